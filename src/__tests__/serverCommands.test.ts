@@ -1,0 +1,394 @@
+import { describe, expect, test } from 'vitest'
+import { type CommandCall, CommandRejected } from '../server'
+import { createTestServer, fakeClock, openStream, post, range, settle, until, watchedLog } from './_server'
+
+const SEND = { type: 'send', sessionId: 'room', prompt: 'hi' }
+async function answer(response: Promise<Response>) {
+  const { status } = await response
+  return [status, await (await response).clone().json()]
+}
+
+/** 1, 2, 3 … */
+function counter() {
+  let count = 0
+  return () => {
+    count += 1
+    return count
+  }
+}
+
+/** Commands that end when the test says so. */
+function manualCommands() {
+  const calls: CommandCall[] = []
+  const endings: (() => void)[] = []
+  return {
+    calls,
+    endNext: () => endings.shift()?.(),
+    get running() {
+      return endings.length
+    },
+    onCommand: (call: CommandCall) => {
+      calls.push(call)
+      return new Promise((resolve) => endings.push(() => resolve({ n: calls.length })))
+    },
+  }
+}
+
+describe('a command', () => {
+  test('reaches onCommand with everything that is known of it, and its receipt is the answer', async () => {
+    const calls: CommandCall[] = []
+    const { server } = createTestServer({ onCommand: (call) => ({ message: calls.push(call) }) })
+    const stream = await openStream(server)
+    expect(await answer(stream.post('send', SEND, { key: 'k1' }))).toEqual([200, { message: 1 }])
+    expect(calls).toEqual([
+      {
+        principal: { id: 'alice' },
+        type: 'send',
+        sessionId: 'room',
+        message: SEND,
+        connectionId: stream.connectionId,
+        idempotencyKey: 'k1',
+      },
+    ])
+  })
+
+  test('without a receipt is answered null', async () => {
+    const { server } = createTestServer({ onCommand: () => undefined })
+    const stream = await openStream(server)
+    expect(await answer(stream.post('stop', { type: 'stop' }))).toEqual([200, null])
+  })
+
+  test('may be of a type of the app’s own', async () => {
+    const { server } = createTestServer({ endpoints: { rename_session: 'rename', fork: 'constructor' } })
+    const stream = await openStream(server)
+    expect(await answer(stream.post('rename', { type: 'rename_session' }))).toEqual([200, { took: 'rename_session' }])
+    expect(await answer(stream.post('constructor', { type: 'fork' }))).toEqual([200, { took: 'fork' }])
+  })
+
+  test.each([
+    ['send', { type: 'stop' }],
+    ['send', { type: 'constructor' }],
+    ['send', {}],
+    ['permission', { type: 'permission' }],
+    ['reconnect', { type: 'send' }],
+    ['send', { type: 'send', sessionId: 'a b' }],
+    ['send', { type: 'send', sessionId: 7 }],
+  ])('posted to %s as %j is a bad request', async (endpoint, message) => {
+    const { server } = createTestServer()
+    const stream = await openStream(server)
+    expect(await answer(stream.post(endpoint, message))).toEqual([400, { error: 'bad-request' }])
+  })
+
+  test.each(['bob1', 'gone1'])(
+    'C46: for the session %s, which it may not write, is a 403 and not run',
+    async (sessionId) => {
+      const { log, calls } = watchedLog()
+      const count = counter()
+      const { server } = createTestServer({ log, onCommand: count })
+      const stream = await openStream(server)
+      expect(await answer(stream.post('send', { type: 'send', sessionId }))).toEqual([403, { error: 'forbidden' }])
+      expect([count(), calls]).toEqual([1, []])
+    },
+  )
+
+  test('attaches its session first, so that its sender hears what comes of it, but nothing older', async () => {
+    const { server } = createTestServer({
+      onCommand: async ({ sessionId = '' }) => void (await server.publish(sessionId, { type: 'reply' })),
+    })
+    await server.publish('room', { type: 'older' })
+    const stream = await openStream(server)
+    await stream.post('send', SEND)
+    await settle()
+    expect(stream.events).toEqual(['room:2'])
+  })
+
+  test('does not move a session that is attached already', async () => {
+    const { server } = createTestServer()
+    for (const _ of range(1, 3)) await server.publish('room', { type: 'x' })
+    const stream = await openStream(server)
+    const sessions = [{ sessionId: 'room', lastSeq: 1 }]
+    await Promise.all([
+      stream.post('send', SEND),
+      stream.post('reconnect', { type: 'reconnect', resumeId: 'r', sessions }),
+    ])
+    await stream.post('send', SEND)
+    await settle()
+    expect(stream.events).toEqual(['room:2', 'room:3'])
+  })
+
+  test('that may write but not read is run, and its session is not attached', async () => {
+    const { server } = createTestServer({ authorize: (_, __, action) => action === 'write' })
+    const stream = await openStream(server)
+    expect((await stream.post('send', SEND)).status).toBe(200)
+    await server.publish('room', { type: 'x' })
+    await settle()
+    expect(stream.events).toEqual([])
+  })
+
+  test('C52: that fails answers 500 without a word of why, and a repeat runs it again', async () => {
+    let runs = 0
+    const { server, errors } = createTestServer({
+      onCommand: () => {
+        runs += 1
+        if (runs === 1) throw new Error('password=hunter2 at /srv/app.js:1')
+        return 'ok'
+      },
+    })
+    const stream = await openStream(server)
+    expect(await answer(stream.post('send', SEND, { key: 'k' }))).toEqual([500, { error: 'internal' }])
+    expect(errors).toMatchObject([{ message: expect.stringContaining('hunter2') }])
+    expect(await answer(stream.post('send', SEND, { key: 'k' }))).toEqual([200, 'ok'])
+  })
+
+  test('C52: nothing that any hook throws gets out, and a failing onError harms nobody', async () => {
+    const fail = () => {
+      throw new Error('secret')
+    }
+    const onError = () => Promise.reject(fail())
+    const healthy = createTestServer()
+    const { connectionId } = await openStream(healthy.server)
+    for (const broken of [{ authenticate: fail }, { authenticate: () => ({}) as never }]) {
+      const { server } = createTestServer({ ...broken, onError })
+      expect(await answer(post(server, 'send', SEND, { connectionId }))).toEqual([500, { error: 'internal' }])
+    }
+    for (const broken of [{ authorize: fail }, { onCommand: fail }, { log: { ...watchedLog().log, head: fail } }]) {
+      const { server } = createTestServer({ ...broken, onError })
+      const stream = await openStream(server)
+      expect(await answer(stream.post('send', SEND))).toEqual([500, { error: 'internal' }])
+    }
+  })
+
+  test('can be rejected on purpose, and the repeat is rejected the same without asking again', async () => {
+    let runs = 0
+    const { server, errors } = createTestServer({
+      onCommand: () => {
+        runs += 1
+        throw new CommandRejected(422, 'prompt-too-long')
+      },
+    })
+    const stream = await openStream(server)
+    for (const _ of range(1, 2)) {
+      expect(await answer(stream.post('send', SEND, { key: 'k' }))).toEqual([422, { error: 'prompt-too-long' }])
+    }
+    expect([runs, errors]).toEqual([1, []])
+  })
+
+  test.each([200, 302, 401, 404, 408, 410, 425, 429, 500, 422.5])('cannot be rejected with %d', (status) => {
+    expect(() => new CommandRejected(status, 'no')).toThrow(TypeError)
+  })
+
+  test('cannot be rejected with a code that is a sentence', () => {
+    expect(() => new CommandRejected(422, 'Error at line 1')).toThrow(TypeError)
+  })
+})
+
+describe('idempotency', () => {
+  test('C25: a repeat gets the same receipt and is not run again, on a new stream too', async () => {
+    const count = counter()
+    const { server } = createTestServer({ onCommand: () => ({ run: count() }) })
+    const first = await openStream(server)
+    expect(await answer(first.post('send', SEND, { key: 'k' }))).toEqual([200, { run: 1 }])
+    await first.cancel()
+    const second = await openStream(server)
+    expect(await answer(second.post('send', SEND, { key: 'k' }))).toEqual([200, { run: 1 }])
+    expect(await answer(second.post('send', SEND, { key: 'k2' }))).toEqual([200, { run: 2 }])
+    expect(await answer(second.post('send', SEND))).toEqual([200, { run: 3 }])
+  })
+
+  test('C25: a repeat that comes while the first is running shares its execution', async () => {
+    const commands = manualCommands()
+    const { server } = createTestServer({ onCommand: commands.onCommand })
+    const stream = await openStream(server)
+    const both = [stream.post('send', SEND, { key: 'k' }), stream.post('send', SEND, { key: 'k' })]
+    await until(() => commands.running === 1, 'the execution')
+    await settle(20)
+    commands.endNext()
+    for (const response of both) expect(await answer(response)).toEqual([200, { n: 1 }])
+    expect(commands.calls).toHaveLength(1)
+  })
+
+  test('C50: the same key with another payload, or for another endpoint, is a 409', async () => {
+    const commands = manualCommands()
+    const { server } = createTestServer({ onCommand: commands.onCommand })
+    const stream = await openStream(server)
+    const running = stream.post('send', SEND, { key: 'k' })
+    await until(() => commands.running === 1, 'the execution')
+    for (const isStillRunning of [true, false]) {
+      const other = { ...SEND, prompt: 'something else' }
+      expect(await answer(stream.post('send', other, { key: 'k' }))).toEqual([409, { error: 'id-reused' }])
+      const elsewhere = stream.post('stop', { ...SEND, type: 'stop' }, { key: 'k' })
+      expect(await answer(elsewhere)).toEqual([409, { error: 'id-reused' }])
+      if (isStillRunning) commands.endNext()
+      expect(await answer(running)).toEqual([200, { n: 1 }])
+    }
+    expect(commands.calls).toHaveLength(1)
+  })
+
+  test('C50: keys of two principals are two keys, however they are put together', async () => {
+    const count = counter()
+    const { server } = createTestServer({ authorize: () => true, onCommand: count })
+    const [a, b] = [await openStream(server, 'a'), await openStream(server, 'a,b')]
+    expect(await answer(a.post('send', SEND, { key: 'b,k' }))).toEqual([200, 1])
+    expect(await answer(b.post('send', SEND, { key: 'k' }))).toEqual([200, 2])
+    expect(await answer(b.post('send', { ...SEND, prompt: 'x' }, { key: 'b,k' }))).toEqual([200, 3])
+  })
+
+  test('the same JSON in another notation is the same payload', async () => {
+    const { server } = createTestServer()
+    const stream = await openStream(server)
+    await stream.post('send', SEND, { key: 'k' })
+    expect((await stream.post('send', JSON.stringify(SEND, null, 2), { key: 'k' })).status).toBe(200)
+  })
+
+  test('a receipt that is no JSON is reported and remembered as null, because the command was applied', async () => {
+    const count = counter()
+    const { server, errors } = createTestServer({ onCommand: () => ({ big: BigInt(count()) }) })
+    const stream = await openStream(server)
+    for (const _ of range(1, 2)) expect(await answer(stream.post('send', SEND, { key: 'k' }))).toEqual([200, null])
+    expect([count(), errors.length]).toEqual([2, 1])
+  })
+
+  test('receipts are forgotten after receiptAge, without a timer', async () => {
+    const count = counter()
+    const { server, clock } = createTestServer({ onCommand: count, limits: { receiptAge: 60_000 } })
+    const stream = await openStream(server)
+    const timers = clock.timers
+    await stream.post('send', SEND, { key: 'k' })
+    expect(clock.timers).toBe(timers)
+    await clock.advance(59_999)
+    expect(await answer(stream.post('send', SEND, { key: 'k' }))).toEqual([200, 1])
+    await clock.advance(1)
+    expect(await answer(stream.post('send', SEND, { key: 'k' }))).toEqual([200, 2])
+  })
+
+  test('over limits.receipts the oldest is forgotten', async () => {
+    const count = counter()
+    const { server } = createTestServer({ onCommand: count, limits: { receipts: 2 } })
+    const stream = await openStream(server)
+    for (const key of ['k1', 'k2', 'k3']) await stream.post('send', SEND, { key })
+    expect(await answer(stream.post('send', SEND, { key: 'k3' }))).toEqual([200, 3])
+    expect(await answer(stream.post('send', SEND, { key: 'k2' }))).toEqual([200, 2])
+    expect(await answer(stream.post('send', SEND, { key: 'k1' }))).toEqual([200, 4])
+  })
+
+  test('a key of more than 256 characters is a bad request', async () => {
+    const { server } = createTestServer()
+    const stream = await openStream(server)
+    expect((await stream.post('send', SEND, { key: 'k'.repeat(257) })).status).toBe(400)
+  })
+})
+
+describe('order', () => {
+  test('two commands of one session never run at once, and a failing one does not stop the next', async () => {
+    const log: string[] = []
+    const { server } = createTestServer({
+      onCommand: async ({ message }) => {
+        log.push(`begin ${message.n}`)
+        await settle(2)
+        log.push(`end ${message.n}`)
+        if (message.n === 1) throw new Error('no')
+      },
+    })
+    const streams = [await openStream(server), await openStream(server, 'bob')]
+    const posts = range(0, 3).map((n) => streams[n % 2]?.post('send', { ...SEND, n }))
+    const statuses = (await Promise.all(posts)).map((response) => response?.status)
+    expect(statuses).toEqual([200, 500, 200, 200])
+    for (const [index, line] of log.entries()) if (index % 2) expect(line).toBe(log[index - 1]?.replace('begin', 'end'))
+  })
+
+  test('commands of different sessions do not wait for each other', async () => {
+    const commands = manualCommands()
+    const { server } = createTestServer({ onCommand: commands.onCommand })
+    const stream = await openStream(server)
+    for (const sessionId of ['room1', 'room2']) void stream.post('send', { ...SEND, sessionId })
+    await until(() => commands.running === 2, 'both executions')
+  })
+
+  test('commands of one stream start in the order of their arrival, however long their checks take', async () => {
+    const order: unknown[] = []
+    let delay = 12
+    const { server } = createTestServer({
+      authorize: async (_, __, action) => {
+        delay -= 2
+        if (action === 'write') await settle(Math.max(delay, 0))
+        return true
+      },
+      onCommand: ({ message }) => void order.push(message.n),
+    })
+    const stream = await openStream(server)
+    const sessionIds = ['room1', 'room2', undefined, 'room1', 'bad id', 'room2']
+    await Promise.all(sessionIds.map((sessionId, n) => stream.post('send', { ...SEND, sessionId, n })))
+    expect(order).toEqual([0, 1, 2, 3, 5])
+  })
+
+  test('C51: a slow request of somebody else does not hold up the stream that it names', async () => {
+    const { server } = createTestServer()
+    const stream = await openStream(server)
+    const never = new ReadableStream({})
+    const headers = { 'Content-Type': 'application/json', Authorization: 'bob', 'X-Connection-ID': stream.connectionId }
+    const init = { method: 'POST', headers, body: never, duplex: 'half' }
+    void server.fetch(new Request('http://chat.test/api/send', init as RequestInit))
+    await settle()
+    expect((await stream.post('send', SEND)).status).toBe(200)
+  })
+
+  test('close() waits for the commands that are running, and starts no other', async () => {
+    const commands = manualCommands()
+    let permit = () => {}
+    const permission = new Promise<boolean>((resolve) => {
+      permit = () => resolve(true)
+    })
+    const { server } = createTestServer({
+      onCommand: commands.onCommand,
+      authorize: (_, sessionId) => (sessionId === 'slow' ? permission : true),
+    })
+    const stream = await openStream(server)
+    const running = stream.post('send', SEND)
+    const late = stream.post('send', { ...SEND, sessionId: 'slow' })
+    await settle()
+    let isClosed = false
+    const closing = server.close().then(() => {
+      isClosed = true
+    })
+    permit()
+    await settle()
+    expect(isClosed).toBe(false)
+    commands.endNext()
+    await closing
+    expect((await running).status).toBe(200)
+    expect((await late).ok).toBe(false)
+    expect(commands.calls).toHaveLength(1)
+  })
+})
+
+describe('suspend', () => {
+  test('is told to the app, with the cursors of sessions that the stream carries', async () => {
+    const calls: unknown[] = []
+    const { server } = createTestServer({ onSuspend: (call) => calls.push(call) })
+    const stream = await openStream(server)
+    await stream.watch('room')
+    const sessions = [
+      { sessionId: 'room', lastSeq: 3 },
+      { sessionId: 'bob1', lastSeq: 4 },
+    ]
+    expect(await answer(stream.post('suspend', { type: 'session_suspend', sessions }))).toEqual([200, { ok: true }])
+    expect(calls).toEqual([
+      { principal: { id: 'alice' }, connectionId: stream.connectionId, sessions: [{ sessionId: 'room', lastSeq: 3 }] },
+    ])
+  })
+
+  test('may name its connection in the body, because a beacon has no headers; nothing else may', async () => {
+    const { server } = createTestServer()
+    const { connectionId } = await openStream(server)
+    const inBody = { connectionId, sessions: [], nonce: 'n' }
+    expect((await post(server, 'suspend', { type: 'session_suspend', ...inBody })).status).toBe(200)
+    expect((await post(server, 'probe', { type: 'probe', ...inBody })).status).toBe(404)
+    expect((await post(server, 'suspend', { type: 'session_suspend', ...inBody }, { as: 'bob' })).status).toBe(404)
+  })
+})
+
+test('the fake clock is the only clock: a server without work holds no timer', async () => {
+  const clock = fakeClock()
+  createTestServer({ clock })
+  expect(clock.timers).toBe(0)
+})

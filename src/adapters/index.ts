@@ -1,0 +1,21 @@
+export {
+  defaultEventSource,
+  type EventSourceFactory,
+  type EventSourceLike,
+  type EventSourceSetup,
+  openEventSource,
+  type StreamHandlers,
+} from './eventSourceStream'
+export {
+  type Answer,
+  createUpstream,
+  type HeadersHook,
+  type HeadersRequest,
+  HeldBack,
+  type Post,
+  parseRetryAfter,
+  type Upstream,
+  type UpstreamOptions,
+} from './fetchUpstream'
+export { type PageLifecycle, type PageScope, type PageSignal, pageLifecycle } from './pageLifecycle'
+export { watchSilence } from './silence'

@@ -1,0 +1,86 @@
+/**
+ * What went wrong, for a `switch`. The list may grow in a minor version, so keep a `default`.
+ *
+ * | code | meaning |
+ * | --- | --- |
+ * | `invalid-option` | an option has the wrong type or value, or does not exist; the message names it |
+ * | `network` | the request did not reach a server, or its answer was cut off |
+ * | `timeout` | no (complete) answer within the phase's timeout |
+ * | `http` | an HTTP status without a code of its own; see `status` |
+ * | `unauthorized` | 401, and the `headers` hook had nothing better (or there is none) |
+ * | `forbidden` | 403: this message or this resume is not allowed |
+ * | `unknown-stream` | 404/410: the server does not know the stream (any more) |
+ * | `bad-response` | a 2xx whose body is not what the protocol says, e.g. the HTML of a captive portal |
+ * | `bad-welcome` | the `welcome` frame is malformed, or speaks another protocol version |
+ * | `bad-message` | an inbound frame that is not JSON, not an object, or has malformed `sessionId`, `seq`, `prevSeq` |
+ * | `poison-message` | a `message` listener threw three times for one message; it was skipped |
+ * | `listener-failed` | a listener threw; nothing else was harmed |
+ * | `stream-failed` | the EventSource reported an error; `status` where it is known |
+ * | `stream-silent` | no byte for twice the heartbeat |
+ * | `no-progress` | two resumes in a row replayed nothing of what was missing |
+ * | `probe-timeout` | the stream did not answer a probe |
+ * | `goodbye` | the server asked to come back later |
+ * | `gave-up` | no attempts left (`backoff.maxAttempts`) |
+ * | `unknown-type` | `message.type` has no endpoint, or is reserved for the library |
+ * | `invalid-message` | an outbound message that is no object or does not survive `JSON.stringify` |
+ * | `cancelled` | given up by `cancel()`, `clearOutbox()` or `dispose()` |
+ * | `expired` | older than its `maxAge` before it could be sent |
+ * | `outbox-full` | over `outbox.maxMessages` or `outbox.maxBytes` |
+ * | `disposed` | the connection was disposed before the call |
+ * | `internal` | a part of this library threw; please report it, with `cause` |
+ * | `hook-failed` | the `headers` function threw, rejected, or returned something that is no header map |
+ */
+export type ConnectionErrorCode =
+  | 'invalid-option'
+  | 'network'
+  | 'timeout'
+  | 'http'
+  | 'unauthorized'
+  | 'forbidden'
+  | 'unknown-stream'
+  | 'bad-response'
+  | 'bad-welcome'
+  | 'bad-message'
+  | 'poison-message'
+  | 'listener-failed'
+  | 'stream-failed'
+  | 'stream-silent'
+  | 'no-progress'
+  | 'probe-timeout'
+  | 'goodbye'
+  | 'gave-up'
+  | 'unknown-type'
+  | 'invalid-message'
+  | 'cancelled'
+  | 'expired'
+  | 'outbox-full'
+  | 'disposed'
+  | 'internal'
+  | 'hook-failed'
+
+export interface ConnectionErrorDetails {
+  /** Whether trying again, unchanged, can help. Default: `false`. */
+  readonly retryable?: boolean
+  /** The HTTP status, where one was seen. */
+  readonly status?: number | undefined
+  /** How long the server asked to wait, in ms (from `Retry-After`, already clamped to 5 min). */
+  readonly retryAfter?: number | undefined
+  readonly cause?: unknown
+}
+
+/** The one error class of this library. Switch on `code`; the message is for people. */
+export class ConnectionError extends Error {
+  override readonly name = 'ConnectionError'
+  readonly code: ConnectionErrorCode
+  readonly retryable: boolean
+  readonly status: number | undefined
+  readonly retryAfter: number | undefined
+
+  constructor(code: ConnectionErrorCode, message: string, details: ConnectionErrorDetails = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause })
+    this.code = code
+    this.retryable = details.retryable ?? false
+    this.status = details.status
+    this.retryAfter = details.retryAfter
+  }
+}

@@ -1,0 +1,8 @@
+export type { EventSourceFactory, EventSourceLike, EventSourceSetup } from './adapters/eventSourceStream'
+export type { HeadersHook, HeadersRequest } from './adapters/fetchUpstream'
+export type { PageLifecycle, PageSignal } from './adapters/pageLifecycle'
+export { createConnection } from './createConnection'
+export { ConnectionError, type ConnectionErrorCode, type ConnectionErrorDetails } from './errors'
+export type { BackoffPolicy, CloseReason, Phase, Timeouts } from './machine/types'
+export type { Cursor, Feature, SessionStatus } from './protocol'
+export type * from './types'

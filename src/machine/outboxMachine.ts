@@ -1,0 +1,66 @@
+import { assign, type EventObject, fromCallback, sendTo, setup } from 'xstate'
+import type { OutboxEvent } from './types'
+
+/** What the `poster` actor is told. */
+export type PosterEvent = { type: 'start' } | { type: 'stop' }
+
+/**
+ * The gate of the outbox: nothing is posted but in `flowing`. The queue is data and outlives it; what posts is `poster`,
+ * which exists as long as this machine does, because a POST in flight may settle while the gate is held.
+ */
+export const outboxMachine = setup({
+  types: {} as {
+    context: { readonly delay: number }
+    events: OutboxEvent
+  },
+  actors: {
+    /** Told to `start` and to `stop`; tells `pause`. Its end aborts what is in flight. */
+    poster: fromCallback<EventObject>(() => {
+      throw new Error('actor "poster" is not provided: use outboxMachine.provide({ actors })')
+    }),
+  },
+  actions: {
+    startPosting: sendTo('poster', { type: 'start' } satisfies PosterEvent),
+    stopPosting: sendTo('poster', { type: 'stop' } satisfies PosterEvent),
+    recordDelay: assign({ delay: (_, params: { delay: number }) => params.delay }),
+    // An action that throws fails this machine, and so reaches the `onError` of whoever invoked it.
+    fail: (_, params: { error: unknown }) => {
+      throw params.error
+    },
+  },
+  delays: {
+    retryDelay: ({ context }) => context.delay,
+  },
+}).createMachine({
+  id: 'outbox',
+  context: { delay: 0 },
+  invoke: {
+    src: 'poster',
+    id: 'poster',
+    onError: { actions: { type: 'fail', params: ({ event }) => ({ error: event.error }) } },
+  },
+  on: {
+    hold: { target: '.held' },
+  },
+
+  initial: 'held',
+  states: {
+    held: {
+      on: {
+        release: { target: 'flowing' },
+      },
+    },
+    flowing: {
+      entry: 'startPosting',
+      exit: 'stopPosting',
+      on: {
+        pause: { target: 'pausing', actions: { type: 'recordDelay', params: ({ event }) => event } },
+      },
+    },
+    pausing: {
+      after: {
+        retryDelay: { target: 'flowing' },
+      },
+    },
+  },
+})

@@ -1,0 +1,24 @@
+/** Validation of what the app hands in. Everything here throws a `TypeError` that names the option. */
+
+export function checkNames(where: string, options: unknown, known: readonly string[]): asserts options is object {
+  if (typeof options !== 'object' || options === null) throw new TypeError(`${where}: the options must be an object`)
+  for (const name of Object.keys(options)) {
+    if (!known.includes(name)) throw new TypeError(`${where}: unknown option '${name}'`)
+  }
+}
+
+export function checkNumber(name: string, value: unknown, { integer = false, max = Number.MAX_SAFE_INTEGER } = {}) {
+  const isValid = typeof value === 'number' && value > 0 && value <= max && (!integer || Number.isInteger(value))
+  if (!isValid) throw new TypeError(`'${name}' must be ${integer ? 'an integer' : 'a number'} > 0 and ≤ ${max}`)
+}
+
+export function checkFunction(name: string, value: unknown) {
+  if (typeof value !== 'function') throw new TypeError(`'${name}' must be a function`)
+}
+
+export function checkMethods(name: string, value: unknown, methods: readonly string[]) {
+  for (const method of methods) {
+    const owner = value as Record<string, unknown> | null
+    if (typeof owner?.[method] !== 'function') throw new TypeError(`'${name}' must have a function '${method}'`)
+  }
+}

@@ -1,0 +1,282 @@
+import {
+  CONNECTION_ID_HEADER,
+  type Cursor,
+  FEATURES,
+  IDEMPOTENCY_KEY_HEADER,
+  isObject,
+  type JsonObject,
+  PROTOCOL_VERSION,
+  parseControl,
+  type SessionVerdict,
+} from '../protocol'
+import { createChatStream } from './chatStream'
+import { createCommands } from './commands'
+import { type Connection, createConnections, type Turn } from './connections'
+import { jsonResponse, originPolicy, Refusal, readMessage } from './http'
+import { type ChatServerOptions, type Principal, resolveOptions } from './options'
+import { isSessionId, parseCursor, parseCursors, verdictOn } from './resume'
+import type { LogEntry, SessionEvent } from './sessionLog'
+
+export interface ChatServer {
+  /**
+   * Answers a request; never rejects. Mount it anywhere: the last segment of the path names the endpoint. It needs no
+   * `this`, so it can be handed to a host as it is.
+   */
+  fetch(request: Request): Promise<Response>
+  /**
+   * Appends an event to a session; every stream that is attached to it gets it, as `{ ...event, sessionId, seq, epoch }`.
+   * The event is copied as JSON. Rejects with a TypeError if the session id or the event is not valid, or if the event's
+   * `type` is one of the protocol's own; and with whatever the log rejects with.
+   */
+  publish<E extends { readonly type: string }>(sessionId: string, event: E): Promise<LogEntry>
+  /**
+   * Says goodbye on every stream and ends it; from now on every request is answered 503. Resolves when the commands
+   * that were running have ended. `publish` keeps working: the log is not closed.
+   */
+  close(): Promise<void>
+}
+
+/** `batch` is announced here as soon as it is served. */
+const SERVED = FEATURES.filter((feature) => feature !== 'batch')
+const MAX_TEXT = 128
+const MAX_IDEMPOTENCY_KEY = 256
+/** ms; clients come back spread out, not all at once. */
+const GOODBYE = { retryAfter: 1_000, spread: 5_000 }
+/** Seconds. Without it a browser asks before nearly every POST. */
+const PREFLIGHT_HEADERS = { 'Access-Control-Max-Age': '7200' }
+const EVENT_STREAM_HEADERS = {
+  'Content-Type': 'text/event-stream',
+  // Proxies must neither keep nor buffer nor compress it; the second one is for nginx.
+  'Cache-Control': 'no-cache, no-transform',
+  'X-Accel-Buffering': 'no',
+}
+
+interface Call<P> {
+  readonly principal: P
+  readonly message: JsonObject
+  readonly connection: Connection
+}
+
+/**
+ * The server half: `GET …/events` down, `POST …/{endpoint}` up. Nothing but Web standards, so any host that speaks
+ * `fetch(request)` can run it.
+ *
+ * @throws TypeError naming the option, if one is invalid or unknown
+ */
+export function createChatServer<P extends Principal>(options: ChatServerOptions<P>): ChatServer {
+  const { authenticate, authorize, onCommand, onSuspend, onError, heartbeat, allowedOrigins, limits, ...injected } =
+    resolveOptions(options)
+  const { log, clock, random, typeEndpoints } = injected
+  const origins = originPolicy(allowedOrigins)
+  const connections = createConnections(limits.streamsPerPrincipal)
+  const commands = createCommands({ ...limits, clock, onError })
+  const endpoints = new Set(typeEndpoints.values())
+  let isClosed = false
+
+  // Routing
+
+  async function fetch(request: Request): Promise<Response> {
+    const response = await route(request).catch(refuse)
+    for (const [name, value] of Object.entries(origins.corsHeaders(request))) response.headers.set(name, value)
+    return response
+  }
+
+  async function route(request: Request): Promise<Response> {
+    const endpoint = new URL(request.url).pathname.split('/').pop() ?? ''
+    const method = endpoint === 'events' ? 'GET' : 'POST'
+    if (isClosed) throw new Refusal(503, 'unavailable', { 'Retry-After': '5' })
+    if (method === 'POST' && !endpoints.has(endpoint)) throw new Refusal(404, 'not-found')
+    if (!origins.accepts(request)) throw new Refusal(403, 'origin')
+    if (request.method === 'OPTIONS' && allowedOrigins)
+      return new Response(null, { status: 204, headers: PREFLIGHT_HEADERS })
+    if (request.method !== method) throw new Refusal(405, 'method-not-allowed', { Allow: method })
+    return method === 'GET' ? openStream(request) : takePost(request, endpoint)
+  }
+
+  function refuse(error: unknown): Response {
+    if (error instanceof Refusal)
+      return jsonResponse(error.status, JSON.stringify({ error: error.code }), error.headers)
+    onError(error)
+    return jsonResponse(500, '{"error":"internal"}')
+  }
+
+  async function identify(request: Request): Promise<P> {
+    const principal = await authenticate(request)
+    if (!principal) throw new Refusal(401, 'unauthorized')
+    if (typeof principal.id !== 'string' || principal.id === '')
+      throw new TypeError("a principal's 'id' must be a string")
+    return principal
+  }
+
+  // Down
+
+  async function openStream(request: Request): Promise<Response> {
+    const principal = await identify(request)
+    if (isClosed) throw new Refusal(503, 'unavailable', { 'Retry-After': '5' })
+    const { stream } = connections.open(principal.id, (connectionId, onEnd) =>
+      createChatStream({
+        log,
+        clock,
+        heartbeat,
+        stall: limits.stall,
+        age: limits.streamAge * (0.9 + 0.2 * random()),
+        maxSessions: limits.sessionsPerStream,
+        welcome: { type: 'welcome', protocolVersion: PROTOCOL_VERSION, connectionId, heartbeat, features: SERVED },
+        onEnd,
+        onError,
+      }),
+    )
+    return new Response(stream.body, { headers: EVENT_STREAM_HEADERS })
+  }
+
+  // Up
+
+  async function takePost(request: Request, endpoint: string): Promise<Response> {
+    const header = request.headers.get(CONNECTION_ID_HEADER)
+    const own = Object.hasOwn(ownEndpoints, endpoint) ? ownEndpoints[endpoint] : undefined
+    const turn = connections.takeTurn(own ? null : header)
+    try {
+      const principal = await identify(request)
+      // Someone else's slow request must not hold up the stream that it names.
+      if (!connections.find(header, principal.id)) turn.leave()
+      const message = await readMessage(request, limits.bodyBytes)
+      if (typeEndpoints.get(message.type) !== endpoint) throw new Refusal(400, 'bad-request')
+      // [spec] sendBeacon cannot set headers.
+      const connection = connections.find(header ?? (endpoint === 'suspend' && message.connectionId), principal.id)
+      if (!connection) throw new Refusal(404, 'unknown-stream')
+      const call = { principal, message, connection }
+      if (own) return jsonResponse(200, JSON.stringify({ ok: true, ...(await own(call)) }))
+      return await command(call, endpoint, request.headers.get(IDEMPOTENCY_KEY_HEADER) ?? undefined, turn)
+    } finally {
+      turn.leave()
+    }
+  }
+
+  const ownEndpoints: Readonly<Record<string, (call: Call<P>) => Promise<object | undefined>>> = {
+    async reconnect({ principal, message, connection }) {
+      const { resumeId } = message
+      const cursors = parseCursors(message.sessions, limits.sessionsPerResume)
+      const isId = typeof resumeId === 'string' && resumeId.length <= MAX_TEXT
+      if (!cursors || !(isId || resumeId === undefined)) throw new Refusal(400, 'bad-request')
+      const sessions = await Promise.all(cursors.map((cursor) => resume(principal, connection, cursor)))
+      connection.stream.confirm(isId ? { resumeId, sessions } : { sessions })
+      return { sessions }
+    },
+
+    async watch({ principal, message, connection }) {
+      const cursor = parseCursor(message)
+      if (!cursor) throw new Refusal(400, 'bad-request')
+      const verdict = await resume(principal, connection, cursor)
+      if (verdict.status === 'forbidden') throw new Refusal(403, 'forbidden')
+      return { sessions: [verdict] }
+    },
+
+    async unwatch({ message, connection }) {
+      if (!isSessionId(message.sessionId)) throw new Refusal(400, 'bad-request')
+      connection.stream.detach(message.sessionId)
+      return undefined
+    },
+
+    async probe({ message, connection }) {
+      const { nonce } = message
+      if (typeof nonce !== 'string' || nonce.length > MAX_TEXT) throw new Refusal(400, 'bad-request')
+      connection.stream.say({ type: 'probe', nonce })
+      return undefined
+    },
+
+    async suspend({ principal, message, connection }) {
+      const cursors = parseCursors(message.sessions, limits.sessionsPerResume)
+      if (!cursors) throw new Refusal(400, 'bad-request')
+      const sessions = cursors.filter(({ sessionId }) => connection.stream.isAttached(sessionId))
+      await onSuspend({ principal, connectionId: connection.id, sessions })
+      return undefined
+    },
+  }
+
+  async function resume(principal: P, { stream }: Connection, cursor: Cursor): Promise<SessionVerdict> {
+    const { sessionId, lastSeq } = cursor
+    const permission = await authorize(principal, sessionId, 'read')
+    if (permission !== true) {
+      stream.detach(sessionId)
+      return { sessionId, status: permission === 'gone' ? 'gone' : 'forbidden', from: lastSeq, to: lastSeq }
+    }
+    const head = await log.head(sessionId)
+    const verdict = verdictOn(cursor, head)
+    await stream.attach(sessionId, verdict.status === 'reset' ? head.head : lastSeq, head.epoch)
+    return verdict
+  }
+
+  async function command(
+    { principal, message, connection }: Call<P>,
+    endpoint: string,
+    key: string | undefined,
+    turn: Turn,
+  ) {
+    const { sessionId } = message
+    if (!(sessionId === undefined || isSessionId(sessionId))) throw new Refusal(400, 'bad-request')
+    if (key !== undefined && key.length > MAX_IDEMPOTENCY_KEY) throw new Refusal(400, 'bad-request')
+    if (sessionId !== undefined) {
+      if ((await authorize(principal, sessionId, 'write')) !== true) throw new Refusal(403, 'forbidden')
+      await listenIn(principal, connection, sessionId)
+    }
+    const fingerprint = key === undefined ? '' : await digest(`${endpoint}\n${JSON.stringify(message)}`)
+    await turn.before
+    if (isClosed) throw new Refusal(503, 'unavailable', { 'Retry-After': '5' })
+    const answering = commands.execute({
+      chain: sessionId === undefined ? `stream ${connection.id}` : `session ${sessionId}`,
+      identity: key === undefined ? undefined : JSON.stringify([principal.id, key]),
+      fingerprint,
+      run: () =>
+        onCommand({
+          principal,
+          type: String(message.type),
+          sessionId,
+          message,
+          connectionId: connection.id,
+          idempotencyKey: key,
+        }),
+    })
+    turn.leave()
+    const { status, json } = await answering
+    return jsonResponse(status, json)
+  }
+
+  /** Before a command runs, so that whoever sent it hears what comes of it. */
+  async function listenIn(principal: P, { stream }: Connection, sessionId: string) {
+    if (stream.isAttached(sessionId) || (await authorize(principal, sessionId, 'read')) !== true) return
+    const { head, epoch } = await log.head(sessionId)
+    // A resume may have been quicker, and knows better where to start.
+    if (!stream.isAttached(sessionId)) await stream.attach(sessionId, head, epoch)
+  }
+
+  return {
+    fetch,
+
+    async publish(sessionId, event) {
+      if (!isSessionId(sessionId)) throw new TypeError('publish: the session id must match ^[A-Za-z0-9_-]{1,128}$')
+      return log.append(sessionId, copyOf(event))
+    },
+
+    async close() {
+      isClosed = true
+      for (const { stream } of connections.all()) stream.end(GOODBYE)
+      await commands.settled()
+    },
+  }
+}
+
+/** What the event is as JSON, and independent of what the app does to it later. */
+function copyOf(event: object): SessionEvent {
+  const copy: unknown = JSON.parse(JSON.stringify(event) ?? 'null')
+  if (!isObject(copy) || typeof copy.type !== 'string') {
+    throw new TypeError("publish: an event must be a JSON object with a string 'type'")
+  }
+  if (copy.type === 'welcome' || parseControl(copy))
+    throw new TypeError(`publish: the type '${copy.type}' is the protocol's`)
+  return { ...copy, type: copy.type }
+}
+
+async function digest(text: string): Promise<string> {
+  const hash = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text))
+  return btoa(String.fromCharCode(...new Uint8Array(hash)))
+}

@@ -1,0 +1,185 @@
+import { ENDPOINTS, type JsonObject, RESERVED_TYPES } from '../protocol'
+import { checkFunction, checkMethods, checkNames, checkNumber } from './check'
+import { memoryLog } from './memoryLog'
+import type { MaybePromise, SessionLog } from './sessionLog'
+
+/** Who makes a request. Whatever else `authenticate` returns is handed through to the other hooks. */
+export interface Principal {
+  readonly id: string
+}
+
+export interface Clock {
+  /** ms since the epoch. */
+  now(): number
+  setTimeout(callback: () => void, ms: number): unknown
+  /** Also called with `undefined`, and with timers that have fired. */
+  clearTimeout(timer: unknown): void
+}
+
+export interface CommandCall<P extends Principal = Principal> {
+  readonly principal: P
+  /** The message's `type`. Its endpoint is the one that was posted to. */
+  readonly type: string
+  /** The message's session, for which `principal` may `write`; `undefined` if it names none. */
+  readonly sessionId: string | undefined
+  /** The message as it was posted: a JSON object, but nothing else about it has been checked. */
+  readonly message: JsonObject
+  readonly connectionId: string
+  readonly idempotencyKey: string | undefined
+}
+
+export interface SuspendCall<P extends Principal = Principal> {
+  readonly principal: P
+  readonly connectionId: string
+  /** How far the client has got; only sessions that its stream is attached to. */
+  readonly sessions: readonly { readonly sessionId: string; readonly lastSeq: number; readonly epoch?: string }[]
+}
+
+export interface ServerLimits {
+  /** Size of a POST body, bytes. Beyond: 413. Default: 262,144 (256 KiB). */
+  readonly bodyBytes?: number
+  /** Sessions in one `reconnect` or `suspend`. Beyond: 400. Default: 100. */
+  readonly sessionsPerResume?: number
+  /** Sessions that one stream is attached to. Beyond: 429. Default: 1,000. */
+  readonly sessionsPerStream?: number
+  /** Live streams of one principal. Beyond: 429. Default: 20. */
+  readonly streamsPerPrincipal?: number
+  /** A client that does not read for this long, while there is something to write, loses its stream; ms. Default: 10,000. */
+  readonly stall?: number
+  /** How long a stream lives before it says goodbye, ± 10 %; ms. Default: 3,600,000 (1 h). */
+  readonly streamAge?: number
+  /** How long the outcome of a command is remembered for repeats, ms. Default: 86,400,000 (24 h). */
+  readonly receiptAge?: number
+  /** How many outcomes are remembered; the oldest are dropped first. Default: 100,000. */
+  readonly receipts?: number
+}
+
+export interface ChatServerOptions<P extends Principal = Principal> {
+  /** Default: `memoryLog()`. */
+  readonly log?: SessionLog
+  /**
+   * Who makes this request? `null` answers 401. Asked for every request; it must not read the body. `id` is what streams
+   * and idempotency keys are bound to, so it must never be shared by two people.
+   */
+  authenticate(request: Request): MaybePromise<P | null>
+  /**
+   * May they read (replay, live events) or write (commands) this session? Asked before the log is touched. Anything but
+   * `true` means no; `'gone'` tells the client that the session does not exist any more. A session that a stream has
+   * been attached to stays attached until the stream ends, at the latest after `limits.streamAge`.
+   */
+  authorize(principal: P, sessionId: string, action: 'read' | 'write'): MaybePromise<boolean | 'gone'>
+  /**
+   * Applies a command. What it returns is the receipt, answered as JSON (`undefined` as `null`). Commands of one session
+   * run one after the other, so return as soon as the command is taken on, and publish what comes of it later.
+   * Throw `CommandRejected` to turn it down for good. Any other error answers 500 without its text; the client repeats
+   * the command, and it is run again.
+   */
+  onCommand(call: CommandCall<P>): unknown
+  /** The client's page is going to sleep, or away. Default: nothing. */
+  onSuspend?(call: SuspendCall<P>): unknown
+  /** Something unexpected was thrown; the client was told no more than `internal`. Default: nothing. */
+  onError?(error: unknown): unknown
+  /** Distance of the `ping`s on a stream with nothing else to say, ms. Default: 15,000. */
+  readonly heartbeat?: number
+  /**
+   * The complete list of the origins that browsers may call from, e.g. `['https://app.example']`; they get CORS headers
+   * with credentials. Others are refused with 403, requests without an `Origin` are not affected.
+   * Default: the origin that the server itself is called at.
+   */
+  readonly allowedOrigins?: readonly string[]
+  readonly limits?: ServerLimits
+  /** Further commands: message `type` → endpoint. Default: none but the protocol's own. */
+  readonly endpoints?: Readonly<Record<string, string>>
+  /** Default: the wall clock and the global timers. */
+  readonly clock?: Clock
+  /** From 0 to 1, spreads the age of the streams. Default: `Math.random`. */
+  readonly random?: () => number
+}
+
+/** What the server itself answers; all other endpoints are commands. `batch` is taken, but not served. */
+const OWN_ENDPOINTS: readonly string[] = [...RESERVED_TYPES, 'events', 'watch', 'unwatch', 'suspend']
+const OPTIONS = [
+  'log',
+  'authenticate',
+  'authorize',
+  'onCommand',
+  'onSuspend',
+  'onError',
+  'heartbeat',
+  'allowedOrigins',
+  'limits',
+  'endpoints',
+  'clock',
+  'random',
+]
+const LIMITS = {
+  bodyBytes: 262_144,
+  sessionsPerResume: 100,
+  sessionsPerStream: 1_000,
+  streamsPerPrincipal: 20,
+  stall: 10_000,
+  streamAge: 3_600_000,
+  receiptAge: 86_400_000,
+  receipts: 100_000,
+} satisfies Required<ServerLimits>
+const DURATIONS = ['stall', 'streamAge', 'receiptAge']
+/** [spec] setTimeout beyond 2^31-1 ms fires at once. */
+const MAX_TIMER = 1_900_000_000
+
+const wallClock: Clock = {
+  now: () => Date.now(),
+  setTimeout: (callback, ms) => setTimeout(callback, ms),
+  clearTimeout: (timer) => clearTimeout(timer as ReturnType<typeof setTimeout> | undefined),
+}
+
+/** The options, checked and complete. @throws TypeError naming the option that is invalid or unknown */
+export function resolveOptions<P extends Principal>(options: ChatServerOptions<P>) {
+  checkNames('createChatServer', options, OPTIONS)
+  for (const name of ['authenticate', 'authorize', 'onCommand'] as const) checkFunction(name, options[name])
+  const { clock = wallClock, random = Math.random, heartbeat = 15_000, allowedOrigins } = options
+  const { onError: hook = () => {}, onSuspend = () => {} } = options
+  checkFunction('onError', hook)
+  checkFunction('onSuspend', onSuspend)
+  checkFunction('random', random)
+  checkMethods('clock', clock, ['now', 'setTimeout', 'clearTimeout'])
+  const log = options.log ?? memoryLog({ clock })
+  checkMethods('log', log, ['append', 'read', 'head', 'subscribe'])
+  checkNumber('heartbeat', heartbeat, { max: MAX_TIMER })
+  if (allowedOrigins !== undefined) checkOrigins(allowedOrigins)
+  const limits = resolveLimits(options.limits)
+  const typeEndpoints = resolveEndpoints(options.endpoints)
+  // A promise's executor turns whatever the hook throws into a rejection, and that one is caught.
+  const onError = (error: unknown) => void new Promise((resolve) => resolve(hook(error))).catch(() => {})
+  return { ...options, clock, random, heartbeat, allowedOrigins, onError, onSuspend, log, limits, typeEndpoints }
+}
+
+function resolveLimits(limits: ServerLimits = {}): Required<ServerLimits> {
+  checkNames('limits', limits, Object.keys(LIMITS))
+  const resolved: Required<ServerLimits> = { ...LIMITS, ...limits }
+  for (const [name, value] of Object.entries(resolved)) {
+    checkNumber(`limits.${name}`, value, DURATIONS.includes(name) ? { max: MAX_TIMER } : { integer: true })
+  }
+  return resolved
+}
+
+function checkOrigins(origins: readonly unknown[]) {
+  if (!Array.isArray(origins)) throw new TypeError("'allowedOrigins' must be an array")
+  for (const origin of origins) {
+    if (typeof origin === 'string' && /^[a-z][a-z0-9+.-]*:\/\/[^/?#\sA-Z]+$/.test(origin)) continue
+    throw new TypeError(`'allowedOrigins' must hold origins like 'https://app.example', not ${JSON.stringify(origin)}`)
+  }
+}
+
+/** By message type; a Map, because the type comes from the client and could be `constructor`. */
+function resolveEndpoints(more: Readonly<Record<string, string>> = {}): ReadonlyMap<unknown, string> {
+  if (typeof more !== 'object' || more === null) throw new TypeError("'endpoints' must be an object")
+  const endpoints = new Map<unknown, string>(Object.entries({ ...ENDPOINTS, reconnect: 'reconnect', probe: 'probe' }))
+  for (const [type, endpoint] of Object.entries(more)) {
+    if (endpoints.has(type) || type === 'batch') throw new TypeError(`'endpoints': the type '${type}' is taken`)
+    if (typeof endpoint !== 'string' || !/^[A-Za-z0-9_-]+$/.test(endpoint) || OWN_ENDPOINTS.includes(endpoint)) {
+      throw new TypeError(`'endpoints': '${type}' must name an endpoint of letters, digits, _ and - that is not taken`)
+    }
+    endpoints.set(type, endpoint)
+  }
+  return endpoints
+}

@@ -1,0 +1,32 @@
+import { type Cursor, isObject, isSeq, SESSION_ID, type SessionVerdict } from '../protocol'
+import type { SessionHead } from './sessionLog'
+
+export const isSessionId = (value: unknown): value is string => typeof value === 'string' && SESSION_ID.test(value)
+
+export function parseCursor(value: unknown): Cursor | undefined {
+  if (!isObject(value)) return undefined
+  const { sessionId, lastSeq, epoch } = value
+  if (!isSessionId(sessionId) || !isSeq(lastSeq)) return undefined
+  if (epoch === undefined || epoch === null) return { sessionId, lastSeq }
+  return typeof epoch === 'string' ? { sessionId, lastSeq, epoch } : undefined
+}
+
+/** `undefined` if one of them is malformed, if a session occurs twice, or if there are more than `max`. */
+export function parseCursors(value: unknown, max: number): readonly Cursor[] | undefined {
+  if (!Array.isArray(value) || value.length > max) return undefined
+  const cursors = new Map<string, Cursor>()
+  for (const entry of value) {
+    const cursor = parseCursor(entry)
+    if (!cursor || cursors.has(cursor.sessionId)) return undefined
+    cursors.set(cursor.sessionId, cursor)
+  }
+  return [...cursors.values()]
+}
+
+/** Whether everything after the cursor can still be replayed. If not, the client goes on from the head and reloads. */
+export function verdictOn({ sessionId, lastSeq, epoch }: Cursor, log: SessionHead): SessionVerdict {
+  // A cursor at 0 has counted nothing, so it belongs to every epoch.
+  const isOfOtherEpoch = lastSeq > 0 && epoch !== undefined && epoch !== log.epoch
+  const isLost = isOfOtherEpoch || lastSeq > log.head || lastSeq < log.first - 1
+  return { sessionId, status: isLost ? 'reset' : 'resumed', epoch: log.epoch, from: lastSeq, to: log.head }
+}

@@ -1,0 +1,45 @@
+export type MaybePromise<T> = T | Promise<T>
+
+/** What the app publishes: a plain JSON object. `type` must not be one of the protocol's own frame types. */
+export interface SessionEvent {
+  readonly type: string
+  readonly [field: string]: unknown
+}
+
+/** One event of a session, as the log numbered it. */
+export interface LogEntry {
+  readonly sessionId: string
+  readonly seq: number
+  readonly epoch: string
+  readonly event: SessionEvent
+}
+
+/** How far a session's log reaches. */
+export interface SessionHead {
+  /** The life of the numbering. When a session's numbering starts again, it has another epoch. */
+  readonly epoch: string
+  /** The `seq` of the oldest event that can still be read; `head + 1` if there is none. */
+  readonly first: number
+  /** The `seq` of the newest event ever appended; `0` for a session without events. */
+  readonly head: number
+}
+
+/**
+ * Where the events of all sessions are kept. `memoryLog` is one; a log shared by several processes fits the same
+ * interface, which is why everything may be asynchronous. A rejected promise ends the stream, or answers 500.
+ */
+export interface SessionLog {
+  /** Numbers and keeps one event: contiguous from 1 per session and epoch, in the order of the calls. */
+  append(sessionId: string, event: SessionEvent): MaybePromise<LogEntry>
+  /**
+   * The events with `seq > after`, oldest first, at most `limit`. Fewer than `limit` means: there are no more now.
+   * Events that were trimmed are skipped. Handing out the same entry object again saves serialising it again.
+   */
+  read(sessionId: string, after: number, limit: number): MaybePromise<readonly LogEntry[]>
+  head(sessionId: string): MaybePromise<SessionHead>
+  /**
+   * `listener` is called after each `append` to that session, in whichever process it happened. It never throws and
+   * may be called too often. Once the returned function was called, it is not called any more.
+   */
+  subscribe(sessionId: string, listener: () => void): MaybePromise<() => void>
+}

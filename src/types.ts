@@ -1,0 +1,197 @@
+import type { ActorRef, InspectionEvent, Observer, Snapshot } from 'xstate'
+import type { EventSourceFactory } from './adapters/eventSourceStream'
+import type { HeadersHook } from './adapters/fetchUpstream'
+import type { PageLifecycle } from './adapters/pageLifecycle'
+import type { ConnectionError } from './errors'
+import type {
+  BackoffPolicy,
+  CloseReason,
+  ConnectionContext,
+  ConnectionEmitted,
+  ConnectionEvent,
+  Phase,
+  Timeouts,
+} from './machine/types'
+import type { Cursor, JsonObject, SessionStatus } from './protocol'
+
+/** Time, injected. The default is `Date.now` and the global timers. */
+export interface Clock {
+  /** Wall-clock time, ms since the epoch. */
+  now(): number
+  setTimeout(callback: () => void, ms: number): unknown
+  clearTimeout(timer: unknown): void
+}
+
+export interface ConnectionOptions {
+  /**
+   * Base URL, absolute or relative to the page. The stream is `GET {url}/events`; commands are `POST {url}/send`,
+   * `POST {url}/reconnect` and so on. No query string, no fragment.
+   */
+  readonly url: string
+  /** For every POST, and for the stream where the `eventsource` package reads it. Default: `globalThis.fetch`. */
+  readonly fetch?: typeof fetch
+  /**
+   * Creates a stream. Default: `globalThis.EventSource` where it exists and no `headers` are given (the native one
+   * cannot send any), else the `eventsource` package, loaded on demand.
+   */
+  readonly createEventSource?: EventSourceFactory
+  /**
+   * Request headers, or a (possibly async) function that is asked before every request. After a 401 it is asked once
+   * more, with `reason: 'unauthorized'`, and the request is repeated; a second 401 in a row stops the connection.
+   */
+  readonly headers?: Readonly<Record<string, string>> | HeadersHook
+  /** As in `fetch`; the stream is created `withCredentials` for `'include'`. Default `'same-origin'`. */
+  readonly credentials?: RequestCredentials
+  /** Where to resume from, e.g. saved by the app before a reload. Default: none. */
+  readonly cursors?: readonly Cursor[]
+  readonly timeouts?: Partial<Timeouts>
+  readonly backoff?: Partial<BackoffPolicy>
+  /** For servers that send signs of life but do not announce it, ms. What the server announces wins. Default: no watchdog. */
+  readonly heartbeat?: number
+  /** Drop events at or below the cursor. Default `true`. */
+  readonly dedupe?: boolean
+  /** Visibility, back/forward cache, network and clock jumps. `false` turns it off. Default: the browser's, where there is one. */
+  readonly pageLifecycle?: PageLifecycle | false
+  /** Passed to XState as it is: every event and snapshot of every actor. What it throws is reported, not thrown. */
+  readonly inspect?: ((event: InspectionEvent) => void) | Observer<InspectionEvent>
+  readonly clock?: Clock
+  /** ≥ 0 and < 1; draws the jitter. Default `Math.random`. */
+  readonly random?: () => number
+  readonly protocol?: {
+    /** Message types of your own and the endpoint under `url` that each is posted to. Added to the built-in ones. */
+    readonly endpoints?: Readonly<Record<string, string>>
+  }
+}
+
+/** What comes down: any JSON object. Session events carry `sessionId` and `seq`. */
+export type InboundMessage = JsonObject
+/** What goes up: any JSON object whose `type` names an endpoint. */
+export type OutboundMessage = { readonly type: string }
+
+export type DeliveryStatus = 'queued' | 'sending' | 'accepted' | 'rejected' | 'unknown'
+
+/** How a message ended. */
+export type Verdict =
+  /** The server took it: a 2xx. `receipt` is its JSON answer, or null. */
+  | { readonly status: 'accepted'; readonly id: string; readonly attempts: number; readonly receipt: unknown }
+  /** It was not, and will not be, applied. */
+  | { readonly status: 'rejected'; readonly id: string; readonly attempts: number; readonly error: ConnectionError }
+  /** It was posted, and given up before an answer came: it may have been applied. */
+  | { readonly status: 'unknown'; readonly id: string; readonly attempts: number; readonly error: ConnectionError }
+
+/** One message on its way. */
+export interface Delivery<Outbound = OutboundMessage> {
+  /** Also its `Idempotency-Key`. */
+  readonly id: string
+  readonly message: Outbound
+  readonly status: DeliveryStatus
+  /** Never rejects. */
+  readonly settled: Promise<Verdict>
+  /** Give up on it. Unattempted: `rejected` (`cancelled`). Attempted: `unknown`. Settled: nothing happens. */
+  cancel(): void
+}
+
+export interface SendOptions {
+  /** Default: a random UUID. Two unsettled messages must not share one. */
+  readonly id?: string
+  /** Not posted for the first time after this long, ms: then it is `rejected` (`expired`). Default: no limit. */
+  readonly maxAge?: number
+}
+
+export interface SessionNews {
+  readonly sessionId: string
+  /** `reset`: history was lost, reload it. `gone`, `forbidden`: no longer tracked. */
+  readonly status: SessionStatus
+  readonly from: number
+  readonly to: number
+}
+
+/** Listeners run after the snapshot is new, in this order: `phase`, `opened`/`closed`, `stopped`, `delivery`. */
+export interface ConnectionEvents<Inbound = InboundMessage, Outbound = OutboundMessage> {
+  /** Each message for the app. The cursor moves after all listeners returned; one that throws is offered it twice more. */
+  message: Inbound
+  opened: { readonly connectionId: string; readonly sessions: readonly string[] }
+  /** Strictly alternates with `opened`. */
+  closed: { readonly reason: CloseReason; readonly error?: ConnectionError }
+  /** The connection will not come back by itself; `connect()` starts again. */
+  stopped: { readonly error: ConnectionError }
+  phase: { readonly phase: Phase; readonly previous: Phase }
+  session: SessionNews
+  delivery: { readonly id: string; readonly status: DeliveryStatus; readonly message: Outbound }
+  /** A lifecycle event that the current state refused. A diagnostic: ordinary use produces it. */
+  rejected: { readonly event: string; readonly phase: Phase }
+  /** Something the line survived. Without a listener it is `console.warn`ed, once per code. */
+  error: { readonly error: ConnectionError }
+}
+
+/** Immutable; the same reference until something changes. */
+export interface ConnectionSnapshot {
+  readonly phase: Phase
+  readonly connectionId: string | null
+  /** Failures in a row. */
+  readonly attempt: number
+  /** When `backoff` ends, ms since the epoch; null in every other phase. */
+  readonly retryAt: number | null
+  /** The number of unsettled deliveries. */
+  readonly pending: number
+  readonly lastError: ConnectionError | null
+}
+
+/** The machine's snapshot, written by hand: an inferred machine type breaks on another minor version of XState. */
+export type MachineSnapshot = Snapshot<unknown> & {
+  readonly value: unknown
+  readonly context: ConnectionContext
+  hasTag(tag: Phase): boolean
+  matches(value: never): boolean
+}
+
+/** For `@xstate/react`, `@xstate/vue`, inspectors. */
+export type ConnectionActor = ActorRef<MachineSnapshot, ConnectionEvent, ConnectionEmitted>
+
+/** A plain object: safe to destructure. */
+export interface Connection<Inbound = InboundMessage, Outbound extends OutboundMessage = OutboundMessage> {
+  connect(): void
+  /** Ends the stream, aborts POSTs in flight; the queue and the cursors are kept. */
+  disconnect(): void
+  /** A fresh stream, at once. Does nothing in `idle`. */
+  reconnect(): void
+  /** The page or the network is back: check the stream, or skip the rest of a backoff. `awayFor` in ms. */
+  wake(options?: { readonly awayFor?: number }): void
+  /** Disconnect for good. Unsettled deliveries end `unknown` (attempted) or `rejected` (`cancelled`). */
+  dispose(): void
+  [Symbol.dispose](): void
+
+  readonly phase: Phase
+  readonly isOpen: boolean
+  readonly connectionId: string | null
+  readonly lastError: ConnectionError | null
+  readonly attempt: number
+  readonly retryAt: number | null
+
+  /** Works in every phase. Throws only for a message that can never be one (`invalid-message`). */
+  send(message: Outbound, options?: SendOptions): Delivery<Outbound>
+  /** The unsettled deliveries, oldest first. */
+  readonly pending: readonly Delivery<Outbound>[]
+  /** Give up on all of them. */
+  clearOutbox(): void
+
+  /** Track a session: its events since `after` (default: the known cursor, or 0) and from now on. */
+  watch(sessionId: string, options?: { readonly after?: number }): void
+  unwatch(sessionId: string): void
+  cursor(sessionId: string): Cursor | undefined
+  /** The cursors of all tracked sessions. */
+  readonly sessions: readonly Cursor[]
+
+  /** Returns the function that unsubscribes. */
+  on<Name extends keyof ConnectionEvents>(
+    name: Name,
+    listener: (event: ConnectionEvents<Inbound, Outbound>[Name]) => void,
+  ): () => void
+  /** Tell the server now that the page may be frozen. The page lifecycle does it by itself. */
+  suspend(): void
+
+  readonly actor: ConnectionActor
+  /** For `useSyncExternalStore` and Svelte: calls back at once and after each change. */
+  subscribe(listener: (snapshot: ConnectionSnapshot) => void): () => void
+  getSnapshot(): ConnectionSnapshot
+}

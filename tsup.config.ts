@@ -1,0 +1,17 @@
+import { defineConfig } from 'tsup'
+
+export default defineConfig({
+  entry: {
+    index: 'src/index.ts',
+    machine: 'src/machine/index.ts',
+    adapters: 'src/adapters/index.ts',
+    server: 'src/server/index.ts',
+  },
+  format: 'esm',
+  target: 'es2022',
+  platform: 'neutral',
+  external: ['xstate', 'eventsource'],
+  dts: { compilerOptions: { ignoreDeprecations: '6.0' } },
+  sourcemap: true,
+  clean: true,
+})

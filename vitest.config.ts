@@ -1,0 +1,20 @@
+import { fileURLToPath } from 'node:url'
+import { defineConfig } from 'vitest/config'
+
+const source = (path: string) => fileURLToPath(new URL(`./src/${path}`, import.meta.url))
+
+export default defineConfig({
+  resolve: {
+    alias: [
+      { find: /^holdline$/, replacement: source('index.ts') },
+      { find: /^holdline\/(machine|adapters|server)$/, replacement: source('$1/index.ts') },
+    ],
+  },
+  test: {
+    include: ['src/__tests__/**/*.test.ts', 'demo/__tests__/**/*.test.ts'],
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
+    pool: 'forks',
+    coverage: { provider: 'v8', include: ['src/**'], exclude: ['src/__tests__/**'] },
+  },
+})
