@@ -40,90 +40,83 @@ const REAL_CLOCK: Clock = {
 /** [spec] HTML, timers: a longer delay overflows the signed 32-bit integer and fires at once. */
 const MAX_DELAY = 2 ** 31 - 1
 
-type Check = (value: unknown) => boolean
+/** What an option has to be, in words and as a check. */
+type Rule = readonly [string, (value: unknown) => boolean]
+type Rules = { readonly [option: string]: Rule | Rules }
 
-const isFunction: Check = (value) => typeof value === 'function'
-const isDelay: Check = (value) => typeof value === 'number' && value > 0 && value <= MAX_DELAY
-const isDelayOrZero: Check = (value) => value === 0 || isDelay(value)
-const isCount: Check = (value) => isSeq(value) || value === Number.POSITIVE_INFINITY
-const isStringMap: Check = (value) =>
+const isFunction = (value: unknown) => typeof value === 'function'
+const hasMethods = (value: unknown, names: readonly string[]) =>
+  isObject(value) && names.every((name) => isFunction(value[name]))
+const isStringMap = (value: unknown) =>
   isObject(value) && Object.values(value).every((entry) => typeof entry === 'string')
-const isEndpointMap: Check = (value) =>
-  isStringMap(value) && Object.values(value as object).every((endpoint) => /^[\w-]+$/.test(endpoint))
-const isCursor: Check = (value) =>
-  isObject(value) &&
-  typeof value.sessionId === 'string' &&
-  value.sessionId !== '' &&
-  isSeq(value.lastSeq) &&
-  (value.epoch === undefined || typeof value.epoch === 'string')
-const isHeaderMap: Check = (value) => {
+const isHeaderMap = (value: unknown) => {
   try {
-    return isStringMap(value) && !!new Headers(value as Record<string, string>)
+    return isStringMap(value) && !!new Headers(value as HeadersInit)
   } catch {
     return false
   }
 }
-const hasMethods =
-  (...names: string[]): Check =>
-  (value) =>
-    isObject(value) && names.every((name) => isFunction(value[name]))
+const isCursor = (value: unknown) =>
+  isObject(value) &&
+  typeof value.sessionId === 'string' &&
+  value.sessionId !== '' &&
+  isSeq(value.lastSeq) &&
+  ['string', 'undefined'].includes(typeof value.epoch)
 
-/** Option → what it has to be, in words and as a check. */
-const RULES: Record<string, readonly [string, Check]> = {
-  url: ['an absolute http(s) URL, or one relative to the page, without query, fragment and credentials', () => true],
-  fetch: ['a function', isFunction],
-  createEventSource: ['a function', isFunction],
-  headers: [
-    'a map of valid header names and values, or a function',
-    (value) => isFunction(value) || isHeaderMap(value),
-  ],
-  credentials: [
-    "'omit', 'same-origin' or 'include'",
-    (value) => ['omit', 'same-origin', 'include'].includes(value as string),
-  ],
-  cursors: ['an array of { sessionId, lastSeq, epoch? }', (value) => Array.isArray(value) && value.every(isCursor)],
-  timeouts: ['an object', isObject],
-  backoff: ['an object', isObject],
-  heartbeat: ['a number of ms, above 0', isDelay],
+const URL_RULE = 'an http(s) URL without credentials, query and fragment, absolute or relative to the page'
+const FUNCTION: Rule = ['a function', isFunction]
+const TIMEOUT: Rule = ['ms > 0', (value) => typeof value === 'number' && value > 0 && value <= MAX_DELAY]
+const DELAY: Rule = ['ms ≥ 0', (value) => value === 0 || TIMEOUT[1](value)]
+
+const RULES: Rules = {
+  url: [URL_RULE, () => true],
+  fetch: FUNCTION,
+  createEventSource: FUNCTION,
+  headers: ['valid headers or a function', (value) => isFunction(value) || isHeaderMap(value)],
+  credentials: ['omit, same-origin or include', (value) => /^(omit|same-origin|include)$/.test(String(value))],
+  cursors: ['{ sessionId, lastSeq, epoch? }[]', (value) => Array.isArray(value) && value.every(isCursor)],
+  timeouts: { connect: TIMEOUT, welcome: TIMEOUT, resume: TIMEOUT, send: TIMEOUT, probe: TIMEOUT },
+  backoff: {
+    base: DELAY,
+    cap: DELAY,
+    maxAttempts: ['a whole number or Infinity', (value) => isSeq(value) || value === Number.POSITIVE_INFINITY],
+    stableDelay: DELAY,
+  },
+  heartbeat: TIMEOUT,
   dedupe: ['a boolean', (value) => typeof value === 'boolean'],
-  pageLifecycle: ['an object with subscribe(), or false', (value) => value === false || hasMethods('subscribe')(value)],
-  inspect: ['a function or an observer', (value) => isFunction(value) || hasMethods('next')(value)],
-  clock: ['{ now, setTimeout, clearTimeout }', hasMethods('now', 'setTimeout', 'clearTimeout')],
-  random: ['a function', isFunction],
-  protocol: ['an object', isObject],
-  'timeouts.connect': ['a number of ms, above 0', isDelay],
-  'timeouts.welcome': ['a number of ms, above 0', isDelay],
-  'timeouts.resume': ['a number of ms, above 0', isDelay],
-  'timeouts.send': ['a number of ms, above 0', isDelay],
-  'timeouts.probe': ['a number of ms, above 0', isDelay],
-  'backoff.base': ['a number of ms, 0 or more', isDelayOrZero],
-  'backoff.cap': ['a number of ms, 0 or more', isDelayOrZero],
-  'backoff.maxAttempts': ['a whole number, or Infinity', isCount],
-  'backoff.stableDelay': ['a number of ms, 0 or more', isDelayOrZero],
-  'protocol.endpoints': ['a map from message type to a path segment', isEndpointMap],
+  pageLifecycle: ['{ subscribe } or false', (value) => value === false || hasMethods(value, ['subscribe'])],
+  inspect: ['a function or an observer', (value) => isFunction(value) || hasMethods(value, ['next'])],
+  clock: ['{ now, setTimeout, clearTimeout }', (value) => hasMethods(value, ['now', 'setTimeout', 'clearTimeout'])],
+  random: FUNCTION,
+  protocol: {
+    endpoints: [
+      'a map from message type to path segment',
+      (value) => isStringMap(value) && Object.values(value as object).every((endpoint) => /^[\w-]+$/.test(endpoint)),
+    ],
+  },
 }
 
 const invalid = (option: string, expected: string, cause?: unknown) =>
   new ConnectionError('invalid-option', `${option}: expected ${expected}`, { cause })
 
-function check(given: object, prefix = '') {
+function check(given: unknown, rules: Rules, path = '') {
+  if (!isObject(given)) throw invalid(path || 'options', 'an object')
   for (const [key, value] of Object.entries(given)) {
-    const option = prefix + key
-    const rule = Object.hasOwn(RULES, option) ? RULES[option] : undefined
-    if (!rule) throw new ConnectionError('invalid-option', `${option}: there is no such option`)
-    const [expected, isValid] = rule
-    if (value !== undefined && !isValid(value)) throw invalid(option, expected)
-    if (!prefix && isObject(value) && ['timeouts', 'backoff', 'protocol'].includes(key)) check(value, `${key}.`)
+    const option = path ? `${path}.${key}` : key
+    const rule = Object.hasOwn(rules, key) ? rules[key] : undefined
+    if (!rule) throw invalid(option, `no such option, but one of ${Object.keys(rules)}`)
+    if (value === undefined) continue
+    if (!Array.isArray(rule)) check(value, rule as Rules, option)
+    else if (!rule[1](value)) throw invalid(option, rule[0])
   }
 }
 
 /** Throws a `ConnectionError` (`invalid-option`) that names the culprit. */
 export function readOptions(options: ConnectionOptions): Settings {
-  if (!isObject(options)) throw invalid('options', 'an object with at least `url`')
-  check(options)
+  check(options, RULES)
   const clock = options.clock ?? REAL_CLOCK
   const fetch = options.fetch ?? globalThis.fetch?.bind(globalThis)
-  if (!fetch) throw invalid('fetch', 'a function, since there is no global one here')
+  if (!fetch) throw invalid('fetch', 'a function: there is no global one')
   return {
     url: readUrl(options.url),
     fetch,
@@ -150,15 +143,11 @@ function withDefaults<T extends object>(defaults: T, given: Partial<T> = {}): T 
 }
 
 function readUrl(url: unknown): string {
-  const expected = RULES.url?.[0] ?? ''
-  if (typeof url !== 'string') throw invalid('url', expected)
-  let parsed: URL
   try {
-    parsed = new URL(url, globalThis.location?.href)
-  } catch (cause) {
-    throw invalid('url', expected, cause)
-  }
-  const { protocol, search, hash, username, href } = parsed
-  if (!/^https?:$/.test(protocol) || search || hash || username) throw invalid('url', expected)
-  return href.replace(/\/+$/, '')
+    const { protocol, search, hash, username, href } = new URL(String(url), globalThis.location?.href)
+    if (typeof url === 'string' && /^https?:$/.test(protocol) && !search && !hash && !username) {
+      return href.replace(/\/+$/, '')
+    }
+  } catch {}
+  throw invalid('url', URL_RULE)
 }

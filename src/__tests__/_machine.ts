@@ -1,37 +1,72 @@
-import { initialTransition, transition } from 'xstate'
+import { createActor, type EventObject, fromCallback, initialTransition, transition } from 'xstate'
 import { ConnectionError } from '../errors'
 import {
+  type BackoffPolicy,
   type ConnectionEmitted,
   type ConnectionEvent,
   type ConnectionInput,
   connectionMachine,
+  outboxMachine,
   type Phase,
+  type ProbeInput,
   phase,
+  type ResumeInput,
+  type ServerDelay,
 } from '../machine'
 import type { Cursor, Feature } from '../protocol'
+import { fakeClock } from './_clock'
 
 export const POLICY: ConnectionInput = {
   backoff: { base: 500, cap: 30_000, maxAttempts: Number.POSITIVE_INFINITY, stableDelay: 5_000 },
   timeouts: { connect: 15_000, welcome: 10_000, resume: 15_000, send: 15_000, probe: 2_000 },
   random: () => 0.5,
 }
+export const policy = (backoff: Partial<BackoffPolicy>, random = POLICY.random): ConnectionInput => ({
+  ...POLICY,
+  random,
+  backoff: { ...POLICY.backoff, ...backoff },
+})
 
 export const CURSORS: readonly Cursor[] = [
   { sessionId: 's1', lastSeq: 7 },
   { sessionId: 's2', lastSeq: 3 },
 ]
+/** Left over although the resume asked for it: it moved nothing. */
+export const NOT_MOVED: readonly Cursor[] = [{ sessionId: 's1', lastSeq: 7 }]
+/** Left over as well, but the resume got somewhere. */
+export const MOVED: readonly Cursor[] = [{ sessionId: 's1', lastSeq: 9 }]
+
 export const transient = new ConnectionError('http', '503', { retryable: true, status: 503 })
 export const fatal = new ConnectionError('forbidden', '403', { status: 403 })
 export const unauthorized = new ConnectionError('unauthorized', '401', { status: 401 })
+export const notFound = new ConnectionError('unknown-stream', '404', { retryable: true, status: 404 })
+export const silence = new ConnectionError('stream-silent', 'silent', { retryable: true })
+export const bye = new ConnectionError('goodbye', 'goodbye', { retryable: true })
 
-export const welcome = (cursors: readonly Cursor[] = [], features: readonly Feature[] = []): ConnectionEvent => ({
+export const connect: ConnectionEvent = { type: 'connect' }
+export const disconnect: ConnectionEvent = { type: 'disconnect' }
+export const reconnect: ConnectionEvent = { type: 'reconnect' }
+export const opened: ConnectionEvent = { type: 'stream.opened' }
+export const welcome = (
+  cursors: readonly Cursor[] = [],
+  features: readonly Feature[] = [],
+  heartbeat: number | null = 15_000,
+): ConnectionEvent => ({
   type: 'stream.welcomed',
   connectionId: 'c1',
-  heartbeat: 15_000,
+  heartbeat,
   features,
   cursors,
 })
 export const wake = (awayFor = 0): ConnectionEvent => ({ type: 'wake', awayFor })
+export const gapped = (cursors: readonly Cursor[] = NOT_MOVED): ConnectionEvent => ({ type: 'stream.gapped', cursors })
+export const probed = (nonce: string): ConnectionEvent => ({ type: 'stream.probed', nonce })
+export const drained = (delay: ServerDelay = {}): ConnectionEvent => ({ type: 'stream.drained', delay, error: bye })
+export const streamFailed = (error = transient): ConnectionEvent => ({ type: 'stream.failed', error })
+export const silent: ConnectionEvent = { type: 'stream.silent', error: silence }
+export const streamUnauthorized: ConnectionEvent = { type: 'stream.unauthorized', error: unauthorized }
+export const disowned: ConnectionEvent = { type: 'upstream.disowned', error: notFound }
+export const upstreamUnauthorized: ConnectionEvent = { type: 'upstream.unauthorized', error: unauthorized }
 export const succeeded = (leftOvers: readonly Cursor[] = []): ConnectionEvent => ({
   type: 'resume.succeeded',
   leftOvers,
@@ -52,17 +87,96 @@ export function walk(events: readonly ConnectionEvent[], input: ConnectionInput 
   return snapshot
 }
 
+/** The innermost state: `posting`, `steady`, … */
+export function leaf({ value }: { readonly value: unknown }): string {
+  return typeof value === 'string' ? value : leaf({ value: Object.values(value as object)[0] })
+}
+
+type Effect = { readonly type: string; readonly params: unknown }
+
 /** One pure step: where it leads, what it would do, and whether the state refused the event. */
 export function step(snapshot: Snapshot, event: ConnectionEvent) {
   const [next, actions] = transition(connectionMachine, snapshot, event)
+  const effects = actions as readonly Effect[]
+  const of = <Params>(type: string) =>
+    effects.filter((effect) => effect.type === type).map(({ params }) => params as Params)
   return {
     next,
+    leaf: leaf(next),
     phase: phase(next) as Phase,
-    // A step without a transition does nothing and changes nothing; each real one here at least assigns, emits or re-enters.
-    refused: actions.length === 0 && next.value === snapshot.value && next.context === snapshot.context,
-    actions: actions.map((action) => action.type),
-    emitted: (actions as { type: string; params: unknown }[]).flatMap((action) =>
-      action.type === 'xstate.emit' ? [(action.params as { event: ConnectionEmitted }).event] : [],
-    ),
+    /** No transition is enabled. That such a step changes nothing either is a test of its own. */
+    refused: !snapshot.can(event),
+    actions: effects.map(({ type }) => type),
+    emitted: of<{ event: ConnectionEmitted }>('xstate.emit').map((params) => params.event),
+    started: of<{ id: string }>('xstate.spawnChild').map(({ id }) => id),
+    stopped: of<{ id: string }>('xstate.stopChild').map(({ id }) => id),
+    /** What the outbox is told. */
+    told: of<{ event: EventObject }>('xstate.sendTo').map((params) => params.event.type),
+  }
+}
+
+/** The machine alive, with actors that do nothing but say that they exist, and time that stands still. */
+export function startMachine(input: ConnectionInput = POLICY) {
+  const clock = fakeClock()
+  const log: string[] = []
+  const live = new Map<string, number>()
+  const emitted: ConnectionEmitted[] = []
+  let tellResume: (event: ConnectionEvent) => void = () => {}
+
+  const appear = (name: string, label = name) => {
+    log.push(`+${label}`)
+    live.set(name, (live.get(name) ?? 0) + 1)
+    return () => {
+      log.push(`-${label}`)
+      live.set(name, (live.get(name) ?? 0) - 1)
+    }
+  }
+  const resource = (name: string) => fromCallback<EventObject, undefined>(() => appear(name))
+
+  const actor = createActor(
+    connectionMachine.provide({
+      actors: {
+        pageLifecycle: resource('pageLifecycle'),
+        eventStream: resource('eventStream'),
+        resume: fromCallback<EventObject, ResumeInput>(({ input, sendBack }) => {
+          tellResume = sendBack
+          return appear('resume', `resume ${input.resumeId}`)
+        }),
+        probe: fromCallback<EventObject, ProbeInput>(({ input }) => appear('probe', `probe ${input.nonce}`)),
+        outbox: outboxMachine.provide({
+          actors: {
+            poster: fromCallback(({ receive }) => {
+              receive(({ type }) => log.push(`outbox ${type}`))
+              return appear('poster')
+            }),
+          },
+        }),
+      },
+    }),
+    { input, clock },
+  )
+  actor.on('*', (event) => emitted.push(event))
+  actor.start()
+
+  return {
+    actor,
+    clock,
+    log,
+    emitted,
+    send(...events: readonly ConnectionEvent[]) {
+      for (const event of events) actor.send(event)
+    },
+    /** As the resume actor that was started last, which may be gone. */
+    tellAsResume: (event: ConnectionEvent) => tellResume(event),
+    live: (name: string) => live.get(name) ?? 0,
+    get leaf() {
+      return leaf(actor.getSnapshot())
+    },
+    get phase(): Phase {
+      return phase(actor.getSnapshot())
+    },
+    get context() {
+      return actor.getSnapshot().context
+    },
   }
 }

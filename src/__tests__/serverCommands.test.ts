@@ -340,11 +340,11 @@ describe('order', () => {
     })
     const { server } = createTestServer({
       onCommand: commands.onCommand,
-      authorize: (_, sessionId) => (sessionId === 'slow' ? permission : true),
+      authorize: (_, sessionId, action) => (sessionId === 'slow' && action === 'write' ? permission : true),
     })
     const stream = await openStream(server)
     const running = stream.post('send', SEND)
-    const late = stream.post('send', { ...SEND, sessionId: 'slow' })
+    const late = [stream.post('send', { ...SEND, sessionId: 'slow' }), stream.post('stop', { type: 'stop' })]
     await settle()
     let isClosed = false
     const closing = server.close().then(() => {
@@ -356,7 +356,7 @@ describe('order', () => {
     commands.endNext()
     await closing
     expect((await running).status).toBe(200)
-    expect((await late).ok).toBe(false)
+    expect((await Promise.all(late)).map(({ status }) => status)).toEqual([404, 503])
     expect(commands.calls).toHaveLength(1)
   })
 })

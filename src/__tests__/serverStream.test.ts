@@ -134,6 +134,30 @@ describe('the stream', () => {
     expect((await watching).status).toBe(404)
     expect(watched.subscriptions).toBe(0)
   })
+
+  test('a stream that ends while the log is still subscribing leaves no subscription', async () => {
+    const watched = watchedLog()
+    let proceed = () => {}
+    const proceeded = new Promise<void>((resolve) => {
+      proceed = resolve
+    })
+    const log: SessionLog = {
+      ...watched.log,
+      subscribe: async (...args) => {
+        await proceeded
+        return watched.log.subscribe(...args)
+      },
+    }
+    const { server } = createTestServer({ log })
+    const stream = await openStream(server)
+    const watching = stream.watch('room')
+    await settle()
+    await stream.cancel()
+    proceed()
+    await watching
+    expect(watched.calls).toContain('subscribe room')
+    expect(watched.subscriptions).toBe(0)
+  })
 })
 
 describe('isolation', () => {
@@ -379,6 +403,48 @@ describe('resume', () => {
     await until(() => stream.events.at(-1) === `room:${head}`, 'the last event')
     expect(stream.events).toEqual(range(11, head).map((seq) => `room:${seq}`))
     expect(stream.ofType('reconnected')).toHaveLength(1)
+  })
+
+  test('C47: a single event, published at whichever step of a resume, arrives once and needs no other to follow', async () => {
+    for (const step of range(0, 12)) {
+      const inner = memoryLog()
+      let steps = 0
+      let isPublished = false
+      const publishOnce = () => {
+        if (!isPublished) inner.append('room', { type: 'x' })
+        isPublished = true
+      }
+      const takeStep = () => {
+        if (steps === step) publishOnce()
+        steps += 1
+      }
+      /** A log that is slow, and that is published to right before and right after it does what it is asked for. */
+      async function slowly<T>(act: () => T | Promise<T>, turns = 1): Promise<T> {
+        await settle(turns)
+        takeStep()
+        const result = await act()
+        takeStep()
+        await settle(1)
+        return result
+      }
+      for (const _ of range(1, 3)) inner.append('room', { type: 'x' })
+      const { server } = createTestServer({
+        log: {
+          append: inner.append,
+          read: (...args) => slowly(() => inner.read(...args)),
+          head: (...args) => slowly(() => inner.head(...args)),
+          // Long enough for the replay to be over before the subscription takes hold.
+          subscribe: (...args) => slowly(() => inner.subscribe(...args), 20),
+        },
+      })
+      const stream = await openStream(server)
+      await resume(stream, [{ sessionId: 'room', lastSeq: 1 }])
+      await settle(30)
+      publishOnce()
+      await settle(30)
+      expect([step, ...stream.events]).toEqual([step, 'room:2', 'room:3', 'room:4'])
+      await server.close()
+    }
   })
 
   test('a log that was trimmed under a stream goes on with what is left; the jump in seq tells the client', async () => {

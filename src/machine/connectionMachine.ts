@@ -1,5 +1,5 @@
 import { assign, type EventObject, emit, fromCallback, sendTo, setup } from 'xstate'
-import { ConnectionError } from '../errors'
+import { ConnectionError, type ConnectionErrorCode } from '../errors'
 import type { Cursor } from '../protocol'
 import { backoffDelay } from './backoff'
 import { outboxMachine } from './outboxMachine'
@@ -60,10 +60,11 @@ const reportedError = ({ event }: { event: { readonly error: unknown } }): WithE
 const recordReported = { type: 'recordError' as const, params: reportedError }
 const retry = { target: '#backoff', actions: recordReported }
 const stop = { target: '#idle', actions: [recordReported, 'emitStopped' as const] }
-const timedOut = (of: string) => ({
-  target: '#backoff',
-  actions: { type: 'recordTimeout' as const, params: { of } },
+const noticed = (code: ConnectionErrorCode, what: string) => ({
+  type: 'recordFailure' as const,
+  params: { code, what },
 })
+const timedOut = (what: string) => ({ target: '#backoff', actions: noticed('timeout', `no ${what} in time`) })
 /** `resumeId`: undefined is the POST's own answer, null a marker that names no resume. */
 type Done = { readonly leftOvers: readonly Cursor[]; readonly resumeId?: string | null }
 const done = ({ event }: { event: Done }) => event
@@ -77,7 +78,7 @@ const resumeDone = [
   {
     guard: { type: 'isFruitlessAgain' as const, params: done },
     target: '#backoff',
-    actions: 'recordNoProgress' as const,
+    actions: noticed('no-progress', 'nothing of what is missing was replayed'),
   },
   {
     guard: { type: 'hasLeftOvers' as const, params: done },
@@ -151,20 +152,10 @@ export const connectionMachine = setup({
       serverDelay: { retryAfter: error.retryAfter },
     })),
     recordServerDelay: assign({ serverDelay: (_, params: { delay: ServerDelay }) => params.delay }),
-    recordNoProgress: assign({
-      lastError: () =>
-        new ConnectionError('no-progress', 'the resume replayed nothing of what is missing', { retryable: true }),
-    }),
-    recordProbeTimeout: assign({
-      lastError: () => new ConnectionError('probe-timeout', 'the stream did not answer the probe', { retryable: true }),
-    }),
-    recordTimeout: assign({
-      lastError: (_, params: { of: string }) =>
-        new ConnectionError('timeout', `no ${params.of} in time`, { retryable: true }),
-    }),
-    recordGaveUp: assign({
-      lastError: ({ context }) =>
-        new ConnectionError('gave-up', `no attempts left after ${context.attempt}`, { cause: context.lastError }),
+    /** What no actor reports, because it is something that did not happen. */
+    recordFailure: assign({
+      lastError: ({ context }, { code, what }: { code: ConnectionErrorCode; what: string }) =>
+        new ConnectionError(code, what, { retryable: code !== 'gave-up', cause: context.lastError ?? undefined }),
     }),
     clearFailures: assign({ lastError: null, fruitless: 0 }),
     countAttempt: assign({ attempt: ({ context }) => context.attempt + 1 }),
@@ -406,7 +397,10 @@ export const connectionMachine = setup({
                     },
                   },
                   after: {
-                    probeTimeout: { target: '#streaming', actions: 'recordProbeTimeout' },
+                    probeTimeout: {
+                      target: '#streaming',
+                      actions: noticed('probe-timeout', 'no answer to the probe on the stream'),
+                    },
                   },
                 },
               },
@@ -424,7 +418,7 @@ export const connectionMachine = setup({
           always: {
             guard: 'hasNoAttemptsLeft',
             target: '#idle',
-            actions: ['recordGaveUp', 'emitStopped'],
+            actions: [noticed('gave-up', 'no attempts left'), 'emitStopped'],
           },
           after: {
             backoffDelay: { target: '#streaming' },
