@@ -1,0 +1,454 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { createWorld, RESUME_NEVER_ANSWERED, SERVER_ACCEPTS, SERVER_IS_SILENT, seqs, settle } from './_fakes'
+
+const AT_5 = [{ sessionId: 's1', lastSeq: 5 }]
+const CONTIGUOUS = { features: ['contiguous-seq'] } as const
+
+describe('a message reaches the app once, in rising order', () => {
+  test('C35: what arrives live and again in the replay is delivered once, and counted', async () => {
+    const world = createWorld({ cursors: AT_5 })
+    await world.opens()
+    for (const seq of [6, 7, 6, 7, 8, 5, 8]) world.stream.sends(world.event('s1', seq))
+    expect(seqs(world, 's1')).toEqual([6, 7, 8])
+    expect(world.connection.cursor('s1')?.lastSeq).toBe(8)
+  })
+
+  test('C33: the cursor never moves backwards', async () => {
+    const world = createWorld({ cursors: AT_5, dedupe: false })
+    await world.opens()
+    for (const seq of [6, 3, 7, 1]) world.stream.sends(world.event('s1', seq))
+    expect(seqs(world, 's1')).toEqual([6, 3, 7, 1])
+    expect(world.connection.cursor('s1')?.lastSeq).toBe(7)
+  })
+
+  test('C32: the cursor moves after the listeners returned, so a listener sees the cursor before its message', async () => {
+    const world = createWorld({ cursors: AT_5 })
+    const cursors: unknown[] = []
+    world.connection.on('message', () => cursors.push(world.connection.cursor('s1')?.lastSeq))
+    await world.opens()
+    world.stream.sends(world.event('s1', 6))
+    world.stream.sends(world.event('s1', 7))
+    expect(cursors).toEqual([5, 6])
+  })
+
+  test('a session is tracked from its first sequenced message on, and then resumed', async () => {
+    const world = createWorld()
+    await world.opens()
+    world.stream.sends(world.event('new', 41))
+    world.stream.fails()
+    await world.retries()
+    await world.opens()
+    expect(world.post('reconnect').body.sessions).toEqual([{ sessionId: 'new', lastSeq: 41 }])
+  })
+
+  test('messages without a session or a seq are delivered as they are', async () => {
+    const world = createWorld()
+    await world.opens()
+    world.stream.sends({ type: 'notice' })
+    world.stream.sends({ type: 'typing', sessionId: 's1' })
+    expect(world.received).toEqual([{ type: 'notice' }, { type: 'typing', sessionId: 's1' }])
+    expect(world.connection.sessions).toEqual([])
+  })
+
+  test('I6: whatever the order and repetition on the wire, each session rises strictly', async () => {
+    const frame = fc.record({ sessionId: fc.constantFrom('a', 'b'), seq: fc.integer({ min: 0, max: 12 }) })
+    await fc.assert(
+      fc.asyncProperty(fc.array(frame, { maxLength: 60 }), fc.boolean(), async (frames, isContiguous) => {
+        const world = createWorld({ cursors: [{ sessionId: 'a', lastSeq: 3 }] }, SERVER_IS_SILENT)
+        await world.opens(isContiguous ? CONTIGUOUS : {})
+        for (const { sessionId, seq } of frames) world.stream.sends(world.event(sessionId, seq))
+        for (const sessionId of ['a', 'b']) {
+          const got = seqs(world, sessionId) as number[]
+          for (const [index, seq] of got.entries()) {
+            const before = got[index - 1] ?? (sessionId === 'a' ? 3 : seq - 1)
+            if (isContiguous) expect(seq).toBe(before + 1)
+            else expect(seq).toBeGreaterThan(before)
+          }
+        }
+        world.connection.dispose()
+      }),
+      { numRuns: 200 },
+    )
+  })
+})
+
+describe('holes', () => {
+  test('C34: nothing is delivered over a hole; a resume from the cursor fills it', async () => {
+    const world = createWorld({ cursors: AT_5 })
+    await world.opens(CONTIGUOUS)
+    world.server(RESUME_NEVER_ANSWERED)
+    world.stream.sends(world.event('s1', 7))
+    world.stream.sends(world.event('s1', 8))
+    await settle()
+    expect(seqs(world, 's1')).toEqual([])
+    expect(world.connection.phase).toBe('reconnecting')
+    expect(world.post('reconnect').body.sessions).toEqual(AT_5)
+    for (const seq of [6, 7, 8]) world.stream.sends(world.event('s1', seq))
+    await world.post('reconnect').answers(200)
+    expect(seqs(world, 's1')).toEqual([6, 7, 8])
+    expect(world.log).toEqual(['opened', 'closed gap', 'opened'])
+    expect(world.postsTo('reconnect')).toHaveLength(2)
+  })
+
+  test('prevSeq tells a hole from numbers that were never used', async () => {
+    const world = createWorld({ cursors: AT_5 })
+    await world.opens()
+    world.stream.sends(world.event('s1', 9, { prevSeq: 5 }))
+    expect(seqs(world, 's1')).toEqual([9])
+    world.stream.sends(world.event('s1', 20, { prevSeq: 11 }))
+    expect(seqs(world, 's1')).toEqual([9])
+    expect(world.connection.phase).toBe('reconnecting')
+  })
+
+  test('without the promise of contiguous numbers a jump is no hole', async () => {
+    const world = createWorld({ cursors: AT_5 })
+    await world.opens()
+    world.stream.sends(world.event('s1', 50))
+    expect(seqs(world, 's1')).toEqual([50])
+  })
+
+  test('C34: a hole that three resumes did not close makes the session reset, once, and it goes on', async () => {
+    const world = createWorld({ cursors: AT_5 })
+    const hole = () => world.stream.sends(world.event('s1', 9))
+    const marker = () => world.stream.sends({ type: 'reconnected', resumeId: world.post('reconnect').body.resumeId })
+    const features = { features: ['contiguous-seq', 'replay-marker'] } as const
+    await world.opens(features)
+    marker()
+    hole()
+    await settle()
+    hole()
+    marker()
+    await settle()
+    expect(world.connection.phase).toBe('reconnecting')
+    hole()
+    marker()
+    expect(world.connection.phase).toBe('backoff')
+    expect(world.connection.lastError?.code).toBe('no-progress')
+    await world.retries()
+    await world.opens(features)
+    hole()
+    marker()
+    expect(world.connection.phase).toBe('open')
+    expect(seqs(world, 's1')).toEqual([9])
+    expect(world.log).toEqual(['opened', 'closed gap', 's1 reset 5-8', 'opened'])
+  })
+
+  test('C19: a hole and a watch during a resume belong to the same barrier: nothing is sent before they are resumed', async () => {
+    const world = createWorld({ cursors: AT_5 }, SERVER_IS_SILENT)
+    world.connection.send({ type: 'send' })
+    await world.opens(CONTIGUOUS)
+    world.connection.watch('s2')
+    world.stream.sends(world.event('s1', 8))
+    await world.post('reconnect').answers(200)
+    expect(world.connection.phase).toBe('reconnecting')
+    expect(world.postsTo('send')).toHaveLength(0)
+    expect(world.post('reconnect').body).toEqual({
+      type: 'reconnect',
+      resumeId: 'r2',
+      sessions: [
+        { sessionId: 's1', lastSeq: 5 },
+        { sessionId: 's2', lastSeq: 0 },
+      ],
+    })
+    for (const seq of [6, 7, 8]) world.stream.sends(world.event('s1', seq))
+    await world.post('reconnect').answers(200)
+    expect(world.connection.phase).toBe('open')
+    expect(world.postsTo('send')).toHaveLength(1)
+    expect(world.postsTo('reconnect')).toHaveLength(2)
+  })
+
+  test('more than 100 sessions are resumed in turns, behind one barrier', async () => {
+    const cursors = Array.from({ length: 230 }, (_, index) => ({ sessionId: `s${index}`, lastSeq: index }))
+    const world = createWorld({ cursors })
+    await world.opens()
+    const resumed = world.postsTo('reconnect').map(({ body }) => body.sessions as object[])
+    expect(resumed.map(({ length }) => length)).toEqual([100, 100, 30])
+    expect(resumed.flat()).toEqual(cursors)
+    expect(world.log).toEqual(['opened'])
+  })
+})
+
+describe('the server has the last word on a session', () => {
+  const verdicts = (...sessions: unknown[]) => ({ ok: true, sessions })
+
+  test('C33: a cursor beyond the head is reset: the app is told, and what follows counts from there', async () => {
+    const world = createWorld({ cursors: [{ sessionId: 's1', lastSeq: 100, epoch: 'a' }] }, SERVER_IS_SILENT)
+    await world.opens(CONTIGUOUS)
+    const reset = { sessionId: 's1', status: 'reset', from: 100, to: 2, epoch: 'b' }
+    await world.post('reconnect').answers(200, verdicts(reset))
+    world.stream.sends(world.event('s1', 3, { epoch: 'b' }))
+    expect(world.log).toEqual(['s1 reset 100-2', 'opened'])
+    expect(world.connection.cursor('s1')).toEqual({ sessionId: 's1', lastSeq: 3, epoch: 'b' })
+  })
+
+  test('a verdict that comes with the answer and again with the marker counts once', async () => {
+    const world = createWorld({ cursors: [{ sessionId: 's1', lastSeq: 100 }] }, SERVER_IS_SILENT)
+    await world.opens({ features: ['replay-marker'] })
+    const reset = { sessionId: 's1', status: 'reset', from: 100, to: 2 }
+    await world.post('reconnect').answers(200, verdicts(reset))
+    world.stream.sends(world.event('s1', 3))
+    world.stream.sends({ type: 'reconnected', resumeId: 'r1', sessions: [reset] })
+    expect(world.log).toEqual(['s1 reset 100-2', 'opened'])
+    expect(world.connection.cursor('s1')?.lastSeq).toBe(3)
+  })
+
+  test('the verdicts of an earlier resume are nobody’s', async () => {
+    const world = createWorld({ cursors: AT_5 })
+    await world.opens({ features: ['replay-marker'] })
+    const gone = { sessionId: 's1', status: 'gone', from: 5, to: 5 }
+    world.stream.sends({ type: 'reconnected', resumeId: 'r0', sessions: [gone] })
+    expect(world.connection.sessions).toEqual(AT_5)
+  })
+
+  test('C33: seq restarts in another epoch: the session is reset at its first event, nothing is dropped as old', async () => {
+    const world = createWorld({ cursors: [{ sessionId: 's1', lastSeq: 100, epoch: 'a' }] })
+    await world.opens(CONTIGUOUS)
+    world.stream.sends(world.event('s1', 1, { epoch: 'b' }))
+    world.stream.sends(world.event('s1', 2, { epoch: 'b' }))
+    expect(seqs(world, 's1')).toEqual([1, 2])
+    expect(world.log).toEqual(['opened', 's1 reset 100-0'])
+  })
+
+  test('C37: a session that is gone or forbidden is told once, no longer resumed, and harms no other', async () => {
+    const world = createWorld({ cursors: ['a', 'b', 'c'].map((sessionId) => ({ sessionId, lastSeq: 1 })) }, (post) =>
+      post.answers(
+        200,
+        verdicts(
+          { sessionId: 'a', status: 'gone', from: 1, to: 1 },
+          { sessionId: 'b', status: 'forbidden', from: 1, to: 1 },
+          { sessionId: 'c', status: 'resumed', from: 1, to: 4, epoch: 'e' },
+          { sessionId: 7, status: 'gone' },
+          'nonsense',
+        ),
+      ),
+    )
+    await world.opens()
+    world.stream.sends(world.event('a', 2))
+    expect(world.log).toEqual(['a gone 1-1', 'b forbidden 1-1', 'c resumed 1-4', 'opened'])
+    expect(world.received).toEqual([])
+    expect(world.connection.sessions).toEqual([{ sessionId: 'c', lastSeq: 1, epoch: 'e' }])
+    world.stream.fails()
+    await world.retries()
+    await world.opens()
+    expect(world.post('reconnect').body.sessions).toEqual([{ sessionId: 'c', lastSeq: 1, epoch: 'e' }])
+  })
+})
+
+describe('watch and unwatch', () => {
+  test('a server that replays on watch is told once per tick and session, and answers with a verdict', async () => {
+    const world = createWorld()
+    await world.opens({ features: ['watch-replay'] })
+    world.connection.watch('s1', { after: 4 })
+    world.connection.watch('s1', { after: 4 })
+    world.connection.watch('s2')
+    world.connection.unwatch('s2')
+    await settle()
+    expect(world.posts.map(({ endpoint, body }) => [endpoint, body])).toEqual([
+      ['watch', { type: 'watch', sessionId: 's1', lastSeq: 4 }],
+      ['unwatch', { type: 'unwatch', sessionId: 's2' }],
+    ])
+    world.stream.sends(world.event('s1', 5))
+    world.connection.watch('s1')
+    await settle()
+    expect(world.postsTo('watch')).toHaveLength(1)
+    expect(seqs(world, 's1')).toEqual([5])
+  })
+
+  test('for other servers a watched session is resumed by a reconnect POST of its own', async () => {
+    const world = createWorld({ cursors: AT_5 })
+    await world.opens()
+    world.connection.watch('s2', { after: 9 })
+    await settle()
+    expect(world.post('reconnect').body.sessions).toEqual([{ sessionId: 's2', lastSeq: 9 }])
+    expect(world.log).toEqual(['opened', 'closed gap', 'opened'])
+  })
+
+  test('a watch that the server could not be told is resumed instead', async () => {
+    const world = createWorld({}, (post) => (post.endpoint === 'watch' ? post.answers(503) : SERVER_ACCEPTS(post)))
+    await world.opens({ features: ['watch-replay'] })
+    world.connection.watch('s1')
+    await settle()
+    expect(world.post('reconnect').body.sessions).toEqual([{ sessionId: 's1', lastSeq: 0 }])
+    expect(world.connection.phase).toBe('open')
+  })
+
+  test('a watch that is interrupted by a pause of the outbox is told when it flows again', async () => {
+    const world = createWorld({}, SERVER_IS_SILENT)
+    await world.opens({ features: ['watch-replay'] })
+    world.connection.send({ type: 'send' })
+    world.connection.watch('s1')
+    await settle()
+    await world.post('send').answers(503)
+    world.server(SERVER_ACCEPTS)
+    await world.clock.advance(1_000)
+    expect(world.postsTo('watch')).toHaveLength(2)
+    expect(world.postsTo('send')).toHaveLength(2)
+  })
+
+  test('after unwatch its messages are dropped and it is not resumed, until it is watched again', async () => {
+    const world = createWorld({ cursors: AT_5 })
+    await world.opens({ features: ['watch-replay'] })
+    world.connection.unwatch('s1')
+    world.stream.sends(world.event('s1', 6))
+    expect(world.received).toEqual([])
+    expect(world.connection.sessions).toEqual([])
+    world.connection.watch('s1', { after: 5 })
+    world.stream.sends(world.event('s1', 6))
+    expect(seqs(world, 's1')).toEqual([6])
+  })
+
+  test('watch before connect is part of the first resume', async () => {
+    const world = createWorld()
+    world.connection.watch('s1')
+    await world.opens({ features: ['watch-replay'] })
+    expect(world.posts.map(({ endpoint, body }) => [endpoint, body.sessions])).toEqual([
+      ['reconnect', [{ sessionId: 's1', lastSeq: 0 }]],
+    ])
+  })
+})
+
+describe('a listener that throws', () => {
+  const throwing = (seq: number, times = Number.POSITIVE_INFINITY) => {
+    const world = createWorld({ cursors: AT_5 })
+    const calls: number[] = []
+    let left = times
+    world.connection.on('message', (message) => {
+      if (message.seq !== seq) return
+      calls.push(world.clock.now())
+      if (left-- > 0) throw new Error('reducer')
+    })
+    return { world, calls }
+  }
+
+  test('C32 C54: the message is offered again, to that listener only, while its session waits and others flow', async () => {
+    const { world, calls } = throwing(6, 1)
+    await world.opens(CONTIGUOUS)
+    for (const seq of [6, 7, 8]) world.stream.sends(world.event('s1', seq))
+    world.stream.sends(world.event('s2', 1))
+    expect(seqs(world, 's1')).toEqual([6])
+    expect(seqs(world, 's2')).toEqual([1])
+    expect(world.connection.cursor('s1')?.lastSeq).toBe(5)
+    await world.clock.advance(100)
+    expect(calls).toHaveLength(2)
+    expect(seqs(world, 's1')).toEqual([6, 7, 8])
+    expect(world.connection.cursor('s1')?.lastSeq).toBe(8)
+    expect(world.postsTo('reconnect')).toHaveLength(1)
+  })
+
+  test('C54: after the third throw the message is skipped as poison, and no resume is spent on it', async () => {
+    const { world, calls } = throwing(6)
+    await world.opens(CONTIGUOUS)
+    const start = world.clock.now()
+    for (const seq of [6, 7]) world.stream.sends(world.event('s1', seq))
+    await world.clock.advance(10_000)
+    expect(calls.map((at) => at - start)).toEqual([0, 100, 1_100])
+    expect(world.errors).toEqual(['listener-failed', 'listener-failed', 'listener-failed', 'poison-message'])
+    expect(seqs(world, 's1')).toEqual([6, 7])
+    expect(world.connection.cursor('s1')?.lastSeq).toBe(7)
+    expect(world.postsTo('reconnect')).toHaveLength(1)
+  })
+
+  test('what waits is bounded: the rest becomes a hole and is fetched again', async () => {
+    const { world } = throwing(6, 1)
+    await world.opens(CONTIGUOUS)
+    for (let seq = 6; seq <= 400; seq++) world.stream.sends(world.event('s1', seq))
+    world.server(RESUME_NEVER_ANSWERED)
+    await world.clock.advance(100)
+    expect(world.connection.cursor('s1')?.lastSeq).toBe(262)
+    expect(world.post('reconnect').body.sessions).toEqual([{ sessionId: 's1', lastSeq: 262 }])
+  })
+
+  test('while one message waits, the next drop resumes from before it', async () => {
+    const { world } = throwing(6)
+    await world.opens()
+    world.stream.sends(world.event('s1', 6))
+    world.stream.fails()
+    await world.clock.advance(90)
+    world.connection.reconnect()
+    await world.opens()
+    expect(world.post('reconnect').body.sessions).toEqual(AT_5)
+  })
+})
+
+describe('hostile frames', () => {
+  test('no JSON, no object, malformed fields: reported by name, dropped, and the line goes on', async () => {
+    const world = createWorld()
+    await world.opens()
+    const bad = [
+      '{',
+      'null',
+      '[]',
+      '"x"',
+      '7',
+      { sessionId: 7, seq: 1 },
+      { sessionId: '', seq: 1 },
+      { sessionId: 's1', seq: -1 },
+      { sessionId: 's1', seq: 1.5 },
+      { sessionId: 's1', seq: '1' },
+      { sessionId: 's1', seq: 2 ** 53 },
+      { sessionId: 's1', seq: 1, prevSeq: 'x' },
+    ]
+    for (const frame of bad) world.stream.sends(frame)
+    expect(world.errors).toEqual(bad.map(() => 'bad-message'))
+    expect(world.received).toEqual([])
+    world.stream.sends(world.event('s1', 1))
+    expect(seqs(world, 's1')).toEqual([1])
+    expect(world.connection.phase).toBe('open')
+  })
+
+  test('frames that look like machine events are messages like any other, and stop nothing', async () => {
+    const world = createWorld()
+    await world.opens()
+    const frames = ['xstate.stop', 'xstate.init', 'xstate.done.actor.resume', 'disconnect', 'stream.failed', '*'].map(
+      (type) => ({ type }),
+    )
+    for (const frame of [...frames, {}]) world.stream.sends(frame)
+    expect(world.received).toEqual([...frames, {}])
+    expect(world.connection.phase).toBe('open')
+    world.stream.sends('{"type":"token","sessionId":"__proto__","seq":1}')
+    world.stream.sends('{"type":"token","sessionId":"constructor","seq":1}')
+    expect(world.connection.sessions.map(({ sessionId }) => sessionId)).toEqual(['__proto__', 'constructor'])
+  })
+
+  test('control frames with malformed fields change nothing', async () => {
+    const world = createWorld({ cursors: AT_5 }, SERVER_IS_SILENT)
+    await world.opens({ features: ['replay-marker'] })
+    world.stream.sends({ type: 'reconnected', resumeId: { a: 1 }, sessions: 'all' })
+    world.stream.sends({
+      type: 'reconnected',
+      resumeId: 'r9',
+      sessions: [null, { sessionId: 's1', status: 'deleted' }],
+    })
+    world.stream.sends({ type: 'probe', nonce: {} })
+    expect(world.connection.phase).toBe('reconnecting')
+    expect(world.connection.sessions).toEqual(AT_5)
+    world.stream.sends({ type: 'goodbye', retryAfter: '9e99', spread: -4 })
+    expect(world.connection.phase).toBe('backoff')
+    expect((world.connection.retryAt ?? 0) - world.clock.now()).toBe(250)
+  })
+
+  test('a frame of 10 MB is one message, and the next one follows', async () => {
+    const world = createWorld()
+    await world.opens()
+    world.stream.sends(world.event('s1', 1, { text: 'x'.repeat(10 * 1024 * 1024) }))
+    world.stream.sends(world.event('s1', 2))
+    expect(seqs(world, 's1')).toEqual([1, 2])
+  })
+
+  test('anything at all on the wire throws nowhere', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.oneof(fc.json(), fc.string()), { maxLength: 20 }), async (frames) => {
+        const world = createWorld({ cursors: AT_5 })
+        await world.opens({ features: ['replay-marker', 'contiguous-seq', 'probe'] })
+        for (const frame of frames) world.stream.sends(frame)
+        for (const frame of frames) world.stream.dispatch('welcome', { data: frame })
+        await settle()
+        world.connection.dispose()
+        await settle()
+        expect(world.clock.pending).toBe(0)
+      }),
+      { numRuns: 200 },
+    )
+  })
+})

@@ -1,0 +1,88 @@
+import { expect, test } from 'vitest'
+import { ConnectionError, type ConnectionOptions, createConnection } from '../index'
+
+const url = 'https://host/api/chat'
+const refusal = (options: unknown) => {
+  try {
+    createConnection(options as ConnectionOptions)
+  } catch (error) {
+    return error
+  }
+  return undefined
+}
+
+test('an option that does not fit throws a ConnectionError that names it', () => {
+  const culprits: [string, unknown][] = [
+    ['options', undefined],
+    ['options', 'https://host'],
+    ['url', {}],
+    ['url', { url: 7 }],
+    ['url', { url: '/relative/without/a/page' }],
+    ['url', { url: 'ftp://host/x' }],
+    ['url', { url: 'https://host/x?token=1' }],
+    ['url', { url: 'https://host/x#y' }],
+    ['url', { url: 'https://me:secret@host/x' }],
+    ['uri', { uri: url }],
+    ['fetch', { url, fetch: 'node-fetch' }],
+    ['createEventSource', { url, createEventSource: {} }],
+    ['headers', { url, headers: 'Bearer x' }],
+    ['headers', { url, headers: { 'x y': 'z' } }],
+    ['headers', { url, headers: { a: 1 } }],
+    ['credentials', { url, credentials: 'always' }],
+    ['cursors', { url, cursors: {} }],
+    ['cursors', { url, cursors: [{ sessionId: 's1' }] }],
+    ['cursors', { url, cursors: [{ sessionId: 's1', lastSeq: -1 }] }],
+    ['timeouts', { url, timeouts: 5_000 }],
+    ['timeouts.send', { url, timeouts: { send: '5s' } }],
+    ['timeouts.send', { url, timeouts: { send: Number.NaN } }],
+    ['timeouts.resume', { url, timeouts: { resume: 2 ** 31 } }],
+    ['timeouts.sned', { url, timeouts: { sned: 5 } }],
+    ['backoff.maxAttempts', { url, backoff: { maxAttempts: -1 } }],
+    ['backoff.base', { url, backoff: { base: -1 } }],
+    ['backoff.toString', { url, backoff: { toString: 1 } }],
+    ['heartbeat', { url, heartbeat: 0 }],
+    ['dedupe', { url, dedupe: 'no' }],
+    ['pageLifecycle', { url, pageLifecycle: true }],
+    ['inspect', { url, inspect: {} }],
+    ['clock', { url, clock: { now: Date.now } }],
+    ['random', { url, random: 0.5 }],
+    ['protocol.endpoints', { url, protocol: { endpoints: { a: '../b' } } }],
+  ]
+  for (const [option, options] of culprits) {
+    const error = refusal(options)
+    expect([option, error]).toEqual([option, expect.any(ConnectionError)])
+    expect(error).toMatchObject({ code: 'invalid-option', message: expect.stringMatching(new RegExp(`^${option}:`)) })
+  }
+})
+
+test('what is undefined is not given', () => {
+  expect(refusal({ url, headers: undefined, timeouts: { send: undefined }, backoff: undefined })).toBeUndefined()
+})
+
+test('without a global fetch, the missing option is named', () => {
+  const { fetch } = globalThis
+  Reflect.deleteProperty(globalThis, 'fetch')
+  try {
+    expect(refusal({ url })).toMatchObject({ code: 'invalid-option', message: expect.stringMatching(/^fetch:/) })
+  } finally {
+    globalThis.fetch = fetch
+  }
+})
+
+test('nothing is touched before connect', () => {
+  const { fetch } = globalThis
+  let calls = 0
+  globalThis.fetch = (async () => {
+    calls++
+    return new Response()
+  }) as typeof fetch
+  try {
+    const connection = createConnection({ url })
+    connection.send({ type: 'send' })
+    expect(connection.phase).toBe('idle')
+    expect(calls).toBe(0)
+    connection.dispose()
+  } finally {
+    globalThis.fetch = fetch
+  }
+})
