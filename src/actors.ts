@@ -79,10 +79,9 @@ export function bindActors(system: AnyActorRef['system'], world: World) {
       upstream.beacon('suspend', JSON.stringify({ ...message, connectionId }))
       return
     }
-    const { signal } = suspension
     // Best effort: the page may be gone before an answer comes.
     upstream
-      .post({ endpoint: 'suspend', body: JSON.stringify(message), connectionId, signal, keepalive: true })
+      .post({ endpoint: 'suspend', body: JSON.stringify(message), abort: suspension, keepalive: true })
       .catch(() => {})
   }
 
@@ -108,10 +107,8 @@ export function bindActors(system: AnyActorRef['system'], world: World) {
           watching.stop()
           return
         }
-        const { connectionId, features } = context()
         const gate: Gate = {
-          connectionId,
-          features,
+          features: context().features,
           pause: (delay) => tell({ type: 'pause', delay }),
           disowned: (error) => command({ type: 'upstream.disowned', error }),
           unauthorized: (error) => command({ type: 'upstream.unauthorized', error }),
@@ -141,7 +138,7 @@ export function bindActors(system: AnyActorRef['system'], world: World) {
           const welcome = parseWelcome(data)
           if (!welcome) {
             close()
-            fail(new ConnectionError('bad-welcome', 'malformed, or of another protocol version', { retryable: true }))
+            fail(new ConnectionError('bad-welcome', 'malformed, or of another protocol version'))
             return
           }
           const { connectionId, features } = welcome
@@ -151,7 +148,7 @@ export function bindActors(system: AnyActorRef['system'], world: World) {
           stopWatchdog()
           if (heartbeat !== null) {
             const silent = () => {
-              const error = new ConnectionError('stream-silent', 'no sign of life on the stream', { retryable: true })
+              const error = new ConnectionError('stream-silent', 'no sign of life on the stream')
               tell({ type: 'stream.silent', error })
             }
             stopWatchdog = watchSilence(clock, 2 * heartbeat, () => inbox.lastSign, silent)
@@ -165,7 +162,7 @@ export function bindActors(system: AnyActorRef['system'], world: World) {
           if (type === 'probe') tell({ type: 'stream.probed', nonce: control.nonce })
           else if (type === 'goodbye') {
             const { retryAfter, spread } = control
-            const error = new ConnectionError('goodbye', 'the server asked to come back later', { retryable: true })
+            const error = new ConnectionError('goodbye', 'the server asked to come back later')
             tell({ type: 'stream.drained', delay: { retryAfter, spread }, error })
           } else if (type === 'reconnected') {
             inbox.judge(control.resumeId, control.sessions)
@@ -187,24 +184,22 @@ export function bindActors(system: AnyActorRef['system'], world: World) {
       }
       inbox.beginResume(resumeId, cursors)
       const body = JSON.stringify({ type: 'reconnect', resumeId, sessions: cursors })
-      upstream
-        .post({ endpoint: 'reconnect', body, connectionId: context().connectionId, signal: abort.signal })
-        .then(({ json, readable }) => {
-          if (abort.signal.aborted) return
-          if (!readable || (isObject(json) && json.ok === false)) {
-            fail(new ConnectionError('bad-response', 'a 2xx that does not confirm the resume', { retryable: true }))
-            return
-          }
-          if (isObject(json)) inbox.judge(resumeId, parseVerdicts(json.sessions))
-          const answeredAt = clock.now()
-          stopWatching = watchSilence(
-            clock,
-            timeouts.resume,
-            () => Math.max(answeredAt, inbox.lastSign),
-            () => fail(new ConnectionError('timeout', 'the replay stalled', { retryable: true })),
-          )
-          tell({ type: 'resume.succeeded', leftOvers: inbox.leftOvers() })
-        }, fail)
+      upstream.post({ endpoint: 'reconnect', body, abort }).then(({ json, readable }) => {
+        if (abort.signal.aborted) return
+        if (!readable || (isObject(json) && json.ok === false)) {
+          fail(new ConnectionError('bad-response', 'a 2xx that does not confirm the resume'))
+          return
+        }
+        inbox.judge(resumeId, parseVerdicts(json))
+        const answeredAt = clock.now()
+        stopWatching = watchSilence(
+          clock,
+          timeouts.resume,
+          () => Math.max(answeredAt, inbox.lastSign),
+          () => fail(new ConnectionError('timeout', 'the replay stalled')),
+        )
+        tell({ type: 'resume.succeeded', leftOvers: inbox.leftOvers() })
+      }, fail)
       return () => {
         abort.abort()
         stopWatching()
@@ -214,13 +209,11 @@ export function bindActors(system: AnyActorRef['system'], world: World) {
     probe(tell, { nonce }) {
       const abort = new AbortController()
       const body = JSON.stringify({ type: 'probe', nonce })
-      upstream
-        .post({ endpoint: 'probe', body, connectionId: context().connectionId, signal: abort.signal })
-        .catch((error: ConnectionError) => {
-          if (abort.signal.aborted) return
-          if (error.status === 404) tell({ type: 'upstream.disowned', error })
-          if (error.status === 401) tell({ type: 'upstream.unauthorized', error })
-        })
+      upstream.post({ endpoint: 'probe', body, abort }).catch((error: ConnectionError) => {
+        if (abort.signal.aborted) return
+        if (error.status === 404) tell({ type: 'upstream.disowned', error })
+        if (error.status === 401) tell({ type: 'upstream.unauthorized', error })
+      })
       return () => abort.abort()
     },
   })

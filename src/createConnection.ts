@@ -42,7 +42,7 @@ export function createConnection<
   const context = () => actor.getSnapshot().context
   const phase = () => phaseOf(actor.getSnapshot())
 
-  const upstream = createUpstream({ ...settings, attempt: () => context().attempt })
+  const upstream = createUpstream({ ...settings, context: () => context() })
   const inbox = createInbox({
     clock,
     dedupe: settings.dedupe,

@@ -59,7 +59,7 @@ export type ConnectionErrorCode =
   | 'hook-failed'
 
 export interface ConnectionErrorDetails {
-  /** Whether trying again, unchanged, can help. Default: `false`. */
+  /** Whether trying again, unchanged, can help. Default: what the code says. */
   readonly retryable?: boolean
   /** The HTTP status, where one was seen. */
   readonly status?: number | undefined
@@ -67,6 +67,21 @@ export interface ConnectionErrorDetails {
   readonly retryAfter?: number | undefined
   readonly cause?: unknown
 }
+
+/** What passes by itself, or with a fresh stream. */
+const RETRYABLE: readonly ConnectionErrorCode[] = [
+  'network',
+  'timeout',
+  'unknown-stream',
+  'bad-response',
+  'bad-welcome',
+  'stream-failed',
+  'stream-silent',
+  'no-progress',
+  'probe-timeout',
+  'goodbye',
+  'hook-failed',
+]
 
 /** The one error class of this library. Switch on `code`; the message is for people. */
 export class ConnectionError extends Error {
@@ -77,10 +92,11 @@ export class ConnectionError extends Error {
   readonly retryAfter: number | undefined
 
   constructor(code: ConnectionErrorCode, message: string, details: ConnectionErrorDetails = {}) {
-    super(message, details.cause === undefined ? undefined : { cause: details.cause })
+    const { retryable = RETRYABLE.includes(code), status, retryAfter, cause } = details
+    super(message, cause === undefined ? undefined : { cause })
     this.code = code
-    this.retryable = details.retryable ?? false
-    this.status = details.status
-    this.retryAfter = details.retryAfter
+    this.retryable = retryable
+    this.status = status
+    this.retryAfter = retryAfter
   }
 }

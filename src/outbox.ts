@@ -2,7 +2,7 @@ import { type Answer, HeldBack, type Upstream } from './adapters/fetchUpstream'
 import { ConnectionError } from './errors'
 import { backoffDelay } from './machine/backoff'
 import type { BackoffPolicy } from './machine/types'
-import { type Feature, IDEMPOTENCY_KEY_HEADER, isObject, RESERVED_TYPES } from './protocol'
+import { type Feature, isObject, RESERVED_TYPES } from './protocol'
 import type { Clock, Delivery, DeliveryStatus, OutboundMessage, SendOptions, Verdict } from './types'
 
 /** How long a POST that outlived its stream may hold up the line once it is open again, ms. */
@@ -10,7 +10,6 @@ const GRACE = 1_000
 
 /** One period in which POSTs may start. What a POST learns about the stream counts only as long as its gate is the current one. */
 export interface Gate {
-  readonly connectionId: string | null
   readonly features: readonly Feature[]
   /** The head of the line is to be repeated after `delay` ms. */
   pause(delay: number): void
@@ -136,9 +135,8 @@ export function createOutbox({ upstream, clock, random, backoff, timeout, endpoi
       .post({
         endpoint: entry.endpoint,
         body: entry.body,
-        connectionId: opened.connectionId,
-        headers: { [IDEMPOTENCY_KEY_HEADER]: entry.delivery.id },
-        signal: abort.signal,
+        idempotencyKey: entry.delivery.id,
+        abort,
         timeout,
         mayStart() {
           if (gate !== opened || flight !== mine) return false
@@ -155,7 +153,7 @@ export function createOutbox({ upstream, clock, random, backoff, timeout, endpoi
     if (outcome instanceof HeldBack) become(entry, 'queued')
     else if (outcome instanceof ConnectionError) fail(mine, outcome)
     else if (isReceipt(outcome, opened)) end(entry, 'accepted', { receipt: outcome.json })
-    else fail(mine, new ConnectionError('bad-response', 'a 2xx without a receipt', { retryable: true }))
+    else fail(mine, new ConnectionError('bad-response', 'a 2xx without a receipt'))
     pump()
   }
 

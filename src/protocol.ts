@@ -52,7 +52,7 @@ export type SessionStatus = 'resumed' | 'reset' | 'gone' | 'forbidden'
 export interface SessionVerdict {
   readonly sessionId: string
   readonly status: SessionStatus
-  readonly epoch?: string
+  readonly epoch: string | undefined
   /** The cursor that the replay starts after. */
   readonly from: number
   /** The last event that belongs to the replay; after a `reset`, the new cursor. */
@@ -79,59 +79,62 @@ export type Control =
 
 export type JsonObject = Readonly<Record<string, unknown>>
 
-const STATUSES: readonly unknown[] = ['resumed', 'reset', 'gone', 'forbidden'] satisfies SessionStatus[]
-
 export const isObject = (value: unknown): value is JsonObject =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 export const isSeq = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
 const duration = (value: unknown) =>
   typeof value === 'number' && Number.isFinite(value) && value >= 0 ? value : undefined
-const text = (value: unknown) => (typeof value === 'string' ? value : undefined)
+const isText = (value: unknown) => typeof value === 'string'
+const text = (value: unknown) => (isText(value) ? (value as string) : undefined)
 
-/** `undefined` if the frame is no welcome of this protocol version. Unknown features are ignored: they are for later clients. */
+/** `undefined` if the frame is no welcome of this protocol version. */
 export function parseWelcome(json: string): Welcome | undefined {
-  const frame = parseObject(json)
-  if (!frame || frame.protocolVersion !== PROTOCOL_VERSION) return undefined
-  if (typeof frame.connectionId !== 'string' || frame.connectionId === '') return undefined
-  const announced: readonly unknown[] = Array.isArray(frame.features) ? frame.features : []
-  return {
-    connectionId: frame.connectionId,
-    heartbeat: duration(frame.heartbeat) || undefined,
-    features: FEATURES.filter((feature) => announced.includes(feature)),
-  }
+  const frame = parseJson(json)
+  if (!isObject(frame) || frame.protocolVersion !== PROTOCOL_VERSION) return undefined
+  const connectionId = text(frame.connectionId)
+  return connectionId
+    ? {
+        connectionId,
+        heartbeat: duration(frame.heartbeat) || undefined,
+        // Those that this version does not know are for later ones, and asked for by nobody.
+        features: (Array.isArray(frame.features) ? frame.features : []).filter(isText),
+      }
+    : undefined
 }
 
 /** `undefined` if the frame is for the app. */
 export function parseControl(frame: JsonObject): Control | undefined {
-  switch (frame.type) {
+  const { type } = frame
+  switch (type) {
     case 'ping':
-      return { type: 'ping' }
+      return { type }
     case 'probe':
-      return { type: 'probe', nonce: text(frame.nonce) ?? '' }
+      return { type, nonce: text(frame.nonce) ?? '' }
     case 'reconnected':
-      return { type: 'reconnected', resumeId: text(frame.resumeId), sessions: parseVerdicts(frame.sessions) }
+      return { type, resumeId: text(frame.resumeId), sessions: parseVerdicts(frame) }
     case 'goodbye':
-      return { type: 'goodbye', retryAfter: duration(frame.retryAfter), spread: duration(frame.spread) }
+      return { type, retryAfter: duration(frame.retryAfter), spread: duration(frame.spread) }
     default:
       return undefined
   }
 }
 
-/** Malformed entries are left out: one bad session never fails a resume. */
-export function parseVerdicts(value: unknown): readonly SessionVerdict[] {
-  if (!Array.isArray(value)) return []
-  return value.filter(isObject).flatMap((entry): SessionVerdict[] => {
-    const { sessionId, status, epoch, from = 0, to = from } = entry
-    if (typeof sessionId !== 'string' || !STATUSES.includes(status) || !isSeq(from) || !isSeq(to)) return []
-    const verdict = { sessionId, status: status as SessionStatus, from, to }
-    return [typeof epoch === 'string' ? { ...verdict, epoch } : verdict]
+/** The `sessions` of an answer or a marker. What is malformed is left out: one bad session never fails a resume. */
+export function parseVerdicts(answer: unknown): readonly SessionVerdict[] {
+  if (!isObject(answer) || !Array.isArray(answer.sessions)) return []
+  return answer.sessions.flatMap((entry: unknown): SessionVerdict[] => {
+    if (!isObject(entry)) return []
+    const { sessionId, status, from = 0, to = from } = entry
+    if (!isText(sessionId) || !isText(status) || !isSeq(from) || !isSeq(to)) return []
+    if (!/^(resumed|reset|gone|forbidden)$/.test(status as string)) return []
+    return [{ sessionId, status, from, to, epoch: text(entry.epoch) } as SessionVerdict]
   })
 }
 
-function parseObject(json: string): JsonObject | undefined {
+/** `undefined` if it is no JSON. */
+export function parseJson(json: string): unknown {
   try {
-    const value: unknown = JSON.parse(json)
-    return isObject(value) ? value : undefined
+    return JSON.parse(json)
   } catch {
     return undefined
   }

@@ -2,7 +2,7 @@ import type { Upstream } from './adapters/fetchUpstream'
 import { ConnectionError } from './errors'
 import type { Inbox } from './inbox'
 import type { Gate } from './outbox'
-import { isObject, parseVerdicts } from './protocol'
+import { parseVerdicts } from './protocol'
 
 export interface WatchingOptions {
   readonly upstream: Upstream
@@ -19,9 +19,8 @@ export type Watching = ReturnType<typeof createWatching>
 export function createWatching({ upstream, inbox, timeout, onUnattached }: WatchingOptions) {
   /** The last wish of this tick for each session. */
   const wishes = new Map<string, 'watch' | 'unwatch'>()
-  const busy = new Set<string>()
+  const inFlight = new Map<string, AbortController>()
   let gate: Gate | null = null
-  let abort = new AbortController()
   let isScheduled = false
 
   function wish(sessionId: string, kind: 'watch' | 'unwatch') {
@@ -38,7 +37,7 @@ export function createWatching({ upstream, inbox, timeout, onUnattached }: Watch
     if (!gate) return
     let needsResume = false
     for (const [sessionId, kind] of wishes) {
-      if (busy.has(sessionId)) continue
+      if (inFlight.has(sessionId)) continue
       wishes.delete(sessionId)
       if (kind === 'watch' && !inbox.wants(sessionId)) continue
       if (kind === 'watch' && !gate.features.includes('watch-replay')) needsResume = true
@@ -49,18 +48,18 @@ export function createWatching({ upstream, inbox, timeout, onUnattached }: Watch
 
   async function tell(sessionId: string, kind: 'watch' | 'unwatch', opened: Gate) {
     const cursor = inbox.cursor(sessionId)
-    busy.add(sessionId)
+    const abort = new AbortController()
+    inFlight.set(sessionId, abort)
     const outcome = await upstream
       .post({
         endpoint: kind,
         body: JSON.stringify({ type: kind, sessionId, ...cursor }),
-        connectionId: opened.connectionId,
-        signal: abort.signal,
+        abort,
         timeout,
         mayStart: () => gate === opened,
       })
       .catch((error: Error) => error)
-    busy.delete(sessionId)
+    inFlight.delete(sessionId)
     if (gate !== opened) {
       // Interrupted: it is told again when the gate opens, unless there is a later wish.
       if (!wishes.has(sessionId)) wishes.set(sessionId, kind)
@@ -68,8 +67,7 @@ export function createWatching({ upstream, inbox, timeout, onUnattached }: Watch
       return
     }
     if (!(outcome instanceof Error)) {
-      if (kind === 'watch')
-        inbox.attached(sessionId, isObject(outcome.json) ? parseVerdicts(outcome.json.sessions) : [])
+      if (kind === 'watch') inbox.attached(sessionId, parseVerdicts(outcome.json))
     } else if (outcome instanceof ConnectionError && outcome.status === 404) opened.disowned(outcome)
     else if (outcome instanceof ConnectionError && outcome.status === 401) opened.unauthorized(outcome)
     else if (kind === 'watch') onUnattached()
@@ -80,12 +78,11 @@ export function createWatching({ upstream, inbox, timeout, onUnattached }: Watch
     wish,
     start(opened: Gate) {
       gate = opened
-      abort = new AbortController()
       flush()
     },
     stop() {
       gate = null
-      abort.abort()
+      for (const abort of inFlight.values()) abort.abort()
     },
     /** A new stream has no sessions yet, and its resume names all that are tracked. */
     forget: () => wishes.clear(),

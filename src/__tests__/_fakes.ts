@@ -139,10 +139,10 @@ export function createWorld(options: Partial<ConnectionOptions> = {}, behaviour:
         fails: () => answer(new TypeError('fetch failed')),
       }
       const bodyAborts = (controller: ReadableStreamDefaultController) =>
-        init.signal?.addEventListener('abort', () => controller.error(new DOMException('aborted', 'AbortError')))
+        init.signal?.addEventListener('abort', () => controller.error(init.signal?.reason))
       init.signal?.addEventListener('abort', () => {
         state.aborted = true
-        reject(new DOMException('aborted', 'AbortError'))
+        reject(init.signal?.reason)
       })
       posts.push(post)
       world.behaviour(post)

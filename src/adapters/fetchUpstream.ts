@@ -1,6 +1,6 @@
-import { ConnectionError } from '../errors'
+import { ConnectionError, type ConnectionErrorCode } from '../errors'
 import { clampServerDelay } from '../machine/backoff'
-import { CONNECTION_ID_HEADER } from '../protocol'
+import { CONNECTION_ID_HEADER, IDEMPOTENCY_KEY_HEADER, parseJson } from '../protocol'
 import type { Clock } from '../types'
 
 export interface HeadersRequest {
@@ -9,35 +9,34 @@ export interface HeadersRequest {
   /** The connection's failures in a row. */
   readonly attempt: number
 }
-export type HeadersHook = (
-  request: HeadersRequest,
-) => Readonly<Record<string, string>> | Promise<Readonly<Record<string, string>>>
+export type HeaderMap = Readonly<Record<string, string>>
+export type HeadersHook = (request: HeadersRequest) => HeaderMap | Promise<HeaderMap>
 
 export interface UpstreamOptions {
   readonly url: string
   readonly fetch: typeof fetch
-  readonly headers: Readonly<Record<string, string>> | HeadersHook | undefined
+  readonly headers: HeaderMap | HeadersHook | undefined
   readonly credentials: RequestCredentials
   readonly clock: Clock
-  readonly attempt: () => number
+  /** Of the connection as it is now. */
+  readonly context: () => { readonly attempt: number; readonly connectionId: string | null }
 }
 
 export interface Post {
   readonly endpoint: string
   /** JSON. */
   readonly body: string
-  readonly connectionId: string | null
-  readonly headers?: Readonly<Record<string, string>>
-  readonly signal?: AbortSignal
+  /** Ends the POST, and is what its timeout ends it with. */
+  readonly abort: AbortController
   /** ms for the whole exchange, the body of the answer included. Default: none, the caller aborts. */
   readonly timeout?: number
+  readonly idempotencyKey?: string
   readonly keepalive?: boolean
   /** Asked in the same tick in which `fetch` is called, after everything asynchronous: false holds the POST back. */
   readonly mayStart?: () => boolean
 }
 
 export interface Answer {
-  readonly status: number
   /** The JSON of the body; null if it is empty or unreadable. */
   readonly json: unknown
   /** False: there is a body, and it is not JSON. */
@@ -49,95 +48,66 @@ export interface Answer {
 export type Upstream = ReturnType<typeof createUpstream>
 
 /** Everything that goes over `fetch`. It tells what happened; what that means is decided elsewhere. */
-export function createUpstream({ url, fetch, headers, credentials, clock, attempt }: UpstreamOptions) {
-  /** Counts the answers of the hook to a 401, so that a request can tell whether its headers are older. */
-  let renewals = 0
-  let renewing: Promise<void> | null = null
-  let allowance = true
+export function createUpstream({ url, fetch, headers, credentials, clock, context }: UpstreamOptions) {
+  /** The hook's answer to a 401. Exists until the next 2xx: meanwhile another 401 to these headers is final. */
+  let renewal: Promise<HeaderMap> | null = null
 
-  async function ask(reason: HeadersRequest['reason']): Promise<Readonly<Record<string, string>>> {
+  async function ask(reason: HeadersRequest['reason']): Promise<HeaderMap> {
     if (typeof headers !== 'function') return headers ?? {}
     try {
-      const answer = await headers({ reason, attempt: attempt() })
+      const answer = await headers({ reason, attempt: context().attempt })
       new Headers(answer)
       return answer
     } catch (cause) {
-      throw new ConnectionError('hook-failed', 'the `headers` function failed', { retryable: true, cause })
+      throw new ConnectionError('hook-failed', 'the headers hook failed', { cause })
     }
   }
 
-  function renew(): Promise<void> {
-    allowance = false
-    renewing ??= ask('unauthorized')
-      .then((answer) => {
-        renewals++
-        renewed = answer
-      })
-      .finally(() => {
-        renewing = null
-      })
-    return renewing
-  }
-  let renewed: Readonly<Record<string, string>> = {}
-
-  /** A 401 is repeated once with fresh headers; any 2xx renews that allowance. */
-  async function authorized(
-    reason: HeadersRequest['reason'],
-    perform: (headers: Readonly<Record<string, string>>) => Promise<Response>,
-  ): Promise<Response> {
-    const before = renewals
+  async function authorized(reason: HeadersRequest['reason'], perform: (headers: HeaderMap) => Promise<Response>) {
+    const before = renewal
     let response = await perform(await ask(reason))
-    if (response.status === 401 && typeof headers === 'function' && (allowance || renewing || renewals > before)) {
-      void response.body?.cancel().catch(() => {})
-      if (renewals === before) await renew()
-      response = await perform(renewed)
+    // Requests that were under way together share one renewal.
+    if (response.status === 401 && typeof headers === 'function' && (!renewal || renewal !== before)) {
+      renewal ??= ask('unauthorized')
+      response = await perform(await renewal)
     }
-    if (response.ok) allowance = true
+    if (response.ok) renewal = null
     return response
   }
 
-  async function post({ endpoint, body, connectionId, timeout, mayStart, ...rest }: Post): Promise<Answer> {
-    const controller = new AbortController()
-    const abort = () => controller.abort(rest.signal?.reason)
-    rest.signal?.addEventListener('abort', abort)
-    if (rest.signal?.aborted) abort()
-    let timedOut = false
+  async function post({ endpoint, body, abort, timeout, idempotencyKey, keepalive, mayStart }: Post): Promise<Answer> {
+    const { signal } = abort
     const timer =
-      timeout !== undefined &&
-      clock.setTimeout(() => {
-        timedOut = true
-        controller.abort()
-      }, timeout)
+      timeout && clock.setTimeout(() => abort.abort(new ConnectionError('timeout', `no answer: ${endpoint}`)), timeout)
     try {
       const response = await authorized('post', (own) => {
         if (mayStart?.() === false) throw new HeldBack()
-        controller.signal.throwIfAborted()
+        signal.throwIfAborted()
+        const { connectionId } = context()
         return fetch(`${url}/${endpoint}`, {
           method: 'POST',
           body,
           headers: {
             ...own,
             'Content-Type': 'application/json',
-            ...(connectionId !== null && { [CONNECTION_ID_HEADER]: connectionId }),
-            ...rest.headers,
+            ...(connectionId && { [CONNECTION_ID_HEADER]: connectionId }),
+            ...(idempotencyKey && { [IDEMPOTENCY_KEY_HEADER]: idempotencyKey }),
           },
           credentials,
-          keepalive: rest.keepalive ?? false,
-          signal: controller.signal,
+          keepalive: !!keepalive,
+          signal,
         })
       })
-      if (!response.ok) {
-        void response.body?.cancel().catch(() => {})
-        throw toHttpError(response, clock.now())
-      }
-      return await readAnswer(response)
+      const text = await response.text()
+      if (!response.ok) throw toHttpError(response, clock.now())
+      const json = text ? parseJson(text) : null
+      const isHtml = response.headers.get('content-type')?.startsWith('text/html') ?? false
+      return { json: json ?? null, readable: json !== undefined, isHtml }
     } catch (cause) {
       if (cause instanceof ConnectionError || cause instanceof HeldBack) throw cause
-      if (timedOut) throw new ConnectionError('timeout', `no answer from ${endpoint} in time`, { retryable: true })
-      throw new ConnectionError('network', `the POST to ${endpoint} failed`, { retryable: true, cause })
+      throw new ConnectionError('network', `the POST failed: ${endpoint}`, { cause })
     } finally {
-      if (timer !== false) clock.clearTimeout(timer)
-      rest.signal?.removeEventListener('abort', abort)
+      clock.clearTimeout(timer)
     }
   }
 
@@ -145,46 +115,30 @@ export function createUpstream({ url, fetch, headers, credentials, clock, attemp
     post,
     /** For EventSource implementations that take a `fetch`. */
     streamFetch: (input: string | URL, init: RequestInit): Promise<Response> =>
-      authorized('stream', (own) => {
-        const merged = new Headers(init.headers)
-        for (const [name, value] of Object.entries(own)) merged.set(name, value)
-        return fetch(input, { ...init, headers: merged, credentials })
-      }),
+      authorized('stream', (own) =>
+        fetch(input, { ...init, headers: { ...(init.headers as HeaderMap), ...own }, credentials }),
+      ),
     /** Where `keepalive` is not supported: no headers, so the body has to say whose it is. */
-    beacon: (endpoint: string, body: string): boolean =>
-      globalThis.navigator?.sendBeacon?.(`${url}/${endpoint}`, new Blob([body], { type: 'application/json' })) ?? false,
+    beacon: (endpoint: string, body: string) =>
+      globalThis.navigator?.sendBeacon?.(`${url}/${endpoint}`, new Blob([body], { type: 'application/json' })),
   }
 }
 
 /** The gate closed while the headers were being fetched: nothing was sent. */
 export class HeldBack extends Error {}
 
-async function readAnswer(response: Response): Promise<Answer> {
-  const { status } = response
-  const isHtml = response.headers.get('content-type')?.startsWith('text/html') ?? false
-  const text = await response.text()
-  if (text === '') return { status, json: null, readable: true, isHtml }
-  try {
-    return { status, json: JSON.parse(text), readable: true, isHtml }
-  } catch {
-    return { status, json: null, readable: false, isHtml }
-  }
+const CODES: Partial<Record<number, ConnectionErrorCode>> = {
+  401: 'unauthorized',
+  403: 'forbidden',
+  404: 'unknown-stream',
+  410: 'unknown-stream',
 }
-
 // Worth another try, unchanged. 404 and 410 speak of the stream: a fresh one helps.
 const RETRYABLE_4XX = [404, 408, 410, 425, 429]
 
 function toHttpError(response: Response, now: number): ConnectionError {
   const { status } = response
-  const code =
-    status === 401
-      ? 'unauthorized'
-      : status === 403
-        ? 'forbidden'
-        : status === 404 || status === 410
-          ? 'unknown-stream'
-          : 'http'
-  return new ConnectionError(code, `the server answered ${status}`, {
+  return new ConnectionError(CODES[status] ?? 'http', `the server answered ${status}`, {
     status,
     retryable: status >= 500 || status < 400 || RETRYABLE_4XX.includes(status),
     retryAfter: parseRetryAfter(response.headers.get('retry-after'), now),

@@ -1,0 +1,194 @@
+import { describe, expect, test } from 'vitest'
+import { createActor, type EventObject, fromCallback, setup } from 'xstate'
+import { type OutboxEvent, outboxMachine, type PosterEvent } from '../machine'
+import { fakeClock } from './_clock'
+
+function startOutbox() {
+  const clock = fakeClock()
+  const told: string[] = []
+  let tell: (event: EventObject) => void = () => {}
+  let isPosterAlive = false
+  const machine = outboxMachine.provide({
+    actors: {
+      poster: fromCallback(({ receive, sendBack }) => {
+        isPosterAlive = true
+        tell = sendBack
+        receive(({ type }) => told.push(type))
+        return () => {
+          isPosterAlive = false
+        }
+      }),
+    },
+  })
+  const refused: string[] = []
+  const actor = createActor(machine, {
+    clock,
+    inspect: (event) => {
+      if (event.type === '@xstate.microstep' && event._transitions.length === 0) refused.push(event.event.type)
+    },
+  }).start()
+  return {
+    actor,
+    clock,
+    told,
+    refused,
+    tellAsPoster: (event: OutboxEvent) => tell(event),
+    get state() {
+      return actor.getSnapshot().value
+    },
+    get isPosterAlive() {
+      return isPosterAlive
+    },
+  }
+}
+type Gate = 'held' | 'flowing' | 'pausing'
+
+const RELEASE: OutboxEvent = { type: 'release' }
+const HOLD: OutboxEvent = { type: 'hold' }
+const PAUSE: OutboxEvent = { type: 'pause', delay: 1_000 }
+const PATHS: Record<Gate, readonly OutboxEvent[]> = { held: [], flowing: [RELEASE], pausing: [RELEASE, PAUSE] }
+const START: PosterEvent['type'] = 'start'
+const STOP: PosterEvent['type'] = 'stop'
+
+describe('the gate', () => {
+  test('is held at first: nothing is posted before the first release', () => {
+    const { state, told, isPosterAlive } = startOutbox()
+    expect([state, told, isPosterAlive]).toEqual(['held', [], true])
+  })
+
+  test.each<[Gate, OutboxEvent | 'the delay passes', Gate | 'refused', readonly string[]]>([
+    ['held', RELEASE, 'flowing', [START]],
+    ['held', HOLD, 'held', []],
+    ['held', PAUSE, 'refused', []],
+    ['held', 'the delay passes', 'held', []],
+    ['flowing', RELEASE, 'refused', []],
+    ['flowing', HOLD, 'held', [STOP]],
+    ['flowing', PAUSE, 'pausing', [STOP]],
+    ['flowing', 'the delay passes', 'flowing', []],
+    ['pausing', RELEASE, 'refused', []],
+    ['pausing', HOLD, 'held', []],
+    ['pausing', PAUSE, 'refused', []],
+    ['pausing', 'the delay passes', 'flowing', [START]],
+  ])('%s, %o → %s', (from, event, to, told) => {
+    const outbox = startOutbox()
+    for (const before of PATHS[from]) outbox.actor.send(before)
+    expect(outbox.state).toBe(from)
+    outbox.told.length = 0
+
+    if (typeof event === 'string') outbox.clock.advance(1_000)
+    else outbox.actor.send(event)
+    expect(outbox.state).toBe(to === 'refused' ? from : to)
+    expect(outbox.refused).toEqual(to === 'refused' && typeof event !== 'string' ? [event.type] : [])
+    expect(outbox.told).toEqual(told)
+  })
+
+  test('opens again after the delay of the pause, not a ms before', () => {
+    const { actor, clock } = startOutbox()
+    actor.send(RELEASE)
+    actor.send({ type: 'pause', delay: 250 })
+    clock.advance(249)
+    expect(actor.getSnapshot().value).toBe('pausing')
+    clock.advance(1)
+    expect(actor.getSnapshot().value).toBe('flowing')
+  })
+
+  test('each pause has a delay of its own', () => {
+    const { actor, clock } = startOutbox()
+    actor.send(RELEASE)
+    for (const delay of [100, 5_000]) {
+      actor.send({ type: 'pause', delay })
+      clock.advance(delay - 1)
+      expect(actor.getSnapshot().value).toBe('pausing')
+      clock.advance(1)
+      expect(actor.getSnapshot().value).toBe('flowing')
+    }
+  })
+
+  test('held during a pause stays held when the delay is over, and has no timer', () => {
+    const { actor, clock } = startOutbox()
+    for (const event of [RELEASE, PAUSE, HOLD]) actor.send(event)
+    expect(clock.pending).toEqual([])
+    clock.advance(1_000)
+    expect(actor.getSnapshot().value).toBe('held')
+  })
+
+  test('is paused by the poster itself', () => {
+    const outbox = startOutbox()
+    outbox.actor.send(RELEASE)
+    outbox.tellAsPoster(PAUSE)
+    expect(outbox.state).toBe('pausing')
+    expect(outbox.told).toEqual([START, STOP])
+  })
+
+  test('is not opened by a pause that the poster tells too late', () => {
+    const outbox = startOutbox()
+    for (const event of [RELEASE, HOLD]) outbox.actor.send(event)
+    outbox.tellAsPoster(PAUSE)
+    outbox.clock.advance(1_000)
+    expect(outbox.state).toBe('held')
+    expect(outbox.told).toEqual([START, STOP])
+  })
+
+  test('held leaves the poster alive, so that a POST in flight may settle; the end of the machine ends it', () => {
+    const outbox = startOutbox()
+    for (const event of [RELEASE, HOLD]) outbox.actor.send(event)
+    expect(outbox.isPosterAlive).toBe(true)
+    outbox.actor.stop()
+    expect(outbox.isPosterAlive).toBe(false)
+  })
+})
+
+describe('a poster that throws', () => {
+  function hear(poster: Parameters<typeof fromCallback>[0]) {
+    const heard: unknown[] = []
+    const outbox = outboxMachine.provide({ actors: { poster: fromCallback(poster) } })
+    const parent = setup({
+      actors: { outbox },
+      actions: { hear: (_, params: { error: unknown }) => heard.push(params.error) },
+    }).createMachine({
+      initial: 'alive',
+      states: {
+        alive: {
+          invoke: {
+            src: 'outbox',
+            id: 'outbox',
+            onError: { target: 'over', actions: { type: 'hear', params: ({ event }) => ({ error: event.error }) } },
+          },
+        },
+        over: {},
+      },
+    })
+    const actor = createActor(parent).start()
+    return { heard, actor }
+  }
+  const BOOM = new Error('boom')
+
+  test('at its start reaches the parent’s onError, with what it threw', () => {
+    const { heard, actor } = hear(() => {
+      throw BOOM
+    })
+    expect([heard, actor.getSnapshot().value]).toEqual([[BOOM], 'over'])
+  })
+
+  test('when it is told to start reaches the parent’s onError, with what it threw', () => {
+    const { heard, actor } = hear(({ receive }) => {
+      receive(() => {
+        throw BOOM
+      })
+    })
+    expect(heard).toEqual([])
+    actor.getSnapshot().children.outbox?.send(RELEASE)
+    expect([heard, actor.getSnapshot().value, actor.getSnapshot().status]).toEqual([[BOOM], 'over', 'active'])
+  })
+
+  test('is what a machine without one has', () => {
+    const parent = setup({ actors: { outbox: outboxMachine } }).createMachine({
+      initial: 'alive',
+      states: {
+        alive: { invoke: { src: 'outbox', id: 'outbox', onError: { target: 'over' } } },
+        over: {},
+      },
+    })
+    expect(createActor(parent).start().getSnapshot().value).toBe('over')
+  })
+})
