@@ -8,9 +8,8 @@ import { connectionMachine, type ProbeInput, type ResumeInput } from './machine/
 import { outboxMachine, type PosterEvent } from './machine/outboxMachine'
 import type { ConnectionContext, ConnectionEvent, OutboxEvent } from './machine/types'
 import type { Settings } from './options'
-import type { Gate, Outbox } from './outbox'
+import type { Outbox } from './outbox'
 import { isObject, parseVerdicts, parseWelcome } from './protocol'
-import type { Watching } from './watching'
 
 type Tell<Event extends EventObject = ConnectionEvent> = (event: Event) => void
 
@@ -56,15 +55,12 @@ export interface World {
   readonly upstream: Upstream
   readonly inbox: Inbox
   readonly outbox: Outbox
-  readonly watching: Watching
   readonly context: () => ConnectionContext
-  /** An event from outside of the actor that asks for it. */
-  readonly command: Tell
 }
 
 /** Gives the actors of one connection something to work on. To be called before the first of them starts. */
 export function bindActors(system: AnyActorRef['system'], world: World) {
-  const { settings, upstream, inbox, outbox, watching, context, command } = world
+  const { settings, upstream, inbox, outbox, context } = world
   const { url, clock, timeouts } = settings
 
   /** Exists while the connection is active. */
@@ -102,22 +98,10 @@ export function bindActors(system: AnyActorRef['system'], world: World) {
 
     poster(tell, listen) {
       listen(({ type }) => {
-        if (type === 'stop') {
-          outbox.stop()
-          watching.stop()
-          return
-        }
-        const gate: Gate = {
-          features: context().features,
-          pause: (delay) => tell({ type: 'pause', delay }),
-          disowned: (error) => command({ type: 'upstream.disowned', error }),
-          unauthorized: (error) => command({ type: 'upstream.unauthorized', error }),
-        }
-        outbox.start(gate)
-        watching.start(gate)
+        if (type === 'stop') outbox.stop()
+        else outbox.start({ features: context().features, pause: (delay) => tell({ type: 'pause', delay }) })
       })
       return () => {
-        watching.stop()
         outbox.stop()
         outbox.abort()
         inbox.rest()
@@ -142,9 +126,8 @@ export function bindActors(system: AnyActorRef['system'], world: World) {
             return
           }
           const { connectionId, features } = welcome
-          const heartbeat = welcome.heartbeat ?? settings.heartbeat
+          const heartbeat = welcome.heartbeat ?? settings.heartbeat ?? null
           const cursors = inbox.welcome(features.includes('contiguous-seq'))
-          watching.forget()
           stopWatchdog()
           if (heartbeat !== null) {
             const silent = () => {

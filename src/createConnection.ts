@@ -9,6 +9,7 @@ import type { ConnectionEvent } from './machine/types'
 import { createNotifier } from './notifier'
 import { readOptions } from './options'
 import { createOutbox } from './outbox'
+import { parseVerdicts } from './protocol'
 import type {
   Connection,
   ConnectionActor,
@@ -18,7 +19,6 @@ import type {
   InboundMessage,
   OutboundMessage,
 } from './types'
-import { createWatching } from './watching'
 
 /**
  * Makes a connection. It touches nothing before `connect()`.
@@ -53,17 +53,14 @@ export function createConnection<
   })
   const outbox = createOutbox({
     upstream,
-    clock,
-    random,
-    backoff,
-    timeout: timeouts.send,
-    endpoints: settings.endpoints,
+    settings,
     onChange({ id, status, message }) {
       notifier.note('delivery', { id, status, message })
       notifier.publishSoon()
     },
+    onDisowned: (error) =>
+      command({ type: error.status === 404 ? 'upstream.disowned' : 'upstream.unauthorized', error }),
   })
-  const watching = createWatching({ upstream, inbox, timeout: timeouts.send, onUnattached: resumeLeftOvers })
 
   function report(error: ConnectionError) {
     notifier.tell('error', { error })
@@ -89,7 +86,7 @@ export function createConnection<
     if (phase() === 'open') command({ type: 'stream.gapped', cursors: inbox.leftOvers() })
   }
 
-  const { suspend } = bindActors(actor.system, { settings, upstream, inbox, outbox, watching, context, command })
+  const { suspend } = bindActors(actor.system, { settings, upstream, inbox, outbox, context })
 
   actor.on('*', (fact) => {
     if (fact.type === 'closed') {
@@ -153,11 +150,19 @@ export function createConnection<
     clearOutbox: () => outbox.clear(),
 
     watch(sessionId, { after } = {}) {
-      if (inbox.watch(sessionId, after)) watching.wish(sessionId, 'watch')
+      if (!inbox.watch(sessionId, after)) return
+      if (!context().features.includes('watch-replay')) return resumeLeftOvers()
+      // A resume that comes first attaches the session too: then there is nothing left to post.
+      const body = () => (inbox.wants(sessionId) ? JSON.stringify({ type: 'watch', ...inbox.cursor(sessionId) }) : '')
+      outbox.post('watch', body, (verdict) => {
+        if (verdict.status === 'accepted') inbox.attached(sessionId, parseVerdicts(verdict.receipt))
+        else resumeLeftOvers()
+      })
     },
     unwatch(sessionId) {
       inbox.unwatch(sessionId)
-      watching.wish(sessionId, 'unwatch')
+      const body = () => (inbox.cursor(sessionId) ? '' : JSON.stringify({ type: 'unwatch', sessionId }))
+      outbox.post('unwatch', body, () => {})
     },
     cursor: (sessionId) => inbox.cursor(sessionId),
     get sessions() {

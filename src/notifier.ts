@@ -18,72 +18,73 @@ const INITIAL: ConnectionSnapshot = {
 
 /** Tells the app. What the app throws harms neither the line nor another listener. */
 export function createNotifier(read: () => ConnectionSnapshot) {
-  const listeners = new Map<Name, readonly Listener[]>()
-  let subscribers: readonly ((snapshot: ConnectionSnapshot) => void)[] = []
-  let snapshot: ConnectionSnapshot = INITIAL
-  let told = snapshot
+  const listeners = new Map<Name | 'snapshot', readonly Listener[]>()
+  let snapshot = INITIAL
+  let told = INITIAL
   let facts: Fact[] = []
-  let deliveries: Fact[] = []
+  let due: (() => void)[] = []
   let isScheduled = false
-  let isDraining = false
-  const due: (() => void)[] = []
+  let isTelling = false
   const warned = new Set<string>()
 
   /** The same reference until something changes. */
   function getSnapshot(): ConnectionSnapshot {
     const now = read()
-    const keys = Object.keys(now) as (keyof ConnectionSnapshot)[]
-    if (keys.some((key) => now[key] !== snapshot[key])) snapshot = now
+    if (KEYS.some((key) => now[key] !== snapshot[key])) snapshot = now
     return snapshot
   }
 
-  function call(listener: () => void) {
+  function add(name: Name | 'snapshot', listener: Listener): () => void {
+    // A wrapper makes each subscription one of its own.
+    const own: Listener = (event) => listener(event)
+    listeners.set(name, [...heard(name), own])
+    return () => {
+      listeners.set(
+        name,
+        heard(name).filter((other) => other !== own),
+      )
+    }
+  }
+
+  const heard = (name: Name | 'snapshot') => listeners.get(name) ?? []
+
+  function call(name: Name | 'snapshot', listener: Listener, event: unknown) {
     try {
-      listener()
+      // It may have unsubscribed since the fact was noted.
+      if (heard(name).includes(listener)) listener(event as never)
     } catch (cause) {
-      tell('error', { error: new ConnectionError('listener-failed', 'a listener threw', { cause }) })
+      if (name === 'error') console.warn('holdline: an error listener threw', cause)
+      else tell('error', { error: new ConnectionError('listener-failed', `a ${name} listener threw`, { cause }) })
     }
   }
 
   /** At once, whatever else is being told. */
   function tell<N extends 'error' | 'session'>(name: N, event: ConnectionEvents[N]) {
-    const found = listeners.get(name) ?? []
-    for (const listener of found as readonly ((event: ConnectionEvents[N]) => void)[]) {
-      if (name === 'session') call(() => listener(event))
-      else
-        try {
-          listener(event)
-        } catch (cause) {
-          console.warn('holdline: an error listener threw', cause)
-        }
-    }
-    if (found.length > 0 || name !== 'error') return
-    const { error } = event as ConnectionEvents['error']
-    if (!warned.has(error.code)) console.warn(`holdline: ${error.code}`, error)
-    warned.add(error.code)
+    for (const listener of heard(name)) call(name, listener, event)
+    if (!('error' in event) || heard(name).length > 0 || warned.has(event.error.code)) return
+    warned.add(event.error.code)
+    console.warn(`holdline: ${event.error.code}`, event.error)
   }
 
-  /** Snapshot first, then `phase`, then the facts in their order, then `delivery`. */
+  /** Snapshot first, then `phase`, then the facts, deliveries last. */
   function publish() {
     const current = getSnapshot()
     const previous = told
     told = current
-    if (current !== previous) {
-      for (const subscriber of subscribers) due.push(() => subscribers.includes(subscriber) && subscriber(current))
+    const queue = (name: Name | 'snapshot', event: unknown) => {
+      for (const listener of heard(name)) due.push(() => call(name, listener, event))
     }
-    const news: Fact[] =
-      current.phase === previous.phase ? [] : [['phase', { phase: current.phase, previous: previous.phase }]]
-    news.push(...facts, ...deliveries)
+    if (current !== previous) queue('snapshot', current)
+    if (current.phase !== previous.phase) queue('phase', { phase: current.phase, previous: previous.phase })
+    const news = facts
     facts = []
-    deliveries = []
-    for (const [name, event] of news) {
-      for (const listener of listeners.get(name) ?? [])
-        due.push(() => listeners.get(name)?.includes(listener) && listener(event as never))
-    }
-    if (isDraining) return
-    isDraining = true
-    for (let next = due.shift(); next; next = due.shift()) call(next)
-    isDraining = false
+    for (const [name, event] of news) if (name !== 'delivery') queue(name, event)
+    for (const [name, event] of news) if (name === 'delivery') queue(name, event)
+    if (isTelling) return
+    isTelling = true
+    for (let index = 0; index < due.length; index++) due[index]?.()
+    due = []
+    isTelling = false
   }
 
   return {
@@ -91,10 +92,7 @@ export function createNotifier(read: () => ConnectionSnapshot) {
     publish,
     getSnapshot,
     /** To be told with the next `publish`. */
-    note(...fact: Fact) {
-      if (fact[0] === 'delivery') deliveries.push(fact)
-      else facts.push(fact)
-    },
+    note: (...fact: Fact) => facts.push(fact),
     /** For what happens outside of the machine's steps. */
     publishSoon() {
       if (isScheduled) return
@@ -104,24 +102,13 @@ export function createNotifier(read: () => ConnectionSnapshot) {
         publish()
       })
     },
-    on(name: Name, listener: Listener): () => void {
-      // A wrapper of its own makes each subscription distinct, as with XState's own `on`.
-      const own: Listener = (event) => listener(event)
-      listeners.set(name, [...(listeners.get(name) ?? []), own])
-      return () => {
-        listeners.set(
-          name,
-          (listeners.get(name) ?? []).filter((other) => other !== own),
-        )
-      }
-    },
+    on: add,
     subscribe(listener: (snapshot: ConnectionSnapshot) => void): () => void {
-      const own = (current: ConnectionSnapshot) => listener(current)
-      subscribers = [...subscribers, own]
-      call(() => own(getSnapshot()))
-      return () => {
-        subscribers = subscribers.filter((other) => other !== own)
-      }
+      const unsubscribe = add('snapshot', listener)
+      call('snapshot', heard('snapshot').at(-1) as Listener, getSnapshot())
+      return unsubscribe
     },
   }
 }
+
+const KEYS = Object.keys(INITIAL) as (keyof ConnectionSnapshot)[]

@@ -1,5 +1,5 @@
 import { defaultEventSource, type EventSourceFactory } from './adapters/eventSourceStream'
-import type { HeadersHook } from './adapters/fetchUpstream'
+import type { HeaderMap, HeadersHook } from './adapters/fetchUpstream'
 import { type PageLifecycle, pageLifecycle } from './adapters/pageLifecycle'
 import { ConnectionError } from './errors'
 import type { BackoffPolicy, Timeouts } from './machine/types'
@@ -7,139 +7,119 @@ import { type Cursor, ENDPOINTS, isObject, isSeq } from './protocol'
 import type { Clock, ConnectionOptions } from './types'
 
 /** The options, checked and complete. */
-export interface Settings {
-  readonly url: string
+export interface Settings
+  extends Omit<ConnectionOptions, 'headers' | 'heartbeat' | 'inspect' | 'pageLifecycle' | 'protocol'> {
   readonly fetch: typeof fetch
   readonly createEventSource: EventSourceFactory
-  readonly headers: Readonly<Record<string, string>> | HeadersHook | undefined
+  readonly headers?: HeaderMap | HeadersHook
   readonly credentials: RequestCredentials
   readonly cursors: readonly Cursor[]
   readonly timeouts: Timeouts
   readonly backoff: BackoffPolicy
-  readonly heartbeat: number | null
+  readonly heartbeat?: number
   readonly dedupe: boolean
   readonly pageLifecycle: PageLifecycle | null
-  readonly inspect: ConnectionOptions['inspect']
+  readonly inspect?: NonNullable<ConnectionOptions['inspect']>
   readonly clock: Clock
   readonly random: () => number
   readonly endpoints: Readonly<Record<string, string>>
 }
 
-const TIMEOUTS: Timeouts = { connect: 15_000, welcome: 10_000, resume: 15_000, send: 15_000, probe: 2_000 }
-const BACKOFF: BackoffPolicy = {
-  base: 500,
-  cap: 30_000,
-  maxAttempts: Number.POSITIVE_INFINITY,
-  stableDelay: 5_000,
-}
-const REAL_CLOCK: Clock = {
-  now: () => Date.now(),
-  setTimeout: (callback, ms) => setTimeout(callback, ms),
-  clearTimeout: (timer) => clearTimeout(timer as ReturnType<typeof setTimeout>),
-}
+const DEFAULTS = {
+  credentials: 'same-origin',
+  cursors: [],
+  timeouts: { connect: 15_000, welcome: 10_000, resume: 15_000, send: 15_000, probe: 2_000 },
+  backoff: { base: 500, cap: 30_000, maxAttempts: Number.POSITIVE_INFINITY, stableDelay: 5_000 },
+  dedupe: true,
+  random: Math.random,
+  clock: {
+    now: Date.now,
+    setTimeout: (callback: () => void, ms: number) => setTimeout(callback, ms),
+    clearTimeout: (timer: unknown) => clearTimeout(timer as ReturnType<typeof setTimeout>),
+  },
+} as const
 /** [spec] HTML, timers: a longer delay overflows the signed 32-bit integer and fires at once. */
 const MAX_DELAY = 2 ** 31 - 1
 
-/** What an option has to be, in words and as a check. */
-type Rule = readonly [string, (value: unknown) => boolean]
-type Rules = { readonly [option: string]: Rule | Rules }
+type Check = (value: unknown) => boolean
 
-const isFunction = (value: unknown) => typeof value === 'function'
-const hasMethods = (value: unknown, names: readonly string[]) =>
-  isObject(value) && names.every((name) => isFunction(value[name]))
-const isStringMap = (value: unknown) =>
-  isObject(value) && Object.values(value).every((entry) => typeof entry === 'string')
-const isHeaderMap = (value: unknown) => {
+const isFunction: Check = (value) => typeof value === 'function'
+const isTimeout: Check = (value) => typeof value === 'number' && value > 0 && value <= MAX_DELAY
+const isDelay: Check = (value) => value === 0 || isTimeout(value)
+const has =
+  (...methods: string[]): Check =>
+  (value) =>
+    isObject(value) && methods.every((method) => isFunction(value[method]))
+const maps =
+  (pattern: RegExp): Check =>
+  (value) =>
+    isObject(value) && Object.values(value).every((entry) => typeof entry === 'string' && pattern.test(entry))
+const isHeaderMap: Check = (value) => {
   try {
-    return isStringMap(value) && !!new Headers(value as HeadersInit)
+    return maps(/^/)(value) && !!new Headers(value as HeadersInit)
   } catch {
     return false
   }
 }
-const isCursor = (value: unknown) =>
+const isCursor: Check = (value) =>
   isObject(value) &&
   typeof value.sessionId === 'string' &&
   value.sessionId !== '' &&
   isSeq(value.lastSeq) &&
-  ['string', 'undefined'].includes(typeof value.epoch)
+  /^(string|undefined)$/.test(typeof value.epoch)
 
-const URL_RULE = 'an http(s) URL without credentials, query and fragment, absolute or relative to the page'
-const FUNCTION: Rule = ['a function', isFunction]
-const TIMEOUT: Rule = ['ms > 0', (value) => typeof value === 'number' && value > 0 && value <= MAX_DELAY]
-const DELAY: Rule = ['ms ≥ 0', (value) => value === 0 || TIMEOUT[1](value)]
+/** Options, what they have to be in words, and as a check. */
+const RULES: readonly (readonly [string, string, Check])[] = [
+  ['url', 'an http(s) URL, absolute or relative to the page, without credentials, query and fragment', () => true],
+  ['fetch createEventSource random', 'a function', isFunction],
+  ['headers', 'a function or a map of valid headers', (value) => isFunction(value) || isHeaderMap(value)],
+  ['credentials', 'omit, same-origin or include', (value) => /^(omit|same-origin|include)$/.test(String(value))],
+  ['cursors', '{ sessionId, lastSeq, epoch? }[]', (value) => Array.isArray(value) && value.every(isCursor)],
+  ['timeouts backoff protocol', 'an object', isObject],
+  ['timeouts.connect timeouts.welcome timeouts.resume timeouts.send timeouts.probe heartbeat', 'ms > 0', isTimeout],
+  ['backoff.base backoff.cap backoff.stableDelay', 'ms ≥ 0', isDelay],
+  ['backoff.maxAttempts', 'a whole number', (value) => isSeq(value) || value === Number.POSITIVE_INFINITY],
+  ['dedupe', 'a boolean', (value) => typeof value === 'boolean'],
+  ['pageLifecycle', '{ subscribe } or false', (value) => value === false || has('subscribe')(value)],
+  ['inspect', 'a function or an observer', (value) => isFunction(value) || has('next')(value)],
+  ['clock', '{ now, setTimeout, clearTimeout }', has('now', 'setTimeout', 'clearTimeout')],
+  ['protocol.endpoints', 'a map from type to path segment', maps(/^[\w-]+$/)],
+]
 
-const RULES: Rules = {
-  url: [URL_RULE, () => true],
-  fetch: FUNCTION,
-  createEventSource: FUNCTION,
-  headers: ['valid headers or a function', (value) => isFunction(value) || isHeaderMap(value)],
-  credentials: ['omit, same-origin or include', (value) => /^(omit|same-origin|include)$/.test(String(value))],
-  cursors: ['{ sessionId, lastSeq, epoch? }[]', (value) => Array.isArray(value) && value.every(isCursor)],
-  timeouts: { connect: TIMEOUT, welcome: TIMEOUT, resume: TIMEOUT, send: TIMEOUT, probe: TIMEOUT },
-  backoff: {
-    base: DELAY,
-    cap: DELAY,
-    maxAttempts: ['a whole number or Infinity', (value) => isSeq(value) || value === Number.POSITIVE_INFINITY],
-    stableDelay: DELAY,
-  },
-  heartbeat: TIMEOUT,
-  dedupe: ['a boolean', (value) => typeof value === 'boolean'],
-  pageLifecycle: ['{ subscribe } or false', (value) => value === false || hasMethods(value, ['subscribe'])],
-  inspect: ['a function or an observer', (value) => isFunction(value) || hasMethods(value, ['next'])],
-  clock: ['{ now, setTimeout, clearTimeout }', (value) => hasMethods(value, ['now', 'setTimeout', 'clearTimeout'])],
-  random: FUNCTION,
-  protocol: {
-    endpoints: [
-      'a map from message type to path segment',
-      (value) => isStringMap(value) && Object.values(value as object).every((endpoint) => /^[\w-]+$/.test(endpoint)),
-    ],
-  },
-}
+const invalid = (option: string, expected: string) =>
+  new ConnectionError('invalid-option', `${option}: expected ${expected}`)
 
-const invalid = (option: string, expected: string, cause?: unknown) =>
-  new ConnectionError('invalid-option', `${option}: expected ${expected}`, { cause })
-
-function check(given: unknown, rules: Rules, path = '') {
-  if (!isObject(given)) throw invalid(path || 'options', 'an object')
-  for (const [key, value] of Object.entries(given)) {
-    const option = path ? `${path}.${key}` : key
-    const rule = Object.hasOwn(rules, key) ? rules[key] : undefined
-    if (!rule) throw invalid(option, `no such option, but one of ${Object.keys(rules)}`)
-    if (value === undefined) continue
-    if (!Array.isArray(rule)) check(value, rule as Rules, option)
-    else if (!rule[1](value)) throw invalid(option, rule[0])
-  }
+/** Leaves out what is `undefined`: it is not given. */
+function check(given: unknown, prefix = ''): object {
+  if (!isObject(given)) throw invalid('options', 'an object')
+  const present = Object.entries(given).filter(([, value]) => value !== undefined)
+  return Object.fromEntries(
+    present.map(([key, value]) => {
+      const option = prefix + key
+      const rule = RULES.find(([options]) => options.split(' ').includes(option))
+      if (!rule) throw new ConnectionError('invalid-option', `${option}: there is no such option`)
+      if (!rule[2](value)) throw invalid(option, rule[1])
+      return [key, /^(timeouts|backoff|protocol)$/.test(option) ? check(value, `${option}.`) : value]
+    }),
+  )
 }
 
 /** Throws a `ConnectionError` (`invalid-option`) that names the culprit. */
 export function readOptions(options: ConnectionOptions): Settings {
-  check(options, RULES)
-  const clock = options.clock ?? REAL_CLOCK
-  const fetch = options.fetch ?? globalThis.fetch?.bind(globalThis)
+  const given = check(options) as ConnectionOptions
+  const settings = { ...DEFAULTS, ...given }
+  const fetch = given.fetch ?? globalThis.fetch?.bind(globalThis)
   if (!fetch) throw invalid('fetch', 'a function: there is no global one')
   return {
-    url: readUrl(options.url),
+    createEventSource: defaultEventSource(!!given.headers),
+    ...settings,
     fetch,
-    createEventSource: options.createEventSource ?? defaultEventSource(options.headers !== undefined),
-    headers: options.headers,
-    credentials: options.credentials ?? 'same-origin',
-    cursors: options.cursors ?? [],
-    timeouts: withDefaults(TIMEOUTS, options.timeouts),
-    backoff: withDefaults(BACKOFF, options.backoff),
-    heartbeat: options.heartbeat ?? null,
-    dedupe: options.dedupe ?? true,
-    pageLifecycle: options.pageLifecycle === false ? null : (options.pageLifecycle ?? pageLifecycle(clock)),
-    inspect: options.inspect,
-    clock,
-    random: options.random ?? Math.random,
-    endpoints: { ...ENDPOINTS, ...options.protocol?.endpoints },
+    url: readUrl(given.url),
+    timeouts: { ...DEFAULTS.timeouts, ...given.timeouts },
+    backoff: { ...DEFAULTS.backoff, ...given.backoff },
+    pageLifecycle: given.pageLifecycle === false ? null : (given.pageLifecycle ?? pageLifecycle(settings.clock)),
+    endpoints: { ...ENDPOINTS, ...given.protocol?.endpoints },
   }
-}
-
-/** An option that is given as `undefined` is not given. */
-function withDefaults<T extends object>(defaults: T, given: Partial<T> = {}): T {
-  const present = Object.entries(given).filter(([, value]) => value !== undefined)
-  return { ...defaults, ...Object.fromEntries(present) }
 }
 
 function readUrl(url: unknown): string {
@@ -149,5 +129,5 @@ function readUrl(url: unknown): string {
       return href.replace(/\/+$/, '')
     }
   } catch {}
-  throw invalid('url', URL_RULE)
+  throw invalid('url', RULES[0]?.[1] ?? '')
 }

@@ -1,44 +1,40 @@
-import { type Answer, HeldBack, type Upstream } from './adapters/fetchUpstream'
+import { HeldBack, type Upstream } from './adapters/fetchUpstream'
 import { ConnectionError } from './errors'
 import { backoffDelay } from './machine/backoff'
-import type { BackoffPolicy } from './machine/types'
-import { type Feature, isObject, RESERVED_TYPES } from './protocol'
-import type { Clock, Delivery, DeliveryStatus, OutboundMessage, SendOptions, Verdict } from './types'
+import type { Settings } from './options'
+import { isObject, RESERVED_TYPES } from './protocol'
+import type { Delivery, DeliveryStatus, OutboundMessage, SendOptions, Verdict } from './types'
 
 /** How long a POST that outlived its stream may hold up the line once it is open again, ms. */
 const GRACE = 1_000
 
-/** One period in which POSTs may start. What a POST learns about the stream counts only as long as its gate is the current one. */
+/** One period in which POSTs may start. What a POST learns about the stream counts as long as its gate is the current one. */
 export interface Gate {
-  readonly features: readonly Feature[]
+  /** What the server announced. */
+  readonly features: readonly string[]
   /** The head of the line is to be repeated after `delay` ms. */
   pause(delay: number): void
-  /** The server does not know the stream. */
-  disowned(error: ConnectionError): void
-  unauthorized(error: ConnectionError): void
 }
 
 export interface OutboxOptions {
   readonly upstream: Upstream
-  readonly clock: Clock
-  readonly random: () => number
-  readonly backoff: BackoffPolicy
-  /** For one POST, ms. */
-  readonly timeout: number
-  /** Message type → endpoint. */
-  readonly endpoints: Readonly<Record<string, string>>
+  readonly settings: Settings
   readonly onChange: (delivery: Delivery) => void
+  /** A POST was answered 404 or 401: that is about the stream, not about the message. */
+  readonly onDisowned: (error: ConnectionError) => void
 }
 
 interface Entry {
-  readonly delivery: Delivery
   readonly endpoint: string
-  readonly body: string
+  readonly id: string | undefined
+  /** JSON; empty if there is no need to post it any more. */
+  readonly body: () => string
   /** Wall-clock time, ms. */
   readonly expiresAt: number
+  readonly onStatus: (status: DeliveryStatus) => void
+  readonly settle: (verdict: Verdict) => void
   status: DeliveryStatus
   attempts: number
-  readonly settle: (verdict: Verdict) => void
 }
 
 interface Flight {
@@ -49,10 +45,12 @@ interface Flight {
 
 export type Outbox = ReturnType<typeof createOutbox>
 
-/** The ordered queue of outbound messages, and what posts it. It outlives every stream. */
-export function createOutbox({ upstream, clock, random, backoff, timeout, endpoints, onChange }: OutboxOptions) {
-  const unsettled = new Map<string, Entry>()
-  // A Map would do for the order too, but taking the first of a Map again and again is not linear.
+/** The ordered queue of what goes up, and what posts it. It outlives every stream. */
+export function createOutbox({ upstream, settings, onChange, onDisowned }: OutboxOptions) {
+  const { clock, random, backoff, timeouts, endpoints } = settings
+  /** The app's messages without a verdict, oldest first. */
+  const unsettled = new Map<string, Delivery>()
+  // In an array, because taking the first of a Map again and again is not linear.
   let line: Entry[] = []
   let head = 0
   let gate: Gate | null = null
@@ -62,14 +60,26 @@ export function createOutbox({ upstream, clock, random, backoff, timeout, endpoi
 
   function enqueue(message: OutboundMessage, options: SendOptions = {}): Delivery {
     const { id = newId(), maxAge = Number.POSITIVE_INFINITY } = options
-    if (!/^[\x21-\x7e]{1,255}$/.test(id)) {
-      throw new ConnectionError('invalid-option', 'id: expected 1 to 255 visible ASCII characters, it becomes a header')
+    if (!/^[!-~]{1,255}$/.test(id) || unsettled.has(id)) {
+      throw new ConnectionError('invalid-option', 'id: expected 1–255 visible ASCII characters, not in use')
     }
-    if (!(maxAge > 0)) throw new ConnectionError('invalid-option', 'maxAge: expected a number of ms, above 0')
-    if (unsettled.has(id)) throw new ConnectionError('invalid-option', `id: ${id} belongs to an unsettled message`)
+    if (!(maxAge > 0)) throw new ConnectionError('invalid-option', 'maxAge: expected ms > 0')
+    const json = toJson(message)
+    const endpoint = Object.hasOwn(endpoints, String(message?.type)) ? endpoints[message.type] : undefined
     let settle: Entry['settle'] = () => {}
     const settled = new Promise<Verdict>((resolve) => {
       settle = resolve
+    })
+    const entry = append({
+      endpoint: endpoint ?? '',
+      id,
+      body: () => json,
+      expiresAt: clock.now() + maxAge,
+      onStatus: () => onChange(delivery),
+      settle(verdict) {
+        unsettled.delete(id)
+        settle(verdict)
+      },
     })
     const delivery: Delivery = {
       id,
@@ -78,52 +88,41 @@ export function createOutbox({ upstream, clock, random, backoff, timeout, endpoi
       get status() {
         return entry.status
       },
-      cancel() {
-        giveUp(entry)
-      },
+      cancel: () => giveUp(entry),
     }
-    const entry: Entry = {
-      delivery,
-      endpoint: (Object.hasOwn(Object(endpoints), message?.type) && endpoints[message.type]) || '',
-      body: toJson(message),
-      expiresAt: clock.now() + maxAge,
-      status: 'queued',
-      attempts: 0,
-      settle,
-    }
-    unsettled.set(id, entry)
-    if (isRetired) {
-      reject(entry, new ConnectionError('disposed', 'the connection was disposed'))
-    } else if (!entry.body) {
-      reject(entry, new ConnectionError('invalid-message', 'a message must be an object that JSON can carry'))
-    } else if (!entry.endpoint || RESERVED_TYPES.includes(message.type)) {
-      reject(entry, new ConnectionError('unknown-type', `no endpoint for a message of type ${message.type}`))
-    } else {
-      line.push(entry)
-      onChange(delivery)
-      pump()
-    }
+    unsettled.set(id, delivery)
+    onChange(delivery)
+    if (isRetired) reject(entry, new ConnectionError('disposed', 'the connection was disposed'))
+    else if (!json) reject(entry, new ConnectionError('invalid-message', 'not an object that JSON can carry'))
+    else if (!endpoint || RESERVED_TYPES.includes(message.type)) {
+      reject(entry, new ConnectionError('unknown-type', `no endpoint for the type ${message.type}`))
+    } else pump()
     return delivery
   }
 
+  function append(entry: Omit<Entry, 'status' | 'attempts'>): Entry {
+    const appended: Entry = { ...entry, status: 'queued', attempts: 0 }
+    line.push(appended)
+    return appended
+  }
+
   function next(): Entry | undefined {
-    while (head < line.length) {
-      const entry = line[head]
-      if (entry && unsettled.has(entry.delivery.id)) {
-        if (entry.attempts > 0 || clock.now() < entry.expiresAt) return entry
-        reject(entry, new ConnectionError('expired', 'older than its maxAge before it could be sent'))
-      }
-      head++
-      if (head > 1_024 && head * 2 > line.length) {
-        line = line.slice(head)
-        head = 0
-      }
+    for (; head < line.length; head++) {
+      const entry = line[head] as Entry
+      if (isEnded(entry)) continue
+      if (entry.attempts === 0 && clock.now() >= entry.expiresAt) {
+        reject(entry, new ConnectionError('expired', 'older than its maxAge before it could be posted'))
+      } else if (entry.body()) return entry
     }
     return undefined
   }
 
   function pump() {
     if (!gate || flight) return
+    if (head > 1_000) {
+      line = line.slice(head)
+      head = 0
+    }
     const entry = next()
     if (entry) void fly({ entry, gate, abort: new AbortController() })
   }
@@ -131,13 +130,14 @@ export function createOutbox({ upstream, clock, random, backoff, timeout, endpoi
   async function fly(mine: Flight) {
     const { entry, gate: opened, abort } = mine
     flight = mine
+    const { endpoint, id } = entry
     const outcome = await upstream
       .post({
-        endpoint: entry.endpoint,
-        body: entry.body,
-        idempotencyKey: entry.delivery.id,
+        endpoint,
+        body: entry.body(),
+        ...(id && { idempotencyKey: id }),
         abort,
-        timeout,
+        timeout: timeouts.send,
         mayStart() {
           if (gate !== opened || flight !== mine) return false
           entry.attempts++
@@ -152,68 +152,72 @@ export function createOutbox({ upstream, clock, random, backoff, timeout, endpoi
     clock.clearTimeout(grace)
     if (outcome instanceof HeldBack) become(entry, 'queued')
     else if (outcome instanceof ConnectionError) fail(mine, outcome)
-    else if (isReceipt(outcome, opened)) end(entry, 'accepted', { receipt: outcome.json })
-    else fail(mine, new ConnectionError('bad-response', 'a 2xx without a receipt'))
+    else if (outcome.readable || !(outcome.isHtml || opened.features.includes('receipts'))) {
+      end(entry, { status: 'accepted', receipt: outcome.json })
+    } else fail(mine, new ConnectionError('bad-response', 'a 2xx without a receipt'))
     pump()
   }
 
   function fail({ entry, gate: opened }: Flight, error: ConnectionError) {
-    const isOurs = error.status === 404 || error.status === 401
-    if (!isOurs && (!error.retryable || error.status === 410)) return reject(entry, error)
+    const { status, retryAfter } = error
+    const isAboutStream = status === 404 || status === 401
+    // What is the library's own has another way, and must not hold up the app's messages.
+    const isFinal = !error.retryable || status === 410 || !entry.id
+    if (!isAboutStream && isFinal) return reject(entry, error)
     become(entry, 'queued')
     if (gate !== opened) return
-    if (error.status === 404) opened.disowned(error)
-    else if (error.status === 401) opened.unauthorized(error)
-    else {
-      const attempt = Math.max(0, entry.attempts - 1)
-      const { retryAfter } = error
-      opened.pause(backoffDelay({ ...backoff, attempt, random, server: { retryAfter } }))
-    }
+    if (isAboutStream) return onDisowned(error)
+    const attempt = Math.max(0, entry.attempts - 1)
+    opened.pause(backoffDelay({ ...backoff, attempt, random, server: { retryAfter } }))
   }
 
   function become(entry: Entry, status: DeliveryStatus) {
     if (entry.status === status) return
     entry.status = status
-    onChange(entry.delivery)
+    entry.onStatus(status)
   }
 
-  function end(entry: Entry, status: Verdict['status'], details: { receipt: unknown } | { error: ConnectionError }) {
-    const { id } = entry.delivery
-    if (!unsettled.delete(id)) return
-    become(entry, status)
-    entry.settle({ status, id, attempts: entry.attempts, ...details } as Verdict)
+  function end(entry: Entry, outcome: Ending) {
+    if (isEnded(entry)) return
+    become(entry, outcome.status)
+    entry.settle({ ...outcome, id: entry.id ?? '', attempts: entry.attempts })
   }
 
-  const reject = (entry: Entry, error: ConnectionError) => end(entry, 'rejected', { error })
+  const reject = (entry: Entry, error: ConnectionError) => end(entry, { status: 'rejected', error })
 
   function giveUp(entry: Entry) {
     const error = new ConnectionError('cancelled', 'given up before an answer came')
-    end(entry, entry.attempts > 0 ? 'unknown' : 'rejected', { error })
-    if (flight?.entry === entry) land()
+    end(entry, { status: entry.attempts > 0 ? 'unknown' : 'rejected', error })
+    if (flight?.entry === entry) abort()
     pump()
   }
 
   function clear() {
-    for (const entry of [...unsettled.values()]) giveUp(entry)
+    for (const { cancel } of [...unsettled.values()]) cancel()
   }
 
   /** Ends the POST in flight, if there is one; its message keeps its place. */
-  function land() {
+  function abort() {
     const landed = flight
     flight = null
     clock.clearTimeout(grace)
     landed?.abort.abort()
-    if (landed && unsettled.has(landed.entry.delivery.id)) become(landed.entry, 'queued')
+    if (landed && !isEnded(landed.entry)) become(landed.entry, 'queued')
   }
 
   return {
     enqueue,
+    /** A POST of the library's own, in line with the app's. */
+    post(endpoint: string, body: () => string, settle: Entry['settle']) {
+      append({ endpoint, id: undefined, body, settle, onStatus() {}, expiresAt: Number.POSITIVE_INFINITY })
+      pump()
+    },
     start(opened: Gate) {
       gate = opened
       // The answer of a POST on the dead stream may still be on its way; where a repeat does no harm, not for long.
       if (flight && opened.features.includes('idempotency')) {
         grace = clock.setTimeout(() => {
-          land()
+          abort()
           pump()
         }, GRACE)
       }
@@ -223,7 +227,7 @@ export function createOutbox({ upstream, clock, random, backoff, timeout, endpoi
       gate = null
       clock.clearTimeout(grace)
     },
-    abort: land,
+    abort,
     clear,
     /** Nothing is accepted any more. */
     retire() {
@@ -233,13 +237,13 @@ export function createOutbox({ upstream, clock, random, backoff, timeout, endpoi
     get size() {
       return unsettled.size
     },
-    pending: (): readonly Delivery[] => Array.from(unsettled.values(), ({ delivery }) => delivery),
+    pending: (): readonly Delivery[] => [...unsettled.values()],
   }
 }
 
-function isReceipt({ readable, isHtml }: Answer, { features }: Gate) {
-  return readable || !(isHtml || features.includes('receipts'))
-}
+type Ending = Verdict extends infer V ? (V extends Verdict ? Omit<V, 'id' | 'attempts'> : never) : never
+
+const isEnded = ({ status }: Entry) => !/^(queued|sending)$/.test(status)
 
 function toJson(message: unknown): string {
   try {
@@ -250,6 +254,5 @@ function toJson(message: unknown): string {
 }
 
 // Not crypto.randomUUID: browsers have that on secure origins only.
-function newId(): string {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('')
-}
+const newId = () =>
+  crypto.getRandomValues(new Uint8Array(16)).reduce((id, byte) => id + byte.toString(16).padStart(2, '0'), '')

@@ -766,6 +766,17 @@ describe('a timeout', () => {
     expect(machine.phase).toBe('backoff')
   })
 
+  // BUG in connectionMachine: recordFailure takes the last error, of whatever kind, for the cause of the next one.
+  test.fails('that follows another, for hours, does not drag all of them along as its cause', () => {
+    const machine = startMachine()
+    machine.send(connect)
+    for (let count = 0; count < 50; count += 1) machine.clock.advance(60_000)
+    expect(machine.context.attempt).toBeGreaterThan(50)
+    let depth = 0
+    for (let error: unknown = machine.context.lastError; error instanceof Error; error = error.cause) depth += 1
+    expect(depth).toBe(1)
+  })
+
   test('C22: probe: a stream that does not answer is replaced at once, and the attempt is not counted', () => {
     const machine = startMachine()
     machine.send(connect, welcome([], ['probe']), wake(60_000))

@@ -273,17 +273,17 @@ describe('watch and unwatch', () => {
     expect(world.connection.phase).toBe('open')
   })
 
-  test('a watch that is interrupted by a pause of the outbox is told when it flows again', async () => {
+  test('watch and send are posted in the order in which they were asked for', async () => {
     const world = createWorld({}, SERVER_IS_SILENT)
     await world.opens({ features: ['watch-replay'] })
     world.connection.send({ type: 'send' })
     world.connection.watch('s1')
+    world.connection.send({ type: 'stop' })
     await settle()
     await world.post('send').answers(503)
     world.server(SERVER_ACCEPTS)
     await world.clock.advance(1_000)
-    expect(world.postsTo('watch')).toHaveLength(2)
-    expect(world.postsTo('send')).toHaveLength(2)
+    expect(world.posts.map(({ endpoint }) => endpoint)).toEqual(['send', 'send', 'watch', 'stop'])
   })
 
   test('after unwatch its messages are dropped and it is not resumed, until it is watched again', async () => {

@@ -15,7 +15,7 @@ export type HeadersHook = (request: HeadersRequest) => HeaderMap | Promise<Heade
 export interface UpstreamOptions {
   readonly url: string
   readonly fetch: typeof fetch
-  readonly headers: HeaderMap | HeadersHook | undefined
+  readonly headers?: HeaderMap | HeadersHook
   readonly credentials: RequestCredentials
   readonly clock: Clock
   /** Of the connection as it is now. */
