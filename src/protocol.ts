@@ -92,12 +92,13 @@ export function parseWelcome(json: string): Welcome | undefined {
   const frame = parseJson(json)
   if (!isObject(frame) || frame.protocolVersion !== PROTOCOL_VERSION) return undefined
   const connectionId = text(frame.connectionId)
+  const { features } = frame
   return connectionId
     ? {
         connectionId,
         heartbeat: duration(frame.heartbeat) || undefined,
-        // Those that this version does not know are for later ones, and asked for by nobody.
-        features: (Array.isArray(frame.features) ? frame.features : []).filter(isText),
+        // Those that this version does not know are for later ones.
+        features: FEATURES.filter((feature) => Array.isArray(features) && features.includes(feature)),
       }
     : undefined
 }

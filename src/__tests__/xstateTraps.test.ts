@@ -150,7 +150,7 @@ describe('a callback actor', () => {
       states: { in: { entry: 'enter', exit: 'exit', invoke: { src: 'resource' } } },
     })
     const { actor } = start(machine)
-    expect(log.splice(0)).toEqual(['entry', '+resource'])
+    log.length = 0
     actor.send({ type: 'again' })
     expect(log).toEqual(['exit', 'transition', 'entry', '-resource', '+resource'])
   })
@@ -335,7 +335,7 @@ describe('an exit action', () => {
   })
 })
 
-test('what is emitted is heard when the snapshot is new already', () => {
+test('what is emitted is heard when the snapshot is new, and before those who subscribed to it', () => {
   const machine = setup({
     types: {} as { events: { type: 'go' }; emitted: { type: 'went' } },
     actions: { emitWent: emit({ type: 'went' }) },
@@ -349,7 +349,7 @@ test('what is emitted is heard when the snapshot is new already', () => {
   actor.subscribe(({ value }) => order.push(['snapshot', value]))
   actor.send({ type: 'go' })
   expect(order).toEqual([
-    ['emitted', 'here'],
+    ['emitted', 'there'],
     ['snapshot', 'there'],
   ])
 })
