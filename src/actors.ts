@@ -112,7 +112,8 @@ export function bindActors(system: AnyActorRef['system'], world: World) {
       let stopWatchdog = () => {}
       const fail = (error: ConnectionError) => {
         stopWatchdog()
-        tell({ type: error.code === 'unauthorized' ? 'stream.unauthorized' : 'stream.failed', error })
+        const isRefused = error.code === 'unauthorized' && context().connectionId === null
+        tell({ type: isRefused ? 'stream.unauthorized' : 'stream.failed', error })
       }
       const setup = { withCredentials: settings.credentials === 'include', fetch: upstream.streamFetch }
       const close = openEventSource(settings.createEventSource, `${url}/events`, setup, {

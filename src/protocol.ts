@@ -52,7 +52,7 @@ export type SessionStatus = 'resumed' | 'reset' | 'gone' | 'forbidden'
 export interface SessionVerdict {
   readonly sessionId: string
   readonly status: SessionStatus
-  readonly epoch: string | undefined
+  readonly epoch?: string | undefined
   /** The cursor that the replay starts after. */
   readonly from: number
   /** The last event that belongs to the replay; after a `reset`, the new cursor. */

@@ -51,7 +51,7 @@ describe('without a word of the server, a delay', () => {
   })
 
   // BUG in backoffDelay: `base: 0` is a valid option, and 0 × 2 ** 1024 is NaN.
-  test.fails('of base 0 is 0, however many attempts there were', () => {
+  test('of base 0 is 0, however many attempts there were', () => {
     expect(draw({ base: 0, cap: 30_000, attempt: 1_024 }, 0.5)).toBe(0)
   })
 })

@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import type { PageSignal } from '../index'
 import {
   createWorld,
@@ -667,7 +667,8 @@ describe('the public object', () => {
     expect(world.connection.phase).toBe('idle')
   })
 
-  test('C43: an inspector that throws does not stop the machine', async () => {
+  test('C43: an inspector that throws does not stop the machine; without an error listener it is warned of once', async () => {
+    const warn = vi.spyOn(console, 'warn').mockImplementation(() => {})
     const world = createWorld({
       inspect() {
         throw new Error('inspector')
@@ -676,6 +677,8 @@ describe('the public object', () => {
     await world.opens()
     expect(world.connection.phase).toBe('open')
     expect(world.errors).toContain('listener-failed')
+    expect(warn).toHaveBeenCalledTimes(1)
+    warn.mockRestore()
   })
 
   test('C44: mounted twice, as in strict mode, two connections do not share anything, and a disposed one is silent', async () => {

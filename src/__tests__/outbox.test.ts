@@ -314,6 +314,22 @@ describe('C31: 401', () => {
     expect(world.log).toEqual(['opened', 'closed unauthorized', 'stopped unauthorized'])
   })
 
+  test('a hook that fails once after a 401 is asked again: its failure is no second 401', async () => {
+    const reasons: string[] = []
+    const world = await world401(
+      (post) => (post.headers.get('authorization') === 'new' ? SERVER_ACCEPTS(post) : post.answers(401)),
+      ({ reason }) => {
+        reasons.push(reason)
+        if (reasons.length === 2) throw new Error('the token endpoint hiccups')
+        return { authorization: reason === 'unauthorized' ? 'new' : 'old' }
+      },
+    )
+    const delivery = world.connection.send(prompt('a'))
+    await world.clock.advance(2_000)
+    expect((await delivery.settled).status).toBe('accepted')
+    expect(reasons).toEqual(['post', 'unauthorized', 'post', 'unauthorized'])
+  })
+
   test('a hook that throws is reported as what it is, and asked again later', async () => {
     let broken = true
     const world = await opened(SERVER_ACCEPTS, {

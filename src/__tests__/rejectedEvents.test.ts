@@ -1,5 +1,5 @@
-import { describe, expect, test } from 'vitest'
-import { assign, createActor, fromCallback, type InspectionEvent, setup } from 'xstate'
+import { describe, expect, test, vi } from 'vitest'
+import { assign, createActor, type EventObject, fromCallback, type InspectionEvent, setup } from 'xstate'
 import { rejectedEvent } from '../adapters/rejectedEvents'
 import { connectionMachine } from '../machine'
 import { connect, opened, POLICY, reconnect, silent, succeeded, wake, welcome } from './_machine'
@@ -123,15 +123,17 @@ describe('a rejected event is exactly a microstep in which no transition was tak
 
   test('an event to an actor that has stopped is none', () => {
     const watched = watch()
+    const warn = vi.spyOn(console, 'warn').mockImplementation(() => {})
     watched.actor.stop()
     watched.actor.send({ type: 'refuse' })
+    warn.mockRestore()
     expect(watched.rejected).toEqual([])
   })
 })
 
 test('the connection: what its current state has no use for is reported, nothing else', () => {
   const rejected: string[] = []
-  const silentActor = fromCallback(() => {})
+  const silentActor = fromCallback<EventObject, undefined>(() => {})
   const actor = createActor(
     connectionMachine.provide({
       actors: {

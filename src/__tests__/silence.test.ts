@@ -97,7 +97,7 @@ describe('the watch over silence', () => {
   })
 
   // BUG in watchSilence: the last sign lies in the future then, and the next look after that future.
-  test.fails('C24: a clock that is set back does not hide a silence', () => {
+  test('C24: a clock that is set back does not hide a silence', () => {
     const line = watch()
     line.clock.set(-3_600_000)
     line.clock.advance(2 * LIMIT)

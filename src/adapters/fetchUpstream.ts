@@ -68,7 +68,10 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
     let response = await perform(await ask(reason))
     // Requests that were under way together share one renewal.
     if (response.status === 401 && typeof headers === 'function' && (!renewal || renewal !== before)) {
-      renewal ??= ask('unauthorized')
+      renewal ??= ask('unauthorized').catch((error) => {
+        renewal = null
+        throw error
+      })
       response = await perform(await renewal)
     }
     if (response.ok) renewal = null
@@ -98,8 +101,11 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
           signal,
         })
       })
+      if (!response.ok) {
+        void response.body?.cancel().catch(() => {})
+        throw toHttpError(response, clock.now())
+      }
       const text = await response.text()
-      if (!response.ok) throw toHttpError(response, clock.now())
       const json = text ? parseJson(text) : null
       const isHtml = response.headers.get('content-type')?.startsWith('text/html') ?? false
       return { json: json ?? null, readable: json !== undefined, isHtml }

@@ -31,6 +31,8 @@ export function pageLifecycle(clock: Clock, scope: PageScope = globalThis as Pag
     subscribe(listener) {
       const { document } = scope
       const isHidden = () => document?.visibilityState === 'hidden'
+      // Not below 0: the clock may have been set back meanwhile.
+      const since = (time: number | null) => (time === null ? 0 : Math.max(0, clock.now() - time))
       let awaySince: number | null = isHidden() ? clock.now() : null
       let offlineSince: number | null = null
       let suspended = false
@@ -42,7 +44,7 @@ export function pageLifecycle(clock: Clock, scope: PageScope = globalThis as Pag
         suspended = true
       }
       const back = () => {
-        const awayFor = awaySince === null ? 0 : clock.now() - awaySince
+        const awayFor = since(awaySince)
         awaySince = null
         suspended = false
         return awayFor
@@ -58,7 +60,7 @@ export function pageLifecycle(clock: Clock, scope: PageScope = globalThis as Pag
           offlineSince = clock.now()
         },
         online: () => {
-          const awayFor = offlineSince === null ? 0 : clock.now() - offlineSince
+          const awayFor = since(offlineSince)
           offlineSince = null
           listener({ type: 'wake', awayFor })
         },

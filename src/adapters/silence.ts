@@ -8,7 +8,8 @@ export function watchSilence(clock: Clock, limit: number, lastSign: () => number
   let timer: unknown
   const check = () => {
     const left = lastSign() + limit - clock.now()
-    if (left <= 0) onSilent()
+    // More than the limit left: the clock was set back, and nobody knows for how long it has been silent.
+    if (left <= 0 || left > limit) onSilent()
     else timer = clock.setTimeout(check, left)
   }
   timer = clock.setTimeout(check, limit)

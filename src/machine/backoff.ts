@@ -20,7 +20,7 @@ export interface BackoffRequest {
  * of its own on top: `spread`, or half of the wait.
  */
 export function backoffDelay({ attempt, base, cap, random, server = {} }: BackoffRequest): number {
-  const jittered = random() * Math.min(cap, base * 2 ** attempt)
+  const jittered = random() * Math.min(cap, base * 2 ** Math.min(attempt, 31))
   if (server.retryAfter === undefined && server.spread === undefined) return Math.round(jittered)
   const floor = clampServerDelay(server.retryAfter ?? 0)
   const spread = clampServerDelay(server.spread ?? floor / 2)

@@ -27,7 +27,6 @@ const notProvided = <Input>(name: string) =>
     throw new Error(`actor "${name}" is not provided: use connectionMachine.provide({ actors })`)
   })
 
-// Only what can leave `open` is listed; all else that does is a timer, and there is but one.
 const CLOSE_REASONS: Partial<Record<ConnectionEvent['type'], CloseReason>> = {
   disconnect: 'disconnect',
   reconnect: 'reconnect',
@@ -155,7 +154,7 @@ export const connectionMachine = setup({
     /** What no actor reports, because it is something that did not happen. */
     recordFailure: assign({
       lastError: ({ context }, { code, what }: { code: ConnectionErrorCode; what: string }) =>
-        new ConnectionError(code, what, { retryable: code !== 'gave-up', cause: context.lastError ?? undefined }),
+        new ConnectionError(code, what, { cause: code === 'gave-up' ? context.lastError : undefined }),
     }),
     clearFailures: assign({ lastError: null, fruitless: 0 }),
     countAttempt: assign({ attempt: ({ context }) => context.attempt + 1 }),
@@ -169,7 +168,10 @@ export const connectionMachine = setup({
     holdOutbox: sendTo('outbox', { type: 'hold' } satisfies OutboxEvent),
     emitOpened: emit(({ context }) => ({ type: 'opened' as const, connectionId: context.connectionId ?? '' })),
     emitClosed: emit((_, params: { cause: EventObject }) => {
-      const reason = CLOSE_REASONS[params.cause.type as ConnectionEvent['type']] ?? 'probe-timeout'
+      const { type } = params.cause
+      // What the map does not name is the one timer of `open` that ends it, or an actor that threw.
+      const other = type.startsWith('xstate.after.') ? 'probe-timeout' : 'failed'
+      const reason = CLOSE_REASONS[type as ConnectionEvent['type']] ?? other
       const error = errorOf(params.cause)
       return error ? { type: 'closed' as const, reason, error } : { type: 'closed' as const, reason }
     }),
