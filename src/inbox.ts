@@ -305,7 +305,8 @@ export function createInbox({ clock, dedupe, cursors, report, tell, onHole }: In
       if (id !== undefined && id !== resumeId) return
       for (const verdict of verdicts) {
         const session = sessions.get(verdict.sessionId)
-        if (session && (resumeId === null || session.judgedBy !== resumeId)) apply(session, verdict)
+        // Not if it was watched anew since: the verdict is about another cursor then.
+        if (session && !session.wanted && (resumeId === null || session.judgedBy !== resumeId)) apply(session, verdict)
       }
     },
     leftOvers,

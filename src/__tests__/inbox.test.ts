@@ -193,6 +193,19 @@ describe('the server has the last word on a session', () => {
     expect(world.connection.cursor('s1')?.lastSeq).toBe(3)
   })
 
+  test('C33: a session that is watched anew during a resume is not judged by it: a reset may reload from 0', async () => {
+    const world = createWorld({ cursors: [{ sessionId: 's1', lastSeq: 100 }] }, SERVER_IS_SILENT)
+    world.connection.on('session', ({ status }) => {
+      if (status === 'reset') world.connection.watch('s1', { after: 0 })
+    })
+    await world.opens({ features: ['replay-marker'] })
+    const reset = { sessionId: 's1', status: 'reset', from: 100, to: 9 }
+    await world.post('reconnect').answers(200, verdicts(reset))
+    world.stream.sends({ type: 'reconnected', resumeId: 'r1', sessions: [reset] })
+    await settle()
+    expect(world.post('reconnect').body).toMatchObject({ resumeId: 'r2', sessions: [{ sessionId: 's1', lastSeq: 0 }] })
+  })
+
   test('the verdicts of an earlier resume are nobody’s', async () => {
     const world = createWorld({ cursors: AT_5 })
     await world.opens({ features: ['replay-marker'] })

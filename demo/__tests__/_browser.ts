@@ -1,0 +1,53 @@
+import { existsSync } from 'node:fs'
+import { delimiter, join } from 'node:path'
+import { type Browser, chromium } from 'playwright-core'
+
+const NAMES = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable', 'chrome', 'msedge']
+const PLACES = [
+  '/usr/bin',
+  '/usr/local/bin',
+  '/snap/bin',
+  '/opt/google/chrome',
+  '/Applications/Google Chrome.app/Contents/MacOS',
+  '/Applications/Chromium.app/Contents/MacOS',
+]
+const MAC_NAMES = ['Google Chrome', 'Chromium']
+
+/** `CHROME_PATH`, or whatever Chromium is installed; `undefined` without one. */
+export function findBrowser(): string | undefined {
+  const given = process.env.CHROME_PATH
+  if (given) return existsSync(given) ? given : undefined
+  const places = [...PLACES, ...(process.env.PATH ?? '').split(delimiter)]
+  const candidates = places.flatMap((place) => [...NAMES, ...MAC_NAMES].map((name) => join(place, name)))
+  return candidates.find((path) => existsSync(path))
+}
+
+/** Skipping them silently would look like success, so it is said loudly, and on CI it is a failure. */
+export function warnOfMissingBrowser() {
+  const lines = [
+    'THE BROWSER TESTS OF THE DEMO ARE SKIPPED: no Chromium was found.',
+    '',
+    'Install one (apt-get install chromium), or say where it is:',
+    'CHROME_PATH=/path/to/chrome npm test',
+  ]
+  const width = Math.max(...lines.map(({ length }) => length))
+  const rule = '!'.repeat(width + 6)
+  console.warn(['', rule, ...lines.map((line) => `!! ${line.padEnd(width)} !!`), rule, ''].join('\n'))
+}
+
+export const launch = (executablePath: string): Promise<Browser> =>
+  chromium.launch({
+    executablePath,
+    // Playwright turns it off, and the tests are to see it.
+    ignoreDefaultArgs: ['--disable-back-forward-cache'],
+    args: [
+      '--headless',
+      '--no-sandbox',
+      '--disable-gpu',
+      '--disable-quic',
+      '--no-first-run',
+      '--disable-background-networking',
+      '--disable-component-update',
+      '--disable-sync',
+    ],
+  })

@@ -1,0 +1,67 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { createDemo, type Demo } from '../createDemo'
+
+const BASE = 'http://127.0.0.1:4173'
+
+let demo: Demo
+beforeAll(async () => {
+  demo = await createDemo()
+})
+afterAll(() => demo.close())
+
+const get = (path: string, cookie = '') => demo.fetch(new Request(BASE + path, { headers: { Cookie: cookie } }))
+const post = (path: string, cookie = '', headers: Record<string, string> = {}, message: object = {}) =>
+  demo.fetch(
+    new Request(BASE + path, {
+      method: 'POST',
+      headers: { Cookie: cookie, 'Content-Type': 'application/json', ...headers },
+      body: JSON.stringify(message),
+    }),
+  )
+
+async function visit(): Promise<string> {
+  const cookie = (await get('/')).headers.get('Set-Cookie') ?? ''
+  expect(cookie).toMatch(/HttpOnly/)
+  expect(cookie).toMatch(/SameSite=Strict/)
+  return cookie.split(';')[0] ?? ''
+}
+
+async function openStream(cookie: string): Promise<string> {
+  const { body } = await get('/api/chat/events', cookie)
+  const welcome = new TextDecoder().decode((await body?.getReader().read())?.value)
+  return /"connectionId":"([^"]+)"/.exec(welcome)?.[1] ?? ''
+}
+
+test('the page and its assets are self-contained: one script, one stylesheet, nothing from elsewhere', async () => {
+  const page = await (await get('/')).text()
+  expect(page).toContain('src="/page.js"')
+  expect((await get('/page.js')).headers.get('Content-Type')).toContain('text/javascript')
+  expect((await get('/style.css')).headers.get('Content-Type')).toContain('text/css')
+  expect(page.match(/(src|href)="(https?:)?\/\//g)).toBeNull()
+  // `no-store` would keep the page out of the back/forward cache.
+  expect((await get('/')).headers.get('Cache-Control')).toBe('no-cache')
+})
+
+test('a visitor keeps the cookie that they have', async () => {
+  expect((await get('/', await visit())).headers.get('Set-Cookie')).toBeNull()
+})
+
+test('without the cookie there is no chat and no mishap', async () => {
+  expect((await get('/api/chat/events')).status).toBe(401)
+  expect((await post('/demo/mishaps/restart')).status).toBe(401)
+})
+
+test('a mishap that does not exist is a 404', async () => {
+  expect((await post('/demo/mishaps/flood', await visit())).status).toBe(404)
+})
+
+test('C46: a session belongs to whoever named it first', async () => {
+  const send = async (cookie: string) => {
+    const connectionId = await openStream(cookie)
+    const message = { type: 'send', sessionId: 'demo-1', prompt: 'short' }
+    return (await post('/api/chat/send', cookie, { 'X-Connection-ID': connectionId }, message)).status
+  }
+  expect(await send(await visit())).toBe(200)
+  expect(await send(await visit())).toBe(403)
+  expect(demo.prompts).toEqual(['short'])
+})

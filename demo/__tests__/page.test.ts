@@ -1,0 +1,417 @@
+import type { Browser } from 'playwright-core'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { findBrowser, launch, warnOfMissingBrowser } from './_browser'
+import { createChat, type Fetch, openChat, type Site, scriptText, startSite } from './_page'
+
+const executablePath = findBrowser()
+const mustRun = Boolean(process.env.CI)
+if (!executablePath && !mustRun) warnOfMissingBrowser()
+
+const HELLO = 'How do you hold the line?'
+
+describe.skipIf(!executablePath && !mustRun)('the page in a real Chromium', () => {
+  let browser: Browser
+  let site: Site
+
+  beforeAll(async () => {
+    if (!executablePath) throw new Error('no Chromium was found: install one, or set CHROME_PATH')
+    browser = await launch(executablePath)
+  })
+  afterAll(() => browser?.close())
+  beforeEach(async () => {
+    site = await startSite()
+  })
+  afterEach(async () => {
+    await Promise.all(browser.contexts().map((context) => context.close()))
+    await site.close()
+  })
+
+  const open = () => openChat(browser, site)
+
+  test('an answer arrives token by token, and is what the agent said', async () => {
+    const chat = await open()
+    await chat.write(HELLO)
+    const first = await chat.heard(1)
+    expect(first.length).toBeLessThan(scriptText(HELLO).length)
+    await chat.finished(1)
+    expect(await chat.answers()).toEqual([scriptText(HELLO)])
+    expect(site.prompts).toEqual([HELLO])
+    expect(await chat.page.textContent('[data-count="accepted"] dd')).toBe('1')
+    expect(chat.crashes).toEqual([])
+  })
+
+  test('Shift + Enter starts a new line, and markup is only text', async () => {
+    const chat = await open()
+    await chat.page.fill('#prompt', '<b>one</b>')
+    await chat.page.press('#prompt', 'Shift+Enter')
+    await chat.page.keyboard.type('two')
+    await chat.page.press('#prompt', 'Enter')
+    await chat.finished(1)
+    expect(site.prompts).toEqual(['<b>one</b>\ntwo'])
+    expect(await chat.ownMessages()).toEqual(['<b>one</b>\ntwo'])
+    expect(await chat.page.inputValue('#prompt')).toBe('')
+  })
+
+  test('a tool runs as a card with its time, then shows its result, then more tokens come', async () => {
+    const chat = await open()
+    const prompt = 'Please run a tool'
+    await chat.page.click(`.chip:has-text("${prompt}")`)
+    await chat.page.waitForSelector('.tool[data-status="running"]')
+    await chat.page.waitForFunction(() =>
+      /^running \d\.[1-9] s of 1\.5 s$/.test(document.querySelector('.tool-state')?.textContent ?? ''),
+    )
+    await chat.finished(1)
+    expect(await chat.page.textContent('.tool-note')).toContain('9 berths')
+    expect(await chat.answers()).toEqual([scriptText(prompt)])
+  })
+
+  test('stop ends the answer', async () => {
+    const chat = await open()
+    await chat.write('a long story')
+    await chat.heard(100)
+    await chat.page.click('#stop')
+    await chat.page.waitForSelector('.answer[data-status="stopped"]')
+    const [said = ''] = await chat.answers()
+    expect(scriptText('a long story').startsWith(said)).toBe(true)
+  })
+
+  test('C16 C21 C35: the stream is dropped in the middle of an answer, which goes on without a gap or a repeat', async () => {
+    const chat = await open()
+    await chat.write(HELLO)
+    const before = await chat.heard(80)
+    await chat.cause('drop')
+    await chat.logged(['mishap drop', 'closed failed', 'phase backoff → connecting', 'session resumed', 'opened'])
+    expect(before.length).toBeLessThan(scriptText(HELLO).length)
+    await chat.finished(1)
+    expect(await chat.answers()).toEqual([scriptText(HELLO)])
+    expect(chat.crashes).toEqual([])
+  })
+
+  test('C05 C06 C11: a failed resume opens nothing; the message that waited leaves after the one that succeeded', async () => {
+    const chat = await open()
+    await chat.write(HELLO)
+    await chat.heard(80)
+    await chat.cause('fail-resume')
+    await chat.write('a short one meanwhile')
+    await chat.logged([
+      'closed failed',
+      'phase reconnecting → backoff',
+      'phase awaitingWelcome → reconnecting',
+      'phase reconnecting → open',
+    ])
+    await chat.finished(2)
+    const log = await chat.log()
+    const failure = log.indexOf('phase reconnecting → backoff')
+    const closing = log.findIndex((entry) => entry.startsWith('closed failed'))
+    expect(log.slice(closing, failure).filter((entry) => entry.startsWith('opened'))).toEqual([])
+    expect(site.prompts).toEqual([HELLO, 'a short one meanwhile'])
+    expect(await chat.answers()).toEqual([HELLO, 'a short one meanwhile'].map(scriptText))
+  })
+
+  test('C01 C02 C10: a resume answered 5 s late lets tokens through, and holds what is written back', async () => {
+    const chat = await open()
+    await chat.write('a long story')
+    await chat.heard(80)
+    await chat.cause('late-resume')
+    await chat.phase('reconnecting')
+    const before = await chat.heard(0)
+    await chat.write('a short one meanwhile')
+    await chat.delivery('a short one meanwhile', 'queued')
+    await chat.page.waitForFunction(
+      (length) => (document.querySelector('.answer .text')?.textContent ?? '').length > length + 100,
+      before.length,
+    )
+    expect(await chat.page.getAttribute('body', 'data-phase')).toBe('reconnecting')
+    await chat.delivery('a short one meanwhile', 'queued')
+    expect(site.prompts).toEqual(['a long story'])
+    await chat.phase('open')
+    await chat.delivery('a short one meanwhile', 'accepted')
+    await chat.page.click('#stop')
+    await chat.page.waitForSelector('.answer[data-status="stopped"]')
+    await chat.finished(1)
+    expect(site.prompts).toEqual(['a long story', 'a short one meanwhile'])
+    expect((await chat.answers())[1]).toBe(scriptText('a short one meanwhile'))
+  })
+
+  test('C04 C08: a second welcome closes once, resumes once, opens once', async () => {
+    const chat = await open()
+    await chat.write(HELLO)
+    await chat.heard(80)
+    const skip = (await chat.log()).length
+    await chat.cause('second-welcome')
+    await chat.logged(['closed welcome', 'session resumed', 'opened'], skip)
+    await chat.finished(1)
+    expect(await chat.answers()).toEqual([scriptText(HELLO)])
+    const facts = (await chat.log()).slice(skip).map((entry) => entry.split(' ')[0])
+    expect(facts.filter((kind) => kind === 'opened' || kind === 'closed')).toEqual(['closed', 'opened'])
+    expect(facts.filter((kind) => kind === 'session')).toHaveLength(1)
+  })
+
+  test('C22 C23: a stream that goes silent is noticed and replaced; one with pings only is left alone', async () => {
+    const chat = await open()
+    await chat.write(HELLO)
+    await chat.heard(80)
+    await chat.cause('silence')
+    await chat.logged(['mishap silence', 'closed silent', 'session resumed', 'opened'])
+    await chat.finished(1)
+    expect(await chat.answers()).toEqual([scriptText(HELLO)])
+    // The tool is silent for longer than two heartbeats but for the pings.
+    await site.close()
+    site = await startSite({ toolMs: 12_000, heartbeat: 500 })
+    await chat.page.goto(site.url)
+    await chat.phase('open')
+    await chat.write('a tool')
+    await chat.page.waitForFunction(() =>
+      /^running [2-9]\.\d s/.test(document.querySelector('.tool-state')?.textContent ?? ''),
+    )
+    expect((await chat.log()).filter((entry) => entry.startsWith('closed'))).toEqual([])
+  })
+
+  test('C33 C37: the server restarts and has lost everything; the page says so, and what was not delivered still is', async () => {
+    const chat = await open()
+    await chat.write(HELLO)
+    await chat.finished(1)
+    await chat.page.click('#disconnect')
+    await chat.phase('idle')
+    await chat.write('a short one before the restart')
+    await chat.cause('restart')
+    await chat.logged(['mishap restart'])
+    await chat.delivery('a short one before the restart', 'queued')
+    await chat.page.click('#connect')
+    await chat.logged(['session reset'])
+    await chat.page.waitForSelector('#notice:not([hidden])')
+    expect(await chat.page.textContent('#notice-text')).toContain('The server lost this conversation')
+    await chat.finished(1)
+    expect(site.prompts).toEqual([HELLO, 'a short one before the restart'])
+    expect(await chat.answers()).toEqual([scriptText('a short one before the restart')])
+  })
+
+  test('C33: a restart in the middle of an answer; the next message begins the new conversation', async () => {
+    const chat = await open()
+    await chat.write('a long story')
+    await chat.heard(80)
+    await chat.cause('restart')
+    await chat.logged(['closed failed', 'session reset', 'opened'])
+    expect(await chat.ownMessages()).toEqual([])
+    await chat.write(HELLO)
+    await chat.finished(1)
+    expect(await chat.answers()).toEqual([scriptText(HELLO)])
+    expect(site.prompts).toEqual(['a long story', HELLO])
+  })
+
+  test('C33: a tab that comes back late to a restarted server shows the new conversation from its beginning', async () => {
+    const chat = await open()
+    const late = createChat(await chat.page.context().newPage())
+    await late.page.goto(site.url)
+    await late.phase('open')
+    await chat.write('a short one before')
+    await Promise.all([chat.finished(1), late.finished(1)])
+    await late.page.click('#disconnect')
+    await chat.cause('restart')
+    await chat.logged(['session reset', 'opened'])
+    await chat.write('a short one after')
+    await chat.finished(1)
+    await late.page.click('#connect')
+    await late.logged(['session reset', 'opened'])
+    await late.finished(1)
+    expect(await late.ownMessages()).toEqual(['a short one after'])
+    expect(await late.answers()).toEqual([scriptText('a short one after')])
+    // Cursor and transcript still agree.
+    await late.page.reload()
+    await late.logged(['session resumed', 'opened'])
+    expect(await late.answers()).toEqual([scriptText('a short one after')])
+    expect((await late.log()).filter((entry) => entry.startsWith('closed'))).toEqual([])
+  })
+
+  test('C18 C29: reloads in the middle of an answer and of a tool; not a token is missing or doubled', async () => {
+    const chat = await open()
+    await chat.write(HELLO)
+    for (const characters of [60, 250]) {
+      await chat.heard(characters)
+      await chat.page.reload()
+      await chat.logged(['session resumed', 'opened'])
+    }
+    await chat.finished(1)
+    await chat.write('a tool')
+    await chat.page.waitForSelector('.tool[data-status="running"]')
+    await chat.page.reload()
+    await chat.finished(2)
+    expect(await chat.answers()).toEqual([HELLO, 'a tool'].map(scriptText))
+    expect(site.prompts).toEqual([HELLO, 'a tool'])
+    expect(chat.crashes).toEqual([])
+  })
+
+  test('C29: messages that wait survive a reload, and arrive once and in order', async () => {
+    const chat = await open()
+    await chat.page.click('#disconnect')
+    await chat.phase('idle')
+    for (const prompt of ['short one', 'short two', 'short three']) await chat.write(prompt)
+    await chat.page.reload()
+    await chat.finished(3)
+    expect(site.prompts).toEqual(['short one', 'short two', 'short three'])
+    expect(await chat.ownMessages()).toEqual(['short one', 'short two', 'short three'])
+  })
+
+  test('a message cancelled while it waits never arrives', async () => {
+    const chat = await open()
+    await chat.page.click('#disconnect')
+    await chat.phase('idle')
+    await chat.write('cancelled')
+    await chat.write('kept short')
+    await chat.page.click('.own:has-text("cancelled") button:has-text("Cancel")')
+    await chat.delivery('cancelled', 'rejected')
+    await chat.page.click('.own:has-text("cancelled") button:has-text("Dismiss")')
+    await chat.page.click('#connect')
+    await chat.finished(1)
+    expect(site.prompts).toEqual(['kept short'])
+  })
+
+  test('C22 C42: away and back in the middle of an answer, from the back/forward cache where the browser has one', async () => {
+    const chat = await open()
+    await chat.page.evaluate(() => {
+      addEventListener('pageshow', ({ persisted }) => Object.assign(document.body.dataset, { persisted }))
+    })
+    await chat.write(HELLO)
+    await chat.heard(80)
+    await chat.page.goto(`${site.url}style.css`)
+    await chat.page.goBack({ waitUntil: 'commit' })
+    await chat.finished(1)
+    expect(await chat.answers()).toEqual([scriptText(HELLO)])
+    const persisted = await chat.page.getAttribute('body', 'data-persisted')
+    console.info(
+      `back/forward cache: ${persisted === 'true' ? 'used' : 'not used by this browser, the page was loaded anew'}`,
+    )
+    await chat.write('a short test')
+    await chat.finished(2)
+    expect(site.prompts).toEqual([HELLO, 'a short test'])
+  })
+
+  test('C24 C42: the network goes and comes back; what was typed meanwhile arrives once and in order', async () => {
+    const chat = await open()
+    await chat.write(HELLO)
+    await chat.heard(80)
+    const context = chat.page.context()
+    await context.setOffline(true)
+    // Chromium's emulation refuses new requests, but leaves the open stream alone. This request is not the page's.
+    expect((await context.request.post(`${site.url}demo/mishaps/drop`)).status()).toBe(200)
+    await chat.logged(['closed failed', 'phase connecting → backoff'])
+    for (const prompt of ['short one', 'short two']) await chat.write(prompt)
+    await chat.delivery('short two', 'queued')
+    await context.setOffline(false)
+    await chat.finished(3)
+    expect(site.prompts).toEqual([HELLO, 'short one', 'short two'])
+    expect(await chat.answers()).toEqual([HELLO, 'short one', 'short two'].map(scriptText))
+  })
+
+  test('a second tab shows the same conversation, from its beginning', async () => {
+    const chat = await open()
+    await chat.write(HELLO)
+    await chat.heard(80)
+    const second = createChat(await chat.page.context().newPage())
+    await second.page.goto(site.url)
+    await Promise.all([chat.finished(1), second.finished(1)])
+    expect(await second.answers()).toEqual([scriptText(HELLO)])
+  })
+
+  test('a new chat begins empty, and the old one no longer speaks', async () => {
+    const chat = await open()
+    await chat.write('a long story')
+    await chat.heard(80)
+    await chat.page.click('#new-chat')
+    await chat.page.waitForSelector('#welcome:not([hidden])')
+    await chat.write(HELLO)
+    await chat.finished(1)
+    expect(await chat.answers()).toEqual([scriptText(HELLO)])
+  })
+
+  test('C01 C11 C25: a message typed in any phase arrives exactly once, in order', async () => {
+    const gates = { headers: gate(), welcome: gate() }
+    await site.close()
+    site = await startSite({ lateMs: 1_500 }, (fetch) => holdStreams(fetch, gates))
+    gates.headers.open()
+    gates.welcome.open()
+    const context = await browser.newContext()
+    const page = await context.newPage()
+    // The longest backoff that the jitter can draw.
+    await page.addInitScript(() => {
+      Math.random = () => 0.99
+    })
+    await page.goto(site.url)
+    const chat = createChat(page)
+    const promptFor = (phase: string) => `a short one, ${phase}`
+    const writeIn = async (phase: string) => {
+      const prompt = promptFor(phase)
+      await chat.phase(phase)
+      await chat.write(prompt)
+      if (phase !== 'open') await chat.delivery(prompt, 'queued')
+      expect(await page.getAttribute('body', 'data-phase')).toBe(phase)
+    }
+    await writeIn('open')
+    await chat.finished(1)
+    await page.click('#disconnect')
+    await writeIn('idle')
+    gates.headers.close()
+    gates.welcome.close()
+    await page.click('#connect')
+    await writeIn('connecting')
+    gates.headers.open()
+    await writeIn('awaitingWelcome')
+    await chat.cause('late-resume')
+    // It drops the stream that has not said welcome yet, and so the next one's resume is late.
+    await chat.phase('backoff')
+    gates.welcome.open()
+    await writeIn('reconnecting')
+    await chat.phase('open')
+    await chat.cause('fail-resume')
+    await page.waitForFunction(
+      () => document.body.dataset.phase === 'backoff' && Number(document.getElementById('attempt')?.textContent) > 1,
+    )
+    await writeIn('backoff')
+    await chat.finished(6)
+    const written = ['open', 'idle', 'connecting', 'awaitingWelcome', 'reconnecting', 'backoff'].map(promptFor)
+    expect(site.prompts).toEqual(written)
+    expect(await chat.ownMessages()).toEqual(written)
+    expect(await chat.answers()).toEqual(written.map(scriptText))
+  })
+})
+
+function gate() {
+  let release = () => {}
+  let opened = Promise.resolve()
+  return {
+    open: () => release(),
+    close() {
+      opened = new Promise((resolve) => {
+        release = resolve
+      })
+    },
+    passed: () => opened,
+  }
+}
+
+/** Keeps streams from answering, and their welcome from being written, until the gates open. */
+function holdStreams(
+  fetch: Fetch,
+  { headers, welcome }: Record<'headers' | 'welcome', ReturnType<typeof gate>>,
+): Fetch {
+  return async (request, env) => {
+    const isStream = request.url.endsWith('/events')
+    if (isStream) await headers.passed()
+    const response = await fetch(request, env)
+    if (!isStream || !response.body) return response
+    const reader = response.body.getReader()
+    const body = new ReadableStream<Uint8Array>(
+      {
+        async pull(controller) {
+          await welcome.passed()
+          const { done, value } = await reader.read()
+          if (done) controller.close()
+          else controller.enqueue(value)
+        },
+        cancel: (reason) => reader.cancel(reason),
+      },
+      { highWaterMark: 0 },
+    )
+    return new Response(body, { status: response.status, headers: response.headers })
+  }
+}

@@ -1,0 +1,147 @@
+import { readFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+import type { HttpBindings } from '@hono/node-server'
+import { build } from 'esbuild'
+import { createChatServer, memoryLog } from 'holdline/server'
+import { type Context, Hono } from 'hono'
+import { getCookie, setCookie } from 'hono/cookie'
+import { parse } from 'hono/utils/cookie'
+import { createAgent } from './agent'
+import { MISHAPS } from './events'
+import { createMishaps } from './mishaps'
+
+export interface DemoOptions {
+  /** Default 40. */
+  readonly tokensPerSecond?: number
+  /** How long a tool runs, ms. Default 10,000. */
+  readonly toolMs?: number
+  /** Distance of the pings, ms; a silent stream is noticed after two. Default 3,000. */
+  readonly heartbeat?: number
+  /** How late the answer to a resume is, ms. Default 5,000. */
+  readonly lateMs?: number
+}
+
+export interface Demo {
+  fetch(request: Request, env?: HttpBindings): Response | Promise<Response>
+  /** All prompts that agents have received, in their order. Restarts do not clear it. */
+  readonly prompts: readonly string[]
+  close(): Promise<void>
+}
+
+type Env = { Bindings: HttpBindings; Variables: { principalId: string } }
+
+const COOKIE = 'demo'
+const PAGE = fileURLToPath(new URL('./page/', import.meta.url))
+const PAGE_HEADERS = {
+  // Revalidated, but not `no-store`: that would keep the page out of the back/forward cache.
+  'Cache-Control': 'no-cache',
+  'Content-Security-Policy': "default-src 'self'; img-src data:",
+  'X-Content-Type-Options': 'nosniff',
+}
+
+/** The whole demo as one `fetch`: the page, the chat server with its agent, and the mishaps between the two. */
+export async function createDemo(options: DemoOptions = {}): Promise<Demo> {
+  const { tokensPerSecond = 40, toolMs = 10_000, heartbeat = 3_000, lateMs = 5_000 } = options
+  const [html, css, script] = await Promise.all([readPage('index.html'), readPage('style.css'), bundlePage()])
+  const mishaps = createMishaps({ lateMs })
+  const prompts: string[] = []
+  let server = startServer()
+
+  /** All that a restart loses: the log, the streams, the receipts, who owns which session, and what was being said. */
+  function startServer() {
+    const owners = new Map<string, string>()
+    const chat = createChatServer({
+      heartbeat,
+      log: memoryLog({ maxEvents: 100_000 }),
+      authenticate,
+      // Session ids are long and random: whoever names one first made it up.
+      authorize({ id }, sessionId) {
+        if (!owners.has(sessionId)) owners.set(sessionId, id)
+        return owners.get(sessionId) === id
+      },
+      onCommand: (call) => agent.handle(call),
+      onError: (error) => console.error(error),
+    })
+    const agent = createAgent({
+      publish: chat.publish,
+      tokensPerSecond,
+      toolMs,
+      onPrompt: (_, prompt) => prompts.push(prompt),
+    })
+    return {
+      fetch: chat.fetch,
+      close() {
+        agent.close()
+        return chat.close()
+      },
+    }
+  }
+
+  async function restart() {
+    const old = server
+    server = startServer()
+    // Before it can say goodbye: a process that dies does not.
+    mishaps.dropAll()
+    await old.close()
+  }
+
+  const app = new Hono<Env>()
+  app.get('/', (context) => {
+    if (!getCookie(context, COOKIE)) {
+      const maxAge = 30 * 24 * 3_600
+      setCookie(context, COOKIE, crypto.randomUUID(), { path: '/', httpOnly: true, sameSite: 'Strict', maxAge })
+    }
+    return context.html(html, 200, PAGE_HEADERS)
+  })
+  app.get('/page.js', (context) => context.body(script, 200, { ...PAGE_HEADERS, 'Content-Type': 'text/javascript' }))
+  app.get('/style.css', (context) => context.body(css, 200, { ...PAGE_HEADERS, 'Content-Type': 'text/css' }))
+
+  app.all('/api/chat/*', (context) =>
+    mishaps.pass({
+      principalId: getCookie(context, COOKIE) ?? '',
+      request: context.req.raw,
+      next: (request) => server.fetch(request),
+      hangUp: () => hangUp(context),
+    }),
+  )
+  app.post('/demo/mishaps/:name', async (context) => {
+    const principalId = getCookie(context, COOKIE)
+    if (!principalId) return context.json({ error: 'unauthorized' }, 401)
+    const mishap = MISHAPS.find((name) => name === context.req.param('name'))
+    if (!mishap) return context.json({ error: 'no-such-mishap' }, 404)
+    if (mishap !== 'restart') return context.json({ streams: mishaps.cause(mishap, principalId) })
+    await restart()
+    return context.json({ restarted: true })
+  })
+
+  return {
+    fetch: (request, env) => app.fetch(request, env),
+    prompts,
+    close: () => server.close(),
+  }
+}
+
+/** An app would look up a login here; the demo takes everybody, and tells them apart by a cookie. */
+function authenticate(request: Request) {
+  const id = parse(request.headers.get('Cookie') ?? '', COOKIE)[COOKIE]
+  return id ? { id } : null
+}
+
+const hangUp = ({ env }: Context<Env>) => env?.outgoing?.destroy()
+const readPage = (name: string) => readFile(PAGE + name, 'utf8')
+
+async function bundlePage(): Promise<string> {
+  const { outputFiles } = await build({
+    entryPoints: [`${PAGE}page.ts`],
+    bundle: true,
+    write: false,
+    format: 'esm',
+    target: 'es2022',
+    sourcemap: 'inline',
+    tsconfig: fileURLToPath(new URL('../tsconfig.json', import.meta.url)),
+    // Loaded on demand where there is no native EventSource. In a browser there is.
+    external: ['eventsource'],
+    logLevel: 'error',
+  })
+  return outputFiles[0]?.text ?? ''
+}

@@ -1,0 +1,145 @@
+import type { Mishap } from './events'
+
+/** One request of a client on its way to the chat server. */
+export interface Passage {
+  readonly principalId: string
+  readonly request: Request
+  readonly next: (request: Request) => Promise<Response>
+  /** Destroys the socket that the answer is written to. */
+  readonly hangUp: () => void
+}
+
+export interface MishapsOptions {
+  /** How late an answer to a resume is, ms. */
+  readonly lateMs: number
+}
+
+/** The restart is not among them: it happens to the server, not on the way to it. */
+export type LineMishap = Exclude<Mishap, 'restart'>
+export type Mishaps = ReturnType<typeof createMishaps>
+
+interface Client {
+  readonly streams: Set<Tap>
+  failResume: boolean
+  delayResume: boolean
+}
+
+/** Stands between Hono and the chat server, and does to one client's requests what networks and servers do to them. */
+export function createMishaps({ lateMs }: MishapsOptions) {
+  const clients = new Map<string, Client>()
+
+  function clientOf(principalId: string): Client {
+    const client = clients.get(principalId) ?? { streams: new Set(), failResume: false, delayResume: false }
+    clients.set(principalId, client)
+    return client
+  }
+
+  async function pass({ principalId, request, next, hangUp }: Passage): Promise<Response> {
+    const client = clientOf(principalId)
+    const endpoint = new URL(request.url).pathname.split('/').pop()
+    if (endpoint === 'reconnect' && client.failResume) {
+      client.failResume = false
+      return Response.json({ error: 'mishap' }, { status: 500 })
+    }
+    if (endpoint === 'reconnect' && client.delayResume) {
+      client.delayResume = false
+      // The server replays at once; only its answer is late, so the replay arrives while the POST is in flight.
+      const [response] = await Promise.all([next(request), wait(lateMs)])
+      return response
+    }
+    const response = await next(request)
+    if (endpoint !== 'events' || !response.ok || !response.body) return response
+    const tap = createTap(response.body, () => client.streams.delete(tap), hangUp)
+    client.streams.add(tap)
+    return new Response(tap.body, { status: response.status, headers: response.headers })
+  }
+
+  return {
+    pass,
+
+    /** Returns how many live streams it has hit. */
+    cause(mishap: LineMishap, principalId: string): number {
+      const client = clientOf(principalId)
+      const hit = [...client.streams]
+      if (mishap === 'fail-resume') client.failResume = true
+      if (mishap === 'late-resume') client.delayResume = true
+      for (const stream of hit) {
+        if (mishap === 'second-welcome') stream.repeatWelcome()
+        else if (mishap === 'silence') stream.silence()
+        // A resume comes with a fresh stream, so its mishaps begin with the loss of this one.
+        else stream.drop()
+      }
+      return hit.length
+    },
+
+    /** Every stream of every client, as when the server's process dies. */
+    dropAll() {
+      for (const { streams } of clients.values()) for (const stream of [...streams]) stream.drop()
+    },
+  }
+}
+
+interface Tap {
+  readonly body: ReadableStream<Uint8Array>
+  repeatWelcome(): void
+  silence(): void
+  drop(): void
+}
+
+/** An SSE body with a valve. It reads on only when its own reader wants more, so the backpressure stays what it was. */
+function createTap(source: ReadableStream<Uint8Array>, onEnd: () => void, hangUp: () => void): Tap {
+  const reader = source.getReader()
+  let sink: ReadableStreamDefaultController<Uint8Array>
+  let welcome: Uint8Array | undefined
+  let isSilent = false
+
+  const end = () => {
+    isSilent = true
+    onEnd()
+    reader.cancel().catch(() => {})
+  }
+  const body = new ReadableStream<Uint8Array>(
+    {
+      start: (controller) => {
+        sink = controller
+      },
+      async pull(controller) {
+        const { done, value } = await reader.read()
+        // Not even the end gets through; only the client can end this, and cancelling does not wait for `pull`.
+        if (isSilent) return new Promise<never>(() => {})
+        if (done) {
+          controller.close()
+          onEnd()
+          return
+        }
+        welcome ??= firstFrame(value)
+        controller.enqueue(value)
+      },
+      cancel: end,
+    },
+    { highWaterMark: 0 },
+  )
+  return {
+    body,
+    // Between two chunks, and each chunk of the chat server is made of whole frames.
+    repeatWelcome: () => welcome && !isSilent && sink.enqueue(welcome),
+    silence: () => {
+      isSilent = true
+    },
+    drop: () => {
+      end()
+      hangUp()
+    },
+  }
+}
+
+/** A stream begins with its welcome. */
+function firstFrame(chunk: Uint8Array): Uint8Array {
+  const [frame] = new TextDecoder().decode(chunk).split('\n\n')
+  return new TextEncoder().encode(`${frame}\n\n`)
+}
+
+const wait = (ms: number) =>
+  new Promise<void>((resolve) => {
+    setTimeout(resolve, ms).unref()
+  })

@@ -1,0 +1,214 @@
+import { type ConnectionError, createConnection, type Delivery, type DeliveryStatus } from 'holdline'
+import type { InboundEvent, Mishap, PageMessage } from '../events'
+import { createChatView, type Outgoing, type Row } from './chatView'
+import { type Counts, createLineView } from './lineView'
+import { load, newSessionId, type Saved, save, startChat, type Unsent } from './storage'
+import { apply, EMPTY } from './transcript'
+
+/** How long a save may wait for the next one, ms. What was not saved yet is replayed after a reload. */
+const SAVE_EVERY = 250
+
+/** Cursor and transcript change together, here and nowhere else. */
+let saved: Saved = load()
+let outgoing: readonly Outgoing[] = []
+const deliveries = new Map<string, Delivery<PageMessage>>()
+const settled: Record<DeliveryStatus | 'received', number> = {
+  queued: 0,
+  sending: 0,
+  accepted: 0,
+  rejected: 0,
+  unknown: 0,
+  received: 0,
+}
+
+const connection = createConnection<InboundEvent, PageMessage>({
+  url: '/api/chat',
+  cursors: [saved.cursor],
+})
+
+const chat = createChatView({ send, stop, cancel: (id) => deliveries.get(id)?.cancel(), dismiss: forget })
+const line = createLineView({ ...connection, cause })
+
+// Down: each event moves the transcript and the cursor by one step.
+
+connection.on('message', (event) => {
+  if (event.sessionId !== saved.cursor.sessionId) return
+  const { sessionId, seq, epoch } = event
+  saved = { ...saved, cursor: { sessionId, lastSeq: seq, epoch }, transcript: apply(saved.transcript, event) }
+  settled.received += 1
+  if (event.type === 'prompt') forgetArrived(event.turnId)
+  saveSoon()
+  renderSoon()
+})
+
+connection.on('session', ({ sessionId, status, from, to }) => {
+  line.log('session', `${status}, ${from} → ${to}`)
+  if (sessionId !== saved.cursor.sessionId) return
+  if (status === 'reset') startAnew(sessionId, from, to)
+  else if (status !== 'resumed') chat.notify(`This conversation is ${status}. Start a new chat.`)
+})
+
+/** The history is lost, and with it what was accepted into it. What has not been delivered yet still will be. */
+function startAnew(sessionId: string, from: number, to: number) {
+  chat.notify('The server lost this conversation. It starts anew; messages that were not delivered yet stay queued.')
+  // The new history may have begun without this page. From 0 there is nothing earlier to ask for.
+  const isBehind = from > 0 && to > 0
+  if (isBehind) connection.watch(sessionId, { after: 0 })
+  const cursor = connection.cursor(sessionId) ?? { sessionId, lastSeq: to }
+  saved = { ...saved, cursor, transcript: EMPTY }
+  outgoing = outgoing.filter(({ status }) => status !== 'accepted')
+  saveNow()
+  renderSoon()
+}
+
+// Up: a message is shown at once, saved until it has a verdict, and sent again under its id after a reload.
+
+function send(prompt: string) {
+  const { sessionId } = saved.cursor
+  chat.scrollToEnd()
+  dispatch({ sessionId, prompt })
+  saveNow()
+}
+
+function dispatch({ id, sessionId, prompt }: Omit<Unsent, 'id'> & { readonly id?: string }) {
+  const message: PageMessage = { type: 'send', sessionId, prompt }
+  const delivery = connection.send(message, id === undefined ? {} : { id })
+  deliveries.set(delivery.id, delivery)
+  outgoing = [...outgoing, { id: delivery.id, sessionId, prompt, status: delivery.status, reason: '' }]
+  void delivery.settled.then((verdict) => {
+    if (verdict.status !== 'accepted') change(delivery.id, { reason: reasonOf(verdict.error) })
+  })
+  renderSoon()
+}
+
+function stop() {
+  const turn = saved.transcript.turns.find(({ status }) => status === 'answering')
+  // A stop that could not leave in time is pointless.
+  if (turn)
+    connection.send({ type: 'stop', sessionId: saved.cursor.sessionId, turnId: turn.turnId }, { maxAge: 10_000 })
+}
+
+connection.on('delivery', ({ id, status, message }) => {
+  if (status === 'accepted' || status === 'rejected' || status === 'unknown') {
+    settled[status] += 1
+    deliveries.delete(id)
+    if (message.type !== 'send') line.log('delivery', `${message.type} ${status}`)
+  }
+  change(id, { status })
+  if (status === 'accepted') forgetArrived(id)
+  saveNow()
+})
+
+function change(id: string, news: Partial<Outgoing>) {
+  outgoing = outgoing.map((message) => (message.id === id ? { ...message, ...news } : message))
+  renderSoon()
+}
+
+function forget(id: string) {
+  outgoing = outgoing.filter((message) => message.id !== id)
+  renderSoon()
+}
+
+/** Accepted, and its echo is in the transcript, whichever came first: the turn is all that there is to show. */
+function forgetArrived(id: string) {
+  const message = outgoing.find((one) => one.id === id)
+  if (message?.status !== 'accepted') return
+  const isOfOtherChat = message.sessionId !== saved.cursor.sessionId
+  if (isOfOtherChat || saved.transcript.turns.some(({ turnId }) => turnId === id)) forget(id)
+}
+
+const reasonOf = ({ code, status }: ConnectionError) => (status === undefined ? code : `${code} ${status}`)
+
+// Keeping: one entry, written at once.
+
+let saveTimer: ReturnType<typeof setTimeout> | undefined
+
+function saveSoon() {
+  saveTimer ??= setTimeout(saveNow, SAVE_EVERY)
+}
+
+function saveNow() {
+  clearTimeout(saveTimer)
+  saveTimer = undefined
+  const isUnsent = ({ status }: Outgoing) => status === 'queued' || status === 'sending'
+  const unsent = outgoing.filter(isUnsent).map(({ id, sessionId, prompt }) => ({ id, sessionId, prompt }))
+  saved = { ...saved, unsent }
+  try {
+    save(saved)
+  } catch (error) {
+    line.log('error', `this page cannot be saved: ${error instanceof Error ? error.message : error}`)
+  }
+}
+
+addEventListener('pagehide', saveNow)
+
+// Showing
+
+let isRenderDue = false
+
+function renderSoon() {
+  if (isRenderDue) return
+  isRenderDue = true
+  requestAnimationFrame(() => {
+    isRenderDue = false
+    chat.render(rows())
+    line.render(connection.getSnapshot(), saved.cursor.lastSeq, counts())
+  })
+}
+
+function rows(): readonly Row[] {
+  const { transcript, cursor } = saved
+  const bySender = new Map(outgoing.map((message) => [message.id, message]))
+  const turns = transcript.turns.map((turn): Row => {
+    const { turnId: id, prompt } = turn
+    const own = bySender.get(id)
+    bySender.delete(id)
+    return { id, prompt, turn, outgoing: own, isOfOtherChat: false }
+  })
+  const travelling = [...bySender.values()].map((own): Row => {
+    const { id, prompt, sessionId } = own
+    return { id, prompt, turn: undefined, outgoing: own, isOfOtherChat: sessionId !== cursor.sessionId }
+  })
+  return [...turns, ...travelling]
+}
+
+function counts(): Counts {
+  const pending = connection.pending
+  const sending = pending.filter(({ status }) => status === 'sending').length
+  return { ...settled, sending, queued: pending.length - sending }
+}
+
+connection.subscribe(renderSoon)
+connection.on('phase', ({ phase, previous }) => line.log('phase', `${previous} → ${phase}`))
+connection.on('opened', ({ sessions }) =>
+  line.log('opened', `${sessions.length} session${sessions.length === 1 ? '' : 's'}`),
+)
+connection.on('closed', ({ reason, error }) => line.log('closed', error ? `${reason} (${error.code})` : reason))
+connection.on('stopped', ({ error }) => line.log('stopped', `${error.code}: ${error.message}`))
+connection.on('rejected', ({ event, phase }) => line.log('rejected', `${event} in ${phase}`))
+connection.on('error', ({ error }) => line.log('error', `${error.code}: ${error.message}`))
+
+// Doing
+
+async function cause(mishap: Mishap) {
+  line.log('mishap', mishap)
+  const response = await fetch(`/demo/mishaps/${mishap}`, { method: 'POST' }).catch(() => undefined)
+  if (!response?.ok) line.log('mishap', `${mishap} did not happen: ${response ? response.status : 'no connection'}`)
+}
+
+document.getElementById('new-chat')?.addEventListener('click', () => {
+  connection.unwatch(saved.cursor.sessionId)
+  saved = startChat(newSessionId(), saved.unsent)
+  connection.watch(saved.cursor.sessionId)
+  outgoing = outgoing.filter(({ status }) => status !== 'accepted')
+  chat.clearNotice()
+  saveNow()
+  renderSoon()
+  document.getElementById('prompt')?.focus()
+})
+
+const { unsent } = saved
+connection.watch(saved.cursor.sessionId)
+for (const message of unsent) dispatch(message)
+saveNow()
+connection.connect()

@@ -1,0 +1,78 @@
+import type { AgentEvent } from '../events'
+
+export type Block =
+  | { readonly kind: 'text'; readonly text: string }
+  | {
+      readonly kind: 'tool'
+      readonly toolId: string
+      readonly name: string
+      readonly input: string
+      /** ms since the epoch, by the server's clock. */
+      readonly startedAt: number
+      readonly expectedMs: number
+      readonly note: string
+      readonly status: 'running' | 'done' | 'stopped'
+      readonly result: string
+      readonly tookMs: number
+    }
+
+/** A prompt and its answer. */
+export interface Turn {
+  readonly turnId: string
+  readonly prompt: string
+  readonly status: 'waiting' | 'answering' | 'done' | 'stopped'
+  readonly blocks: readonly Block[]
+}
+
+/** Plain JSON, so that it can be stored. What an event does not change stays the same object. */
+export interface Transcript {
+  readonly turns: readonly Turn[]
+}
+
+export const EMPTY: Transcript = { turns: [] }
+
+/** Pure. Events of types that a newer agent may send change nothing. */
+export function apply(transcript: Transcript, event: AgentEvent): Transcript {
+  if (event.type === 'prompt') {
+    const { turnId, text } = event
+    return { turns: [...transcript.turns, { turnId, prompt: text, status: 'waiting', blocks: [] }] }
+  }
+  const index = transcript.turns.findLastIndex(({ turnId }) => turnId === event.turnId)
+  const turn = transcript.turns[index]
+  return turn ? { turns: transcript.turns.with(index, applyToTurn(turn, event)) } : transcript
+}
+
+function applyToTurn(turn: Turn, event: Exclude<AgentEvent, { type: 'prompt' }>): Turn {
+  switch (event.type) {
+    case 'answer.started':
+      return { ...turn, status: 'answering' }
+    case 'answer.ended':
+      return { ...turn, status: event.outcome }
+    case 'token':
+      return { ...turn, blocks: appendText(turn.blocks, event.text) }
+    case 'tool.started': {
+      const { toolId, name, input, at, expectedMs } = event
+      const tool = { toolId, name, input, startedAt: at, expectedMs, note: '', result: '', tookMs: 0 }
+      return { ...turn, blocks: [...turn.blocks, { kind: 'tool', status: 'running', ...tool }] }
+    }
+    case 'tool.progress':
+      return changeTool(turn, event.toolId, { note: event.note })
+    case 'tool.ended':
+      return changeTool(turn, event.toolId, { status: event.outcome, result: event.result, tookMs: event.tookMs })
+    default:
+      return turn
+  }
+}
+
+function appendText(blocks: readonly Block[], text: string): readonly Block[] {
+  const last = blocks.at(-1)
+  if (last?.kind !== 'text') return [...blocks, { kind: 'text', text }]
+  return blocks.with(-1, { kind: 'text', text: last.text + text })
+}
+
+type ToolBlock = Extract<Block, { kind: 'tool' }>
+
+function changeTool(turn: Turn, toolId: string, change: Partial<ToolBlock>): Turn {
+  const isIt = (block: Block): block is ToolBlock => block.kind === 'tool' && block.toolId === toolId
+  return { ...turn, blocks: turn.blocks.map((block) => (isIt(block) ? { ...block, ...change } : block)) }
+}
