@@ -18,6 +18,7 @@ import type {
   Delivery,
   InboundMessage,
   OutboundMessage,
+  Typed,
 } from './types'
 
 /**
@@ -27,7 +28,7 @@ import type {
  */
 export function createConnection<
   Inbound extends InboundMessage = InboundMessage,
-  Outbound extends OutboundMessage = OutboundMessage,
+  Outbound extends Typed = OutboundMessage,
 >(options: ConnectionOptions): Connection<Inbound, Outbound> {
   const settings = readOptions(options)
   const { clock, timeouts, backoff, random } = settings

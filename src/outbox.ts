@@ -3,7 +3,7 @@ import { ConnectionError } from './errors'
 import { backoffDelay } from './machine/backoff'
 import type { Settings } from './options'
 import { isObject, RESERVED_TYPES } from './protocol'
-import type { Delivery, DeliveryStatus, OutboundMessage, SendOptions, Verdict } from './types'
+import type { Delivery, DeliveryStatus, SendOptions, Typed, Verdict } from './types'
 
 /** How long a POST that outlived its stream may hold up the line once it is open again, ms. */
 const GRACE = 1_000
@@ -58,7 +58,7 @@ export function createOutbox({ upstream, settings, onChange, onDisowned }: Outbo
   let grace: unknown
   let isRetired = false
 
-  function enqueue(message: OutboundMessage, options: SendOptions = {}): Delivery {
+  function enqueue(message: Typed, options: SendOptions = {}): Delivery {
     const { id = newId(), maxAge = Number.POSITIVE_INFINITY } = options
     if (!/^[!-~]{1,255}$/.test(id) || unsettled.has(id)) {
       throw new ConnectionError('invalid-option', 'id: expected 1–255 visible ASCII characters, not in use')

@@ -66,7 +66,9 @@ export interface ConnectionOptions {
 /** What comes down: any JSON object. Session events carry `sessionId` and `seq`. */
 export type InboundMessage = JsonObject
 /** What goes up: any JSON object whose `type` names an endpoint. */
-export type OutboundMessage = { readonly type: string }
+export type OutboundMessage = { readonly type: string; readonly [field: string]: unknown }
+/** The least that a message type of the app's own must have. */
+export type Typed = { readonly type: string }
 
 export type DeliveryStatus = 'queued' | 'sending' | 'accepted' | 'rejected' | 'unknown'
 
@@ -149,7 +151,7 @@ export type MachineSnapshot = Snapshot<unknown> & {
 export type ConnectionActor = ActorRef<MachineSnapshot, ConnectionEvent, ConnectionEmitted>
 
 /** A plain object: safe to destructure. */
-export interface Connection<Inbound = InboundMessage, Outbound extends OutboundMessage = OutboundMessage> {
+export interface Connection<Inbound = InboundMessage, Outbound extends Typed = OutboundMessage> {
   connect(): void
   /** Ends the stream, aborts POSTs in flight; the queue and the cursors are kept. */
   disconnect(): void

@@ -55,7 +55,7 @@ describe('the real EventSource and the real fetch', () => {
     const echo = new Promise((resolve) => connection.on('message', resolve))
     connection.watch('s1')
     connection.connect()
-    const verdict = await connection.send({ type: 'send', sessionId: 's1', prompt: 'hi' } as never).settled
+    const verdict = await connection.send({ type: 'send', sessionId: 's1', prompt: 'hi' }).settled
     expect(verdict).toMatchObject({ status: 'accepted', attempts: 1, receipt: { took: 'hi' } })
     expect(await echo).toMatchObject({ type: 'echo', prompt: 'hi', sessionId: 's1', seq: 1 })
     expect(connection.cursor('s1')).toMatchObject({ sessionId: 's1', lastSeq: 1, epoch: expect.any(String) })
@@ -103,7 +103,7 @@ describe('the real EventSource and the real fetch', () => {
     const { connection } = await connected(spy, { headers: { 'x-tenant': 'acme' } })
     connection.watch('s1')
     connection.connect()
-    await connection.send({ type: 'send', sessionId: 's1' } as never).settled
+    await connection.send({ type: 'send', sessionId: 's1' }).settled
     expect(requests.map(({ headers }) => headers.get('x-tenant'))).toEqual(['acme', 'acme', 'acme'])
     expect(requests[0]?.headers.get('accept')).toBe('text/event-stream')
   })
@@ -116,7 +116,7 @@ describe('the real EventSource and the real fetch', () => {
     connection.watch('s1')
     connection.connect()
     await reaches(connection, 'open')
-    await connection.send({ type: 'send', sessionId: 's1', prompt: 'a' } as never).settled
+    await connection.send({ type: 'send', sessionId: 's1', prompt: 'a' }).settled
     await new Promise<void>((resolve) => {
       if (connection.cursor('s1')?.lastSeq === 1) resolve()
       connection.on('message', () => resolve())
@@ -124,7 +124,7 @@ describe('the real EventSource and the real fetch', () => {
     await chat.close()
     chat = chatServer()
     server.destroySockets()
-    const verdict = await connection.send({ type: 'send', sessionId: 's1', prompt: 'b' } as never).settled
+    const verdict = await connection.send({ type: 'send', sessionId: 's1', prompt: 'b' }).settled
     expect(verdict).toMatchObject({ status: 'accepted', receipt: { took: 'b' } })
     expect(news).toEqual([
       { status: 'resumed', from: 0, to: 0 },
@@ -156,9 +156,7 @@ describe('the real EventSource and the real fetch', () => {
     )
     const { connection } = await connected(spy)
     connection.connect()
-    const [first, second] = ['a', 'b'].map((prompt) =>
-      connection.send({ type: 'send', sessionId: 's1', prompt } as never),
-    )
+    const [first, second] = ['a', 'b'].map((prompt) => connection.send({ type: 'send', sessionId: 's1', prompt }))
     expect(await first?.settled).toMatchObject({ status: 'accepted', attempts: 3, receipt: { took: 'a' } })
     expect(await second?.settled).toMatchObject({ status: 'accepted', attempts: 1, receipt: { took: 'b' } })
     expect(paths()).toEqual(['events', 'send', 'send', 'send', 'send'])

@@ -131,7 +131,7 @@ describe('against a plain server', () => {
     connection.watch('alpha')
     connection.connect()
     const verdicts = await Promise.all(
-      ['a', 'b', 'c'].map((text) => connection.send({ type: 'send', sessionId: 'alpha', text } as never).settled),
+      ['a', 'b', 'c'].map((text) => connection.send({ type: 'send', sessionId: 'alpha', text }).settled),
     )
     expect(verdicts.map(({ status }) => status)).toEqual(['accepted', 'accepted', 'accepted'])
     expect(plain.commands).toEqual(['a', 'b', 'c'])
