@@ -1,4 +1,4 @@
-import { type AnyActorRef, type EventObject, fromCallback } from 'xstate'
+import { type AnyActorRef, type EventObject, fromCallback, type NonReducibleUnknown } from 'xstate'
 import { openEventSource } from './adapters/eventSourceStream'
 import type { Upstream } from './adapters/fetchUpstream'
 import { watchSilence } from './adapters/silence'
@@ -8,12 +8,12 @@ import { connectionMachine, type ProbeInput, type ResumeInput } from './machine/
 import { outboxMachine, type PosterEvent } from './machine/outboxMachine'
 import type { ConnectionContext, ConnectionEvent, OutboxEvent } from './machine/types'
 import type { Settings } from './options'
-import type { Outbox } from './outbox'
+import { type Outbox, STREAM_FACTS } from './outbox'
 import { isObject, parseVerdicts, parseWelcome } from './protocol'
 
 type Tell<Event extends EventObject = ConnectionEvent> = (event: Event) => void
 
-/** What the actors of one connection do. Each returns what undoes it, and is silent afterwards. */
+/** What the actors of one connection do. Each returns what undoes it; XState silences it then. */
 interface Actors {
   pageLifecycle(tell: Tell): () => void
   poster(tell: Tell<OutboxEvent>, listen: (listener: (event: PosterEvent) => void) => void): () => void
@@ -23,62 +23,45 @@ interface Actors {
 }
 
 // One provided machine serves all connections: providing actors per connection would copy the whole chart, 23 KiB each.
-// An actor finds its connection by the actor system that it lives in.
+// An actor finds its connection by the actor system that it lives in, and its work by its id.
 const actorsOf = new WeakMap<AnyActorRef['system'], Actors>()
-const actors = (system: AnyActorRef['system']): Actors => {
-  const found = actorsOf.get(system)
-  if (!found) throw new Error('this actor system belongs to no connection')
-  return found
-}
+const bound = <Input = NonReducibleUnknown>() =>
+  fromCallback<EventObject, Input>(({ self, system, sendBack, input, receive }) =>
+    (actorsOf.get(system) as Actors)[self.id as keyof Actors](sendBack, (input ?? receive) as never),
+  )
 
 /** The machine with its real actors. */
 export const machine = connectionMachine.provide({
   actors: {
-    pageLifecycle: fromCallback(({ sendBack, system }) => actors(system).pageLifecycle(sendBack)),
-    outbox: outboxMachine.provide({
-      actors: {
-        poster: fromCallback(({ sendBack, receive, system }) => actors(system).poster(sendBack, receive as never)),
-      },
-    }),
-    eventStream: fromCallback(({ sendBack, system }) => actors(system).eventStream(sendBack)),
-    resume: fromCallback<EventObject, ResumeInput>(({ sendBack, system, input }) =>
-      actors(system).resume(sendBack, input),
-    ),
-    probe: fromCallback<EventObject, ProbeInput>(({ sendBack, system, input }) =>
-      actors(system).probe(sendBack, input),
-    ),
+    pageLifecycle: bound<undefined>(),
+    outbox: outboxMachine.provide({ actors: { poster: bound() } }),
+    eventStream: bound<undefined>(),
+    resume: bound<ResumeInput>(),
+    probe: bound<ProbeInput>(),
   },
 })
 
-export interface World {
-  readonly settings: Settings
-  readonly upstream: Upstream
-  readonly inbox: Inbox
-  readonly outbox: Outbox
-  readonly context: () => ConnectionContext
-}
-
 /** Gives the actors of one connection something to work on. To be called before the first of them starts. */
-export function bindActors(system: AnyActorRef['system'], world: World) {
-  const { settings, upstream, inbox, outbox, context } = world
-  const { url, clock, timeouts } = settings
-
-  /** Exists while the connection is active. */
-  let suspension: AbortController | null = null
+export function bindActors(
+  system: AnyActorRef['system'],
+  settings: Settings,
+  upstream: Upstream,
+  inbox: Inbox,
+  outbox: Outbox,
+  context: () => ConnectionContext,
+) {
+  const { clock } = settings
+  /** Ends what is posted on behalf of the page. */
+  let suspension: AbortController
 
   function suspend() {
     const { connectionId } = context()
-    const sessions = inbox.cursors()
-    if (!suspension || connectionId === null || sessions.length === 0) return
-    const message = { type: 'session_suspend', sessions }
-    if (!('keepalive' in Request.prototype)) {
-      upstream.beacon('suspend', JSON.stringify({ ...message, connectionId }))
-      return
-    }
-    // Best effort: the page may be gone before an answer comes.
-    upstream
-      .post({ endpoint: 'suspend', body: JSON.stringify(message), abort: suspension, keepalive: true })
-      .catch(() => {})
+    const message = { type: 'session_suspend', sessions: inbox.cursors() }
+    if (!connectionId || !message.sessions.length) return
+    if ('keepalive' in Request.prototype) {
+      // Best effort: the page may be gone before an answer comes.
+      upstream.post('suspend', JSON.stringify(message), suspension, { keepalive: true }).catch(() => {})
+    } else upstream.beacon('suspend', JSON.stringify({ ...message, connectionId }))
   }
 
   actorsOf.set(system, {
@@ -91,8 +74,7 @@ export function bindActors(system: AnyActorRef['system'], world: World) {
       })
       return () => {
         unsubscribe?.()
-        suspension?.abort()
-        suspension = null
+        suspension.abort()
       }
     },
 
@@ -110,47 +92,40 @@ export function bindActors(system: AnyActorRef['system'], world: World) {
 
     eventStream(tell) {
       let stopWatchdog = () => {}
-      const fail = (error: ConnectionError) => {
-        stopWatchdog()
-        const isRefused = error.code === 'unauthorized' && context().connectionId === null
-        tell({ type: isRefused ? 'stream.unauthorized' : 'stream.failed', error })
-      }
       const setup = { withCredentials: settings.credentials === 'include', fetch: upstream.streamFetch }
-      const close = openEventSource(settings.createEventSource, `${url}/events`, setup, {
-        opened: () => tell({ type: 'stream.opened' }),
-        failed: fail,
-        welcomed(data) {
+      const close = openEventSource(settings.createEventSource, `${settings.url}/events`, setup, {
+        open: () => tell({ type: 'stream.opened' }),
+        error: (error) =>
+          tell({
+            type:
+              error.code === 'unauthorized' && context().connectionId === null
+                ? 'stream.unauthorized'
+                : 'stream.failed',
+            error,
+          }),
+        welcome(data) {
           const welcome = parseWelcome(data)
-          if (!welcome) {
-            close()
-            fail(new ConnectionError('bad-welcome', 'malformed, or of another protocol version'))
-            return
-          }
-          const { connectionId, features } = welcome
-          const heartbeat = welcome.heartbeat ?? settings.heartbeat ?? null
+          if (!welcome) return tell({ type: 'stream.failed', error: new ConnectionError('bad-welcome') })
+          const { heartbeat = settings.heartbeat ?? null, features } = welcome
           const cursors = inbox.welcome(features.includes('contiguous-seq'))
           stopWatchdog()
-          if (heartbeat !== null) {
-            const silent = () => {
-              const error = new ConnectionError('stream-silent', 'no sign of life on the stream')
-              tell({ type: 'stream.silent', error })
-            }
-            stopWatchdog = watchSilence(clock, 2 * heartbeat, () => inbox.lastSign, silent)
+          if (heartbeat) {
+            stopWatchdog = watchSilence(clock, 2 * heartbeat, inbox.lastSign, () =>
+              tell({ type: 'stream.silent', error: new ConnectionError('stream-silent') }),
+            )
           }
-          tell({ type: 'stream.welcomed', connectionId, heartbeat, features, cursors })
+          tell({ ...welcome, type: 'stream.welcomed', heartbeat, cursors })
         },
-        received(data) {
+        message(data) {
           const control = inbox.receive(data)
-          if (!control) return
-          const { type } = control
-          if (type === 'probe') tell({ type: 'stream.probed', nonce: control.nonce })
-          else if (type === 'goodbye') {
-            const { retryAfter, spread } = control
-            const error = new ConnectionError('goodbye', 'the server asked to come back later')
-            tell({ type: 'stream.drained', delay: { retryAfter, spread }, error })
-          } else if (type === 'reconnected') {
-            inbox.judge(control.resumeId, control.sessions)
-            tell({ type: 'stream.replayed', resumeId: control.resumeId ?? null, leftOvers: inbox.leftOvers() })
+          if (control?.type === 'probe') tell({ type: 'stream.probed', nonce: control.nonce })
+          if (control?.type === 'goodbye') {
+            tell({ type: 'stream.drained', delay: control, error: new ConnectionError('goodbye') })
+          }
+          if (control?.type === 'reconnected') {
+            const { resumeId, sessions } = control
+            inbox.judge(resumeId, sessions)
+            tell({ type: 'stream.replayed', resumeId: resumeId ?? null, leftOvers: inbox.leftOvers() })
           }
         },
       })
@@ -163,23 +138,19 @@ export function bindActors(system: AnyActorRef['system'], world: World) {
     resume(tell, { resumeId, cursors }) {
       const abort = new AbortController()
       let stopWatching = () => {}
-      const fail = (error: ConnectionError) => {
-        if (!abort.signal.aborted) tell({ type: 'resume.failed', error })
-      }
+      const fail = (error: ConnectionError) => tell({ type: 'resume.failed', error })
       inbox.beginResume(resumeId, cursors)
       const body = JSON.stringify({ type: 'reconnect', resumeId, sessions: cursors })
-      upstream.post({ endpoint: 'reconnect', body, abort }).then(({ json, readable }) => {
+      upstream.post('reconnect', body, abort).then(({ json }) => {
         if (abort.signal.aborted) return
-        if (!readable || (isObject(json) && json.ok === false)) {
-          fail(new ConnectionError('bad-response', 'a 2xx that does not confirm the resume'))
-          return
-        }
+        if (json === undefined || (isObject(json) && json.ok === false))
+          return fail(new ConnectionError('bad-response'))
         inbox.judge(resumeId, parseVerdicts(json))
         const answeredAt = clock.now()
         stopWatching = watchSilence(
           clock,
-          timeouts.resume,
-          () => Math.max(answeredAt, inbox.lastSign),
+          settings.timeouts.resume,
+          () => Math.max(answeredAt, inbox.lastSign()),
           () => fail(new ConnectionError('timeout', 'the replay stalled')),
         )
         tell({ type: 'resume.succeeded', leftOvers: inbox.leftOvers() })
@@ -193,14 +164,13 @@ export function bindActors(system: AnyActorRef['system'], world: World) {
     probe(tell, { nonce }) {
       const abort = new AbortController()
       const body = JSON.stringify({ type: 'probe', nonce })
-      upstream.post({ endpoint: 'probe', body, abort }).catch((error: ConnectionError) => {
-        if (abort.signal.aborted) return
-        if (error.status === 404) tell({ type: 'upstream.disowned', error })
-        if (error.status === 401) tell({ type: 'upstream.unauthorized', error })
+      upstream.post('probe', body, abort).catch((error: ConnectionError) => {
+        const type = STREAM_FACTS[error.status ?? 0]
+        if (type) tell({ type, error })
       })
       return () => abort.abort()
     },
   })
 
-  return { suspend }
+  return suspend
 }

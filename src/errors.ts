@@ -83,20 +83,17 @@ const RETRYABLE: readonly ConnectionErrorCode[] = [
   'hook-failed',
 ]
 
-/** The one error class of this library. Switch on `code`; the message is for people. */
+/** The one error class of this library. Switch on `code`; the message is for people, where there is more to say. */
 export class ConnectionError extends Error {
   override readonly name = 'ConnectionError'
-  readonly code: ConnectionErrorCode
-  readonly retryable: boolean
-  readonly status: number | undefined
-  readonly retryAfter: number | undefined
+  declare readonly code: ConnectionErrorCode
+  declare readonly retryable: boolean
+  declare readonly status: number | undefined
+  declare readonly retryAfter: number | undefined
 
-  constructor(code: ConnectionErrorCode, message: string, details: ConnectionErrorDetails = {}) {
-    const { retryable = RETRYABLE.includes(code), status, retryAfter, cause } = details
-    super(message, cause === undefined ? undefined : { cause })
-    this.code = code
-    this.retryable = retryable
-    this.status = status
-    this.retryAfter = retryAfter
+  constructor(code: ConnectionErrorCode, message: string = code, details: ConnectionErrorDetails = {}) {
+    super(message, details)
+    const { retryable = RETRYABLE.includes(code), status, retryAfter } = details
+    Object.assign(this, { code, retryable, status, retryAfter })
   }
 }

@@ -1,4 +1,5 @@
 import { ConnectionError } from './errors'
+import type { Settings } from './options'
 import {
   type Control,
   type Cursor,
@@ -8,7 +9,7 @@ import {
   parseControl,
   type SessionVerdict,
 } from './protocol'
-import type { Clock, SessionNews } from './types'
+import type { SessionNews } from './types'
 
 /** When a message is offered to a listener that throws: at once, and again after these delays, ms. */
 const REPEATS = [100, 1_000]
@@ -47,24 +48,19 @@ interface Session {
   waiting: Waiting | null
 }
 
-export interface InboxOptions {
-  readonly clock: Clock
-  readonly dedupe: boolean
-  readonly cursors: readonly Cursor[]
-  /** An error that the line survived. */
-  readonly report: (error: ConnectionError) => void
-  readonly tell: (news: SessionNews) => void
-  /** There are left-overs to resume. */
-  readonly onHole: () => void
-}
-
 export type Inbox = ReturnType<typeof createInbox>
 
 /**
  * The data plane: EventSource → parse → dedupe by cursor → the app's listeners → advance the cursor. It outlives every
- * stream and never crosses the machine.
+ * stream and never crosses the machine. `report` hears of errors that the line survived, `onHole` that there are
+ * left-overs to resume.
  */
-export function createInbox({ clock, dedupe, cursors, report, tell, onHole }: InboxOptions) {
+export function createInbox(
+  { clock, dedupe, cursors }: Settings,
+  report: (error: ConnectionError) => void,
+  tell: (news: SessionNews) => void,
+  onHole: () => void,
+) {
   const sessions = new Map<string, Session>()
   /** Untracked on purpose: what still arrives for them is dropped. */
   const closed = new Set<string>()
@@ -271,13 +267,9 @@ export function createInbox({ clock, dedupe, cursors, report, tell, onHole }: In
     /** One frame's data. Returns what is for the library. */
     receive,
     /** Time of the last frame, ms. */
-    get lastSign() {
-      return lastSign
-    },
+    lastSign: () => lastSign,
     /** Events dropped because their `seq` was not above the cursor. */
-    get duplicates() {
-      return duplicates
-    },
+    duplicates: () => duplicates,
     listen(listener: MessageListener) {
       listeners = [...listeners, listener]
       return () => {

@@ -5,53 +5,40 @@ type Name = Exclude<keyof ConnectionEvents, 'message'>
 type Listener = (event: never) => void
 type Fact = { readonly [N in Name]: readonly [N, ConnectionEvents[N]] }[Name]
 
-export type Notifier = ReturnType<typeof createNotifier>
+type Subscription = readonly [name: Name | 'snapshot', listener: Listener]
 
-const INITIAL: ConnectionSnapshot = {
-  phase: 'idle',
-  connectionId: null,
-  attempt: 0,
-  retryAt: null,
-  pending: 0,
-  lastError: null,
-}
+export type Notifier = ReturnType<typeof createNotifier>
 
 /** Tells the app. What the app throws harms neither the line nor another listener. */
 export function createNotifier(read: () => ConnectionSnapshot) {
-  const listeners = new Map<Name | 'snapshot', readonly Listener[]>()
-  let snapshot = INITIAL
-  let told = INITIAL
+  let subscriptions: readonly Subscription[] = []
+  let snapshot = {} as ConnectionSnapshot
+  let told = snapshot
   let facts: Fact[] = []
-  let due: (() => void)[] = []
-  let isScheduled = false
-  let isTelling = false
-  const warned = new Set<string>()
+  let due: (readonly [Subscription, event: unknown])[] = []
+  const warned: string[] = []
 
   /** The same reference until something changes. */
   function getSnapshot(): ConnectionSnapshot {
     const now = read()
-    if (KEYS.some((key) => now[key] !== snapshot[key])) snapshot = now
+    if (Object.entries(now).some(([key, value]) => value !== snapshot[key as keyof ConnectionSnapshot])) snapshot = now
     return snapshot
   }
 
-  function add(name: Name | 'snapshot', listener: Listener): () => void {
-    // A wrapper makes each subscription one of its own.
-    const own: Listener = (event) => listener(event)
-    listeners.set(name, [...heard(name), own])
+  function on(...own: Subscription): () => void {
+    subscriptions = [...subscriptions, own]
     return () => {
-      listeners.set(
-        name,
-        heard(name).filter((other) => other !== own),
-      )
+      subscriptions = subscriptions.filter((other) => other !== own)
     }
   }
 
-  const heard = (name: Name | 'snapshot') => listeners.get(name) ?? []
+  const heard = (name: Name | 'snapshot') => subscriptions.filter(([heardOf]) => heardOf === name)
 
-  function call(name: Name | 'snapshot', listener: Listener, event: unknown) {
+  function call(own: Subscription, event: unknown) {
+    const [name, listener] = own
     try {
       // It may have unsubscribed since the fact was noted.
-      if (heard(name).includes(listener)) listener(event as never)
+      if (subscriptions.includes(own)) listener(event as never)
     } catch (cause) {
       if (name === 'error') console.warn('holdline: an error listener threw', cause)
       else tell('error', { error: new ConnectionError('listener-failed', `a ${name} listener threw`, { cause }) })
@@ -60,55 +47,46 @@ export function createNotifier(read: () => ConnectionSnapshot) {
 
   /** At once, whatever else is being told. */
   function tell<N extends 'error' | 'session'>(name: N, event: ConnectionEvents[N]) {
-    for (const listener of heard(name)) call(name, listener, event)
-    if (!('error' in event) || heard(name).length > 0 || warned.has(event.error.code)) return
-    warned.add(event.error.code)
+    const those = heard(name)
+    for (const own of those) call(own, event)
+    if (!('error' in event) || those.length || warned.includes(event.error.code)) return
+    warned.push(event.error.code)
     console.warn(`holdline: ${event.error.code}`, event.error)
   }
 
   /** Snapshot first, then `phase`, then the facts, deliveries last. */
   function publish() {
-    const current = getSnapshot()
+    const isTelling = due.length > 0
     const previous = told
-    told = current
+    told = getSnapshot()
     const queue = (name: Name | 'snapshot', event: unknown) => {
-      for (const listener of heard(name)) due.push(() => call(name, listener, event))
+      for (const own of heard(name)) due.push([own, event])
     }
-    if (current !== previous) queue('snapshot', current)
-    if (current.phase !== previous.phase) queue('phase', { phase: current.phase, previous: previous.phase })
+    if (told !== previous) queue('snapshot', told)
+    if (told.phase !== previous.phase) queue('phase', { phase: told.phase, previous: previous.phase })
     const news = facts
     facts = []
     for (const [name, event] of news) if (name !== 'delivery') queue(name, event)
     for (const [name, event] of news) if (name === 'delivery') queue(name, event)
     if (isTelling) return
-    isTelling = true
-    for (let index = 0; index < due.length; index++) due[index]?.()
+    // More may become due meanwhile.
+    for (const [own, event] of due) call(own, event)
     due = []
-    isTelling = false
   }
 
   return {
     tell,
     publish,
     getSnapshot,
-    /** To be told with the next `publish`. */
-    note: (...fact: Fact) => facts.push(fact),
-    /** For what happens outside of the machine's steps. */
-    publishSoon() {
-      if (isScheduled) return
-      isScheduled = true
-      queueMicrotask(() => {
-        isScheduled = false
-        publish()
-      })
+    /** To be told with the next `publish`, in this tick in any case. */
+    note(...fact: Fact) {
+      if (facts.push(fact) === 1) queueMicrotask(publish)
     },
-    on: add,
+    on,
     subscribe(listener: (snapshot: ConnectionSnapshot) => void): () => void {
-      const unsubscribe = add('snapshot', listener)
-      call('snapshot', heard('snapshot').at(-1) as Listener, getSnapshot())
+      const unsubscribe = on('snapshot', listener)
+      call(subscriptions.at(-1) as Subscription, getSnapshot())
       return unsubscribe
     },
   }
 }
-
-const KEYS = Object.keys(INITIAL) as (keyof ConnectionSnapshot)[]

@@ -1,10 +1,16 @@
-import { HeldBack, type Upstream } from './adapters/fetchUpstream'
+import type { Upstream } from './adapters/fetchUpstream'
 import { ConnectionError } from './errors'
 import { backoffDelay } from './machine/backoff'
+import type { UpstreamEvent } from './machine/types'
 import type { Settings } from './options'
 import { isObject, RESERVED_TYPES } from './protocol'
 import type { Delivery, DeliveryStatus, SendOptions, Typed, Verdict } from './types'
 
+/** The answers that are about the stream, not about what was posted. */
+export const STREAM_FACTS: Readonly<Partial<Record<number, UpstreamEvent['type']>>> = {
+  401: 'upstream.unauthorized',
+  404: 'upstream.disowned',
+}
 /** How long a POST that outlived its stream may hold up the line once it is open again, ms. */
 const GRACE = 1_000
 
@@ -14,14 +20,6 @@ export interface Gate {
   readonly features: readonly string[]
   /** The head of the line is to be repeated after `delay` ms. */
   pause(delay: number): void
-}
-
-export interface OutboxOptions {
-  readonly upstream: Upstream
-  readonly settings: Settings
-  readonly onChange: (delivery: Delivery) => void
-  /** A POST was answered 404 or 401: that is about the stream, not about the message. */
-  readonly onDisowned: (error: ConnectionError) => void
 }
 
 interface Entry {
@@ -39,15 +37,18 @@ interface Entry {
 
 interface Flight {
   readonly entry: Entry
-  readonly gate: Gate
   readonly abort: AbortController
 }
 
 export type Outbox = ReturnType<typeof createOutbox>
 
 /** The ordered queue of what goes up, and what posts it. It outlives every stream. */
-export function createOutbox({ upstream, settings, onChange, onDisowned }: OutboxOptions) {
-  const { clock, random, backoff, timeouts, endpoints } = settings
+export function createOutbox(
+  { clock, random, backoff, timeouts, endpoints }: Settings,
+  upstream: Upstream,
+  onChange: (delivery: Delivery) => void,
+  tellMachine: (fact: UpstreamEvent) => void,
+) {
   /** The app's messages without a verdict, oldest first. */
   const unsettled = new Map<string, Delivery>()
   // In an array, because taking the first of a Map again and again is not linear.
@@ -61,11 +62,12 @@ export function createOutbox({ upstream, settings, onChange, onDisowned }: Outbo
   function enqueue(message: Typed, options: SendOptions = {}): Delivery {
     const { id = newId(), maxAge = Number.POSITIVE_INFINITY } = options
     if (!/^[!-~]{1,255}$/.test(id) || unsettled.has(id)) {
-      throw new ConnectionError('invalid-option', 'id: expected 1–255 visible ASCII characters, not in use')
+      throw new ConnectionError('invalid-option', 'id: in use, or not 1-255 visible ASCII characters')
     }
-    if (!(maxAge > 0)) throw new ConnectionError('invalid-option', 'maxAge: expected ms > 0')
+    if (!(maxAge > 0)) throw new ConnectionError('invalid-option', 'maxAge: not > 0')
     const json = toJson(message)
-    const endpoint = Object.hasOwn(endpoints, String(message?.type)) ? endpoints[message.type] : undefined
+    const type = String(message?.type)
+    const endpoint = Object.hasOwn(endpoints, type) && !RESERVED_TYPES.includes(type) ? endpoints[type] : ''
     let settle: Entry['settle'] = () => {}
     const settled = new Promise<Verdict>((resolve) => {
       settle = resolve
@@ -92,11 +94,10 @@ export function createOutbox({ upstream, settings, onChange, onDisowned }: Outbo
     }
     unsettled.set(id, delivery)
     onChange(delivery)
-    if (isRetired) reject(entry, new ConnectionError('disposed', 'the connection was disposed'))
-    else if (!json) reject(entry, new ConnectionError('invalid-message', 'not an object that JSON can carry'))
-    else if (!endpoint || RESERVED_TYPES.includes(message.type)) {
-      reject(entry, new ConnectionError('unknown-type', `no endpoint for the type ${message.type}`))
-    } else pump()
+    if (isRetired) reject(entry, new ConnectionError('disposed'))
+    else if (!json) reject(entry, new ConnectionError('invalid-message'))
+    else if (!endpoint) reject(entry, new ConnectionError('unknown-type', `no endpoint for ${type}`))
+    else pump()
     return delivery
   }
 
@@ -110,63 +111,54 @@ export function createOutbox({ upstream, settings, onChange, onDisowned }: Outbo
     for (; head < line.length; head++) {
       const entry = line[head] as Entry
       if (isEnded(entry)) continue
-      if (entry.attempts === 0 && clock.now() >= entry.expiresAt) {
-        reject(entry, new ConnectionError('expired', 'older than its maxAge before it could be posted'))
-      } else if (entry.body()) return entry
+      if (!entry.attempts && clock.now() >= entry.expiresAt) reject(entry, new ConnectionError('expired'))
+      else if (entry.body()) return entry
     }
     return undefined
   }
 
-  function pump() {
+  async function pump() {
     if (!gate || flight) return
     if (head > 1_000) {
       line = line.slice(head)
       head = 0
     }
     const entry = next()
-    if (entry) void fly({ entry, gate, abort: new AbortController() })
-  }
-
-  async function fly(mine: Flight) {
-    const { entry, gate: opened, abort } = mine
+    if (!entry) return
+    const opened = gate
+    const mine = { entry, abort: new AbortController() }
     flight = mine
-    const { endpoint, id } = entry
     const outcome = await upstream
-      .post({
-        endpoint,
-        body: entry.body(),
-        ...(id && { idempotencyKey: id }),
-        abort,
+      .post(entry.endpoint, entry.body(), mine.abort, {
         timeout: timeouts.send,
-        mayStart() {
-          if (gate !== opened || flight !== mine) return false
+        idempotencyKey: entry.id,
+        onStart() {
+          if (flight === mine && gate !== opened) abort()
+          if (flight !== mine) return
           entry.attempts++
           become(entry, 'sending')
-          return true
         },
       })
-      .catch((error: ConnectionError | HeldBack) => error)
+      .catch((error: ConnectionError) => error)
     // Given up meanwhile, or posted again: whatever came is nobody's.
     if (flight !== mine) return
     flight = null
     clock.clearTimeout(grace)
-    if (outcome instanceof HeldBack) become(entry, 'queued')
-    else if (outcome instanceof ConnectionError) fail(mine, outcome)
-    else if (outcome.readable || !(outcome.isHtml || opened.features.includes('receipts'))) {
-      end(entry, { status: 'accepted', receipt: outcome.json })
-    } else fail(mine, new ConnectionError('bad-response', 'a 2xx without a receipt'))
+    if (outcome instanceof ConnectionError) fail(entry, opened, outcome)
+    else if (outcome.json === undefined && (outcome.isHtml || opened.features.includes('receipts'))) {
+      fail(entry, opened, new ConnectionError('bad-response'))
+    } else end(entry, { status: 'accepted', receipt: outcome.json ?? null })
     pump()
   }
 
-  function fail({ entry, gate: opened }: Flight, error: ConnectionError) {
-    const { status, retryAfter } = error
-    const isAboutStream = status === 404 || status === 401
+  function fail(entry: Entry, opened: Gate, error: ConnectionError) {
+    const { status = 0, retryAfter } = error
+    const type = STREAM_FACTS[status]
     // What is the library's own has another way, and must not hold up the app's messages.
-    const isFinal = !error.retryable || status === 410 || !entry.id
-    if (!isAboutStream && isFinal) return reject(entry, error)
+    if (!type && (!error.retryable || status === 410 || !entry.id)) return reject(entry, error)
     become(entry, 'queued')
     if (gate !== opened) return
-    if (isAboutStream) return onDisowned(error)
+    if (type) return tellMachine({ type, error })
     const attempt = Math.max(0, entry.attempts - 1)
     opened.pause(backoffDelay({ ...backoff, attempt, random, server: { retryAfter } }))
   }
@@ -186,10 +178,8 @@ export function createOutbox({ upstream, settings, onChange, onDisowned }: Outbo
   const reject = (entry: Entry, error: ConnectionError) => end(entry, { status: 'rejected', error })
 
   function giveUp(entry: Entry) {
-    const error = new ConnectionError('cancelled', 'given up before an answer came')
-    end(entry, { status: entry.attempts > 0 ? 'unknown' : 'rejected', error })
+    end(entry, { status: entry.attempts ? 'unknown' : 'rejected', error: new ConnectionError('cancelled') })
     if (flight?.entry === entry) abort()
-    pump()
   }
 
   function clear() {
@@ -203,6 +193,7 @@ export function createOutbox({ upstream, settings, onChange, onDisowned }: Outbo
     clock.clearTimeout(grace)
     landed?.abort.abort()
     if (landed && !isEnded(landed.entry)) become(landed.entry, 'queued')
+    pump()
   }
 
   return {
@@ -215,12 +206,7 @@ export function createOutbox({ upstream, settings, onChange, onDisowned }: Outbo
     start(opened: Gate) {
       gate = opened
       // The answer of a POST on the dead stream may still be on its way; where a repeat does no harm, not for long.
-      if (flight && opened.features.includes('idempotency')) {
-        grace = clock.setTimeout(() => {
-          abort()
-          pump()
-        }, GRACE)
-      }
+      if (flight && opened.features.includes('idempotency')) grace = clock.setTimeout(abort, GRACE)
       pump()
     },
     stop() {
@@ -234,9 +220,7 @@ export function createOutbox({ upstream, settings, onChange, onDisowned }: Outbo
       isRetired = true
       clear()
     },
-    get size() {
-      return unsettled.size
-    },
+    size: () => unsettled.size,
     pending: (): readonly Delivery[] => [...unsettled.values()],
   }
 }

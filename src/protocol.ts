@@ -84,8 +84,8 @@ export const isObject = (value: unknown): value is JsonObject =>
 export const isSeq = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
 const duration = (value: unknown) =>
   typeof value === 'number' && Number.isFinite(value) && value >= 0 ? value : undefined
-const isText = (value: unknown) => typeof value === 'string'
-const text = (value: unknown) => (isText(value) ? (value as string) : undefined)
+export const isText = (value: unknown): value is string => typeof value === 'string'
+const text = (value: unknown) => (isText(value) ? value : undefined)
 
 /** `undefined` if the frame is no welcome of this protocol version. */
 export function parseWelcome(json: string): Welcome | undefined {

@@ -214,7 +214,6 @@ describe('C24: a clock that jumps', () => {
     expect(page.signals).toEqual([])
   })
 
-  // BUG in pageLifecycle, a small one: `awayFor` is a difference of wall clocks and may be negative.
   test('backwards while the page is hidden makes no negative absence', () => {
     const page = openPage()
     page.hide()

@@ -1,3 +1,4 @@
+import type { EventSourceInit } from 'eventsource'
 import { ConnectionError } from '../errors'
 
 /** What is used of an EventSource. Both the native one and the `eventsource` package fit. */
@@ -14,12 +15,12 @@ export interface EventSourceSetup {
 export type EventSourceFactory = (url: string, setup: EventSourceSetup) => EventSourceLike | Promise<EventSourceLike>
 
 export interface StreamHandlers {
-  opened(): void
+  open(): void
   /** The data of the frame named `welcome`. */
-  welcomed(data: string): void
+  welcome(data: string): void
   /** The data of an unnamed frame. */
-  received(data: string): void
-  failed(error: ConnectionError): void
+  message(data: string): void
+  error(error: ConnectionError): void
 }
 
 /** Native where it can be; the `eventsource` package where there is none, or where request headers are needed. */
@@ -27,18 +28,9 @@ export const defaultEventSource =
   (needsHeaders: boolean): EventSourceFactory =>
   (url, setup) => {
     const Native = globalThis.EventSource
-    if (Native && !needsHeaders) return new Native(url, { withCredentials: setup.withCredentials })
-    return import('eventsource').then(
-      ({ EventSource }) =>
-        new EventSource(url, {
-          withCredentials: setup.withCredentials,
-          fetch: (input, init) => setup.fetch(input, init as RequestInit),
-        }),
-      (cause) => {
-        const why = 'createEventSource: no EventSource here, and the package `eventsource` cannot be loaded'
-        throw new ConnectionError('invalid-option', why, { cause })
-      },
-    )
+    return Native && !needsHeaders
+      ? new Native(url, setup)
+      : import('eventsource').then(({ EventSource }) => new EventSource(url, setup as EventSourceInit))
   }
 
 /**
@@ -58,39 +50,31 @@ export function openEventSource(
     closed = true
     source?.close()
   }
-  const fail = (error: ConnectionError) => {
+  const fail = (event: object) => {
     if (closed) return
     close()
-    handlers.failed(error)
+    handlers.error(toStreamError(event))
   }
-  const bind = (created: EventSourceLike) => {
-    source = created
-    if (closed) return created.close()
-    const listen = (type: string, listener: (event: MessageEvent<string>) => void) =>
-      created.addEventListener(type, (event) => {
-        if (!closed) listener(event)
-      })
-    listen('open', () => handlers.opened())
-    listen('welcome', ({ data }) => handlers.welcomed(data))
-    listen('message', ({ data }) => handlers.received(data))
-    listen('error', (event) => fail(toStreamError(event)))
+  const open = async () => {
+    try {
+      const created = factory(url, setup)
+      source = 'then' in created ? await created : created
+      if (closed) return source.close()
+      for (const type of ['open', 'welcome', 'message'] as const) {
+        source.addEventListener(type, ({ data }) => closed || handlers[type](data))
+      }
+      source.addEventListener('error', fail)
+    } catch (cause) {
+      fail({ cause })
+    }
   }
-
-  try {
-    const created = factory(url, setup)
-    if ('then' in created) created.then(bind, (cause) => fail(toStreamError({ cause })))
-    else bind(created)
-  } catch (cause) {
-    fail(toStreamError({ cause }))
-  }
+  void open()
   return close
 }
 
 // The native EventSource tells nothing; the `eventsource` package puts the HTTP status into `code`.
-function toStreamError(event: object) {
-  const { code, message, cause } = event as { code?: number; message?: string; cause?: unknown }
+function toStreamError(event: { code?: number; message?: string; cause?: unknown }) {
+  const { code: status, cause, message = cause && String(cause) } = event
   if (cause instanceof ConnectionError) return cause
-  if (code === 401) return new ConnectionError('unauthorized', 'the stream was answered 401', { status: 401 })
-  const why = message ?? (cause instanceof Error ? cause.message : 'no reason is known')
-  return new ConnectionError('stream-failed', `the stream failed: ${why}`, { retryable: true, status: code, cause })
+  return new ConnectionError(status === 401 ? 'unauthorized' : 'stream-failed', message as string, { status, cause })
 }

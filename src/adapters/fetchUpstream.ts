@@ -22,25 +22,18 @@ export interface UpstreamOptions {
   readonly context: () => { readonly attempt: number; readonly connectionId: string | null }
 }
 
-export interface Post {
-  readonly endpoint: string
-  /** JSON. */
-  readonly body: string
-  /** Ends the POST, and is what its timeout ends it with. */
-  readonly abort: AbortController
+export interface PostOptions {
   /** ms for the whole exchange, the body of the answer included. Default: none, the caller aborts. */
   readonly timeout?: number
-  readonly idempotencyKey?: string
+  readonly idempotencyKey?: string | undefined
   readonly keepalive?: boolean
-  /** Asked in the same tick in which `fetch` is called, after everything asynchronous: false holds the POST back. */
-  readonly mayStart?: () => boolean
+  /** Called in the same tick as `fetch`, after everything asynchronous: what it throws ends the POST before it starts. */
+  readonly onStart?: () => void
 }
 
 export interface Answer {
-  /** The JSON of the body; null if it is empty or unreadable. */
+  /** The JSON of the body; null if that is empty, `undefined` if it is no JSON. */
   readonly json: unknown
-  /** False: there is a body, and it is not JSON. */
-  readonly readable: boolean
   /** An HTML page answered in the server's place, e.g. a captive portal. */
   readonly isHtml: boolean
 }
@@ -59,7 +52,7 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
       new Headers(answer)
       return answer
     } catch (cause) {
-      throw new ConnectionError('hook-failed', 'the headers hook failed', { cause })
+      throw new ConnectionError('hook-failed', undefined, { cause })
     }
   }
 
@@ -78,47 +71,49 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
     return response
   }
 
-  async function post({ endpoint, body, abort, timeout, idempotencyKey, keepalive, mayStart }: Post): Promise<Answer> {
-    const { signal } = abort
-    const timer =
-      timeout && clock.setTimeout(() => abort.abort(new ConnectionError('timeout', `no answer: ${endpoint}`)), timeout)
-    try {
-      const response = await authorized('post', (own) => {
-        if (mayStart?.() === false) throw new HeldBack()
-        signal.throwIfAborted()
-        const { connectionId } = context()
-        return fetch(`${url}/${endpoint}`, {
-          method: 'POST',
-          body,
-          headers: {
-            ...own,
-            'Content-Type': 'application/json',
-            ...(connectionId && { [CONNECTION_ID_HEADER]: connectionId }),
-            ...(idempotencyKey && { [IDEMPOTENCY_KEY_HEADER]: idempotencyKey }),
-          },
-          credentials,
-          keepalive: !!keepalive,
-          signal,
-        })
-      })
-      if (!response.ok) {
-        void response.body?.cancel().catch(() => {})
-        throw toHttpError(response, clock.now())
-      }
-      const text = await response.text()
-      const json = text ? parseJson(text) : null
-      const isHtml = response.headers.get('content-type')?.startsWith('text/html') ?? false
-      return { json: json ?? null, readable: json !== undefined, isHtml }
-    } catch (cause) {
-      if (cause instanceof ConnectionError || cause instanceof HeldBack) throw cause
-      throw new ConnectionError('network', `the POST failed: ${endpoint}`, { cause })
-    } finally {
-      clock.clearTimeout(timer)
-    }
-  }
-
   return {
-    post,
+    /** Posts JSON. `abort` ends the POST, and is what its timeout ends it with. Rejects with a `ConnectionError`. */
+    async post(endpoint: string, body: string, abort: AbortController, options: PostOptions = {}): Promise<Answer> {
+      const { timeout, idempotencyKey, keepalive = false, onStart } = options
+      const { signal } = abort
+      const timer =
+        timeout &&
+        clock.setTimeout(() => abort.abort(new ConnectionError('timeout', `no answer: ${endpoint}`)), timeout)
+      try {
+        const response = await authorized('post', (own) => {
+          onStart?.()
+          signal.throwIfAborted()
+          const { connectionId } = context()
+          return fetch(`${url}/${endpoint}`, {
+            method: 'POST',
+            body,
+            headers: {
+              ...own,
+              'Content-Type': 'application/json',
+              ...(connectionId && { [CONNECTION_ID_HEADER]: connectionId }),
+              ...(idempotencyKey && { [IDEMPOTENCY_KEY_HEADER]: idempotencyKey }),
+            },
+            credentials,
+            keepalive,
+            signal,
+          })
+        })
+        if (!response.ok) {
+          void response.body?.cancel().catch(() => {})
+          throw toHttpError(response, clock.now())
+        }
+        const text = await response.text()
+        return {
+          json: text ? parseJson(text) : null,
+          isHtml: /^text\/html/.test(String(response.headers.get('content-type'))),
+        }
+      } catch (cause) {
+        if (cause instanceof ConnectionError) throw cause
+        throw new ConnectionError('network', `POST failed: ${endpoint}`, { cause })
+      } finally {
+        clock.clearTimeout(timer)
+      }
+    },
     /** For EventSource implementations that take a `fetch`. */
     streamFetch: (input: string | URL, init: RequestInit): Promise<Response> =>
       authorized('stream', (own) =>
@@ -130,9 +125,6 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
   }
 }
 
-/** The gate closed while the headers were being fetched: nothing was sent. */
-export class HeldBack extends Error {}
-
 const CODES: Partial<Record<number, ConnectionErrorCode>> = {
   401: 'unauthorized',
   403: 'forbidden',
@@ -140,14 +132,13 @@ const CODES: Partial<Record<number, ConnectionErrorCode>> = {
   410: 'unknown-stream',
 }
 // Worth another try, unchanged. 404 and 410 speak of the stream: a fresh one helps.
-const RETRYABLE_4XX = [404, 408, 410, 425, 429]
+const RETRYABLE = /^([^4]|404|408|410|425|429)/
 
-function toHttpError(response: Response, now: number): ConnectionError {
-  const { status } = response
+function toHttpError({ status, headers }: Response, now: number): ConnectionError {
   return new ConnectionError(CODES[status] ?? 'http', `the server answered ${status}`, {
     status,
-    retryable: status >= 500 || status < 400 || RETRYABLE_4XX.includes(status),
-    retryAfter: parseRetryAfter(response.headers.get('retry-after'), now),
+    retryable: RETRYABLE.test(String(status)),
+    retryAfter: parseRetryAfter(headers.get('retry-after'), now),
   })
 }
 

@@ -21,6 +21,8 @@ export interface PageScope {
   removeEventListener?(type: string, listener: (event: Event) => void): void
 }
 
+type Handlers = Readonly<Record<string, (event: Event) => void>>
+
 /** How often the wall clock is looked at, and how late a look must be for it to have jumped, ms. */
 const LOOK_EVERY = 5_000
 const JUMP = 5_000
@@ -31,8 +33,6 @@ export function pageLifecycle(clock: Clock, scope: PageScope = globalThis as Pag
     subscribe(listener) {
       const { document } = scope
       const isHidden = () => document?.visibilityState === 'hidden'
-      // Not below 0: the clock may have been set back meanwhile.
-      const since = (time: number | null) => (time === null ? 0 : Math.max(0, clock.now() - time))
       let awaySince: number | null = isHidden() ? clock.now() : null
       let offlineSince: number | null = null
       let suspended = false
@@ -44,47 +44,53 @@ export function pageLifecycle(clock: Clock, scope: PageScope = globalThis as Pag
         suspended = true
       }
       const back = () => {
-        const awayFor = since(awaySince)
         awaySince = null
         suspended = false
-        return awayFor
       }
-      const onPage: Record<string, (event: Event) => void> = {
+      const wake = (since: number | null) =>
+        listener({ type: 'wake', awayFor: Math.max(0, clock.now() - (since ?? clock.now())) })
+      const onPage: Handlers = {
         pagehide: suspend,
-        pageshow: (event) => {
+        pageshow(event) {
           if (!(event as PageTransitionEvent).persisted) return
           back()
           listener({ type: 'reconnect' })
         },
-        offline: () => {
+        offline() {
           offlineSince = clock.now()
         },
-        online: () => {
-          const awayFor = since(offlineSince)
+        online() {
+          wake(offlineSince)
           offlineSince = null
-          listener({ type: 'wake', awayFor })
         },
       }
-      const onDocument: Record<string, (event: Event) => void> = {
-        visibilitychange: () => (isHidden() ? suspend() : listener({ type: 'wake', awayFor: back() })),
+      const onDocument: Handlers = {
+        visibilitychange() {
+          if (isHidden()) return suspend()
+          wake(awaySince)
+          back()
+        },
         freeze: suspend,
       }
-      for (const [type, handle] of Object.entries(onPage)) scope.addEventListener?.(type, handle)
-      for (const [type, handle] of Object.entries(onDocument)) document?.addEventListener(type, handle)
+      const change = (method: 'addEventListener' | 'removeEventListener') => {
+        for (const [type, handle] of Object.entries(onPage)) scope[method]?.(type, handle)
+        for (const [type, handle] of Object.entries(onDocument)) document?.[method](type, handle)
+      }
+      change('addEventListener')
 
       // A hidden page's timers are throttled, so a late look says nothing there; `visible` will.
-      let expected = clock.now() + LOOK_EVERY
+      let timer: unknown
       const look = () => {
-        const late = clock.now() - expected
-        expected = clock.now() + LOOK_EVERY
-        timer = clock.setTimeout(look, LOOK_EVERY)
-        if (late > JUMP && !isHidden()) listener({ type: 'wake', awayFor: late })
+        const due = clock.now() + LOOK_EVERY
+        timer = clock.setTimeout(() => {
+          look()
+          if (clock.now() - due > JUMP && !isHidden()) wake(due)
+        }, LOOK_EVERY)
       }
-      let timer = clock.setTimeout(look, LOOK_EVERY)
+      look()
 
       return () => {
-        for (const [type, handle] of Object.entries(onPage)) scope.removeEventListener?.(type, handle)
-        for (const [type, handle] of Object.entries(onDocument)) document?.removeEventListener(type, handle)
+        change('removeEventListener')
         clock.clearTimeout(timer)
       }
     },

@@ -12,6 +12,6 @@ export function watchSilence(clock: Clock, limit: number, lastSign: () => number
     if (left <= 0 || left > limit) onSilent()
     else timer = clock.setTimeout(check, left)
   }
-  timer = clock.setTimeout(check, limit)
+  check()
   return () => clock.clearTimeout(timer)
 }

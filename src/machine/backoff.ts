@@ -21,7 +21,6 @@ export interface BackoffRequest {
  */
 export function backoffDelay({ attempt, base, cap, random, server = {} }: BackoffRequest): number {
   const jittered = random() * Math.min(cap, base * 2 ** Math.min(attempt, 31))
-  if (server.retryAfter === undefined && server.spread === undefined) return Math.round(jittered)
   const floor = clampServerDelay(server.retryAfter ?? 0)
   const spread = clampServerDelay(server.spread ?? floor / 2)
   return Math.round(Math.max(jittered, floor + random() * spread))

@@ -1,8 +1,8 @@
-import { assign, type EventObject, emit, fromCallback, sendTo, setup } from 'xstate'
+import { assign, type EventObject, emit, sendTo, setup } from 'xstate'
 import { ConnectionError, type ConnectionErrorCode } from '../errors'
 import type { Cursor } from '../protocol'
 import { backoffDelay } from './backoff'
-import { outboxMachine } from './outboxMachine'
+import { notProvided, outboxMachine } from './outboxMachine'
 import type {
   CloseReason,
   ConnectionContext,
@@ -12,39 +12,32 @@ import type {
   OutboxEvent,
   Phase,
   ServerDelay,
+  Timeouts,
 } from './types'
 
-type WithError = { readonly error: ConnectionError }
+type Failure = { readonly error: unknown; readonly delay?: ServerDelay }
 
 /** What the `resume` actor is asked to do. */
 export type ResumeInput = { readonly resumeId: string; readonly cursors: readonly Cursor[] }
 /** What the `probe` actor is asked to do. */
 export type ProbeInput = { readonly nonce: string }
 
-/** A placeholder: createConnection provides the actor that does the work. */
-const notProvided = <Input>(name: string) =>
-  fromCallback<EventObject, Input>(() => {
-    throw new Error(`actor "${name}" is not provided: use connectionMachine.provide({ actors })`)
-  })
-
-const CLOSE_REASONS: Partial<Record<ConnectionEvent['type'], CloseReason>> = {
-  disconnect: 'disconnect',
-  reconnect: 'reconnect',
-  wake: 'wake',
-  'stream.welcomed': 'welcome',
-  'stream.gapped': 'gap',
-  'stream.drained': 'goodbye',
-  'stream.failed': 'failed',
-  'stream.silent': 'silent',
-  'upstream.disowned': 'disowned',
-  'upstream.unauthorized': 'unauthorized',
+// What is not listed is called as the last word of its event's type; that of a timer is the state which it belongs to.
+const CLOSE_REASONS: Readonly<Record<string, CloseReason>> = {
+  welcomed: 'welcome',
+  gapped: 'gap',
+  drained: 'goodbye',
+  probing: 'probe-timeout',
+}
+const closeReason = ({ type }: EventObject) => {
+  const word = type.startsWith('xstate.error') ? 'failed' : type.replace(/.*\./, '')
+  return CLOSE_REASONS[word] ?? (word as CloseReason)
 }
 
-const errorOf = (event: EventObject) => ('error' in event ? toConnectionError(event.error) : undefined)
 const toConnectionError = (error: unknown) =>
   error instanceof ConnectionError
     ? error
-    : new ConnectionError('internal', 'an actor of the connection threw', { retryable: true, cause: error })
+    : new ConnectionError('internal', 'an actor threw', { retryable: true, cause: error })
 
 /** Is there a left-over that the resume just done could not have moved, because it was not part of it, or did move? */
 const madeProgress = (before: readonly Cursor[], leftOvers: readonly Cursor[]) =>
@@ -53,42 +46,59 @@ const madeProgress = (before: readonly Cursor[], leftOvers: readonly Cursor[]) =
     return !asked || asked.lastSeq !== lastSeq || asked.epoch !== epoch
   })
 
-const reportedError = ({ event }: { event: { readonly error: unknown } }): WithError => ({
-  error: toConnectionError(event.error),
+/** The event is what the action or the guard needs to know. */
+const withEvent = <Name extends string>(type: Name) => ({
+  type,
+  params: <Event>({ event }: { event: Event }) => event,
 })
-const recordReported = { type: 'recordError' as const, params: reportedError }
+const recordReported = withEvent('recordError')
 const retry = { target: '#backoff', actions: recordReported }
 const stop = { target: '#idle', actions: [recordReported, 'emitStopped' as const] }
-const noticed = (code: ConnectionErrorCode, what: string) => ({
-  type: 'recordFailure' as const,
-  params: { code, what },
+/** What no actor reports, because it is something that did not happen. */
+const missed = (code: ConnectionErrorCode, what?: string) => ({
+  type: 'recordError' as const,
+  params: () => ({ error: new ConnectionError(code, what) }),
 })
-const timedOut = (what: string) => ({ target: '#backoff', actions: noticed('timeout', `no ${what} in time`) })
+const timedOut = (what: string) => ({ target: '#backoff', actions: missed('timeout', `no ${what} in time`) })
+const timeout =
+  (name: keyof Timeouts) =>
+  ({ context }: { context: ConnectionContext }) =>
+    context.policy.timeouts[name]
+
 /** `resumeId`: undefined is the POST's own answer, null a marker that names no resume. */
 type Done = { readonly leftOvers: readonly Cursor[]; readonly resumeId?: string | null }
-const done = ({ event }: { event: Done }) => event
 
 /** A marker that names no resume can only mean the one resume that this stream has seen. */
-const confirms = ({ resumes, resumeId }: ConnectionContext, marker: Pick<Done, 'resumeId'>) =>
-  marker.resumeId === null ? resumes === 1 : marker.resumeId === undefined || marker.resumeId === resumeId
+const confirms = ({ resumes, resumeId }: ConnectionContext, done: Done) =>
+  done.resumeId === null ? resumes === 1 : done.resumeId === undefined || done.resumeId === resumeId
+
+const nonceOf = ({ probes }: ConnectionContext) => `p${probes}`
 
 /** The resume is answered and, where the server marks the end of a replay, replayed. Left-overs belong to the same barrier. */
 const resumeDone = [
   {
-    guard: { type: 'isFruitlessAgain' as const, params: done },
+    guard: withEvent('isFruitlessAgain'),
     target: '#backoff',
-    actions: noticed('no-progress', 'nothing of what is missing was replayed'),
+    actions: missed('no-progress'),
   },
   {
-    guard: { type: 'hasLeftOvers' as const, params: done },
+    guard: withEvent('hasLeftOvers'),
     target: '#reconnecting',
-    actions: [
-      { type: 'countFruitless' as const, params: done },
-      { type: 'recordLeftOvers' as const, params: done },
-    ],
+    actions: [withEvent('countFruitless'), withEvent('recordLeftOvers')],
   },
-  { guard: { type: 'confirmsResume' as const, params: done }, target: '#open' },
+  { guard: withEvent('confirmsResume'), target: '#open' },
 ]
+
+/** What is known of the live stream, while there is none. */
+const NO_STREAM = {
+  connectionId: null,
+  heartbeat: null,
+  features: [],
+  cursors: [],
+  resumes: 0,
+  resumeId: null,
+  serverDelay: {},
+}
 
 /** The lifecycle of one connection. docs/states.md has the diagram and says what each state promises. */
 export const connectionMachine = setup({
@@ -102,38 +112,38 @@ export const connectionMachine = setup({
 
   actors: {
     /** Tells `wake` and `reconnect`. */
-    pageLifecycle: notProvided<undefined>('pageLifecycle'),
+    pageLifecycle: notProvided<undefined>(),
     /** What posts: told to `release` and to `hold`. Provide it with its own `poster`. */
     outbox: outboxMachine,
     /** The one live EventSource and its watchdog: tells every `stream.*` fact. */
-    eventStream: notProvided<undefined>('eventStream'),
+    eventStream: notProvided<undefined>(),
     /** The resume POST: tells `resume.succeeded` or `resume.failed`, the latter also when a replay stalls. */
-    resume: notProvided<ResumeInput>('resume'),
+    resume: notProvided<ResumeInput>(),
     /** The probe POST: its proof is `stream.probed`, told by the stream. */
-    probe: notProvided<ProbeInput>('probe'),
+    probe: notProvided<ProbeInput>(),
   },
 
   actions: {
     startOver: assign({ attempt: 0, fruitless: 0, lastError: null }),
     recordWelcome: assign(
-      (_, welcome: Pick<ConnectionContext, 'connectionId' | 'heartbeat' | 'features' | 'cursors'>) => ({
-        connectionId: welcome.connectionId,
-        heartbeat: welcome.heartbeat,
-        features: welcome.features,
-        cursors: welcome.cursors,
+      (
+        _,
+        {
+          connectionId,
+          heartbeat,
+          features,
+          cursors,
+        }: Pick<ConnectionContext, 'connectionId' | 'heartbeat' | 'features' | 'cursors'>,
+      ) => ({
+        connectionId,
+        heartbeat,
+        features,
+        cursors,
       }),
     ),
-    forgetStream: assign({
-      connectionId: null,
-      heartbeat: null,
-      features: [],
-      cursors: [],
-      resumes: 0,
-      resumeId: null,
-      serverDelay: {},
-    }),
-    recordCursors: assign({ cursors: (_, params: { cursors: readonly Cursor[] }) => params.cursors }),
-    recordLeftOvers: assign({ cursors: (_, params: Done) => params.leftOvers }),
+    forgetStream: assign(NO_STREAM),
+    recordCursors: assign((_, { cursors }: { cursors: readonly Cursor[] }) => ({ cursors })),
+    recordLeftOvers: assign((_, { leftOvers }: Done) => ({ cursors: leftOvers })),
     numberResume: assign({
       resumes: ({ context }) => context.resumes + 1,
       resumeId: ({ context }) => `r${context.resumes + 1}`,
@@ -142,19 +152,10 @@ export const connectionMachine = setup({
       fruitless: ({ context }, params: Done) =>
         madeProgress(context.cursors, params.leftOvers) ? 0 : context.fruitless + 1,
     }),
-    numberProbe: assign({
-      probes: ({ context }) => context.probes + 1,
-      nonce: ({ context }) => `p${context.probes + 1}`,
-    }),
-    recordError: assign((_, { error }: WithError) => ({
-      lastError: error,
-      serverDelay: { retryAfter: error.retryAfter },
-    })),
-    recordServerDelay: assign({ serverDelay: (_, params: { delay: ServerDelay }) => params.delay }),
-    /** What no actor reports, because it is something that did not happen. */
-    recordFailure: assign({
-      lastError: ({ context }, { code, what }: { code: ConnectionErrorCode; what: string }) =>
-        new ConnectionError(code, what, { cause: code === 'gave-up' ? context.lastError : undefined }),
+    numberProbe: assign({ probes: ({ context }) => context.probes + 1 }),
+    recordError: assign((_, { error, delay }: Failure) => {
+      const lastError = toConnectionError(error)
+      return { lastError, serverDelay: delay ?? { retryAfter: lastError.retryAfter } }
     }),
     clearFailures: assign({ lastError: null, fruitless: 0 }),
     countAttempt: assign({ attempt: ({ context }) => context.attempt + 1 }),
@@ -167,44 +168,38 @@ export const connectionMachine = setup({
     releaseOutbox: sendTo('outbox', { type: 'release' } satisfies OutboxEvent),
     holdOutbox: sendTo('outbox', { type: 'hold' } satisfies OutboxEvent),
     emitOpened: emit(({ context }) => ({ type: 'opened' as const, connectionId: context.connectionId ?? '' })),
-    emitClosed: emit((_, params: { cause: EventObject }) => {
-      const { type } = params.cause
-      // What the map does not name is the one timer of `open` that ends it, or an actor that threw.
-      const other = type.startsWith('xstate.after.') ? 'probe-timeout' : 'failed'
-      const reason = CLOSE_REASONS[type as ConnectionEvent['type']] ?? other
-      const error = errorOf(params.cause)
-      return error ? { type: 'closed' as const, reason, error } : { type: 'closed' as const, reason }
-    }),
-    emitStopped: emit(({ context }) => ({
-      type: 'stopped' as const,
-      error: context.lastError ?? new ConnectionError('internal', 'stopped without an error'),
+    emitClosed: emit((_, cause: EventObject) => ({
+      type: 'closed' as const,
+      reason: closeReason(cause),
+      ...('error' in cause && { error: toConnectionError(cause.error) }),
     })),
+    /** Always told together with the error. */
+    emitStopped: emit(({ context }) => ({ type: 'stopped' as const, error: context.lastError as ConnectionError })),
   },
 
   guards: {
-    hasCursors: (_, params: { cursors: readonly Cursor[] }) => params.cursors.length > 0,
+    hasCursors: (_, { cursors }: { cursors: readonly Cursor[] }) => cursors.length > 0,
     awaitsReplayMarker: ({ context }) => context.features.includes('replay-marker'),
-    confirmsResume: ({ context }, params: Pick<Done, 'resumeId'>) => confirms(context, params),
-    hasLeftOvers: ({ context }, params: Done) => params.leftOvers.length > 0 && confirms(context, params),
-    isFruitlessAgain: ({ context }, params: Done) =>
-      params.leftOvers.length > 0 &&
-      confirms(context, params) &&
+    confirmsResume: ({ context }, done: Done) => confirms(context, done),
+    hasLeftOvers: ({ context }, done: Done) => confirms(context, done) && done.leftOvers.length > 0,
+    isFruitlessAgain: ({ context }, done: Done) =>
+      confirms(context, done) &&
+      done.leftOvers.length > 0 &&
       context.fruitless > 0 &&
-      !madeProgress(context.cursors, params.leftOvers),
-    isFatal: (_, { error }: WithError) => !error.retryable,
+      !madeProgress(context.cursors, done.leftOvers),
+    isFatal: (_, { error }: { error: ConnectionError }) => !error.retryable,
     canProbe: ({ context }) => context.features.includes('probe'),
-    wasAwayTooLong: ({ context }, params: { awayFor: number }) =>
-      params.awayFor > (context.heartbeat === null ? 10_000 : 2 * context.heartbeat),
-    answersProbe: ({ context }, params: { nonce: string }) => params.nonce === context.nonce,
+    wasAwayTooLong: ({ context }, { awayFor }: { awayFor: number }) => awayFor > 2 * (context.heartbeat ?? 5_000),
+    answersProbe: ({ context }, { nonce }: { nonce: string }) => nonce === nonceOf(context),
     isFirstAttempt: ({ context }) => context.attempt === 0 && context.policy.backoff.maxAttempts > 0,
     hasNoAttemptsLeft: ({ context }) => context.attempt > context.policy.backoff.maxAttempts,
   },
 
   delays: {
-    connectTimeout: ({ context }) => context.policy.timeouts.connect,
-    welcomeTimeout: ({ context }) => context.policy.timeouts.welcome,
-    resumeTimeout: ({ context }) => context.policy.timeouts.resume,
-    probeTimeout: ({ context }) => context.policy.timeouts.probe,
+    connectTimeout: timeout('connect'),
+    welcomeTimeout: timeout('welcome'),
+    resumeTimeout: timeout('resume'),
+    probeTimeout: timeout('probe'),
     stableDelay: ({ context }) => context.policy.backoff.stableDelay,
     backoffDelay: ({ context }) => context.delay,
   },
@@ -212,18 +207,11 @@ export const connectionMachine = setup({
   id: 'connection',
   context: ({ input }) => ({
     policy: input,
+    ...NO_STREAM,
     attempt: 0,
     delay: 0,
-    serverDelay: {},
-    connectionId: null,
-    heartbeat: null,
-    features: [],
-    cursors: [],
-    resumes: 0,
-    resumeId: null,
     fruitless: 0,
     probes: 0,
-    nonce: null,
     lastError: null,
   }),
 
@@ -264,17 +252,14 @@ export const connectionMachine = setup({
           on: {
             'stream.welcomed': [
               {
-                guard: { type: 'hasCursors', params: ({ event }) => event },
+                guard: withEvent('hasCursors'),
                 target: '.reconnecting',
-                actions: { type: 'recordWelcome', params: ({ event }) => event },
+                actions: withEvent('recordWelcome'),
               },
-              { target: '.open', actions: { type: 'recordWelcome', params: ({ event }) => event } },
+              { target: '.open', actions: withEvent('recordWelcome') },
             ],
             'stream.failed': retry,
-            'stream.drained': {
-              target: '#backoff',
-              actions: [recordReported, { type: 'recordServerDelay', params: ({ event }) => event }],
-            },
+            'stream.drained': retry,
           },
 
           initial: 'connecting',
@@ -312,14 +297,7 @@ export const connectionMachine = setup({
               },
               on: {
                 'stream.silent': retry,
-                'resume.failed': [
-                  {
-                    guard: { type: 'isFatal', params: ({ event }) => event },
-                    target: '#idle',
-                    actions: [recordReported, 'emitStopped'],
-                  },
-                  retry,
-                ],
+                'resume.failed': [{ guard: withEvent('isFatal'), ...stop }, retry],
               },
 
               initial: 'posting',
@@ -329,7 +307,7 @@ export const connectionMachine = setup({
                     // What a replay on the way has not brought yet is no left-over: they are counted at the marker.
                     'resume.succeeded': [{ guard: 'awaitsReplayMarker', target: 'replaying' }, ...resumeDone],
                     'stream.replayed': {
-                      guard: { type: 'confirmsResume', params: done },
+                      guard: withEvent('confirmsResume'),
                       target: 'confirming',
                     },
                   },
@@ -353,11 +331,11 @@ export const connectionMachine = setup({
               id: 'open',
               tags: 'open',
               entry: ['clearFailures', 'releaseOutbox', 'emitOpened'],
-              exit: ['holdOutbox', { type: 'emitClosed', params: ({ event }) => ({ cause: event }) }],
+              exit: ['holdOutbox', withEvent('emitClosed')],
               on: {
                 'stream.gapped': {
                   target: 'reconnecting',
-                  actions: { type: 'recordCursors', params: ({ event }) => event },
+                  actions: withEvent('recordCursors'),
                 },
                 'stream.silent': retry,
                 'upstream.disowned': [
@@ -377,7 +355,7 @@ export const connectionMachine = setup({
                   on: {
                     wake: [
                       { guard: 'canProbe', target: 'probing' },
-                      { guard: { type: 'wasAwayTooLong', params: ({ event }) => event }, target: '#streaming' },
+                      { guard: withEvent('wasAwayTooLong'), target: '#streaming' },
                     ],
                   },
                   after: {
@@ -389,19 +367,19 @@ export const connectionMachine = setup({
                   invoke: {
                     src: 'probe',
                     id: 'probe',
-                    input: ({ context }) => ({ nonce: context.nonce ?? '' }),
+                    input: ({ context }) => ({ nonce: nonceOf(context) }),
                     onError: { target: '#streaming', actions: recordReported },
                   },
                   on: {
                     'stream.probed': {
-                      guard: { type: 'answersProbe', params: ({ event }) => event },
+                      guard: withEvent('answersProbe'),
                       target: 'steady',
                     },
                   },
                   after: {
                     probeTimeout: {
                       target: '#streaming',
-                      actions: noticed('probe-timeout', 'no answer to the probe on the stream'),
+                      actions: missed('probe-timeout'),
                     },
                   },
                 },
@@ -420,7 +398,15 @@ export const connectionMachine = setup({
           always: {
             guard: 'hasNoAttemptsLeft',
             target: '#idle',
-            actions: [noticed('gave-up', 'no attempts left'), 'emitStopped'],
+            actions: [
+              {
+                type: 'recordError',
+                params: ({ context: { lastError: cause } }) => ({
+                  error: new ConnectionError('gave-up', undefined, { cause }),
+                }),
+              },
+              'emitStopped',
+            ],
           },
           after: {
             backoffDelay: { target: '#streaming' },

@@ -1,8 +1,14 @@
-import { assign, type EventObject, fromCallback, sendTo, setup } from 'xstate'
+import { assign, type EventObject, fromCallback, type NonReducibleUnknown, sendTo, setup } from 'xstate'
 import type { OutboxEvent } from './types'
 
 /** What the `poster` actor is told. */
 export type PosterEvent = { type: 'start' } | { type: 'stop' }
+
+/** A placeholder: createConnection provides the actor that does the work. */
+export const notProvided = <Input = NonReducibleUnknown>() =>
+  fromCallback<EventObject, Input>(({ self }) => {
+    throw new Error(`actor "${self.id}" is not provided`)
+  })
 
 /**
  * The gate of the outbox: nothing is posted but in `flowing`. The queue is data and outlives it; what posts is `poster`,
@@ -15,9 +21,7 @@ export const outboxMachine = setup({
   },
   actors: {
     /** Told to `start` and to `stop`; tells `pause`. Its end aborts what is in flight. */
-    poster: fromCallback<EventObject>(() => {
-      throw new Error('actor "poster" is not provided: use outboxMachine.provide({ actors })')
-    }),
+    poster: notProvided(),
   },
   actions: {
     startPosting: sendTo('poster', { type: 'start' } satisfies PosterEvent),

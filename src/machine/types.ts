@@ -77,8 +77,8 @@ export interface ConnectionContext {
   readonly resumeId: string | null
   /** Resumes in a row that moved none of their cursors. */
   readonly fruitless: number
+  /** Probes so far; the nonce of the current one. */
   readonly probes: number
-  readonly nonce: string | null
   readonly lastError: ConnectionError | null
 }
 
