@@ -1,0 +1,20 @@
+// `eventsource` is loaded on demand, and only where there is no native EventSource or headers are given.
+const client = {
+  path: 'dist/index.js',
+  import: '{ createConnection }',
+  gzip: true,
+}
+
+export default [
+  { ...client, name: 'createConnection, own code', ignore: ['xstate', 'eventsource'], limit: '11 kB' },
+  {
+    ...client,
+    name: 'createConnection with XState',
+    limit: '23.8 kB',
+    modifyEsbuildConfig(config) {
+      // size-limit leaves peer dependencies out.
+      config.external = ['eventsource']
+      return config
+    },
+  },
+]
