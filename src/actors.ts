@@ -141,7 +141,7 @@ export function bindActors(
       const fail = (error: ConnectionError) => tell({ type: 'resume.failed', error })
       inbox.beginResume(resumeId, cursors)
       const body = JSON.stringify({ type: 'reconnect', resumeId, sessions: cursors })
-      upstream.post('reconnect', body, abort).then(({ json }) => {
+      upstream.post('reconnect', body, abort).then((json) => {
         if (abort.signal.aborted) return
         if (json === undefined || (isObject(json) && json.ok === false))
           return fail(new ConnectionError('bad-response'))

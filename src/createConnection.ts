@@ -6,7 +6,7 @@ import { ConnectionError } from './errors'
 import { createInbox, type Inbox } from './inbox'
 import { phase as phaseOf } from './machine/phase'
 import type { ConnectionEvent } from './machine/types'
-import { createNotifier, type Notifier } from './notifier'
+import { createNotifier } from './notifier'
 import { readOptions } from './options'
 import { createOutbox, type Outbox } from './outbox'
 import { parseVerdicts } from './protocol'
@@ -34,7 +34,7 @@ export function createConnection<
   const { backoff, clock, random, timeouts } = settings
   let retryAt: number | null = null
 
-  const notifier = createNotifier((): ConnectionSnapshot => {
+  const { on, report, tell, publish, getSnapshot, note, subscribe } = createNotifier((): ConnectionSnapshot => {
     const { connectionId, attempt, lastError } = context()
     return { phase: phase(), connectionId, attempt, retryAt, pending: outbox.size(), lastError }
   })
@@ -43,13 +43,9 @@ export function createConnection<
   const phase = () => phaseOf(actor.getSnapshot())
 
   const upstream = createUpstream({ ...settings, context })
-  const inbox = createInbox(settings, report, (news) => notifier.tell('session', news), resumeLeftOvers)
-  const onChange = ({ id, status, message }: Delivery) => notifier.note('delivery', { id, status, message })
+  const inbox = createInbox(settings, report, (news) => tell('session', news), resumeLeftOvers)
+  const onChange = ({ id, status, message }: Delivery) => note('delivery', { id, status, message })
   const outbox = createOutbox(settings, upstream, onChange, command)
-
-  function report(error: ConnectionError) {
-    notifier.tell('error', { error })
-  }
 
   function command(event: ConnectionEvent) {
     if (actor.getSnapshot().status === 'active') actor.send(event)
@@ -57,7 +53,7 @@ export function createConnection<
 
   function inspect(event: InspectionEvent) {
     const refused = rejectedEvent(event)
-    if (refused) notifier.note('rejected', { event: refused, phase: phase() })
+    if (refused) note('rejected', { event: refused, phase: phase() })
     try {
       if (typeof settings.inspect === 'function') settings.inspect(event)
       else settings.inspect?.next?.(event)
@@ -75,12 +71,12 @@ export function createConnection<
 
   actor.on('*', ({ type, ...fact }) => {
     const sessions = inbox.cursors().map(({ sessionId }) => sessionId)
-    notifier.note(type, (type === 'opened' ? { ...fact, sessions } : fact) as never)
+    note(type, (type === 'opened' ? { ...fact, sessions } : fact) as never)
   })
   actor.subscribe({
     next() {
       retryAt = phase() === 'backoff' ? (retryAt ?? clock.now() + context().delay) : null
-      notifier.publish()
+      publish()
     },
     error: (cause) => report(new ConnectionError('internal', 'the machine stopped', { cause })),
   })
@@ -92,7 +88,7 @@ export function createConnection<
     actor.stop()
   }
 
-  return Object.assign(Object.create(CURRENT, { [parts]: { value: { notifier, inbox, outbox } } }), {
+  return Object.assign(Object.create(CURRENT, { [parts]: { value: { getSnapshot, inbox, outbox } } }), {
     connect: () => command({ type: 'connect' }),
     disconnect: () => command({ type: 'disconnect' }),
     reconnect: () => command({ type: 'reconnect' }),
@@ -107,30 +103,31 @@ export function createConnection<
       if (!inbox.watch(sessionId, after)) return
       if (!context().features.includes('watch-replay')) return resumeLeftOvers()
       // A resume that comes first attaches the session too: then there is nothing left to post.
-      const body = () => (inbox.wants(sessionId) ? JSON.stringify({ type: 'watch', ...inbox.cursor(sessionId) }) : '')
-      outbox.post('watch', body, (verdict) => {
-        if (verdict.status === 'accepted') inbox.attached(sessionId, parseVerdicts(verdict.receipt))
-        else resumeLeftOvers()
-      })
+      outbox.post(
+        'watch',
+        () => inbox.wanted(sessionId),
+        (verdict) => {
+          if (verdict.status === 'accepted') inbox.attached(sessionId, parseVerdicts(verdict.receipt))
+          else resumeLeftOvers()
+        },
+      )
     },
     unwatch(sessionId) {
       inbox.unwatch(sessionId)
-      const body = () => (inbox.cursor(sessionId) ? '' : JSON.stringify({ type: 'unwatch', sessionId }))
-      outbox.post('unwatch', body, () => {})
+      outbox.post('unwatch', () => !inbox.cursor(sessionId) && { sessionId })
     },
     cursor: inbox.cursor,
 
-    on: (name, listener) =>
-      name === 'message' ? inbox.listen(listener as never) : notifier.on(name, listener as never),
+    on: (name, listener) => (name === 'message' ? inbox.listen(listener as never) : on(name, listener as never)),
     suspend,
     actor: actor as unknown as ConnectionActor,
-    subscribe: notifier.subscribe,
-    getSnapshot: notifier.getSnapshot,
+    subscribe,
+    getSnapshot,
   } satisfies Omit<Connection<Inbound, Outbound>, keyof typeof CURRENT>)
 }
 
 const parts = Symbol('parts')
-type Parts = { readonly [parts]: { readonly notifier: Notifier; readonly inbox: Inbox; readonly outbox: Outbox } }
+type Parts = Pick<Connection, 'getSnapshot'> & { readonly inbox: Inbox; readonly outbox: Outbox }
 
 // On a prototype of their own: an object literal with getters is a dictionary to V8, 2 KiB per connection.
 const CURRENT = {
@@ -160,5 +157,5 @@ const CURRENT = {
   },
 }
 
-const partsOf = (connection: unknown) => (connection as Parts)[parts]
-const snapshotOf = (connection: unknown) => partsOf(connection).notifier.getSnapshot()
+const partsOf = (connection: unknown) => (connection as { readonly [parts]: Parts })[parts]
+const snapshotOf = (connection: unknown) => partsOf(connection).getSnapshot()

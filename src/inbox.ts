@@ -5,8 +5,10 @@ import {
   type Cursor,
   isObject,
   isSeq,
+  isText,
   type JsonObject,
   parseControl,
+  parseJson,
   type SessionVerdict,
 } from './protocol'
 import type { SessionNews } from './types'
@@ -14,7 +16,8 @@ import type { SessionNews } from './types'
 /** When a message is offered to a listener that throws: at once, and again after these delays, ms. */
 const REPEATS = [100, 1_000]
 /** How much of a session waits behind such a message; what is beyond is dropped and fetched again. */
-const MAX_WAITING = { messages: 256, characters: 2 * 1024 * 1024 }
+const MAX_WAITING = 256
+const MAX_WAITING_CHARACTERS = 2_097_152
 /** More sessions than this are resumed in turns, behind the same barrier. */
 const MAX_SESSIONS_PER_RESUME = 100
 /** A hole that this many resumes in a row did not close will not be closed. */
@@ -22,15 +25,19 @@ const MAX_FRUITLESS_RESUMES = 3
 
 export type MessageListener = (message: JsonObject) => void
 
+type SessionMessage = JsonObject & { readonly sessionId: string; readonly seq: number; readonly prevSeq?: number }
+
+/** A message that listeners threw at, and what came after it. */
 interface Waiting {
-  readonly message: JsonObject
+  readonly message: SessionMessage
+  readonly later: [SessionMessage, characters: number][]
+  /** The listeners that threw. */
   listeners: readonly MessageListener[]
-  throws: number
-  readonly later: { readonly message: JsonObject; readonly characters: number }[]
+  repeats: number
   characters: number
-  /** Something behind it was dropped. */
-  overflowed: boolean
-  timer: unknown
+  /** Something of `later` was dropped. */
+  overflowed?: true
+  timer?: unknown
 }
 
 interface Session {
@@ -44,7 +51,8 @@ interface Session {
   /** Where the last hole was, and how many resumes in a row ended at it. */
   holeAt: number
   fruitless: number
-  judgedBy: string | null
+  /** The server has said of this resume what became of the session. */
+  judged: boolean
   waiting: Waiting | null
 }
 
@@ -72,7 +80,7 @@ export function createInbox(
 
   for (const { sessionId, lastSeq, epoch } of cursors) track(sessionId, lastSeq, epoch)
 
-  function track(sessionId: string, lastSeq: number, epoch: string | undefined): Session {
+  function track(sessionId: string, lastSeq: number, epoch?: string): Session {
     const session: Session = {
       sessionId,
       lastSeq,
@@ -81,7 +89,7 @@ export function createInbox(
       missing: 0,
       holeAt: -1,
       fruitless: 0,
-      judgedBy: null,
+      judged: false,
       waiting: null,
     }
     sessions.set(sessionId, session)
@@ -89,63 +97,65 @@ export function createInbox(
   }
 
   function untrack(sessionId: string) {
-    const session = sessions.get(sessionId)
-    if (session) stopWaiting(session)
+    stopWaiting(sessions.get(sessionId))
     sessions.delete(sessionId)
     closed.add(sessionId)
   }
 
-  function stopWaiting(session: Session) {
-    if (session.waiting) clock.clearTimeout(session.waiting.timer)
+  function stopWaiting(session: Session | undefined) {
+    if (!session?.waiting) return
+    clock.clearTimeout(session.waiting.timer)
     session.waiting = null
-  }
-
-  function refuse(why: string, cause?: unknown): undefined {
-    report(new ConnectionError('bad-message', why, { cause }))
   }
 
   function receive(data: string): Control | undefined {
     lastSign = clock.now()
-    let message: unknown
-    try {
-      message = JSON.parse(data)
-    } catch (cause) {
-      return refuse(`a frame is not JSON (${data.length} characters)`, cause)
-    }
-    if (!isObject(message)) return refuse('a frame is not a JSON object')
-    const { sessionId, seq } = message
+    const message = parseJson(data)
+    if (!isObject(message)) return refuse(`no JSON object, but ${data.length} characters`)
+    const { sessionId, seq, prevSeq = 0 } = message
     if (seq === undefined || sessionId === undefined) {
       const control = parseControl(message)
-      if (control) return control
-      offer(message, listeners)
-      return undefined
+      if (!control) offer(message, listeners)
+      return control
     }
-    if (typeof sessionId !== 'string' || sessionId === '') return refuse('a frame has a malformed sessionId')
-    if (!isSeq(seq)) return refuse(`a frame of session ${sessionId} has a malformed seq`)
-    if (message.prevSeq !== undefined && !isSeq(message.prevSeq))
-      return refuse(`a frame of session ${sessionId} has a malformed prevSeq`)
+    if (!isText(sessionId) || !sessionId || !isSeq(seq) || !isSeq(prevSeq)) {
+      return refuse(`malformed sessionId, seq or prevSeq: ${sessionId}`)
+    }
     if (closed.has(sessionId)) return undefined
-    const session = sessions.get(sessionId) ?? track(sessionId, seq - 1, undefined)
-    if (session.waiting) queue(session.waiting, message, data.length)
-    else accept(session, message, seq)
+    accept(sessions.get(sessionId) ?? track(sessionId, seq - 1), message as SessionMessage, data.length)
     return undefined
   }
 
-  function accept(session: Session, message: JsonObject, seq: number) {
-    const { epoch, prevSeq } = message
-    if (typeof epoch === 'string' && epoch !== session.epoch) {
+  function refuse(why: string): undefined {
+    report(new ConnectionError('bad-message', why))
+  }
+
+  function accept(session: Session, message: SessionMessage, characters: number) {
+    const { waiting } = session
+    if (waiting) {
+      waiting.characters += characters
+      if (waiting.later.length < MAX_WAITING && waiting.characters <= MAX_WAITING_CHARACTERS) {
+        waiting.later.push([message, characters])
+      } else waiting.overflowed = true
+      return
+    }
+    const { seq, epoch, prevSeq } = message
+    if (isText(epoch) && epoch !== session.epoch) {
       if (session.epoch !== undefined) reset(session, seq - 1, epoch)
       session.epoch = epoch
     }
-    if (seq <= session.lastSeq && dedupe) {
+    const { lastSeq } = session
+    if (seq <= lastSeq && dedupe) {
       duplicates++
       return
     }
-    const follows = typeof prevSeq === 'number' ? prevSeq <= session.lastSeq : !contiguous || seq <= session.lastSeq + 1
+    const follows = prevSeq === undefined ? !contiguous || seq <= lastSeq + 1 : prevSeq <= lastSeq
     if (!follows && !giveUpHole(session, seq)) return
     const failed = offer(message, listeners)
-    if (failed.length === 0) advance(session, seq)
-    else wait(session, message, failed)
+    if (failed.length) {
+      session.waiting = { message, later: [], listeners: failed, repeats: 0, characters: 0 }
+      wait(session, session.waiting)
+    } else advance(session, seq)
   }
 
   function advance(session: Session, seq: number) {
@@ -154,7 +164,7 @@ export function createInbox(
 
   /** Returns the listeners that threw. */
   function offer(message: JsonObject, to: readonly MessageListener[]): readonly MessageListener[] {
-    let failed: MessageListener[] = NONE
+    let failed = NONE
     for (const listener of to) {
       try {
         listener(message)
@@ -168,7 +178,8 @@ export function createInbox(
 
   /** Nothing is delivered over a hole, unless the server has had its chances to fill it. */
   function giveUpHole(session: Session, seq: number): boolean {
-    if (session.missing === 0) {
+    const isNews = !session.missing
+    if (isNews) {
       session.fruitless = session.holeAt === session.lastSeq ? session.fruitless + 1 : 0
       session.holeAt = session.lastSeq
       if (session.fruitless >= MAX_FRUITLESS_RESUMES) {
@@ -176,91 +187,74 @@ export function createInbox(
         return true
       }
     }
-    const isNews = session.missing === 0
     session.missing = Math.max(session.missing, seq)
     if (isNews) onHole()
     return false
   }
 
-  function wait(session: Session, message: JsonObject, failed: readonly MessageListener[]) {
-    session.waiting = {
-      message,
-      listeners: failed,
-      throws: 1,
-      later: [],
-      characters: 0,
-      overflowed: false,
-      timer: undefined,
-    }
-    repeatLater(session, session.waiting)
-  }
-
-  function repeatLater(session: Session, waiting: Waiting) {
-    waiting.timer = clock.setTimeout(() => repeat(session, waiting), REPEATS[waiting.throws - 1] ?? 0)
+  function wait(session: Session, waiting: Waiting) {
+    waiting.timer = clock.setTimeout(() => repeat(session, waiting), REPEATS[waiting.repeats++] ?? 0)
   }
 
   function repeat(session: Session, waiting: Waiting) {
+    const { message, later, repeats } = waiting
     waiting.listeners = offer(
-      waiting.message,
+      message,
       waiting.listeners.filter((listener) => listeners.includes(listener)),
     )
     // A listener may have untracked the session, or disconnected.
     if (session.waiting !== waiting) return
-    if (waiting.listeners.length > 0) {
-      waiting.throws++
-      if (waiting.throws <= REPEATS.length) return repeatLater(session, waiting)
-      report(
-        new ConnectionError(
-          'poison-message',
-          `message ${waiting.message.seq} of session ${session.sessionId} was skipped: a listener threw ${waiting.throws} times`,
-        ),
-      )
+    if (waiting.listeners.length) {
+      if (repeats < REPEATS.length) return wait(session, waiting)
+      const which = `skipped message ${message.seq} of session ${session.sessionId}`
+      report(new ConnectionError('poison-message', which))
     }
     session.waiting = null
-    advance(session, waiting.message.seq as number)
-    for (const { message, characters } of waiting.later) {
+    advance(session, message.seq)
+    for (const [next, characters] of later) {
       if (sessions.get(session.sessionId) !== session) return
-      if (session.waiting) queue(session.waiting, message, characters)
-      else accept(session, message, message.seq as number)
+      accept(session, next, characters)
     }
-    if (waiting.overflowed) {
-      session.wanted = true
-      onHole()
-    }
-  }
-
-  function queue(waiting: Waiting, message: JsonObject, characters: number) {
-    waiting.characters += characters
-    if (waiting.later.length < MAX_WAITING.messages && waiting.characters <= MAX_WAITING.characters) {
-      waiting.later.push({ message, characters })
-    } else waiting.overflowed = true
+    if (!waiting.overflowed) return
+    session.wanted = true
+    onHole()
   }
 
   function reset(session: Session, to: number, epoch: string | undefined) {
-    const from = session.lastSeq
+    const { sessionId, lastSeq: from } = session
     stopWaiting(session)
-    Object.assign(session, { lastSeq: to, epoch, missing: 0, holeAt: -1, fruitless: 0, judgedBy: resumeId })
-    tell({ sessionId: session.sessionId, status: 'reset', from, to })
+    Object.assign(session, { lastSeq: to, epoch, missing: 0, holeAt: -1, fruitless: 0, judged: true })
+    tell({ sessionId, status: 'reset', from, to })
   }
 
-  function apply(session: Session, { sessionId, status, epoch, from, to }: SessionVerdict) {
-    if (status === 'reset') return reset(session, to, epoch ?? session.epoch)
-    session.judgedBy = resumeId
-    if (status === 'resumed') session.epoch ??= epoch
-    else untrack(sessionId)
-    tell({ sessionId, status, from, to })
-  }
+  const cursorOf = ({ sessionId, lastSeq, epoch }: Session): Cursor => ({
+    sessionId,
+    lastSeq,
+    ...(epoch !== undefined && { epoch }),
+  })
 
-  const cursorOf = ({ sessionId, lastSeq, epoch }: Session): Cursor =>
-    epoch === undefined ? { sessionId, lastSeq } : { sessionId, lastSeq, epoch }
+  const leftOvers = (): readonly Cursor[] =>
+    [...sessions.values()]
+      .filter(({ wanted, missing, lastSeq }) => wanted || missing > lastSeq)
+      .slice(0, MAX_SESSIONS_PER_RESUME)
+      .map(cursorOf)
 
-  function leftOvers(): readonly Cursor[] {
-    const found: Cursor[] = []
-    for (const session of sessions.values()) {
-      if (found.length === MAX_SESSIONS_PER_RESUME) break
-      if (session.wanted || session.missing > session.lastSeq) found.push(cursorOf(session))
+  /** The server's word on the sessions of a resume; it may come with the answer, with the marker, or with both. */
+  function judge(id: string | undefined, verdicts: readonly SessionVerdict[]) {
+    if (id !== undefined && id !== resumeId) return
+    for (const { sessionId, status, epoch, from, to } of verdicts) {
+      const session = sessions.get(sessionId)
+      // Watched anew since: the verdict is about another cursor then.
+      if (!session || session.judged || session.wanted) continue
+      if (status === 'reset') {
+        reset(session, to, epoch ?? session.epoch)
+        continue
+      }
+      session.judged = true
+      if (status === 'resumed') session.epoch ??= epoch
+      else untrack(sessionId)
+      tell({ sessionId, status, from, to })
     }
-    return found
   }
 
   return {
@@ -288,37 +282,29 @@ export function createInbox(
     beginResume(id: string, resumed: readonly Cursor[]) {
       resumeId = id
       for (const { sessionId } of resumed) {
-        const session = sessions.get(sessionId)
-        if (session) Object.assign(session, { wanted: false, missing: 0, judgedBy: null })
+        Object.assign(sessions.get(sessionId) ?? {}, { wanted: false, missing: 0, judged: false })
       }
     },
-    /** The server's word on the sessions of a resume; it may come with the answer, with the marker, or with both. */
-    judge(id: string | undefined, verdicts: readonly SessionVerdict[]) {
-      if (id !== undefined && id !== resumeId) return
-      for (const verdict of verdicts) {
-        const session = sessions.get(verdict.sessionId)
-        // Not if it was watched anew since: the verdict is about another cursor then.
-        if (session && !session.wanted && (resumeId === null || session.judgedBy !== resumeId)) apply(session, verdict)
-      }
-    },
+    judge,
     leftOvers,
     /** False if this changes nothing: the session is tracked already, from this cursor. */
     watch(sessionId: string, after: number | undefined): boolean {
       closed.delete(sessionId)
       const known = sessions.get(sessionId)
-      if (known && (after === undefined || after === known.lastSeq)) return false
-      if (known) stopWaiting(known)
+      if (known && (after ?? known.lastSeq) === known.lastSeq) return false
+      stopWaiting(known)
       track(sessionId, after ?? 0, known?.epoch).wanted = true
       return true
     },
-    /** Tracked, and not part of a resume yet. */
-    wants: (sessionId: string) => sessions.get(sessionId)?.wanted ?? false,
+    /** Its cursor, if it is tracked and not part of a resume yet. */
+    wanted(sessionId: string): Cursor | false | undefined {
+      const session = sessions.get(sessionId)
+      return session?.wanted && cursorOf(session)
+    },
     /** A `watch` POST of its own has attached the session to the stream. */
     attached(sessionId: string, verdicts: readonly SessionVerdict[]) {
-      const session = sessions.get(sessionId)
-      if (!session) return
-      session.wanted = false
-      for (const verdict of verdicts) if (verdict.sessionId === sessionId) apply(session, verdict)
+      Object.assign(sessions.get(sessionId) ?? {}, { wanted: false })
+      judge(undefined, verdicts)
     },
     unwatch: untrack,
     cursor(sessionId: string): Cursor | undefined {
@@ -327,10 +313,8 @@ export function createInbox(
     },
     cursors: (): readonly Cursor[] => Array.from(sessions.values(), cursorOf),
     /** Idle: what waited to be offered again will be replayed by the server. */
-    rest() {
-      for (const session of sessions.values()) stopWaiting(session)
-    },
+    rest: () => sessions.forEach(stopWaiting),
   }
 }
 
-const NONE: MessageListener[] = []
+const NONE: readonly MessageListener[] = []

@@ -15,7 +15,7 @@ export function createNotifier(read: () => ConnectionSnapshot) {
   let snapshot = {} as ConnectionSnapshot
   let told = snapshot
   let facts: Fact[] = []
-  let due: (readonly [Subscription, event: unknown])[] = []
+  let due: (Fact | readonly ['snapshot', ConnectionSnapshot])[] = []
   const warned: string[] = []
 
   /** The same reference until something changes. */
@@ -32,49 +32,52 @@ export function createNotifier(read: () => ConnectionSnapshot) {
     }
   }
 
-  const heard = (name: Name | 'snapshot') => subscriptions.filter(([heardOf]) => heardOf === name)
+  /** At once, whatever else is being told. Returns how many heard of it. */
+  function tell(name: Name | 'snapshot', event: unknown): number {
+    const those = subscriptions.filter((own) => own[0] === name)
+    for (const own of those) call(own, event)
+    return those.length
+  }
 
   function call(own: Subscription, event: unknown) {
     const [name, listener] = own
     try {
-      // It may have unsubscribed since the fact was noted.
+      // Another listener may have unsubscribed it.
       if (subscriptions.includes(own)) listener(event as never)
     } catch (cause) {
       if (name === 'error') console.warn('holdline: an error listener threw', cause)
-      else tell('error', { error: new ConnectionError('listener-failed', `a ${name} listener threw`, { cause }) })
+      else report(new ConnectionError('listener-failed', `a ${name} listener threw`, { cause }))
     }
   }
 
-  /** At once, whatever else is being told. */
-  function tell<N extends 'error' | 'session'>(name: N, event: ConnectionEvents[N]) {
-    const those = heard(name)
-    for (const own of those) call(own, event)
-    if (!('error' in event) || those.length || warned.includes(event.error.code)) return
-    warned.push(event.error.code)
-    console.warn(`holdline: ${event.error.code}`, event.error)
+  /** Tells an error that the line survived, and warns where nobody listens. */
+  function report(error: ConnectionError) {
+    const { code } = error
+    if (tell('error', { error }) || warned.includes(code)) return
+    warned.push(code)
+    console.warn(`holdline: ${code}`, error)
   }
 
   /** Snapshot first, then `phase`, then the facts, deliveries last. */
   function publish() {
     const isTelling = due.length > 0
-    const previous = told
-    told = getSnapshot()
-    const queue = (name: Name | 'snapshot', event: unknown) => {
-      for (const own of heard(name)) due.push([own, event])
-    }
-    if (told !== previous) queue('snapshot', told)
-    if (told.phase !== previous.phase) queue('phase', { phase: told.phase, previous: previous.phase })
-    const news = facts
+    const { phase: previous } = told
+    if (told !== getSnapshot()) due.push(['snapshot', snapshot])
+    told = snapshot
+    const { phase } = told
+    if (phase !== previous) due.push(['phase', { phase, previous }])
+    const isDelivery = ([name]: Fact) => name === 'delivery'
+    due.push(...facts.filter((fact) => !isDelivery(fact)), ...facts.filter(isDelivery))
     facts = []
-    for (const [name, event] of news) if (name !== 'delivery') queue(name, event)
-    for (const [name, event] of news) if (name === 'delivery') queue(name, event)
     if (isTelling) return
     // More may become due meanwhile.
-    for (const [own, event] of due) call(own, event)
+    for (const [name, event] of due) tell(name, event)
     due = []
   }
 
   return {
+    on,
+    report,
     tell,
     publish,
     getSnapshot,
@@ -82,7 +85,6 @@ export function createNotifier(read: () => ConnectionSnapshot) {
     note(...fact: Fact) {
       if (facts.push(fact) === 1) queueMicrotask(publish)
     },
-    on,
     subscribe(listener: (snapshot: ConnectionSnapshot) => void): () => void {
       const unsubscribe = on('snapshot', listener)
       call(subscriptions.at(-1) as Subscription, getSnapshot())

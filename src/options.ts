@@ -26,7 +26,7 @@ export interface Settings
 }
 
 /** [spec] HTML, timers: a longer delay overflows the signed 32-bit integer and fires at once. */
-const MAX_DELAY = 2 ** 31 - 1
+const MAX_DELAY = 2_147_483_647
 
 type Check = (value: unknown) => unknown
 /** Each option's check and default, in a list; an option of options is a table of its own. */
@@ -94,7 +94,7 @@ export function readOptions(options: ConnectionOptions): Settings {
       backoff: {
         base: [isDelay, 500],
         cap: [isDelay, 30_000],
-        maxAttempts: [(value) => isSeq(value) || value === Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY],
+        maxAttempts: [(value) => isSeq(value) || value === Infinity, Number.POSITIVE_INFINITY],
         stableDelay: [isDelay, 5_000],
       },
       heartbeat: [isTimeout],

@@ -24,20 +24,16 @@ export interface Gate {
 
 interface Entry {
   readonly endpoint: string
-  readonly id: string | undefined
   /** JSON; empty if there is no need to post it any more. */
   readonly body: () => string
   /** Wall-clock time, ms. */
   readonly expiresAt: number
-  readonly onStatus: (status: DeliveryStatus) => void
-  readonly settle: (verdict: Verdict) => void
+  settle: (verdict: Verdict) => void
   status: DeliveryStatus
   attempts: number
-}
-
-interface Flight {
-  readonly entry: Entry
-  readonly abort: AbortController
+  /** None, if the library itself posts it. */
+  delivery?: Delivery
+  next?: Entry
 }
 
 export type Outbox = ReturnType<typeof createOutbox>
@@ -51,47 +47,37 @@ export function createOutbox(
 ) {
   /** The app's messages without a verdict, oldest first. */
   const unsettled = new Map<string, Delivery>()
-  // In an array, because taking the first of a Map again and again is not linear.
-  let line: Entry[] = []
-  let head = 0
+  // The line is a linked list, because taking the first of an array or a Map again and again is not linear.
+  let head: Entry | undefined
+  let tail: Entry | undefined
   let gate: Gate | null = null
-  let flight: Flight | null = null
+  /** The POST in flight, and what it posts. */
+  let flight: AbortController | null = null
+  let posted: Entry | undefined
   let grace: unknown
   let isRetired = false
 
-  function enqueue(message: Typed, options: SendOptions = {}): Delivery {
-    const { id = newId(), maxAge = Number.POSITIVE_INFINITY } = options
+  function enqueue(message: Typed, { id = newId(), maxAge = Infinity }: SendOptions = {}): Delivery {
     if (!/^[!-~]{1,255}$/.test(id) || unsettled.has(id)) {
       throw new ConnectionError('invalid-option', 'id: in use, or not 1-255 visible ASCII characters')
     }
     if (!(maxAge > 0)) throw new ConnectionError('invalid-option', 'maxAge: not > 0')
     const json = toJson(message)
     const type = String(message?.type)
-    const endpoint = Object.hasOwn(endpoints, type) && !RESERVED_TYPES.includes(type) ? endpoints[type] : ''
-    let settle: Entry['settle'] = () => {}
-    const settled = new Promise<Verdict>((resolve) => {
-      settle = resolve
-    })
-    const entry = append({
-      endpoint: endpoint ?? '',
-      id,
-      body: () => json,
-      expiresAt: clock.now() + maxAge,
-      onStatus: () => onChange(delivery),
-      settle(verdict) {
-        unsettled.delete(id)
-        settle(verdict)
-      },
-    })
+    const endpoint = Object.hasOwn(endpoints, type) && !RESERVED_TYPES.includes(type) && endpoints[type]
+    const entry = append(endpoint || '', () => json, clock.now() + maxAge)
     const delivery: Delivery = {
       id,
       message,
-      settled,
+      settled: new Promise((resolve) => {
+        entry.settle = resolve
+      }),
       get status() {
         return entry.status
       },
       cancel: () => giveUp(entry),
     }
+    entry.delivery = delivery
     unsettled.set(id, delivery)
     onChange(delivery)
     if (isRetired) reject(entry, new ConnectionError('disposed'))
@@ -101,37 +87,31 @@ export function createOutbox(
     return delivery
   }
 
-  function append(entry: Omit<Entry, 'status' | 'attempts'>): Entry {
-    const appended: Entry = { ...entry, status: 'queued', attempts: 0 }
-    line.push(appended)
-    return appended
-  }
-
-  function next(): Entry | undefined {
-    for (; head < line.length; head++) {
-      const entry = line[head] as Entry
-      if (isEnded(entry)) continue
-      if (!entry.attempts && clock.now() >= entry.expiresAt) reject(entry, new ConnectionError('expired'))
-      else if (entry.body()) return entry
-    }
-    return undefined
+  function append(endpoint: string, body: Entry['body'], expiresAt = Infinity): Entry {
+    const entry: Entry = { endpoint, body, expiresAt, settle() {}, status: 'queued', attempts: 0 }
+    if (head && tail) tail.next = entry
+    else head = entry
+    tail = entry
+    return entry
   }
 
   async function pump() {
     if (!gate || flight) return
-    if (head > 1_000) {
-      line = line.slice(head)
-      head = 0
+    for (; head; head = head.next) {
+      if (isEnded(head)) continue
+      if (!head.attempts && clock.now() >= head.expiresAt) reject(head, new ConnectionError('expired'))
+      else if (head.body()) break
     }
-    const entry = next()
-    if (!entry) return
+    if (!head) return
+    const entry = head
     const opened = gate
-    const mine = { entry, abort: new AbortController() }
+    const mine = new AbortController()
     flight = mine
+    posted = entry
     const outcome = await upstream
-      .post(entry.endpoint, entry.body(), mine.abort, {
+      .post(entry.endpoint, entry.body(), mine, {
         timeout: timeouts.send,
-        idempotencyKey: entry.id,
+        idempotencyKey: entry.delivery?.id,
         onStart() {
           if (flight === mine && gate !== opened) abort()
           if (flight !== mine) return
@@ -139,15 +119,15 @@ export function createOutbox(
           become(entry, 'sending')
         },
       })
-      .catch((error: ConnectionError) => error)
+      .catch((error: unknown) => error)
     // Given up meanwhile, or posted again: whatever came is nobody's.
     if (flight !== mine) return
     flight = null
     clock.clearTimeout(grace)
     if (outcome instanceof ConnectionError) fail(entry, opened, outcome)
-    else if (outcome.json === undefined && (outcome.isHtml || opened.features.includes('receipts'))) {
+    else if (outcome === undefined && opened.features.includes('receipts')) {
       fail(entry, opened, new ConnectionError('bad-response'))
-    } else end(entry, { status: 'accepted', receipt: outcome.json ?? null })
+    } else end(entry, { status: 'accepted', receipt: outcome ?? null })
     pump()
   }
 
@@ -155,7 +135,7 @@ export function createOutbox(
     const { status = 0, retryAfter } = error
     const type = STREAM_FACTS[status]
     // What is the library's own has another way, and must not hold up the app's messages.
-    if (!type && (!error.retryable || status === 410 || !entry.id)) return reject(entry, error)
+    if (!type && (!error.retryable || status === 410 || !entry.delivery)) return reject(entry, error)
     become(entry, 'queued')
     if (gate !== opened) return
     if (type) return tellMachine({ type, error })
@@ -166,20 +146,22 @@ export function createOutbox(
   function become(entry: Entry, status: DeliveryStatus) {
     if (entry.status === status) return
     entry.status = status
-    entry.onStatus(status)
+    if (entry.delivery) onChange(entry.delivery)
   }
 
   function end(entry: Entry, outcome: Ending) {
     if (isEnded(entry)) return
+    const { attempts, delivery: { id } = { id: '' } } = entry
     become(entry, outcome.status)
-    entry.settle({ ...outcome, id: entry.id ?? '', attempts: entry.attempts })
+    unsettled.delete(id)
+    entry.settle({ ...outcome, id, attempts })
   }
 
   const reject = (entry: Entry, error: ConnectionError) => end(entry, { status: 'rejected', error })
 
   function giveUp(entry: Entry) {
     end(entry, { status: entry.attempts ? 'unknown' : 'rejected', error: new ConnectionError('cancelled') })
-    if (flight?.entry === entry) abort()
+    if (posted === entry) abort()
   }
 
   function clear() {
@@ -188,19 +170,22 @@ export function createOutbox(
 
   /** Ends the POST in flight, if there is one; its message keeps its place. */
   function abort() {
-    const landed = flight
-    flight = null
     clock.clearTimeout(grace)
-    landed?.abort.abort()
-    if (landed && !isEnded(landed.entry)) become(landed.entry, 'queued')
+    if (!flight || !posted) return
+    flight.abort()
+    flight = null
+    if (!isEnded(posted)) become(posted, 'queued')
     pump()
   }
 
   return {
     enqueue,
-    /** A POST of the library's own, in line with the app's. */
-    post(endpoint: string, body: () => string, settle: Entry['settle']) {
-      append({ endpoint, id: undefined, body, settle, onStatus() {}, expiresAt: Number.POSITIVE_INFINITY })
+    /** A POST of the library's own, in line with the app's, if there are still `fields` to post when its turn comes. */
+    post(type: string, fields: () => object | false | undefined, settle: Entry['settle'] = () => {}) {
+      append(type, () => {
+        const rest = fields()
+        return rest ? JSON.stringify({ type, ...rest }) : ''
+      }).settle = settle
       pump()
     },
     start(opened: Gate) {

@@ -89,46 +89,37 @@ const text = (value: unknown) => (isText(value) ? value : undefined)
 
 /** `undefined` if the frame is no welcome of this protocol version. */
 export function parseWelcome(json: string): Welcome | undefined {
-  const frame = parseJson(json)
-  if (!isObject(frame) || frame.protocolVersion !== PROTOCOL_VERSION) return undefined
-  const connectionId = text(frame.connectionId)
-  const { features } = frame
-  return connectionId
-    ? {
-        connectionId,
-        heartbeat: duration(frame.heartbeat) || undefined,
-        // Those that this version does not know are for later ones.
-        features: FEATURES.filter((feature) => Array.isArray(features) && features.includes(feature)),
-      }
-    : undefined
+  const { protocolVersion, connectionId, heartbeat, features }: JsonObject = Object(parseJson(json))
+  if (protocolVersion !== PROTOCOL_VERSION || !isText(connectionId) || !connectionId) return undefined
+  return {
+    connectionId,
+    heartbeat: duration(heartbeat) || undefined,
+    // Those that this version does not know are for later ones.
+    features: FEATURES.filter((feature) => Array.isArray(features) && features.includes(feature)),
+  }
 }
 
 /** `undefined` if the frame is for the app. */
 export function parseControl(frame: JsonObject): Control | undefined {
   const { type } = frame
-  switch (type) {
-    case 'ping':
-      return { type }
-    case 'probe':
-      return { type, nonce: text(frame.nonce) ?? '' }
-    case 'reconnected':
-      return { type, resumeId: text(frame.resumeId), sessions: parseVerdicts(frame) }
-    case 'goodbye':
-      return { type, retryAfter: duration(frame.retryAfter), spread: duration(frame.spread) }
-    default:
-      return undefined
-  }
+  if (type === 'ping') return { type }
+  if (type === 'probe') return { type, nonce: text(frame.nonce) ?? '' }
+  if (type === 'reconnected') return { type, resumeId: text(frame.resumeId), sessions: parseVerdicts(frame) }
+  if (type === 'goodbye') return { type, retryAfter: duration(frame.retryAfter), spread: duration(frame.spread) }
+  return undefined
 }
+
+const STATUSES: readonly unknown[] = ['resumed', 'reset', 'gone', 'forbidden'] satisfies SessionStatus[]
 
 /** The `sessions` of an answer or a marker. What is malformed is left out: one bad session never fails a resume. */
 export function parseVerdicts(answer: unknown): readonly SessionVerdict[] {
-  if (!isObject(answer) || !Array.isArray(answer.sessions)) return []
-  return answer.sessions.flatMap((entry: unknown): SessionVerdict[] => {
-    if (!isObject(entry)) return []
-    const { sessionId, status, from = 0, to = from } = entry
-    if (!isText(sessionId) || !isText(status) || !isSeq(from) || !isSeq(to)) return []
-    if (!/^(resumed|reset|gone|forbidden)$/.test(status as string)) return []
-    return [{ sessionId, status, from, to, epoch: text(entry.epoch) } as SessionVerdict]
+  const { sessions }: JsonObject = Object(answer)
+  if (!Array.isArray(sessions)) return []
+  return sessions.flatMap((entry: unknown) => {
+    const { sessionId, status, epoch, from = 0, to = from }: JsonObject = Object(entry)
+    return isText(sessionId) && STATUSES.includes(status) && isSeq(from) && isSeq(to)
+      ? [{ sessionId, status: status as SessionStatus, from, to, epoch: text(epoch) }]
+      : []
   })
 }
 

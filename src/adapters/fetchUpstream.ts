@@ -31,13 +31,6 @@ export interface PostOptions {
   readonly onStart?: () => void
 }
 
-export interface Answer {
-  /** The JSON of the body; null if that is empty, `undefined` if it is no JSON. */
-  readonly json: unknown
-  /** An HTML page answered in the server's place, e.g. a captive portal. */
-  readonly isHtml: boolean
-}
-
 export type Upstream = ReturnType<typeof createUpstream>
 
 /** Everything that goes over `fetch`. It tells what happened; what that means is decided elsewhere. */
@@ -72,8 +65,11 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
   }
 
   return {
-    /** Posts JSON. `abort` ends the POST, and is what its timeout ends it with. Rejects with a `ConnectionError`. */
-    async post(endpoint: string, body: string, abort: AbortController, options: PostOptions = {}): Promise<Answer> {
+    /**
+     * Posts JSON. Resolves with the JSON of the answer: null if that is empty, `undefined` if it is no JSON. Rejects with a
+     * `ConnectionError`. `abort` ends the POST, and is what its timeout ends it with.
+     */
+    async post(endpoint: string, body: string, abort: AbortController, options: PostOptions = {}): Promise<unknown> {
       const { timeout, idempotencyKey, keepalive = false, onStart } = options
       const { signal } = abort
       const timer =
@@ -103,10 +99,12 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
           throw toHttpError(response, clock.now())
         }
         const text = await response.text()
-        return {
-          json: text ? parseJson(text) : null,
-          isHtml: /^text\/html/.test(String(response.headers.get('content-type'))),
+        const json = text ? parseJson(text) : null
+        // A page answered in the server's place, e.g. a captive portal.
+        if (json === undefined && /^text\/html/.test(String(response.headers.get('content-type')))) {
+          throw new ConnectionError('bad-response')
         }
+        return json
       } catch (cause) {
         if (cause instanceof ConnectionError) throw cause
         throw new ConnectionError('network', `POST failed: ${endpoint}`, { cause })
@@ -144,8 +142,7 @@ function toHttpError({ status, headers }: Response, now: number): ConnectionErro
 
 /** [spec] RFC 9110 §10.2.3: `Retry-After` is a number of seconds or an HTTP date. In ms, clamped to 5 min. */
 export function parseRetryAfter(value: string | null, now: number): number | undefined {
-  if (value === null) return undefined
-  const text = value.trim()
+  const text = String(value).trim()
   const ms = /^\d+$/.test(text) ? Number(text) * 1_000 : Date.parse(text) - now
   return Number.isNaN(ms) ? undefined : clampServerDelay(ms)
 }

@@ -7,7 +7,6 @@ export {
   type StreamHandlers,
 } from './eventSourceStream'
 export {
-  type Answer,
   createUpstream,
   type HeadersHook,
   type HeadersRequest,

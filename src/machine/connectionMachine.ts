@@ -2,7 +2,7 @@ import { assign, type EventObject, emit, sendTo, setup } from 'xstate'
 import { ConnectionError, type ConnectionErrorCode } from '../errors'
 import type { Cursor } from '../protocol'
 import { backoffDelay } from './backoff'
-import { notProvided, outboxMachine } from './outboxMachine'
+import { notProvided, outboxMachine, withEvent } from './outboxMachine'
 import type {
   CloseReason,
   ConnectionContext,
@@ -41,16 +41,11 @@ const toConnectionError = (error: unknown) =>
 
 /** Is there a left-over that the resume just done could not have moved, because it was not part of it, or did move? */
 const madeProgress = (before: readonly Cursor[], leftOvers: readonly Cursor[]) =>
-  leftOvers.some(({ sessionId, lastSeq, epoch }) => {
-    const asked = before.find((cursor) => cursor.sessionId === sessionId)
-    return !asked || asked.lastSeq !== lastSeq || asked.epoch !== epoch
-  })
+  leftOvers.some(
+    ({ sessionId, lastSeq, epoch }) =>
+      !before.some((asked) => asked.sessionId === sessionId && asked.lastSeq === lastSeq && asked.epoch === epoch),
+  )
 
-/** The event is what the action or the guard needs to know. */
-const withEvent = <Name extends string>(type: Name) => ({
-  type,
-  params: <Event>({ event }: { event: Event }) => event,
-})
 const recordReported = withEvent('recordError')
 const retry = { target: '#backoff', actions: recordReported }
 const stop = { target: '#idle', actions: [recordReported, 'emitStopped' as const] }
@@ -76,17 +71,13 @@ const nonceOf = ({ probes }: ConnectionContext) => `p${probes}`
 
 /** The resume is answered and, where the server marks the end of a replay, replayed. Left-overs belong to the same barrier. */
 const resumeDone = [
+  { guard: withEvent('completesResume'), target: '#open' },
+  { guard: withEvent('isFruitlessAgain'), target: '#backoff', actions: missed('no-progress') },
   {
-    guard: withEvent('isFruitlessAgain'),
-    target: '#backoff',
-    actions: missed('no-progress'),
-  },
-  {
-    guard: withEvent('hasLeftOvers'),
+    guard: withEvent('confirmsResume'),
     target: '#reconnecting',
     actions: [withEvent('countFruitless'), withEvent('recordLeftOvers')],
   },
-  { guard: withEvent('confirmsResume'), target: '#open' },
 ]
 
 /** What is known of the live stream, while there is none. */
@@ -167,7 +158,7 @@ export const connectionMachine = setup({
     }),
     releaseOutbox: sendTo('outbox', { type: 'release' } satisfies OutboxEvent),
     holdOutbox: sendTo('outbox', { type: 'hold' } satisfies OutboxEvent),
-    emitOpened: emit(({ context }) => ({ type: 'opened' as const, connectionId: context.connectionId ?? '' })),
+    emitOpened: emit(({ context }) => ({ type: 'opened' as const, connectionId: context.connectionId as string })),
     emitClosed: emit((_, cause: EventObject) => ({
       type: 'closed' as const,
       reason: closeReason(cause),
@@ -181,12 +172,9 @@ export const connectionMachine = setup({
     hasCursors: (_, { cursors }: { cursors: readonly Cursor[] }) => cursors.length > 0,
     awaitsReplayMarker: ({ context }) => context.features.includes('replay-marker'),
     confirmsResume: ({ context }, done: Done) => confirms(context, done),
-    hasLeftOvers: ({ context }, done: Done) => confirms(context, done) && done.leftOvers.length > 0,
+    completesResume: ({ context }, done: Done) => confirms(context, done) && !done.leftOvers.length,
     isFruitlessAgain: ({ context }, done: Done) =>
-      confirms(context, done) &&
-      done.leftOvers.length > 0 &&
-      context.fruitless > 0 &&
-      !madeProgress(context.cursors, done.leftOvers),
+      confirms(context, done) && context.fruitless > 0 && !madeProgress(context.cursors, done.leftOvers),
     isFatal: (_, { error }: { error: ConnectionError }) => !error.retryable,
     canProbe: ({ context }) => context.features.includes('probe'),
     wasAwayTooLong: ({ context }, { awayFor }: { awayFor: number }) => awayFor > 2 * (context.heartbeat ?? 5_000),
@@ -292,7 +280,7 @@ export const connectionMachine = setup({
               invoke: {
                 src: 'resume',
                 id: 'resume',
-                input: ({ context }) => ({ resumeId: context.resumeId ?? '', cursors: context.cursors }),
+                input: ({ context }) => ({ resumeId: context.resumeId as string, cursors: context.cursors }),
                 onError: retry,
               },
               on: {

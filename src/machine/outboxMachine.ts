@@ -10,6 +10,12 @@ export const notProvided = <Input = NonReducibleUnknown>() =>
     throw new Error(`actor "${self.id}" is not provided`)
   })
 
+/** The event is what the action or the guard needs to know. */
+export const withEvent = <Name extends string>(type: Name) => ({
+  type,
+  params: <Event>({ event }: { event: Event }) => event,
+})
+
 /**
  * The gate of the outbox: nothing is posted but in `flowing`. The queue is data and outlives it; what posts is `poster`,
  * which exists as long as this machine does, because a POST in flight may settle while the gate is held.
@@ -41,7 +47,7 @@ export const outboxMachine = setup({
   invoke: {
     src: 'poster',
     id: 'poster',
-    onError: { actions: { type: 'fail', params: ({ event }) => ({ error: event.error }) } },
+    onError: { actions: withEvent('fail') },
   },
   on: {
     hold: { target: '.held' },
@@ -58,7 +64,7 @@ export const outboxMachine = setup({
       entry: 'startPosting',
       exit: 'stopPosting',
       on: {
-        pause: { target: 'pausing', actions: { type: 'recordDelay', params: ({ event }) => event } },
+        pause: { target: 'pausing', actions: withEvent('recordDelay') },
       },
     },
     pausing: {
