@@ -110,7 +110,7 @@ export function bindActors(
           const cursors = inbox.welcome(features.includes('contiguous-seq'))
           stopWatchdog()
           if (heartbeat) {
-            stopWatchdog = watchSilence(clock, 2 * heartbeat, inbox.lastSign, () =>
+            stopWatchdog = watchSilence(clock, 2 * heartbeat, inbox.signs, () =>
               tell({ type: 'stream.silent', error: new ConnectionError('stream-silent') }),
             )
           }
@@ -146,12 +146,8 @@ export function bindActors(
         if (json === undefined || (isObject(json) && json.ok === false))
           return fail(new ConnectionError('bad-response'))
         inbox.judge(resumeId, parseVerdicts(json))
-        const answeredAt = clock.now()
-        stopWatching = watchSilence(
-          clock,
-          settings.timeouts.resume,
-          () => Math.max(answeredAt, inbox.lastSign()),
-          () => fail(new ConnectionError('timeout', 'the replay stalled')),
+        stopWatching = watchSilence(clock, settings.timeouts.resume, inbox.signs, () =>
+          fail(new ConnectionError('timeout', 'the replay stalled')),
         )
         tell({ type: 'resume.succeeded', leftOvers: inbox.leftOvers() })
       }, fail)

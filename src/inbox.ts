@@ -75,7 +75,7 @@ export function createInbox(
   let listeners: readonly MessageListener[] = []
   let contiguous = false
   let resumeId: string | null = null
-  let lastSign = 0
+  let signs = 0
   let duplicates = 0
 
   for (const { sessionId, lastSeq, epoch } of cursors) track(sessionId, lastSeq, epoch)
@@ -109,7 +109,7 @@ export function createInbox(
   }
 
   function receive(data: string): Control | undefined {
-    lastSign = clock.now()
+    signs++
     const message = parseJson(data)
     if (!isObject(message)) return refuse(`no JSON object, but ${data.length} characters`)
     const { sessionId, seq, prevSeq = 0 } = message
@@ -121,7 +121,7 @@ export function createInbox(
     if (!isText(sessionId) || !sessionId || !isSeq(seq) || !isSeq(prevSeq)) {
       return refuse(`malformed sessionId, seq or prevSeq: ${sessionId}`)
     }
-    if (closed.has(sessionId)) return undefined
+    if (closed.size > 0 && closed.has(sessionId)) return undefined
     accept(sessions.get(sessionId) ?? track(sessionId, seq - 1), message as SessionMessage, data.length)
     return undefined
   }
@@ -260,8 +260,8 @@ export function createInbox(
   return {
     /** One frame's data. Returns what is for the library. */
     receive,
-    /** Time of the last frame, ms. */
-    lastSign: () => lastSign,
+    /** How many frames have come. */
+    signs: () => signs,
     /** Events dropped because their `seq` was not above the cursor. */
     duplicates: () => duplicates,
     listen(listener: MessageListener) {
@@ -274,7 +274,6 @@ export function createInbox(
     welcome(isContiguous: boolean): readonly Cursor[] {
       contiguous = isContiguous
       resumeId = null
-      lastSign = clock.now()
       for (const session of sessions.values()) session.wanted = true
       return leftOvers()
     },
