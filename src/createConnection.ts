@@ -9,7 +9,7 @@ import type { ConnectionEvent } from './machine/types'
 import { createNotifier } from './notifier'
 import { readOptions } from './options'
 import { createOutbox, type Outbox } from './outbox'
-import { parseVerdicts } from './protocol'
+import { isSeq, isText, parseVerdicts } from './protocol'
 import type {
   Connection,
   ConnectionActor,
@@ -26,10 +26,9 @@ import type {
  *
  * @throws {ConnectionError} `invalid-option`; the message names the option.
  */
-export function createConnection<
-  Inbound extends InboundMessage = InboundMessage,
-  Outbound extends Typed = OutboundMessage,
->(options: ConnectionOptions): Connection<Inbound, Outbound> {
+export function createConnection<Inbound extends object = InboundMessage, Outbound extends Typed = OutboundMessage>(
+  options: ConnectionOptions,
+): Connection<Inbound, Outbound> {
   const settings = readOptions(options)
   const { backoff, clock, random, timeouts } = settings
   let retryAt: number | null = null
@@ -100,6 +99,8 @@ export function createConnection<
     clearOutbox: outbox.clear,
 
     watch(sessionId, { after } = {}) {
+      if (!isText(sessionId) || !sessionId) throw new ConnectionError('invalid-option', 'sessionId: not a string')
+      if (!isSeq(after ?? 0)) throw new ConnectionError('invalid-option', 'after: not a whole number ≥ 0')
       if (!inbox.watch(sessionId, after)) return
       if (!context().features.includes('watch-replay')) return resumeLeftOvers()
       // A resume that comes first attaches the session too: then there is nothing left to post.

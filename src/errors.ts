@@ -16,7 +16,7 @@
  * | `poison-message` | a `message` listener threw three times for one message; it was skipped |
  * | `listener-failed` | a listener threw; nothing else was harmed |
  * | `stream-failed` | the EventSource reported an error; `status` where it is known |
- * | `stream-silent` | no byte for twice the heartbeat |
+ * | `stream-silent` | no frame for twice the heartbeat |
  * | `no-progress` | two resumes in a row replayed nothing of what was missing |
  * | `probe-timeout` | the stream did not answer a probe |
  * | `goodbye` | the server asked to come back later |
@@ -25,7 +25,6 @@
  * | `invalid-message` | an outbound message that is no object or does not survive `JSON.stringify` |
  * | `cancelled` | given up by `cancel()`, `clearOutbox()` or `dispose()` |
  * | `expired` | older than its `maxAge` before it could be sent |
- * | `outbox-full` | over `outbox.maxMessages` or `outbox.maxBytes` |
  * | `disposed` | the connection was disposed before the call |
  * | `internal` | a part of this library threw; please report it, with `cause` |
  * | `hook-failed` | the `headers` function threw, rejected, or returned something that is no header map |
@@ -53,7 +52,6 @@ export type ConnectionErrorCode =
   | 'invalid-message'
   | 'cancelled'
   | 'expired'
-  | 'outbox-full'
   | 'disposed'
   | 'internal'
   | 'hook-failed'

@@ -12,7 +12,7 @@ export interface Settings
   readonly fetch: typeof fetch
   readonly createEventSource: EventSourceFactory
   readonly headers?: HeaderMap | HeadersHook
-  readonly credentials: RequestCredentials
+  readonly credentials: NonNullable<ConnectionOptions['credentials']>
   readonly cursors: readonly Cursor[]
   readonly timeouts: Timeouts
   readonly backoff: BackoffPolicy
@@ -50,14 +50,14 @@ const isCursor: Check = (value) =>
   isSeq(value.lastSeq) &&
   (value.epoch === undefined || isText(value.epoch))
 
-const invalid = (option: string, why = 'unknown, or not valid') =>
-  new ConnectionError('invalid-option', `${option}: ${why}`)
+const invalid = (option: string, why = 'not valid') => new ConnectionError('invalid-option', `${option}: ${why}`)
 
 /** What is `undefined` is not given. */
 function read(table: Table, given: unknown = {}, path = ''): object {
   if (!isObject(given)) throw invalid(path || 'options')
   const prefix = path && `${path}.`
-  for (const key of Object.keys(given)) if (!Object.hasOwn(table, key)) throw invalid(prefix + key)
+  for (const key of Object.keys(given))
+    if (!Object.hasOwn(table, key)) throw invalid(prefix + key, 'there is no such option')
   return Object.fromEntries(
     Object.entries(table).map(([key, rule]) => {
       const option = prefix + key

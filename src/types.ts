@@ -41,7 +41,7 @@ export interface ConnectionOptions {
    */
   readonly headers?: Readonly<Record<string, string>> | HeadersHook
   /** As in `fetch`; the stream is created `withCredentials` for `'include'`. Default `'same-origin'`. */
-  readonly credentials?: RequestCredentials
+  readonly credentials?: 'omit' | 'same-origin' | 'include'
   /** Where to resume from, e.g. saved by the app before a reload. Default: none. */
   readonly cursors?: readonly Cursor[]
   readonly timeouts?: Partial<Timeouts>
@@ -94,7 +94,7 @@ export interface Delivery<Outbound = OutboundMessage> {
 }
 
 export interface SendOptions {
-  /** Default: a random UUID. Two unsettled messages must not share one. */
+  /** 1–255 visible ASCII characters. Default: 128 random bits, in hex. Two unsettled messages must not share one. */
   readonly id?: string
   /** Not posted for the first time after this long, ms: then it is `rejected` (`expired`). Default: no limit. */
   readonly maxAge?: number
@@ -159,27 +159,44 @@ export interface Connection<Inbound = InboundMessage, Outbound extends Typed = O
   reconnect(): void
   /** The page or the network is back: check the stream, or skip the rest of a backoff. `awayFor` in ms. */
   wake(options?: { readonly awayFor?: number }): void
-  /** Disconnect for good. Unsettled deliveries end `unknown` (attempted) or `rejected` (`cancelled`). */
+  /** Disconnect for good. Unsettled deliveries end `unknown` (attempted) or `rejected` (`cancelled`). Afterwards nothing does anything. */
   dispose(): void
   [Symbol.dispose](): void
 
   readonly phase: Phase
+  /** Whether POSTs may start now. */
   readonly isOpen: boolean
+  /** The server's name for the stream; null before its welcome. Not a credential. */
   readonly connectionId: string | null
+  /** Why the line is not open, or was last lost; null once it is open. */
   readonly lastError: ConnectionError | null
+  /** Failures in a row; reset after `backoff.stableDelay` of `open`. */
   readonly attempt: number
+  /** When `backoff` ends, ms since the epoch; null in every other phase. */
   readonly retryAt: number | null
 
-  /** Works in every phase. Throws only for a message that can never be one (`invalid-message`). */
+  /**
+   * Works in every phase. A message that can never be one is `rejected`, not thrown.
+   *
+   * @throws {ConnectionError} `invalid-option`, for an `id` that is malformed or in use, or a `maxAge` that is not above 0.
+   */
   send(message: Outbound, options?: SendOptions): Delivery<Outbound>
   /** The unsettled deliveries, oldest first. */
   readonly pending: readonly Delivery<Outbound>[]
   /** Give up on all of them. */
   clearOutbox(): void
 
-  /** Track a session: its events since `after` (default: the known cursor, or 0) and from now on. */
+  /**
+   * Track a session: its events after the one numbered `after` (default: the known cursor, or 0, which is before the
+   * first), and from now on. On an open line this is a POST where the server announced `watch-replay`; else it is a resume,
+   * which holds sends until it is through and is told as `closed` with the reason `gap`.
+   *
+   * @throws {ConnectionError} `invalid-option`, for a `sessionId` that is no string or empty, or an `after` that is no whole number.
+   */
   watch(sessionId: string, options?: { readonly after?: number }): void
+  /** Track it no more: what still arrives for it is dropped. */
   unwatch(sessionId: string): void
+  /** The last event of the session that the app has applied. */
   cursor(sessionId: string): Cursor | undefined
   /** The cursors of all tracked sessions. */
   readonly sessions: readonly Cursor[]

@@ -8,6 +8,7 @@ const root = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '')
 /** What the examples take for granted. */
 const AMBIENT = `
 declare function render(message: unknown): void
+declare function reload(sessionId: string): void
 declare function showReceipt(receipt: unknown): void
 declare function showError(error: import('holdline').ConnectionError): void
 declare function showDoubt(error: import('holdline').ConnectionError): void
@@ -33,7 +34,7 @@ test('every example of the README compiles, strictly', () => {
         ? "import { createConnection } from 'holdline'\n"
         : ''
     const connection =
-      /\bconnection\./.test(code) && !/const connection|{ connection/.test(code)
+      /\bconnection\./.test(code) && !/const connection\b|{ connection/.test(code)
         ? "declare const connection: import('holdline').Connection\n"
         : ''
     files.set(`${root}/readme/example${index}.${kind}`, `${imports}${connection}${code}\nexport {}\n`)

@@ -15,10 +15,13 @@ describe('routing', () => {
     }
   })
 
-  test.each(['', 'event', 'batch', 'constructor', '__proto__'])('the path /%s is unknown', async (endpoint) => {
-    const { server } = createTestServer()
-    expect(await answer(post(server, endpoint, {}))).toEqual([404, { error: 'not-found' }])
-  })
+  test.each(['', 'event', 'batch', 'constructor', '__proto__'])(
+    'a POST to the unknown /%s is a 400: a 404 would tell the client that its stream is unknown',
+    async (endpoint) => {
+      const { server } = createTestServer()
+      expect(await answer(post(server, endpoint, {}))).toEqual([400, { error: 'unknown-endpoint' }])
+    },
+  )
 
   test('a wrong method is told the right one', async () => {
     const { server } = createTestServer()

@@ -1,9 +1,16 @@
 import type { EventSourceInit } from 'eventsource'
 import { ConnectionError } from '../errors'
 
+/** The part of an EventSource's events that is used; which field is there depends on the event's type. */
+export interface StreamEvent {
+  readonly data?: string
+  readonly code?: number | undefined
+  readonly message?: string | undefined
+}
+
 /** What is used of an EventSource. Both the native one and the `eventsource` package fit. */
 export interface EventSourceLike {
-  addEventListener(type: string, listener: (event: MessageEvent<string>) => void): void
+  addEventListener(type: string, listener: (event: StreamEvent) => void): void
   close(): void
 }
 
@@ -30,7 +37,14 @@ export const defaultEventSource =
     const Native = globalThis.EventSource
     return Native && !needsHeaders
       ? new Native(url, setup)
-      : import('eventsource').then(({ EventSource }) => new EventSource(url, setup as EventSourceInit))
+      : import('eventsource').then(
+          ({ EventSource }) => new EventSource(url, setup as EventSourceInit),
+          (cause) => {
+            throw new ConnectionError('invalid-option', 'createEventSource: none here, nor the eventsource package', {
+              cause,
+            })
+          },
+        )
   }
 
 /**
@@ -61,7 +75,7 @@ export function openEventSource(
       source = 'then' in created ? await created : created
       if (closed) return source.close()
       for (const type of ['open', 'welcome', 'message'] as const) {
-        source.addEventListener(type, ({ data }) => closed || handlers[type](data))
+        source.addEventListener(type, ({ data }) => closed || handlers[type](data ?? ''))
       }
       source.addEventListener('error', fail)
     } catch (cause) {

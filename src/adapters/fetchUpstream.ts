@@ -16,7 +16,7 @@ export interface UpstreamOptions {
   readonly url: string
   readonly fetch: typeof fetch
   readonly headers?: HeaderMap | HeadersHook
-  readonly credentials: RequestCredentials
+  readonly credentials: 'omit' | 'same-origin' | 'include'
   readonly clock: Clock
   /** Of the connection as it is now. */
   readonly context: () => { readonly attempt: number; readonly connectionId: string | null }

@@ -14,11 +14,14 @@ export interface PageLifecycle {
   subscribe(listener: (signal: PageSignal) => void): () => void
 }
 
+interface EventScope {
+  addEventListener(type: string, listener: (event: Event) => void): void
+  removeEventListener(type: string, listener: (event: Event) => void): void
+}
+
 /** The part of a window, or of a worker's global scope, that is used. */
-export interface PageScope {
-  readonly document?: Pick<Document, 'visibilityState' | 'addEventListener' | 'removeEventListener'>
-  addEventListener?(type: string, listener: (event: Event) => void): void
-  removeEventListener?(type: string, listener: (event: Event) => void): void
+export interface PageScope extends Partial<EventScope> {
+  readonly document?: EventScope & { readonly visibilityState: string }
 }
 
 type Handlers = Readonly<Record<string, (event: Event) => void>>

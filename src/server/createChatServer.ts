@@ -85,7 +85,10 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
     const endpoint = new URL(request.url).pathname.split('/').pop() ?? ''
     const method = endpoint === 'events' ? 'GET' : 'POST'
     if (isClosed) throw new Refusal(503, 'unavailable', { 'Retry-After': '5' })
-    if (method === 'POST' && !endpoints.has(endpoint)) throw new Refusal(404, 'not-found')
+    // Not 404 for a POST: to a client that means that its stream is unknown, and it would open another, for ever.
+    if (method === 'POST' && !endpoints.has(endpoint)) {
+      throw request.method === 'POST' ? new Refusal(400, 'unknown-endpoint') : new Refusal(404, 'not-found')
+    }
     if (!origins.accepts(request)) throw new Refusal(403, 'origin')
     if (request.method === 'OPTIONS' && allowedOrigins)
       return new Response(null, { status: 204, headers: PREFLIGHT_HEADERS })
