@@ -9,7 +9,7 @@ import { outboxMachine, type PosterEvent } from './machine/outboxMachine'
 import type { ConnectionContext, ConnectionEvent, OutboxEvent } from './machine/types'
 import type { Settings } from './options'
 import { type Outbox, STREAM_FACTS } from './outbox'
-import { isObject, parseVerdicts, parseWelcome } from './protocol'
+import { isObject, MAX_SESSIONS_PER_RESUME, parseVerdicts, parseWelcome } from './protocol'
 
 type Tell<Event extends EventObject = ConnectionEvent> = (event: Event) => void
 
@@ -56,11 +56,15 @@ export function bindActors(
 
   function suspend() {
     const { connectionId } = context()
-    const message = { type: 'session_suspend', sessions: inbox.cursors() }
+    const message = { type: 'session_suspend', sessions: inbox.cursors().slice(0, MAX_SESSIONS_PER_RESUME) }
     if (!connectionId || !message.sessions.length) return
     if ('keepalive' in Request.prototype) {
+      // After an async hook the page may be back, on another stream.
+      const onStart = () => {
+        if (context().connectionId !== connectionId) throw new ConnectionError('cancelled')
+      }
       // Best effort: the page may be gone before an answer comes.
-      upstream.post('suspend', JSON.stringify(message), suspension, { keepalive: true }).catch(() => {})
+      upstream.post('suspend', JSON.stringify(message), suspension, { keepalive: true, onStart }).catch(() => {})
     } else upstream.beacon('suspend', JSON.stringify({ ...message, connectionId }))
   }
 
@@ -124,7 +128,7 @@ export function bindActors(
           }
           if (control?.type === 'reconnected') {
             const { resumeId, sessions } = control
-            inbox.judge(resumeId, sessions)
+            if (resumeId !== undefined || context().resumes === 1) inbox.judge(resumeId, sessions)
             tell({ type: 'stream.replayed', resumeId: resumeId ?? null, leftOvers: inbox.leftOvers() })
           }
         },
@@ -146,7 +150,7 @@ export function bindActors(
         if (json === undefined || (isObject(json) && json.ok === false))
           return fail(new ConnectionError('bad-response'))
         inbox.judge(resumeId, parseVerdicts(json))
-        stopWatching = watchSilence(clock, settings.timeouts.resume, inbox.signs, () =>
+        stopWatching = watchSilence(clock, settings.timeouts.resume, inbox.events, () =>
           fail(new ConnectionError('timeout', 'the replay stalled')),
         )
         tell({ type: 'resume.succeeded', leftOvers: inbox.leftOvers() })

@@ -63,7 +63,8 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
 
   function resumeLeftOvers() {
     // In every other phase the resume that is due, or under way, takes them along.
-    if (phase() === 'open') command({ type: 'stream.gapped', cursors: inbox.leftOvers() })
+    const cursors = inbox.leftOvers()
+    if (cursors.length && phase() === 'open') command({ type: 'stream.gapped', cursors })
   }
 
   const suspend = bindActors(actor.system, settings, upstream, inbox, outbox, context)
@@ -84,7 +85,9 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
   function dispose() {
     command({ type: 'disconnect' })
     outbox.retire()
-    actor.stop()
+    // In a listener, the disconnect still stands in line behind the event that is being told.
+    if (phase() === 'idle') actor.stop()
+    else queueMicrotask(() => actor.stop())
   }
 
   return Object.assign(Object.create(CURRENT, { [parts]: { value: { getSnapshot, inbox, outbox } } }), {
@@ -104,18 +107,19 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
       if (!inbox.watch(sessionId, after)) return
       if (!context().features.includes('watch-replay')) return resumeLeftOvers()
       // A resume that comes first attaches the session too: then there is nothing left to post.
-      outbox.post(
-        'watch',
-        () => inbox.wanted(sessionId),
-        (verdict) => {
-          if (verdict.status === 'accepted') inbox.attached(sessionId, parseVerdicts(verdict.receipt))
-          else resumeLeftOvers()
-        },
-      )
+      let attachment: ReturnType<Inbox['attachment']>
+      const fields = () => {
+        attachment = inbox.attachment(sessionId)
+        return attachment?.cursor
+      }
+      outbox.post('watch', sessionId, fields, (verdict) => {
+        if (verdict.status === 'accepted') attachment?.confirm(parseVerdicts(verdict.receipt))
+        else resumeLeftOvers()
+      })
     },
     unwatch(sessionId) {
       inbox.unwatch(sessionId)
-      outbox.post('unwatch', () => !inbox.cursor(sessionId) && { sessionId })
+      outbox.post('unwatch', sessionId, () => !inbox.cursor(sessionId) && { sessionId })
     },
     cursor: inbox.cursor,
 

@@ -7,6 +7,7 @@ import {
   isSeq,
   isText,
   type JsonObject,
+  MAX_SESSIONS_PER_RESUME,
   parseControl,
   parseJson,
   type SessionVerdict,
@@ -18,8 +19,6 @@ const REPEATS = [100, 1_000]
 /** How much of a session waits behind such a message; what is beyond is dropped and fetched again. */
 const MAX_WAITING = 256
 const MAX_WAITING_CHARACTERS = 2_097_152
-/** More sessions than this are resumed in turns, behind the same barrier. */
-const MAX_SESSIONS_PER_RESUME = 100
 /** A hole that this many resumes in a row did not close will not be closed. */
 const MAX_FRUITLESS_RESUMES = 3
 
@@ -52,6 +51,8 @@ interface Session {
   holeAt: number
   fruitless: number
   /** The server has said of this resume what became of the session. */
+  /** The last `seq` that was dropped as old before the resume was judged. */
+  overtook: number
   judged: boolean
   waiting: Waiting | null
 }
@@ -76,6 +77,9 @@ export function createInbox(
   let contiguous = false
   let resumeId: string | null = null
   let signs = 0
+  let events = 0
+  let streams = 0
+  let isResting = false
   let duplicates = 0
 
   for (const { sessionId, lastSeq, epoch } of cursors) track(sessionId, lastSeq, epoch)
@@ -89,6 +93,7 @@ export function createInbox(
       missing: 0,
       holeAt: -1,
       fruitless: 0,
+      overtook: 0,
       judged: false,
       waiting: null,
     }
@@ -118,7 +123,7 @@ export function createInbox(
       if (!control) offer(message, listeners)
       return control
     }
-    if (!isText(sessionId) || !sessionId || !isSeq(seq) || !isSeq(prevSeq)) {
+    if (!isText(sessionId) || !sessionId || !isSeq(seq) || seq === 0 || !isSeq(prevSeq)) {
       return refuse(`malformed sessionId, seq or prevSeq: ${sessionId}`)
     }
     if (closed.size > 0 && closed.has(sessionId)) return undefined
@@ -130,7 +135,11 @@ export function createInbox(
     report(new ConnectionError('bad-message', why))
   }
 
+  /** A listener may have untracked the session, or watched it anew. */
+  const isCurrent = (session: Session) => sessions.get(session.sessionId) === session
+
   function accept(session: Session, message: SessionMessage, characters: number) {
+    events++
     const { waiting } = session
     if (waiting) {
       waiting.characters += characters
@@ -143,15 +152,19 @@ export function createInbox(
     if (isText(epoch) && epoch !== session.epoch) {
       if (session.epoch !== undefined) reset(session, seq - 1, epoch)
       session.epoch = epoch
+      if (!isCurrent(session)) return
     }
     const { lastSeq } = session
     if (seq <= lastSeq && dedupe) {
       duplicates++
+      // It may be news after all: the verdict that resets this cursor may be on its way.
+      if (!session.judged) session.overtook = Math.max(session.overtook, seq)
       return
     }
     const follows = prevSeq === undefined ? !contiguous || seq <= lastSeq + 1 : prevSeq <= lastSeq
     if (!follows && !giveUpHole(session, seq)) return
     const failed = offer(message, listeners)
+    if (!isCurrent(session)) return
     if (failed.length) {
       session.waiting = { message, later: [], listeners: failed, repeats: 0, characters: 0 }
       wait(session, session.waiting)
@@ -178,7 +191,7 @@ export function createInbox(
 
   /** Nothing is delivered over a hole, unless the server has had its chances to fill it. */
   function giveUpHole(session: Session, seq: number): boolean {
-    const isNews = !session.missing
+    const isNews = session.missing <= session.lastSeq
     if (isNews) {
       session.fruitless = session.holeAt === session.lastSeq ? session.fruitless + 1 : 0
       session.holeAt = session.lastSeq
@@ -193,7 +206,12 @@ export function createInbox(
   }
 
   function wait(session: Session, waiting: Waiting) {
-    waiting.timer = clock.setTimeout(() => repeat(session, waiting), REPEATS[waiting.repeats++] ?? 0)
+    waiting.repeats++
+    arm(session, waiting)
+  }
+
+  function arm(session: Session, waiting: Waiting) {
+    if (!isResting) waiting.timer = clock.setTimeout(() => repeat(session, waiting), REPEATS[waiting.repeats - 1] ?? 0)
   }
 
   function repeat(session: Session, waiting: Waiting) {
@@ -202,7 +220,6 @@ export function createInbox(
       message,
       waiting.listeners.filter((listener) => listeners.includes(listener)),
     )
-    // A listener may have untracked the session, or disconnected.
     if (session.waiting !== waiting) return
     if (waiting.listeners.length) {
       if (repeats < REPEATS.length) return wait(session, waiting)
@@ -212,7 +229,7 @@ export function createInbox(
     session.waiting = null
     advance(session, message.seq)
     for (const [next, characters] of later) {
-      if (sessions.get(session.sessionId) !== session) return
+      if (isResting || !isCurrent(session)) return
       accept(session, next, characters)
     }
     if (!waiting.overflowed) return
@@ -221,9 +238,19 @@ export function createInbox(
   }
 
   function reset(session: Session, to: number, epoch: string | undefined) {
-    const { sessionId, lastSeq: from } = session
+    const { sessionId, lastSeq: from, overtook } = session
     stopWaiting(session)
-    Object.assign(session, { lastSeq: to, epoch, missing: 0, holeAt: -1, fruitless: 0, judged: true })
+    const wanted = session.wanted || overtook > to
+    Object.assign(session, {
+      lastSeq: to,
+      epoch,
+      wanted,
+      missing: 0,
+      overtook: 0,
+      holeAt: -1,
+      fruitless: 0,
+      judged: true,
+    })
     tell({ sessionId, status: 'reset', from, to })
   }
 
@@ -262,26 +289,35 @@ export function createInbox(
     receive,
     /** How many frames have come. */
     signs: () => signs,
+    /** How many of them were events of a session. */
+    events: () => events,
     /** Events dropped because their `seq` was not above the cursor. */
     duplicates: () => duplicates,
     listen(listener: MessageListener) {
-      listeners = [...listeners, listener]
+      const own: MessageListener = (message) => listener(message)
+      listeners = [...listeners, own]
       return () => {
-        listeners = listeners.filter((other) => other !== listener)
+        listeners = listeners.filter((other) => other !== own)
       }
     },
     /** A new stream: everything tracked has to be resumed on it. Returns what the first resume is to carry. */
     welcome(isContiguous: boolean): readonly Cursor[] {
       contiguous = isContiguous
       resumeId = null
-      for (const session of sessions.values()) session.wanted = true
+      streams++
+      const wasResting = isResting
+      isResting = false
+      for (const session of sessions.values()) {
+        session.wanted = true
+        if (wasResting && session.waiting) arm(session, session.waiting)
+      }
       return leftOvers()
     },
     /** What arrives from now on is part of, or comes after, the replay of this resume. */
     beginResume(id: string, resumed: readonly Cursor[]) {
       resumeId = id
       for (const { sessionId } of resumed) {
-        Object.assign(sessions.get(sessionId) ?? {}, { wanted: false, missing: 0, judged: false })
+        Object.assign(sessions.get(sessionId) ?? {}, { wanted: false, missing: 0, overtook: 0, judged: false })
       }
     },
     judge,
@@ -295,15 +331,20 @@ export function createInbox(
       track(sessionId, after ?? 0, known?.epoch).wanted = true
       return true
     },
-    /** Its cursor, if it is tracked and not part of a resume yet. */
-    wanted(sessionId: string): Cursor | false | undefined {
+    /** For a `watch` POST: what to post, if the session is not part of a resume yet, and what its answer confirms. */
+    attachment(sessionId: string) {
       const session = sessions.get(sessionId)
-      return session?.wanted && cursorOf(session)
-    },
-    /** A `watch` POST of its own has attached the session to the stream. */
-    attached(sessionId: string, verdicts: readonly SessionVerdict[]) {
-      Object.assign(sessions.get(sessionId) ?? {}, { wanted: false })
-      judge(undefined, verdicts)
+      const stream = streams
+      if (!session?.wanted) return undefined
+      return {
+        cursor: cursorOf(session),
+        confirm(verdicts: readonly SessionVerdict[]) {
+          // Watched anew, or resumed on another stream since: the answer is about something that is over.
+          if (!isCurrent(session) || !session.wanted || stream !== streams) return
+          session.wanted = false
+          judge(undefined, verdicts)
+        },
+      }
     },
     unwatch: untrack,
     cursor(sessionId: string): Cursor | undefined {
@@ -311,8 +352,11 @@ export function createInbox(
       return session && cursorOf(session)
     },
     cursors: (): readonly Cursor[] => Array.from(sessions.values(), cursorOf),
-    /** Idle: what waited to be offered again will be replayed by the server. */
-    rest: () => sessions.forEach(stopWaiting),
+    /** Idle: what waits to be offered again does so after the next welcome. */
+    rest() {
+      isResting = true
+      for (const { waiting } of sessions.values()) clock.clearTimeout(waiting?.timer)
+    },
   }
 }
 

@@ -1,6 +1,6 @@
 import type { Upstream } from './adapters/fetchUpstream'
 import { ConnectionError } from './errors'
-import { backoffDelay } from './machine/backoff'
+import { backoffDelay, MAX_SERVER_DELAY } from './machine/backoff'
 import type { UpstreamEvent } from './machine/types'
 import type { Settings } from './options'
 import { isObject, RESERVED_TYPES } from './protocol'
@@ -56,6 +56,10 @@ export function createOutbox(
   let posted: Entry | undefined
   let grace: unknown
   let isRetired = false
+  /** The library's own POSTs that wait for their turn. */
+  const inLine = new Set<string>()
+  /** No POST starts before this wall-clock time: what the last failure asked for outlives the gate. */
+  let notBefore = 0
 
   function enqueue(message: Typed, { id = newId(), maxAge = Infinity }: SendOptions = {}): Delivery {
     if (!/^[!-~]{1,255}$/.test(id) || unsettled.has(id)) {
@@ -140,7 +144,9 @@ export function createOutbox(
     if (gate !== opened) return
     if (type) return tellMachine({ type, error })
     const attempt = Math.max(0, entry.attempts - 1)
-    opened.pause(backoffDelay({ ...backoff, attempt, random, server: { retryAfter } }))
+    const delay = backoffDelay({ ...backoff, attempt, random, server: { retryAfter } })
+    notBefore = clock.now() + delay
+    opened.pause(delay)
   }
 
   function become(entry: Entry, status: DeliveryStatus) {
@@ -180,19 +186,30 @@ export function createOutbox(
 
   return {
     enqueue,
-    /** A POST of the library's own, in line with the app's, if there are still `fields` to post when its turn comes. */
-    post(type: string, fields: () => object | false | undefined, settle: Entry['settle'] = () => {}) {
-      append(type, () => {
+    /**
+     * A POST of the library's own about a session, in line with the app's, if there are still `fields` to post when its
+     * turn comes. One of a kind that waits already is enough.
+     */
+    post(type: string, sessionId: string, fields: () => object | false | undefined, settle?: Entry['settle']) {
+      const kind = `${type} ${sessionId}`
+      if (inLine.has(kind)) return
+      inLine.add(kind)
+      const entry = append(type, () => {
+        inLine.delete(kind)
         const rest = fields()
         return rest ? JSON.stringify({ type, ...rest }) : ''
-      }).settle = settle
-      pump()
+      })
+      if (settle) entry.settle = settle
+      queueMicrotask(pump)
     },
     start(opened: Gate) {
       gate = opened
       // The answer of a POST on the dead stream may still be on its way; where a repeat does no harm, not for long.
       if (flight && opened.features.includes('idempotency')) grace = clock.setTimeout(abort, GRACE)
-      pump()
+      // Clamped, because the clock may have been set back.
+      const left = Math.min(notBefore - clock.now(), 2 * MAX_SERVER_DELAY)
+      if (left > 0) opened.pause(left)
+      else pump()
     },
     stop() {
       gate = null

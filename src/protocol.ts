@@ -36,6 +36,8 @@ export const RESERVED_TYPES: readonly string[] = ['reconnect', 'probe', 'batch']
 
 export const CONNECTION_ID_HEADER = 'X-Connection-ID'
 export const IDEMPOTENCY_KEY_HEADER = 'Idempotency-Key'
+/** A client with more sends several resumes, behind the same barrier. */
+export const MAX_SESSIONS_PER_RESUME = 100
 export const SESSION_ID = /^[A-Za-z0-9_-]{1,128}$/
 
 /** The last event of a session that the app has applied. */

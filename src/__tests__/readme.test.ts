@@ -30,7 +30,7 @@ test('every example of the README compiles, strictly', () => {
   for (const [index, [, kind, code = '']] of blocks.entries()) {
     // Later examples go on with what the first one made.
     const imports =
-      code.includes('createConnection(') && !code.includes("from 'holdline'")
+      /\bcreateConnection[(<]/.test(code) && !code.includes("from 'holdline'")
         ? "import { createConnection } from 'holdline'\n"
         : ''
     const connection =

@@ -348,8 +348,7 @@ describe('resume', () => {
 
   test.each([
     ['no list', { a: 1 }],
-    ['a session id with a space', [{ sessionId: 'a b', lastSeq: 0 }]],
-    ['a session id of 129 characters', [{ sessionId: 'a'.repeat(129), lastSeq: 0 }]],
+    ['a session id that is no text', [{ sessionId: 7, lastSeq: 0 }]],
     ['a negative cursor', [{ sessionId: 'room', lastSeq: -1 }]],
     ['a broken cursor', [{ sessionId: 'room', lastSeq: 1.5 }]],
     ['a cursor that is no number', [{ sessionId: 'room', lastSeq: '1' }]],
@@ -369,7 +368,26 @@ describe('resume', () => {
     const { server } = createTestServer({ limits: { sessionsPerStream: 2 } })
     const stream = await openStream(server)
     for (const sessionId of ['room1', 'room2', 'room1']) expect((await stream.watch(sessionId)).status).toBe(200)
-    expect((await stream.watch('room3')).status).toBe(429)
+    expect((await stream.watch('room3')).status).toBe(403)
+  })
+
+  test('C37: one session too many, or one malformed id, is refused by name and harms no other', async () => {
+    const { server } = createTestServer({ limits: { sessionsPerStream: 1 } })
+    const stream = await openStream(server)
+    const ids = ['a b', 'room1', 'room2', 'a'.repeat(129), '']
+    const response = await resume(
+      stream,
+      ids.map((sessionId) => ({ sessionId, lastSeq: 0 })),
+    )
+    const { sessions } = await response.json()
+    expect(response.status).toBe(200)
+    expect(sessions.map(({ status }: { status: string }) => status)).toEqual([
+      'forbidden',
+      'resumed',
+      'forbidden',
+      'forbidden',
+      'forbidden',
+    ])
   })
 
   test('C47: events published at every step of a resume arrive once and in order', async () => {

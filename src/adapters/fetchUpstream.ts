@@ -37,27 +37,35 @@ export type Upstream = ReturnType<typeof createUpstream>
 export function createUpstream({ url, fetch, headers, credentials, clock, context }: UpstreamOptions) {
   /** The hook's answer to a 401. Exists until the next 2xx: meanwhile another 401 to these headers is final. */
   let renewal: Promise<HeaderMap> | null = null
+  let isRenewed = false
 
   async function ask(reason: HeadersRequest['reason']): Promise<HeaderMap> {
     if (typeof headers !== 'function') return headers ?? {}
     try {
-      const answer = await headers({ reason, attempt: context().attempt })
-      new Headers(answer)
-      return answer
+      return Object.fromEntries(new Headers(await headers({ reason, attempt: context().attempt })))
     } catch (cause) {
       throw new ConnectionError('hook-failed', undefined, { cause })
     }
   }
 
   async function authorized(reason: HeadersRequest['reason'], perform: (headers: HeaderMap) => Promise<Response>) {
-    const before = renewal
+    const before = isRenewed ? renewal : null
     let response = await perform(await ask(reason))
     // Requests that were under way together share one renewal.
     if (response.status === 401 && typeof headers === 'function' && (!renewal || renewal !== before)) {
-      renewal ??= ask('unauthorized').catch((error) => {
-        renewal = null
-        throw error
-      })
+      void response.body?.cancel().catch(() => {})
+      if (!renewal) {
+        isRenewed = false
+        renewal = ask('unauthorized')
+        renewal.then(
+          () => {
+            isRenewed = true
+          },
+          () => {
+            renewal = null
+          },
+        )
+      }
       response = await perform(await renewal)
     }
     if (response.ok) renewal = null
@@ -75,7 +83,7 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
       const timer =
         timeout &&
         clock.setTimeout(() => abort.abort(new ConnectionError('timeout', `no answer: ${endpoint}`)), timeout)
-      try {
+      const exchange = async () => {
         const response = await authorized('post', (own) => {
           onStart?.()
           signal.throwIfAborted()
@@ -105,6 +113,11 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
           throw new ConnectionError('bad-response')
         }
         return json
+      }
+      // A hook or a body that never settles does not watch the signal.
+      const aborted = new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
+      try {
+        return await Promise.race([exchange(), aborted])
       } catch (cause) {
         if (cause instanceof ConnectionError) throw cause
         throw new ConnectionError('network', `POST failed: ${endpoint}`, { cause })

@@ -172,7 +172,8 @@ export function createChatStream(options: ChatStreamOptions): ChatStream {
   }
 
   function pingIfQuiet() {
-    const quiet = clock.now() - lastWrite
+    // Not below 0: the clock may have been set back.
+    const quiet = Math.max(0, clock.now() - lastWrite)
     const isDue = quiet >= heartbeat
     pingTimer = clock.setTimeout(pingIfQuiet, isDue ? heartbeat : heartbeat - quiet)
     if (!isDue || control.length > 0) return

@@ -198,14 +198,21 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
 
   async function resume(principal: P, { stream }: Connection, cursor: Cursor): Promise<SessionVerdict> {
     const { sessionId, lastSeq } = cursor
-    const permission = await authorize(principal, sessionId, 'read')
+    // One bad session never fails a resume: not one with a malformed id, nor one too many for the stream.
+    const forbidden: SessionVerdict = { sessionId, status: 'forbidden', from: lastSeq, to: lastSeq }
+    const permission = isSessionId(sessionId) && (await authorize(principal, sessionId, 'read'))
     if (permission !== true) {
       stream.detach(sessionId)
-      return { sessionId, status: permission === 'gone' ? 'gone' : 'forbidden', from: lastSeq, to: lastSeq }
+      return permission === 'gone' ? { ...forbidden, status: 'gone' } : forbidden
     }
     const head = await log.head(sessionId)
     const verdict = verdictOn(cursor, head)
-    await stream.attach(sessionId, verdict.status === 'reset' ? head.head : lastSeq, head.epoch)
+    try {
+      await stream.attach(sessionId, verdict.status === 'reset' ? head.head : lastSeq, head.epoch)
+    } catch (error) {
+      if (error instanceof Refusal && error.status === 429) return forbidden
+      throw error
+    }
     return verdict
   }
 

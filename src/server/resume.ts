@@ -6,7 +6,7 @@ export const isSessionId = (value: unknown): value is string => typeof value ===
 export function parseCursor(value: unknown): Cursor | undefined {
   if (!isObject(value)) return undefined
   const { sessionId, lastSeq, epoch } = value
-  if (!isSessionId(sessionId) || !isSeq(lastSeq)) return undefined
+  if (typeof sessionId !== 'string' || !isSeq(lastSeq)) return undefined
   if (epoch === undefined || epoch === null) return { sessionId, lastSeq }
   return typeof epoch === 'string' ? { sessionId, lastSeq, epoch } : undefined
 }
