@@ -730,8 +730,8 @@ describe('a timeout', () => {
   test.each<[string, readonly ConnectionEvent[], number, string]>([
     ['connect: no stream', [connect], 15_000, 'stream'],
     ['welcome: no welcome', [connect, opened], 10_000, 'welcome'],
-    ['resume: no answer to the POST', POSTING, 15_000, 'answer to the resume'],
-    ['resume: the marker came, the answer does not', [...POSTING, replayed('r1')], 15_000, 'answer to the resume'],
+    ['resume: no answer to the POST', POSTING, 15_000, 'resume'],
+    ['resume: the marker came, the answer does not', [...POSTING, replayed('r1')], 15_000, 'resume'],
   ])('%s', (_, path, ms, what) => {
     const machine = startMachine()
     machine.send(...path)

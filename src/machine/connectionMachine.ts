@@ -37,7 +37,7 @@ const closeReason = ({ type }: EventObject) => {
 const toConnectionError = (error: unknown) =>
   error instanceof ConnectionError
     ? error
-    : new ConnectionError('internal', 'an actor threw', { retryable: true, cause: error })
+    : new ConnectionError('internal', undefined, { cause: error, retryable: true })
 
 /** Is there a left-over that the resume just done could not have moved, because it was not part of it, or did move? */
 const madeProgress = (before: readonly Cursor[], leftOvers: readonly Cursor[]) =>
@@ -76,7 +76,7 @@ const resumeDone = [
   {
     guard: withEvent('confirmsResume'),
     target: '#reconnecting',
-    actions: [withEvent('countFruitless'), withEvent('recordLeftOvers')],
+    actions: withEvent('recordLeftOvers'),
   },
 ]
 
@@ -115,33 +115,17 @@ export const connectionMachine = setup({
   },
 
   actions: {
-    startOver: assign({ attempt: 0, fruitless: 0, lastError: null }),
-    recordWelcome: assign(
-      (
-        _,
-        {
-          connectionId,
-          heartbeat,
-          features,
-          cursors,
-        }: Pick<ConnectionContext, 'connectionId' | 'heartbeat' | 'features' | 'cursors'>,
-      ) => ({
-        connectionId,
-        heartbeat,
-        features,
-        cursors,
-      }),
-    ),
+    recordWelcome: assign((_, { type, ...stream }: Extract<ConnectionEvent, { type: 'stream.welcomed' }>) => stream),
     forgetStream: assign(NO_STREAM),
     recordCursors: assign((_, { cursors }: { cursors: readonly Cursor[] }) => ({ cursors })),
-    recordLeftOvers: assign((_, { leftOvers }: Done) => ({ cursors: leftOvers })),
+    /** A resume that got nowhere counts. */
+    recordLeftOvers: assign(({ context: { cursors, fruitless } }, { leftOvers }: Done) => ({
+      cursors: leftOvers,
+      fruitless: madeProgress(cursors, leftOvers) ? 0 : fruitless + 1,
+    })),
     numberResume: assign({
       resumes: ({ context }) => context.resumes + 1,
       resumeId: ({ context }) => `r${context.resumes + 1}`,
-    }),
-    countFruitless: assign({
-      fruitless: ({ context }, params: Done) =>
-        madeProgress(context.cursors, params.leftOvers) ? 0 : context.fruitless + 1,
     }),
     numberProbe: assign({ probes: ({ context }) => context.probes + 1 }),
     recordError: assign((_, { error, delay }: Failure) => {
@@ -209,7 +193,7 @@ export const connectionMachine = setup({
       id: 'idle',
       tags: 'idle',
       on: {
-        connect: { target: 'active', actions: 'startOver' },
+        connect: { target: 'active', actions: ['resetAttempts', 'clearFailures'] },
       },
     },
 
@@ -300,7 +284,7 @@ export const connectionMachine = setup({
                     },
                   },
                   after: {
-                    resumeTimeout: timedOut('answer to the resume'),
+                    resumeTimeout: timedOut('resume'),
                   },
                 },
                 replaying: {
@@ -309,7 +293,7 @@ export const connectionMachine = setup({
                 confirming: {
                   on: { 'resume.succeeded': resumeDone },
                   after: {
-                    resumeTimeout: timedOut('answer to the resume'),
+                    resumeTimeout: timedOut('resume'),
                   },
                 },
               },
