@@ -44,7 +44,7 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
   const upstream = createUpstream({ ...settings, context })
   const inbox = createInbox(settings, report, (news) => tell('session', news), resumeLeftOvers)
   const onChange = ({ id, status, message }: Delivery) => note('delivery', { id, status, message })
-  const outbox = createOutbox(settings, upstream, onChange, command)
+  const outbox = createOutbox(settings, upstream, onChange, command, report)
 
   function command(event: ConnectionEvent) {
     if (actor.getSnapshot().status === 'active') actor.send(event)

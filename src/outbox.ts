@@ -44,6 +44,7 @@ export function createOutbox(
   upstream: Upstream,
   onChange: (delivery: Delivery) => void,
   tellMachine: (fact: UpstreamEvent) => void,
+  report: (error: ConnectionError) => void,
 ) {
   /** The app's messages without a verdict, oldest first. */
   const unsettled = new Map<string, Delivery>()
@@ -143,6 +144,7 @@ export function createOutbox(
     become(entry, 'queued')
     if (gate !== opened) return
     if (type) return tellMachine({ type, error })
+    report(error)
     const attempt = Math.max(0, entry.attempts - 1)
     const delay = backoffDelay({ ...backoff, attempt, random, server: { retryAfter } })
     notBefore = clock.now() + delay

@@ -155,11 +155,14 @@ describe('the real EventSource and the real fetch', () => {
       request.url.endsWith('/send') ? [html, cut][count - 1]?.() : undefined,
     )
     const { connection } = await connected(spy)
+    const errors: string[] = []
+    connection.on('error', ({ error }) => errors.push(error.code))
     connection.connect()
     const [first, second] = ['a', 'b'].map((prompt) => connection.send({ type: 'send', sessionId: 's1', prompt }))
     expect(await first?.settled).toMatchObject({ status: 'accepted', attempts: 3, receipt: { took: 'a' } })
     expect(await second?.settled).toMatchObject({ status: 'accepted', attempts: 1, receipt: { took: 'b' } })
     expect(paths()).toEqual(['events', 'send', 'send', 'send', 'send'])
+    expect(errors).toEqual(['bad-response', 'network'])
   })
 
   test('C22: a stream that reads OPEN but says nothing is left behind, with the heartbeat that the server announced', async () => {

@@ -124,6 +124,7 @@ describe('a message ends in one verdict', () => {
         'accepted',
       ])
       expect(world.log).toEqual(['opened'])
+      expect(world.errors).toHaveLength(1)
     }
   })
 
@@ -341,6 +342,7 @@ describe('C31: 401', () => {
     const delivery = world.connection.send(prompt('hi'))
     await settle()
     expect(world.posts).toEqual([])
+    expect(world.errors).toEqual(['hook-failed'])
     broken = false
     await world.clock.advance(500)
     expect(await delivery.settled).toMatchObject({ status: 'accepted', attempts: 1 })

@@ -88,7 +88,7 @@ export function openEventSource(
 
 // The native EventSource tells nothing; the `eventsource` package puts the HTTP status into `code`.
 function toStreamError(event: { code?: number; message?: string; cause?: unknown }) {
-  const { code: status, cause, message = cause && String(cause) } = event
+  const { code: status, cause, message = cause ? String(cause) : 'the stream was cut' } = event
   if (cause instanceof ConnectionError) return cause
-  return new ConnectionError(status === 401 ? 'unauthorized' : 'stream-failed', message as string, { status, cause })
+  return new ConnectionError(status === 401 ? 'unauthorized' : 'stream-failed', message, { status, cause })
 }

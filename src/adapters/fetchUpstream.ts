@@ -110,7 +110,7 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
         const json = text ? parseJson(text) : null
         // A page answered in the server's place, e.g. a captive portal.
         if (json === undefined && /^text\/html/.test(String(response.headers.get('content-type')))) {
-          throw new ConnectionError('bad-response')
+          throw new ConnectionError('bad-response', `HTML, not JSON: ${endpoint}`)
         }
         return json
       }
