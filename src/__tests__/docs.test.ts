@@ -9,7 +9,7 @@ test('docs/states.md says what the machines are: run `npm run docs` after a chan
   expect(readDocument()).toBe(generate(readDocument()))
 })
 
-test('docs/protocol.md names every feature and every endpoint', () => {
+test('C17: there is one contract, written down: docs/protocol.md names every feature and every endpoint', () => {
   const protocol = read('docs/protocol.md')
   for (const feature of FEATURES) expect(protocol).toContain(`| \`${feature}\` |`)
   for (const [type, endpoint] of Object.entries(ENDPOINTS))
