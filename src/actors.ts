@@ -150,6 +150,7 @@ export function bindActors(
         if (json === undefined || (isObject(json) && json.ok === false))
           return fail(new ConnectionError('bad-response'))
         inbox.judge(resumeId, parseVerdicts(json))
+        if (abort.signal.aborted) return
         stopWatching = watchSilence(clock, settings.timeouts.resume, inbox.events, () =>
           fail(new ConnectionError('timeout', 'the replay stalled')),
         )

@@ -32,6 +32,7 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
   const settings = readOptions(options)
   const { backoff, clock, random, timeouts } = settings
   let retryAt: number | null = null
+  let isDisposed = false
 
   const { on, report, tell, publish, getSnapshot, note, subscribe } = createNotifier((): ConnectionSnapshot => {
     const { connectionId, attempt, lastError } = context()
@@ -47,7 +48,7 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
   const outbox = createOutbox(settings, upstream, onChange, command, report)
 
   function command(event: ConnectionEvent) {
-    if (actor.getSnapshot().status === 'active') actor.send(event)
+    if (!isDisposed) actor.send(event)
   }
 
   function inspect(event: InspectionEvent) {
@@ -83,7 +84,9 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
   actor.start()
 
   function dispose() {
-    command({ type: 'disconnect' })
+    if (isDisposed) return
+    isDisposed = true
+    actor.send({ type: 'disconnect' })
     outbox.retire()
     // In a listener, the disconnect still stands in line behind the event that is being told.
     if (phase() === 'idle') actor.stop()
@@ -113,8 +116,8 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
         return attachment?.cursor
       }
       outbox.post('watch', sessionId, fields, (verdict) => {
-        if (verdict.status === 'accepted') attachment?.confirm(parseVerdicts(verdict.receipt))
-        else resumeLeftOvers()
+        const isBehind = verdict.status !== 'accepted' || attachment?.confirm(parseVerdicts(verdict.receipt))
+        if (isBehind) resumeLeftOvers()
       })
     },
     unwatch(sessionId) {

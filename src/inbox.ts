@@ -34,8 +34,6 @@ interface Waiting {
   listeners: readonly MessageListener[]
   repeats: number
   characters: number
-  /** Something of `later` was dropped. */
-  overflowed?: true
   timer?: unknown
 }
 
@@ -51,6 +49,8 @@ interface Session {
   holeAt: number
   fruitless: number
   /** The server has said of this resume what became of the session. */
+  /** The first `seq` for which there was no room behind a waiting message; it is a hole whatever the server promises. */
+  dropped: number
   /** The last `seq` that was dropped as old before the resume was judged. */
   overtook: number
   judged: boolean
@@ -94,6 +94,7 @@ export function createInbox(
       holeAt: -1,
       fruitless: 0,
       overtook: 0,
+      dropped: 0,
       judged: false,
       waiting: null,
     }
@@ -145,7 +146,7 @@ export function createInbox(
       waiting.characters += characters
       if (waiting.later.length < MAX_WAITING && waiting.characters <= MAX_WAITING_CHARACTERS) {
         waiting.later.push([message, characters])
-      } else waiting.overflowed = true
+      } else session.dropped ||= message.seq
       return
     }
     const { seq, epoch, prevSeq } = message
@@ -162,7 +163,9 @@ export function createInbox(
       return
     }
     const follows = prevSeq === undefined ? !contiguous || seq <= lastSeq + 1 : prevSeq <= lastSeq
-    if (!follows && !giveUpHole(session, seq)) return
+    const isBeyond = session.dropped > 0 && seq > session.dropped
+    if (seq === session.dropped) session.dropped = 0
+    if ((!follows || isBeyond) && !giveUpHole(session, seq)) return
     const failed = offer(message, listeners)
     if (!isCurrent(session)) return
     if (failed.length) {
@@ -197,7 +200,7 @@ export function createInbox(
       session.holeAt = session.lastSeq
       if (session.fruitless >= MAX_FRUITLESS_RESUMES) {
         reset(session, seq - 1, session.epoch)
-        return true
+        return isCurrent(session)
       }
     }
     session.missing = Math.max(session.missing, seq)
@@ -232,19 +235,20 @@ export function createInbox(
       if (isResting || !isCurrent(session)) return
       accept(session, next, characters)
     }
-    if (!waiting.overflowed) return
+    if (!session.dropped) return
     session.wanted = true
     onHole()
   }
 
   function reset(session: Session, to: number, epoch: string | undefined) {
-    const { sessionId, lastSeq: from, overtook } = session
+    const { sessionId, lastSeq: from, overtook, dropped, waiting } = session
     stopWaiting(session)
-    const wanted = session.wanted || overtook > to
+    const isBehind = overtook > to || dropped > to || waiting?.later.some(([{ seq }]) => seq > to)
     Object.assign(session, {
       lastSeq: to,
       epoch,
-      wanted,
+      wanted: session.wanted || !!isBehind,
+      dropped: 0,
       missing: 0,
       overtook: 0,
       holeAt: -1,
@@ -340,9 +344,10 @@ export function createInbox(
         cursor: cursorOf(session),
         confirm(verdicts: readonly SessionVerdict[]) {
           // Watched anew, or resumed on another stream since: the answer is about something that is over.
-          if (!isCurrent(session) || !session.wanted || stream !== streams) return
+          if (!isCurrent(session) || !session.wanted || stream !== streams) return false
           session.wanted = false
           judge(undefined, verdicts)
+          return isCurrent(session) && session.wanted
         },
       }
     },

@@ -1,6 +1,6 @@
 import type { Upstream } from './adapters/fetchUpstream'
 import { ConnectionError } from './errors'
-import { backoffDelay, MAX_SERVER_DELAY } from './machine/backoff'
+import { backoffDelay } from './machine/backoff'
 import type { UpstreamEvent } from './machine/types'
 import type { Settings } from './options'
 import { isObject, RESERVED_TYPES } from './protocol'
@@ -61,6 +61,7 @@ export function createOutbox(
   const inLine = new Set<string>()
   /** No POST starts before this wall-clock time: what the last failure asked for outlives the gate. */
   let notBefore = 0
+  let lastDelay = 0
 
   function enqueue(message: Typed, { id = newId(), maxAge = Infinity }: SendOptions = {}): Delivery {
     if (!/^[!-~]{1,255}$/.test(id) || unsettled.has(id)) {
@@ -142,13 +143,16 @@ export function createOutbox(
     // What is the library's own has another way, and must not hold up the app's messages.
     if (!type && (!error.retryable || status === 410 || !entry.delivery)) return reject(entry, error)
     become(entry, 'queued')
-    if (gate !== opened) return
-    if (type) return tellMachine({ type, error })
+    if (type) {
+      if (gate === opened) tellMachine({ type, error })
+      return
+    }
     report(error)
     const attempt = Math.max(0, entry.attempts - 1)
     const delay = backoffDelay({ ...backoff, attempt, random, server: { retryAfter } })
+    lastDelay = delay
     notBefore = clock.now() + delay
-    opened.pause(delay)
+    gate?.pause(delay)
   }
 
   function become(entry: Entry, status: DeliveryStatus) {
@@ -205,11 +209,14 @@ export function createOutbox(
       queueMicrotask(pump)
     },
     start(opened: Gate) {
+      // What the library asked of the dead stream is answered by the resume.
+      if (!posted?.delivery) abort()
       gate = opened
       // The answer of a POST on the dead stream may still be on its way; where a repeat does no harm, not for long.
       if (flight && opened.features.includes('idempotency')) grace = clock.setTimeout(abort, GRACE)
-      // Clamped, because the clock may have been set back.
-      const left = Math.min(notBefore - clock.now(), 2 * MAX_SERVER_DELAY)
+      // Not more than was drawn: the clock may have been set back.
+      notBefore = Math.min(notBefore, clock.now() + lastDelay)
+      const left = notBefore - clock.now()
       if (left > 0) opened.pause(left)
       else pump()
     },

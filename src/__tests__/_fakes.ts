@@ -113,6 +113,7 @@ export function createWorld(options: Partial<ConnectionOptions> = {}, behaviour:
       const state = { aborted: false, answered: false }
       const answer = (response: Response | Error) => {
         state.answered = true
+        init.signal?.removeEventListener('abort', onAbort)
         if (response instanceof Error) reject(response)
         else resolve(response)
         return settle()
@@ -140,10 +141,11 @@ export function createWorld(options: Partial<ConnectionOptions> = {}, behaviour:
       }
       const bodyAborts = (controller: ReadableStreamDefaultController) =>
         init.signal?.addEventListener('abort', () => controller.error(init.signal?.reason))
-      init.signal?.addEventListener('abort', () => {
+      const onAbort = () => {
         state.aborted = true
         reject(init.signal?.reason)
-      })
+      }
+      init.signal?.addEventListener('abort', onAbort)
       posts.push(post)
       world.behaviour(post)
     })) as typeof globalThis.fetch

@@ -1,5 +1,13 @@
 import { describe, expect, test } from 'vitest'
-import { createWorld, SERVER_ACCEPTS, SERVER_IS_SILENT, type ServerBehaviour, seqs, settle } from './_fakes'
+import {
+  createClock,
+  createWorld,
+  SERVER_ACCEPTS,
+  SERVER_IS_SILENT,
+  type ServerBehaviour,
+  seqs,
+  settle,
+} from './_fakes'
 
 /** What an attacker found in the first whole version. Each went through the tests that there were. */
 
@@ -327,5 +335,158 @@ describe('dispose and suspend', () => {
     world.connection.suspend()
     await settle()
     expect(world.post('suspend').body.sessions).toHaveLength(100)
+  })
+})
+
+describe('a second attack, on the fixes of the first', () => {
+  test('I9: a clock that is set back a day does not keep a send waiting for a day', async () => {
+    const clock = createClock()
+    let skew = 0
+    const world = createWorld({ clock: { ...clock, now: () => clock.now() + skew } }, (post) => post.answers(503))
+    await world.opens()
+    world.connection.send(prompt('a'))
+    await settle()
+    world.server(SERVER_ACCEPTS)
+    skew = -86_400_000
+    await clock.advance(60_000)
+    expect(world.connection.pending).toEqual([])
+  })
+
+  test('C40: what a POST was told to wait counts if its stream has been replaced meanwhile, too', async () => {
+    const world = createWorld({}, SERVER_IS_SILENT)
+    await world.opens()
+    world.connection.send(prompt('a'))
+    await settle()
+    const first = world.post('send')
+    world.connection.reconnect()
+    await world.opens()
+    await first.answers(429, {}, { 'retry-after': '60' })
+    await world.clock.advance(59_000)
+    expect(world.postsTo('send')).toHaveLength(1)
+    await world.clock.advance(31_000)
+    expect(world.postsTo('send')).toHaveLength(2)
+  })
+
+  test('C33 C54: a reset does not lose what waited behind a message that a listener threw on', async () => {
+    const world = createWorld({ cursors: [{ sessionId: 's1', lastSeq: 10, epoch: 'a' }] }, SERVER_IS_SILENT)
+    world.connection.on('message', () => {
+      throw new Error('reducer')
+    })
+    await world.opens()
+    world.stream.sends(world.event('s1', 11, { epoch: 'a' }))
+    for (const seq of [4, 5]) world.stream.sends(world.event('s1', seq, { epoch: 'b' }))
+    const reset = { sessionId: 's1', status: 'reset', from: 10, to: 3, epoch: 'b' }
+    await world.post('reconnect').answers(200, { ok: true, sessions: [reset] })
+    expect(world.post('reconnect').body.sessions).toEqual([{ sessionId: 's1', lastSeq: 3, epoch: 'b' }])
+  })
+
+  test('C33: events that overtake the reset in the answer to a watch are fetched again', async () => {
+    const world = createWorld({}, SERVER_IS_SILENT)
+    await world.opens({ features: ['watch-replay'] })
+    world.connection.watch('s1', { after: 100 })
+    await settle()
+    for (const seq of [4, 5]) world.stream.sends(world.event('s1', seq))
+    const reset = { sessionId: 's1', status: 'reset', from: 100, to: 3 }
+    await world.post('watch').answers(200, { ok: true, sessions: [reset] })
+    expect(world.post('reconnect').body.sessions).toEqual([{ sessionId: 's1', lastSeq: 3 }])
+  })
+
+  test.each(['disconnect', 'dispose'] as const)('I8: %s in a session listener leaves no timer', async (command) => {
+    const world = createWorld({ cursors: AT_7 }, SERVER_IS_SILENT)
+    world.connection.on('session', () => world.connection[command]())
+    await world.opens({ features: ['replay-marker'] })
+    const resumed = { sessionId: 's1', status: 'resumed', from: 7, to: 9 }
+    await world.post('reconnect').answers(200, { ok: true, sessions: [resumed] })
+    expect([world.connection.phase, world.clock.pending]).toEqual(['idle', 0])
+  })
+
+  test('I8: a disposed connection does not come back, whoever asks', async () => {
+    const world = createWorld()
+    world.connection.on('closed', () => world.connection.connect())
+    world.connection.on('opened', () => {
+      world.connection.dispose()
+      world.connection.connect()
+    })
+    await world.opens()
+    await settle()
+    expect([world.connection.phase, world.streams.length]).toEqual(['idle', 1])
+  })
+
+  test('I9: a renewal that hangs once is asked for again after the timeout', async () => {
+    let renewals = 0
+    const headers = ({ reason }: { reason: string }) => {
+      if (reason !== 'unauthorized') return { authorization: 'old' }
+      return renewals++ === 0 ? new Promise<Record<string, string>>(() => {}) : { authorization: 'new' }
+    }
+    const world = createWorld({ headers }, (post) =>
+      post.headers.get('authorization') === 'new' ? SERVER_ACCEPTS(post) : post.answers(401),
+    )
+    await world.opens()
+    const delivery = world.connection.send(prompt('a'))
+    await world.clock.advance(20_000)
+    expect(await delivery.settled).toMatchObject({ status: 'accepted' })
+    expect(renewals).toBe(2)
+  })
+
+  test('C31: connect after a terminal 401 begins with a new allowance', async () => {
+    let token = 'stale'
+    const headers = ({ reason }: { reason: string }) => ({
+      authorization: reason === 'unauthorized' ? token : 'cached',
+    })
+    const world = createWorld({ headers }, (post) =>
+      post.headers.get('authorization') === 'fresh' ? SERVER_ACCEPTS(post) : post.answers(401),
+    )
+    await world.opens()
+    const delivery = world.connection.send(prompt('a'))
+    await settle()
+    expect(world.log.at(-1)).toBe('stopped unauthorized')
+    token = 'fresh'
+    await world.opens()
+    expect(await delivery.settled).toMatchObject({ status: 'accepted' })
+  })
+
+  test('many suspends leave no listeners behind', async () => {
+    const warnings: string[] = []
+    const onWarning = ({ name }: Error) => warnings.push(name)
+    process.on('warning', onWarning)
+    const world = createWorld({ cursors: AT_7 })
+    await world.opens()
+    for (let i = 0; i < 30; i++) {
+      world.connection.suspend()
+      await settle()
+    }
+    process.off('warning', onWarning)
+    expect(warnings).toEqual([])
+  })
+
+  test('C59: a watch POST of a dead stream does not hold up the sends on the next one', async () => {
+    const world = createWorld({}, SERVER_IS_SILENT)
+    await world.opens({ features: ['watch-replay'] })
+    world.connection.watch('s1')
+    await settle()
+    world.connection.reconnect()
+    await world.opens({ features: ['watch-replay'] })
+    await world.post('reconnect').answers(200, { ok: true })
+    world.connection.send(prompt('a'))
+    await settle()
+    expect(world.postsTo('send')).toHaveLength(1)
+  })
+
+  test('C34: what there was no room for is a hole, whatever the server promises', async () => {
+    const world = createWorld({ cursors: AT_7 })
+    let broken = true
+    world.connection.on('message', () => {
+      if (broken) throw new Error('reducer')
+    })
+    await world.opens()
+    for (let seq = 8; seq <= 300; seq++) world.stream.sends(world.event('s1', seq))
+    broken = false
+    world.server(SERVER_IS_SILENT)
+    await world.clock.advance(100)
+    const { lastSeq } = world.connection.cursor('s1') ?? { lastSeq: 0 }
+    world.stream.sends(world.event('s1', 301))
+    expect(world.connection.cursor('s1')?.lastSeq).toBe(lastSeq)
+    for (let seq = lastSeq + 1; seq <= 301; seq++) world.stream.sends(world.event('s1', seq))
+    expect(seqs(world, 's1')).toEqual(Array.from({ length: 294 }, (_, index) => index + 8))
   })
 })

@@ -48,7 +48,11 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
     }
   }
 
-  async function authorized(reason: HeadersRequest['reason'], perform: (headers: HeaderMap) => Promise<Response>) {
+  async function authorized(
+    reason: HeadersRequest['reason'],
+    signal: AbortSignal | null | undefined,
+    perform: (headers: HeaderMap) => Promise<Response>,
+  ) {
     const before = isRenewed ? renewal : null
     let response = await perform(await ask(reason))
     // Requests that were under way together share one renewal.
@@ -56,19 +60,31 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
       void response.body?.cancel().catch(() => {})
       if (!renewal) {
         isRenewed = false
-        renewal = ask('unauthorized')
-        renewal.then(
+        const mine = ask('unauthorized')
+        renewal = mine
+        mine.then(
           () => {
-            isRenewed = true
+            if (renewal === mine) isRenewed = true
           },
           () => {
-            renewal = null
+            if (renewal === mine) renewal = null
           },
         )
       }
-      response = await perform(await renewal)
+      const shared = renewal
+      const giveUp = () => {
+        // Who waited longest has lost patience: the next 401 asks again.
+        if (renewal === shared && !isRenewed) renewal = null
+      }
+      signal?.addEventListener('abort', giveUp)
+      try {
+        response = await perform(await shared)
+      } finally {
+        signal?.removeEventListener('abort', giveUp)
+      }
     }
-    if (response.ok) renewal = null
+    // A final 401 stops the line; what starts it again begins with a new allowance.
+    if (response.ok || response.status === 401) renewal = null
     return response
   }
 
@@ -84,7 +100,7 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
         timeout &&
         clock.setTimeout(() => abort.abort(new ConnectionError('timeout', `no answer: ${endpoint}`)), timeout)
       const exchange = async () => {
-        const response = await authorized('post', (own) => {
+        const response = await authorized('post', signal, (own) => {
           onStart?.()
           signal.throwIfAborted()
           const { connectionId } = context()
@@ -115,7 +131,11 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
         return json
       }
       // A hook or a body that never settles does not watch the signal.
-      const aborted = new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
+      let onAbort = () => {}
+      const aborted = new Promise((_, reject) => {
+        onAbort = () => reject(signal.reason)
+        signal.addEventListener('abort', onAbort)
+      })
       try {
         return await Promise.race([exchange(), aborted])
       } catch (cause) {
@@ -123,11 +143,12 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
         throw new ConnectionError('network', `POST failed: ${endpoint}`, { cause })
       } finally {
         clock.clearTimeout(timer)
+        signal.removeEventListener('abort', onAbort)
       }
     },
     /** For EventSource implementations that take a `fetch`. */
     streamFetch: (input: string | URL, init: RequestInit): Promise<Response> =>
-      authorized('stream', (own) =>
+      authorized('stream', init.signal, (own) =>
         fetch(input, { ...init, headers: { ...(init.headers as HeaderMap), ...own }, credentials }),
       ),
     /** Where `keepalive` is not supported: no headers, so the body has to say whose it is. */
