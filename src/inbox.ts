@@ -162,10 +162,12 @@ export function createInbox(
       if (!session.judged) session.overtook = Math.max(session.overtook, seq)
       return
     }
-    const follows = prevSeq === undefined ? !contiguous || seq <= lastSeq + 1 : prevSeq <= lastSeq
-    const isBeyond = session.dropped > 0 && seq > session.dropped
-    if (seq === session.dropped) session.dropped = 0
-    if ((!follows || isBeyond) && !giveUpHole(session, seq)) return
+    let follows = prevSeq === undefined ? !contiguous || seq <= lastSeq + 1 : prevSeq <= lastSeq
+    if (session.dropped > 0) {
+      if (seq > session.dropped) follows = false
+      else if (seq === session.dropped) session.dropped = 0
+    }
+    if (!follows && !giveUpHole(session, seq)) return
     const failed = offer(message, listeners)
     if (!isCurrent(session)) return
     if (failed.length) {
