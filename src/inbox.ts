@@ -48,11 +48,11 @@ interface Session {
   /** Where the last hole was, and how many resumes in a row ended at it. */
   holeAt: number
   fruitless: number
-  /** The server has said of this resume what became of the session. */
   /** The first `seq` for which there was no room behind a waiting message; it is a hole whatever the server promises. */
   dropped: number
   /** The last `seq` that was dropped as old before the resume was judged. */
   overtook: number
+  /** The server has said of this resume what became of the session. */
   judged: boolean
   waiting: Waiting | null
 }
