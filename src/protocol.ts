@@ -38,6 +38,12 @@ export const CONNECTION_ID_HEADER = 'X-Connection-ID'
 export const IDEMPOTENCY_KEY_HEADER = 'Idempotency-Key'
 /** A client with more sends several resumes, behind the same barrier. */
 export const MAX_SESSIONS_PER_RESUME = 100
+/** A longer queue takes several batches, one after the other. */
+export const MAX_BATCH_MESSAGES = 50
+/** Of the whole body. What a server takes by default. */
+export const MAX_BATCH_BYTES = 262_144
+/** A message's id, which is its Idempotency-Key too. */
+export const MESSAGE_ID = /^[!-~]{1,255}$/
 export const SESSION_ID = /^[A-Za-z0-9_-]{1,128}$/
 
 /** The last event of a session that the app has applied. */
@@ -49,6 +55,13 @@ export interface Cursor {
 }
 
 export type SessionStatus = 'resumed' | 'reset' | 'gone' | 'forbidden'
+
+export const isCursor = (value: unknown): value is Cursor =>
+  isObject(value) &&
+  isText(value.sessionId) &&
+  value.sessionId !== '' &&
+  isSeq(value.lastSeq) &&
+  (value.epoch === undefined || isText(value.epoch))
 
 /** The server's word on one session of a resume. */
 export interface SessionVerdict {
@@ -125,6 +138,30 @@ export function parseVerdicts(answer: unknown): readonly SessionVerdict[] {
   })
 }
 
+/** How one message of a batch ended. */
+export interface BatchResult {
+  readonly id: string
+  readonly status: number
+  readonly receipt: unknown
+  readonly error: string | undefined
+  /** ms. */
+  readonly retryAfter: number | undefined
+}
+
+/** The `results` of a batch, up to the first one that is malformed. */
+export function parseResults(answer: unknown): readonly BatchResult[] {
+  const { results }: JsonObject = Object(answer)
+  if (!Array.isArray(results)) return []
+  const parsed = results.map((result: unknown) => {
+    const { id, status, receipt, error, retryAfter }: JsonObject = Object(result)
+    return isText(id) && isSeq(status)
+      ? { id, status, receipt, error: text(error), retryAfter: duration(retryAfter) }
+      : undefined
+  })
+  const bad = parsed.indexOf(undefined)
+  return (bad < 0 ? parsed : parsed.slice(0, bad)) as BatchResult[]
+}
+
 /** `undefined` if it is no JSON. */
 export function parseJson(json: string): unknown {
   try {
@@ -133,3 +170,7 @@ export function parseJson(json: string): unknown {
     return undefined
   }
 }
+
+/** 128 random bits. Not crypto.randomUUID: browsers have that on secure origins only. */
+export const newId = () =>
+  crypto.getRandomValues(new Uint8Array(16)).reduce((id, byte) => id + byte.toString(16).padStart(2, '0'), '')

@@ -1,15 +1,15 @@
-import { FEATURES, type JsonObject } from '../protocol'
+import type { JsonObject } from '../protocol'
 import {
   type ChatServer,
   type ChatServerOptions,
   type Clock,
+  type CommandCall,
   createChatServer,
   memoryLog,
   type Principal,
   type SessionLog,
 } from '../server'
 
-export const ALL_BUT_BATCH = FEATURES.filter((feature) => feature !== 'batch')
 export const BASE = 'http://chat.test/api'
 
 /** Time that stands still until a test moves it. */
@@ -136,6 +136,38 @@ export function post(server: ChatServer, endpoint: string, body: unknown, option
       body: typeof body === 'string' ? body : JSON.stringify(body),
     }),
   )
+}
+
+/** Status and JSON. */
+export async function answer(response: Promise<Response>) {
+  const { status } = await response
+  return [status, await (await response).clone().json()]
+}
+
+/** 1, 2, 3 … */
+export function counter() {
+  let count = 0
+  return () => {
+    count += 1
+    return count
+  }
+}
+
+/** Commands that end when the test says so. */
+export function manualCommands() {
+  const calls: CommandCall[] = []
+  const endings: (() => void)[] = []
+  return {
+    calls,
+    endNext: () => endings.shift()?.(),
+    get running() {
+      return endings.length
+    },
+    onCommand: (call: CommandCall) => {
+      calls.push(call)
+      return new Promise((resolve) => endings.push(() => resolve({ n: calls.length })))
+    },
+  }
 }
 
 export const getEvents = (server: ChatServer, as = 'alice', headers: Record<string, string> = {}) =>

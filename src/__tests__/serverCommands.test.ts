@@ -1,38 +1,20 @@
 import { describe, expect, test } from 'vitest'
 import { type CommandCall, CommandRejected } from '../server'
-import { createTestServer, fakeClock, openStream, post, range, settle, until, watchedLog } from './_server'
+import {
+  answer,
+  counter,
+  createTestServer,
+  fakeClock,
+  manualCommands,
+  openStream,
+  post,
+  range,
+  settle,
+  until,
+  watchedLog,
+} from './_server'
 
 const SEND = { type: 'send', sessionId: 'room', prompt: 'hi' }
-async function answer(response: Promise<Response>) {
-  const { status } = await response
-  return [status, await (await response).clone().json()]
-}
-
-/** 1, 2, 3 … */
-function counter() {
-  let count = 0
-  return () => {
-    count += 1
-    return count
-  }
-}
-
-/** Commands that end when the test says so. */
-function manualCommands() {
-  const calls: CommandCall[] = []
-  const endings: (() => void)[] = []
-  return {
-    calls,
-    endNext: () => endings.shift()?.(),
-    get running() {
-      return endings.length
-    },
-    onCommand: (call: CommandCall) => {
-      calls.push(call)
-      return new Promise((resolve) => endings.push(() => resolve({ n: calls.length })))
-    },
-  }
-}
 
 describe('a command', () => {
   test('reaches onCommand with everything that is known of it, and its receipt is the answer', async () => {

@@ -73,6 +73,22 @@ test('C53: the headers that keep proxies from buffering arrive, and each event l
   expect(await sent.json()).toEqual({ prompt: 'hi' })
 })
 
+test('a queue of 200 messages drains in four batches, each answered with its receipts, in order', async () => {
+  const order: unknown[] = []
+  const { post, openSocket } = await listen({ onCommand: ({ message }) => order.push(message.n) })
+  const { connectionId } = await openSocket()
+  for (const first of [1, 51, 101, 151]) {
+    const ns = range(first, first + 49)
+    const messages = ns.map((n) => ({ id: `m${n}`, endpoint: 'send', body: { type: 'send', sessionId: 'room', n } }))
+    // Twice: the answer to the first may have been lost.
+    for (const _ of range(1, 2)) {
+      const { results } = await (await post('batch', connectionId, { messages })).json()
+      expect(results).toEqual(ns.map((n) => ({ id: `m${n}`, status: 200, receipt: n })))
+    }
+  }
+  expect(order).toEqual(range(1, 200))
+})
+
 test('a socket that vanishes takes its stream and its subscriptions with it', async () => {
   const { watched, post, openSocket } = await listen()
   const { socket, connectionId } = await openSocket()

@@ -1,16 +1,7 @@
 import { describe, expect, test } from 'vitest'
+import { FEATURES } from '../protocol'
 import { memoryLog, type SessionLog } from '../server'
-import {
-  ALL_BUT_BATCH,
-  createTestServer,
-  getEvents,
-  openStalledStream,
-  openStream,
-  range,
-  settle,
-  until,
-  watchedLog,
-} from './_server'
+import { createTestServer, getEvents, openStalledStream, openStream, range, settle, until, watchedLog } from './_server'
 
 describe('the stream', () => {
   test('begins with a welcome that names the connection, the heartbeat and what the server can do', async () => {
@@ -18,7 +9,7 @@ describe('the stream', () => {
     const { frames, connectionId } = await openStream(server)
     expect(connectionId).toMatch(/^[A-Za-z0-9_-]{22}$/)
     expect(frames).toEqual([
-      { type: 'welcome', protocolVersion: 2, connectionId, heartbeat: 7_000, features: ALL_BUT_BATCH },
+      { type: 'welcome', protocolVersion: 2, connectionId, heartbeat: 7_000, features: FEATURES },
     ])
   })
 

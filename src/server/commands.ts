@@ -31,6 +31,7 @@ export class CommandRejected extends Error {
 export interface Answer {
   readonly status: number
   readonly json: string
+  readonly headers?: Readonly<Record<string, string>> | undefined
 }
 
 export interface Command {

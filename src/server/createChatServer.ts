@@ -4,13 +4,15 @@ import {
   FEATURES,
   IDEMPOTENCY_KEY_HEADER,
   isObject,
+  isText,
   type JsonObject,
   PROTOCOL_VERSION,
   parseControl,
   type SessionVerdict,
 } from '../protocol'
+import { answerBatch, parseBatch } from './batch'
 import { createChatStream } from './chatStream'
-import { createCommands } from './commands'
+import { type Answer, createCommands } from './commands'
 import { type Connection, createConnections, type Turn } from './connections'
 import { jsonResponse, originPolicy, Refusal, readMessage } from './http'
 import { type ChatServerOptions, type Principal, resolveOptions } from './options'
@@ -36,8 +38,6 @@ export interface ChatServer {
   close(): Promise<void>
 }
 
-/** `batch` is announced here as soon as it is served. */
-const SERVED = FEATURES.filter((feature) => feature !== 'batch')
 const MAX_TEXT = 128
 const MAX_IDEMPOTENCY_KEY = 256
 /** ms; clients come back spread out, not all at once. */
@@ -70,13 +70,13 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
   const origins = originPolicy(allowedOrigins)
   const connections = createConnections(limits.streamsPerPrincipal)
   const commands = createCommands({ ...limits, clock, onError })
-  const endpoints = new Set(typeEndpoints.values())
+  const endpoints = new Set([...typeEndpoints.values(), 'batch'])
   let isClosed = false
 
   // Routing
 
   async function fetch(request: Request): Promise<Response> {
-    const response = await route(request).catch(refuse)
+    const response = await route(request).catch((error: unknown) => toResponse(answerTo(error)))
     for (const [name, value] of Object.entries(origins.corsHeaders(request))) response.headers.set(name, value)
     return response
   }
@@ -84,7 +84,7 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
   async function route(request: Request): Promise<Response> {
     const endpoint = new URL(request.url).pathname.split('/').pop() ?? ''
     const method = endpoint === 'events' ? 'GET' : 'POST'
-    if (isClosed) throw new Refusal(503, 'unavailable', { 'Retry-After': '5' })
+    refuseIfClosed()
     // Not 404 for a POST: to a client that means that its stream is unknown, and it would open another, for ever.
     if (method === 'POST' && !endpoints.has(endpoint)) {
       throw request.method === 'POST' ? new Refusal(400, 'unknown-endpoint') : new Refusal(404, 'not-found')
@@ -96,11 +96,16 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
     return method === 'GET' ? openStream(request) : takePost(request, endpoint)
   }
 
-  function refuse(error: unknown): Response {
-    if (error instanceof Refusal)
-      return jsonResponse(error.status, JSON.stringify({ error: error.code }), error.headers)
+  function refuseIfClosed() {
+    if (isClosed) throw new Refusal(503, 'unavailable', { 'Retry-After': '5' })
+  }
+
+  function answerTo(error: unknown): Answer {
+    if (error instanceof Refusal) {
+      return { status: error.status, json: JSON.stringify({ error: error.code }), headers: error.headers }
+    }
     onError(error)
-    return jsonResponse(500, '{"error":"internal"}')
+    return { status: 500, json: '{"error":"internal"}' }
   }
 
   async function identify(request: Request): Promise<P> {
@@ -115,7 +120,7 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
 
   async function openStream(request: Request): Promise<Response> {
     const principal = await identify(request)
-    if (isClosed) throw new Refusal(503, 'unavailable', { 'Retry-After': '5' })
+    refuseIfClosed()
     const { stream } = connections.open(principal.id, (connectionId, onEnd) =>
       createChatStream({
         log,
@@ -124,7 +129,7 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
         stall: limits.stall,
         age: limits.streamAge * (0.9 + 0.2 * random()),
         maxSessions: limits.sessionsPerStream,
-        welcome: { type: 'welcome', protocolVersion: PROTOCOL_VERSION, connectionId, heartbeat, features: SERVED },
+        welcome: { type: 'welcome', protocolVersion: PROTOCOL_VERSION, connectionId, heartbeat, features: FEATURES },
         onEnd,
         onError,
       }),
@@ -143,16 +148,27 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
       // Someone else's slow request must not hold up the stream that it names.
       if (!connections.find(header, principal.id)) turn.leave()
       const message = await readMessage(request, limits.bodyBytes)
-      if (typeEndpoints.get(message.type) !== endpoint) throw new Refusal(400, 'bad-request')
+      if (endpoint === 'batch') return toResponse(await batch(principal, header, message, turn))
       // [spec] sendBeacon cannot set headers.
-      const connection = connections.find(header ?? (endpoint === 'suspend' && message.connectionId), principal.id)
-      if (!connection) throw new Refusal(404, 'unknown-stream')
-      const call = { principal, message, connection }
+      const call = admit(principal, header ?? (endpoint === 'suspend' && message.connectionId), endpoint, message)
       if (own) return jsonResponse(200, JSON.stringify({ ok: true, ...(await own(call)) }))
-      return await command(call, endpoint, request.headers.get(IDEMPOTENCY_KEY_HEADER) ?? undefined, turn)
+      const key = request.headers.get(IDEMPOTENCY_KEY_HEADER) ?? undefined
+      return toResponse(await command(call, endpoint, key, turn))
     } finally {
       turn.leave()
     }
+  }
+
+  function admit(principal: P, connectionId: unknown, endpoint: string, message: JsonObject): Call<P> {
+    if (typeEndpoints.get(message.type) !== endpoint) throw new Refusal(400, 'bad-request')
+    return { principal, message, connection: connectionOf(principal, connectionId) }
+  }
+
+  function connectionOf(principal: P, id: unknown): Connection {
+    refuseIfClosed()
+    const connection = connections.find(id, principal.id)
+    if (!connection) throw new Refusal(404, 'unknown-stream')
+    return connection
   }
 
   const ownEndpoints: Readonly<Record<string, (call: Call<P>) => Promise<object | undefined>>> = {
@@ -216,12 +232,29 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
     return verdict
   }
 
+  /** Each message goes the way of one that is posted alone, with its id as the key. */
+  async function batch(principal: P, connectionId: unknown, posted: JsonObject, turn: Turn): Promise<Answer> {
+    const messages = parseBatch(posted)
+    connectionOf(principal, connectionId)
+    // Only the last one leaves the turn, so that nothing that arrived later gets between them.
+    const kept: Turn = { ...turn, leave() {} }
+    return answerBatch(messages, async ({ id, endpoint, body }, isLast) => {
+      try {
+        const isCommand = isText(endpoint) && !Object.hasOwn(ownEndpoints, endpoint)
+        if (!isCommand || !isObject(body)) throw new Refusal(400, 'bad-request')
+        return await command(admit(principal, connectionId, endpoint, body), endpoint, id, isLast ? turn : kept)
+      } catch (error) {
+        return answerTo(error)
+      }
+    })
+  }
+
   async function command(
     { principal, message, connection }: Call<P>,
     endpoint: string,
     key: string | undefined,
     turn: Turn,
-  ) {
+  ): Promise<Answer> {
     const { sessionId } = message
     if (!(sessionId === undefined || isSessionId(sessionId))) throw new Refusal(400, 'bad-request')
     if (key !== undefined && key.length > MAX_IDEMPOTENCY_KEY) throw new Refusal(400, 'bad-request')
@@ -231,7 +264,7 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
     }
     const fingerprint = key === undefined ? '' : await digest(`${endpoint}\n${JSON.stringify(message)}`)
     await turn.before
-    if (isClosed) throw new Refusal(503, 'unavailable', { 'Retry-After': '5' })
+    refuseIfClosed()
     const answering = commands.execute({
       chain: sessionId === undefined ? `stream ${connection.id}` : `session ${sessionId}`,
       identity: key === undefined ? undefined : JSON.stringify([principal.id, key]),
@@ -247,8 +280,7 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
         }),
     })
     turn.leave()
-    const { status, json } = await answering
-    return jsonResponse(status, json)
+    return answering
   }
 
   /** Before a command runs, so that whoever sent it hears what comes of it. */
@@ -274,6 +306,8 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
     },
   }
 }
+
+const toResponse = ({ status, json, headers }: Answer) => jsonResponse(status, json, headers)
 
 /** What the event is as JSON, and independent of what the app does to it later. */
 function copyOf(event: object): SessionEvent {

@@ -96,7 +96,7 @@ export interface ChatServerOptions<P extends Principal = Principal> {
   readonly random?: () => number
 }
 
-/** What the server itself answers; all other endpoints are commands. `batch` is taken, but not served. */
+/** What the server itself answers; all other endpoints are commands. */
 const OWN_ENDPOINTS: readonly string[] = [...RESERVED_TYPES, 'events', 'watch', 'unwatch', 'suspend']
 const OPTIONS = [
   'log',

@@ -1,0 +1,51 @@
+import { isObject, isText, type JsonObject, MAX_BATCH_MESSAGES, MESSAGE_ID } from '../protocol'
+import type { Answer } from './commands'
+import { Refusal } from './http'
+
+/** Only the id has been checked: whatever else is wrong with a message concerns that message alone. */
+export interface BatchMessage {
+  readonly id: string
+  readonly endpoint?: unknown
+  readonly body?: unknown
+}
+
+/** Besides 5xx: what a client posts again unchanged, now or on a fresh stream. */
+const REPEATED = [401, 404, 408, 425, 429]
+
+/** @throws Refusal 400 if it is the whole that is wrong */
+export function parseBatch({ messages }: JsonObject): readonly BatchMessage[] {
+  if (
+    !Array.isArray(messages) ||
+    messages.length === 0 ||
+    messages.length > MAX_BATCH_MESSAGES ||
+    !messages.every(isBatchMessage) ||
+    new Set(messages.map(({ id }) => id)).size < messages.length
+  ) {
+    throw new Refusal(400, 'bad-request')
+  }
+  return messages
+}
+
+const isBatchMessage = (value: unknown): value is BatchMessage =>
+  isObject(value) && isText(value.id) && MESSAGE_ID.test(value.id)
+
+/** One after the other. The first that must be repeated is the last: what follows it must not overtake the repeat. */
+export async function answerBatch(
+  messages: readonly BatchMessage[],
+  perform: (message: BatchMessage, isLast: boolean) => Promise<Answer>,
+): Promise<Answer> {
+  const results: string[] = []
+  for (const [index, message] of messages.entries()) {
+    const answer = await perform(message, index === messages.length - 1)
+    results.push(toResult(message.id, answer))
+    if (answer.status >= 500 || REPEATED.includes(answer.status)) break
+  }
+  return { status: 200, json: `{"results":[${results.join()}]}` }
+}
+
+/** Not parsed and written anew, so that nothing can go wrong with the receipt of what was applied. */
+function toResult(id: string, { status, json, headers }: Answer): string {
+  const retryAfter = headers?.['Retry-After'] ? `,"retryAfter":${Number(headers['Retry-After']) * 1_000}` : ''
+  const outcome = status === 200 ? `"receipt":${json}` : json.slice(1, -1) + retryAfter
+  return `{"id":${JSON.stringify(id)},"status":${status},${outcome}}`
+}
