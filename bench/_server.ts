@@ -1,4 +1,3 @@
-import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
@@ -29,8 +28,8 @@ function stream(kind: string, argument: string, response: ServerResponse) {
   streams.set(connectionId, response)
   response.once('close', () => streams.delete(connectionId))
   response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' })
-  const heartbeat = kind === 'quiet' ? { heartbeat: 60_000 } : {}
-  const welcome = { type: 'welcome', protocolVersion: 2, connectionId, cutAt: String(cutAt), ...heartbeat }
+  const more = kind === 'quiet' ? { heartbeat: 60_000 } : kind === 'drain' ? { features: [argument] } : {}
+  const welcome = { type: 'welcome', protocolVersion: 2, connectionId, cutAt: String(cutAt), ...more }
   response.write(`event: welcome\ndata: ${JSON.stringify(welcome)}\n\n`)
   if (kind !== 'flood') return
   const bytes = floodOf(Number(argument))
@@ -43,13 +42,18 @@ function stream(kind: string, argument: string, response: ServerResponse) {
   pour()
 }
 
+function resultsOf(body: Buffer): string {
+  const { messages } = JSON.parse(body.toString()) as { readonly messages: readonly { readonly id: string }[] }
+  return JSON.stringify({ results: messages.map(({ id }) => ({ id, status: 200, receipt: { ok: true } })) })
+}
+
 async function answer(request: IncomingMessage, response: ServerResponse) {
   const [, kind = '', argument = '', endpoint = ''] = (request.url ?? '').split('/')
   if (request.method === 'GET') return stream(kind, argument, response)
-  request.resume()
-  await once(request, 'end')
+  const body: Buffer[] = []
+  for await (const chunk of request) body.push(chunk)
   response.writeHead(200, { 'content-type': 'application/json' })
-  response.end('{"ok":true}')
+  response.end(endpoint === 'batch' ? resultsOf(Buffer.concat(body)) : '{"ok":true}')
   if (endpoint !== 'cut') return
   const cut = streams.get(String(request.headers['x-connection-id']))
   setTimeout(() => {

@@ -1,11 +1,13 @@
 import { arch, cpus, platform } from 'node:os'
 import type { Measurement, Result } from './_bench'
 import { bundle } from './bundle'
+import { drain } from './drain'
 import { heap } from './heap'
 import { inbound } from './inbound'
+import { queue } from './queue'
 import { reconnect } from './reconnect'
 
-const MEASUREMENTS: readonly Measurement[] = [bundle, inbound, reconnect, heap]
+const MEASUREMENTS: readonly Measurement[] = [bundle, inbound, reconnect, drain, queue, heap]
 
 const wanted = process.argv.slice(2)
 const unknown = wanted.filter((name) => !MEASUREMENTS.some((measurement) => measurement.name === name))

@@ -85,7 +85,10 @@ export function bindActors(
     poster(tell, listen) {
       listen(({ type }) => {
         if (type === 'stop') outbox.stop()
-        else outbox.start({ features: context().features, pause: (delay) => tell({ type: 'pause', delay }) })
+        else {
+          const { connectionId, features } = context()
+          outbox.start({ connectionId, features, pause: (delay) => tell({ type: 'pause', delay }) })
+        }
       })
       return () => {
         outbox.stop()

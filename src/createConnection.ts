@@ -10,6 +10,7 @@ import { createNotifier } from './notifier'
 import { readOptions } from './options'
 import { createOutbox, type Outbox } from './outbox'
 import { isSeq, isText, parseVerdicts } from './protocol'
+import { createStore } from './store'
 import type {
   Connection,
   ConnectionActor,
@@ -43,9 +44,10 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
   const phase = () => phaseOf(actor.getSnapshot())
 
   const upstream = createUpstream({ ...settings, context })
-  const inbox = createInbox(settings, report, (news) => tell('session', news), resumeLeftOvers)
+  const store = settings.store && createStore(settings.store, report)
+  const inbox = createInbox(settings, store, report, (news) => tell('session', news), resumeLeftOvers)
   const onChange = ({ id, status, message }: Delivery) => note('delivery', { id, status, message })
-  const outbox = createOutbox(settings, upstream, onChange, command, report)
+  const outbox = createOutbox(settings, upstream, store, onChange, command, report)
 
   function command(event: ConnectionEvent) {
     if (!isDisposed) actor.send(event)

@@ -23,6 +23,10 @@
  * | `gave-up` | no attempts left (`backoff.maxAttempts`) |
  * | `unknown-type` | `message.type` has no endpoint, or is reserved for the library |
  * | `invalid-message` | an outbound message that is no object or does not survive `JSON.stringify` |
+ * | `outbox-full` | over `outbox.maxMessages` or `outbox.maxBytes` |
+ * | `id-reused` | the server has seen another message under this id |
+ * | `storage-failed` | `storage` threw, or is full; memory goes on. Reported once |
+ * | `storage-corrupt` | a stored entry is not what was stored; it was set aside under `<key>.corrupt` |
  * | `cancelled` | given up by `cancel()`, `clearOutbox()` or `dispose()` |
  * | `expired` | older than its `maxAge` before it could be sent |
  * | `disposed` | the connection was disposed before the call |
@@ -50,6 +54,10 @@ export type ConnectionErrorCode =
   | 'gave-up'
   | 'unknown-type'
   | 'invalid-message'
+  | 'outbox-full'
+  | 'id-reused'
+  | 'storage-failed'
+  | 'storage-corrupt'
   | 'cancelled'
   | 'expired'
   | 'disposed'

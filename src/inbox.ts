@@ -12,6 +12,7 @@ import {
   parseJson,
   type SessionVerdict,
 } from './protocol'
+import type { Store } from './store'
 import type { SessionNews } from './types'
 
 /** When a message is offered to a listener that throws: at once, and again after these delays, ms. */
@@ -61,11 +62,12 @@ export type Inbox = ReturnType<typeof createInbox>
 
 /**
  * The data plane: EventSource → parse → dedupe by cursor → the app's listeners → advance the cursor. It outlives every
- * stream and never crosses the machine. `report` hears of errors that the line survived, `onHole` that there are
+ * stream and never crosses the machine. `store` keeps the cursors, `report` hears of errors that the line survived, `onHole` that there are
  * left-overs to resume.
  */
 export function createInbox(
   { clock, dedupe, cursors }: Settings,
+  store: Store | null,
   report: (error: ConnectionError) => void,
   tell: (news: SessionNews) => void,
   onHole: () => void,
@@ -82,7 +84,12 @@ export function createInbox(
   let isResting = false
   let duplicates = 0
 
-  for (const { sessionId, lastSeq, epoch } of cursors) track(sessionId, lastSeq, epoch)
+  /** Sessions whose cursor is to be stored. */
+  const changed = new Set<string>()
+
+  // What the app says is nearer to what it has applied.
+  for (const { sessionId, lastSeq, epoch } of [...(store?.cursors() ?? []), ...cursors])
+    track(sessionId, lastSeq, epoch)
 
   function track(sessionId: string, lastSeq: number, epoch?: string): Session {
     const session: Session = {
@@ -99,13 +106,31 @@ export function createInbox(
       waiting: null,
     }
     sessions.set(sessionId, session)
+    keep(sessionId)
     return session
+  }
+
+  /** Once for all events of one chunk, and before the page can go away. */
+  function keep(sessionId: string) {
+    if (!store) return
+    if (!changed.size)
+      queueMicrotask(() => {
+        for (const id of changed) store.putCursor(id, cursor(id))
+        changed.clear()
+      })
+    changed.add(sessionId)
+  }
+
+  function cursor(sessionId: string): Cursor | undefined {
+    const session = sessions.get(sessionId)
+    return session && cursorOf(session)
   }
 
   function untrack(sessionId: string) {
     stopWaiting(sessions.get(sessionId))
     sessions.delete(sessionId)
     closed.add(sessionId)
+    keep(sessionId)
   }
 
   function stopWaiting(session: Session | undefined) {
@@ -149,10 +174,11 @@ export function createInbox(
       } else session.dropped ||= message.seq
       return
     }
-    const { seq, epoch, prevSeq } = message
+    const { sessionId, seq, epoch, prevSeq } = message
     if (isText(epoch) && epoch !== session.epoch) {
       if (session.epoch !== undefined) reset(session, seq - 1, epoch)
       session.epoch = epoch
+      keep(sessionId)
       if (!isCurrent(session)) return
     }
     const { lastSeq } = session
@@ -177,7 +203,9 @@ export function createInbox(
   }
 
   function advance(session: Session, seq: number) {
-    if (seq > session.lastSeq) session.lastSeq = seq
+    if (seq <= session.lastSeq) return
+    session.lastSeq = seq
+    if (store) keep(session.sessionId)
   }
 
   /** Returns the listeners that threw. */
@@ -257,6 +285,7 @@ export function createInbox(
       fruitless: 0,
       judged: true,
     })
+    keep(sessionId)
     tell({ sessionId, status: 'reset', from, to })
   }
 
@@ -284,8 +313,10 @@ export function createInbox(
         continue
       }
       session.judged = true
-      if (status === 'resumed') session.epoch ??= epoch
-      else untrack(sessionId)
+      if (status === 'resumed') {
+        session.epoch ??= epoch
+        keep(sessionId)
+      } else untrack(sessionId)
       tell({ sessionId, status, from, to })
     }
   }
@@ -354,10 +385,7 @@ export function createInbox(
       }
     },
     unwatch: untrack,
-    cursor(sessionId: string): Cursor | undefined {
-      const session = sessions.get(sessionId)
-      return session && cursorOf(session)
-    },
+    cursor,
     cursors: (): readonly Cursor[] => Array.from(sessions.values(), cursorOf),
     /** Idle: what waits to be offered again does so after the next welcome. */
     rest() {

@@ -3,17 +3,20 @@ import type { HeaderMap, HeadersHook } from './adapters/fetchUpstream'
 import { type PageLifecycle, pageLifecycle } from './adapters/pageLifecycle'
 import { ConnectionError } from './errors'
 import type { BackoffPolicy, Timeouts } from './machine/types'
-import { type Cursor, ENDPOINTS, isObject, isSeq, isText } from './protocol'
-import type { Clock, ConnectionOptions } from './types'
+import { type Cursor, ENDPOINTS, isCursor, isObject, isSeq, isText } from './protocol'
+import type { StoreOptions } from './store'
+import type { Clock, ConnectionOptions, OutboxLimits } from './types'
 
 /** The options, checked and complete. */
 export interface Settings
-  extends Omit<ConnectionOptions, 'headers' | 'heartbeat' | 'inspect' | 'pageLifecycle' | 'protocol'> {
+  extends Omit<ConnectionOptions, 'headers' | 'heartbeat' | 'inspect' | 'pageLifecycle' | 'protocol' | 'storage'> {
   readonly fetch: typeof fetch
   readonly createEventSource: EventSourceFactory
   readonly headers?: HeaderMap | HeadersHook
   readonly credentials: NonNullable<ConnectionOptions['credentials']>
   readonly cursors: readonly Cursor[]
+  readonly outbox: OutboxLimits
+  readonly store: StoreOptions | null
   readonly timeouts: Timeouts
   readonly backoff: BackoffPolicy
   readonly heartbeat?: number
@@ -43,12 +46,8 @@ const maps =
   (pattern: RegExp): Check =>
   (value) =>
     isObject(value) && Object.values(value).every((entry) => isText(entry) && pattern.test(entry))
-const isCursor: Check = (value) =>
-  isObject(value) &&
-  value.sessionId &&
-  isText(value.sessionId) &&
-  isSeq(value.lastSeq) &&
-  (value.epoch === undefined || isText(value.epoch))
+const isAtLeastOne: Check = (value) => value === Infinity || (isSeq(value) && value > 0)
+const isStorage = has('getItem', 'setItem', 'removeItem', 'key')
 
 const invalid = (option: string, why = 'not valid') => new ConnectionError('invalid-option', `${option}: ${why}`)
 
@@ -74,6 +73,18 @@ function read(table: Table, given: unknown = {}, path = ''): object {
 
 const resolve = (url: unknown) => new URL(String(url), globalThis.location?.href).href
 
+function readStore(given: NonNullable<ConnectionOptions['storage']>, url: string, clock: Clock): StoreOptions {
+  const table = {
+    storage: [isStorage, null],
+    key: [(value) => isText(value) && value !== '', `holdline:${url}`],
+    locks: [has('request'), globalThis.navigator?.locks],
+  } satisfies Table
+  return {
+    ...(read(table, isStorage(given) ? { storage: given } : given, 'storage') as Omit<StoreOptions, 'clock'>),
+    clock,
+  }
+}
+
 /** Throws a `ConnectionError` (`invalid-option`) that names the culprit. */
 export function readOptions(options: ConnectionOptions): Settings {
   const settings = read(
@@ -84,6 +95,14 @@ export function readOptions(options: ConnectionOptions): Settings {
       headers: [(value) => isFunction(value) || (maps(/^/)(value) && new Headers(value as HeadersInit))],
       credentials: [(value) => /^(omit|same-origin|include)$/.test(String(value)), 'same-origin'],
       cursors: [(value) => Array.isArray(value) && value.every(isCursor), []],
+      outbox: {
+        maxMessages: [isAtLeastOne, 1_000],
+        maxBytes: [isAtLeastOne, 4_194_304],
+        maxAge: [(value) => Number(value) > 0, Number.POSITIVE_INFINITY],
+        overflow: [(value) => value === 'reject' || value === 'drop-oldest', 'reject'],
+        maxInFlight: [isAtLeastOne, 1],
+      },
+      storage: [isObject],
       timeouts: {
         connect: [isTimeout, 15_000],
         welcome: [isTimeout, 10_000],
@@ -113,12 +132,14 @@ export function readOptions(options: ConnectionOptions): Settings {
       protocol: { endpoints: [maps(/^[\w-]+$/)] },
     },
     options ?? null,
-  ) as Settings & Pick<ConnectionOptions, 'protocol'>
+  ) as Settings & Pick<ConnectionOptions, 'protocol' | 'storage'>
+  const url = resolve(settings.url).replace(/\/+$/, '')
   return {
     ...settings,
-    url: resolve(settings.url).replace(/\/+$/, ''),
+    url,
     createEventSource: settings.createEventSource ?? defaultEventSource(!!settings.headers),
     pageLifecycle: (settings.pageLifecycle ?? pageLifecycle(settings.clock)) || null,
     endpoints: { ...ENDPOINTS, ...settings.protocol?.endpoints },
+    store: settings.storage ? readStore(settings.storage, url, settings.clock) : null,
   }
 }

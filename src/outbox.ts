@@ -1,9 +1,18 @@
-import type { Upstream } from './adapters/fetchUpstream'
-import { ConnectionError } from './errors'
+import { toHttpError, type Upstream } from './adapters/fetchUpstream'
+import { ConnectionError, type ConnectionErrorCode } from './errors'
 import { backoffDelay } from './machine/backoff'
 import type { UpstreamEvent } from './machine/types'
 import type { Settings } from './options'
-import { isObject, RESERVED_TYPES } from './protocol'
+import {
+  isObject,
+  MAX_BATCH_BYTES,
+  MAX_BATCH_MESSAGES,
+  MESSAGE_ID,
+  newId,
+  parseResults,
+  RESERVED_TYPES,
+} from './protocol'
+import type { Store, StoredMessage } from './store'
 import type { Delivery, DeliveryStatus, SendOptions, Typed, Verdict } from './types'
 
 /** The answers that are about the stream, not about what was posted. */
@@ -16,6 +25,7 @@ const GRACE = 1_000
 
 /** One period in which POSTs may start. What a POST learns about the stream counts as long as its gate is the current one. */
 export interface Gate {
+  readonly connectionId: string | null
   /** What the server announced. */
   readonly features: readonly string[]
   /** The head of the line is to be repeated after `delay` ms. */
@@ -26,6 +36,7 @@ interface Entry {
   readonly endpoint: string
   /** JSON; empty if there is no need to post it any more. */
   readonly body: () => string
+  readonly bytes: number
   /** Wall-clock time, ms. */
   readonly expiresAt: number
   settle: (verdict: Verdict) => void
@@ -33,45 +44,89 @@ interface Entry {
   attempts: number
   /** None, if the library itself posts it. */
   delivery?: Delivery
-  next?: Entry
+  /** Where it is stored. */
+  place?: string | undefined
+  flight?: Flight | undefined
+  previous?: Entry | undefined
+  next?: Entry | undefined
+}
+
+/** A POST that is being prepared, or under way. */
+interface Flight {
+  readonly entries: readonly Entry[]
+  readonly abort: AbortController
+  readonly gate: Gate
+  /** `fetch` was called: the server may have what it carries. */
+  isUnderWay: boolean
+  isOver: boolean
 }
 
 export type Outbox = ReturnType<typeof createOutbox>
 
 /** The ordered queue of what goes up, and what posts it. It outlives every stream. */
 export function createOutbox(
-  { clock, random, backoff, timeouts, endpoints }: Settings,
+  { clock, random, backoff, timeouts, endpoints, outbox: limits }: Settings,
   upstream: Upstream,
+  store: Store | null,
   onChange: (delivery: Delivery) => void,
   tellMachine: (fact: UpstreamEvent) => void,
   report: (error: ConnectionError) => void,
 ) {
-  /** The app's messages without a verdict, oldest first. */
-  const unsettled = new Map<string, Delivery>()
+  /** The app's messages without a verdict. */
+  const unsettled = new Map<string, Entry>()
+  let bytes = 0
   // The line is a linked list, because taking the first of an array or a Map again and again is not linear.
   let head: Entry | undefined
   let tail: Entry | undefined
+  /** All before it are in flight. */
+  let next: Entry | undefined
+  let inFlight = 0
   let gate: Gate | null = null
-  /** The POST in flight, and what it posts. */
-  let flight: AbortController | null = null
-  let posted: Entry | undefined
   let grace: unknown
+  let isRestoring = false
   let isRetired = false
+  let maxBatch = MAX_BATCH_MESSAGES
   /** The library's own POSTs that wait for their turn. */
   const inLine = new Set<string>()
   /** No POST starts before this wall-clock time: what the last failure asked for outlives the gate. */
   let notBefore = 0
   let lastDelay = 0
 
-  function enqueue(message: Typed, { id = newId(), maxAge = Infinity }: SendOptions = {}): Delivery {
-    if (!/^[!-~]{1,255}$/.test(id) || unsettled.has(id)) {
+  // The queue
+
+  function enqueue(message: Typed, { id = newId(), maxAge = limits.maxAge }: SendOptions = {}): Delivery {
+    if (!MESSAGE_ID.test(id) || unsettled.has(id)) {
       throw new ConnectionError('invalid-option', 'id: in use, or not 1-255 visible ASCII characters')
     }
     if (!(maxAge > 0)) throw new ConnectionError('invalid-option', 'maxAge: not > 0')
+    const entry = admit({ id, message, expiresAt: clock.now() + maxAge, attempts: 0 })
+    if (isRetired) reject(entry, 'disposed')
+    else makeRoom(entry)
+    if (!isEnded(entry)) {
+      store?.put(entry, id, message)
+      pump()
+    }
+    return entry.delivery as Delivery
+  }
+
+  /** Takes a message into the line; one that can never be posted ends at once. */
+  function admit({ id, message, expiresAt, attempts, place }: StoredMessage, before?: Entry): Entry {
     const json = toJson(message)
     const type = String(message?.type)
     const endpoint = Object.hasOwn(endpoints, type) && !RESERVED_TYPES.includes(type) && endpoints[type]
-    const entry = append(endpoint || '', () => json, clock.now() + maxAge)
+    const entry = insert(
+      {
+        endpoint: endpoint || '',
+        body: () => json,
+        bytes: sizeOf(json),
+        expiresAt,
+        settle() {},
+        status: 'queued',
+        attempts,
+        place,
+      },
+      before,
+    )
     const delivery: Delivery = {
       id,
       message,
@@ -84,75 +139,59 @@ export function createOutbox(
       cancel: () => giveUp(entry),
     }
     entry.delivery = delivery
-    unsettled.set(id, delivery)
+    unsettled.set(id, entry)
+    bytes += entry.bytes
     onChange(delivery)
-    if (isRetired) reject(entry, new ConnectionError('disposed'))
-    else if (!json) reject(entry, new ConnectionError('invalid-message'))
-    else if (!endpoint) reject(entry, new ConnectionError('unknown-type', `no endpoint for ${type}`))
-    else pump()
-    return delivery
-  }
-
-  function append(endpoint: string, body: Entry['body'], expiresAt = Infinity): Entry {
-    const entry: Entry = { endpoint, body, expiresAt, settle() {}, status: 'queued', attempts: 0 }
-    if (head && tail) tail.next = entry
-    else head = entry
-    tail = entry
+    if (!json) reject(entry, 'invalid-message')
+    else if (!endpoint) reject(entry, 'unknown-type', `no endpoint for ${type}`)
     return entry
   }
 
-  async function pump() {
-    if (!gate || flight) return
-    for (; head; head = head.next) {
-      if (isEnded(head)) continue
-      if (!head.attempts && clock.now() >= head.expiresAt) reject(head, new ConnectionError('expired'))
-      else if (head.body()) break
+  function makeRoom(entry: Entry) {
+    while (!isEnded(entry) && (unsettled.size > limits.maxMessages || bytes > limits.maxBytes)) {
+      let victim: Entry | undefined = entry
+      if (limits.overflow === 'drop-oldest' && entry.bytes <= limits.maxBytes) {
+        victim = head
+        while (victim?.attempts || (victim && !victim.delivery)) victim = victim.next
+      }
+      giveUp(victim ?? entry, 'outbox-full')
     }
-    if (!head) return
-    const entry = head
-    const opened = gate
-    const mine = new AbortController()
-    flight = mine
-    posted = entry
-    const outcome = await upstream
-      .post(entry.endpoint, entry.body(), mine, {
-        timeout: timeouts.send,
-        idempotencyKey: entry.delivery?.id,
-        onStart() {
-          if (flight === mine && gate !== opened) abort()
-          if (flight !== mine) return
-          entry.attempts++
-          become(entry, 'sending')
-        },
-      })
-      .catch((error: unknown) => error)
-    // Given up meanwhile, or posted again: whatever came is nobody's.
-    if (flight !== mine) return
-    flight = null
-    clock.clearTimeout(grace)
-    if (outcome instanceof ConnectionError) fail(entry, opened, outcome)
-    else if (outcome === undefined && opened.features.includes('receipts')) {
-      fail(entry, opened, new ConnectionError('bad-response'))
-    } else end(entry, { status: 'accepted', receipt: outcome ?? null })
-    pump()
   }
 
-  function fail(entry: Entry, opened: Gate, error: ConnectionError) {
-    const { status = 0, retryAfter } = error
-    const type = STREAM_FACTS[status]
-    // What is the library's own has another way, and must not hold up the app's messages.
-    if (!type && (!error.retryable || status === 410 || !entry.delivery)) return reject(entry, error)
-    become(entry, 'queued')
-    if (type) {
-      if (gate === opened) tellMachine({ type, error })
-      return
-    }
-    report(error)
-    const attempt = Math.max(0, entry.attempts - 1)
-    const delay = backoffDelay({ ...backoff, attempt, random, server: { retryAfter } })
-    lastDelay = delay
-    notBefore = clock.now() + delay
-    gate?.pause(delay)
+  function insert(entry: Entry, before?: Entry): Entry {
+    entry.next = before
+    entry.previous = before ? before.previous : tail
+    if (entry.previous) entry.previous.next = entry
+    else head = entry
+    if (before) before.previous = entry
+    else tail = entry
+    if (!next || next === before) next = entry
+    return entry
+  }
+
+  function remove(entry: Entry) {
+    if (entry.previous) entry.previous.next = entry.next
+    else head = entry.next
+    if (entry.next) entry.next.previous = entry.previous
+    else tail = entry.previous
+    if (next === entry) next = entry.next
+  }
+
+  /** What pages that are gone have left stands before all that is new. */
+  function restore() {
+    if (!store || isRestoring || isRetired) return
+    isRestoring = true
+    store.adopt((messages) => {
+      isRestoring = false
+      const first = head
+      for (const message of messages) {
+        if (unsettled.has(message.id)) store.remove(message.place)
+        else if (!isRetired) admit(message, first)
+      }
+      next = head
+      if (!unsettled.size || isRetired) store.release()
+      pump()
+    })
   }
 
   function become(entry: Entry, status: DeliveryStatus) {
@@ -163,32 +202,185 @@ export function createOutbox(
 
   function end(entry: Entry, outcome: Ending) {
     if (isEnded(entry)) return
-    const { attempts, delivery: { id } = { id: '' } } = entry
+    const { attempts, delivery: { id } = { id: '' }, place } = entry
     become(entry, outcome.status)
-    unsettled.delete(id)
+    remove(entry)
+    if (unsettled.delete(id)) bytes -= entry.bytes
+    if (!isRetired) {
+      store?.remove(place)
+      if (!unsettled.size) store?.release()
+    }
     entry.settle({ ...outcome, id, attempts })
   }
 
-  const reject = (entry: Entry, error: ConnectionError) => end(entry, { status: 'rejected', error })
+  const reject = (entry: Entry, code: ConnectionErrorCode, message?: string) =>
+    end(entry, { status: 'rejected', error: new ConnectionError(code, message) })
 
-  function giveUp(entry: Entry) {
-    end(entry, { status: entry.attempts ? 'unknown' : 'rejected', error: new ConnectionError('cancelled') })
-    if (posted === entry) abort()
+  function giveUp(entry: Entry, code: ConnectionErrorCode = 'cancelled') {
+    const { flight, attempts, place } = entry
+    const isInDoubt = attempts > 0 || (isRetired && place)
+    end(entry, { status: isInDoubt ? 'unknown' : 'rejected', error: new ConnectionError(code) })
+    // What is not under way yet must not carry it; what is still carries the others.
+    if (flight && !(flight.isUnderWay && flight.entries.some((other) => !isEnded(other)))) land(flight)
+  }
+
+  // Posting
+
+  function pump() {
+    while (gate && !isRestoring && inFlight < limits.maxInFlight) {
+      while (next?.flight) next = next.next
+      if (!next) return
+      const entry = next
+      const body = isExpired(entry) ? '' : entry.body()
+      if (!body) {
+        if (entry.delivery) reject(entry, 'expired')
+        else remove(entry)
+        continue
+      }
+      const batch = batchFrom(entry, gate)
+      if (batch.length > 1) {
+        const messages = batch.map(
+          ({ delivery, endpoint, body }) =>
+            `{"id":${JSON.stringify(delivery?.id)},"endpoint":"${endpoint}","body":${body()}}`,
+        )
+        void post(batch, gate, 'batch', `{"messages":[${messages}]}`)
+      } else void post([entry], gate, entry.endpoint, body)
+    }
+  }
+
+  const isExpired = (entry: Entry) => !entry.attempts && clock.now() >= entry.expiresAt
+
+  /** What may go in one POST with `first`. */
+  function batchFrom(first: Entry, { features }: Gate): readonly Entry[] {
+    const batch: Entry[] = []
+    if (!features.includes('batch')) return batch
+    let size = 0
+    for (let entry: Entry | undefined = first; entry && batch.length < maxBatch; entry = entry.next) {
+      const { delivery, flight, endpoint } = entry
+      if (!delivery || flight || POSTED_ALONE.includes(endpoint) || isExpired(entry)) break
+      size += entry.bytes + sizeOf(JSON.stringify([delivery.id, endpoint])) + BATCH_OVERHEAD
+      if (size > MAX_BATCH_BYTES) break
+      batch.push(entry)
+    }
+    return batch
+  }
+
+  async function post(entries: readonly Entry[], opened: Gate, endpoint: string, body: string) {
+    const flight: Flight = { entries, abort: new AbortController(), gate: opened, isUnderWay: false, isOver: false }
+    for (const entry of entries) entry.flight = flight
+    inFlight++
+    const isBatch = entries.length > 1
+    const outcome = await upstream
+      .post(endpoint, body, flight.abort, {
+        timeout: timeouts.send,
+        idempotencyKey: isBatch ? undefined : entries[0]?.delivery?.id,
+        onStart() {
+          if (gate !== opened) land(flight)
+          if (flight.isOver) return
+          flight.isUnderWay = true
+          for (const entry of entries) {
+            entry.attempts++
+            become(entry, 'sending')
+            if (entry.delivery) store?.put(entry, entry.delivery.id, entry.delivery.message)
+          }
+        },
+      })
+      .catch((error: ConnectionError) => error)
+    // Given up meanwhile, or posted again: whatever came is nobody's.
+    if (flight.isOver) return
+    finish(flight)
+    if (isBatch) concludeBatch(entries, opened, outcome)
+    else for (const entry of entries) conclude(entry, opened, outcome)
+    requeue(entries)
+    pump()
+  }
+
+  function finish(flight: Flight) {
+    flight.isOver = true
+    inFlight--
+    for (const entry of flight.entries) entry.flight = undefined
+  }
+
+  function requeue(entries: readonly Entry[]) {
+    for (const entry of entries) {
+      if (isEnded(entry)) continue
+      become(entry, 'queued')
+      next = head
+    }
+  }
+
+  /** Ends a POST; what it carried keeps its place. */
+  function land(flight: Flight) {
+    if (flight.isOver) return
+    finish(flight)
+    flight.abort.abort()
+    requeue(flight.entries)
+    pump()
+  }
+
+  /** The POSTs in flight. */
+  function flights(): ReadonlySet<Flight> {
+    const found = new Set<Flight>()
+    for (let entry = head; entry && found.size < inFlight; entry = entry.next) if (entry.flight) found.add(entry.flight)
+    return found
+  }
+
+  function conclude(entry: Entry, opened: Gate, outcome: unknown) {
+    if (isEnded(entry)) return
+    if (outcome instanceof ConnectionError) fail(entry, opened, outcome)
+    else if (outcome === undefined && opened.features.includes('receipts')) {
+      fail(entry, opened, new ConnectionError('bad-response'))
+    } else end(entry, { status: 'accepted', receipt: outcome ?? null })
+  }
+
+  function concludeBatch(entries: readonly Entry[], opened: Gate, outcome: unknown) {
+    if (outcome instanceof ConnectionError && !isFinal(outcome)) {
+      // Perhaps it was too much for the time that one POST has.
+      if (outcome.code === 'timeout') maxBatch = Math.max(2, maxBatch >> 1)
+      return fail(entries[0] as Entry, opened, outcome)
+    }
+    maxBatch = Math.min(MAX_BATCH_MESSAGES, 2 * maxBatch)
+    const results = parseResults(outcome)
+    let told = 0
+    for (const entry of entries) {
+      const result = results[told]
+      if (!result || result.id !== entry.delivery?.id) break
+      told++
+      const { status, receipt, error, retryAfter } = result
+      conclude(entry, opened, /^2/.test(String(status)) ? receipt : toHttpError(status, error, retryAfter))
+    }
+    if (told) return
+    maxBatch = 0
+    report(outcome instanceof ConnectionError ? outcome : new ConnectionError('bad-response', 'batch: no results'))
+  }
+
+  function fail(entry: Entry, opened: Gate, error: ConnectionError) {
+    const { status = 0, retryAfter } = error
+    const type = STREAM_FACTS[status]
+    if (type) {
+      if (gate?.connectionId === opened.connectionId) tellMachine({ type, error })
+      return
+    }
+    // What is the library's own has another way, and must not hold up the app's messages.
+    if (isFinal(error) || !entry.delivery) return end(entry, { status: 'rejected', error })
+    report(error)
+    const attempt = Math.max(0, entry.attempts - 1)
+    const delay = backoffDelay({ ...backoff, attempt, random, server: { retryAfter } })
+    lastDelay = delay
+    notBefore = clock.now() + delay
+    gate?.pause(delay)
   }
 
   function clear() {
-    for (const { cancel } of [...unsettled.values()]) cancel()
-  }
-
-  /** Ends the POST in flight, if there is one; its message keeps its place. */
-  function abort() {
-    clock.clearTimeout(grace)
-    if (!flight || !posted) return
-    flight.abort()
-    flight = null
-    if (!isEnded(posted)) become(posted, 'queued')
+    const opened = gate
+    gate = null
+    for (const entry of [...unsettled.values()]) giveUp(entry)
+    if (!isRetired) store?.clear()
+    gate = opened
     pump()
   }
+
+  restore()
 
   return {
     enqueue,
@@ -196,24 +388,33 @@ export function createOutbox(
      * A POST of the library's own about a session, in line with the app's, if there are still `fields` to post when its
      * turn comes. One of a kind that waits already is enough.
      */
-    post(type: string, sessionId: string, fields: () => object | false | undefined, settle?: Entry['settle']) {
+    post(
+      type: string,
+      sessionId: string,
+      fields: () => object | false | undefined,
+      settle: Entry['settle'] = () => {},
+    ) {
       const kind = `${type} ${sessionId}`
       if (inLine.has(kind)) return
       inLine.add(kind)
-      const entry = append(type, () => {
+      const body = () => {
         inLine.delete(kind)
         const rest = fields()
         return rest ? JSON.stringify({ type, ...rest }) : ''
-      })
-      if (settle) entry.settle = settle
+      }
+      insert({ endpoint: type, body, bytes: 0, expiresAt: Infinity, settle, status: 'queued', attempts: 0 })
       queueMicrotask(pump)
     },
     start(opened: Gate) {
-      // What the library asked of the dead stream is answered by the resume.
-      if (!posted?.delivery) abort()
       gate = opened
+      const old = [...flights()].filter((flight) => flight.gate.connectionId !== opened.connectionId)
+      // What the library asked of the dead stream is answered by the resume.
+      for (const flight of old) if (!flight.entries[0]?.delivery) land(flight)
       // The answer of a POST on the dead stream may still be on its way; where a repeat does no harm, not for long.
-      if (flight && opened.features.includes('idempotency')) grace = clock.setTimeout(abort, GRACE)
+      if (old.length && opened.features.includes('idempotency')) {
+        grace = clock.setTimeout(() => old.forEach(land), GRACE)
+      }
+      restore()
       // Not more than was drawn: the clock may have been set back.
       notBefore = Math.min(notBefore, clock.now() + lastDelay)
       const left = notBefore - clock.now()
@@ -224,21 +425,40 @@ export function createOutbox(
       gate = null
       clock.clearTimeout(grace)
     },
-    abort,
+    /** Ends what is in flight. */
+    abort() {
+      flights().forEach(land)
+    },
     clear,
-    /** Nothing is accepted any more. */
+    /** Nothing is accepted any more; what is stored stays. */
     retire() {
       isRetired = true
       clear()
+      store?.release()
     },
     size: () => unsettled.size,
-    pending: (): readonly Delivery[] => [...unsettled.values()],
+    /** Oldest first. */
+    pending(): readonly Delivery[] {
+      const deliveries: Delivery[] = []
+      for (let entry = head; entry; entry = entry.next) if (entry.delivery) deliveries.push(entry.delivery)
+      return deliveries
+    },
   }
 }
 
 type Ending = Verdict extends infer V ? (V extends Verdict ? Omit<V, 'id' | 'attempts'> : never) : never
 
+/** What a server itself acts on has no place in a batch. */
+const POSTED_ALONE = ['watch', 'unwatch', 'suspend']
+/** Brackets and field names of one message of a batch, bytes. */
+const BATCH_OVERHEAD = 64
+
 const isEnded = ({ status }: Entry) => !/^(queued|sending)$/.test(status)
+
+/** Not worth another try. 410 speaks of a stream only in the answer to a resume. */
+const isFinal = ({ retryable, status = 0 }: ConnectionError) => !STREAM_FACTS[status] && (!retryable || status === 410)
+
+const sizeOf = (json: string) => new TextEncoder().encode(json).length
 
 function toJson(message: unknown): string {
   try {
@@ -247,7 +467,3 @@ function toJson(message: unknown): string {
     return ''
   }
 }
-
-// Not crypto.randomUUID: browsers have that on secure origins only.
-const newId = () =>
-  crypto.getRandomValues(new Uint8Array(16)).reduce((id, byte) => id + byte.toString(16).padStart(2, '0'), '')

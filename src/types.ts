@@ -22,6 +22,41 @@ export interface Clock {
   clearTimeout(timer: unknown): void
 }
 
+/** What is used of a `Storage`. */
+export interface StorageLike {
+  readonly length: number
+  key(index: number): string | null
+  getItem(key: string): string | null
+  setItem(key: string, value: string): void
+  removeItem(key: string): void
+}
+
+/** What is used of a `LockManager`. */
+export interface LocksLike {
+  request(
+    name: string,
+    options: { readonly ifAvailable: true },
+    callback: (lock: unknown) => Promise<void>,
+  ): Promise<unknown>
+}
+
+/** Bounds of the queue. It holds the messages without a verdict, those in flight included. */
+export interface OutboxLimits {
+  /** Default 1 000. */
+  readonly maxMessages: number
+  /** Of the messages' JSON in UTF-8. Default 4 194 304 (4 MiB). */
+  readonly maxBytes: number
+  /** A message that has not been posted for this long is `rejected` (`expired`) when its turn comes, ms. Default: no limit. */
+  readonly maxAge: number
+  /**
+   * Over the bounds, `reject` rejects the new message (`outbox-full`), `drop-oldest` the oldest one that was never posted;
+   * if there is none, or the new one alone is too large, the new one. Default `reject`.
+   */
+  readonly overflow: 'reject' | 'drop-oldest'
+  /** POSTs under way at a time, from 1 to `Infinity`. With more than 1 they start in order, but may arrive in another. Default 1. */
+  readonly maxInFlight: number
+}
+
 export interface ConnectionOptions {
   /**
    * Base URL, absolute or relative to the page. The stream is `GET {url}/events`; commands are `POST {url}/send`,
@@ -44,6 +79,16 @@ export interface ConnectionOptions {
   readonly credentials?: 'omit' | 'same-origin' | 'include'
   /** Where to resume from, e.g. saved by the app before a reload. Default: none. */
   readonly cursors?: readonly Cursor[]
+  readonly outbox?: Partial<OutboxLimits>
+  /**
+   * Where unsettled messages and the cursors survive a reload or a crash, e.g. `localStorage`, under keys that begin with
+   * `key` (default `holdline:<url>`); use one key per user. An entry per message, so a change costs the same at 10 and at
+   * 10,000. A storage that is full or throws is reported (`storage-failed`), and memory goes on; what is corrupt is
+   * reported (`storage-corrupt`) and set aside under `<key>.corrupt`. What a page that is gone has left is taken over; whether it
+   * is gone is told by Web Locks (`locks`, default `navigator.locks`). Where there are none, two pages with one key may post a
+   * message twice, under the same id. Default: none.
+   */
+  readonly storage?: StorageLike | { readonly storage: StorageLike; readonly key?: string; readonly locks?: LocksLike }
   readonly timeouts?: Partial<Timeouts>
   readonly backoff?: Partial<BackoffPolicy>
   /** For servers that send signs of life but do not announce it, ms. What the server announces wins. Default: no watchdog. */
@@ -96,7 +141,7 @@ export interface Delivery<Outbound = OutboundMessage> {
 export interface SendOptions {
   /** 1–255 visible ASCII characters. Default: 128 random bits, in hex. Two unsettled messages must not share one. */
   readonly id?: string
-  /** Not posted for the first time after this long, ms: then it is `rejected` (`expired`). Default: no limit. */
+  /** Not posted for the first time after this long, ms: then it is `rejected` (`expired`). Default: `outbox.maxAge`. */
   readonly maxAge?: number
 }
 
@@ -159,7 +204,10 @@ export interface Connection<Inbound = InboundMessage, Outbound extends Typed = O
   reconnect(): void
   /** The page or the network is back: check the stream, or skip the rest of a backoff. `awayFor` in ms. */
   wake(options?: { readonly awayFor?: number }): void
-  /** Disconnect for good. Unsettled deliveries end `unknown` (attempted) or `rejected` (`cancelled`). Afterwards nothing does anything. */
+  /**
+   * Disconnect for good. Unsettled deliveries end `unknown` (attempted, or stored and so may go out later) or `rejected`
+   * (`cancelled`). Afterwards nothing does anything. What is stored stays.
+   */
   dispose(): void
   [Symbol.dispose](): void
 
@@ -181,9 +229,9 @@ export interface Connection<Inbound = InboundMessage, Outbound extends Typed = O
    * @throws {ConnectionError} `invalid-option`, for an `id` that is malformed or in use, or a `maxAge` that is not above 0.
    */
   send(message: Outbound, options?: SendOptions): Delivery<Outbound>
-  /** The unsettled deliveries, oldest first. */
+  /** The unsettled deliveries, oldest first, those restored from `storage` included. */
   readonly pending: readonly Delivery<Outbound>[]
-  /** Give up on all of them. */
+  /** Give up on all of them, and delete the messages in `storage`. */
   clearOutbox(): void
 
   /**

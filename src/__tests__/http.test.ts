@@ -140,30 +140,37 @@ describe('the real EventSource and the real fetch', () => {
     expect(connection.lastError).toMatchObject({ code: 'stream-failed', retryable: true })
   })
 
-  test('C27: an answer that is HTML, or cut off in the middle, is not a success and does not block the line', async () => {
-    const html = () => new Response('<html>please log in', { headers: { 'content-type': 'text/html' } })
-    const cut = () => {
-      const body = new ReadableStream({
-        pull(controller) {
-          controller.enqueue(new TextEncoder().encode('{"took"'))
-          controller.error(new Error('cut'))
-        },
-      })
-      return new Response(body, { headers: { 'content-type': 'application/json' } })
-    }
-    const { spy, paths } = spied(chatServer().fetch, (request, count) =>
-      request.url.endsWith('/send') ? [html, cut][count - 1]?.() : undefined,
-    )
-    const { connection } = await connected(spy)
-    const errors: string[] = []
-    connection.on('error', ({ error }) => errors.push(error.code))
-    connection.connect()
-    const [first, second] = ['a', 'b'].map((prompt) => connection.send({ type: 'send', sessionId: 's1', prompt }))
-    expect(await first?.settled).toMatchObject({ status: 'accepted', attempts: 3, receipt: { took: 'a' } })
-    expect(await second?.settled).toMatchObject({ status: 'accepted', attempts: 1, receipt: { took: 'b' } })
-    expect(paths()).toEqual(['events', 'send', 'send', 'send', 'send'])
-    expect(errors).toEqual(['bad-response', 'network'])
-  })
+  test.each([
+    ['send', ['a']],
+    ['batch', ['a', 'b']],
+  ])(
+    'C27: an answer of %s that is HTML, or cut off in the middle, is no success and does not block the line',
+    async (endpoint, texts) => {
+      const html = () => new Response('<html>please log in', { headers: { 'content-type': 'text/html' } })
+      const cut = () => {
+        const body = new ReadableStream({
+          pull(controller) {
+            controller.enqueue(new TextEncoder().encode('{"took"'))
+            controller.error(new Error('cut'))
+          },
+        })
+        return new Response(body, { headers: { 'content-type': 'application/json' } })
+      }
+      const { spy, paths } = spied(chatServer().fetch, (request, count) =>
+        request.url.endsWith(`/${endpoint}`) ? [html, cut][count - 1]?.() : undefined,
+      )
+      const { connection } = await connected(spy)
+      const errors: string[] = []
+      connection.on('error', ({ error }) => errors.push(error.code))
+      connection.connect()
+      const deliveries = texts.map((prompt) => connection.send({ type: 'send', sessionId: 's1', prompt }))
+      for (const [index, took] of texts.entries()) {
+        expect(await deliveries[index]?.settled).toMatchObject({ status: 'accepted', attempts: 3, receipt: { took } })
+      }
+      expect(paths()).toEqual(['events', endpoint, endpoint, endpoint])
+      expect(errors).toEqual(['bad-response', 'network'])
+    },
+  )
 
   test('C22: a stream that reads OPEN but says nothing is left behind, with the heartbeat that the server announced', async () => {
     const chat = createChatServer({

@@ -171,7 +171,7 @@ describe('order', () => {
   })
 
   test('5,000 queued messages leave once each, in order', async () => {
-    const world = createWorld()
+    const world = createWorld({ outbox: { maxMessages: 5_000 } })
     for (let i = 0; i < 5_000; i++) world.connection.send({ type: 'send', i })
     await world.opens()
     await Promise.all(world.connection.pending.map(({ settled }) => settled))

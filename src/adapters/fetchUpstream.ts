@@ -1,6 +1,6 @@
 import { ConnectionError, type ConnectionErrorCode } from '../errors'
 import { clampServerDelay } from '../machine/backoff'
-import { CONNECTION_ID_HEADER, IDEMPOTENCY_KEY_HEADER, parseJson } from '../protocol'
+import { CONNECTION_ID_HEADER, IDEMPOTENCY_KEY_HEADER, isText, type JsonObject, parseJson } from '../protocol'
 import type { Clock } from '../types'
 
 export interface HeadersRequest {
@@ -119,8 +119,14 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
           })
         })
         if (!response.ok) {
-          void response.body?.cancel().catch(() => {})
-          throw toHttpError(response, clock.now())
+          const isJson = /json/.test(String(response.headers.get('content-type')))
+          const answer: JsonObject = Object(isJson && parseJson(await response.text()))
+          if (!isJson) void response.body?.cancel().catch(() => {})
+          throw toHttpError(
+            response.status,
+            answer.error,
+            parseRetryAfter(response.headers.get('retry-after'), clock.now()),
+          )
         }
         const text = await response.text()
         const json = text ? parseJson(text) : null
@@ -166,11 +172,14 @@ const CODES: Partial<Record<number, ConnectionErrorCode>> = {
 // Worth another try, unchanged. 404 and 410 speak of the stream: a fresh one helps.
 const RETRYABLE = /^([^4]|404|408|410|425|429)/
 
-function toHttpError({ status, headers }: Response, now: number): ConnectionError {
-  return new ConnectionError(CODES[status] ?? 'http', `the server answered ${status}`, {
+/** `reason` is what the server says for itself, the `error` of its JSON. */
+export function toHttpError(status: number, reason?: unknown, retryAfter?: number): ConnectionError {
+  const code = reason === 'id-reused' ? reason : (CODES[status] ?? 'http')
+  return new ConnectionError(code, `the server answered ${status}${isText(reason) ? `: ${reason}` : ''}`, {
     status,
     retryable: RETRYABLE.test(String(status)),
-    retryAfter: parseRetryAfter(headers.get('retry-after'), now),
+    retryAfter,
+    cause: reason,
   })
 }
 

@@ -1,0 +1,159 @@
+import { ConnectionError } from './errors'
+import { type Cursor, isCursor, isObject, isSeq, isText, MESSAGE_ID, newId, parseJson } from './protocol'
+import type { Clock, LocksLike, StorageLike, Typed } from './types'
+
+/** A message without a verdict. */
+export interface StoredMessage {
+  readonly id: string
+  readonly message: Typed
+  /** Wall-clock time, ms. */
+  readonly expiresAt: number
+  readonly attempts: number
+  /** Where it is stored. */
+  readonly place?: string | undefined
+}
+
+export interface StoreOptions {
+  readonly storage: StorageLike
+  readonly key: string
+  readonly locks: LocksLike | undefined
+  readonly clock: Clock
+}
+
+export type Store = ReturnType<typeof createStore>
+
+/**
+ * What survives the page: an entry per unsettled message, `<key>:message:<owner>:<number>`, and one per cursor,
+ * `<key>:cursor:<sessionId>`. A storage that fails harms nothing but that. The owner is one connection; as long as it
+ * has something stored it holds a Web Lock of that name, so that no other page takes its messages for left behind.
+ */
+export function createStore({ storage, key, locks, clock }: StoreOptions, report: (error: ConnectionError) => void) {
+  const owner = newId()
+  const messages = `${key}:message:`
+  const cursors = `${key}:cursor:`
+  let lastNumber = 0
+  let hasFailed = false
+  let hasAdopted = false
+  /** The locks that are held end with this promise. */
+  let busy: Promise<void> | null = null
+  let release = () => {}
+  let holdsOwn = false
+
+  // The app has had no chance to listen yet, when the first of it is read.
+  const tell = (error: ConnectionError) => queueMicrotask(() => report(error))
+
+  function attempt<T>(work: () => T): T | undefined {
+    try {
+      return work()
+    } catch (cause) {
+      if (!hasFailed) tell(new ConnectionError('storage-failed', String(cause), { cause }))
+      hasFailed = true
+    }
+    return undefined
+  }
+
+  const write = (place: string, value: object) =>
+    attempt(() => {
+      storage.setItem(place, JSON.stringify(value))
+      return place
+    })
+  const remove = (place: string | undefined) => place && attempt(() => storage.removeItem(place))
+  const placesOf = (prefix: string) =>
+    attempt(() =>
+      Array.from({ length: storage.length }, (_, index) => storage.key(index) ?? '').filter((place) =>
+        place.startsWith(prefix),
+      ),
+    ) ?? []
+
+  function read<T>(place: string, parse: (value: unknown) => T | undefined): T[] {
+    const text = attempt(() => storage.getItem(place))
+    if (!isText(text)) return []
+    const value = parse(parseJson(text))
+    if (value !== undefined) return [value]
+    tell(new ConnectionError('storage-corrupt', place))
+    attempt(() => {
+      const aside = `${key}.corrupt`
+      storage.setItem(aside, `${storage.getItem(aside) ?? ''}${JSON.stringify([place, text])}\n`)
+      storage.removeItem(place)
+    })
+    return []
+  }
+
+  const readMessages = (places: string[]) =>
+    places
+      .sort((a, b) => numberOf(a) - numberOf(b))
+      .flatMap((place) => read(place, (value) => parseMessage(value, place)))
+
+  /** Tells whether the lock is ours now; it is then until `release`. */
+  function hold(name: string): Promise<boolean> {
+    busy ??= new Promise((resolve) => {
+      release = resolve
+    })
+    const held = busy
+    return new Promise((resolve) => {
+      locks
+        ?.request(messages + name, { ifAvailable: true }, (lock) => {
+          resolve(!!lock)
+          return lock ? held : Promise.resolve()
+        })
+        .catch(() => resolve(false))
+    })
+  }
+
+  return {
+    /**
+     * Takes over the messages that connections which are gone have left, oldest first. Calls back at once where there is
+     * nothing to ask. Without Web Locks nobody can tell who is gone: then it takes all, once.
+     */
+    adopt(take: (messages: readonly StoredMessage[]) => void) {
+      const places = locks || !hasAdopted ? placesOf(messages).filter((place) => ownerOf(place) !== owner) : []
+      if (locks && places.length) {
+        const owners = [...new Set(places.map(ownerOf))]
+        void Promise.all(owners.map(async (other) => (await hold(other)) && other)).then((ours) =>
+          take(readMessages(placesOf(messages).filter((place) => ours.includes(ownerOf(place))))),
+        )
+      } else {
+        take(readMessages(places))
+        hasAdopted = true
+      }
+    },
+    put(entry: { place?: string | undefined; attempts: number; expiresAt: number }, id: string, message: Typed) {
+      const { attempts, expiresAt } = entry
+      lastNumber = Math.max(lastNumber + 1, clock.now())
+      const place = entry.place ?? `${messages}${owner}:${lastNumber}`
+      entry.place = write(place, { id, message, attempts, expiresAt }) ?? entry.place
+      if (locks && !holdsOwn) void hold(owner)
+      holdsOwn = true
+    },
+    remove,
+    /** Nothing of ours is stored any more, or we are gone. */
+    release() {
+      release()
+      busy = null
+      holdsOwn = false
+    },
+    /** All messages under the key, whoever stored them. */
+    clear() {
+      for (const place of placesOf(messages)) remove(place)
+    },
+    cursors: (): readonly Cursor[] =>
+      placesOf(cursors).flatMap((place) => read(place, (value) => (isCursor(value) ? value : undefined))),
+    putCursor(sessionId: string, cursor: Cursor | undefined) {
+      const place = cursors + sessionId
+      if (cursor) write(place, cursor)
+      else remove(place)
+    },
+  }
+}
+
+const ownerOf = (place: string) => place.split(':').at(-2) ?? ''
+const numberOf = (place: string) => Number(place.split(':').at(-1))
+
+function parseMessage(value: unknown, place: string): StoredMessage | undefined {
+  const { id, message, attempts, expiresAt } = Object(value)
+  const isMessage = isText(id) && MESSAGE_ID.test(id) && isObject(message) && isSeq(attempts) && numberOf(place) > 0
+  // JSON has no Infinity, but null.
+  return isMessage
+    ? { id, message: message as Typed, attempts, expiresAt: Number(expiresAt ?? Infinity), place }
+    : undefined
+}
