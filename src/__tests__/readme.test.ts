@@ -19,44 +19,58 @@ declare const agent: {
   start(sessionId: string | undefined, message: unknown): Promise<{ id: string }>
   on(name: 'token', listener: (sessionId: string, text: string) => void): void
 }
+declare const userId: string
+declare function showBubble(id: string, message: unknown, status: import('holdline').DeliveryStatus): void
+declare function removeBubble(id: string): void
+declare function restoreDraft(prompt: string, error: import('holdline').ConnectionError): void
+declare function markDoubtful(id: string): void
+declare function login(): Promise<void>
+type Delivery = import('holdline').Delivery
 declare let state: object
 declare function reduce(state: object, message: unknown): object
 `
 
-test('every example of the README compiles, strictly', () => {
-  const blocks = [...readFileSync(`${root}/README.md`, 'utf8').matchAll(/```(tsx?)\n([\s\S]*?)```/g)]
-  expect(blocks.length).toBeGreaterThanOrEqual(5)
-  const files = new Map<string, string>([[`${root}/readme/ambient.d.ts`, AMBIENT]])
-  for (const [index, [, kind, code = '']] of blocks.entries()) {
-    // Later examples go on with what the first one made.
-    const imports =
-      /\bcreateConnection[(<]/.test(code) && !code.includes("from 'holdline'")
-        ? "import { createConnection } from 'holdline'\n"
-        : ''
-    const connection =
-      /\bconnection\./.test(code) && !/const connection\b|{ connection/.test(code)
-        ? "declare const connection: import('holdline').Connection\n"
-        : ''
-    files.set(`${root}/readme/example${index}.${kind}`, `${imports}${connection}${code}\nexport {}\n`)
-  }
-  const { config } = ts.readConfigFile(`${root}/tsconfig.json`, ts.sys.readFile)
-  const { options } = ts.parseJsonConfigFileContent(config, ts.sys, root)
-  const compilerOptions = { ...options, jsx: ts.JsxEmit.ReactJSX }
-  const host = ts.createCompilerHost(compilerOptions)
-  const { fileExists, readFile, getSourceFile } = host
-  host.fileExists = (path) => files.has(path) || fileExists(path)
-  host.readFile = (path) => files.get(path) ?? readFile(path)
-  host.getSourceFile = (path, language, ...rest) => {
-    const text = files.get(path)
-    return text === undefined ? getSourceFile(path, language, ...rest) : ts.createSourceFile(path, text, language)
-  }
-  const program = ts.createProgram([...files.keys()], compilerOptions, host)
-  const faults = ts
-    .getPreEmitDiagnostics(program)
-    .filter(({ file }) => file && files.has(file.fileName))
-    .map(
-      ({ file, messageText }) =>
-        `${file?.fileName.slice(root.length)}: ${ts.flattenDiagnosticMessageText(messageText, '\n')}`,
-    )
-  expect(faults).toEqual([])
-}, 60_000)
+test.each([
+  ['README.md', 5],
+  ['docs/delivery.md', 4],
+])(
+  'every example of %s compiles, strictly',
+  (path, least) => {
+    const blocks = [...readFileSync(`${root}/${path}`, 'utf8').matchAll(/```(tsx?)\n([\s\S]*?)```/g)]
+    expect(blocks.length).toBeGreaterThanOrEqual(least)
+    const files = new Map<string, string>([[`${root}/readme/ambient.d.ts`, AMBIENT]])
+    for (const [index, [, kind, code = '']] of blocks.entries()) {
+      // Later examples go on with what the first one made.
+      const imports =
+        /\bcreateConnection[(<]/.test(code) && !code.includes("from 'holdline'")
+          ? "import { createConnection } from 'holdline'\n"
+          : ''
+      const connection =
+        /\bconnection\./.test(code) && !/const connection\b|{ connection/.test(code)
+          ? "declare const connection: import('holdline').Connection\n"
+          : ''
+      files.set(`${root}/readme/example${index}.${kind}`, `${imports}${connection}${code}\nexport {}\n`)
+    }
+    const { config } = ts.readConfigFile(`${root}/tsconfig.json`, ts.sys.readFile)
+    const { options } = ts.parseJsonConfigFileContent(config, ts.sys, root)
+    const compilerOptions = { ...options, jsx: ts.JsxEmit.ReactJSX }
+    const host = ts.createCompilerHost(compilerOptions)
+    const { fileExists, readFile, getSourceFile } = host
+    host.fileExists = (path) => files.has(path) || fileExists(path)
+    host.readFile = (path) => files.get(path) ?? readFile(path)
+    host.getSourceFile = (path, language, ...rest) => {
+      const text = files.get(path)
+      return text === undefined ? getSourceFile(path, language, ...rest) : ts.createSourceFile(path, text, language)
+    }
+    const program = ts.createProgram([...files.keys()], compilerOptions, host)
+    const faults = ts
+      .getPreEmitDiagnostics(program)
+      .filter(({ file }) => file && files.has(file.fileName))
+      .map(
+        ({ file, messageText }) =>
+          `${file?.fileName.slice(root.length)}: ${ts.flattenDiagnosticMessageText(messageText, '\n')}`,
+      )
+    expect(faults).toEqual([])
+  },
+  60_000,
+)
