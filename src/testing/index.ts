@@ -1,0 +1,7 @@
+export * from './behaviours'
+export { createHarness, type Environment, type Harness, type HarnessOptions, type Told } from './harness'
+export type { TestPost, TestStream } from './network'
+export type { TestPage } from './page'
+export { seededRandom } from './random'
+export type { AppliedCommand, Behaviour, TestServer, TestServerOptions } from './testServer'
+export type { VirtualClock, VirtualTime } from './virtualClock'

@@ -1,0 +1,130 @@
+import type { EventSourceLike, StreamEvent } from '../adapters/eventSourceStream'
+import type { JsonObject } from '../protocol'
+
+/** An EventSource as the connection sees it, from the server's side. */
+export interface TestStream {
+  readonly url: string
+  /** When it was asked for, ms since the epoch. */
+  readonly at: number
+  /** Closed by the connection, or failed. */
+  readonly isClosed: boolean
+  /** What its last welcome said. */
+  readonly connectionId: string | undefined
+  opens(): void
+  /** `frame` replaces fields of a valid welcome. */
+  welcomes(frame?: object): void
+  /** An unnamed frame: an object, or the text of one that is broken. */
+  sends(frame: object | string): void
+  /** The network, or the server, ends it. `status` where the EventSource implementation tells it. */
+  fails(status?: number): void
+}
+
+/** A POST of the connection, from the server's side. What comes after it was aborted, or answered, is lost. */
+export interface TestPost {
+  readonly endpoint: string
+  readonly body: JsonObject
+  readonly headers: Headers
+  readonly connectionId: string | null
+  /** The `Idempotency-Key`. */
+  readonly key: string | null
+  readonly keepalive: boolean
+  readonly at: number
+  readonly isAborted: boolean
+  readonly isAnswered: boolean
+  answers(status: number, json?: unknown, headers?: Readonly<Record<string, string>>): void
+  answersText(status: number, text: string, contentType?: string): void
+  /** The status comes, the body never does. */
+  answersHalf(): void
+  /** The network fails. */
+  fails(): void
+}
+
+export interface NetworkOptions {
+  readonly now: () => number
+  /** Called in the same tick as `new EventSource`, before anything can come of it. */
+  onStream(stream: TestStream): void
+  /** Called in the same tick as `fetch`. */
+  onPost(post: TestPost): void
+}
+
+/** EventSource and fetch without a network: what comes down, and what is answered, is up to who listens. */
+export function createNetwork({ now, onStream, onPost }: NetworkOptions) {
+  const createEventSource = (url: string): EventSourceLike => {
+    const listeners = new Map<string, (event: StreamEvent) => void>()
+    let isClosed = false
+    let connectionId: string | undefined
+    const dispatch = (type: string, event: StreamEvent = {}) => listeners.get(type)?.(event)
+    const stream: TestStream = {
+      url,
+      at: now(),
+      get isClosed() {
+        return isClosed
+      },
+      get connectionId() {
+        return connectionId
+      },
+      opens: () => dispatch('open'),
+      welcomes(frame = {}) {
+        const welcome = { type: 'welcome', protocolVersion: 2, connectionId: 'c1', ...frame }
+        connectionId = welcome.connectionId
+        dispatch('welcome', { data: JSON.stringify(welcome) })
+      },
+      sends: (frame) => dispatch('message', { data: typeof frame === 'string' ? frame : JSON.stringify(frame) }),
+      fails: (code) => dispatch('error', { code, message: 'the stream was cut' }),
+    }
+    onStream(stream)
+    return {
+      // Late callbacks are part of life: what is sent after `close()` is dispatched all the same.
+      addEventListener: (type, listener) => void listeners.set(type, listener),
+      close() {
+        isClosed = true
+      },
+    }
+  }
+
+  const fetch = ((url: string, { body, headers, keepalive = false, signal }: RequestInit) =>
+    new Promise<Response>((resolve, reject) => {
+      let isAborted = false
+      let isAnswered = false
+      const sent = new Headers(headers)
+      const settle = (answer: () => void) => {
+        isAnswered = true
+        signal?.removeEventListener('abort', onAbort)
+        answer()
+      }
+      const onAbort = () => {
+        isAborted = true
+        reject(signal?.reason)
+      }
+      signal?.addEventListener('abort', onAbort)
+      onPost({
+        endpoint: url.slice(url.lastIndexOf('/') + 1),
+        body: JSON.parse(String(body)) as JsonObject,
+        headers: sent,
+        connectionId: sent.get('X-Connection-ID'),
+        key: sent.get('Idempotency-Key'),
+        keepalive,
+        at: now(),
+        get isAborted() {
+          return isAborted
+        },
+        get isAnswered() {
+          return isAnswered
+        },
+        answers(status, json = null, more = {}) {
+          const text = JSON.stringify(json)
+          settle(() => resolve(response(status, { 'content-type': 'application/json', ...more }, async () => text)))
+        },
+        answersText: (status, text, type = 'text/plain') =>
+          settle(() => resolve(response(status, { 'content-type': type }, async () => text))),
+        answersHalf: () => settle(() => resolve(response(200, {}, () => new Promise(() => {})))),
+        fails: () => settle(() => reject(new TypeError('fetch failed'))),
+      })
+    })) as typeof globalThis.fetch
+
+  return { createEventSource, fetch }
+}
+
+/** As much of a Response as the connection uses; a real one would read its body through a stream, in many steps. */
+const response = (status: number, headers: Readonly<Record<string, string>>, text: () => Promise<string>) =>
+  ({ ok: status >= 200 && status < 300, status, headers: new Headers(headers), body: null, text }) as Response
