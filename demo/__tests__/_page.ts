@@ -115,6 +115,16 @@ export function createChat(page: Page) {
           ),
         [prompt, status] as const,
       ),
+    /** Waits until there are so many messages, and all of them are in this state. */
+    deliveries: (count: number, status: string) =>
+      page.waitForFunction(
+        ([wanted, state]) => {
+          const states = Array.from(document.querySelectorAll<HTMLElement>('.own'), (own) => own.dataset.status)
+          return states.length === wanted && states.every((one) => one === state)
+        },
+        [count, status] as const,
+      ),
+    count: async (name: string) => Number(await page.textContent(`[data-count="${name}"] dd`)),
     ownMessages: () => page.$$eval('.own > .text', (texts) => texts.map(({ textContent }) => textContent ?? '')),
   }
 }

@@ -1,7 +1,8 @@
-import type { Browser } from 'playwright-core'
+import type { Browser, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { findBrowser, launch, warnOfMissingBrowser } from './_browser'
 import { createChat, type Fetch, openChat, type Site, scriptText, startSite } from './_page'
+import { openProfile } from './_tabs'
 
 const executablePath = findBrowser()
 const mustRun = Boolean(process.env.CI)
@@ -252,6 +253,84 @@ describe.skipIf(!executablePath && !mustRun)('the page in a real Chromium', () =
     expect(await chat.ownMessages()).toEqual(['short one', 'short two', 'short three'])
   })
 
+  test('C29: what 20 messages have come to survives each reload: offline, with their answers lost, and at last; they arrive once and in order', async () => {
+    const answers = gate()
+    await site.close()
+    site = await startSite({ tokensPerSecond: 1_000 }, (fetch) => holdAnswers(fetch, answers))
+    const chat = await open()
+    const context = chat.page.context()
+    // The page itself is there offline too, as from a service worker.
+    const isOfPage = ({ pathname }: URL) => !pathname.startsWith('/api/')
+    await context.route(isOfPage, async (route) => route.fulfill({ response: await route.fetch() }))
+    await context.setOffline(true)
+    expect((await context.request.post(`${site.url}demo/mishaps/drop`)).status()).toBe(200)
+    await chat.logged(['closed failed'])
+    const prompts = Array.from({ length: 20 }, (_, index) => `short ${index + 1}`)
+    for (const prompt of prompts) await chat.write(prompt)
+    await chat.page.reload()
+    await chat.deliveries(20, 'queued')
+    expect(await chat.ownMessages()).toEqual(prompts)
+    expect(site.prompts).toEqual([])
+
+    answers.close()
+    await context.setOffline(false)
+    await chat.deliveries(20, 'sending')
+    await expect.poll(() => site.prompts).toEqual(prompts)
+    await chat.page.reload()
+    await chat.deliveries(20, 'sending')
+    expect(await chat.count('sending')).toBe(20)
+    answers.open()
+    await chat.finished(20)
+    expect(await chat.count('accepted')).toBe(20)
+
+    await chat.page.reload()
+    await chat.phase('open')
+    await chat.deliveries(20, 'accepted')
+    expect(await chat.ownMessages()).toEqual(prompts)
+    // Nothing was left to be accepted.
+    expect(await Promise.all(['queued', 'sending', 'accepted'].map(chat.count))).toEqual([0, 0, 0])
+    expect(site.prompts).toEqual(prompts)
+    expect(chat.crashes).toEqual([])
+  })
+
+  test.each(['closed', 'crashed'])(
+    'C29: what a tab has queued is its own while it lives; once it is %s, another posts it at its next open',
+    async (end) => {
+      const openTab = await openProfile(browser, site)
+      const [first, second] = [await openTab(), await openTab()]
+      const ids = await first.queue(['one', 'two', 'three'])
+      await second.open()
+      expect(await second.say('of the second')).toBe('accepted')
+      await second.open()
+      expect(await second.say('again')).toBe('accepted')
+      expect(site.prompts).toEqual(['of the second', 'again'])
+
+      if (end === 'closed') await first.page.close()
+      else await Promise.all([first.page.waitForEvent('crash'), first.page.goto('chrome://crash').catch(() => {})])
+      await second.nothingIsHeld()
+      await second.open()
+      expect(await second.say('last')).toBe('accepted')
+      expect(site.prompts).toEqual(['of the second', 'again', 'one', 'two', 'three', 'last'])
+      for (const id of ids) expect(await second.toldOf(id)).toEqual(['queued', 'sending', 'accepted'])
+      expect(await second.stored()).toEqual([])
+    },
+  )
+
+  test('C29: a tab that lives posts what it has queued itself, once, however often others open', async () => {
+    const openTab = await openProfile(browser, site)
+    const [first, second] = [await openTab(), await openTab()]
+    await first.queue(['thought better of'])
+    const ids = await first.queue(['one', 'two'])
+    await second.open()
+    await Promise.all([first.open(), second.open()])
+    expect(await first.say('three')).toBe('accepted')
+    await second.open()
+    expect(await second.say('four')).toBe('accepted')
+    expect(site.prompts).toEqual(['one', 'two', 'three', 'four'])
+    for (const id of ids) expect(await second.toldOf(id)).toEqual([])
+    expect(await second.stored()).toEqual([])
+  })
+
   test('a message cancelled while it waits never arrives', async () => {
     const chat = await open()
     await chat.page.click('#disconnect')
@@ -284,6 +363,34 @@ describe.skipIf(!executablePath && !mustRun)('the page in a real Chromium', () =
     await chat.write('a short test')
     await chat.finished(2)
     expect(site.prompts).toEqual([HELLO, 'a short test'])
+  })
+
+  test('C29 C42: with nothing stored the page comes from the back/forward cache; what waits is sent once, wherever it comes from', async () => {
+    const leaveAndReturn = async (page: Page) => {
+      await page.evaluate(() => {
+        const shown = new Promise((resolve) => addEventListener('pageshow', ({ persisted }) => resolve(persisted)))
+        Object.assign(globalThis, { shown })
+      })
+      await page.goto(`${site.url}style.css`)
+      await page.goBack({ waitUntil: 'commit' })
+      return page.evaluate(() => (globalThis as { shown?: Promise<boolean> }).shown ?? false)
+    }
+    const plain = await browser.newPage()
+    await plain.goto(`${site.url}page.js`)
+    const hasCache = await leaveAndReturn(plain)
+    const chat = await open()
+    expect(await leaveAndReturn(chat.page)).toBe(hasCache)
+    await chat.phase('open')
+
+    await chat.page.click('#disconnect')
+    await chat.phase('idle')
+    await chat.write('a short one')
+    await chat.delivery('a short one', 'queued')
+    // From the cache it is as it was left; loaded anew, it connects.
+    if (await leaveAndReturn(chat.page)) await chat.page.click('#connect')
+    await chat.finished(1)
+    expect(site.prompts).toEqual(['a short one'])
+    expect(await leaveAndReturn(chat.page)).toBe(hasCache)
   })
 
   test('C24 C42: the network goes and comes back; what was typed meanwhile arrives once and in order', async () => {
@@ -386,6 +493,15 @@ function gate() {
       })
     },
     passed: () => opened,
+  }
+}
+
+/** The server takes what is sent, but its answers stay away until the gate opens. */
+function holdAnswers(fetch: Fetch, answers: ReturnType<typeof gate>): Fetch {
+  return async (request, env) => {
+    const response = await fetch(request, env)
+    if (/\/(send|batch)$/.test(request.url)) await answers.passed()
+    return response
   }
 }
 

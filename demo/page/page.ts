@@ -2,7 +2,7 @@ import { type ConnectionError, createConnection, type Delivery, type DeliverySta
 import type { InboundEvent, Mishap, PageMessage } from '../events'
 import { createChatView, type Outgoing, type Row } from './chatView'
 import { type Counts, createLineView } from './lineView'
-import { load, newSessionId, type Saved, save, startChat, type Unsent } from './storage'
+import { load, newSessionId, type Saved, save, startChat } from './storage'
 import { apply, EMPTY } from './transcript'
 
 /** How long a save may wait for the next one, ms. What was not saved yet is replayed after a reload. */
@@ -11,7 +11,6 @@ const SAVE_EVERY = 250
 /** Cursor and transcript change together, here and nowhere else. */
 let saved: Saved = load()
 let outgoing: readonly Outgoing[] = []
-const deliveries = new Map<string, Delivery<PageMessage>>()
 const settled: Record<DeliveryStatus | 'received', number> = {
   queued: 0,
   sending: 0,
@@ -24,9 +23,11 @@ const settled: Record<DeliveryStatus | 'received', number> = {
 const connection = createConnection<InboundEvent, PageMessage>({
   url: '/api/chat',
   cursors: [saved.cursor],
+  // The tab's own, as the transcript is: what one tab wrote is shown, and sent, by that tab.
+  storage: sessionStorage,
 })
 
-const chat = createChatView({ send, stop, cancel: (id) => deliveries.get(id)?.cancel(), dismiss: forget })
+const chat = createChatView({ send, stop, cancel: (id) => pendingOf(id)?.cancel(), dismiss: forget })
 const line = createLineView({ ...connection, cause })
 
 // Down: each event moves the transcript and the cursor by one step.
@@ -61,25 +62,24 @@ function startAnew(sessionId: string, from: number, to: number) {
   renderSoon()
 }
 
-// Up: a message is shown at once, saved until it has a verdict, and sent again under its id after a reload.
+// Up: a message is shown at once; the library keeps it until it has a verdict, across reloads too.
 
 function send(prompt: string) {
-  const { sessionId } = saved.cursor
   chat.scrollToEnd()
-  dispatch({ sessionId, prompt })
-  saveNow()
+  show(connection.send({ type: 'send', sessionId: saved.cursor.sessionId, prompt }))
 }
 
-function dispatch({ id, sessionId, prompt }: Omit<Unsent, 'id'> & { readonly id?: string }) {
-  const message: PageMessage = { type: 'send', sessionId, prompt }
-  const delivery = connection.send(message, id === undefined ? {} : { id })
-  deliveries.set(delivery.id, delivery)
-  outgoing = [...outgoing, { id: delivery.id, sessionId, prompt, status: delivery.status, reason: '' }]
-  void delivery.settled.then((verdict) => {
-    if (verdict.status !== 'accepted') change(delivery.id, { reason: reasonOf(verdict.error) })
+function show({ id, message, status, settled }: Delivery<PageMessage>) {
+  if (message.type !== 'send') return
+  const { sessionId, prompt } = message
+  outgoing = [...outgoing, { id, sessionId, prompt, status, reason: '' }]
+  void settled.then((verdict) => {
+    if (verdict.status !== 'accepted') change(id, { reason: reasonOf(verdict.error) })
   })
   renderSoon()
 }
+
+const pendingOf = (id: string) => connection.pending.find((delivery) => delivery.id === id)
 
 function stop() {
   const turn = saved.transcript.turns.find(({ status }) => status === 'answering')
@@ -89,14 +89,15 @@ function stop() {
 }
 
 connection.on('delivery', ({ id, status, message }) => {
+  // Written before a reload.
+  const restored = outgoing.some((one) => one.id === id) ? undefined : pendingOf(id)
+  if (restored) show(restored)
   if (status === 'accepted' || status === 'rejected' || status === 'unknown') {
     settled[status] += 1
-    deliveries.delete(id)
     if (message.type !== 'send') line.log('delivery', `${message.type} ${status}`)
   }
   change(id, { status })
   if (status === 'accepted') forgetArrived(id)
-  saveNow()
 })
 
 function change(id: string, news: Partial<Outgoing>) {
@@ -130,9 +131,6 @@ function saveSoon() {
 function saveNow() {
   clearTimeout(saveTimer)
   saveTimer = undefined
-  const isUnsent = ({ status }: Outgoing) => status === 'queued' || status === 'sending'
-  const unsent = outgoing.filter(isUnsent).map(({ id, sessionId, prompt }) => ({ id, sessionId, prompt }))
-  saved = { ...saved, unsent }
   try {
     save(saved)
   } catch (error) {
@@ -198,7 +196,7 @@ async function cause(mishap: Mishap) {
 
 document.getElementById('new-chat')?.addEventListener('click', () => {
   connection.unwatch(saved.cursor.sessionId)
-  saved = startChat(newSessionId(), saved.unsent)
+  saved = startChat(newSessionId())
   connection.watch(saved.cursor.sessionId)
   outgoing = outgoing.filter(({ status }) => status !== 'accepted')
   chat.clearNotice()
@@ -207,8 +205,6 @@ document.getElementById('new-chat')?.addEventListener('click', () => {
   document.getElementById('prompt')?.focus()
 })
 
-const { unsent } = saved
 connection.watch(saved.cursor.sessionId)
-for (const message of unsent) dispatch(message)
 saveNow()
 connection.connect()

@@ -1,21 +1,13 @@
 import type { Cursor } from 'holdline'
 import { EMPTY, type Transcript } from './transcript'
 
-/** A message of the user that has no verdict yet. */
-export interface Unsent {
-  readonly id: string
-  readonly sessionId: string
-  readonly prompt: string
-}
-
 /**
- * All that a reload needs, in one entry and so written at once: a cursor that is newer than the transcript would lose
- * tokens, an older one would double them.
+ * What this page has applied, in one entry and so written at once: a cursor that is newer than the transcript would lose
+ * tokens, an older one would double them. What it has not sent yet is kept by the library.
  */
 export interface Saved {
   readonly cursor: Cursor
   readonly transcript: Transcript
-  readonly unsent: readonly Unsent[]
 }
 
 // The chat is this browser's, what a tab has shown of it is the tab's. A new tab has the server replay all of it.
@@ -24,7 +16,7 @@ const STATE_KEY = 'holdline-demo:state'
 
 export function load(): Saved {
   const saved = parse(read(sessionStorage, STATE_KEY))
-  return saved ?? startChat(read(localStorage, SESSION_KEY) ?? newSessionId(), [])
+  return saved ?? startChat(read(localStorage, SESSION_KEY) ?? newSessionId())
 }
 
 /** Throws what the browser throws, e.g. when it is full. */
@@ -33,11 +25,7 @@ export function save(saved: Saved) {
   sessionStorage.setItem(STATE_KEY, JSON.stringify(saved))
 }
 
-export const startChat = (sessionId: string, unsent: readonly Unsent[]): Saved => ({
-  cursor: { sessionId, lastSeq: 0 },
-  transcript: EMPTY,
-  unsent,
-})
+export const startChat = (sessionId: string): Saved => ({ cursor: { sessionId, lastSeq: 0 }, transcript: EMPTY })
 
 export const newSessionId = () =>
   `demo-${Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, '0')).join('')}`
@@ -54,8 +42,7 @@ function read(storage: Storage, key: string): string | null {
 function parse(json: string | null): Saved | undefined {
   try {
     const saved: Saved | null = JSON.parse(json ?? 'null')
-    const isOurs = typeof saved?.cursor.sessionId === 'string' && Array.isArray(saved.transcript.turns)
-    return isOurs && Array.isArray(saved.unsent) ? saved : undefined
+    return typeof saved?.cursor.sessionId === 'string' && Array.isArray(saved.transcript.turns) ? saved : undefined
   } catch {
     return undefined
   }

@@ -1,0 +1,78 @@
+import { fileURLToPath } from 'node:url'
+import { build } from 'esbuild'
+import type { Connection } from 'holdline'
+import type { Browser, JSHandle } from 'playwright-core'
+import type { Site } from './_page'
+
+const SCRIPT = `
+  import { createConnection } from 'holdline'
+  const connection = createConnection({ url: '/api/chat', storage: localStorage })
+  const told = []
+  connection.on('delivery', ({ id, status }) => told.push({ id, status }))
+  globalThis.app = { connection, told }
+`
+interface App {
+  readonly connection: Connection
+  readonly told: readonly { readonly id: string; readonly status: string }[]
+}
+
+/** A fresh browser profile. Its tabs are an app of no more than a connection each, with one storage and one key. */
+export async function openProfile(browser: Browser, { url }: Site) {
+  const { outputFiles } = await build({
+    stdin: { contents: SCRIPT, resolveDir: fileURLToPath(new URL('.', import.meta.url)) },
+    bundle: true,
+    write: false,
+    tsconfig: fileURLToPath(new URL('../../tsconfig.json', import.meta.url)),
+    external: ['eventsource'],
+  })
+  const body = `<!doctype html><script>${outputFiles[0]?.text}</script>`
+  const context = await browser.newContext()
+  await context.route('**/tab', (route) => route.fulfill({ contentType: 'text/html', body }))
+  // For the cookie that tells who this is.
+  await context.request.get(url)
+
+  return async () => {
+    const page = await context.newPage()
+    await page.goto(`${url}tab`)
+    const app = (await page.evaluateHandle('app')) as JSHandle<App>
+
+    return {
+      page,
+      /** A fresh stream, open. */
+      open: () =>
+        app.evaluate(
+          ({ connection }) =>
+            new Promise<void>((resolve) => {
+              const unsubscribe = connection.on('opened', () => {
+                unsubscribe()
+                resolve()
+              })
+              if (connection.phase === 'idle') connection.connect()
+              else connection.reconnect()
+            }),
+        ),
+      /** Instead of what was queued before. Returns their ids, once a tab is known to hold them. */
+      async queue(prompts: readonly string[]) {
+        const ids = await app.evaluate(({ connection }, texts) => {
+          connection.clearOutbox()
+          return texts.map((prompt) => connection.send({ type: 'send', sessionId: 'tabs', prompt }).id)
+        }, prompts)
+        await page.waitForFunction(async () => (await navigator.locks.query()).held?.length)
+        return ids
+      },
+      /** Stands behind whatever this tab has taken over, so all of that is posted when this is accepted. */
+      say: (prompt: string) =>
+        app.evaluate(
+          async ({ connection }, text) =>
+            (await connection.send({ type: 'send', sessionId: 'tabs', prompt: text }).settled).status,
+          prompt,
+        ),
+      /** The states that this tab has told of a message. */
+      toldOf: (id: string) =>
+        app.evaluate(({ told }, wanted) => told.filter(({ id }) => id === wanted).map(({ status }) => status), id),
+      stored: () => page.evaluate(() => Object.keys(localStorage).filter((key) => key.includes(':message:'))),
+      /** Waits until no tab holds anything. */
+      nothingIsHeld: () => page.waitForFunction(async () => (await navigator.locks.query()).held?.length === 0),
+    }
+  }
+}
