@@ -84,6 +84,8 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
     error: (cause) => report(new ConnectionError('internal', 'the machine stopped', { cause })),
   })
   actor.start()
+  // Not before: what is told now is told when the app had a chance to listen.
+  outbox.restore()
 
   function dispose() {
     if (isDisposed) return

@@ -98,7 +98,7 @@ export function readOptions(options: ConnectionOptions): Settings {
       outbox: {
         maxMessages: [isAtLeastOne, 1_000],
         maxBytes: [isAtLeastOne, 4_194_304],
-        maxAge: [(value) => Number(value) > 0, Number.POSITIVE_INFINITY],
+        maxAge: [(value) => typeof value === 'number' && value > 0, Number.POSITIVE_INFINITY],
         overflow: [(value) => value === 'reject' || value === 'drop-oldest', 'reject'],
         maxInFlight: [isAtLeastOne, 1],
       },

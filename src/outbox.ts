@@ -5,6 +5,7 @@ import type { UpstreamEvent } from './machine/types'
 import type { Settings } from './options'
 import {
   isObject,
+  isText,
   MAX_BATCH_BYTES,
   MAX_BATCH_MESSAGES,
   MESSAGE_ID,
@@ -103,7 +104,7 @@ export function createOutbox(
     if (isRetired) reject(entry, 'disposed')
     else makeRoom(entry)
     if (!isEnded(entry)) {
-      store?.put(entry, id, message)
+      store?.put(entry, id, entry.body())
       pump()
     }
     return entry.delivery as Delivery
@@ -112,7 +113,7 @@ export function createOutbox(
   /** Takes a message into the line; one that can never be posted ends at once. */
   function admit({ id, message, expiresAt, attempts, place }: StoredMessage, before?: Entry): Entry {
     const json = toJson(message)
-    const type = String(message?.type)
+    const type = isText(message?.type) ? message.type : ''
     const endpoint = Object.hasOwn(endpoints, type) && !RESERVED_TYPES.includes(type) && endpoints[type]
     const entry = insert(
       {
@@ -208,7 +209,8 @@ export function createOutbox(
     if (unsettled.delete(id)) bytes -= entry.bytes
     if (!isRetired) {
       store?.remove(place)
-      if (!unsettled.size) store?.release()
+      // What is being taken over is ours already.
+      if (!unsettled.size && !isRestoring) store?.release()
     }
     entry.settle({ ...outcome, id, attempts })
   }
@@ -275,13 +277,14 @@ export function createOutbox(
         timeout: timeouts.send,
         idempotencyKey: isBatch ? undefined : entries[0]?.delivery?.id,
         onStart() {
-          if (gate !== opened) land(flight)
+          // A repeat after a 401 must not carry what was given up meanwhile.
+          if (gate !== opened || entries.some(isEnded)) land(flight)
           if (flight.isOver) return
           flight.isUnderWay = true
           for (const entry of entries) {
             entry.attempts++
             become(entry, 'sending')
-            if (entry.delivery) store?.put(entry, entry.delivery.id, entry.delivery.message)
+            if (entry.delivery) store?.put(entry, entry.delivery.id, entry.body())
           }
         },
       })
@@ -336,7 +339,7 @@ export function createOutbox(
   function concludeBatch(entries: readonly Entry[], opened: Gate, outcome: unknown) {
     if (outcome instanceof ConnectionError && !isFinal(outcome)) {
       // Perhaps it was too much for the time that one POST has.
-      if (outcome.code === 'timeout') maxBatch = Math.max(2, maxBatch >> 1)
+      if (outcome.code === 'timeout') maxBatch &&= Math.max(2, maxBatch >> 1)
       return fail(entries[0] as Entry, opened, outcome)
     }
     maxBatch = Math.min(MAX_BATCH_MESSAGES, 2 * maxBatch)
@@ -349,7 +352,7 @@ export function createOutbox(
       const { status, receipt, error, retryAfter } = result
       conclude(entry, opened, /^2/.test(String(status)) ? receipt : toHttpError(status, error, retryAfter))
     }
-    if (told) return
+    if (told || !maxBatch) return
     maxBatch = 0
     report(outcome instanceof ConnectionError ? outcome : new ConnectionError('bad-response', 'batch: no results'))
   }
@@ -366,9 +369,17 @@ export function createOutbox(
     report(error)
     const attempt = Math.max(0, entry.attempts - 1)
     const delay = backoffDelay({ ...backoff, attempt, random, server: { retryAfter } })
-    lastDelay = delay
-    notBefore = clock.now() + delay
+    if (delay > left()) {
+      lastDelay = delay
+      notBefore = clock.now() + delay
+    }
     gate?.pause(delay)
+  }
+
+  /** Of the longest wait that a failure asked for. Not more than was drawn: the clock may have been set back. */
+  function left() {
+    notBefore = Math.min(notBefore, clock.now() + lastDelay)
+    return notBefore - clock.now()
   }
 
   function clear() {
@@ -380,10 +391,9 @@ export function createOutbox(
     pump()
   }
 
-  restore()
-
   return {
     enqueue,
+    restore,
     /**
      * A POST of the library's own about a session, in line with the app's, if there are still `fields` to post when its
      * turn comes. One of a kind that waits already is enough.
@@ -406,6 +416,8 @@ export function createOutbox(
       queueMicrotask(pump)
     },
     start(opened: Gate) {
+      // While the gate is still shut: a pause may be due.
+      restore()
       gate = opened
       const old = [...flights()].filter((flight) => flight.gate.connectionId !== opened.connectionId)
       // What the library asked of the dead stream is answered by the resume.
@@ -414,11 +426,8 @@ export function createOutbox(
       if (old.length && opened.features.includes('idempotency')) {
         grace = clock.setTimeout(() => old.forEach(land), GRACE)
       }
-      restore()
-      // Not more than was drawn: the clock may have been set back.
-      notBefore = Math.min(notBefore, clock.now() + lastDelay)
-      const left = notBefore - clock.now()
-      if (left > 0) opened.pause(left)
+      const delay = left()
+      if (delay > 0) opened.pause(delay)
       else pump()
     },
     stop() {

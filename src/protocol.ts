@@ -154,7 +154,7 @@ export function parseResults(answer: unknown): readonly BatchResult[] {
   if (!Array.isArray(results)) return []
   const parsed = results.map((result: unknown) => {
     const { id, status, receipt, error, retryAfter }: JsonObject = Object(result)
-    return isText(id) && isSeq(status)
+    return isText(id) && isSeq(status) && status >= 200 && status <= 599
       ? { id, status, receipt, error: text(error), retryAfter: duration(retryAfter) }
       : undefined
   })

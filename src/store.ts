@@ -52,9 +52,9 @@ export function createStore({ storage, key, locks, clock }: StoreOptions, report
     return undefined
   }
 
-  const write = (place: string, value: object) =>
+  const write = (place: string, json: string) =>
     attempt(() => {
-      storage.setItem(place, JSON.stringify(value))
+      storage.setItem(place, json)
       return place
     })
   const remove = (place: string | undefined) => place && attempt(() => storage.removeItem(place))
@@ -85,18 +85,18 @@ export function createStore({ storage, key, locks, clock }: StoreOptions, report
       .flatMap((place) => read(place, (value) => parseMessage(value, place)))
 
   /** Tells whether the lock is ours now; it is then until `release`. */
-  function hold(name: string): Promise<boolean> {
+  function hold(name: string, ifAvailable: boolean): Promise<boolean> {
     busy ??= new Promise((resolve) => {
       release = resolve
     })
     const held = busy
     return new Promise((resolve) => {
-      locks
-        ?.request(messages + name, { ifAvailable: true }, (lock) => {
+      const request = async () =>
+        locks?.request(messages + name, { ifAvailable }, (lock) => {
           resolve(!!lock)
           return lock ? held : Promise.resolve()
         })
-        .catch(() => resolve(false))
+      request().catch(() => resolve(false))
     })
   }
 
@@ -109,7 +109,7 @@ export function createStore({ storage, key, locks, clock }: StoreOptions, report
       const places = locks || !hasAdopted ? placesOf(messages).filter((place) => ownerOf(place) !== owner) : []
       if (locks && places.length) {
         const owners = [...new Set(places.map(ownerOf))]
-        void Promise.all(owners.map(async (other) => (await hold(other)) && other)).then((ours) =>
+        void Promise.all(owners.map(async (other) => (await hold(other, true)) && other)).then((ours) =>
           take(readMessages(placesOf(messages).filter((place) => ours.includes(ownerOf(place))))),
         )
       } else {
@@ -117,12 +117,14 @@ export function createStore({ storage, key, locks, clock }: StoreOptions, report
         hasAdopted = true
       }
     },
-    put(entry: { place?: string | undefined; attempts: number; expiresAt: number }, id: string, message: Typed) {
+    put(entry: { place?: string | undefined; attempts: number; expiresAt: number }, id: string, json: string) {
       const { attempts, expiresAt } = entry
       lastNumber = Math.max(lastNumber + 1, clock.now())
       const place = entry.place ?? `${messages}${owner}:${lastNumber}`
-      entry.place = write(place, { id, message, attempts, expiresAt }) ?? entry.place
-      if (locks && !holdsOwn) void hold(owner)
+      const fields = JSON.stringify({ id, attempts, expiresAt })
+      entry.place = write(place, `{"message":${json},${fields.slice(1)}`) ?? entry.place
+      // What was released is not free at once.
+      if (locks && !holdsOwn) void hold(owner, false)
       holdsOwn = true
     },
     remove,
@@ -137,17 +139,20 @@ export function createStore({ storage, key, locks, clock }: StoreOptions, report
       for (const place of placesOf(messages)) remove(place)
     },
     cursors: (): readonly Cursor[] =>
-      placesOf(cursors).flatMap((place) => read(place, (value) => (isCursor(value) ? value : undefined))),
+      placesOf(cursors).flatMap((place) =>
+        read(place, (value) => (isCursor(value) && place === cursors + value.sessionId ? value : undefined)),
+      ),
     putCursor(sessionId: string, cursor: Cursor | undefined) {
       const place = cursors + sessionId
-      if (cursor) write(place, cursor)
+      if (cursor) write(place, JSON.stringify(cursor))
       else remove(place)
     },
   }
 }
 
 const ownerOf = (place: string) => place.split(':').at(-2) ?? ''
-const numberOf = (place: string) => Number(place.split(':').at(-1))
+/** 0 if it is none: to be sorted by. */
+const numberOf = (place: string) => Number(place.split(':').at(-1)) || 0
 
 function parseMessage(value: unknown, place: string): StoredMessage | undefined {
   const { id, message, attempts, expiresAt } = Object(value)

@@ -35,7 +35,7 @@ export interface StorageLike {
 export interface LocksLike {
   request(
     name: string,
-    options: { readonly ifAvailable: true },
+    options: { readonly ifAvailable: boolean },
     callback: (lock: unknown) => Promise<void>,
   ): Promise<unknown>
 }

@@ -1,7 +1,9 @@
 import { expect, test } from 'vitest'
 import { ConnectionError, type ConnectionOptions, createConnection } from '../index'
+import { createStorage } from './_storage'
 
 const url = 'https://host/api/chat'
+const storage = createStorage()
 const refusal = (options: unknown) => {
   try {
     createConnection(options as ConnectionOptions)
@@ -32,6 +34,26 @@ test('an option that does not fit throws a ConnectionError that names it', () =>
     ['cursors', { url, cursors: {} }],
     ['cursors', { url, cursors: [{ sessionId: 's1' }] }],
     ['cursors', { url, cursors: [{ sessionId: 's1', lastSeq: -1 }] }],
+    ['outbox', { url, outbox: 1_000 }],
+    ['outbox.maxMessages', { url, outbox: { maxMessages: 0 } }],
+    ['outbox.maxMessages', { url, outbox: { maxMessages: 1.5 } }],
+    ['outbox.maxBytes', { url, outbox: { maxBytes: '4 MiB' } }],
+    ['outbox.maxAge', { url, outbox: { maxAge: 0 } }],
+    ['outbox.maxAge', { url, outbox: { maxAge: '5' } }],
+    ['outbox.maxAge', { url, outbox: { maxAge: Number.NaN } }],
+    ['outbox.overflow', { url, outbox: { overflow: 'drop-newest' } }],
+    ['outbox.maxInFlight', { url, outbox: { maxInFlight: 0 } }],
+    ['outbox.maxInFlight', { url, outbox: { maxInFlight: -Infinity } }],
+    ['outbox.maxSize', { url, outbox: { maxSize: 1 } }],
+    ['storage', { url, storage: 'localStorage' }],
+    ['storage', { url, storage: null }],
+    ['storage.getItem', { url, storage: { getItem() {} } }],
+    ['storage.storage', { url, storage: {} }],
+    ['storage.storage', { url, storage: { storage: new Map() } }],
+    ['storage.key', { url, storage: { storage, key: '' } }],
+    ['storage.key', { url, storage: { storage, key: 7 } }],
+    ['storage.locks', { url, storage: { storage, locks: {} } }],
+    ['storage.prefix', { url, storage: { storage, prefix: 'x' } }],
     ['timeouts', { url, timeouts: 5_000 }],
     ['timeouts.send', { url, timeouts: { send: '5s' } }],
     ['timeouts.send', { url, timeouts: { send: Number.NaN } }],
@@ -57,6 +79,17 @@ test('an option that does not fit throws a ConnectionError that names it', () =>
 
 test('what is undefined is not given', () => {
   expect(refusal({ url, headers: undefined, timeouts: { send: undefined }, backoff: undefined })).toBeUndefined()
+})
+
+test('what is at its bound is within it', () => {
+  const { POSITIVE_INFINITY: maxMessages } = Number
+  const least = { maxMessages: 1, maxBytes: 1, maxAge: 1, maxInFlight: 1, overflow: 'drop-oldest' }
+  const most = { maxMessages, maxBytes: maxMessages, maxAge: maxMessages, maxInFlight: maxMessages, overflow: 'reject' }
+  for (const outbox of [{}, least, most]) expect(refusal({ url, outbox })).toBeUndefined()
+  const locks = { request: async () => {} }
+  for (const given of [storage, { storage }, { storage, key: 'k', locks }]) {
+    expect(refusal({ url, storage: given })).toBeUndefined()
+  }
 })
 
 test('without a global fetch, the missing option is named', () => {
