@@ -24,7 +24,8 @@ export interface PageScope extends Partial<EventScope> {
   readonly document?: EventScope & { readonly visibilityState: string }
 }
 
-type Handlers = Readonly<Record<string, (event: Event) => void>>
+const ON_PAGE = ['pagehide', 'pageshow', 'offline', 'online']
+const ON_DOCUMENT = ['visibilitychange', 'freeze']
 
 /** How often the wall clock is looked at, and how late a look must be for it to have jumped, ms. */
 const LOOK_EVERY = 5_000
@@ -39,57 +40,46 @@ export function pageLifecycle(clock: Clock, scope: PageScope = globalThis as Pag
       let awaySince: number | null = isHidden() ? clock.now() : null
       let offlineSince: number | null = null
       let suspended = false
+      let due = Infinity
+      let timer: unknown
 
-      // visibilitychange, pagehide and freeze follow each other; one signal is enough.
-      const suspend = () => {
-        awaySince ??= clock.now()
-        if (!suspended) listener({ type: 'suspend' })
-        suspended = true
-      }
+      const wake = (since: number | null) =>
+        listener({ type: 'wake', awayFor: Math.max(0, clock.now() - (since ?? Infinity)) })
       const back = () => {
         awaySince = null
         suspended = false
       }
-      const wake = (since: number | null) =>
-        listener({ type: 'wake', awayFor: Math.max(0, clock.now() - (since ?? clock.now())) })
-      const onPage: Handlers = {
-        pagehide: suspend,
-        pageshow(event) {
-          if (!(event as PageTransitionEvent).persisted) return
-          back()
-          listener({ type: 'reconnect' })
-        },
-        offline() {
-          offlineSince = clock.now()
-        },
-        online() {
+      const handle = ({ type, persisted }: Partial<PageTransitionEvent>) => {
+        if (type === 'offline') offlineSince = clock.now()
+        else if (type === 'online') {
           wake(offlineSince)
           offlineSince = null
-        },
-      }
-      const onDocument: Handlers = {
-        visibilitychange() {
-          if (isHidden()) return suspend()
+        } else if (type === 'pageshow') {
+          if (!persisted) return
+          back()
+          listener({ type: 'reconnect' })
+        } else if (type === 'visibilitychange' && !isHidden()) {
           wake(awaySince)
           back()
-        },
-        freeze: suspend,
+        } else {
+          awaySince ??= clock.now()
+          // visibilitychange, pagehide and freeze follow each other; one signal is enough.
+          if (!suspended) listener({ type: 'suspend' })
+          suspended = true
+        }
       }
       const change = (method: 'addEventListener' | 'removeEventListener') => {
-        for (const [type, handle] of Object.entries(onPage)) scope[method]?.(type, handle)
-        for (const [type, handle] of Object.entries(onDocument)) document?.[method](type, handle)
+        for (const type of ON_PAGE) scope[method]?.(type, handle)
+        for (const type of ON_DOCUMENT) document?.[method](type, handle)
+      }
+      // A hidden page's timers are throttled, so a late look says nothing there; `visible` will.
+      const look = () => {
+        const since = due
+        due = clock.now() + LOOK_EVERY
+        timer = clock.setTimeout(look, LOOK_EVERY)
+        if (clock.now() - since > JUMP && !isHidden()) wake(since)
       }
       change('addEventListener')
-
-      // A hidden page's timers are throttled, so a late look says nothing there; `visible` will.
-      let timer: unknown
-      const look = () => {
-        const due = clock.now() + LOOK_EVERY
-        timer = clock.setTimeout(() => {
-          look()
-          if (clock.now() - due > JUMP && !isHidden()) wake(due)
-        }, LOOK_EVERY)
-      }
       look()
 
       return () => {
