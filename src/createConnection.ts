@@ -3,7 +3,7 @@ import { bindActors, machine } from './actors'
 import { createUpstream } from './adapters/fetchUpstream'
 import { rejectedEvent } from './adapters/rejectedEvents'
 import { ConnectionError } from './errors'
-import { createInbox, type Inbox } from './inbox'
+import { Inbox } from './inbox'
 import { phase as phaseOf } from './machine/phase'
 import type { ConnectionEvent } from './machine/types'
 import { createNotifier } from './notifier'
@@ -45,7 +45,7 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
 
   const upstream = createUpstream({ ...settings, context })
   const store = settings.store && createStore(settings.store, report)
-  const inbox = createInbox(settings, store, report, (news) => tell('session', news), resumeLeftOvers)
+  const inbox = new Inbox(settings, store, report, (news) => tell('session', news), resumeLeftOvers)
   const onChange = ({ id, status, message }: Delivery) => note('delivery', { id, status, message })
   const outbox = createOutbox(settings, upstream, store, onChange, command, report)
 
@@ -128,7 +128,7 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
       inbox.unwatch(sessionId)
       outbox.post('unwatch', sessionId, () => !inbox.cursor(sessionId) && { sessionId })
     },
-    cursor: inbox.cursor,
+    cursor: (sessionId) => inbox.cursor(sessionId),
 
     on: (name, listener) => (name === 'message' ? inbox.listen(listener as never) : on(name, listener as never)),
     suspend,
