@@ -210,7 +210,7 @@ export class Inbox {
     if (!this.#isCurrent(session)) return
     if (failed.length) {
       session.waiting = { message, later: [], listeners: failed, repeats: 0, characters: 0 }
-      this.#wait(session, session.waiting)
+      this.#arm(session, session.waiting)
     } else this.#advance(session, seq)
   }
 
@@ -250,26 +250,21 @@ export class Inbox {
     return false
   }
 
-  #wait(session: Session, waiting: Waiting) {
-    waiting.repeats++
-    this.#arm(session, waiting)
-  }
-
   #arm(session: Session, waiting: Waiting) {
     if (this.#isResting) return
-    const delay = REPEATS[waiting.repeats - 1] ?? 0
+    const delay = REPEATS[waiting.repeats] ?? 0
     waiting.timer = this.#settings.clock.setTimeout(() => this.#repeat(session, waiting), delay)
   }
 
   #repeat(session: Session, waiting: Waiting) {
-    const { message, later, repeats } = waiting
+    const { message, later } = waiting
     waiting.listeners = this.#offer(
       message,
       waiting.listeners.filter((listener) => this.#listeners.includes(listener)),
     )
     if (session.waiting !== waiting) return
     if (waiting.listeners.length) {
-      if (repeats < REPEATS.length) return this.#wait(session, waiting)
+      if (++waiting.repeats < REPEATS.length) return this.#arm(session, waiting)
       const which = `skipped message ${message.seq} of session ${session.sessionId}`
       this.#report(new ConnectionError('poison-message', which))
     }
