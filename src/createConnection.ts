@@ -6,7 +6,7 @@ import { ConnectionError } from './errors'
 import { Inbox } from './inbox'
 import { phase as phaseOf } from './machine/phase'
 import type { ConnectionEvent } from './machine/types'
-import { createNotifier } from './notifier'
+import { Notifier } from './notifier'
 import { readOptions } from './options'
 import { createOutbox, type Outbox } from './outbox'
 import { isSeq, isText, parseVerdicts } from './protocol'
@@ -35,18 +35,19 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
   let retryAt: number | null = null
   let isDisposed = false
 
-  const { on, report, tell, publish, getSnapshot, note, subscribe } = createNotifier((): ConnectionSnapshot => {
+  const notifier = new Notifier((): ConnectionSnapshot => {
     const { connectionId, attempt, lastError } = context()
     return { phase: phase(), connectionId, attempt, retryAt, pending: outbox.size(), lastError }
   })
+  const { report, getSnapshot, subscribe } = notifier
   const actor = createActor(machine, { input: { backoff, random, timeouts }, clock, inspect })
   const context = () => actor.getSnapshot().context
   const phase = () => phaseOf(actor.getSnapshot())
 
   const upstream = createUpstream({ ...settings, context })
   const store = settings.store && createStore(settings.store, report)
-  const inbox = new Inbox(settings, store, report, (news) => tell('session', news), resumeLeftOvers)
-  const onChange = ({ id, status, message }: Delivery) => note('delivery', { id, status, message })
+  const inbox = new Inbox(settings, store, report, (news) => notifier.tell('session', news), resumeLeftOvers)
+  const onChange = ({ id, status, message }: Delivery) => notifier.note('delivery', { id, status, message })
   const outbox = createOutbox(settings, upstream, store, onChange, command, report)
 
   function command(event: ConnectionEvent) {
@@ -55,7 +56,7 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
 
   function inspect(event: InspectionEvent) {
     const refused = rejectedEvent(event)
-    if (refused) note('rejected', { event: refused, phase: phase() })
+    if (refused) notifier.note('rejected', { event: refused, phase: phase() })
     try {
       if (typeof settings.inspect === 'function') settings.inspect(event)
       else settings.inspect?.next?.(event)
@@ -74,12 +75,12 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
 
   actor.on('*', ({ type, ...fact }) => {
     const sessions = inbox.cursors().map(({ sessionId }) => sessionId)
-    note(type, (type === 'opened' ? { ...fact, sessions } : fact) as never)
+    notifier.note(type, (type === 'opened' ? { ...fact, sessions } : fact) as never)
   })
   actor.subscribe({
     next() {
       retryAt = phase() === 'backoff' ? (retryAt ?? clock.now() + context().delay) : null
-      publish()
+      notifier.publish()
     },
     error: (cause) => report(new ConnectionError('internal', 'the machine stopped', { cause })),
   })
@@ -130,7 +131,8 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
     },
     cursor: (sessionId) => inbox.cursor(sessionId),
 
-    on: (name, listener) => (name === 'message' ? inbox.listen(listener as never) : on(name, listener as never)),
+    on: (name, listener) =>
+      name === 'message' ? inbox.listen(listener as never) : notifier.on(name, listener as never),
     suspend,
     actor: actor as unknown as ConnectionActor,
     subscribe,
