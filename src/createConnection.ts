@@ -46,7 +46,7 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
 
   const upstream = createUpstream({ ...settings, context })
   const store = settings.store && createStore(settings.store, report)
-  const inbox = new Inbox(settings, store, report, (news) => notifier.tell('session', news), resumeLeftOvers)
+  const inbox = new Inbox(settings, store, notifier, resumeLeftOvers)
   const onChange = ({ id, status, message }: Delivery) => notifier.note('delivery', { id, status, message })
   const outbox = createOutbox(settings, upstream, store, onChange, command, report)
 
@@ -77,13 +77,13 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
     const sessions = inbox.cursors().map(({ sessionId }) => sessionId)
     notifier.note(type, (type === 'opened' ? { ...fact, sessions } : fact) as never)
   })
-  actor.subscribe({
-    next() {
+  actor.subscribe(
+    () => {
       retryAt = phase() === 'backoff' ? (retryAt ?? clock.now() + context().delay) : null
       notifier.publish()
     },
-    error: (cause) => report(new ConnectionError('internal', 'the machine stopped', { cause })),
-  })
+    (cause) => report(new ConnectionError('internal', 'the machine stopped', { cause })),
+  )
   actor.start()
   // Not before: what is told now is told when the app had a chance to listen.
   outbox.restore()

@@ -1,4 +1,5 @@
 import { ConnectionError } from './errors'
+import type { Notifier } from './notifier'
 import type { Settings } from './options'
 import {
   type Control,
@@ -13,7 +14,6 @@ import {
   type SessionVerdict,
 } from './protocol'
 import type { Store } from './store'
-import type { SessionNews } from './types'
 
 /** When a message is offered to a listener that throws: at once, and again after these delays, ms. */
 const REPEATS = [100, 1_000]
@@ -77,22 +77,14 @@ export class Inbox {
   #changed: Set<string> | undefined
   readonly #settings: Settings
   readonly #store: Store | null
-  readonly #report: (error: ConnectionError) => void
-  readonly #tell: (news: SessionNews) => void
+  readonly #notifier: Notifier
   readonly #onHole: () => void
 
-  /** `store` keeps the cursors, `report` hears of errors that the line survived, `onHole` that there are left-overs to resume. */
-  constructor(
-    settings: Settings,
-    store: Store | null,
-    report: (error: ConnectionError) => void,
-    tell: (news: SessionNews) => void,
-    onHole: () => void,
-  ) {
+  /** `store` keeps the cursors, `onHole` hears that there are left-overs to resume. */
+  constructor(settings: Settings, store: Store | null, notifier: Notifier, onHole: () => void) {
     this.#settings = settings
     this.#store = store
-    this.#report = report
-    this.#tell = tell
+    this.#notifier = notifier
     this.#onHole = onHole
     // What the app says is nearer to what it has applied.
     for (const { sessionId, lastSeq, epoch } of [...(store?.cursors() ?? []), ...settings.cursors]) {
@@ -128,7 +120,7 @@ export class Inbox {
   }
 
   #refuse(why: string): undefined {
-    this.#report(new ConnectionError('bad-message', why))
+    this.#notifier.report(new ConnectionError('bad-message', why))
   }
 
   #track(sessionId: string, lastSeq: number, epoch?: string): Session {
@@ -228,7 +220,7 @@ export class Inbox {
         listener(message)
       } catch (cause) {
         failed = [...failed, listener]
-        this.#report(new ConnectionError('listener-failed', 'a message listener threw', { cause }))
+        this.#notifier.report(new ConnectionError('listener-failed', 'a message listener threw', { cause }))
       }
     }
     return failed
@@ -266,7 +258,7 @@ export class Inbox {
     if (waiting.listeners.length) {
       if (++waiting.repeats < REPEATS.length) return this.#arm(session, waiting)
       const which = `skipped message ${message.seq} of session ${session.sessionId}`
-      this.#report(new ConnectionError('poison-message', which))
+      this.#notifier.report(new ConnectionError('poison-message', which))
     }
     session.waiting = null
     this.#advance(session, message.seq)
@@ -295,7 +287,7 @@ export class Inbox {
       judged: true,
     })
     this.#keep(sessionId)
-    this.#tell({ sessionId, status: 'reset', from, to })
+    this.#notifier.tell('session', { sessionId, status: 'reset', from, to })
   }
 
   leftOvers(): readonly Cursor[] {
@@ -321,7 +313,7 @@ export class Inbox {
         session.epoch ??= epoch
         this.#keep(sessionId)
       } else this.unwatch(sessionId)
-      this.#tell({ sessionId, status, from, to })
+      this.#notifier.tell('session', { sessionId, status, from, to })
     }
   }
 
