@@ -105,7 +105,7 @@ export function readOptions(options: ConnectionOptions): Settings {
       outbox: {
         maxMessages: [isAtLeastOne, 1_000],
         maxBytes: [isAtLeastOne, 4_194_304],
-        maxAge: [(value) => typeof value === 'number' && value > 0, Number.POSITIVE_INFINITY],
+        maxAge: [(value) => typeof value === 'number' && value > 0, Infinity],
         overflow: [(value) => value === 'reject' || value === 'drop-oldest', 'reject'],
         maxInFlight: [isAtLeastOne, 1],
       },
@@ -120,7 +120,7 @@ export function readOptions(options: ConnectionOptions): Settings {
       backoff: {
         base: [isDelay, 500],
         cap: [isDelay, 30_000],
-        maxAttempts: [(value) => isSeq(value) || value === Infinity, Number.POSITIVE_INFINITY],
+        maxAttempts: [(value) => isSeq(value) || value === Infinity, Infinity],
         stableDelay: [isDelay, 5_000],
       },
       heartbeat: [isTimeout],
