@@ -1,8 +1,9 @@
-import { assign, type EventObject, emit, sendTo, setup } from 'xstate'
+import { assign, type EventObject, emit, sendTo } from 'xstate'
 import { ConnectionError, type ConnectionErrorCode } from '../errors'
 import type { Cursor } from '../protocol'
 import { backoffDelay } from './backoff'
 import { notProvided, outboxMachine, withEvent } from './outboxMachine'
+import { setup } from './setup'
 import type {
   CloseReason,
   ConnectionContext,

@@ -1,4 +1,5 @@
-import { assign, type EventObject, fromCallback, type NonReducibleUnknown, sendTo, setup } from 'xstate'
+import { assign, type EventObject, fromCallback, type NonReducibleUnknown, sendTo } from 'xstate'
+import { setup } from './setup'
 import type { OutboxEvent } from './types'
 
 /** What the `poster` actor is told. */
