@@ -23,7 +23,7 @@ import type {
 } from './types'
 
 /**
- * Makes a connection. It touches nothing before `connect()`.
+ * Makes a connection. It touches nothing but `storage` before `connect()`.
  *
  * @throws {ConnectionError} `invalid-option`; the message names the option.
  */

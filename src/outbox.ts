@@ -102,7 +102,7 @@ export function createOutbox(
     if (!(maxAge > 0)) throw new ConnectionError('invalid-option', 'maxAge: not > 0')
     const entry = admit({ id, message, expiresAt: clock.now() + maxAge, attempts: 0 })
     if (isRetired) reject(entry, 'disposed')
-    else makeRoom(entry)
+    else if (!isEnded(entry)) makeRoom(entry)
     if (!isEnded(entry)) {
       store?.put(entry, id, entry.body())
       pump()
@@ -148,15 +148,21 @@ export function createOutbox(
     return entry
   }
 
+  /** Nobody is dropped, unless that makes room. */
   function makeRoom(entry: Entry) {
-    while (!isEnded(entry) && (unsettled.size > limits.maxMessages || bytes > limits.maxBytes)) {
-      let victim: Entry | undefined = entry
-      if (limits.overflow === 'drop-oldest' && entry.bytes <= limits.maxBytes) {
-        victim = head
-        while (victim?.attempts || (victim && !victim.delivery)) victim = victim.next
+    let messagesOver = unsettled.size - limits.maxMessages
+    let bytesOver = bytes - limits.maxBytes
+    const isFull = () => messagesOver > 0 || bytesOver > 0
+    const victims: Entry[] = []
+    if (limits.overflow === 'drop-oldest') {
+      for (let old = head; old && old !== entry && isFull(); old = old.next) {
+        if (!old.delivery || old.attempts) continue
+        victims.push(old)
+        messagesOver--
+        bytesOver -= old.bytes
       }
-      giveUp(victim ?? entry, 'outbox-full')
     }
+    for (const victim of isFull() ? [entry] : victims) giveUp(victim, 'outbox-full')
   }
 
   function insert(entry: Entry, before?: Entry): Entry {
@@ -348,8 +354,13 @@ export function createOutbox(
     for (const entry of entries) {
       const result = results[told]
       if (!result || result.id !== entry.delivery?.id) break
-      told++
       const { status, receipt, error, retryAfter } = result
+      // Only alone it can be repeated with fresh headers.
+      if (status === 401) {
+        maxBatch = 0
+        break
+      }
+      told++
       conclude(entry, opened, /^2/.test(String(status)) ? receipt : toHttpError(status, error, retryAfter))
     }
     if (told || !maxBatch) return

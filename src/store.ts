@@ -92,7 +92,8 @@ export function createStore({ storage, key, locks, clock }: StoreOptions, report
     const held = busy
     return new Promise((resolve) => {
       const request = async () =>
-        locks?.request(messages + name, { ifAvailable }, (lock) => {
+        // [spec] Web Locks: a name must not begin with a dash.
+        locks?.request(`lock:${messages}${name}`, { ifAvailable }, (lock) => {
           resolve(!!lock)
           return lock ? held : Promise.resolve()
         })

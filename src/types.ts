@@ -231,7 +231,7 @@ export interface Connection<Inbound = InboundMessage, Outbound extends Typed = O
   send(message: Outbound, options?: SendOptions): Delivery<Outbound>
   /** The unsettled deliveries, oldest first, those restored from `storage` included. */
   readonly pending: readonly Delivery<Outbound>[]
-  /** Give up on all of them, and delete the messages in `storage`. */
+  /** Give up on all of them, and delete the messages in `storage`. Another page that is open posts its own all the same. */
   clearOutbox(): void
 
   /**

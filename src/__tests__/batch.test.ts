@@ -250,24 +250,37 @@ describe('C25: what may pass is repeated', () => {
   })
 
   test.each([
-    [404, 'disowned', 'connecting'],
-    [401, 'unauthorized', 'idle'],
-  ] as const)(
-    '%i is a fact of the stream, for the whole as for one result; nothing is lost',
-    async (status, reason, phase) => {
-      for (const [answer, verdicts] of [
-        [(post: FakePost) => post.answers(status), ['queued', 'queued', 'queued']],
-        [(post: FakePost) => answersEach(post, [200, status]), ['accepted', 'queued', 'queued']],
-      ] as const) {
-        const { world, deliveries } = await queued('abc', first(answer))
-        expect(world.log.slice(0, 2)).toEqual(['opened', `closed ${reason}`])
-        expect([world.connection.phase, statuses(deliveries)]).toEqual([phase, verdicts])
-        await world.opens(BATCH)
-        expect(statuses(deliveries)).toEqual(Array(3).fill('accepted'))
-        expect(traffic(world)).toEqual(['batch abc', verdicts[0] === 'queued' ? 'batch abc' : 'batch bc'])
-      }
-    },
-  )
+    ['404 for the whole', 'disowned', 'connecting', 0, (post: FakePost) => post.answers(404)],
+    ['404 for one result', 'disowned', 'connecting', 1, (post: FakePost) => answersEach(post, [200, 404])],
+    ['401 for the whole', 'unauthorized', 'idle', 0, (post: FakePost) => post.answers(401)],
+  ] as const)('%s is a fact of the stream; nothing is lost', async (_, reason, phase, accepted, answer) => {
+    const { world, deliveries } = await queued('abc', first(answer))
+    expect(world.log.slice(0, 2)).toEqual(['opened', `closed ${reason}`])
+    const verdicts = ['accepted', 'accepted', 'accepted'].map((status, n) => (n < accepted ? status : 'queued'))
+    expect([world.connection.phase, statuses(deliveries)]).toEqual([phase, verdicts])
+    await world.opens(BATCH)
+    expect(statuses(deliveries)).toEqual(Array(3).fill('accepted'))
+    expect(traffic(world)).toEqual(['batch abc', accepted ? 'batch bc' : 'batch abc'])
+  })
+
+  test('C31: 401 for one result: it goes alone, and the hook is asked once more', async () => {
+    const reasons: string[] = []
+    const headers = ({ reason }: { reason: string }) => {
+      reasons.push(reason)
+      return { authorization: reason === 'unauthorized' ? 'new' : 'old' }
+    }
+    const { world, deliveries } = await queued(
+      'abc',
+      (post) => {
+        if (post.endpoint === 'batch') return answersEach(post, [200, 401])
+        return post.headers.get('authorization') === 'new' ? post.answers(200) : post.answers(401)
+      },
+      { headers },
+    )
+    expect(statuses(deliveries)).toEqual(['accepted', 'accepted', 'accepted'])
+    expect(traffic(world).slice(0, 4)).toEqual(['batch abc', 'send b', 'send b', 'send c'])
+    expect([reasons.includes('unauthorized'), world.log]).toEqual([true, ['opened']])
+  })
 
   test('C31: 401 for the whole: the hook is asked once more, and the batch repeated', async () => {
     const { world, deliveries } = await queued(

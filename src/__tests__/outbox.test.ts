@@ -96,6 +96,41 @@ describe('a message ends in one verdict', () => {
     expect(world.connection.phase).toBe('open')
   })
 
+  test.each(['is cut', 'never comes'])('C27: the status stands, also where the body of an error %s', async (how) => {
+    const body = (signal: AbortSignal) =>
+      new ReadableStream({
+        start(controller) {
+          controller.enqueue(new TextEncoder().encode('{"err'))
+          if (how === 'is cut') controller.error(new Error('cut'))
+          else signal.addEventListener('abort', () => controller.error(signal.reason))
+        },
+      })
+    const headers = { 'content-type': 'application/json' }
+    const world = await opened(SERVER_ACCEPTS, {
+      fetch: async (_, init) => new Response(body(init?.signal as AbortSignal), { status: 403, headers }),
+    })
+    const delivery = world.connection.send(prompt('hi'))
+    await world.clock.advance(15_000)
+    expect(await delivery.settled).toMatchObject({ status: 'rejected', attempts: 1, error: { code: 'forbidden' } })
+    expect(world.errors).toEqual([])
+  })
+
+  test('what the server says of its refusal reaches the app: the code of an id that was used, and the cause of all else', async () => {
+    const world = await opened(
+      onSend((post) =>
+        post.answers(post.body.prompt === 'a' ? 409 : 422, {
+          error: post.body.prompt === 'a' ? 'id-reused' : 'no-such-tool',
+        }),
+      ),
+    )
+    const [reused, refused] = ['a', 'b'].map((text) => world.connection.send(prompt(text)))
+    expect(await reused?.settled).toMatchObject({ status: 'rejected', error: { code: 'id-reused', status: 409 } })
+    expect(await refused?.settled).toMatchObject({
+      status: 'rejected',
+      error: { code: 'http', status: 422, cause: 'no-such-tool', message: 'the server answered 422: no-such-tool' },
+    })
+  })
+
   test('C25: whatever may pass is repeated in place, in order, at a growing distance', async () => {
     const failures: ServerBehaviour[] = [
       (post) => post.answers(408),

@@ -92,6 +92,14 @@ describe('C26: a full queue never drops silently', () => {
     expect(statuses(sendAll(other, ['a', 'x'.repeat(101)]))).toEqual(['queued', 'rejected'])
   })
 
+  test('drop-oldest drops nobody in vain: where even that makes no room, it is the new one alone', async () => {
+    const world = await opened({ maxBytes: 3 * bytesOf('aaaa'), overflow: 'drop-oldest' })
+    const deliveries = sendAll(world, ['aaaa', 'bbbb', 'cccc'])
+    await settle()
+    const [tooLarge] = sendAll(world, ['x'.repeat(2 * bytesOf('aaaa'))])
+    expect([...statuses(deliveries), tooLarge?.status]).toEqual(['sending', 'queued', 'queued', 'rejected'])
+  })
+
   test('drop-oldest never drops what was attempted, be it in flight or waiting to be repeated', async () => {
     const world = await opened({ maxMessages: 2, maxInFlight: 2, overflow: 'drop-oldest' })
     const first = sendAll(world, 'ab')

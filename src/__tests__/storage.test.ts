@@ -565,7 +565,7 @@ describe('pages that share a key', () => {
     expect(locks.held()).toEqual([])
     sendAll(world, 'ab')
     await settle()
-    expect(locks.held()).toEqual([expect.stringMatching(/^k:message:[0-9a-f]{32}$/)])
+    expect(locks.held()).toEqual([expect.stringMatching(/^lock:k:message:[0-9a-f]{32}$/)])
     await world.post('send').answers(200)
     expect(locks.held()).toHaveLength(1)
     await world.post('send').answers(200)

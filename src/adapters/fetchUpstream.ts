@@ -93,12 +93,14 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
      * Posts JSON. Resolves with the JSON of the answer: null if that is empty, `undefined` if it is no JSON. Rejects with a
      * `ConnectionError`. `abort` ends the POST, and is what its timeout ends it with.
      */
-    async post(endpoint: string, body: string, abort: AbortController, options: PostOptions = {}): Promise<unknown> {
+    post(endpoint: string, body: string, abort: AbortController, options: PostOptions = {}): Promise<unknown> {
       const { timeout, idempotencyKey, keepalive = false, onStart } = options
       const { signal } = abort
       const timer =
         timeout &&
         clock.setTimeout(() => abort.abort(new ConnectionError('timeout', `no answer: ${endpoint}`)), timeout)
+      /** What the status says, should the body never come. */
+      let answer: ConnectionError | undefined
       const exchange = async () => {
         const response = await authorized('post', signal, (own) => {
           onStart?.()
@@ -119,14 +121,15 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
           })
         })
         if (!response.ok) {
-          const isJson = /json/.test(String(response.headers.get('content-type')))
-          const answer: JsonObject = Object(isJson && parseJson(await response.text()))
-          if (!isJson) void response.body?.cancel().catch(() => {})
-          throw toHttpError(
-            response.status,
-            answer.error,
-            parseRetryAfter(response.headers.get('retry-after'), clock.now()),
-          )
+          const retryAfter = parseRetryAfter(response.headers.get('retry-after'), clock.now())
+          answer = toHttpError(response.status, undefined, retryAfter)
+          if (!/json/.test(String(response.headers.get('content-type')))) {
+            void response.body?.cancel().catch(() => {})
+            throw answer
+          }
+          const { error }: JsonObject = Object(parseJson(await response.text()))
+          answer = toHttpError(response.status, error, retryAfter)
+          throw answer
         }
         const text = await response.text()
         const json = text ? parseJson(text) : null
@@ -136,21 +139,24 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
         }
         return json
       }
-      // A hook or a body that never settles does not watch the signal.
-      let onAbort = () => {}
-      const aborted = new Promise((_, reject) => {
-        onAbort = () => reject(signal.reason)
+      return new Promise((resolve, reject) => {
+        const end = () => {
+          clock.clearTimeout(timer)
+          signal.removeEventListener('abort', onAbort)
+        }
+        const fail = (cause: unknown) => {
+          end()
+          if (cause instanceof ConnectionError) reject(answer ?? cause)
+          else reject(answer ?? new ConnectionError('network', `POST failed: ${endpoint}`, { cause }))
+        }
+        // A hook or a body that never settles does not watch the signal.
+        const onAbort = () => fail(signal.reason)
         signal.addEventListener('abort', onAbort)
+        exchange().then((json) => {
+          end()
+          resolve(json)
+        }, fail)
       })
-      try {
-        return await Promise.race([exchange(), aborted])
-      } catch (cause) {
-        if (cause instanceof ConnectionError) throw cause
-        throw new ConnectionError('network', `POST failed: ${endpoint}`, { cause })
-      } finally {
-        clock.clearTimeout(timer)
-        signal.removeEventListener('abort', onAbort)
-      }
     },
     /** For EventSource implementations that take a `fetch`. */
     streamFetch: (input: string | URL, init: RequestInit): Promise<Response> =>
