@@ -3,7 +3,7 @@ import type { HeaderMap, HeadersHook } from './adapters/fetchUpstream'
 import { type PageLifecycle, pageLifecycle } from './adapters/pageLifecycle'
 import { ConnectionError } from './errors'
 import type { BackoffPolicy, Timeouts } from './machine/types'
-import { type Cursor, ENDPOINTS, isCursor, isObject, isSeq, isText } from './protocol'
+import { type Cursor, ENDPOINTS, isCursor, isObject, isSeq, isText, RESERVED_TYPES } from './protocol'
 import type { StoreOptions } from './store'
 import type { Clock, ConnectionOptions, OutboxLimits } from './types'
 
@@ -86,7 +86,10 @@ function readStore(given: NonNullable<ConnectionOptions['storage']>, url: string
     locks: [has('request'), globalThis.navigator?.locks],
   } satisfies Table
   return {
-    ...(read(table, isStorage(given) ? { storage: given } : given, 'storage') as Omit<StoreOptions, 'clock'>),
+    ...(read(table, 'storage' in given && !isStorage(given) ? given : { storage: given }, 'storage') as Omit<
+      StoreOptions,
+      'clock'
+    >),
     clock,
   }
 }
@@ -129,7 +132,9 @@ export function readOptions(options: ConnectionOptions): Settings {
       inspect: [(value) => isFunction(value) || has('next')(value)],
       clock: [has('now', 'setTimeout', 'clearTimeout'), CLOCK],
       random: [isFunction, Math.random],
-      protocol: { endpoints: [maps(/^[\w-]+$/)] },
+      protocol: {
+        endpoints: [(value) => maps(/^[\w-]+$/)(value) && !RESERVED_TYPES.some((type) => type in Object(value))],
+      },
     },
     options ?? null,
   ) as Settings & Pick<ConnectionOptions, 'protocol' | 'storage'>

@@ -79,10 +79,12 @@ export function createStore({ storage, key, locks, clock }: StoreOptions, report
     return []
   }
 
-  const readMessages = (places: string[]) =>
-    places
-      .sort((a, b) => numberOf(a) - numberOf(b))
-      .flatMap((place) => read(place, (value) => parseMessage(value, place)))
+  function readMessages(places: string[]): StoredMessage[] {
+    places.sort((a, b) => numberOf(a) - numberOf(b))
+    // What comes from now on stands behind them, wherever the clock was set meanwhile.
+    lastNumber = Math.max(lastNumber, numberOf(places.at(-1) ?? ''))
+    return places.flatMap((place) => read(place, (value) => parseMessage(value, place)))
+  }
 
   /** Tells whether the lock is ours now; it is then until `release`. */
   function hold(name: string, ifAvailable: boolean): Promise<boolean> {

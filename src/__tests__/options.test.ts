@@ -47,7 +47,7 @@ test('an option that does not fit throws a ConnectionError that names it', () =>
     ['outbox.maxSize', { url, outbox: { maxSize: 1 } }],
     ['storage', { url, storage: 'localStorage' }],
     ['storage', { url, storage: null }],
-    ['storage.getItem', { url, storage: { getItem() {} } }],
+    ['storage.storage', { url, storage: { getItem() {} } }],
     ['storage.storage', { url, storage: {} }],
     ['storage.storage', { url, storage: { storage: new Map() } }],
     ['storage.key', { url, storage: { storage, key: '' } }],
@@ -69,6 +69,7 @@ test('an option that does not fit throws a ConnectionError that names it', () =>
     ['clock', { url, clock: { now: Date.now } }],
     ['random', { url, random: 0.5 }],
     ['protocol.endpoints', { url, protocol: { endpoints: { a: '../b' } } }],
+    ['protocol.endpoints', { url, protocol: { endpoints: { reconnect: 'mine' } } }],
   ]
   for (const [option, options] of culprits) {
     const error = refusal(options)

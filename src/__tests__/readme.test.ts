@@ -16,7 +16,7 @@ declare function token(options: { fresh: boolean }): Promise<string>
 declare function userOf(request: Request): { id: string } | null
 declare function mayUse(user: { id: string }, sessionId: string, action: 'read' | 'write'): boolean
 declare const agent: {
-  start(sessionId: string | undefined, message: unknown): Promise<{ id: string }>
+  start(sessionId: string, message: unknown): Promise<{ id: string }>
   on(name: 'token', listener: (sessionId: string, text: string) => void): void
 }
 declare const userId: string

@@ -141,6 +141,15 @@ describe('C29: a reload keeps what has no verdict', () => {
     expect(() => sendAll(load(storage), 'a')).toThrow(expect.objectContaining({ code: 'invalid-option' }))
   })
 
+  test('I4: what is restored stays before what is new, also where the clock was set back', () => {
+    const storage = createStorage()
+    sendAll(load(storage), 'ab')
+    const second = load(storage)
+    second.clock.jump(-60_000)
+    sendAll(second, 'cd')
+    expect(load(storage).connection.pending.map(({ id }) => id)).toEqual(['id-a', 'id-b', 'id-c', 'id-d'])
+  })
+
   test('I4: what several pages have left goes in the order of its sending', async () => {
     const storage = createStorage()
     const pages = [load(storage), load(storage)]

@@ -77,7 +77,7 @@ export interface ChatServerOptions<P extends Principal = Principal> {
   onCommand(call: CommandCall<P>): unknown
   /** The client's page is going to sleep, or away. Default: nothing. */
   onSuspend?(call: SuspendCall<P>): unknown
-  /** Something unexpected was thrown; the client was told no more than `internal`. Default: nothing. */
+  /** Something unexpected was thrown; the client was told no more than `internal`. Default: `console.error`. */
   onError?(error: unknown): unknown
   /** Distance of the `ping`s on a stream with nothing else to say, ms. Default: 15,000. */
   readonly heartbeat?: number
@@ -137,7 +137,7 @@ export function resolveOptions<P extends Principal>(options: ChatServerOptions<P
   checkNames('createChatServer', options, OPTIONS)
   for (const name of ['authenticate', 'authorize', 'onCommand'] as const) checkFunction(name, options[name])
   const { clock = wallClock, random = Math.random, heartbeat = 15_000, allowedOrigins } = options
-  const { onError: hook = () => {}, onSuspend = () => {} } = options
+  const { onError: hook = console.error, onSuspend = () => {} } = options
   checkFunction('onError', hook)
   checkFunction('onSuspend', onSuspend)
   checkFunction('random', random)
