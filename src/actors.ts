@@ -83,18 +83,23 @@ export function bindActors(
     },
 
     poster(tell, listen) {
-      listen(({ type }) => {
-        if (type === 'stop') outbox.stop()
-        else {
-          const { connectionId, features } = context()
-          outbox.start({ connectionId, features, pause: (delay) => tell({ type: 'pause', delay }) })
-        }
-      })
-      return () => {
+      const end = () => {
         outbox.stop()
         outbox.abort()
         inbox.rest()
       }
+      listen(({ type }) => {
+        if (type === 'stop') return outbox.stop()
+        const { connectionId, features } = context()
+        try {
+          outbox.start({ connectionId, features, pause: (delay) => tell({ type: 'pause', delay }) })
+        } catch (error) {
+          // XState cleans nothing up after a listener that throws.
+          end()
+          throw error
+        }
+      })
+      return end
     },
 
     eventStream(tell) {
@@ -146,8 +151,8 @@ export function bindActors(
       const abort = new AbortController()
       let stopWatching = () => {}
       const fail = (error: ConnectionError) => tell({ type: 'resume.failed', error })
-      inbox.beginResume(resumeId, cursors)
-      const body = JSON.stringify({ type: 'reconnect', resumeId, sessions: cursors })
+      const sessions = inbox.beginResume(resumeId, cursors)
+      const body = JSON.stringify({ type: 'reconnect', resumeId, sessions })
       upstream.post('reconnect', body, abort).then((json) => {
         if (abort.signal.aborted) return
         if (json === undefined || (isObject(json) && json.ok === false))

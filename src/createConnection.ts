@@ -127,7 +127,11 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
     },
     unwatch(sessionId) {
       inbox.unwatch(sessionId)
-      outbox.post('unwatch', sessionId, () => !inbox.cursor(sessionId) && { sessionId })
+      // No stream carries it.
+      if (!context().connectionId) return
+      // Watched again meanwhile, the session may have been attached before this detached it.
+      const isDeaf = () => inbox.want(sessionId) && resumeLeftOvers()
+      outbox.post('unwatch', sessionId, () => !inbox.cursor(sessionId) && { sessionId }, isDeaf)
     },
     cursor: (sessionId) => inbox.cursor(sessionId),
 

@@ -216,6 +216,8 @@ export class Inbox {
   #offer(message: JsonObject, to: readonly MessageListener[]): readonly MessageListener[] {
     let failed = NONE
     for (const listener of to) {
+      // Another one may have unsubscribed it.
+      if (!this.#listeners.includes(listener)) continue
       try {
         listener(message)
       } catch (cause) {
@@ -250,10 +252,7 @@ export class Inbox {
 
   #repeat(session: Session, waiting: Waiting) {
     const { message, later } = waiting
-    waiting.listeners = this.#offer(
-      message,
-      waiting.listeners.filter((listener) => this.#listeners.includes(listener)),
-    )
+    waiting.listeners = this.#offer(message, waiting.listeners)
     if (session.waiting !== waiting) return
     if (waiting.listeners.length) {
       if (++waiting.repeats < REPEATS.length) return this.#arm(session, waiting)
@@ -339,12 +338,26 @@ export class Inbox {
     return this.leftOvers()
   }
 
-  /** What arrives from now on is part of, or comes after, the replay of this resume. */
-  beginResume(id: string, resumed: readonly Cursor[]) {
+  /**
+   * What arrives from now on is part of, or comes after, the replay of this resume. Returns the cursors as they are now:
+   * the app may have watched a session anew since they were told.
+   */
+  beginResume(id: string, told: readonly Cursor[]): readonly Cursor[] {
     this.#resumeId = id
-    for (const { sessionId } of resumed) {
-      Object.assign(this.#sessions.get(sessionId) ?? {}, { wanted: false, missing: 0, overtook: 0, judged: false })
-    }
+    return told.map((cursor) => {
+      const session = this.#sessions.get(cursor.sessionId)
+      if (!session) return cursor
+      Object.assign(session, { wanted: false, missing: 0, overtook: 0, judged: false })
+      return cursorOf(session)
+    })
+  }
+
+  /** Whether the session is tracked, and was taken for attached: then the next resume takes it along. */
+  want(sessionId: string): boolean {
+    const session = this.#sessions.get(sessionId)
+    if (!session || session.wanted) return false
+    session.wanted = true
+    return true
   }
 
   /** False if this changes nothing: the session is tracked already, from this cursor. */

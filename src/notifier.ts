@@ -83,8 +83,11 @@ export class Notifier {
     const { phase } = snapshot
     if (phase !== previous) this.#due.push(['phase', { phase, previous }])
     const isDelivery = ([name]: Fact) => name === 'delivery'
-    this.#due.push(...this.#facts.filter((fact) => !isDelivery(fact)), ...this.#facts.filter(isDelivery))
+    // Not spread into `push`: there may be more facts than a call can have arguments.
+    const facts = this.#facts
     this.#facts = []
+    for (const fact of facts) if (!isDelivery(fact)) this.#due.push(fact)
+    for (const fact of facts) if (isDelivery(fact)) this.#due.push(fact)
     if (isTelling) return
     // More may become due meanwhile.
     for (const [name, event] of this.#due) this.tell(name, event)

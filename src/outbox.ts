@@ -13,7 +13,7 @@ import {
   parseResults,
   RESERVED_TYPES,
 } from './protocol'
-import type { Store, StoredMessage } from './store'
+import type { Storable, Store, StoredMessage } from './store'
 import type { Delivery, DeliveryStatus, SendOptions, Typed, Verdict } from './types'
 
 /** The answers that are about the stream, not about what was posted. */
@@ -33,20 +33,21 @@ export interface Gate {
   pause(delay: number): void
 }
 
-interface Entry {
+interface Entry extends Storable {
   readonly endpoint: string
   /** JSON; empty if there is no need to post it any more. */
   readonly body: () => string
   readonly bytes: number
-  /** Wall-clock time, ms. */
-  readonly expiresAt: number
   settle: (verdict: Verdict) => void
   status: DeliveryStatus
-  attempts: number
+  /** Failures, those included that came before `fetch`. */
+  failures: number
+  /** An earlier POST may have been applied, and its answer was lost. */
+  isInDoubt: boolean
+  /** Must not be part of a batch. */
+  isAlone?: boolean
   /** None, if the library itself posts it. */
   delivery?: Delivery
-  /** Where it is stored. */
-  place?: string | undefined
   flight?: Flight | undefined
   previous?: Entry | undefined
   next?: Entry | undefined
@@ -86,7 +87,9 @@ export function createOutbox(
   let grace: unknown
   let isRestoring = false
   let isRetired = false
+  /** 0: the server has turned a batch down. Less than at first: one took too long on this stream. */
   let maxBatch = MAX_BATCH_MESSAGES
+  let stream: string | null = null
   /** The library's own POSTs that wait for their turn. */
   const inLine = new Set<string>()
   /** No POST starts before this wall-clock time: what the last failure asked for outlives the gate. */
@@ -101,7 +104,7 @@ export function createOutbox(
     }
     if (!(maxAge > 0)) throw new ConnectionError('invalid-option', 'maxAge: not > 0')
     const entry = admit({ id, message, expiresAt: clock.now() + maxAge, attempts: 0 })
-    if (isRetired) reject(entry, 'disposed')
+    if (isRetired) giveUp(entry, 'disposed')
     else if (!isEnded(entry)) makeRoom(entry)
     if (!isEnded(entry)) {
       store?.put(entry, id, entry.body())
@@ -124,6 +127,8 @@ export function createOutbox(
         settle() {},
         status: 'queued',
         attempts,
+        failures: 0,
+        isInDoubt: attempts > 0,
         place,
       },
       before,
@@ -143,8 +148,8 @@ export function createOutbox(
     unsettled.set(id, entry)
     bytes += entry.bytes
     onChange(delivery)
-    if (!json) reject(entry, 'invalid-message')
-    else if (!endpoint) reject(entry, 'unknown-type', `no endpoint for ${type}`)
+    if (!json) giveUp(entry, 'invalid-message')
+    else if (!endpoint) giveUp(entry, 'unknown-type', `no endpoint for ${type}`)
     return entry
   }
 
@@ -189,12 +194,13 @@ export function createOutbox(
     if (!store || isRestoring || isRetired) return
     isRestoring = true
     store.adopt((messages) => {
-      isRestoring = false
       const first = head
       for (const message of messages) {
-        if (unsettled.has(message.id)) store.remove(message.place)
-        else if (!isRetired) admit(message, first)
+        const known = unsettled.get(message.id)
+        if (!known && !isRetired) admit(message, first)
+        else if (known && known.place !== message.place) store.remove(message.place)
       }
+      isRestoring = false
       next = head
       if (!unsettled.size || isRetired) store.release()
       pump()
@@ -221,13 +227,10 @@ export function createOutbox(
     entry.settle({ ...outcome, id, attempts })
   }
 
-  const reject = (entry: Entry, code: ConnectionErrorCode, message?: string) =>
-    end(entry, { status: 'rejected', error: new ConnectionError(code, message) })
-
-  function giveUp(entry: Entry, code: ConnectionErrorCode = 'cancelled') {
+  function giveUp(entry: Entry, code: ConnectionErrorCode = 'cancelled', why?: string) {
     const { flight, attempts, place } = entry
     const isInDoubt = attempts > 0 || (isRetired && place)
-    end(entry, { status: isInDoubt ? 'unknown' : 'rejected', error: new ConnectionError(code) })
+    end(entry, { status: isInDoubt ? 'unknown' : 'rejected', error: new ConnectionError(code, why) })
     // What is not under way yet must not carry it; what is still carries the others.
     if (flight && !(flight.isUnderWay && flight.entries.some((other) => !isEnded(other)))) land(flight)
   }
@@ -241,7 +244,7 @@ export function createOutbox(
       const entry = next
       const body = isExpired(entry) ? '' : entry.body()
       if (!body) {
-        if (entry.delivery) reject(entry, 'expired')
+        if (entry.delivery) giveUp(entry, 'expired')
         else remove(entry)
         continue
       }
@@ -265,7 +268,7 @@ export function createOutbox(
     let size = 0
     for (let entry: Entry | undefined = first; entry && batch.length < maxBatch; entry = entry.next) {
       const { delivery, flight, endpoint } = entry
-      if (!delivery || flight || POSTED_ALONE.includes(endpoint) || isExpired(entry)) break
+      if (!delivery || flight || entry.isAlone || POSTED_ALONE.includes(endpoint) || isExpired(entry)) break
       size += entry.bytes + sizeOf(JSON.stringify([delivery.id, endpoint])) + BATCH_OVERHEAD
       if (size > MAX_BATCH_BYTES) break
       batch.push(entry)
@@ -281,10 +284,11 @@ export function createOutbox(
     const outcome = await upstream
       .post(endpoint, body, flight.abort, {
         timeout: timeouts.send,
+        needsReceipt: isBatch || opened.features.includes('receipts'),
         idempotencyKey: isBatch ? undefined : entries[0]?.delivery?.id,
         onStart() {
-          // A repeat after a 401 must not carry what was given up meanwhile.
-          if (gate !== opened || entries.some(isEnded)) land(flight)
+          // What was given up, or got too old, while the headers were waited for must not be carried.
+          if (gate !== opened || entries.some((entry) => isEnded(entry) || isExpired(entry))) land(flight)
           if (flight.isOver) return
           flight.isUnderWay = true
           for (const entry of entries) {
@@ -299,7 +303,7 @@ export function createOutbox(
     if (flight.isOver) return
     finish(flight)
     if (isBatch) concludeBatch(entries, opened, outcome)
-    else for (const entry of entries) conclude(entry, opened, outcome)
+    else for (const entry of entries) conclude(entry, opened, outcome, entries)
     requeue(entries)
     pump()
   }
@@ -323,6 +327,7 @@ export function createOutbox(
     if (flight.isOver) return
     finish(flight)
     flight.abort.abort()
+    if (flight.isUnderWay) for (const entry of flight.entries) entry.isInDoubt = true
     requeue(flight.entries)
     pump()
   }
@@ -334,19 +339,20 @@ export function createOutbox(
     return found
   }
 
-  function conclude(entry: Entry, opened: Gate, outcome: unknown) {
+  /** `carried` with it, and to be repeated with it. */
+  function conclude(entry: Entry, opened: Gate, outcome: unknown, carried: readonly Entry[]) {
     if (isEnded(entry)) return
-    if (outcome instanceof ConnectionError) fail(entry, opened, outcome)
+    if (outcome instanceof ConnectionError) fail(entry, opened, outcome, carried)
     else if (outcome === undefined && opened.features.includes('receipts')) {
-      fail(entry, opened, new ConnectionError('bad-response'))
+      fail(entry, opened, new ConnectionError('bad-response'), carried)
     } else end(entry, { status: 'accepted', receipt: outcome ?? null })
   }
 
   function concludeBatch(entries: readonly Entry[], opened: Gate, outcome: unknown) {
     if (outcome instanceof ConnectionError && !isFinal(outcome)) {
       // Perhaps it was too much for the time that one POST has.
-      if (outcome.code === 'timeout') maxBatch &&= Math.max(2, maxBatch >> 1)
-      return fail(entries[0] as Entry, opened, outcome)
+      if (outcome.code === 'timeout') maxBatch &&= Math.max(1, maxBatch >> 1)
+      return fail(entries[0] as Entry, opened, outcome, entries)
     }
     maxBatch = Math.min(MAX_BATCH_MESSAGES, 2 * maxBatch)
     const results = parseResults(outcome)
@@ -355,20 +361,21 @@ export function createOutbox(
       const result = results[told]
       if (!result || result.id !== entry.delivery?.id) break
       const { status, receipt, error, retryAfter } = result
+      told++
       // Only alone it can be repeated with fresh headers.
       if (status === 401) {
-        maxBatch = 0
+        entry.isAlone = true
         break
       }
-      told++
-      conclude(entry, opened, /^2/.test(String(status)) ? receipt : toHttpError(status, error, retryAfter))
+      conclude(entry, opened, /^2/.test(String(status)) ? receipt : toHttpError(status, error, retryAfter), [entry])
     }
     if (told || !maxBatch) return
     maxBatch = 0
+    requeue(entries)
     report(outcome instanceof ConnectionError ? outcome : new ConnectionError('bad-response', 'batch: no results'))
   }
 
-  function fail(entry: Entry, opened: Gate, error: ConnectionError) {
+  function fail(entry: Entry, opened: Gate, error: ConnectionError, carried: readonly Entry[]) {
     const { status = 0, retryAfter } = error
     const type = STREAM_FACTS[status]
     if (type) {
@@ -376,15 +383,22 @@ export function createOutbox(
       return
     }
     // What is the library's own has another way, and must not hold up the app's messages.
-    if (isFinal(error) || !entry.delivery) return end(entry, { status: 'rejected', error })
-    report(error)
-    const attempt = Math.max(0, entry.attempts - 1)
+    if (isFinal(error) || !entry.delivery) {
+      // An idempotent server would have said of a repeat what it said of the first.
+      const isInDoubt = entry.isInDoubt && !opened.features.includes('idempotency')
+      return end(entry, { status: isInDoubt ? 'unknown' : 'rejected', error })
+    }
+    if (!/^4/.test(String(status))) for (const each of carried) each.isInDoubt ||= each.attempts > 0
+    const attempt = entry.failures++
     const delay = backoffDelay({ ...backoff, attempt, random, server: { retryAfter } })
     if (delay > left()) {
       lastDelay = delay
       notBefore = clock.now() + delay
     }
     gate?.pause(delay)
+    // Last: what a listener sends now stands behind them.
+    requeue(carried)
+    report(error)
   }
 
   /** Of the longest wait that a failure asked for. Not more than was drawn: the clock may have been set back. */
@@ -423,7 +437,17 @@ export function createOutbox(
         const rest = fields()
         return rest ? JSON.stringify({ type, ...rest }) : ''
       }
-      insert({ endpoint: type, body, bytes: 0, expiresAt: Infinity, settle, status: 'queued', attempts: 0 })
+      insert({
+        endpoint: type,
+        body,
+        bytes: 0,
+        expiresAt: Infinity,
+        settle,
+        status: 'queued',
+        attempts: 0,
+        failures: 0,
+        isInDoubt: false,
+      })
       queueMicrotask(pump)
     },
     start(opened: Gate) {
@@ -431,8 +455,10 @@ export function createOutbox(
       restore()
       gate = opened
       const old = [...flights()].filter((flight) => flight.gate.connectionId !== opened.connectionId)
-      // What the library asked of the dead stream is answered by the resume.
-      for (const flight of old) if (!flight.entries[0]?.delivery) land(flight)
+      if (stream !== opened.connectionId) maxBatch &&= MAX_BATCH_MESSAGES
+      stream = opened.connectionId
+      // What the library asked of the dead stream is answered by the resume; what has not left yet leaves on this one.
+      for (const flight of old) if (!flight.isUnderWay || !flight.entries[0]?.delivery) land(flight)
       // The answer of a POST on the dead stream may still be on its way; where a repeat does no harm, not for long.
       if (old.length && opened.features.includes('idempotency')) {
         grace = clock.setTimeout(() => old.forEach(land), GRACE)

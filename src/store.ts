@@ -13,6 +13,14 @@ export interface StoredMessage {
   readonly place?: string | undefined
 }
 
+/** What changes of a message while it is stored. */
+export interface Storable {
+  readonly expiresAt: number
+  attempts: number
+  place?: string | undefined
+  number?: number
+}
+
 export interface StoreOptions {
   readonly storage: StorageLike
   readonly key: string
@@ -31,6 +39,8 @@ export function createStore({ storage, key, locks, clock }: StoreOptions, report
   const owner = newId()
   const messages = `${key}:message:`
   const cursors = `${key}:cursor:`
+  /** What has its verdict, and is still there. */
+  const undeletable = new Set<string>()
   let lastNumber = 0
   let hasFailed = false
   let hasAdopted = false
@@ -57,7 +67,14 @@ export function createStore({ storage, key, locks, clock }: StoreOptions, report
       storage.setItem(place, json)
       return place
     })
-  const remove = (place: string | undefined) => place && attempt(() => storage.removeItem(place))
+  function remove(place: string | undefined) {
+    if (place === undefined) return
+    const isGone = attempt(() => {
+      storage.removeItem(place)
+      return true
+    })
+    if (!isGone) undeletable.add(place)
+  }
   const placesOf = (prefix: string) =>
     attempt(() =>
       Array.from({ length: storage.length }, (_, index) => storage.key(index) ?? '').filter((place) =>
@@ -109,21 +126,27 @@ export function createStore({ storage, key, locks, clock }: StoreOptions, report
      * nothing to ask. Without Web Locks nobody can tell who is gone: then it takes all, once.
      */
     adopt(take: (messages: readonly StoredMessage[]) => void) {
-      const places = locks || !hasAdopted ? placesOf(messages).filter((place) => ownerOf(place) !== owner) : []
+      const isLeft = (place: string) => ownerOf(place) !== owner && !undeletable.has(place)
+      const places = locks || !hasAdopted ? placesOf(messages).filter(isLeft) : []
       if (locks && places.length) {
         const owners = [...new Set(places.map(ownerOf))]
         void Promise.all(owners.map(async (other) => (await hold(other, true)) && other)).then((ours) =>
-          take(readMessages(placesOf(messages).filter((place) => ours.includes(ownerOf(place))))),
+          // Only what was there before the locks were asked for: who lives may have stored more since.
+          take(readMessages(places.filter((place) => ours.includes(ownerOf(place))))),
         )
       } else {
         take(readMessages(places))
         hasAdopted = true
       }
     },
-    put(entry: { place?: string | undefined; attempts: number; expiresAt: number }, id: string, json: string) {
+    /** Also one that could not be stored at first keeps its number. */
+    put(entry: Storable, id: string, json: string) {
       const { attempts, expiresAt } = entry
-      lastNumber = Math.max(lastNumber + 1, clock.now())
-      const place = entry.place ?? `${messages}${owner}:${lastNumber}`
+      if (!entry.number) {
+        lastNumber = Math.max(lastNumber + 1, clock.now())
+        entry.number = lastNumber
+      }
+      const place = entry.place ?? `${messages}${owner}:${entry.number}`
       const fields = JSON.stringify({ id, attempts, expiresAt })
       entry.place = write(place, `{"message":${json},${fields.slice(1)}`) ?? entry.place
       // What was released is not free at once.

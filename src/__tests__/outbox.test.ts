@@ -139,7 +139,6 @@ describe('a message ends in one verdict', () => {
       (post) => post.answers(500),
       (post) => post.fails(),
       SERVER_IS_SILENT,
-      (post) => post.answersHalf(),
       (post) => post.answersText(200, '<html>', 'text/html'),
     ]
     for (const failure of failures) {

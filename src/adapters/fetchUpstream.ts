@@ -27,6 +27,11 @@ export interface PostOptions {
   readonly timeout?: number
   readonly idempotencyKey?: string | undefined
   readonly keepalive?: boolean
+  /**
+   * Of a message: whether a 2xx counts only with a body. If not, one that is cut off counts too. Undefined: an empty body
+   * counts, one that is cut off does not.
+   */
+  readonly needsReceipt?: boolean
   /** Called in the same tick as `fetch`, after everything asynchronous: what it throws ends the POST before it starts. */
   readonly onStart?: () => void
 }
@@ -36,13 +41,13 @@ export type Upstream = ReturnType<typeof createUpstream>
 /** Everything that goes over `fetch`. It tells what happened; what that means is decided elsewhere. */
 export function createUpstream({ url, fetch, headers, credentials, clock, context }: UpstreamOptions) {
   /** The hook's answer to a 401. Exists until the next 2xx: meanwhile another 401 to these headers is final. */
-  let renewal: Promise<HeaderMap> | null = null
+  let renewal: Promise<Headers> | null = null
   let isRenewed = false
 
-  async function ask(reason: HeadersRequest['reason']): Promise<HeaderMap> {
-    if (typeof headers !== 'function') return headers ?? {}
+  async function ask(reason: HeadersRequest['reason']): Promise<Headers> {
+    if (typeof headers !== 'function') return new Headers(headers)
     try {
-      return Object.fromEntries(new Headers(await headers({ reason, attempt: context().attempt })))
+      return new Headers(await headers({ reason, attempt: context().attempt }))
     } catch (cause) {
       throw new ConnectionError('hook-failed', undefined, { cause })
     }
@@ -51,7 +56,7 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
   async function authorized(
     reason: HeadersRequest['reason'],
     signal: AbortSignal | null | undefined,
-    perform: (headers: HeaderMap) => Promise<Response>,
+    perform: (headers: Headers) => Promise<Response>,
   ) {
     const before = isRenewed ? renewal : null
     let response = await perform(await ask(reason))
@@ -94,31 +99,24 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
      * `ConnectionError`. `abort` ends the POST, and is what its timeout ends it with.
      */
     post(endpoint: string, body: string, abort: AbortController, options: PostOptions = {}): Promise<unknown> {
-      const { timeout, idempotencyKey, keepalive = false, onStart } = options
+      const { timeout, idempotencyKey, keepalive = false, needsReceipt, onStart } = options
       const { signal } = abort
       const timer =
         timeout &&
         clock.setTimeout(() => abort.abort(new ConnectionError('timeout', `no answer: ${endpoint}`)), timeout)
-      /** What the status says, should the body never come. */
-      let answer: ConnectionError | undefined
+      /** What the status says, should the body never come; null is success. */
+      let answer: ConnectionError | null | undefined
       const exchange = async () => {
         const response = await authorized('post', signal, (own) => {
           onStart?.()
           signal.throwIfAborted()
           const { connectionId } = context()
-          return fetch(`${url}/${endpoint}`, {
-            method: 'POST',
-            body,
-            headers: {
-              ...own,
-              'Content-Type': 'application/json',
-              ...(connectionId && { [CONNECTION_ID_HEADER]: connectionId }),
-              ...(idempotencyKey && { [IDEMPOTENCY_KEY_HEADER]: idempotencyKey }),
-            },
-            credentials,
-            keepalive,
-            signal,
-          })
+          // Set, not spread: whoever names one of them must not send it twice.
+          const all = new Headers(own)
+          all.set('Content-Type', 'application/json')
+          if (connectionId) all.set(CONNECTION_ID_HEADER, connectionId)
+          if (idempotencyKey) all.set(IDEMPOTENCY_KEY_HEADER, idempotencyKey)
+          return fetch(`${url}/${endpoint}`, { method: 'POST', body, headers: all, credentials, keepalive, signal })
         })
         if (!response.ok) {
           const retryAfter = parseRetryAfter(response.headers.get('retry-after'), clock.now())
@@ -131,12 +129,12 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
           answer = toHttpError(response.status, error, retryAfter)
           throw answer
         }
+        // A page answered in the server's place, e.g. by a captive portal.
+        const isHtml = /^text\/html/.test(String(response.headers.get('content-type')))
+        if (needsReceipt === false && !isHtml) answer = null
         const text = await response.text()
-        const json = text ? parseJson(text) : null
-        // A page answered in the server's place, e.g. a captive portal.
-        if (json === undefined && /^text\/html/.test(String(response.headers.get('content-type')))) {
-          throw new ConnectionError('bad-response', `HTML, not JSON: ${endpoint}`)
-        }
+        const json = text ? parseJson(text) : needsReceipt ? undefined : null
+        if (json === undefined && isHtml) throw new ConnectionError('bad-response', `HTML, not JSON: ${endpoint}`)
         return json
       }
       return new Promise((resolve, reject) => {
@@ -146,7 +144,8 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
         }
         const fail = (cause: unknown) => {
           end()
-          if (cause instanceof ConnectionError) reject(answer ?? cause)
+          if (answer === null) resolve(null)
+          else if (cause instanceof ConnectionError) reject(answer ?? cause)
           else reject(answer ?? new ConnectionError('network', `POST failed: ${endpoint}`, { cause }))
         }
         // A hook or a body that never settles does not watch the signal.
@@ -160,9 +159,13 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
     },
     /** For EventSource implementations that take a `fetch`. */
     streamFetch: (input: string | URL, init: RequestInit): Promise<Response> =>
-      authorized('stream', init.signal, (own) =>
-        fetch(input, { ...init, headers: { ...(init.headers as HeaderMap), ...own }, credentials }),
-      ),
+      authorized('stream', init.signal, (own) => {
+        const all = new Headers(init.headers)
+        own.forEach((value, name) => {
+          all.set(name, value)
+        })
+        return fetch(input, { ...init, headers: all, credentials })
+      }),
     /** Where `keepalive` is not supported: no headers, so the body has to say whose it is. */
     beacon: (endpoint: string, body: string) =>
       globalThis.navigator?.sendBeacon?.(`${url}/${endpoint}`, new Blob([body], { type: 'application/json' })),
