@@ -15,6 +15,9 @@ import {
 } from './_server'
 
 const SEND = { type: 'send', sessionId: 'room', prompt: 'hi' }
+const fail = () => {
+  throw new Error('secret')
+}
 
 describe('a command', () => {
   test('reaches onCommand with everything that is known of it, and its receipt is the answer', async () => {
@@ -107,6 +110,17 @@ describe('a command', () => {
     expect(stream.events).toEqual([])
   })
 
+  test('for one session too many for its stream is run, and its session is not attached', async () => {
+    const { server } = createTestServer({ limits: { sessionsPerStream: 1 } })
+    const stream = await openStream(server)
+    for (const sessionId of ['room1', 'room2']) {
+      expect(await answer(stream.post('send', { ...SEND, sessionId }))).toEqual([200, { took: 'send' }])
+      await server.publish(sessionId, { type: 'x' })
+    }
+    await settle()
+    expect(stream.events).toEqual(['room1:1'])
+  })
+
   test('C52: that fails answers 500 without a word of why, and a repeat runs it again', async () => {
     let runs = 0
     const { server, errors } = createTestServer({
@@ -123,9 +137,6 @@ describe('a command', () => {
   })
 
   test('C52: nothing that any hook throws gets out, and a failing onError harms nobody', async () => {
-    const fail = () => {
-      throw new Error('secret')
-    }
     const onError = () => Promise.reject(fail())
     const healthy = createTestServer()
     const { connectionId } = await openStream(healthy.server)
@@ -175,6 +186,66 @@ describe('idempotency', () => {
     expect(await answer(second.post('send', SEND, { key: 'k' }))).toEqual([200, { run: 1 }])
     expect(await answer(second.post('send', SEND, { key: 'k2' }))).toEqual([200, { run: 2 }])
     expect(await answer(second.post('send', SEND))).toEqual([200, { run: 3 }])
+  })
+
+  test.each<[string, number, () => 'gone' | boolean]>([
+    ['gone', 403, () => 'gone'],
+    ['forbidden', 403, () => false],
+    ['beyond authorize', 500, () => fail()],
+  ])(
+    'C25: a repeat gets its receipt although its session is %s by now; nothing else does',
+    async (_, status, after) => {
+      const count = counter()
+      let isClosed = false
+      const { server } = createTestServer({
+        authorize: () => !isClosed || after(),
+        onCommand: async () => {
+          isClosed = true
+          await settle()
+          return { run: count() }
+        },
+      })
+      const [stream, own, other] = [await openStream(server), await openStream(server), await openStream(server, 'bob')]
+      const close = (poster: typeof stream, key: string, fields = {}) =>
+        answer(poster.post('close', { type: 'session_close', sessionId: 'room', ...fields }, { key }))
+      const first = close(stream, 'k')
+      await until(() => isClosed, 'the execution')
+      const whileRunning = close(stream, 'k')
+      expect(await Promise.all([first, whileRunning, close(own, 'k')])).toEqual(Array(3).fill([200, { run: 1 }]))
+      const messages = [{ id: 'k', endpoint: 'close', body: { type: 'session_close', sessionId: 'room' } }]
+      const results = [{ id: 'k', status: 200, receipt: { run: 1 } }]
+      expect(await answer(stream.post('batch', { messages }))).toEqual([200, { results }])
+      expect(await close(stream, 'k')).toEqual([200, { run: 1 }])
+      expect(await close(stream, 'k', { why: 'bored' })).toEqual([409, { error: 'id-reused' }])
+      for (const refused of [close(other, 'k'), close(stream, 'k2'), answer(stream.post('send', SEND))]) {
+        expect((await refused)[0]).toBe(status)
+      }
+      expect(count()).toBe(2)
+    },
+  )
+
+  test('C25: a repeat that was checked while the first one took the permission away gets its receipt', async () => {
+    const checks: ((permission: boolean) => void)[] = []
+    const { server } = createTestServer({
+      authorize: (_, __, action) => action === 'read' || new Promise((resolve) => checks.push(resolve)),
+    })
+    const streams = [await openStream(server), await openStream(server)]
+    const answers = streams.map((stream) => answer(stream.post('send', SEND, { key: 'k' })))
+    await until(() => checks.length === 2, 'both checks')
+    checks[0]?.(true)
+    expect(await answers[0]).toEqual([200, { took: 'send' }])
+    checks[1]?.(false)
+    expect(await answers[1]).toEqual([200, { took: 'send' }])
+  })
+
+  test('a repeat attaches its session too: on a new stream its sender would hear nothing of what comes of it', async () => {
+    const { server } = createTestServer()
+    await (await openStream(server)).post('send', SEND, { key: 'k' })
+    const stream = await openStream(server)
+    await stream.post('send', SEND, { key: 'k' })
+    await server.publish('room', { type: 'reply' })
+    await settle()
+    expect(stream.events).toEqual(['room:1'])
   })
 
   test('C25: a repeat that comes while the first is running shares its execution', async () => {
@@ -338,7 +409,7 @@ describe('order', () => {
     commands.endNext()
     await closing
     expect((await running).status).toBe(200)
-    expect((await Promise.all(late)).map(({ status }) => status)).toEqual([404, 503])
+    expect((await Promise.all(late)).map(({ status }) => status)).toEqual([503, 503])
     expect(commands.calls).toHaveLength(1)
   })
 })

@@ -30,8 +30,11 @@ export interface ChatStreamOptions {
 export interface ChatStream {
   readonly body: ReadableStream<Uint8Array<ArrayBuffer>>
   isAttached(sessionId: string): boolean
-  /** Writes what is in the log after `after`, and whatever follows. A session that is attached starts over there. */
-  attach(sessionId: string, after: number, epoch: string): Promise<void>
+  /**
+   * Writes what is in the log after `after`, and whatever follows. A session that is attached starts over there.
+   * False if the session is one too many.
+   */
+  attach(sessionId: string, after: number, epoch: string): Promise<boolean>
   detach(sessionId: string): void
   /** Queues a control frame; it is written before any event. */
   say(frame: object): void
@@ -207,8 +210,12 @@ export function createChatStream(options: ChatStreamOptions): ChatStream {
     options.onEnd()
   }
 
-  function refuseIf(isFull: boolean) {
+  function refuseIfEnded() {
     if (hasEnded) throw new Refusal(404, 'unknown-stream')
+  }
+
+  function refuseIf(isFull: boolean) {
+    refuseIfEnded()
     if (isFull) throw new Refusal(429, 'too-many', { 'Retry-After': '5' })
   }
 
@@ -218,7 +225,8 @@ export function createChatStream(options: ChatStreamOptions): ChatStream {
 
     async attach(sessionId, after, epoch) {
       if (attached.has(sessionId)) detach(sessionId)
-      refuseIf(attached.size >= options.maxSessions)
+      refuseIfEnded()
+      if (attached.size >= options.maxSessions) return false
       const session: Attached = { epoch, position: after, unsubscribe: () => {} }
       const readOn = () => {
         if (attached.get(sessionId) !== session) return
@@ -230,10 +238,11 @@ export function createChatStream(options: ChatStreamOptions): ChatStream {
       const subscribing = log.subscribe(sessionId, readOn)
       const unsubscribe = subscribing instanceof Promise ? await subscribing : subscribing
       // Detached, attached anew or ended while the log was subscribing.
-      if (attached.get(sessionId) !== session) return unsubscribe()
-      session.unsubscribe = unsubscribe
+      if (attached.get(sessionId) !== session) unsubscribe()
+      else session.unsubscribe = unsubscribe
       // Again: what came before the subscription took hold is read now, what comes later is announced.
       readOn()
+      return true
     },
 
     detach,

@@ -41,6 +41,8 @@ export interface Command {
   readonly identity: string | undefined
   /** Says whether two commands of one identity are the same. */
   readonly fingerprint: string
+  /** Why it must not be run. A repeat gets its receipt all the same: what it did may be the very reason. */
+  readonly refusal: Answer | undefined
   run(): MaybePromise<unknown>
 }
 
@@ -101,11 +103,12 @@ export function createCommands({ receiptAge, receipts, clock, onError }: Command
   return {
     /** Takes its place in the chain before it returns. Never rejects. */
     async execute(command: Command): Promise<Answer> {
-      const { identity, fingerprint } = command
-      if (identity === undefined) return runInTurn(command)
+      const { identity, fingerprint, refusal } = command
+      if (identity === undefined) return refusal ?? runInTurn(command)
       forgetOld()
       const known = running.get(identity) ?? ended.get(identity)
       if (known) return known.fingerprint === fingerprint ? known.answer : ID_REUSED
+      if (refusal) return refusal
       const answer = runInTurn(command)
       running.set(identity, { fingerprint, answer })
       const outcome = await answer

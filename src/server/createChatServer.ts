@@ -223,13 +223,8 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
     }
     const head = await log.head(sessionId)
     const verdict = verdictOn(cursor, head)
-    try {
-      await stream.attach(sessionId, verdict.status === 'reset' ? head.head : lastSeq, head.epoch)
-    } catch (error) {
-      if (error instanceof Refusal && error.status === 429) return forbidden
-      throw error
-    }
-    return verdict
+    const isTaken = await stream.attach(sessionId, verdict.status === 'reset' ? head.head : lastSeq, head.epoch)
+    return isTaken ? verdict : forbidden
   }
 
   /** Each message goes the way of one that is posted alone, with its id as the key. */
@@ -258,10 +253,8 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
     const { sessionId } = message
     if (!(sessionId === undefined || isSessionId(sessionId))) throw new Refusal(400, 'bad-request')
     if (key !== undefined && key.length > MAX_IDEMPOTENCY_KEY) throw new Refusal(400, 'bad-request')
-    if (sessionId !== undefined) {
-      if ((await authorize(principal, sessionId, 'write')) !== true) throw new Refusal(403, 'forbidden')
-      await listenIn(principal, connection, sessionId)
-    }
+    const refusal =
+      sessionId === undefined ? undefined : await prepare(principal, connection, sessionId).catch(answerTo)
     const fingerprint = key === undefined ? '' : await digest(`${endpoint}\n${JSON.stringify(message)}`)
     await turn.before
     refuseIfClosed()
@@ -269,6 +262,7 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
       chain: sessionId === undefined ? `stream ${connection.id}` : `session ${sessionId}`,
       identity: key === undefined ? undefined : JSON.stringify([principal.id, key]),
       fingerprint,
+      refusal,
       run: () =>
         onCommand({
           principal,
@@ -283,11 +277,12 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
     return answering
   }
 
-  /** Before a command runs, so that whoever sent it hears what comes of it. */
-  async function listenIn(principal: P, { stream }: Connection, sessionId: string) {
+  /** Attaches before a command runs, so that whoever sent it hears what comes of it. */
+  async function prepare(principal: P, { stream }: Connection, sessionId: string): Promise<undefined> {
+    if ((await authorize(principal, sessionId, 'write')) !== true) throw new Refusal(403, 'forbidden')
     if (stream.isAttached(sessionId) || (await authorize(principal, sessionId, 'read')) !== true) return
     const { head, epoch } = await log.head(sessionId)
-    // A resume may have been quicker, and knows better where to start.
+    // A resume may have been quicker, and knows better where to start. A full stream is no reason not to run: it may stay full.
     if (!stream.isAttached(sessionId)) await stream.attach(sessionId, head, epoch)
   }
 

@@ -40,7 +40,7 @@ export interface ServerLimits {
   readonly bodyBytes?: number
   /** Sessions in one `reconnect` or `suspend`. Beyond: 400. Default: 100. */
   readonly sessionsPerResume?: number
-  /** Sessions that one stream is attached to. Beyond: 429. Default: 1,000. */
+  /** Sessions that one stream is attached to. Beyond: `forbidden`; a command is run all the same. Default: 1,000. */
   readonly sessionsPerStream?: number
   /** Live streams of one principal. Beyond: 429. Default: 20. */
   readonly streamsPerPrincipal?: number

@@ -1,0 +1,111 @@
+import { type ChildProcess, fork } from 'node:child_process'
+import { availableParallelism } from 'node:os'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { type Outcome, type RunOptions, run } from './run'
+
+const USAGE = `npm run chaos -- [--seeds 100 | --seed 7] [--sends 2000] [--events 10000]
+
+--seeds  runs the seeds 1 to this one
+--seed   runs this one, and prints what was done to the line
+Each seed has two runs: against a server with idempotency, and against one without.`
+/** How many broken rules of one run are shown. */
+const MAX_SHOWN = 10
+
+const { seeds, seed, sends, events } = readArguments()
+const isVerbose = seed !== undefined
+const runs: RunOptions[] = (isVerbose ? [seed] : Array.from({ length: seeds }, (_, index) => index + 1)).flatMap(
+  (seed) => [true, false].map((idempotency) => ({ seed, idempotency, sends, events })),
+)
+const total = runs.length
+const startedAt = performance.now()
+const faults: Record<string, number> = {}
+let done = 0
+let failed = 0
+
+if (isVerbose) for (const options of runs) report(options, await run({ ...options, log: console.log }))
+else await Promise.all(Array.from({ length: availableParallelism() }, work))
+summarize()
+process.exitCode = failed ? 1 : 0
+
+/** Takes one run after the other, in a process of its own. */
+async function work() {
+  let worker: ChildProcess | undefined
+  for (let options = runs.shift(); options; options = runs.shift()) {
+    worker ??= fork(fileURLToPath(new URL('worker.ts', import.meta.url)))
+    report(options, await ask(worker, options))
+    if (!worker.connected) worker = undefined
+  }
+  worker?.kill()
+}
+
+function ask(worker: ChildProcess, options: RunOptions) {
+  return new Promise<Outcome>((resolve) => {
+    worker.removeAllListeners()
+    worker.once('message', resolve)
+    worker.once('exit', (code, signal) => resolve({ violations: [`the process ended: ${signal ?? code}`], faults: {} }))
+    worker.send(options)
+  })
+}
+
+function report({ seed, idempotency }: RunOptions, { violations, faults: injected }: Outcome) {
+  done++
+  for (const [fault, times] of Object.entries(injected)) faults[fault] = (faults[fault] ?? 0) + times
+  if (violations.length) explain(seed, idempotency, violations)
+  if (!isVerbose) showProgress()
+}
+
+function explain(seed: number, idempotency: boolean, violations: readonly string[]) {
+  failed++
+  clearProgress()
+  console.log(`seed ${seed}, a server ${idempotency ? 'with' : 'without'} idempotency: ${violations.length} violations`)
+  for (const violation of violations.slice(0, MAX_SHOWN)) console.log(`  ${violation}`)
+  console.log(`  again: npm run chaos -- --seed ${seed} --sends ${sends} --events ${events}`)
+}
+
+function showProgress() {
+  const progress = `${done} of ${total} runs, ${failed} failed`
+  if (process.stdout.isTTY) {
+    process.stdout.write(`\r${'█'.repeat((40 * done) / total).padEnd(40, '░')} ${progress}`)
+  } else if (done % Math.ceil(total / 10) === 0) console.log(progress)
+}
+
+function clearProgress() {
+  if (process.stdout.isTTY) process.stdout.write('\r\x1b[2K')
+}
+
+function summarize() {
+  clearProgress()
+  for (const [fault, times] of Object.entries(faults).sort(([a], [b]) => a.localeCompare(b))) {
+    console.log(`${String(times).padStart(8)}  ${fault}`)
+  }
+  const seconds = ((performance.now() - startedAt) / 1_000).toFixed(0)
+  console.log(`${done} runs of ${sends} messages and ${events} events in ${seconds} s, ${failed} failed`)
+}
+
+function readArguments() {
+  try {
+    const { values } = parseArgs({
+      options: {
+        seeds: { type: 'string', default: '100' },
+        seed: { type: 'string' },
+        sends: { type: 'string', default: '2000' },
+        events: { type: 'string', default: '10000' },
+      },
+    })
+    return {
+      seeds: toNumber(values.seeds),
+      seed: values.seed === undefined ? undefined : toNumber(values.seed),
+      sends: toNumber(values.sends),
+      events: toNumber(values.events),
+    }
+  } catch (error) {
+    console.error(`${(error as Error).message}\n\n${USAGE}`)
+    process.exit(2)
+  }
+}
+
+function toNumber(text: string): number {
+  if (/^\d+$/.test(text)) return Number(text)
+  throw new Error(`'${text}' is no whole number`)
+}
