@@ -6,6 +6,7 @@ export default defineConfig({
     machine: 'src/machine/index.ts',
     adapters: 'src/adapters/index.ts',
     server: 'src/server/index.ts',
+    testing: 'src/testing/index.ts',
   },
   format: 'esm',
   target: 'es2022',

@@ -11,7 +11,7 @@ export default defineConfig({
     ],
   },
   test: {
-    include: ['src/__tests__/**/*.test.ts', 'demo/__tests__/**/*.test.ts'],
+    include: ['{src,demo}/__tests__/**/*.test.ts', 'examples/**/*.test.ts'],
     testTimeout: 30_000,
     hookTimeout: 60_000,
     pool: 'forks',

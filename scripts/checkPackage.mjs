@@ -18,6 +18,7 @@ const NAMES = {
   './machine': ['connectionMachine', 'outboxMachine', 'phase', 'backoffDelay'],
   './adapters': ['openEventSource', 'defaultEventSource', 'createUpstream', 'pageLifecycle', 'watchSilence'],
   './server': ['createChatServer', 'memoryLog', 'CommandRejected'],
+  './testing': ['createHarness'],
 }
 /** A machine type that TypeScript inferred; in the root's types it breaks on another minor version of XState. */
 const INFERRED = /\bStateMachine</

@@ -26,6 +26,13 @@ declare function restoreDraft(prompt: string, error: import('holdline').Connecti
 declare function markDoubtful(id: string): void
 declare function login(): Promise<void>
 type Delivery = import('holdline').Delivery
+declare function createStore(options: import('holdline').ConnectionOptions): {
+  readonly connection: import('holdline').Connection
+  text(): string
+}
+declare const harness: import('holdline/testing').Harness
+declare function test(name: string, run: () => Promise<void>): void
+declare function expect(value: unknown): { toBe(other: unknown): void }
 declare let state: object
 declare function reduce(state: object, message: unknown): object
 `
@@ -33,6 +40,7 @@ declare function reduce(state: object, message: unknown): object
 test.each([
   ['README.md', 5],
   ['docs/delivery.md', 4],
+  ['docs/testing.md', 4],
 ])(
   'every example of %s compiles, strictly',
   (path, least) => {

@@ -1,5 +1,5 @@
-import { type JsonObject, RESERVED_TYPES } from '../protocol'
-import type { TestPost } from './network'
+import { RESERVED_TYPES } from '../protocol'
+import type { TestPost, TestStream } from './network'
 import type { Behaviour } from './testServer'
 
 /** How often a mishap happens, before the server behaves again. Default: always. */
@@ -36,15 +36,31 @@ export const welcomeNeverComes = ({ times }: Times = {}): Behaviour => {
   return { stream: (stream, next) => (happens() ? stream.opens() : next()) }
 }
 
-/** A second welcome follows the first at once. */
+/** The same welcome comes again, at once. */
 export const welcomesTwice = ({ times }: Times = {}): Behaviour => {
   const happens = limited(times)
   return {
     stream(stream, next) {
-      next()
-      if (happens()) stream.welcomes({ connectionId: stream.connectionId })
+      if (!happens()) return next()
+      const welcomes = (frame?: object) => {
+        stream.welcomes(frame)
+        stream.welcomes(frame)
+      }
+      next(changed(stream, { welcomes }))
     },
   }
+}
+
+/** The stream opens and is welcomed. Nothing else arrives on it, no ping either. */
+export const streamGoesSilent = ({ times }: Times = {}): Behaviour => {
+  const happens = limited(times)
+  return { stream: (stream, next) => next(happens() ? changed(stream, { sends() {} }) : stream) }
+}
+
+/** Events do not arrive. They are part of the next replay. */
+export const eventsAreLost = ({ times }: Times = {}): Behaviour => {
+  const happens = limited(times)
+  return { event: (_event, _stream, next) => void (happens() || next()) }
 }
 
 /** Each stream is cut instead of its event number `events` + 1. */
@@ -56,7 +72,7 @@ export const streamDropsAfter = (events: number, { times }: Times = {}): Behavio
       const count = sent.get(stream) ?? 0
       sent.set(stream, count + 1)
       if (count === events && happens()) stream.fails()
-      else if (!stream.isClosed) next()
+      else next()
     },
   }
 }
@@ -77,7 +93,7 @@ export const resumeFails = (failure: Failure): Behaviour => fails((endpoint) => 
 export const resumeNeverAnswered = ({ times }: Times = {}): Behaviour => {
   const happens = limited(times)
   return {
-    post: (post, next) => next(post.endpoint === 'reconnect' && happens() ? { ...passedOn(post), answers() {} } : post),
+    post: (post, next) => next(post.endpoint === 'reconnect' && happens() ? changed(post, { answers() {} }) : post),
   }
 }
 
@@ -95,7 +111,7 @@ export const answersAreLost = ({ times }: Times = {}): Behaviour => {
   const happens = limited(times)
   return {
     post: (post, next) =>
-      next(isOfTheApp(post.endpoint) && happens() ? { ...passedOn(post), answers: () => post.fails() } : post),
+      next(isOfTheApp(post.endpoint) && happens() ? changed(post, { answers: () => post.fails() }) : post),
   }
 }
 
@@ -146,14 +162,6 @@ const limited = (times = Number.POSITIVE_INFINITY) => {
 const isOfTheApp = (endpoint: string) =>
   endpoint === 'batch' || !(RESERVED_TYPES.includes(endpoint) || ['watch', 'unwatch', 'suspend'].includes(endpoint))
 
-/** The same post, as a plain object to be changed. */
-const passedOn = (post: TestPost): TestPost => ({
-  ...post,
-  body: post.body as JsonObject,
-  get isAborted() {
-    return post.isAborted
-  },
-  get isAnswered() {
-    return post.isAnswered
-  },
-})
+/** The same stream or post, but for some of what it does. */
+const changed = <Subject extends TestStream | TestPost>(subject: Subject, changes: Partial<Subject>): Subject =>
+  Object.assign(Object.create(subject), changes)

@@ -3,7 +3,7 @@ import { createConnection } from '../createConnection'
 import type { Phase } from '../machine/types'
 import type { JsonObject } from '../protocol'
 import type { Connection, ConnectionEvents, ConnectionOptions } from '../types'
-import { createNetwork, type TestPost, type TestStream } from './network'
+import { createNetwork, type NetworkOptions, type TestPost, type TestStream } from './network'
 import { createPage, type TestPage } from './page'
 import { seededRandom } from './random'
 import { type Behaviour, createTestServer, type TestServer, type TestServerOptions } from './testServer'
@@ -21,6 +21,18 @@ export interface HarnessOptions extends TestServerOptions {
   readonly server?: Behaviour | readonly Behaviour[]
   /** Of the jitter. Default 1. */
   readonly seed?: number
+  /** In place of the seeded one. */
+  readonly random?: () => number
+  /** Requests go on after they were aborted, as with a `fetch` that knows no signals: late answers arrive. Default false. */
+  readonly ignoresAbort?: boolean
+}
+
+/** Told of what happens around the connection, in the very tick. */
+export interface Observer extends Partial<Omit<NetworkOptions, 'now' | 'ignoresAbort'>> {
+  /** The connection has drawn a number. */
+  onDraw?(value: number): void
+  /** Everything that can happen without time passing has happened. */
+  onSettled?(): void
 }
 
 /** One public event, and when it was told, ms since the epoch. */
@@ -51,6 +63,8 @@ export interface Harness {
   readonly server: TestServer
   readonly time: VirtualTime
   readonly page: TestPage
+  /** What the connection may draw its jitter from. */
+  readonly random: () => number
   /** Every EventSource that was made, oldest first. */
   readonly streams: readonly TestStream[]
   /** The latest of them. */
@@ -63,6 +77,7 @@ export interface Harness {
   readonly told: readonly Told[]
   /** The messages that the listeners of the connection were given. */
   readonly messages: readonly JsonObject[]
+  observe(observer: Observer): void
   /** Everything that can happen without time passing happens. */
   settles(): Promise<void>
   passes(ms: number): Promise<void>
@@ -77,8 +92,10 @@ export interface Harness {
  * is left to chance.
  */
 export function createHarness(options: HarnessOptions = {}): Harness {
-  const { create = createConnection, server: behaviours = [], seed = 1 } = options
-  const time = createVirtualTime(settles)
+  const { create = createConnection, server: behaviours = [], seed = 1, ignoresAbort = false } = options
+  const draw = options.random ?? seededRandom(seed)
+  const observers: Observer[] = []
+  const time = createVirtualTime(settleAll)
   const page = createPage()
   const streams: TestStream[] = []
   const posts: TestPost[] = []
@@ -88,26 +105,48 @@ export function createHarness(options: HarnessOptions = {}): Harness {
   const { server, onStream, onPost } = createTestServer(options, chain, time.outside)
   const network = createNetwork({
     now: time.clock.now,
+    ignoresAbort,
     onStream(stream) {
       streams.push(stream)
+      for (const observer of observers) observer.onStream?.(stream)
       onStream(stream)
     },
     onPost(post) {
       posts.push(post)
+      for (const observer of observers) observer.onPost?.(post)
       onPost(post)
     },
+    onFrame(...frame) {
+      const after = observers.map((observer) => observer.onFrame?.(...frame))
+      return () => {
+        for (const then of after) then?.()
+      }
+    },
+    onAnswer(...answer) {
+      for (const observer of observers) observer.onAnswer?.(...answer)
+    },
   })
+  const random = () => {
+    const value = draw()
+    for (const observer of observers) observer.onDraw?.(value)
+    return value
+  }
   const connection = create({
     ...network,
     url: 'http://harness.test/api/chat',
     clock: time.clock,
-    random: seededRandom(seed),
+    random,
     pageLifecycle: pageLifecycle(time.clock, page),
   }) as Connection
   for (const name of NAMES) {
     connection.on(name, (event) => told.push({ name, event, at: time.clock.now() } as Told))
   }
   connection.on('message', (message) => messages.push(message))
+
+  async function settleAll() {
+    await settles()
+    for (const observer of observers) observer.onSettled?.()
+  }
 
   const last = <Item>(items: readonly Item[], what: string): Item => {
     const item = items.at(-1)
@@ -116,7 +155,7 @@ export function createHarness(options: HarnessOptions = {}): Harness {
   }
 
   async function reaches(phase: Phase) {
-    await settles()
+    await settleAll()
     const until = time.clock.now() + PATIENCE
     while (connection.phase !== phase) {
       if (time.next > until) {
@@ -131,6 +170,7 @@ export function createHarness(options: HarnessOptions = {}): Harness {
     server,
     time,
     page,
+    random,
     streams,
     posts,
     told,
@@ -143,7 +183,8 @@ export function createHarness(options: HarnessOptions = {}): Harness {
         posts.filter((post) => post.endpoint === endpoint),
         `nothing was posted to ${endpoint}`,
       ),
-    settles,
+    observe: (observer) => void observers.push(observer),
+    settles: settleAll,
     passes: time.passes,
     opens() {
       if (connection.phase === 'idle') connection.connect()

@@ -1,7 +1,19 @@
+export { ALPHABET, type Alphabet, type Letter, type World } from './alphabet'
 export * from './behaviours'
-export { createHarness, type Environment, type Harness, type HarnessOptions, type Told } from './harness'
-export type { TestPost, TestStream } from './network'
+export {
+  type Exploration,
+  type ExploreOptions,
+  explore,
+  type Finding,
+  type Progress,
+  type ReplayOptions,
+  replay,
+} from './explore'
+export { createHarness, type Environment, type Harness, type HarnessOptions, type Observer, type Told } from './harness'
+export { INVARIANTS, type Invariant, type Oracle, type Violation, watchInvariants } from './invariants'
+export type { Answer, TestPost, TestStream } from './network'
 export type { TestPage } from './page'
 export { seededRandom } from './random'
 export type { AppliedCommand, Behaviour, TestServer, TestServerOptions } from './testServer'
 export type { VirtualClock, VirtualTime } from './virtualClock'
+export { formatWalk, type WalkOptions, type WalkReport, walk } from './walk'

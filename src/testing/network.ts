@@ -30,6 +30,7 @@ export interface TestPost {
   readonly keepalive: boolean
   readonly at: number
   readonly isAborted: boolean
+  /** To the end of its body. */
   readonly isAnswered: boolean
   answers(status: number, json?: unknown, headers?: Readonly<Record<string, string>>): void
   answersText(status: number, text: string, contentType?: string): void
@@ -39,21 +40,45 @@ export interface TestPost {
   fails(): void
 }
 
+/** How a POST ended. */
+export interface Answer {
+  /** 0 if the network failed. */
+  readonly status: number
+  readonly headers: Readonly<Record<string, string>>
+  /** `undefined` if it never comes. */
+  readonly text?: string
+}
+
+/** What an observer does when what it was told of has reached the connection. */
+type Then = (() => void) | undefined
+
 export interface NetworkOptions {
   readonly now: () => number
+  /** Requests go on after they were aborted, as with a `fetch` that knows no signals: late answers arrive. */
+  readonly ignoresAbort?: boolean
   /** Called in the same tick as `new EventSource`, before anything can come of it. */
   onStream(stream: TestStream): void
   /** Called in the same tick as `fetch`. */
   onPost(post: TestPost): void
+  /** Called before an event of a stream is dispatched. */
+  onFrame?(stream: TestStream, type: string, data: string | undefined): Then
+  /** Called before a POST is answered. */
+  onAnswer?(post: TestPost, answer: Answer): void
 }
 
 /** EventSource and fetch without a network: what comes down, and what is answered, is up to who listens. */
-export function createNetwork({ now, onStream, onPost }: NetworkOptions) {
+export function createNetwork(options: NetworkOptions) {
+  const { now, ignoresAbort = false, onStream, onPost, onFrame, onAnswer } = options
+
   const createEventSource = (url: string): EventSourceLike => {
     const listeners = new Map<string, (event: StreamEvent) => void>()
     let isClosed = false
     let connectionId: string | undefined
-    const dispatch = (type: string, event: StreamEvent = {}) => listeners.get(type)?.(event)
+    const dispatch = (type: string, event: StreamEvent = {}) => {
+      const then = onFrame?.(stream, type, event.data)
+      listeners.get(type)?.(event)
+      then?.()
+    }
     const stream: TestStream = {
       url,
       at: now(),
@@ -87,17 +112,17 @@ export function createNetwork({ now, onStream, onPost }: NetworkOptions) {
       let isAborted = false
       let isAnswered = false
       const sent = new Headers(headers)
-      const settle = (answer: () => void) => {
-        isAnswered = true
-        signal?.removeEventListener('abort', onAbort)
-        answer()
+      const settle = (answer: Answer) => {
+        if (!isAnswered) onAnswer?.(post, answer)
+        isAnswered ||= answer.text !== undefined || answer.status === 0
+        if (answer.status === 0) reject(new TypeError('fetch failed'))
+        else resolve(response(answer))
       }
-      const onAbort = () => {
-        isAborted = true
-        reject(signal?.reason)
-      }
-      signal?.addEventListener('abort', onAbort)
-      onPost({
+      signal?.addEventListener('abort', () => {
+        isAborted ||= !isAnswered
+        if (!ignoresAbort) reject(signal.reason)
+      })
+      const post: TestPost = {
         endpoint: url.slice(url.lastIndexOf('/') + 1),
         body: JSON.parse(String(body)) as JsonObject,
         headers: sent,
@@ -111,20 +136,24 @@ export function createNetwork({ now, onStream, onPost }: NetworkOptions) {
         get isAnswered() {
           return isAnswered
         },
-        answers(status, json = null, more = {}) {
-          const text = JSON.stringify(json)
-          settle(() => resolve(response(status, { 'content-type': 'application/json', ...more }, async () => text)))
-        },
-        answersText: (status, text, type = 'text/plain') =>
-          settle(() => resolve(response(status, { 'content-type': type }, async () => text))),
-        answersHalf: () => settle(() => resolve(response(200, {}, () => new Promise(() => {})))),
-        fails: () => settle(() => reject(new TypeError('fetch failed'))),
-      })
+        answers: (status, json = null, more = {}) =>
+          settle({ status, headers: { 'content-type': 'application/json', ...more }, text: JSON.stringify(json) }),
+        answersText: (status, text, type = 'text/plain') => settle({ status, headers: { 'content-type': type }, text }),
+        answersHalf: () => settle({ status: 200, headers: {} }),
+        fails: () => settle({ status: 0, headers: {} }),
+      }
+      onPost(post)
     })) as typeof globalThis.fetch
 
   return { createEventSource, fetch }
 }
 
 /** As much of a Response as the connection uses; a real one would read its body through a stream, in many steps. */
-const response = (status: number, headers: Readonly<Record<string, string>>, text: () => Promise<string>) =>
-  ({ ok: status >= 200 && status < 300, status, headers: new Headers(headers), body: null, text }) as Response
+const response = ({ status, headers, text }: Answer) =>
+  ({
+    ok: status >= 200 && status < 300,
+    status,
+    headers: new Headers(headers),
+    body: null,
+    text: () => (text === undefined ? new Promise(() => {}) : Promise.resolve(text)),
+  }) as Response

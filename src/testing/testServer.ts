@@ -7,8 +7,8 @@ import type { TestPost, TestStream } from './network'
  * neither leaves it open; the test can take it from there.
  */
 export interface Behaviour {
-  /** A stream was asked for. */
-  stream?(stream: TestStream, next: () => void, server: TestServer): void
+  /** A stream was asked for. `next` may be given another one to pass on, e.g. one on which nothing arrives. */
+  stream?(stream: TestStream, next: (stream?: TestStream) => void, server: TestServer): void
   /** Something was posted. `next` may be given another post to pass on, e.g. one whose answer is lost. */
   post?(post: TestPost, next: (post?: TestPost) => void, server: TestServer): void
   /** An event is about to be sent. */
@@ -26,7 +26,7 @@ export interface AppliedCommand {
 export interface TestServerOptions {
   /** Default: all of them. */
   readonly features?: readonly Feature[]
-  /** ms. Default: none announced, so that no time has to be spent on pings. */
+  /** The distance of its pings, ms. Default: none are announced, and none come. */
   readonly heartbeat?: number
 }
 
@@ -81,6 +81,7 @@ export function createTestServer(
   }
 
   function deliver(event: JsonObject, stream: TestStream) {
+    if (stream.isClosed) return
     const step = (rest: readonly Behaviour[]): void => {
       const [behaviour, ...others] = rest
       if (!behaviour) stream.sends(event)
@@ -88,6 +89,14 @@ export function createTestServer(
       else step(others)
     }
     step(behaviours)
+  }
+
+  function keepAlive(stream: TestStream, every: number) {
+    clock.setTimeout(() => {
+      if (stream.isClosed) return
+      stream.sends({ type: 'ping' })
+      keepAlive(stream, every)
+    }, every)
   }
 
   /** What belongs to a stream that the client has left is of the past. */
@@ -176,7 +185,8 @@ export function createTestServer(
         chain('stream', stream, (taken) => {
           lines.push({ stream: taken, attached: new Set() })
           taken.opens()
-          taken.welcomes({ connectionId: `c${++lastConnection}`, features, ...(heartbeat && { heartbeat }) })
+          taken.welcomes({ connectionId: `c${++lastConnection}`, features, heartbeat })
+          if (heartbeat) keepAlive(taken, heartbeat)
         }),
       )
     },

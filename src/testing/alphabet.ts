@@ -1,0 +1,538 @@
+import { createConnection } from '../createConnection'
+import { FEATURES, type Feature, type JsonObject } from '../protocol'
+import type { Clock, Connection, ConnectionOptions, Delivery, OutboundMessage } from '../types'
+import { serverIsSilent } from './behaviours'
+import { createHarness, type Environment, type Harness } from './harness'
+import { type Oracle, watchInvariants } from './invariants'
+import type { TestPost, TestStream } from './network'
+
+export interface WorldOptions {
+  /** The connection under test. Default: `createConnection(environment)`. */
+  readonly create?: (
+    environment: Environment & Pick<ConnectionOptions, 'headers'>,
+  ) => Connection<never, never> | Connection
+  /** What the server announces. Default: all of them. */
+  readonly features?: readonly Feature[]
+  /** ms. Default: none announced. */
+  readonly heartbeat?: number
+  /** What an event of a session looks like, without `sessionId` and `seq`. Default `{ type: 'token' }`. */
+  readonly event?: JsonObject
+  /** What the app sends. Default: a `send`. */
+  readonly message?: OutboundMessage
+}
+
+/** One thing that can happen to a connection: the app, the page, the server, the network or time does it. */
+export interface Letter {
+  /** Whether it can happen now. */
+  isEnabled(world: World): boolean
+  act(world: World): unknown
+}
+export type Alphabet = Readonly<Record<string, Letter>>
+
+/** A stream, and what the server has done with it. */
+interface Line {
+  readonly stream: TestStream
+  isOpened: boolean
+  welcomes: number
+  /** Nothing comes down any more, and nobody says so. */
+  isDead: boolean
+  /** The last event of each attached session that was sent on it. */
+  readonly sent: Map<string, number>
+  /** Oldest first. */
+  readonly resumes: TestPost[]
+}
+
+export type World = ReturnType<typeof createWorld>
+
+/** A healthy network is at its end long before that many timers have fired. */
+const PATIENCE = 100
+
+/**
+ * A connection, and a server of which every single step is taken by a letter of the alphabet. Whatever was started stays open until one
+ * ends it; what was aborted can still be answered.
+ */
+export function createWorld(options: WorldOptions) {
+  const { create = createConnection, features = FEATURES, heartbeat, event = { type: 'token' } } = options
+  const { message = { type: 'send', prompt: 'hello' } } = options
+  /** When the timers of the connection are due, the wall-clock looks of the page lifecycle apart. */
+  const timers = new Map<unknown, number>()
+  const lines: Line[] = []
+  const heads = new Map<string, number>()
+  const marked = new Set<TestPost>()
+  const proved = new Set<TestPost>()
+  const half = new Set<TestPost>()
+  const deliveries: Delivery[] = []
+  const wanting: (() => void)[] = []
+  let isSlow = false
+  /** 401s since the last 2xx. */
+  let refusals = 0
+  let lastSign = 0
+  /** The cursor at which a hole was seen last. */
+  let holeAt = -1
+
+  const harness: Harness = createHarness({
+    server: serverIsSilent(),
+    // Full jitter with a constant: states that differ in nothing but luck are one.
+    random: () => 0.5,
+    ignoresAbort: true,
+    create: (environment) =>
+      create({
+        ...environment,
+        clock: overlooked(environment.clock, timers),
+        headers: () => (isSlow ? new Promise((resolve) => wanting.push(() => resolve({}))) : {}),
+      }),
+  })
+  const oracle: Oracle = watchInvariants(harness)
+  const { connection, posts, time, messages, told } = harness
+  const { now } = time.clock
+
+  connection.on('error', ({ error }) => {
+    if (error.code === 'listener-failed') oracle.report('app', `${error.message}: ${error.cause}`)
+  })
+  harness.observe({
+    onStream: (stream) =>
+      void lines.push({ stream, isOpened: false, welcomes: 0, isDead: false, sent: new Map(), resumes: [] }),
+    onPost(post) {
+      const line = live()
+      if (!line || post.connectionId !== line.stream.connectionId) return
+      if (isResume(post)) line.resumes.push(post)
+      if (post.endpoint === 'reconnect' || post.endpoint === 'watch') {
+        for (const { sessionId, lastSeq } of sessionsOf(post)) line.sent.set(sessionId, lastSeq)
+      } else if (post.endpoint === 'unwatch') line.sent.delete(String(post.body.sessionId))
+    },
+    onFrame() {
+      lastSign = now()
+    },
+    onAnswer(_, { status }) {
+      if (status === 401) refusals++
+      else if (status >= 200 && status < 300) refusals = 0
+    },
+  })
+
+  /** The stream that the connection takes for a live one. */
+  function live(): Line | undefined {
+    const line = lines.at(-1)
+    return line?.stream.isClosed ? undefined : line
+  }
+  /** What something can be sent on. */
+  function flowing(): Line | undefined {
+    const line = live()
+    return line?.isDead ? undefined : line
+  }
+  const liveId = () => live()?.stream.connectionId ?? null
+  const head = (sessionId: string) => heads.get(sessionId) ?? 0
+
+  const isOpen = (post: TestPost) => !post.isAborted && !post.isAnswered && !half.has(post)
+  const isCurrent = (post: TestPost) => !post.isAborted && post.connectionId === liveId() && liveId() !== null
+  const pending = (is: (post: TestPost) => boolean) => posts.find((post) => is(post) && isOpen(post))
+
+  function opens(line: Line) {
+    line.isOpened = true
+    line.stream.opens()
+  }
+
+  function welcomes(line: Line) {
+    line.welcomes++
+    line.sent.clear()
+    const connectionId = `c${lines.length}.${line.welcomes}`
+    line.stream.welcomes({ connectionId, features, ...(heartbeat && { heartbeat }) })
+  }
+
+  /** Sends what the stream has not had yet. */
+  function sends(sessionId: string) {
+    const line = flowing()
+    const from = line?.sent.get(sessionId)
+    if (!line || from === undefined) return
+    for (let seq = from + 1; seq <= head(sessionId); seq++) line.stream.sends({ ...event, sessionId, seq })
+    line.sent.set(sessionId, head(sessionId))
+  }
+
+  function publishes(sessionId: string, { isLost = false } = {}) {
+    const line = live()
+    const seq = head(sessionId) + 1
+    heads.set(sessionId, seq)
+    if (!line) return
+    const { lastSeq = seq - 1 } = connection.cursor(sessionId) ?? {}
+    // A server may know by other means who wants it, as long as nothing is left out.
+    if (line.isOpened && lastSeq === seq - 1 && !line.sent.has(sessionId)) line.sent.set(sessionId, lastSeq)
+    if (isLost) {
+      line.sent.set(sessionId, seq)
+      holeAt = lastSeq
+    } else sends(sessionId)
+  }
+
+  const verdicts = (post: TestPost) =>
+    sessionsOf(post).map(({ sessionId, lastSeq }) => ({
+      sessionId,
+      status: 'resumed',
+      from: lastSeq,
+      to: head(sessionId),
+    }))
+
+  /** Is there something to replay, or a replay whose end is still to be told? */
+  const isReplaying = () => {
+    const line = flowing()
+    if (!line) return false
+    const behind = [...line.sent].some(([sessionId, seq]) => seq < head(sessionId))
+    return behind || !!unmarked()
+  }
+  const unmarked = () => {
+    const post = features.includes('replay-marker') && posts.findLast(isResume)
+    return post && isCurrent(post) && !marked.has(post) ? post : undefined
+  }
+  function replays() {
+    const line = flowing()
+    for (const sessionId of line?.sent.keys() ?? []) sends(sessionId)
+    const post = unmarked()
+    if (!post) return
+    marked.add(post)
+    line?.stream.sends({ type: 'reconnected', resumeId: post.body.resumeId, sessions: verdicts(post) })
+  }
+
+  /** What the server says if it has nothing to complain about. */
+  function accepts(post: TestPost) {
+    if (post.endpoint === 'batch') {
+      const list = post.body.messages as readonly { id: string }[]
+      return post.answers(200, { results: list.map(({ id }) => ({ id, status: 200, receipt: {} })) })
+    }
+    const isMarked = isResume(post) && features.includes('replay-marker')
+    post.answers(200, { ok: true, ...(!isMarked && { sessions: verdicts(post) }) })
+    if (post.endpoint === 'watch' && isCurrent(post)) sends(String(post.body.sessionId))
+  }
+
+  const probing = () =>
+    flowing() && posts.findLast((post) => post.endpoint === 'probe' && isCurrent(post) && !proved.has(post))
+  function proves(post: TestPost) {
+    proved.add(post)
+    flowing()?.stream.sends({ type: 'probe', nonce: post.body.nonce })
+  }
+
+  function letHeadersCome() {
+    isSlow = false
+    for (const come of wanting.splice(0)) come()
+  }
+
+  const next = () => Math.min(...timers.values())
+  const passes = () => time.passes(Math.max(0, next() - now()))
+
+  /** Does one thing that a healthy network would do. False if there is nothing to do. */
+  function serve(): boolean {
+    const line = flowing()
+    if (line && !line.isOpened) opens(line)
+    else if (line && !line.welcomes) welcomes(line)
+    else {
+      const probe = probing()
+      const post = posts.find((post) => isCurrent(post) && isOpen(post))
+      if (isReplaying()) replays()
+      else if (probe) proves(probe)
+      else if (post) accepts(post)
+      else return false
+    }
+    return true
+  }
+
+  /** What a healthy network has not achieved yet. */
+  function complaint(unsettled: readonly Delivery[]): string | undefined {
+    if (connection.phase !== 'open') return `the phase is ${connection.phase}`
+    if (!flowing()) return 'the stream is dead'
+    const failed = unsettled.find(({ status }) => status !== 'accepted')
+    if (failed) return `${failed.id} is ${failed.status}`
+    for (const { sessionId, lastSeq } of connection.sessions) {
+      const heard = messages.flatMap((one) => (one.sessionId === sessionId ? [Number(one.seq)] : []))
+      const wasReset = told.some(({ name, event }) => name === 'session' && event.status === 'reset')
+      // What comes again was asked for again, or is none of I9's business.
+      const run = heard.slice(heard.findLastIndex((seq, index) => seq <= (heard[index - 1] ?? 0)))
+      const isWhole = wasReset || run.every((seq, index) => seq === (run[0] as number) + index)
+      if (lastSeq !== head(sessionId) || !isWhole) return `of ${sessionId} came ${heard}, there are ${head(sessionId)}`
+    }
+    return undefined
+  }
+
+  /**
+   * I9: hands the world to a healthy network; a stream that has died stays dead. Throws if that does not lead to an open line that is up to
+   * date.
+   */
+  async function heals() {
+    const unsettled = connection.pending
+    letHeadersCome()
+    if (connection.phase === 'idle') connection.connect()
+    await harness.settles()
+    for (let steps = 0; steps < PATIENCE; steps++) {
+      const line = live()
+      // Without a heartbeat nobody can know.
+      if (line && connection.phase === 'open' && !heartbeat) line.isDead = false
+      while (serve()) await harness.settles()
+      if (!complaint(unsettled) || oracle.violations.length) return oracle.check()
+      if (!timers.size) break
+      if (heartbeat) flowing()?.stream.sends({ type: 'ping' })
+      await passes()
+    }
+    oracle.report('I9', `a healthy network is of no use: ${complaint(unsettled)}`)
+    oracle.check()
+  }
+
+  return {
+    harness,
+    connection,
+    oracle,
+    features,
+    heartbeat,
+    lines,
+    timers,
+    deliveries,
+    heads,
+    live,
+    flowing,
+    head,
+    pending,
+    isCurrent,
+    opens,
+    welcomes,
+    publishes,
+    isReplaying,
+    replays,
+    accepts,
+    probing,
+    proves,
+    letHeadersCome,
+    letHeadersWait() {
+      isSlow = true
+    },
+    answersHalf(post: TestPost) {
+      half.add(post)
+      post.answersHalf()
+    },
+    sendsMessage() {
+      deliveries.push(connection.send(message as never, { id: `m${deliveries.length + 1}` }))
+    },
+    passes,
+    heals,
+    /** What the connection remembers and does not show, as far as it can be told from outside. */
+    memory() {
+      const isAtHole = connection.cursor('s1')?.lastSeq === holeAt
+      const resumes = posts.filter((post) => sessionsOf(post).some(({ lastSeq }) => lastSeq === holeAt))
+      return {
+        isSlow,
+        wanting: wanting.length,
+        refusals,
+        silentFor: now() - lastSign,
+        fruitless: isAtHole ? Math.min(resumes.length, 4) : 0,
+      }
+    },
+    isHalf: (post: TestPost) => half.has(post),
+  }
+}
+
+export const sessionsOf = ({ endpoint, body }: TestPost) =>
+  (endpoint === 'watch' ? [body] : ((body.sessions ?? []) as unknown[])) as {
+    sessionId: string
+    lastSeq: number
+  }[]
+
+export const isResume = ({ endpoint }: TestPost) => endpoint === 'reconnect'
+export const isAttachment = ({ endpoint }: TestPost) => endpoint === 'watch' || endpoint === 'unwatch'
+export const isOfTheApp = ({ key, endpoint }: TestPost) => key !== null || endpoint === 'batch'
+
+/** The same clock; `timers` are those that were set on it. */
+const overlooked = (clock: Clock, timers: Map<unknown, number>): Clock => ({
+  now: clock.now,
+  setTimeout(callback, ms) {
+    const id = clock.setTimeout(() => {
+      timers.delete(id)
+      callback()
+    }, ms)
+    timers.set(id, clock.now() + Math.max(0, ms))
+    return id
+  },
+  clearTimeout(id) {
+    timers.delete(id)
+    clock.clearTimeout(id)
+  },
+})
+
+/** How often what would let the states grow without end may happen on one path. */
+const MAX_MESSAGES = 2
+const MAX_EVENTS = 3
+const MAX_WELCOMES = 2
+const HOUR = 3_600_000
+
+const always = () => true
+const isActive = ({ connection }: World) => connection.phase !== 'idle'
+const command = (act: Letter['act'], isEnabled: Letter['isEnabled'] = always): Letter => ({ isEnabled, act })
+
+/** Something that the server does on the live stream. */
+const down = (
+  act: (line: Line, world: World) => void,
+  can: (line: Line, world: World) => boolean = always,
+): Letter => ({
+  isEnabled: (world) => {
+    const line = world.flowing()
+    return !!line && can(line, world)
+  },
+  act: (world) => act(world.flowing() as Line, world),
+})
+const isWelcomed = ({ welcomes }: Line) => welcomes > 0
+
+/** How the oldest POST of a kind that is not answered yet ends. */
+const ends = (is: (post: TestPost) => boolean, act: (post: TestPost, world: World) => void): Letter => ({
+  isEnabled: (world) => !!world.pending(is),
+  act: (world) => act(world.pending(is) as TestPost, world),
+})
+const accepts = (post: TestPost, world: World) => world.accepts(post)
+const says = (status: number, headers?: Readonly<Record<string, string>>) => (post: TestPost) =>
+  post.answers(status, {}, headers)
+const TWO_SECONDS = { 'retry-after': '2' }
+
+/** What was aborted, and is answered all the same. */
+const late = (act: (post: TestPost, world: World) => void): Letter => {
+  const isDead = ({ isAborted, isAnswered }: TestPost) => isAborted && !isAnswered
+  return {
+    isEnabled: ({ harness }) => harness.posts.some(isDead),
+    act(world) {
+      for (const post of world.harness.posts.filter(isDead)) act(post, world)
+    },
+  }
+}
+
+/** What can happen to a connection. An app adds letters of its own, or leaves some out. */
+export const ALPHABET: Alphabet = {
+  // The app
+  connect: command(({ connection }) => connection.connect()),
+  disconnect: command(({ connection }) => connection.disconnect()),
+  reconnect: command(({ connection }) => connection.reconnect()),
+  wake: command(({ connection }) => connection.wake()),
+  send: command(
+    (world) => world.sendsMessage(),
+    ({ deliveries }) => deliveries.length < MAX_MESSAGES,
+  ),
+  cancel: command(
+    ({ connection }) => connection.pending[0]?.cancel(),
+    ({ connection }) => connection.pending.length > 0,
+  ),
+  'watch s1': command(
+    ({ connection }) => connection.watch('s1'),
+    ({ connection }) => !connection.cursor('s1'),
+  ),
+  'watch s2': command(
+    ({ connection }) => connection.watch('s2'),
+    ({ connection }) => !connection.cursor('s2'),
+  ),
+  'unwatch s1': command(
+    ({ connection }) => connection.unwatch('s1'),
+    ({ connection }) => !!connection.cursor('s1'),
+  ),
+
+  // The page
+  'page sleeps for an hour': command(async ({ harness: { page, time } }) => {
+    page.hides()
+    time.jumps(HOUR)
+    page.shows()
+    // The timers that are due by now.
+    await time.passes(0)
+  }, isActive),
+  'page comes back from the cache': command(({ harness: { page } }) => {
+    page.leaves()
+    page.returns()
+  }, isActive),
+
+  // The stream
+  'stream opened': down(
+    (line, world) => world.opens(line),
+    ({ isOpened, welcomes }) => !isOpened && !welcomes,
+  ),
+  'stream welcomed': down(
+    (line, world) => world.welcomes(line),
+    ({ welcomes }) => welcomes < MAX_WELCOMES,
+  ),
+  'stream failed': down(({ stream }) => stream.fails()),
+  'stream failed 401': down(({ stream }) => stream.fails(401)),
+  'stream silent': down((line) => {
+    line.isDead = true
+  }),
+  goodbye: down(({ stream }) => stream.sends({ type: 'goodbye', retryAfter: 2_000 }), isWelcomed),
+  event: command(
+    (world) => world.publishes('s1'),
+    (world) => world.head('s1') < MAX_EVENTS,
+  ),
+  'event gapped': command(
+    (world) => {
+      world.publishes('s1', { isLost: true })
+      world.publishes('s1')
+    },
+    (world) =>
+      world.features.includes('contiguous-seq') &&
+      !!world.flowing()?.sent.has('s1') &&
+      world.head('s1') + 1 < MAX_EVENTS,
+  ),
+  'event repeated': down(
+    ({ stream }, world) => stream.sends({ type: 'token', sessionId: 's1', seq: world.head('s1') }),
+    ({ sent }, world) => world.head('s1') > 0 && sent.get('s1') === world.head('s1'),
+  ),
+  replayed: command(
+    (world) => world.replays(),
+    (world) => world.isReplaying(),
+  ),
+  'probe answered': command(
+    (world) => world.proves(world.probing() as TestPost),
+    (world) => !!world.probing(),
+  ),
+
+  // What is posted
+  'resume ok': ends(isResume, accepts),
+  'resume 500': ends(isResume, says(500)),
+  'resume 429': ends(isResume, says(429, TWO_SECONDS)),
+  'resume 401': ends(isResume, says(401)),
+  'resume 403': ends(isResume, says(403)),
+  'resume 404': ends(isResume, says(404)),
+  'send ok': ends(isOfTheApp, accepts),
+  'send lost before': ends(isOfTheApp, (post) => post.fails()),
+  // The server has taken it, and tells so in an event.
+  'send lost after': ends(isOfTheApp, (post, world) => {
+    post.fails()
+    if (world.head('s1') < MAX_EVENTS) world.publishes('s1')
+  }),
+  'send half answered': ends(isOfTheApp, (post, world) => world.answersHalf(post)),
+  'send 429': ends(isOfTheApp, says(429, TWO_SECONDS)),
+  'send 401': ends(isOfTheApp, says(401)),
+  'send 403': ends(isOfTheApp, says(403)),
+  'send 404': ends(isOfTheApp, says(404)),
+  'watch ok': ends(isAttachment, accepts),
+  'watch 500': ends(isAttachment, says(500)),
+  'headers wait': command(
+    (world) => world.letHeadersWait(),
+    (world) => !world.memory().isSlow,
+  ),
+  'headers come': command(
+    (world) => world.letHeadersCome(),
+    (world) => world.memory().isSlow,
+  ),
+
+  // Time
+  'time passes': command(
+    (world) => world.passes(),
+    ({ timers }) => timers.size > 0,
+  ),
+
+  // What comes too late
+  'late stream': command(
+    ({ lines, head }) => {
+      for (const { stream } of lines) {
+        if (!stream.isClosed) continue
+        stream.opens()
+        stream.welcomes({ connectionId: stream.connectionId ?? 'late' })
+        stream.sends({ type: 'token', sessionId: 's1', seq: head('s1') + 1 })
+        stream.sends({ type: 'goodbye', retryAfter: 2_000 })
+        stream.fails()
+      }
+    },
+    ({ lines }) => lines.some(({ stream }) => stream.isClosed),
+  ),
+  // The end of the replay of an earlier resume.
+  'late marker': down(
+    ({ stream, resumes }) => stream.sends({ type: 'reconnected', resumeId: resumes[0]?.body.resumeId, sessions: [] }),
+    ({ resumes }, { features }) => features.includes('replay-marker') && resumes.length > 1,
+  ),
+  'late ok': late(accepts),
+  'late 401': late(says(401)),
+  'late 500': late(says(500)),
+}

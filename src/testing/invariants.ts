@@ -1,0 +1,559 @@
+import type { Connection, Delivery, Verdict } from '../types'
+import type { Harness, Observer } from './harness'
+import type { Answer, TestPost, TestStream } from './network'
+
+/** What holds at every moment, whatever happens. I9 is about the future, so it is `explore` that looks after it. */
+export const INVARIANTS = {
+  I1: 'at most one live stream; none in idle and backoff',
+  I2: 'at most one resume in flight, only in reconnecting, only for the current connectionId',
+  I3: 'no send POST starts outside open',
+  I4: 'messages are posted in the order of send()',
+  I5: 'every message ends in exactly one verdict, or is still pending',
+  I6: 'an event reaches the app at most once and in rising order',
+  I7: 'opened and closed alternate, beginning with opened',
+  I8: 'in idle no timer, request, stream or page listener is left',
+  I9: 'a healthy network leads to open in a bounded number of steps',
+  I10: 'messages flow in reconnecting as in open',
+  I11: 'a result that belongs to an earlier stream or POST changes nothing',
+  I12: 'attempts are never closer than the pacing allows, unless the app or the page asked',
+  app: 'no listener throws, and what the app promises',
+} as const
+export type Invariant = keyof typeof INVARIANTS
+
+export interface Violation {
+  readonly invariant: Invariant
+  /** What was seen. */
+  readonly message: string
+  /** ms since the epoch. */
+  readonly at: number
+}
+
+export interface Oracle {
+  /** In the order in which they were seen. */
+  readonly violations: readonly Violation[]
+  /** Throws an error that lists what was seen until everything had settled last, if there is anything. */
+  check(): void
+  /** For what is judged elsewhere. */
+  report(invariant: Invariant, message: string): void
+  /** What it has seen, as far as that decides what it will say. */
+  memory(): readonly unknown[]
+}
+
+type Report = (message: string) => void
+/** Watches over one invariant. What it knows comes from the fakes, the clock and the public interface only. */
+type Watch = (harness: Harness, report: Report) => Observer & Pick<Partial<Oracle>, 'memory'>
+
+/**
+ * Watches a connection from the outside: the streams and requests that it makes, the time at which it makes them, and what it tells. It
+ * shares nothing with the code that it judges. To be called before the connection is used.
+ *
+ * Let things settle (`harness.settles()`, `passes()`) between a late result and what the app does next: what changes in one go
+ * cannot be told apart.
+ */
+export function watchInvariants(harness: Harness): Oracle {
+  const violations: Violation[] = []
+  const report = (invariant: Invariant, message: string) => {
+    if (violations.some((known) => known.invariant === invariant && known.message === message)) return
+    violations.push({ invariant, message, at: harness.time.clock.now() })
+  }
+  const observers = Object.entries(WATCHES).map(([name, watch]) =>
+    watch(harness, (message) => report(name as Invariant, message)),
+  )
+  for (const observer of observers) harness.observe(observer)
+  return {
+    violations,
+    report,
+    check() {
+      if (violations.length) throw new Error(`holdline invariants:\n${violations.map(describe).join('\n')}`)
+    },
+    memory: () => observers.map((observer) => observer.memory?.()),
+  }
+}
+
+const describe = ({ invariant, message }: Violation) => `  ${invariant} (${INVARIANTS[invariant]}): ${message}`
+
+// I1
+
+const oneStream: Watch = ({ connection, streams }, report) => ({
+  onStream(stream) {
+    if (streams.some((other) => other !== stream && !other.isClosed)) report('a stream begins beside a live one')
+  },
+  onSettled() {
+    const { phase } = connection
+    const live = streams.filter(isLive).length
+    if (live > 1 || (live && isStreamless(phase))) report(`${live} live in ${phase}`)
+  },
+})
+
+// I2
+
+const oneResume: Watch = ({ connection, streams, posts }, report) => ({
+  onPost(post) {
+    if (!isResume(post)) return
+    if (connection.phase !== 'reconnecting') report(`a resume starts in ${connection.phase}`)
+    if (post.connectionId !== liveId(streams)) report(`a resume for ${post.connectionId}, it is ${liveId(streams)}`)
+    if (posts.some((other) => other !== post && isResume(other) && isInFlight(other))) report('a resume beside another')
+  },
+  onSettled() {
+    const { phase } = connection
+    if (phase !== 'reconnecting' && posts.some((post) => isResume(post) && isInFlight(post))) report(`one in ${phase}`)
+  },
+})
+
+// I3
+
+const sendsInOpen: Watch = ({ connection, streams }, report) => ({
+  onPost(post) {
+    if (!(post.key || STAND_IN_LINE.includes(post.endpoint))) return
+    if (connection.phase !== 'open') report(`${post.endpoint} is posted in ${connection.phase}`)
+    if (post.connectionId !== liveId(streams)) report(`${post.endpoint} is posted to ${post.connectionId}`)
+  },
+})
+
+// I4
+
+const inOrder: Watch = ({ connection }, report) => {
+  const line: Delivery[] = []
+  onDelivery(connection, (delivery) => line.push(delivery))
+  return {
+    onPost(post) {
+      const [first] = carried(post)
+      if (first === undefined) return
+      for (const { id, status } of line) {
+        if (id === first) return
+        if (status === 'queued') report(`${first} is posted before ${id}`)
+      }
+    },
+    onSettled() {
+      while (line[0] && isFinal(line[0].status)) line.shift()
+    },
+  }
+}
+
+// I5
+
+const oneVerdict: Watch = ({ connection, posts }, report) => {
+  const unsettled = new Map<string, Delivery>()
+  const ended = new Map<string, Delivery['status']>()
+  const verdicts = new Map<string, Verdict>()
+  const taken = new Set<string>()
+  /** Answered 401: it may be posted again, with other headers, at any moment. */
+  const refused = new Set<string>()
+  onDelivery(connection, (delivery) => {
+    const { id } = delivery
+    ended.delete(id)
+    verdicts.delete(id)
+    unsettled.set(id, delivery)
+    void delivery.settled.then((verdict) => verdicts.set(id, verdict))
+  })
+  connection.on('delivery', ({ id, status }) => {
+    const before = ended.get(id)
+    if (before) report(`${id} is told ${status} after ${before}`)
+    if (isFinal(status)) ended.set(id, status)
+    if (status === 'accepted' && !taken.has(id)) report(`${id} is accepted, and no 2xx said so`)
+  })
+  return {
+    onAnswer(post, { status, text }) {
+      for (const { id, status: own } of resultsOf(post, status, text)) {
+        if (isOk(own)) taken.add(id)
+        if (own === 401) refused.add(id)
+        else refused.delete(id)
+      }
+    },
+    onSettled() {
+      if (!unsettled.size) return
+      const { pending } = connection
+      for (const [id, delivery] of unsettled) {
+        const { status } = delivery
+        const verdict = verdicts.get(id)?.status
+        const places = pending.filter((other) => other === delivery).length
+        const isCarried = posts.some((post) => isInFlight(post) && carried(post).includes(id))
+        if (isFinal(status)) {
+          if (verdict !== status || ended.get(id) !== status) {
+            report(`${id} is ${status}, its verdict ${verdict}, and ${ended.get(id)} was told`)
+          }
+          if (places) report(`${id} is ${status} and pending`)
+          unsettled.delete(id)
+        } else {
+          if (verdict) report(`${id} is ${status}, and its verdict ${verdict}`)
+          if (places !== 1) report(`${id} is ${status}, and pending ${places} times`)
+          if (isCarried !== (status === 'sending') && !refused.has(id))
+            report(`${id} is ${status}; under way: ${isCarried}`)
+        }
+      }
+    },
+  }
+}
+
+// I6
+
+const risingOnce: Watch = ({ connection }, report) => {
+  const last = new Map(connection.sessions.map(({ sessionId, lastSeq }) => [sessionId, lastSeq]))
+  connection.on('message', ({ sessionId, seq }) => {
+    if (typeof sessionId !== 'string' || typeof seq !== 'number') return
+    const before = last.get(sessionId) ?? 0
+    if (seq <= before) report(`${sessionId} ${seq} comes after ${before}`)
+    const { lastSeq = 0 } = connection.cursor(sessionId) ?? {}
+    if (lastSeq >= seq) report(`the cursor of ${sessionId} is at ${lastSeq} before the app has had ${seq}`)
+    last.set(sessionId, seq)
+  })
+  connection.on('session', ({ sessionId, status, to }) => {
+    if (status === 'reset') last.set(sessionId, to)
+    else if (status !== 'resumed') last.delete(sessionId)
+  })
+  // The app asks for what it has had.
+  before(connection, ['watch'], (...[sessionId, { after } = {}]: Parameters<Connection['watch']>) => {
+    if (after !== undefined) last.set(sessionId, after)
+  })
+  before(connection, ['unwatch'], (sessionId: string) => last.delete(sessionId))
+  return { memory: () => [...last] }
+}
+
+// I7
+
+const alternate: Watch = ({ connection }, report) => {
+  let isOpen = false
+  const told = (opened: boolean) => () => {
+    if (isOpen === opened) report(`${opened ? 'opened' : 'closed'} twice in a row`)
+    isOpen = opened
+  }
+  connection.on('opened', told(true))
+  connection.on('closed', told(false))
+  return {
+    onSettled() {
+      const { phase } = connection
+      if (isOpen !== (phase === 'open')) report(`${isOpen ? 'opened' : 'closed'} was told last, in ${phase}`)
+    },
+    memory: () => [isOpen],
+  }
+}
+
+// I8
+
+const nothingInIdle: Watch = ({ connection, streams, posts, page, time }, report) => ({
+  onSettled() {
+    if (connection.phase !== 'idle') return
+    if (time.clock.pending) report(`${time.clock.pending} timers`)
+    if (streams.some(isLive)) report('a stream')
+    if (page.listeners) report(`${page.listeners} page listeners`)
+    const post = posts.find(isInFlight)
+    if (post) report(`${post.endpoint} is under way`)
+  },
+})
+
+// I10
+
+const flow: Watch = ({ connection, messages }, report) => {
+  /** Without a cursor because the app, or the server, said so. */
+  const left = new Set<unknown>()
+  const seen = new Map<unknown, unknown>()
+  before(connection, ['watch'], (...[sessionId, { after } = {}]: Parameters<Connection['watch']>) => {
+    left.delete(sessionId)
+    if (after !== undefined) seen.delete(sessionId)
+  })
+  before(connection, ['unwatch'], (sessionId: string) => left.add(sessionId))
+  connection.on('session', ({ sessionId, status }) => {
+    if (status === 'gone' || status === 'forbidden') left.add(sessionId)
+    if (status === 'reset') seen.delete(sessionId)
+  })
+  connection.on('message', ({ sessionId, seq }) => seen.set(sessionId, seq))
+
+  /** Must the app hear of it at once? Not if it waits behind a message that a listener threw at. */
+  const isDue = ({ type, sessionId, seq, epoch }: Partial<Record<string, unknown>>) => {
+    if (seq === undefined || sessionId === undefined) return !CONTROL.includes(type)
+    const cursor = connection.cursor(String(sessionId))
+    if (!cursor) return !left.has(sessionId)
+    const isSameLife = epoch === undefined || cursor.epoch === undefined || epoch === cursor.epoch
+    return isSameLife && seq === cursor.lastSeq + 1 && seq !== seen.get(sessionId)
+  }
+  return {
+    memory: () => [...left],
+    onFrame(stream, type, data) {
+      if (type !== 'message' || stream.isClosed || stream.connectionId === undefined) return
+      const message = parse(data)
+      if (typeof message !== 'object' || message === null || !isDue(message)) return
+      const { phase } = connection
+      const count = messages.length
+      return () => {
+        if (!messages.slice(count).some((heard) => JSON.stringify(heard) === JSON.stringify(message))) {
+          report(`a message that was due did not reach the app in ${phase}`)
+        }
+      }
+    },
+  }
+}
+
+// I11
+
+const stale: Watch = (harness, report) => {
+  const { connection, streams, posts, told } = harness
+  const state = () => JSON.stringify(connection.actor.getSnapshot().value)
+  const everything = () => [connection.getSnapshot(), state(), told.length, streams.length, posts.length]
+  const line = () => {
+    const { phase, attempt, connectionId, lastError } = connection
+    return [phase, state(), attempt, connectionId, lastError, streams.length]
+  }
+  /** A late result, and what must not change with it. Judged only if nothing else happens with it. */
+  let suspect: { what: string; state: () => readonly unknown[]; before: readonly unknown[] } | null = null
+  let isQuiet = false
+  const disturb = () => {
+    isQuiet = false
+  }
+  const late = (what: string, state: () => readonly unknown[]) => {
+    if (!suspect && isQuiet) suspect = { what, state, before: state() }
+    else if (suspect && suspect.state !== state) disturb()
+  }
+  const isOldMarker = (frame: unknown) => {
+    const { type, resumeId } = Object(frame)
+    return type === 'reconnected' && resumeId !== undefined && resumeId !== posts.findLast(isResume)?.body.resumeId
+  }
+  before(connection, COMMANDS, disturb)
+  before(harness.page, PAGE_EVENTS, disturb)
+  return {
+    onFrame(stream, type, data) {
+      if (stream !== liveOf(streams)) late(`a late ${type} of a stream`, everything)
+      else if (type === 'message' && isOldMarker(parse(data))) late('the marker of an earlier resume', line)
+      else disturb()
+    },
+    onAnswer(post, { status }) {
+      const isOld = post.connectionId !== liveId(streams)
+      if (post.isAborted) late(`a late ${status} of ${post.endpoint}`, everything)
+      // What was applied on an old stream is applied; what is said of that stream is of the past.
+      else if (isOld && (status === 401 || status === 404)) late(`a ${status} that speaks of an old stream`, line)
+      else disturb()
+    },
+    onSettled() {
+      if (suspect && isQuiet) {
+        const { what, state, before } = suspect
+        if (state().some((value, index) => value !== before[index])) report(`${what} changed something`)
+      }
+      suspect = null
+      isQuiet = true
+    },
+  }
+}
+
+// I12
+
+const pacing: Watch = ({ connection, posts, page, time, random }, report) => {
+  const { policy } = connection.actor.getSnapshot().context
+  const { backoff, timeouts } = policy
+  const { now } = time.clock
+  /** In a row, as far as can be seen from here: not more than the connection counts. */
+  let failures = 0
+  let openedAt: number | null = null
+  let isFirst = true
+  /** When the next attempt may be made; unknown until the last one has failed. */
+  let due = Number.POSITIVE_INFINITY
+  /** When a message may be posted again. */
+  const repeats = new Map<string, number>()
+  // What happened since everything had settled.
+  let isAsked = false
+  let askedAt = Number.NaN
+  const wokenAt: number[] = []
+  let isDisowned = false
+  let draws: number[] = []
+  let wish = NO_WISH
+  let failed: { id: string; attempts: number; wish: Wish }[] = []
+
+  const ask = () => {
+    isAsked = true
+  }
+  before(connection, ['connect'], () => {
+    if (connection.phase === 'idle') failures = 0
+  })
+  const wake = () => {
+    ask()
+    wokenAt.push(now())
+  }
+  before(connection, ['connect', 'reconnect'], ask)
+  before(connection, ['wake'], wake)
+  before(page, ['shows', 'returns', 'comesOnline'], wake)
+  // The page lifecycle notices it as soon as a timer has a chance to fire.
+  before(time, ['jumps'], (ms: number) => {
+    askedAt = now() + ms
+  })
+
+  /** The least that has to be waited after the `count`th failure in a row. */
+  const wait = (count: number, { retryAfter, spread }: Wish = NO_WISH) => {
+    // An app with a random source of its own is not watched drawing.
+    const factor = policy.random !== random ? 0 : draws.length ? Math.min(...draws) : 1
+    const exponential = Math.min(backoff.cap, backoff.base * 2 ** (count - 1))
+    return Math.floor(Math.max(factor * exponential, clamp(retryAfter) + factor * clamp(spread)))
+  }
+  const failuresNow = () => (openedAt !== null && now() - openedAt >= backoff.stableDelay ? 0 : failures)
+
+  connection.on('opened', () => {
+    openedAt = now()
+  })
+  connection.on('phase', ({ phase }) => {
+    failures = failuresNow()
+    if (phase !== 'open') openedAt = null
+    if (phase !== 'backoff') return
+    failures++
+    due = now() + wait(failures, wish)
+  })
+
+  const until = (at: number) => Math.max(0, at - now())
+  return {
+    memory: () => [
+      Math.min(failures, 5),
+      due < Number.POSITIVE_INFINITY ? until(due) : -1,
+      openedAt === null ? -1 : until(openedAt + backoff.stableDelay),
+      ...[...repeats].flatMap(([id, at]) => (until(at) ? [id, until(at)] : [])),
+    ],
+    onDraw: (value) => void draws.push(value),
+    onStream() {
+      // What was to be probed then has not proved itself.
+      const isProbeOver = wokenAt.some((at) => at + timeouts.probe === now())
+      const isFreeTry = isDisowned && failuresNow() === 0
+      if (isFreeTry) failures = 1
+      const early = due - now()
+      due = Number.POSITIVE_INFINITY
+      if (isFirst || isAsked || askedAt === now() || isProbeOver || isFreeTry || early <= 0) isFirst = false
+      else report(early === due ? 'a stream that nobody asked for' : `a stream ${Math.ceil(early)} ms too early`)
+    },
+    onFrame(_, type, data) {
+      const { type: name, retryAfter = 0, spread = retryAfter / 2 } = type === 'message' ? Object(parse(data)) : {}
+      if (name === 'goodbye') wish = { retryAfter, spread }
+    },
+    onPost(post) {
+      const early = (repeats.get(String(carried(post)[0])) ?? 0) - now()
+      if (early > 0) report(`a message is repeated ${Math.ceil(early)} ms too early`)
+    },
+    onAnswer(post, answer) {
+      if (post.isAborted) return
+      const { status } = answer
+      const [id] = carried(post)
+      if (status === 404) isDisowned = true
+      const wished = wishOf(answer, now())
+      if (isResume(post) && !isOk(status)) wish = wished
+      if (id === undefined || !MAY_PASS.includes(status)) return
+      failed.push({ id, wish: wished, attempts: posts.filter((other) => carried(other).includes(id)).length })
+    },
+    onSettled() {
+      for (const { id, attempts, wish } of failed) {
+        const isPending = connection.pending.some((delivery) => delivery.id === id)
+        if (isPending) repeats.set(id, now() + wait(attempts, wish))
+      }
+      isAsked = false
+      isDisowned = false
+      draws = []
+      wish = NO_WISH
+      failed = []
+    },
+  }
+}
+
+const WATCHES: Partial<Record<Invariant, Watch>> = {
+  I1: oneStream,
+  I2: oneResume,
+  I3: sendsInOpen,
+  I4: inOrder,
+  I5: oneVerdict,
+  I6: risingOnce,
+  I7: alternate,
+  I8: nothingInIdle,
+  I10: flow,
+  I11: stale,
+  I12: pacing,
+}
+
+const COMMANDS = [
+  'connect',
+  'disconnect',
+  'reconnect',
+  'wake',
+  'dispose',
+  'send',
+  'clearOutbox',
+  'watch',
+  'unwatch',
+  'suspend',
+] as const
+const PAGE_EVENTS = ['hides', 'shows', 'leaves', 'returns', 'freezes', 'goesOffline', 'comesOnline'] as const
+/** docs/protocol.md: frames that speak to the client, not to the app. */
+const CONTROL: readonly unknown[] = ['ping', 'probe', 'reconnected', 'goodbye']
+/** What is posted without a key, and waits for `open` like a message. */
+const STAND_IN_LINE = ['batch', 'watch', 'unwatch']
+/** docs/protocol.md: what is repeated in place, with backoff. */
+const MAY_PASS = [0, 408, 425, 429, 500, 502, 503, 504]
+/** docs/protocol.md: what a server may ask for is clamped to 5 min. */
+const clamp = (ms: number) => Math.min(Math.max(ms, 0), 300_000)
+
+const isLive = ({ isClosed }: TestStream) => !isClosed
+const liveOf = (streams: readonly TestStream[]) => streams.find(isLive)
+const liveId = (streams: readonly TestStream[]) => liveOf(streams)?.connectionId ?? null
+const isStreamless = (phase: string) => phase === 'idle' || phase === 'backoff'
+const isResume = ({ endpoint }: TestPost) => endpoint === 'reconnect'
+const isInFlight = ({ isAborted, isAnswered }: TestPost) => !isAborted && !isAnswered
+const isOk = (status: number) => status >= 200 && status < 300
+const isFinal = (status: Delivery['status']) => status !== 'queued' && status !== 'sending'
+
+/** The ids of the messages in a POST. */
+export function carried({ key, endpoint, body }: TestPost): readonly string[] {
+  if (key !== null) return [key]
+  return endpoint === 'batch' ? (body.messages as { id: string }[]).map(({ id }) => id) : []
+}
+
+/** What an answer says of each message. */
+function resultsOf(post: TestPost, status: number, text = ''): readonly { id: string; status: number }[] {
+  if (post.endpoint !== 'batch' || !isOk(status)) return carried(post).map((id) => ({ id, status }))
+  const { results } = Object(parse(text))
+  return Array.isArray(results) ? results : []
+}
+
+function parse(text = ''): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+/** How long a server asks to wait, ms; `spread` is where the client chooses from. */
+interface Wish {
+  readonly retryAfter: number
+  readonly spread: number
+}
+const NO_WISH: Wish = { retryAfter: 0, spread: 0 }
+
+function wishOf({ headers }: Answer, now: number): Wish {
+  const value = headers['retry-after'] ?? ''
+  const retryAfter = /^\d+$/.test(value) ? Number(value) * 1_000 : Math.max(0, Date.parse(value) - now || 0)
+  return { retryAfter, spread: retryAfter / 2 }
+}
+
+/** Every message of the app's, those that were restored from a storage too. */
+function onDelivery(connection: Connection, tell: (delivery: Delivery) => void) {
+  const known = new WeakSet<Delivery>()
+  const meet = (delivery: Delivery) => {
+    if (!known.has(delivery)) tell(delivery)
+    known.add(delivery)
+  }
+  const { send } = connection
+  Object.assign(connection, {
+    send(...args: Parameters<typeof send>) {
+      const delivery = send(...args)
+      meet(delivery)
+      return delivery
+    },
+  })
+  connection.on('delivery', () => connection.pending.forEach(meet))
+}
+
+/** Calls `hook` before each call of these methods. */
+function before<Target extends object>(
+  target: Target,
+  names: readonly (keyof Target)[],
+  hook: (...args: never[]) => unknown,
+) {
+  for (const name of names) {
+    const own = target[name] as (...args: unknown[]) => unknown
+    const hooked = (...args: unknown[]) => {
+      hook(...(args as never[]))
+      return own.apply(target, args)
+    }
+    Object.assign(target, { [name]: hooked })
+  }
+}
