@@ -143,9 +143,9 @@ export const PLANTED: readonly PlantedBug[] = [
     row: 'C25',
     bug: 'a POST that failed is taken for accepted',
     file: OUTBOX,
-    find: '    if (outcome instanceof ConnectionError) fail(entry, opened, outcome)',
+    find: '    if (outcome instanceof ConnectionError) fail(entry, opened, outcome, carried)',
     replace:
-      "    if (outcome instanceof ConnectionError && outcome.code === 'network') end(entry, { status: 'accepted', receipt: null })\n    else if (outcome instanceof ConnectionError) fail(entry, opened, outcome)",
+      "    if (outcome instanceof ConnectionError && outcome.code === 'network') end(entry, { status: 'accepted', receipt: null })\n    else if (outcome instanceof ConnectionError) fail(entry, opened, outcome, carried)",
   },
   {
     row: 'C25 I5',
@@ -301,8 +301,8 @@ export const PLANTED: readonly PlantedBug[] = [
     row: 'C55 I3',
     bug: 'the gate is not asked again after the headers hook',
     file: OUTBOX,
-    find: '          if (gate !== opened || entries.some(isEnded)) land(flight)',
-    replace: '          if (entries.some(isEnded)) land(flight)',
+    find: 'if (gate !== opened || entries.some((entry)',
+    replace: 'if (entries.some((entry)',
   },
   {
     row: 'C56',

@@ -335,7 +335,7 @@ const stale: Watch = (harness, report) => {
 
 // I12
 
-const pacing: Watch = ({ connection, posts, page, time, random }, report) => {
+const pacing: Watch = ({ connection, page, time, random }, report) => {
   const { policy } = connection.actor.getSnapshot().context
   const { backoff, timeouts } = policy
   const { now } = time.clock
@@ -345,8 +345,9 @@ const pacing: Watch = ({ connection, posts, page, time, random }, report) => {
   let isFirst = true
   /** When the next attempt may be made; unknown until the last one has failed. */
   let due = Number.POSITIVE_INFINITY
-  /** When a message may be posted again. */
+  /** When a message may be posted again, and how often it has failed. */
   const repeats = new Map<string, number>()
+  const failuresOf = new Map<string, number>()
   // What happened since everything had settled.
   let isAsked = false
   let askedAt = Number.NaN
@@ -354,7 +355,7 @@ const pacing: Watch = ({ connection, posts, page, time, random }, report) => {
   let isDisowned = false
   let draws: number[] = []
   let wish = NO_WISH
-  let failed: { id: string; attempts: number; wish: Wish }[] = []
+  let failed: { id: string; wish: Wish }[] = []
 
   const ask = () => {
     isAsked = true
@@ -401,6 +402,7 @@ const pacing: Watch = ({ connection, posts, page, time, random }, report) => {
       due < Number.POSITIVE_INFINITY ? until(due) : -1,
       openedAt === null ? -1 : until(openedAt + backoff.stableDelay),
       ...[...repeats].flatMap(([id, at]) => (until(at) ? [id, until(at)] : [])),
+      ...failuresOf,
     ],
     onDraw: (value) => void draws.push(value),
     onStream() {
@@ -429,12 +431,14 @@ const pacing: Watch = ({ connection, posts, page, time, random }, report) => {
       const wished = wishOf(answer, now())
       if (isResume(post) && !isOk(status)) wish = wished
       if (id === undefined || !MAY_PASS.includes(status)) return
-      failed.push({ id, wish: wished, attempts: posts.filter((other) => carried(other).includes(id)).length })
+      failuresOf.set(id, (failuresOf.get(id) ?? 0) + 1)
+      failed.push({ id, wish: wished })
     },
     onSettled() {
-      for (const { id, attempts, wish } of failed) {
+      for (const { id, wish } of failed) {
         const isPending = connection.pending.some((delivery) => delivery.id === id)
-        if (isPending) repeats.set(id, now() + wait(attempts, wish))
+        if (isPending) repeats.set(id, now() + wait(failuresOf.get(id) ?? 1, wish))
+        else failuresOf.delete(id)
       }
       isAsked = false
       isDisowned = false

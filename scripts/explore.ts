@@ -1,0 +1,148 @@
+import { fork } from 'node:child_process'
+import { availableParallelism } from 'node:os'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { FEATURES, type Feature } from '../src/protocol'
+import {
+  createExpand,
+  type Edge,
+  type Expand,
+  explore,
+  type Progress,
+  type ReplayOptions,
+} from '../src/testing/explore'
+
+const USAGE = `npm run explore -- --depth N [--features none|all|mix|name,name] [--edges N] [--workers N]
+
+  --depth     how many letters a sequence has at most (7)
+  --features  what the server announces; without it, none, mix and all are explored one after the other
+  --edges     stop after so many edges
+  --workers   processes (one per core)`
+
+/** A heartbeat makes a dead stream known, and takes time to explore. */
+const SETS: Readonly<Record<string, ReplayOptions>> = {
+  none: { features: [] },
+  mix: { features: ['contiguous-seq', 'receipts', 'idempotency'] },
+  all: { features: FEATURES, heartbeat: 20_000 },
+}
+
+type Task = { readonly path: readonly string[] }
+type Done = { readonly edges: readonly Edge[] } | { readonly error: string }
+
+const WORKER = '--worker'
+/** What is explored is what the sources say now, even if they are edited meanwhile; and the bundle is a third faster than tsx. */
+const BUNDLE = fileURLToPath(new URL('../node_modules/.cache/holdline-explore.mjs', import.meta.url))
+
+/** Works out what is asked for, one node after the other. */
+function work(options: ReplayOptions) {
+  const expand = createExpand(options)
+  process.on('message', ({ path }: Task) => {
+    expand(path).then(
+      (edges) => process.send?.({ edges } satisfies Done),
+      (error) => process.send?.({ error: `${error} after ${JSON.stringify(path)}` } satisfies Done),
+    )
+  })
+}
+
+/** As many processes as there are nodes asked for at a time. */
+function createPool(count: number, options: ReplayOptions) {
+  const all = Array.from({ length: count }, () =>
+    // Worlds are many and short-lived: a larger nursery halves what the garbage collector takes.
+    fork(BUNDLE, [WORKER, JSON.stringify(options)], { execArgv: ['--max-semi-space-size=64'] }),
+  )
+  const idle = [...all]
+  const expand: Expand = (path) =>
+    new Promise((resolve, reject) => {
+      const worker = idle.pop()
+      if (!worker) return reject(new Error('more lanes than workers'))
+      worker.once('message', (done: Done) => {
+        idle.push(worker)
+        if ('error' in done) reject(new Error(done.error))
+        else resolve(done.edges)
+      })
+      worker.send({ path } satisfies Task)
+    })
+  return {
+    expand,
+    end() {
+      for (const worker of all) worker.disconnect()
+    },
+  }
+}
+
+const count = (value: number) => value.toLocaleString('en')
+
+/** A bar on a terminal, else a line now and then. */
+function createReporter(name: string) {
+  const { isTTY } = process.stdout
+  let last = 0
+  const line = ({ depth, done, of, states, edges, rate }: Progress) => {
+    const filled = Math.round((20 * done) / of)
+    const bar = '█'.repeat(filled) + '░'.repeat(20 - filled)
+    return `${name} depth ${depth + 1} ${bar} ${count(states)} states, ${count(edges)} edges, ${count(rate)}/s`
+  }
+  return {
+    onProgress(progress: Progress) {
+      if (isTTY) process.stdout.write(`\r\x1b[K${line(progress)}`)
+      else if (performance.now() - last > 10_000) {
+        last = performance.now()
+        console.log(line(progress))
+      }
+    },
+    end() {
+      if (isTTY) process.stdout.write('\r\x1b[K')
+    },
+  }
+}
+
+async function main() {
+  const { values } = parseArgs({
+    options: {
+      depth: { type: 'string', default: '7' },
+      features: { type: 'string' },
+      edges: { type: 'string', default: 'Infinity' },
+      workers: { type: 'string', default: String(availableParallelism()) },
+      help: { type: 'boolean' },
+    },
+  })
+  if (values.help) return console.log(USAGE)
+  const { features, workers } = values
+  const { build } = await import('esbuild')
+  await build({
+    entryPoints: [fileURLToPath(import.meta.url)],
+    outfile: BUNDLE,
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    packages: 'external',
+  })
+
+  const chosen = features === undefined ? Object.keys(SETS) : [features]
+  let total = 0
+  for (const name of chosen) {
+    const options = SETS[name] ?? { features: name.split(',') as Feature[] }
+    const pool = createPool(Number(workers), options)
+    const reporter = createReporter(name.padEnd(4))
+    const { violations, states, edges, rate, depth } = await explore({
+      ...options,
+      depth: Number(values.depth),
+      maxEdges: Number(values.edges),
+      expand: pool.expand,
+      lanes: Number(workers),
+      onProgress: reporter.onProgress,
+    })
+    pool.end()
+    reporter.end()
+    console.log(
+      `${name.padEnd(4)} depth ${depth}: ${count(states)} states, ${count(edges)} edges, ${count(rate)}/s, ${violations.length} violations`,
+    )
+    for (const { test } of violations) console.log(`\n${test}`)
+    total += edges
+    if (violations.length) process.exitCode = 1
+  }
+  console.log(`${count(total)} edges in all`)
+}
+
+const [mode, options] = process.argv.slice(2)
+if (mode === WORKER) work(JSON.parse(String(options)))
+else await main()
