@@ -60,6 +60,9 @@ export function startApp({ draw, chance }: Dice, scenario: Scenario, url: string
     opened.on('error', ({ error: { code, message, cause } }) => {
       if (/internal|storage/.test(code)) surprises.push(`${code}: ${message} ${cause}`)
     })
+    opened.on('session', ({ sessionId, status }) => {
+      if (status !== 'resumed') surprises.push(`session ${sessionId}: ${status}`)
+    })
     opened.on('message', ({ sessionId, seq }) => {
       heard.steady.push({ sessionId, seq })
       if (chance(0.0005, 'nervous', sessionId, seq)) opened.reconnect()

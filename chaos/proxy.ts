@@ -173,12 +173,12 @@ export async function startProxy({ target, plan, withhold = [], rewrite = (frame
   }
 
   async function countStream(response: ServerResponse) {
-    const earlier = [...streams]
     streams.add(response)
     response.on('close', () => streams.delete(response))
-    // The end of the one before may be on its way still.
+    const open = [...streams]
+    // The end of the one before may be on its way still. And this one may be the older of the two: given up, and late.
     await settle(50)
-    mostStreams = Math.max(mostStreams, 1 + earlier.filter((stream) => streams.has(stream)).length)
+    mostStreams = Math.max(mostStreams, open.filter((stream) => streams.has(stream)).length)
   }
 
   async function handle(request: IncomingMessage, response: ServerResponse) {

@@ -9,8 +9,11 @@ import { PLANTED, type PlantedBug } from './planted'
 
 /** First what is fast; then what speaks HTTP, and the model walk. */
 const STAGES: readonly (readonly string[])[] = [
-  ['--exclude=**/{explore,walk,chaos,http,integration,serverOverHttp,readme,docs,example*}.test.ts', 'src/__tests__'],
-  ['--exclude=**/{explore,readme,docs}.test.ts', 'src/__tests__/{walk,chaos,http,integration,serverOverHttp}'],
+  [
+    '--exclude=**/{planted,explore,walk,chaos,http,integration,serverOverHttp,readme,docs,example*}.test.ts',
+    'src/__tests__',
+  ],
+  ['--exclude=**/{planted,explore,readme,docs}.test.ts', 'src/__tests__/{walk,chaos,http,integration,serverOverHttp}'],
 ]
 const EXPLORATION = ['src/__tests__/explore.test.ts']
 /** A bug may well be an endless loop, ms. */

@@ -171,13 +171,7 @@ export class Inbox {
   #accept(session: Session, message: SessionMessage, characters: number) {
     this.#events++
     const { waiting } = session
-    if (waiting) {
-      waiting.characters += characters
-      if (waiting.later.length < MAX_WAITING && waiting.characters <= MAX_WAITING_CHARACTERS) {
-        waiting.later.push([message, characters])
-      } else session.dropped ||= message.seq
-      return
-    }
+    if (waiting) return this.#queue(session, waiting, message, characters)
     const { sessionId, seq, epoch, prevSeq } = message
     if (isText(epoch) && epoch !== session.epoch) {
       if (session.epoch !== undefined) this.#reset(session, seq - 1, epoch)
@@ -204,6 +198,20 @@ export class Inbox {
       session.waiting = { message, later: [], listeners: failed, repeats: 0, characters: 0 }
       this.#arm(session, session.waiting)
     } else this.#advance(session, seq)
+  }
+
+  /** Behind a message that waits. A replay brings again what stands there already; it must not take the room of what is new. */
+  #queue(session: Session, waiting: Waiting, message: SessionMessage, characters: number) {
+    const [newest] = waiting.later.at(-1) ?? [waiting.message]
+    const isOld = message.seq <= newest.seq && message.epoch === newest.epoch
+    if (isOld && this.#settings.dedupe) {
+      this.duplicates++
+      return
+    }
+    waiting.characters += characters
+    if (waiting.later.length < MAX_WAITING && waiting.characters <= MAX_WAITING_CHARACTERS) {
+      waiting.later.push([message, characters])
+    } else if (!isOld) session.dropped ||= message.seq
   }
 
   #advance(session: Session, seq: number) {

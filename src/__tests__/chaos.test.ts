@@ -35,8 +35,8 @@ describe('real client, faulty line, real server', () => {
 })
 
 describe('the faults do what they are called', () => {
-  /** A server that notes what reaches it, and the proxy before it, which does to the first request what it is told. */
-  async function line(fault: Fault) {
+  /** A server that notes what reaches it, and the proxy before it, which does to the first requests what it is told. */
+  async function line(fault: Fault, times = 1) {
     const reached: string[] = []
     const server = await listen(async (request) => {
       if (request.method === 'POST') reached.push(await request.text())
@@ -47,7 +47,7 @@ describe('the faults do what they are called', () => {
     let requests = 0
     const proxy = await startProxy({
       target: new URL(server.url).origin,
-      plan: () => ({ fault: requests++ ? undefined : fault, random: () => 0.005 }),
+      plan: () => ({ fault: requests++ < times ? fault : undefined, random: () => 0.005 }),
     })
     cleanups.push(proxy.close)
     const post = async (body: string) => {
@@ -147,12 +147,10 @@ describe('the faults do what they are called', () => {
   })
 
   test('two streams of one client at once are seen', async () => {
-    const { proxy } = await line(STREAM_FAULTS.hangBeforeWelcome)
+    const { proxy } = await line(STREAM_FAULTS.hangBeforeWelcome, 2)
     const gone = new AbortController()
     cleanups.push(() => gone.abort())
-    await fetch(`${proxy.origin}/events`, { signal: gone.signal })
-    const { body } = await fetch(`${proxy.origin}/events`)
-    await body?.cancel()
+    for (const { signal } of [gone, gone]) await fetch(`${proxy.origin}/events`, { signal })
     await expect.poll(() => proxy.mostStreams).toBe(2)
   })
 })

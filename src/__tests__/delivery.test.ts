@@ -1,4 +1,4 @@
-import type { ConnectionOptions } from 'holdline'
+import type { ConnectionOptions, Feature } from 'holdline'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { createChatServer } from '../server'
 import { createWorld, SERVER_ACCEPTS, SERVER_IS_SILENT, seqs, settle, type World } from './_fakes'
@@ -446,6 +446,33 @@ describe('at the edges', () => {
     await world.clock.advance(100)
     expect(seqs(world, 's1')).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12])
   })
+
+  test.each([['contiguous-seq'], []] as Feature[][])(
+    'C54: a replay of what waits behind a message takes no room from what is new (%s)',
+    async (...features) => {
+      const world = createWorld()
+      let throws = 0
+      const heard: unknown[] = []
+      world.connection.on('message', ({ seq }) => {
+        if (seq === 10 && throws++ < 2) throw new Error('not now')
+        heard.push(seq)
+      })
+      const arrives = (from: number, to: number) => {
+        for (let seq = from; seq <= to; seq++) world.stream.sends(world.event('s1', seq))
+      }
+      world.connection.watch('s1')
+      await world.opens({ features })
+      arrives(1, 140)
+      world.stream.fails()
+      await world.retries()
+      await world.opens({ features })
+      arrives(10, 160)
+      await world.clock.advance(2_000)
+      arrives(161, 161)
+      await world.clock.advance(2_000)
+      expect(heard).toEqual(Array.from({ length: 161 }, (_, index) => index + 1))
+    },
+  )
 
   test('a message that expires while its headers are waited for is not posted late', async () => {
     let give = (_: object) => {}

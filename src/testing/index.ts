@@ -1,5 +1,6 @@
-export { ALPHABET, type Alphabet, type Letter, type World } from './alphabet'
+export { ALPHABET, type Alphabet, createWorld, type Letter, type World, type WorldOptions } from './alphabet'
 export * from './behaviours'
+export { type Command, commands } from './commands'
 export {
   type Exploration,
   type ExploreOptions,
