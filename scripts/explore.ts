@@ -26,46 +26,58 @@ const SETS: Readonly<Record<string, ReplayOptions>> = {
   all: { features: FEATURES, heartbeat: 20_000 },
 }
 
-type Task = { readonly path: readonly string[] }
-type Done = { readonly edges: readonly Edge[] } | { readonly error: string }
+type Task = { readonly id: number; readonly path: readonly string[] }
+type Done = { readonly id: number; readonly edges?: readonly Edge[]; readonly error?: string }
 
 const WORKER = '--worker'
 /** What is explored is what the sources say now, even if they are edited meanwhile; and the bundle is a third faster than tsx. */
 const BUNDLE = fileURLToPath(new URL('../node_modules/.cache/holdline-explore.mjs', import.meta.url))
 
+/** How many nodes a worker is given at a time, so that it never waits for the next one. */
+const AHEAD = 8
+
 /** Works out what is asked for, one node after the other. */
 function work(options: ReplayOptions) {
   const expand = createExpand(options)
-  process.on('message', ({ path }: Task) => {
-    expand(path).then(
-      (edges) => process.send?.({ edges } satisfies Done),
-      (error) => process.send?.({ error: `${error} after ${JSON.stringify(path)}` } satisfies Done),
-    )
+  let last: Promise<unknown> = Promise.resolve()
+  process.on('message', ({ id, path }: Task) => {
+    last = last.then(async () => {
+      const done: Done = await expand(path).then(
+        (edges) => ({ id, edges }),
+        (error) => ({ id, error: `${error} after ${JSON.stringify(path)}` }),
+      )
+      process.send?.(done)
+    })
   })
 }
 
-/** As many processes as there are nodes asked for at a time. */
 function createPool(count: number, options: ReplayOptions) {
-  const all = Array.from({ length: count }, () =>
+  const waiting = new Map<number, (done: Done) => void>()
+  let lastId = 0
+  const workers = Array.from({ length: count }, () => {
     // Worlds are many and short-lived: a larger nursery halves what the garbage collector takes.
-    fork(BUNDLE, [WORKER, JSON.stringify(options)], { execArgv: ['--max-semi-space-size=64'] }),
-  )
-  const idle = [...all]
+    const worker = fork(BUNDLE, [WORKER, JSON.stringify(options)], { execArgv: ['--max-semi-space-size=64'] })
+    worker.on('message', (done: Done) => waiting.get(done.id)?.(done))
+    return { worker, tasks: 0 }
+  })
   const expand: Expand = (path) =>
     new Promise((resolve, reject) => {
-      const worker = idle.pop()
-      if (!worker) return reject(new Error('more lanes than workers'))
-      worker.once('message', (done: Done) => {
-        idle.push(worker)
-        if ('error' in done) reject(new Error(done.error))
-        else resolve(done.edges)
+      const id = ++lastId
+      const chosen = workers.reduce((least, other) => (other.tasks < least.tasks ? other : least))
+      chosen.tasks++
+      waiting.set(id, ({ edges, error }) => {
+        chosen.tasks--
+        waiting.delete(id)
+        if (edges) resolve(edges)
+        else reject(new Error(error))
       })
-      worker.send({ path } satisfies Task)
+      chosen.worker.send({ id, path } satisfies Task)
     })
   return {
     expand,
+    lanes: count * AHEAD,
     end() {
-      for (const worker of all) worker.disconnect()
+      for (const { worker } of workers) worker.disconnect()
     },
   }
 }
@@ -128,7 +140,7 @@ async function main() {
       depth: Number(values.depth),
       maxEdges: Number(values.edges),
       expand: pool.expand,
-      lanes: Number(workers),
+      lanes: pool.lanes,
       onProgress: reporter.onProgress,
     })
     pool.end()

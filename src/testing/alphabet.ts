@@ -19,6 +19,8 @@ export interface WorldOptions {
   readonly event?: JsonObject
   /** What the app sends. Default: a `send`. */
   readonly message?: OutboundMessage
+  /** How often what would let the states grow without end can happen. Default: 2 messages and 3 events. */
+  readonly atMost?: { readonly messages?: number; readonly events?: number }
 }
 
 /** One thing that can happen to a connection: the app, the page, the server, the network or time does it. */
@@ -51,9 +53,10 @@ const PATIENCE = 100
  * A connection, and a server of which every single step is taken by a letter of the alphabet. Whatever was started stays open until one
  * ends it; what was aborted can still be answered.
  */
-export function createWorld(options: WorldOptions) {
+export function createWorld(options: WorldOptions = {}) {
   const { create = createConnection, features = FEATURES, heartbeat, event = { type: 'token' } } = options
   const { message = { type: 'send', prompt: 'hello' } } = options
+  const atMost = { messages: 2, events: 3, ...options.atMost }
   /** When the timers of the connection are due, the wall-clock looks of the page lifecycle apart. */
   const timers = new Map<unknown, number>()
   const lines: Line[] = []
@@ -100,8 +103,8 @@ export function createWorld(options: WorldOptions) {
         for (const { sessionId, lastSeq } of sessionsOf(post)) line.sent.set(sessionId, lastSeq)
       } else if (post.endpoint === 'unwatch') line.sent.delete(String(post.body.sessionId))
     },
-    onFrame() {
-      lastSign = now()
+    onFrame(stream) {
+      if (stream === live()?.stream) lastSign = now()
     },
     onAnswer(_, { status }) {
       if (status === 401) refusals++
@@ -277,6 +280,7 @@ export function createWorld(options: WorldOptions) {
     oracle,
     features,
     heartbeat,
+    atMost,
     lines,
     timers,
     deliveries,
@@ -350,14 +354,12 @@ const overlooked = (clock: Clock, timers: Map<unknown, number>): Clock => ({
   },
 })
 
-/** How often what would let the states grow without end may happen on one path. */
-const MAX_MESSAGES = 2
-const MAX_EVENTS = 3
 const MAX_WELCOMES = 2
 const HOUR = 3_600_000
 
 const always = () => true
 const isActive = ({ connection }: World) => connection.phase !== 'idle'
+const hasSomethingToPost = ({ connection }: World) => connection.pending.length + connection.sessions.length > 0
 const command = (act: Letter['act'], isEnabled: Letter['isEnabled'] = always): Letter => ({ isEnabled, act })
 
 /** Something that the server does on the live stream. */
@@ -403,7 +405,7 @@ export const ALPHABET: Alphabet = {
   wake: command(({ connection }) => connection.wake()),
   send: command(
     (world) => world.sendsMessage(),
-    ({ deliveries }) => deliveries.length < MAX_MESSAGES,
+    ({ deliveries, atMost }) => deliveries.length < atMost.messages,
   ),
   cancel: command(
     ({ connection }) => connection.pending[0]?.cancel(),
@@ -415,7 +417,7 @@ export const ALPHABET: Alphabet = {
   ),
   'watch s2': command(
     ({ connection }) => connection.watch('s2'),
-    ({ connection }) => !connection.cursor('s2'),
+    ({ connection }) => !!connection.cursor('s1') && !connection.cursor('s2'),
   ),
   'unwatch s1': command(
     ({ connection }) => connection.unwatch('s1'),
@@ -445,14 +447,17 @@ export const ALPHABET: Alphabet = {
     ({ welcomes }) => welcomes < MAX_WELCOMES,
   ),
   'stream failed': down(({ stream }) => stream.fails()),
-  'stream failed 401': down(({ stream }) => stream.fails(401)),
+  'stream failed 401': down(
+    ({ stream }) => stream.fails(401),
+    ({ welcomes }) => !welcomes,
+  ),
   'stream silent': down((line) => {
     line.isDead = true
   }),
   goodbye: down(({ stream }) => stream.sends({ type: 'goodbye', retryAfter: 2_000 }), isWelcomed),
   event: command(
     (world) => world.publishes('s1'),
-    (world) => world.head('s1') < MAX_EVENTS,
+    (world) => world.head('s1') < world.atMost.events && (!!world.connection.cursor('s1') || !!world.live()?.isOpened),
   ),
   'event gapped': command(
     (world) => {
@@ -462,7 +467,7 @@ export const ALPHABET: Alphabet = {
     (world) =>
       world.features.includes('contiguous-seq') &&
       !!world.flowing()?.sent.has('s1') &&
-      world.head('s1') + 1 < MAX_EVENTS,
+      world.head('s1') + 1 < world.atMost.events,
   ),
   'event repeated': down(
     ({ stream }, world) => stream.sends({ type: 'token', sessionId: 's1', seq: world.head('s1') }),
@@ -489,7 +494,7 @@ export const ALPHABET: Alphabet = {
   // The server has taken it, and tells so in an event.
   'send lost after': ends(isOfTheApp, (post, world) => {
     post.fails()
-    if (world.head('s1') < MAX_EVENTS) world.publishes('s1')
+    if (world.head('s1') < world.atMost.events) world.publishes('s1')
   }),
   'send half answered': ends(isOfTheApp, (post, world) => world.answersHalf(post)),
   'send 429': ends(isOfTheApp, says(429, TWO_SECONDS)),
@@ -500,7 +505,7 @@ export const ALPHABET: Alphabet = {
   'watch 500': ends(isAttachment, says(500)),
   'headers wait': command(
     (world) => world.letHeadersWait(),
-    (world) => !world.memory().isSlow,
+    (world) => isActive(world) && !world.memory().isSlow && hasSomethingToPost(world),
   ),
   'headers come': command(
     (world) => world.letHeadersCome(),

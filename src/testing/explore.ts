@@ -77,7 +77,7 @@ export type Expand = (path: readonly string[]) => Promise<readonly Edge[]>
 export async function explore(options: ExploreOptions): Promise<Exploration> {
   const { maxEdges = Number.POSITIVE_INFINITY, onProgress, expand = createExpand(options), lanes = 1 } = options
   const violations: Finding[] = []
-  const states = new Set<number>([ROOT])
+  const states = new Set([hash(fingerprint(createWorld(options)))])
   const began = performance.now()
   let edges = 0
   let told = began
@@ -116,11 +116,9 @@ export async function explore(options: ExploreOptions): Promise<Exploration> {
     // Longer sequences would only show the same again.
     nodes = edges < maxEdges && !violations.length ? next : []
   }
-  return { ...progress(0), violations }
+  const { rate } = progress(0)
+  return { depth, states: states.size, edges, rate, violations }
 }
-
-/** The root needs no hash: nothing leads back to it that the alphabet does not lead to anyway. */
-const ROOT = -1
 
 type Fault = Pick<Violation, 'invariant' | 'message'>
 const isSame = (a: Fault, b: Fault) => a.invariant === b.invariant && a.message === b.message
@@ -131,15 +129,17 @@ export function createExpand(options: ReplayOptions): Expand {
   const healed = new Set<number>()
   const found: Finding[] = []
 
-  /** What is wrong with this world, in the shortest form. Nothing if that is known. */
+  /** What is wrong with this world, each in its shortest form. Nothing that is known. */
   async function find({ oracle }: World, path: readonly string[]): Promise<readonly Finding[]> {
-    const [violation] = oracle.violations
-    if (!violation || found.some((known) => isSame(known, violation))) return []
-    const { invariant, message } = violation
-    const shortest = await shorten(path, invariant, options)
-    const finding = { invariant, message, path: shortest, test: testOf(shortest, violation, options) }
-    found.push(finding)
-    return [finding]
+    const news = oracle.violations.filter((violation) => !found.some((known) => isSame(known, violation)))
+    const findings: Finding[] = []
+    for (const violation of news) {
+      const { invariant, message } = violation
+      const shortest = await shorten(path, invariant, options)
+      findings.push({ invariant, message, path: shortest, test: testOf(shortest, violation, options) })
+    }
+    found.push(...findings)
+    return findings
   }
 
   async function expand(path: readonly string[]): Promise<readonly Edge[]> {
@@ -222,7 +222,7 @@ async function shorten(path: readonly string[], invariant: Invariant, options: R
 }
 
 /** What is said in JSON of the options of a world. */
-const PLAIN = ['features', 'heartbeat', 'event', 'message'] as const
+const PLAIN = ['features', 'heartbeat', 'event', 'message', 'atMost'] as const
 
 function testOf(path: readonly string[], { invariant, message }: Violation, options: ReplayOptions): string {
   const own = (['create', 'alphabet', 'onStep'] as const).filter((name) => options[name])
@@ -252,7 +252,7 @@ test('${invariant}: ${INVARIANTS[invariant]}', async () => {
 export function fingerprint(world: World): string {
   const { connection, harness, timers, lines, heads, deliveries, head, isCurrent, isHalf } = world
   const { posts } = harness
-  const { value, context, children } = connection.actor.getSnapshot() as unknown as Inside
+  const { value, status, context, children } = connection.actor.getSnapshot() as unknown as Inside
   const now = harness.time.clock.now()
   const line = world.live()
   const dead = posts.filter(({ isAborted, isAnswered }) => isAborted && !isAnswered)
@@ -261,6 +261,7 @@ export function fingerprint(world: World): string {
   const isWatched = context.heartbeat !== null || JSON.stringify(value).includes('replaying')
   return JSON.stringify([
     value,
+    status,
     children.outbox?.getSnapshot().value,
     Math.min(context.attempt, 5),
     context.fruitless,
@@ -274,7 +275,8 @@ export function fingerprint(world: World): string {
     ],
     [...timers.values()].map((at) => at - now).sort((a, b) => a - b),
     posts
-      .filter((post) => !post.isAborted && !post.isAnswered)
+      // Nobody waits for the answer to a `suspend`.
+      .filter((post) => !post.isAborted && !post.isAnswered && post.endpoint !== 'suspend')
       .map((post) => [post.endpoint, isCurrent(post), isHalf(post), carried(post)]),
     resume &&
       isCurrent(resume) &&
@@ -300,6 +302,7 @@ export function fingerprint(world: World): string {
 
 interface Inside {
   readonly value: unknown
+  readonly status: string
   readonly context: {
     readonly attempt: number
     readonly fruitless: number

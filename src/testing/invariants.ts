@@ -48,7 +48,7 @@ type Watch = (harness: Harness, report: Report) => Observer & Pick<Partial<Oracl
  * shares nothing with the code that it judges. To be called before the connection is used.
  *
  * Let things settle (`harness.settles()`, `passes()`) between a late result and what the app does next: what changes in one go
- * cannot be told apart.
+ * cannot be told apart. With `dedupe: false` I6 does not hold.
  */
 export function watchInvariants(harness: Harness): Oracle {
   const violations: Violation[] = []
@@ -114,7 +114,7 @@ const sendsInOpen: Watch = ({ connection, streams }, report) => ({
 
 const inOrder: Watch = ({ connection }, report) => {
   const line: Delivery[] = []
-  onDelivery(connection, (delivery) => line.push(delivery))
+  onSend(connection, (delivery) => line.push(delivery))
   return {
     onPost(post) {
       const [first] = carried(post)
@@ -177,8 +177,8 @@ const oneVerdict: Watch = ({ connection, posts }, report) => {
         } else {
           if (verdict) report(`${id} is ${status}, and its verdict ${verdict}`)
           if (places !== 1) report(`${id} is ${status}, and pending ${places} times`)
-          if (isCarried !== (status === 'sending') && !refused.has(id))
-            report(`${id} is ${status}; under way: ${isCarried}`)
+          if (isCarried === (status === 'sending') || refused.has(id)) continue
+          report(`${id} is ${status}; under way: ${isCarried}`)
         }
       }
     },
@@ -269,7 +269,7 @@ const flow: Watch = ({ connection, messages }, report) => {
   return {
     memory: () => [...left],
     onFrame(stream, type, data) {
-      if (type !== 'message' || stream.isClosed || stream.connectionId === undefined) return
+      if (type !== 'message' || stream.isClosed) return
       const message = parse(data)
       if (typeof message !== 'object' || message === null || !isDue(message)) return
       const { phase } = connection
@@ -335,7 +335,7 @@ const stale: Watch = (harness, report) => {
 
 // I12
 
-const pacing: Watch = ({ connection, page, time, random }, report) => {
+const pacing: Watch = ({ connection, streams, page, time, random }, report) => {
   const { policy } = connection.actor.getSnapshot().context
   const { backoff, timeouts } = policy
   const { now } = time.clock
@@ -413,7 +413,8 @@ const pacing: Watch = ({ connection, page, time, random }, report) => {
       const early = due - now()
       due = Number.POSITIVE_INFINITY
       if (isFirst || isAsked || askedAt === now() || isProbeOver || isFreeTry || early <= 0) isFirst = false
-      else report(early === due ? 'a stream that nobody asked for' : `a stream ${Math.ceil(early)} ms too early`)
+      else if (early === Number.POSITIVE_INFINITY) report('a stream that nobody asked for')
+      else report(`a stream ${Math.ceil(early)} ms too early`)
     },
     onFrame(_, type, data) {
       const { type: name, retryAfter = 0, spread = retryAfter / 2 } = type === 'message' ? Object(parse(data)) : {}
@@ -425,20 +426,26 @@ const pacing: Watch = ({ connection, page, time, random }, report) => {
     },
     onAnswer(post, answer) {
       if (post.isAborted) return
-      const { status } = answer
-      const [id] = carried(post)
-      if (status === 404) isDisowned = true
+      const { status, text } = answer
       const wished = wishOf(answer, now())
       if (isResume(post) && !isOk(status)) wish = wished
-      if (id === undefined || !MAY_PASS.includes(status)) return
-      failuresOf.set(id, (failuresOf.get(id) ?? 0) + 1)
-      failed.push({ id, wish: wished })
+      const results = resultsOf(post, status, text)
+      const is404 = status === 404 || results.some((result) => result.status === 404)
+      if (is404 && post.connectionId === liveId(streams)) isDisowned = true
+      // A batch that failed as a whole is the failure of its first message.
+      for (const result of isOk(status) ? results : results.slice(0, 1)) {
+        if (!MAY_PASS.includes(result.status)) continue
+        const { id, retryAfter } = result
+        failuresOf.set(id, (failuresOf.get(id) ?? 0) + 1)
+        failed.push({ id, wish: retryAfter === undefined ? wished : { retryAfter, spread: retryAfter / 2 } })
+      }
     },
     onSettled() {
-      for (const { id, wish } of failed) {
-        const isPending = connection.pending.some((delivery) => delivery.id === id)
-        if (isPending) repeats.set(id, now() + wait(failuresOf.get(id) ?? 1, wish))
-        else failuresOf.delete(id)
+      for (const { id, wish } of failed) repeats.set(id, now() + wait(failuresOf.get(id) ?? 1, wish))
+      for (const id of failuresOf.keys()) {
+        if (connection.pending.some((delivery) => delivery.id === id)) continue
+        failuresOf.delete(id)
+        repeats.delete(id)
       }
       isAsked = false
       isDisowned = false
@@ -501,7 +508,11 @@ export function carried({ key, endpoint, body }: TestPost): readonly string[] {
 }
 
 /** What an answer says of each message. */
-function resultsOf(post: TestPost, status: number, text = ''): readonly { id: string; status: number }[] {
+function resultsOf(
+  post: TestPost,
+  status: number,
+  text = '',
+): readonly { readonly id: string; readonly status: number; readonly retryAfter?: number }[] {
   if (post.endpoint !== 'batch' || !isOk(status)) return carried(post).map((id) => ({ id, status }))
   const { results } = Object(parse(text))
   return Array.isArray(results) ? results : []
@@ -528,6 +539,17 @@ function wishOf({ headers }: Answer, now: number): Wish {
   return { retryAfter, spread: retryAfter / 2 }
 }
 
+function onSend(connection: Connection, tell: (delivery: Delivery) => void) {
+  const { send } = connection
+  Object.assign(connection, {
+    send(...args: Parameters<typeof send>) {
+      const delivery = send(...args)
+      tell(delivery)
+      return delivery
+    },
+  })
+}
+
 /** Every message of the app's, those that were restored from a storage too. */
 function onDelivery(connection: Connection, tell: (delivery: Delivery) => void) {
   const known = new WeakSet<Delivery>()
@@ -535,14 +557,7 @@ function onDelivery(connection: Connection, tell: (delivery: Delivery) => void) 
     if (!known.has(delivery)) tell(delivery)
     known.add(delivery)
   }
-  const { send } = connection
-  Object.assign(connection, {
-    send(...args: Parameters<typeof send>) {
-      const delivery = send(...args)
-      meet(delivery)
-      return delivery
-    },
-  })
+  onSend(connection, meet)
   connection.on('delivery', () => connection.pending.forEach(meet))
 }
 

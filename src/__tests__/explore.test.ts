@@ -1,0 +1,161 @@
+import { type Connection, createConnection } from 'holdline'
+import type { EventSourceLike } from 'holdline/adapters'
+import { ALPHABET, type Environment, explore, replay } from 'holdline/testing'
+import { describe, expect, test, vi } from 'vitest'
+import { fingerprint } from '../testing/explore'
+
+/** From the second stream on, nothing comes down. */
+const NEVER_COMES_BACK = (environment: Environment) => {
+  let streams = 0
+  return createConnection({
+    ...environment,
+    createEventSource(...args) {
+      const source = environment.createEventSource(...args) as EventSourceLike
+      return ++streams === 1 ? source : { ...source, addEventListener() {} }
+    },
+  })
+}
+
+/** Requests go on, whatever happens. */
+const REQUESTS_STAY = (environment: Environment) =>
+  createConnection({
+    ...environment,
+    fetch: (url, init) => environment.fetch(url, { ...init, signal: null }),
+  })
+
+/** Runs the source text of a test. */
+function run(source: string, given: Readonly<Record<string, unknown>> = {}): Promise<void> {
+  let body: () => Promise<void> = () => Promise.reject(new Error('there is no test'))
+  const names = { ...given, replay, test: (_: string, run: () => Promise<void>) => (body = run) }
+  new Function(...Object.keys(names), source.replace(/^import .*$/gm, ''))(...Object.values(names))
+  return body()
+}
+
+describe('no sequence of five letters breaks an invariant, and each leads back to an open line', () => {
+  test.each([
+    { name: 'no feature', options: { features: [] }, edges: 3_000 },
+    {
+      name: 'some features',
+      options: { features: ['contiguous-seq', 'receipts', 'idempotency'] as const },
+      edges: 3_000,
+    },
+    { name: 'all features and a heartbeat', options: { heartbeat: 20_000 }, edges: 3_800 },
+  ])(
+    'with $name',
+    async ({ options, edges }) => {
+      const exploration = await explore({ ...options, depth: 5 })
+      expect(exploration).toMatchObject({ depth: 5, violations: [] })
+      expect(exploration.edges).toBeGreaterThan(edges)
+      expect(exploration.states).toBeGreaterThan(edges / 5)
+    },
+    120_000,
+  )
+})
+
+describe('a violation', () => {
+  test('is told as the shortest sequence, and as a test that fails until the fault is gone', async () => {
+    const { violations, depth } = await explore({ create: REQUESTS_STAY, features: [], depth: 6 })
+    expect(depth).toBe(4)
+    const found = violations.find(({ invariant }) => invariant === 'I8')
+    expect(found?.path).toEqual(['connect', 'send', 'stream welcomed', 'disconnect'])
+    await expect(run(String(found?.test), { create: REQUESTS_STAY })).rejects.toThrow('I8 (')
+    await run(String(found?.test), { create: createConnection })
+  })
+
+  test('is one that only a healthy network shows, too', async () => {
+    const { violations } = await explore({ create: NEVER_COMES_BACK, features: [], depth: 3 })
+    const [first] = violations
+    expect(first).toMatchObject({ invariant: 'I9', path: ['connect', 'disconnect'] })
+    expect(first?.message).toContain('a healthy network is of no use: the phase is')
+    await expect(run(String(first?.test), { create: NEVER_COMES_BACK })).rejects.toThrow('I9 (')
+    await run(String(first?.test), { create: createConnection })
+  })
+
+  test('is what a listener of the app throws, and what the app checks after each letter', async () => {
+    const throws = (environment: Environment) => {
+      const connection = createConnection(environment)
+      connection.on('message', () => {
+        throw new Error('no such message')
+      })
+      return connection
+    }
+    const thrown = await explore({ create: throws, features: [], depth: 3 })
+    expect(thrown.violations[0]).toMatchObject({
+      invariant: 'app',
+      message: 'a message listener threw: Error: no such message',
+    })
+
+    const onStep = vi.fn(({ connection }: { connection: Connection }) => {
+      if (connection.isOpen) throw new Error('it is open')
+    })
+    const seen = await explore({ onStep: onStep as never, features: [], depth: 3 })
+    expect(seen.violations[0]).toMatchObject({
+      invariant: 'app',
+      message: 'Error: it is open',
+      path: ['connect', 'stream welcomed'],
+    })
+    await expect(run(String(seen.violations[0]?.test), { onStep })).rejects.toThrow('it is open')
+  })
+})
+
+test('the app may add letters, and leave some out', async () => {
+  const { connect, disconnect } = ALPHABET as Required<typeof ALPHABET>
+  const alphabet = {
+    connect: connect as NonNullable<typeof connect>,
+    disconnect: disconnect as NonNullable<typeof disconnect>,
+    'log out': {
+      isEnabled: ({ connection }: { connection: Connection }) => connection.phase !== 'idle',
+      act: ({ connection }: { connection: Connection }) => connection.dispose(),
+    },
+  }
+  const { states, edges, violations } = await explore({ alphabet, depth: 10, features: [] })
+  // After a dispose nothing comes back, and that is what I9 says.
+  expect(violations).toMatchObject([{ invariant: 'I9', path: ['connect', 'log out'] }])
+  expect({ states, edges }).toEqual({ states: 4, edges: 5 })
+})
+
+describe('a world', () => {
+  const at = async (...path: readonly string[]) => fingerprint(await replay(path, { heartbeat: 20_000 }))
+
+  test('is the same state whatever led to it', async () => {
+    expect(await at('connect', 'reconnect', 'disconnect')).toBe(await at('connect', 'disconnect'))
+    expect(await at('connect', 'stream failed', 'time passes', 'stream failed', 'disconnect', 'connect')).toBe(
+      await at('connect', 'disconnect', 'connect'),
+    )
+  })
+
+  test('is another state if what comes next may differ', async () => {
+    const paths = [
+      ['connect'],
+      ['connect', 'stream opened'],
+      ['connect', 'stream silent'],
+      ['connect', 'stream failed'],
+      ['connect', 'stream failed', 'time passes', 'stream failed'],
+      ['connect', 'stream welcomed'],
+      ['connect', 'stream welcomed', 'time passes'],
+      ['connect', 'stream welcomed', 'send'],
+      ['connect', 'stream welcomed', 'send', 'send lost before'],
+      ['watch s1', 'connect', 'stream welcomed'],
+      ['watch s1', 'connect', 'stream welcomed', 'resume ok'],
+      ['watch s1', 'connect', 'stream welcomed', 'replayed'],
+      ['watch s1', 'connect', 'stream welcomed', 'event'],
+    ]
+    const states = await Promise.all(paths.map((path) => at(...path)))
+    expect(new Set(states).size).toBe(paths.length)
+  })
+
+  test('refuses what cannot happen in it', async () => {
+    await expect(replay(['connect', 'resume ok'])).rejects.toThrow('"resume ok" cannot happen here')
+    await expect(replay(['fly'])).rejects.toThrow('"fly" cannot happen here')
+  })
+})
+
+test('an exploration tells how far it is, and ends where it was told to', async () => {
+  const onProgress = vi.fn()
+  const { edges, states, rate, depth } = await explore({ depth: 20, maxEdges: 400, features: [], onProgress })
+  expect(edges).toBeGreaterThanOrEqual(400)
+  expect(edges).toBeLessThan(450)
+  expect(states).toBeGreaterThan(100)
+  expect(rate).toBeGreaterThan(0)
+  expect(depth).toBe(4)
+})
