@@ -83,6 +83,8 @@ export function createOutbox(
   /** All before it are in flight. */
   let next: Entry | undefined
   let inFlight = 0
+  /** The POST that is being prepared. One at a time: an async hook must not let a later one start first. */
+  let starting: Flight | null = null
   let gate: Gate | null = null
   let grace: unknown
   let isRestoring = false
@@ -238,7 +240,7 @@ export function createOutbox(
   // Posting
 
   function pump() {
-    while (gate && !isRestoring && inFlight < limits.maxInFlight) {
+    while (gate && !isRestoring && !starting && inFlight < limits.maxInFlight) {
       while (next?.flight) next = next.next
       if (!next) return
       const entry = next
@@ -279,6 +281,7 @@ export function createOutbox(
   async function post(entries: readonly Entry[], opened: Gate, endpoint: string, body: string) {
     const flight: Flight = { entries, abort: new AbortController(), gate: opened, isUnderWay: false, isOver: false }
     for (const entry of entries) entry.flight = flight
+    starting = flight
     inFlight++
     const isBatch = entries.length > 1
     const outcome = await upstream
@@ -291,11 +294,13 @@ export function createOutbox(
           if (gate !== opened || entries.some((entry) => isEnded(entry) || isExpired(entry))) land(flight)
           if (flight.isOver) return
           flight.isUnderWay = true
+          if (starting === flight) starting = null
           for (const entry of entries) {
             entry.attempts++
             become(entry, 'sending')
             if (entry.delivery) store?.put(entry, entry.delivery.id, entry.body())
           }
+          pump()
         },
       })
       .catch((error: ConnectionError) => error)
@@ -310,6 +315,7 @@ export function createOutbox(
 
   function finish(flight: Flight) {
     flight.isOver = true
+    if (starting === flight) starting = null
     inFlight--
     for (const entry of flight.entries) entry.flight = undefined
   }

@@ -401,6 +401,24 @@ describe('headers', () => {
 })
 
 describe('at the edges', () => {
+  test('I4 maxInFlight 2: however long the headers of each take, they start in order', async () => {
+    const answers: ((headers: object) => void)[] = []
+    const world = createWorld({
+      outbox: { maxInFlight: 2 },
+      headers: ({ reason }) =>
+        reason === 'post' ? new Promise((resolve) => answers.push(resolve as (headers: object) => void)) : {},
+    })
+    await world.opens()
+    for (const text of ['a', 'b']) world.connection.send(prompt(text))
+    for (let turn = 0; turn < 3; turn++) {
+      await settle()
+      // The last one that asked is the first to know.
+      answers.pop()?.({})
+    }
+    await settle()
+    expect(prompts(world)).toEqual(['a', 'b'])
+  })
+
   test('I4 maxInFlight 2: a refused batch, and an error listener that sends', async () => {
     const world = createWorld({ outbox: { maxInFlight: 2 } }, (post) =>
       post.endpoint === 'batch' ? post.answers(400, {}) : SERVER_ACCEPTS(post),
