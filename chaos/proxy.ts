@@ -57,6 +57,7 @@ const INSTEAD = {
   answer429: answer(429, { 'Retry-After': '1' }),
   answer401: answer(401),
   answer404: answer(404),
+  answerEmpty: answer(200),
   answerHtml: answer(200, { 'Content-Type': 'text/html' }, '<!doctype html><title>Sign in</title>'),
 } satisfies Record<string, Fault>
 
