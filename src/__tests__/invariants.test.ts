@@ -575,6 +575,20 @@ describe('I12: an attempt', () => {
     expect(world.oracle.violations).toHaveLength(length)
   })
 
+  test('is not held against a line that was open for long enough before it was welcomed again', async () => {
+    const world = begin(createConnection, { server: serverIsSilent(), random: () => 0.5 })
+    await world.connects()
+    await world.fails()
+    await world.passes(250)
+    await world.welcomes()
+    await world.passes(5_000)
+    await world.welcomes()
+    await world.fails()
+    await world.passes(250)
+    expect(world.streams).toHaveLength(3)
+    world.oracle.check()
+  })
+
   test('may be made at once if the app or the page asks, if a probe fails, and after the first 404', async () => {
     const asks: ((world: World) => unknown)[] = [
       ({ connection }) => connection.reconnect(),

@@ -384,12 +384,18 @@ const pacing: Watch = ({ connection, streams, page, time, random }, report) => {
   }
   const failuresNow = () => (openedAt !== null && now() - openedAt >= backoff.stableDelay ? 0 : failures)
 
+  const shut = () => {
+    failures = failuresNow()
+    openedAt = null
+  }
   connection.on('opened', () => {
     openedAt = now()
   })
+  // A second welcome closes and opens in the same phase.
+  connection.on('closed', shut)
   connection.on('phase', ({ phase }) => {
-    failures = failuresNow()
-    if (phase !== 'open') openedAt = null
+    if (phase === 'open') return
+    shut()
     if (phase !== 'backoff') return
     failures++
     due = now() + wait(failures, wish)
