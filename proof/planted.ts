@@ -291,6 +291,13 @@ export const PLANTED: readonly PlantedBug[] = [
   },
   {
     row: 'C54',
+    bug: 'a hole that a replay has filled is still taken for open, and the next one is not noticed',
+    file: INBOX,
+    find: 'if (message.seq === session.dropped) session.dropped = 0\n    } else',
+    replace: '} else',
+  },
+  {
+    row: 'C54',
     bug: 'a resume is spent on a listener that throws',
     file: INBOX,
     find: "        this.#notifier.report(new ConnectionError('listener-failed', 'a message listener threw', { cause }))",

@@ -211,6 +211,8 @@ export class Inbox {
     waiting.characters += characters
     if (waiting.later.length < MAX_WAITING && waiting.characters <= MAX_WAITING_CHARACTERS) {
       waiting.later.push([message, characters])
+      // In hand again: the next one without room is another hole.
+      if (message.seq === session.dropped) session.dropped = 0
     } else if (!isOld) session.dropped ||= message.seq
   }
 

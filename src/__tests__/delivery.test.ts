@@ -492,6 +492,27 @@ describe('at the edges', () => {
     },
   )
 
+  test('C54: a hole that a replay has filled hides no later one', async () => {
+    const head = 600
+    const world = createWorld({}, (post) => {
+      if (post.endpoint !== 'reconnect') return SERVER_ACCEPTS(post)
+      const [cursor] = post.body.sessions as { lastSeq: number }[]
+      for (let seq = (cursor?.lastSeq ?? 0) + 1; seq <= head; seq++) world.stream.sends(world.event('s1', seq))
+      return post.answers(200, { ok: true })
+    })
+    const offers = new Map<unknown, number>()
+    const heard: unknown[] = []
+    world.connection.on('message', ({ seq }) => {
+      offers.set(seq, (offers.get(seq) ?? 0) + 1)
+      if ((seq === 1 || seq === 200) && offers.get(seq) === 1) throw new Error('not now')
+      heard.push(seq)
+    })
+    world.connection.watch('s1')
+    await world.opens()
+    await world.clock.advance(5_000)
+    expect(heard).toEqual(Array.from({ length: head }, (_, index) => index + 1))
+  })
+
   test('a message that expires while its headers are waited for is not posted late', async () => {
     let give = (_: object) => {}
     const world = createWorld({

@@ -449,6 +449,60 @@ describe('hostile frames', () => {
     expect(seqs(world, 's1')).toEqual([1, 2])
   })
 
+  test('C54: whatever is thrown at and whenever the line drops, every event comes once and in order', async () => {
+    const act = fc.oneof(
+      { weight: 5, arbitrary: fc.record({ publish: fc.integer({ min: 1, max: 300 }) }) },
+      { weight: 3, arbitrary: fc.record({ wait: fc.constantFrom(50, 100, 1_000) }) },
+      { weight: 1, arbitrary: fc.constant({ drop: true as const }) },
+    )
+    const moods = fc.array(
+      fc.record({ seq: fc.integer({ min: 1, max: 900 }), throws: fc.integer({ min: 1, max: 2 }) }),
+      {
+        maxLength: 8,
+      },
+    )
+    await fc.assert(
+      fc.asyncProperty(fc.array(act, { maxLength: 12 }), moods, fc.boolean(), async (acts, given, isContiguous) => {
+        const opening = isContiguous ? CONTIGUOUS : {}
+        let head = 0
+        const publishes = (from: number, to: number) => {
+          for (let seq = from; seq <= to; seq++) world.stream.sends(world.event('s1', seq))
+        }
+        const world = createWorld({ random: () => 0 }, (post) => {
+          if (post.endpoint !== 'reconnect') return SERVER_ACCEPTS(post)
+          const [cursor] = post.body.sessions as { lastSeq: number }[]
+          publishes((cursor?.lastSeq ?? 0) + 1, head)
+          return post.answers(200, { ok: true })
+        })
+        const left = new Map(given.map(({ seq, throws }) => [seq, throws]))
+        const heard: unknown[] = []
+        world.connection.on('error', () => {})
+        world.connection.on('message', ({ seq }) => {
+          const throws = left.get(seq as number) ?? 0
+          left.set(seq as number, throws - 1)
+          if (throws > 0) throw new Error('not now')
+          heard.push(seq)
+        })
+        world.connection.watch('s1')
+        await world.opens(opening)
+        for (const one of acts) {
+          if ('publish' in one) {
+            head += one.publish
+            publishes(head - one.publish + 1, head)
+          } else if ('wait' in one) await world.clock.advance(one.wait)
+          else {
+            world.stream.fails()
+            await world.clock.advance(0)
+            await world.opens(opening)
+          }
+        }
+        await world.clock.advance(10_000)
+        expect(heard).toEqual(Array.from({ length: head }, (_, index) => index + 1))
+      }),
+      { numRuns: 100 },
+    )
+  })
+
   test('anything at all on the wire throws nowhere', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(fc.oneof(fc.json(), fc.string()), { maxLength: 20 }), async (frames) => {
