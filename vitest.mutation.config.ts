@@ -1,0 +1,10 @@
+import { defineConfig, mergeConfig } from 'vitest/config'
+import config from './vitest.config'
+
+/** What takes long, or is about something that is not mutated: every mutant that survives runs all that is left. */
+const LEFT_OUT = '{readme,docs,planted,chaos,explore,integration,http,server*,properties,walk,harness,invariants}'
+
+export default mergeConfig(
+  config,
+  defineConfig({ test: { exclude: ['node_modules/**', '{demo,examples}/**', `src/__tests__/${LEFT_OUT}.test.ts`] } }),
+)
