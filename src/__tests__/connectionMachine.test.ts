@@ -1083,6 +1083,7 @@ describe('an actor that throws', () => {
     expect(next.status).toBe('active')
     expect(next.context.lastError).toMatchObject({
       code: 'internal',
+      retryable: true,
       cause: expect.objectContaining({ message: 'boom' }),
     })
   })
@@ -1092,8 +1093,8 @@ describe('an actor that throws', () => {
     expect(emitted.at(-1)).toMatchObject({ type: 'stopped', error: { code: 'internal' } })
   })
 
-  test.each(['eventStream', 'outbox'])('%s is no probe timeout', (id) => {
+  test.each(['eventStream', 'outbox'])('%s closes the line as failed', (id) => {
     const [closed] = step(walk(OPEN), threw(id)).emitted
-    expect(closed).not.toMatchObject({ reason: 'probe-timeout' })
+    expect(closed).toMatchObject({ type: 'closed', reason: 'failed', error: { code: 'internal' } })
   })
 })

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { createActor, type EventObject, fromCallback, setup } from 'xstate'
+import { assign, createActor, type EventObject, fromCallback, setup } from 'xstate'
 import { type OutboxEvent, outboxMachine, type PosterEvent } from '../machine'
 import { fakeClock } from './_clock'
 
@@ -181,14 +181,23 @@ describe('a poster that throws', () => {
     expect([heard, actor.getSnapshot().value, actor.getSnapshot().status]).toEqual([[BOOM], 'over', 'active'])
   })
 
-  test('is what a machine without one has', () => {
+  test('is what a machine without one has, and says so', () => {
     const parent = setup({ actors: { outbox: outboxMachine } }).createMachine({
+      context: { error: undefined },
       initial: 'alive',
       states: {
-        alive: { invoke: { src: 'outbox', id: 'outbox', onError: { target: 'over' } } },
+        alive: {
+          invoke: {
+            src: 'outbox',
+            id: 'outbox',
+            onError: { target: 'over', actions: assign({ error: ({ event }) => event.error }) },
+          },
+        },
         over: {},
       },
     })
-    expect(createActor(parent).start().getSnapshot().value).toBe('over')
+    const { value, context } = createActor(parent).start().getSnapshot()
+    expect(value).toBe('over')
+    expect(context.error).toEqual(new Error('actor "poster" is not provided'))
   })
 })

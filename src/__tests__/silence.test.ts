@@ -104,6 +104,16 @@ describe('the watch over silence', () => {
     expect(line.calls).toBe(1)
   })
 
+  test('C24: a timer that was late once makes none late after it: it calls back after the limit', () => {
+    const line = watch()
+    const late = LIMIT / 8 + 1_000
+    line.clock.sleep(late)
+    line.clock.advance(LIMIT - late - 1)
+    expect(line.calls).toBe(0)
+    line.clock.advance(1)
+    expect(line.calls).toBe(1)
+  })
+
   test('I8: stopping leaves no timer and calls nobody', () => {
     const line = watch()
     line.clock.advance(LIMIT / 2)
