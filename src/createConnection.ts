@@ -1,7 +1,6 @@
 import { createActor, type InspectionEvent } from 'xstate'
 import { bindActors, machine } from './actors'
 import { createUpstream } from './adapters/fetchUpstream'
-import { rejectedEvent } from './adapters/rejectedEvents'
 import { ConnectionError } from './errors'
 import { Inbox } from './inbox'
 import { phase as phaseOf } from './machine/phase'
@@ -10,6 +9,7 @@ import { Notifier } from './notifier'
 import { readOptions } from './options'
 import { createOutbox, type Outbox } from './outbox'
 import { isSeq, isText, parseVerdicts } from './protocol'
+import { Recorder } from './recorder'
 import { createStore } from './store'
 import type {
   Connection,
@@ -40,6 +40,7 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
     return { phase: phase(), connectionId, attempt, retryAt, pending: outbox.size(), lastError }
   })
   const { report, getSnapshot, subscribe } = notifier
+  const recorder = new Recorder(clock, backoff.maxAttempts)
   const actor = createActor(machine, { input: { backoff, random, timeouts }, clock, inspect })
   const context = () => actor.getSnapshot().context
   const phase = () => phaseOf(actor.getSnapshot())
@@ -55,7 +56,7 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
   }
 
   function inspect(event: InspectionEvent) {
-    const refused = rejectedEvent(event)
+    const refused = recorder.note(event)
     if (refused) notifier.note('rejected', { event: refused, phase: phase() })
     try {
       if (typeof settings.inspect === 'function') settings.inspect(event)
@@ -138,6 +139,7 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
     on: (name, listener) =>
       name === 'message' ? inbox.listen(listener as never) : notifier.on(name, listener as never),
     suspend,
+    trace: () => recorder.trace(),
     actor: actor as unknown as ConnectionActor,
     subscribe,
     getSnapshot,

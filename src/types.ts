@@ -2,7 +2,7 @@ import type { ActorRef, InspectionEvent, Observer, Snapshot } from 'xstate'
 import type { EventSourceFactory } from './adapters/eventSourceStream'
 import type { HeadersHook } from './adapters/fetchUpstream'
 import type { PageLifecycle } from './adapters/pageLifecycle'
-import type { ConnectionError } from './errors'
+import type { ConnectionError, ConnectionErrorCode } from './errors'
 import type {
   BackoffPolicy,
   CloseReason,
@@ -12,7 +12,7 @@ import type {
   Phase,
   Timeouts,
 } from './machine/types'
-import type { Cursor, JsonObject, SessionStatus } from './protocol'
+import type { Cursor, Feature, JsonObject, SessionStatus } from './protocol'
 
 /** Time, injected. The default is `Date.now` and the global timers. */
 export interface Clock {
@@ -184,6 +184,54 @@ export interface ConnectionSnapshot {
   readonly lastError: ConnectionError | null
 }
 
+/** One event at one of the two machines, and what it did. Facts only: no ids, no texts, no headers. */
+export interface TraceStep {
+  /** ms since `startedAt`. */
+  readonly at: number
+  readonly machine: 'connection' | 'outbox'
+  readonly event: string
+  /** The path of the state, e.g. `active.streaming.open.steady`, `held`. */
+  readonly from: string
+  /** The same as `from` where the event was refused, or moved nothing. */
+  readonly to: string
+  /** The state had no transition for it. */
+  readonly refused: boolean
+  /** What the connection knew before the step: failures in a row, resumes in a row without progress, resumes of this stream … */
+  readonly attempt: number
+  readonly fruitless: number
+  readonly resumes: number
+  /** … and what the last welcome announced. */
+  readonly features: readonly Feature[]
+  readonly heartbeat: number | null
+  /** How many sessions the event names: to be resumed, or left over. */
+  readonly sessions?: number | undefined
+  /** Of left-overs: whether the resume got somewhere. */
+  readonly moved?: boolean | undefined
+  /** Whether it answers what was asked last: this resume, this probe. null: a marker that does not say which resume it ends. */
+  readonly own?: boolean | null | undefined
+  /** Of a `wake`, ms. */
+  readonly awayFor?: number | undefined
+  /** The wait that begins, ms. */
+  readonly delay?: number | undefined
+  /** Of the error. */
+  readonly code?: ConnectionErrorCode | undefined
+  readonly status?: number | undefined
+  readonly retryable?: boolean | undefined
+}
+
+/** What the flight recorder holds: the last 256 steps. It survives `JSON.stringify`; `holdline/inspect` reads it. */
+export interface Trace {
+  readonly format: 'holdline-trace'
+  readonly version: 1
+  /** When the connection was created, ms since the epoch. */
+  readonly startedAt: number
+  /** `backoff.maxAttempts`; no limit is null in JSON. */
+  readonly maxAttempts: number | null
+  /** How many steps came before these. */
+  readonly dropped: number
+  readonly steps: readonly TraceStep[]
+}
+
 /** The machine's snapshot, written by hand: an inferred machine type breaks on another minor version of XState. */
 export type MachineSnapshot = Snapshot<unknown> & {
   readonly value: unknown
@@ -256,6 +304,8 @@ export interface Connection<Inbound = InboundMessage, Outbound extends Typed = O
   ): () => void
   /** Tell the server now that the page may be frozen. The page lifecycle does it by itself. */
   suspend(): void
+  /** What the machines did of late, to be attached to a bug report. */
+  trace(): Trace
 
   readonly actor: ConnectionActor
   /** For `useSyncExternalStore` and Svelte: calls back at once and after each change. */

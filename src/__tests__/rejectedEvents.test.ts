@@ -1,7 +1,8 @@
 import { describe, expect, test, vi } from 'vitest'
 import { assign, createActor, type EventObject, fromCallback, type InspectionEvent, setup } from 'xstate'
-import { rejectedEvent } from '../adapters/rejectedEvents'
 import { connectionMachine } from '../machine'
+import { Recorder } from '../recorder'
+import { fakeClock } from './_clock'
 import { connect, opened, POLICY, reconnect, silent, succeeded, wake, welcome } from './_machine'
 
 const child = setup({ types: {} as { events: { type: 'poke' } } }).createMachine({ initial: 'a', states: { a: {} } })
@@ -44,6 +45,12 @@ const machine = setup({
   },
 })
 
+/** The types of the events that the root machine refused. */
+function refusals(inspected: readonly InspectionEvent[]) {
+  const recorder = new Recorder(fakeClock(), Number.POSITIVE_INFINITY)
+  return inspected.map((event) => recorder.note(event)).filter((type) => type !== undefined)
+}
+
 function watch() {
   const inspected: InspectionEvent[] = []
   const actor = createActor(machine, { inspect: (event) => inspected.push(event) }).start()
@@ -51,7 +58,7 @@ function watch() {
     actor,
     inspected,
     get rejected() {
-      return inspected.map(rejectedEvent).filter((type) => type !== undefined)
+      return refusals(inspected)
     },
   }
 }
@@ -108,11 +115,12 @@ describe('a rejected event is exactly a microstep in which no transition was tak
     actor.subscribe({ error: () => {} })
     actor.start()
     expect(actor.getSnapshot().status).toBe('error')
-    expect(inspected.map(rejectedEvent).filter((type) => type !== undefined)).toEqual([])
+    expect(refusals(inspected)).toEqual([])
   })
 
   test('what a child refuses is not reported: it is not the line that refused it', () => {
     const watched = watch()
+    watched.actor.send({ type: 'act' })
     const ref = watched.actor.getSnapshot().children.child
     ref?.send({ type: 'poke' })
     expect(watched.inspected).toContainEqual(
@@ -132,7 +140,7 @@ describe('a rejected event is exactly a microstep in which no transition was tak
 })
 
 test('the connection: what its current state has no use for is reported, nothing else', () => {
-  const rejected: string[] = []
+  const inspected: InspectionEvent[] = []
   const silentActor = fromCallback<EventObject, undefined>(() => {})
   const actor = createActor(
     connectionMachine.provide({
@@ -146,15 +154,12 @@ test('the connection: what its current state has no use for is reported, nothing
     }),
     {
       input: POLICY,
-      inspect: (event) => {
-        const type = rejectedEvent(event)
-        if (type !== undefined) rejected.push(type)
-      },
+      inspect: (event) => inspected.push(event),
     },
   ).start()
   for (const event of [wake(), connect, connect, opened, opened, silent, welcome(), succeeded(), wake(), reconnect]) {
     actor.send(event)
   }
-  expect(rejected).toEqual(['wake', 'connect', 'stream.opened', 'stream.silent', 'resume.succeeded', 'wake'])
+  expect(refusals(inspected)).toEqual(['wake', 'connect', 'stream.opened', 'stream.silent', 'resume.succeeded', 'wake'])
   actor.stop()
 })

@@ -41,7 +41,7 @@ const toConnectionError = (error: unknown) =>
     : new ConnectionError('internal', undefined, { cause: error, retryable: true })
 
 /** Is there a left-over that the resume just done could not have moved, because it was not part of it, or did move? */
-const madeProgress = (before: readonly Cursor[], leftOvers: readonly Cursor[]) =>
+export const madeProgress = (before: readonly Cursor[], leftOvers: readonly Cursor[]) =>
   leftOvers.some(
     ({ sessionId, lastSeq, epoch }) =>
       !before.some((asked) => asked.sessionId === sessionId && asked.lastSeq === lastSeq && asked.epoch === epoch),
@@ -68,7 +68,7 @@ type Done = { readonly leftOvers: readonly Cursor[]; readonly resumeId?: string 
 const confirms = ({ resumes, resumeId }: ConnectionContext, done: Done) =>
   done.resumeId === null ? resumes === 1 : done.resumeId === undefined || done.resumeId === resumeId
 
-const nonceOf = ({ probes }: ConnectionContext) => `p${probes}`
+export const nonceOf = ({ probes }: ConnectionContext) => `p${probes}`
 
 /** The resume is answered and, where the server marks the end of a replay, replayed. Left-overs belong to the same barrier. */
 const resumeDone = [
