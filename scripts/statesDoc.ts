@@ -1,51 +1,17 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { type AnyStateMachine, type AnyStateNode, initialTransition } from 'xstate'
+import type { AnyStateMachine, AnyStateNode } from 'xstate'
 import { connectionMachine } from '../src/machine/connectionMachine'
 import { outboxMachine } from '../src/machine/outboxMachine'
+import { drawChart } from './drawChart'
+import { pathOf, transitionsOf } from './transitions'
 
-const FILE = fileURLToPath(new URL('../docs/states.md', import.meta.url))
+const file = (name: string) => fileURLToPath(new URL(`../docs/${name}`, import.meta.url))
 const marker = (name: string, part: 'begin' | 'end') => `<!-- ${part} generated: ${name} -->`
 
-interface Row {
-  readonly from: AnyStateNode
-  readonly event: string
-  readonly guard: string
-  readonly to: AnyStateNode | undefined
-  readonly actions: readonly string[]
-}
-
-const nodes = (node: AnyStateNode): AnyStateNode[] => [node, ...Object.values(node.states).flatMap(nodes)]
-const nameOf = (thing: unknown) => (typeof thing === 'string' ? thing : ((thing as { type?: string })?.type ?? ''))
-const path = (node: AnyStateNode) => node.path.join('.') || node.key
-
-/** `xstate.after.connectTimeout.connection.active…` → `after connectTimeout`, and likewise for invoked actors. */
-function eventName(type: string) {
-  if (type === '') return 'always'
-  const [, kind, name, actor] = type.split('.')
-  if (!type.startsWith('xstate.')) return type
-  return kind === 'after' ? `after ${name}` : `${actor} fails`
-}
-
-function rowsOf(machine: AnyStateMachine): Row[] {
-  // The nodes work out their transitions when they are first asked to take one.
-  initialTransition(machine, { backoff: {}, timeouts: {}, random: () => 0 })
-  return nodes(machine.root).flatMap((from) => {
-    const always = (from.always ?? []).map((transition) => ({ type: '', transition }))
-    const others = [...from.transitions].flatMap(([type, list]) => list.map((transition) => ({ type, transition })))
-    return [...others, ...always].map(({ type, transition }) => ({
-      from,
-      event: eventName(type),
-      guard: nameOf(transition.guard),
-      to: transition.target?.[0],
-      actions: transition.actions.map(nameOf),
-    }))
-  })
-}
-
 export function transitionTable(machine: AnyStateMachine): string {
-  const rows = rowsOf(machine).map(({ from, event, guard, to, actions }) =>
-    [path(from), event, guard, to ? path(to) : '(stays)', actions.join(', ')].map((cell) =>
+  const rows = transitionsOf(machine).map(({ from, event, guard, to, actions }) =>
+    [pathOf(from), event, guard, to ? pathOf(to) : '(stays)', actions.join(', ')].map((cell) =>
       cell ? `\`${cell}\`` : '',
     ),
   )
@@ -71,7 +37,7 @@ export function mermaid(machine: AnyStateMachine): string {
     ]
   }
   const edges = new Map<string, string[]>()
-  for (const { from, event, guard, to } of rowsOf(machine)) {
+  for (const { from, event, guard, to } of transitionsOf(machine)) {
     if (!to) continue
     const key = `${id(from)} --> ${id(to)}`
     edges.set(key, [...(edges.get(key) ?? []), guard ? `${event} [${guard}]` : event])
@@ -98,6 +64,29 @@ export function generate(document: string): string {
   }, document)
 }
 
-export const readDocument = () => readFileSync(FILE, 'utf8')
+const STYLE = `
+:root { --ink: #1c1f1e; --soft: #565c59; --line: #8a908d; --leaf: #f4f3ef; --ground: #ffffff }
+@media (prefers-color-scheme: dark) { :root { --ink: #e8ebe9; --soft: #9da6a2; --line: #767e7a; --leaf: #202524; --ground: #0d1117 } }
+svg { background: var(--ground); fill: var(--ink); font: 20px ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace }
+path { fill: none; stroke: var(--line); stroke-width: 2 }
+.mark, .arrow polygon { fill: var(--line) }
+.mark.any ellipse { fill: var(--ground); stroke: var(--line); stroke-width: 2 }
+.state path { stroke: var(--soft); stroke-width: 2.5 }
+.leaf path { fill: var(--leaf) }
+.state polygon { stroke: var(--line) }
+.name { font-size: 24px; font-weight: 600; text-anchor: middle }
+.arrow text { font-size: 18px; fill: var(--soft); paint-order: stroke; stroke: var(--ground); stroke-width: 6 }
+`
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) writeFileSync(FILE, generate(readDocument()))
+/** The chart as a picture of its own, readable on light and on dark ground. */
+export async function picture(): Promise<string> {
+  const svg = await drawChart(connectionMachine)
+  return svg.replace('\n', `\n<style>${STYLE}</style>\n`)
+}
+
+export const readDocument = (name = 'states.md') => readFileSync(file(name), 'utf8')
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  writeFileSync(file('states.md'), generate(readDocument()))
+  writeFileSync(file('states.svg'), await picture())
+}

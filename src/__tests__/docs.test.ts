@@ -1,6 +1,10 @@
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
-import { generate, readDocument } from '../../scripts/statesDoc'
+import { drawChart } from '../../scripts/drawChart'
+import { generate, picture, readDocument } from '../../scripts/statesDoc'
+import { nodesOf, transitionsOf } from '../../scripts/transitions'
+import { connectionMachine } from '../machine/connectionMachine'
+import { outboxMachine } from '../machine/outboxMachine'
 import { ENDPOINTS, FEATURES } from '../protocol'
 
 const read = (path: string) => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8')
@@ -8,6 +12,22 @@ const read = (path: string) => readFileSync(new URL(`../../${path}`, import.meta
 test('docs/states.md says what the machines are: run `npm run docs` after a change', () => {
   expect(readDocument()).toBe(generate(readDocument()))
 })
+
+test('docs/states.svg is drawn from the machine: run `npm run docs` after a change', async () => {
+  expect(readDocument('states.svg')).toBe(await picture())
+})
+
+test.each([connectionMachine, outboxMachine])(
+  'the picture shows every state and every transition: $id',
+  async (machine) => {
+    const svg = await drawChart(machine)
+    for (const node of nodesOf(machine.root).slice(1)) expect(svg).toContain(`data-state="${node.path.join('.')}"`)
+    for (const { type, from, to } of transitionsOf(machine)) {
+      const end = to ? ` data-to="${to.path.join('.')}"` : ''
+      expect(svg).toContain(`data-event="${type}" data-from="${from.path.join('.')}"${end}>`)
+    }
+  },
+)
 
 test('C17: there is one contract, written down: docs/protocol.md names every feature and every endpoint', () => {
   const protocol = read('docs/protocol.md')
