@@ -1,6 +1,18 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { FEATURES, type JsonObject, parseControl, parseVerdicts, parseWelcome, type SessionVerdict } from '../protocol'
+import {
+  ENDPOINTS,
+  FEATURES,
+  isCursor,
+  type JsonObject,
+  parseControl,
+  parseResults,
+  parseVerdicts,
+  parseWelcome,
+  RESERVED_TYPES,
+  SESSION_ID,
+  type SessionVerdict,
+} from '../protocol'
 
 const WELCOME = { type: 'welcome', protocolVersion: 2, connectionId: 'c1' }
 const welcome = (fields: object) => parseWelcome(JSON.stringify({ ...WELCOME, ...fields }))
@@ -57,6 +69,10 @@ describe('a welcome', () => {
 
   test.each([null, 0, -1, '15000', Number.NaN, {}])('with heartbeat %j has none', (heartbeat) => {
     expect(welcome({ heartbeat })?.heartbeat).toBeUndefined()
+  })
+
+  test('with a heartbeat that no number can hold has none', () => {
+    expect(parseWelcome('{"protocolVersion":2,"connectionId":"c1","heartbeat":1e999}')?.heartbeat).toBeUndefined()
   })
 
   test('never throws, and never lets through what was not checked', () => {
@@ -253,5 +269,76 @@ describe('the verdicts of a resume', () => {
       { numRuns: 2_000 },
     )
     expect(verdicts).toBeGreaterThan(100)
+  })
+})
+
+describe('the results of a batch', () => {
+  const GOOD = { id: 'm1', status: 200, receipt: { ok: true }, error: undefined, retryAfter: undefined }
+
+  test.each([undefined, null, 7, 'x', [], [GOOD], {}, { results: { 0: GOOD, length: 1 } }])(
+    'of an answer that is %j are none',
+    (answer) => {
+      expect(parseResults(answer)).toEqual([])
+    },
+  )
+
+  test('end at the first that is malformed: the server may have meant any message by it', () => {
+    expect(parseResults({ results: [GOOD, { ...GOOD, id: 7 }, GOOD] })).toEqual([GOOD])
+  })
+
+  test.each([200, 599])('may have the status %d', (status) => {
+    expect(parseResults({ results: [{ ...GOOD, status }] })).toEqual([{ ...GOOD, status }])
+  })
+
+  test.each([199, 600, 200.5, '200', null])('cannot have the status %j', (status) => {
+    expect(parseResults({ results: [{ ...GOOD, status }] })).toEqual([])
+  })
+})
+
+describe('the words of the protocol', () => {
+  // Both halves share them, so no other test would notice a change that breaks every other server.
+  test('a type names its endpoint', () => {
+    expect(ENDPOINTS).toEqual({
+      send: 'send',
+      stop: 'stop',
+      interrupt: 'interrupt',
+      permission_response: 'permission',
+      set_mode: 'mode',
+      watch: 'watch',
+      unwatch: 'unwatch',
+      switch_session: 'switch',
+      session_suspend: 'suspend',
+      session_close: 'close',
+    })
+  })
+
+  test('C13: what only the library posts is reserved', () => {
+    expect(RESERVED_TYPES).toEqual(['reconnect', 'probe', 'batch'])
+  })
+
+  test.each(['s', 'A-z_09', 'x'.repeat(128)])('%j is the id of a session', (id) => {
+    expect(SESSION_ID.test(id)).toBe(true)
+  })
+
+  test.each(['', ' s', 's ', 's/1', 'ü', 's\n', 'x'.repeat(129)])('%j is none', (id) => {
+    expect(SESSION_ID.test(id)).toBe(false)
+  })
+
+  test.each([
+    { sessionId: '', lastSeq: 0 },
+    { sessionId: 7, lastSeq: 0 },
+    { sessionId: 's1' },
+    { sessionId: 's1', lastSeq: -1 },
+    { sessionId: 's1', lastSeq: 0, epoch: 7 },
+    null,
+  ])('%j is no cursor', (value) => {
+    expect(isCursor(value)).toBe(false)
+  })
+
+  test.each([
+    { sessionId: 's1', lastSeq: 0 },
+    { sessionId: 's1', lastSeq: 7, epoch: 'e1' },
+  ])('%j is a cursor', (value) => {
+    expect(isCursor(value)).toBe(true)
   })
 })
