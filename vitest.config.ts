@@ -7,11 +7,11 @@ export default defineConfig({
   resolve: {
     alias: [
       { find: /^holdline$/, replacement: source('index.ts') },
-      { find: /^holdline\/(machine|adapters|server|testing)$/, replacement: source('$1/index.ts') },
+      { find: /^holdline\/(machine|adapters|server|testing|inspect)$/, replacement: source('$1/index.ts') },
     ],
   },
   test: {
-    include: ['{src,demo}/__tests__/**/*.test.ts', 'examples/**/*.test.ts'],
+    include: ['{src,demo}/__tests__/**/*.test.ts', 'examples/**/*.test.{ts,tsx}'],
     testTimeout: 30_000,
     hookTimeout: 60_000,
     pool: 'forks',
