@@ -7,6 +7,7 @@ export default defineConfig({
     adapters: 'src/adapters/index.ts',
     server: 'src/server/index.ts',
     testing: 'src/testing/index.ts',
+    inspect: 'src/inspect/index.ts',
   },
   format: 'esm',
   target: 'es2022',

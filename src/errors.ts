@@ -31,6 +31,7 @@
  * | `expired` | older than its `maxAge` before it could be sent |
  * | `disposed` | the connection was disposed before the call |
  * | `internal` | a part of this library threw; please report it, with `cause` |
+ * | `bad-trace` | what was given to `parseTrace` is no trace; the message names the field |
  * | `hook-failed` | the `headers` function threw, rejected, or returned something that is no header map |
  */
 export type ConnectionErrorCode =
@@ -62,6 +63,7 @@ export type ConnectionErrorCode =
   | 'expired'
   | 'disposed'
   | 'internal'
+  | 'bad-trace'
   | 'hook-failed'
 
 export interface ConnectionErrorDetails {

@@ -1,7 +1,7 @@
 import type { AnyMachineSnapshot, InspectionEvent } from 'xstate'
-import { ConnectionError } from './errors'
+import type { ConnectionError } from './errors'
 import { madeProgress, nonceOf } from './machine/connectionMachine'
-import type { ConnectionContext, ServerDelay } from './machine/types'
+import type { ConnectionContext } from './machine/types'
 import type { Cursor } from './protocol'
 import type { Clock, Trace, TraceStep } from './types'
 
@@ -10,7 +10,7 @@ const LENGTH = 256
 
 /** `{"active":{"streaming":"connecting"}}` → `active.streaming.connecting`. There are few of them, and each is kept once. */
 const paths: Record<string, string> = {}
-function pathOf(value: unknown): string {
+export function pathOf(value: unknown): string {
   const path = JSON.stringify(value).replace(/[{}"]/g, '').replace(/:/g, '.')
   paths[path] ??= path
   return paths[path]
@@ -18,13 +18,13 @@ function pathOf(value: unknown): string {
 
 /** What the guards ask of an event, of all events together. */
 interface Facts {
-  readonly error?: unknown
+  readonly error?: ConnectionError
   readonly cursors?: readonly Cursor[]
   readonly leftOvers?: readonly Cursor[]
   readonly resumeId?: string | null
   readonly nonce?: string
   readonly awayFor?: number
-  readonly delay?: number | ServerDelay
+  readonly delay?: number
 }
 
 /** The flight recorder: the last steps of the machines, as facts without a payload. At most 200 bytes each. */
@@ -50,8 +50,13 @@ export class Recorder {
    */
   note(inspected: InspectionEvent): string | undefined {
     if (inspected.type !== '@xstate.microstep') return
-    const { event, snapshot, actorRef, rootId, _transitions } = inspected
-    const [taken] = _transitions
+    const {
+      event,
+      snapshot,
+      actorRef,
+      rootId,
+      _transitions: [taken],
+    } = inspected
     if (!taken && event.type.startsWith('xstate.')) return
     const { error, cursors, leftOvers, resumeId, nonce, awayFor, delay } = event as Facts
     const isRoot = actorRef.sessionId === rootId
@@ -60,14 +65,16 @@ export class Recorder {
     const after: ConnectionContext = isRoot ? state.context : this.#context
     const known = this.#context ?? after
     this.#context = after
-    const { lastError, delay: drawn } = after
     const from = this.#states[machine]
     const to = pathOf(state.value)
     this.#states[machine] = to
+    // Connected anew, the line has another outbox.
+    if (from === 'idle') this.#states.outbox = 'held'
     // An `always`: one event is one step, also where it leads through a state.
     if (taken?.eventType === '') this.#last.to = to
     else {
-      const fault = error instanceof ConnectionError ? error : lastError === known.lastError ? null : lastError
+      // What is refused records nothing.
+      const fault = after.lastError === known.lastError ? error : after.lastError
       this.#last = {
         at: this.#clock.now() - this.#startedAt,
         machine,
@@ -86,7 +93,7 @@ export class Recorder {
           ? nonce === nonceOf(known)
           : ((resumeId && resumeId === known.resumeId) as boolean | null | undefined),
         awayFor,
-        delay: isRoot ? (to === 'active.backoff' && taken ? drawn : undefined) : (delay as number | undefined),
+        delay: to === 'active.backoff' ? after.delay : delay,
         code: fault?.code,
         status: fault?.status,
         retryable: fault?.retryable,

@@ -211,7 +211,7 @@ export interface TraceStep {
   readonly own?: boolean | null | undefined
   /** Of a `wake`, ms. */
   readonly awayFor?: number | undefined
-  /** The wait that begins, ms. */
+  /** The wait that is on, ms. */
   readonly delay?: number | undefined
   /** Of the error. */
   readonly code?: ConnectionErrorCode | undefined

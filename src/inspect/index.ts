@@ -1,0 +1,5 @@
+export type { Trace, TraceStep } from '../types'
+export { createInspector, type Inspector, type InspectorAdapter, type InspectorOptions } from './createInspector'
+export { formatTrace } from './formatTrace'
+export { parseTrace } from './parseTrace'
+export { type Decision, type Divergence, type Replay, replayTrace } from './replayTrace'
