@@ -6,8 +6,9 @@ import { heap } from './heap'
 import { inbound } from './inbound'
 import { queue } from './queue'
 import { reconnect } from './reconnect'
+import { trace } from './trace'
 
-const MEASUREMENTS: readonly Measurement[] = [bundle, inbound, reconnect, drain, queue, heap]
+const MEASUREMENTS: readonly Measurement[] = [bundle, inbound, reconnect, drain, queue, heap, trace]
 
 const wanted = process.argv.slice(2)
 const unknown = wanted.filter((name) => !MEASUREMENTS.some((measurement) => measurement.name === name))

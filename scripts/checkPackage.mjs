@@ -19,6 +19,7 @@ const NAMES = {
   './adapters': ['openEventSource', 'defaultEventSource', 'createUpstream', 'pageLifecycle', 'watchSilence'],
   './server': ['createChatServer', 'memoryLog', 'CommandRejected'],
   './testing': ['createHarness'],
+  './inspect': ['createInspector', 'formatTrace', 'parseTrace', 'replayTrace'],
 }
 /** A machine type that TypeScript inferred; in the root's types it breaks on another minor version of XState. */
 const INFERRED = /\bStateMachine</
