@@ -194,8 +194,8 @@ describe('Chat', () => {
 })
 
 const rendered: string[] = []
-const Phase = () => void rendered.push(`phase ${usePhase()}`)
-const Attempt = () => void rendered.push(`attempt ${useAttempt()}`)
+const Phase = () => void rendered.push(`phase ${usePhase(useConnection())}`)
+const Attempt = () => void rendered.push(`attempt ${useAttempt(useConnection())}`)
 
 describe('useSelector of @xstate/react', () => {
   test('the banner follows the phase and the attempts', async () => {

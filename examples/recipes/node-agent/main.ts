@@ -1,0 +1,27 @@
+import { readFile, writeFile } from 'node:fs/promises'
+import { bearer, createAgent } from './agent'
+
+const { URL: url = '', SESSION: sessionId = '', TOKEN_FILE = '', CURSOR_FILE = '' } = process.env
+
+const saved = await readFile(CURSOR_FILE, 'utf8').catch(() => null)
+const agent = createAgent(
+  {
+    url,
+    headers: bearer(async () => (await readFile(TOKEN_FILE, 'utf8')).trim()),
+    cursors: saved ? [JSON.parse(saved)] : [],
+  },
+  {
+    sessionId,
+    perform: async ({ prompt }) => `${prompt.length} characters`,
+    save: (cursor) => writeFile(CURSOR_FILE, JSON.stringify(cursor)),
+  },
+)
+// It will not come back by itself, so whoever started the process is to know.
+agent.connection.on('stopped', ({ error }) => {
+  console.error(error)
+  process.exitCode = 1
+})
+process.once('SIGTERM', () => {
+  console.log('stopping')
+  void agent.stop()
+})
