@@ -72,9 +72,9 @@ export const PLANTED: readonly PlantedBug[] = [
     row: 'C10 I10',
     bug: 'what arrives on a stream that was resumed is dropped',
     file: ACTORS,
-    find: '          const control = inbox.receive(data)',
+    find: '          const control = inbox.receive(data, json)',
     replace:
-      '          if (context().cursors.length && data.includes(\'"seq"\')) return\n          const control = inbox.receive(data)',
+      '          if (context().cursors.length && data.includes(\'"seq"\')) return\n          const control = inbox.receive(data, json)',
   },
   {
     row: 'C12',

@@ -1,7 +1,6 @@
 import { type AnyActorRef, type EventObject, fromCallback, type NonReducibleUnknown } from 'xstate'
-import { openEventSource } from './adapters/eventSourceStream'
-import type { Upstream } from './adapters/fetchUpstream'
 import { watchSilence } from './adapters/silence'
+import type { Carrier } from './adapters/transport'
 import { ConnectionError } from './errors'
 import type { Inbox } from './inbox'
 import { connectionMachine, type ProbeInput, type ResumeInput } from './machine/connectionMachine'
@@ -45,7 +44,7 @@ export const machine = connectionMachine.provide({
 export function bindActors(
   system: AnyActorRef['system'],
   settings: Settings,
-  upstream: Upstream,
+  carrier: Carrier,
   inbox: Inbox,
   outbox: Outbox,
   context: () => ConnectionContext,
@@ -64,8 +63,8 @@ export function bindActors(
         if (context().connectionId !== connectionId) throw new ConnectionError('cancelled')
       }
       // Best effort: the page may be gone before an answer comes.
-      upstream.post('suspend', JSON.stringify(message), suspension, { keepalive: true, onStart }).catch(() => {})
-    } else upstream.beacon('suspend', JSON.stringify({ ...message, connectionId }))
+      carrier.post('suspend', JSON.stringify(message), suspension, { keepalive: true, onStart }).catch(() => {})
+    } else carrier.beacon('suspend', JSON.stringify({ ...message, connectionId }))
   }
 
   actorsOf.set(system, {
@@ -104,8 +103,8 @@ export function bindActors(
 
     eventStream(tell) {
       let stopWatchdog = () => {}
-      const setup = { withCredentials: settings.credentials === 'include', fetch: upstream.streamFetch }
-      const close = openEventSource(settings.createEventSource, `${settings.url}/events`, setup, {
+      const close = carrier.open({
+        sign: inbox.sign,
         open: () => tell({ type: 'stream.opened' }),
         error: (error) =>
           tell({
@@ -128,8 +127,8 @@ export function bindActors(
           }
           tell({ ...welcome, type: 'stream.welcomed', heartbeat, cursors })
         },
-        message(data) {
-          const control = inbox.receive(data)
+        message(data, json) {
+          const control = inbox.receive(data, json)
           if (control?.type === 'probe') tell({ type: 'stream.probed', nonce: control.nonce })
           if (control?.type === 'goodbye') {
             tell({ type: 'stream.drained', delay: control, error: new ConnectionError('goodbye') })
@@ -153,7 +152,7 @@ export function bindActors(
       const fail = (error: ConnectionError) => tell({ type: 'resume.failed', error })
       const sessions = inbox.beginResume(resumeId, cursors)
       const body = JSON.stringify({ type: 'reconnect', resumeId, sessions })
-      upstream.post('reconnect', body, abort).then((json) => {
+      carrier.post('reconnect', body, abort).then((json) => {
         if (abort.signal.aborted) return
         if (json === undefined || (isObject(json) && json.ok === false))
           return fail(new ConnectionError('bad-response'))
@@ -173,7 +172,7 @@ export function bindActors(
     probe(tell, { nonce }) {
       const abort = new AbortController()
       const body = JSON.stringify({ type: 'probe', nonce })
-      upstream.post('probe', body, abort).catch((error: ConnectionError) => {
+      carrier.post('probe', body, abort).catch((error: ConnectionError) => {
         const type = STREAM_FACTS[error.status ?? 0]
         if (type) tell({ type, error })
       })

@@ -1,6 +1,5 @@
 import { createActor, type InspectionEvent } from 'xstate'
 import { bindActors, machine } from './actors'
-import { createUpstream } from './adapters/fetchUpstream'
 import { ConnectionError } from './errors'
 import { Inbox } from './inbox'
 import { phase as phaseOf } from './machine/phase'
@@ -45,11 +44,11 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
   const context = () => actor.getSnapshot().context
   const phase = () => phaseOf(actor.getSnapshot())
 
-  const upstream = createUpstream({ ...settings, context })
+  const carrier = settings.transport({ ...settings, context })
   const store = settings.store && createStore(settings.store, report)
   const inbox = new Inbox(settings, store, notifier, resumeLeftOvers)
   const onChange = ({ id, status, message }: Delivery) => notifier.note('delivery', { id, status, message })
-  const outbox = createOutbox(settings, upstream, store, onChange, command, report)
+  const outbox = createOutbox(settings, carrier, store, onChange, command, report)
 
   function command(event: ConnectionEvent) {
     if (!isDisposed) actor.send(event)
@@ -72,7 +71,7 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
     if (cursors.length && phase() === 'open') command({ type: 'stream.gapped', cursors })
   }
 
-  const suspend = bindActors(actor.system, settings, upstream, inbox, outbox, context)
+  const suspend = bindActors(actor.system, settings, carrier, inbox, outbox, context)
 
   actor.on('*', ({ type, ...fact }) => {
     const sessions = inbox.cursors().map(({ sessionId }) => sessionId)

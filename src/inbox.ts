@@ -92,17 +92,19 @@ export class Inbox {
     }
   }
 
-  /** How many frames have come. */
+  /** How many frames, and other signs of life, have come. */
   readonly signs = () => this.#signs
+  readonly sign = () => {
+    this.#signs++
+  }
   /** How many of them were events of a session. */
   readonly events = () => this.#events
   /** Events dropped because their `seq` was not above the cursor. */
   duplicates = 0
 
   /** One frame's data. Returns what is for the library. */
-  receive(data: string): Control | undefined {
+  receive(data: string, message = parseJson(data)): Control | undefined {
     this.#signs++
-    const message = parseJson(data)
     if (!isObject(message)) return this.#refuse(`no JSON object, but ${data.length} characters`)
     const { sessionId, seq, prevSeq = 0 } = message
     if (seq === undefined || sessionId === undefined) {

@@ -1,6 +1,7 @@
 export type { EventSourceFactory, EventSourceLike, EventSourceSetup } from './adapters/eventSourceStream'
 export type { HeadersHook, HeadersRequest } from './adapters/fetchUpstream'
 export type { PageLifecycle, PageSignal } from './adapters/pageLifecycle'
+export type { Transport } from './adapters/transport'
 export { createConnection } from './createConnection'
 export { ConnectionError, type ConnectionErrorCode, type ConnectionErrorDetails } from './errors'
 export type { BackoffPolicy, CloseReason, Phase, Timeouts } from './machine/types'

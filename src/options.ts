@@ -1,6 +1,7 @@
 import { defaultEventSource, type EventSourceFactory } from './adapters/eventSourceStream'
 import type { HeaderMap, HeadersHook } from './adapters/fetchUpstream'
 import { type PageLifecycle, pageLifecycle } from './adapters/pageLifecycle'
+import { eventSourceTransport, type Transport } from './adapters/transport'
 import { ConnectionError } from './errors'
 import type { BackoffPolicy, Timeouts } from './machine/types'
 import { type Cursor, ENDPOINTS, isCursor, isObject, isSeq, isText, RESERVED_TYPES } from './protocol'
@@ -12,10 +13,11 @@ export interface Settings
   extends Omit<ConnectionOptions, 'headers' | 'heartbeat' | 'inspect' | 'pageLifecycle' | 'protocol' | 'storage'> {
   readonly fetch: typeof fetch
   readonly createEventSource: EventSourceFactory
+  readonly transport: Transport
   readonly headers?: HeaderMap | HeadersHook
   readonly credentials: NonNullable<ConnectionOptions['credentials']>
   readonly cursors: readonly Cursor[]
-  readonly outbox: OutboxLimits
+  readonly outbox: Omit<OutboxLimits, 'maxInFlight'> & Partial<OutboxLimits>
   readonly store: StoreOptions | null
   readonly timeouts: Timeouts
   readonly backoff: BackoffPolicy
@@ -102,6 +104,7 @@ export function readOptions(options: ConnectionOptions): Settings {
       // Called without a `this`, so it need not be bound.
       fetch: [isFunction, globalThis.fetch ?? null],
       createEventSource: [isFunction],
+      transport: [isFunction, eventSourceTransport],
       headers: [(value) => isFunction(value) || (maps(/^/)(value) && new Headers(value as HeadersInit))],
       credentials: [(value) => /^(omit|same-origin|include)$/.test(String(value)), 'same-origin'],
       cursors: [(value) => Array.isArray(value) && value.every(isCursor), []],
@@ -110,7 +113,7 @@ export function readOptions(options: ConnectionOptions): Settings {
         maxBytes: [isAtLeastOne, 4_194_304],
         maxAge: [(value) => typeof value === 'number' && value > 0, Infinity],
         overflow: [(value) => value === 'reject' || value === 'drop-oldest', 'reject'],
-        maxInFlight: [isAtLeastOne, 1],
+        maxInFlight: [isAtLeastOne],
       },
       storage: [isObject],
       timeouts: {

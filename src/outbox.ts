@@ -1,9 +1,11 @@
-import { toHttpError, type Upstream } from './adapters/fetchUpstream'
+import { toHttpError } from './adapters/fetchUpstream'
+import type { Carrier } from './adapters/transport'
 import { ConnectionError, type ConnectionErrorCode } from './errors'
 import { backoffDelay } from './machine/backoff'
 import type { UpstreamEvent } from './machine/types'
 import type { Settings } from './options'
 import {
+  type Feature,
   isObject,
   isText,
   MAX_BATCH_BYTES,
@@ -28,7 +30,7 @@ const GRACE = 1_000
 export interface Gate {
   readonly connectionId: string | null
   /** What the server announced. */
-  readonly features: readonly string[]
+  readonly features: readonly Feature[]
   /** The head of the line is to be repeated after `delay` ms. */
   pause(delay: number): void
 }
@@ -68,7 +70,7 @@ export type Outbox = ReturnType<typeof createOutbox>
 /** The ordered queue of what goes up, and what posts it. It outlives every stream. */
 export function createOutbox(
   { clock, random, backoff, timeouts, endpoints, outbox: limits }: Settings,
-  upstream: Upstream,
+  carrier: Carrier,
   store: Store | null,
   onChange: (delivery: Delivery) => void,
   tellMachine: (fact: UpstreamEvent) => void,
@@ -240,7 +242,12 @@ export function createOutbox(
   // Posting
 
   function pump() {
-    while (gate && !isRestoring && !starting && inFlight < limits.maxInFlight) {
+    while (
+      gate &&
+      !isRestoring &&
+      !starting &&
+      inFlight < (limits.maxInFlight ?? carrier.maxInFlight?.(gate.features) ?? 1)
+    ) {
       while (next?.flight) next = next.next
       if (!next) return
       const entry = next
@@ -284,7 +291,7 @@ export function createOutbox(
     starting = flight
     inFlight++
     const isBatch = entries.length > 1
-    const outcome = await upstream
+    const outcome = await carrier
       .post(endpoint, body, flight.abort, {
         timeout: timeouts.send,
         needsReceipt: isBatch || opened.features.includes('receipts'),

@@ -2,6 +2,7 @@ import type { ActorRef, InspectionEvent, Observer, Snapshot } from 'xstate'
 import type { EventSourceFactory } from './adapters/eventSourceStream'
 import type { HeadersHook } from './adapters/fetchUpstream'
 import type { PageLifecycle } from './adapters/pageLifecycle'
+import type { Transport } from './adapters/transport'
 import type { ConnectionError, ConnectionErrorCode } from './errors'
 import type {
   BackoffPolicy,
@@ -53,7 +54,7 @@ export interface OutboxLimits {
    * if there is none, or the new one alone is too large, the new one. Default `reject`.
    */
   readonly overflow: 'reject' | 'drop-oldest'
-  /** POSTs under way at a time, from 1 to `Infinity`. With more than 1 they start in order, but may arrive in another. Default 1. */
+  /** POSTs under way at a time, from 1 to `Infinity`. With more than 1 they start in order, but may arrive in another. Default: what the transport can keep in order, else 1. */
   readonly maxInFlight: number
 }
 
@@ -70,6 +71,8 @@ export interface ConnectionOptions {
    * cannot send any), else the `eventsource` package, loaded on demand.
    */
   readonly createEventSource?: EventSourceFactory
+  /** What carries the connection, from `holdline/adapters`. Default: Server-Sent Events read by an EventSource, and `fetch`. */
+  readonly transport?: Transport
   /**
    * Request headers, or a (possibly async) function that is asked before every request. After a 401 it is asked once
    * more, with `reason: 'unauthorized'`, and the request is repeated; a second 401 in a row stops the connection.

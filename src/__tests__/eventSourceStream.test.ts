@@ -24,6 +24,7 @@ function open(factory: EventSourceFactory) {
     welcome: (data) => heard.push(`welcome ${data}`),
     message: (data) => heard.push(`message ${data}`),
     error: (error) => heard.push(error),
+    sign: () => heard.push('sign'),
   }
   return { heard, close: openEventSource(factory, URL, SETUP, handlers) }
 }

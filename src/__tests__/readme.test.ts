@@ -41,6 +41,7 @@ test.each([
   ['README.md', 5],
   ['docs/delivery.md', 4],
   ['docs/testing.md', 4],
+  ['docs/recipes.md', 8],
 ])(
   'every example of %s compiles, strictly',
   (path, least) => {

@@ -25,8 +25,10 @@ export interface StreamHandlers {
   open(): void
   /** The data of the frame named `welcome`. */
   welcome(data: string): void
-  /** The data of an unnamed frame. */
-  message(data: string): void
+  /** The data of an unnamed frame; its JSON too, where that is parsed already. */
+  message(data: string, json?: unknown): void
+  /** Something that is no frame has come, e.g. a comment. Not every transport sees it. */
+  sign(): void
   error(error: ConnectionError): void
 }
 

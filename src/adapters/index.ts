@@ -17,3 +17,4 @@ export {
 } from './fetchUpstream'
 export { type PageLifecycle, type PageScope, type PageSignal, pageLifecycle } from './pageLifecycle'
 export { watchSilence } from './silence'
+export { type Carrier, eventSourceTransport, type Transport, type TransportSetup } from './transport'
