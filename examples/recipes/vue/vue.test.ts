@@ -105,11 +105,15 @@ describe('Chat', () => {
     const [input, button] = [page.querySelector('input'), page.querySelector('button')]
     if (!input || !button) throw new Error('there is no form')
     document.body.append(page)
+    // The browser would load the page anew.
+    let isPrevented = false
+    page.addEventListener('submit', (event) => (isPrevented = event.defaultPrevented))
     input.value = 'hi'
     button.click()
     await passes(0)
     expect(bubbles()).toEqual(['hi queued'])
     expect(input.value).toBe('')
+    expect(isPrevented).toBe(true)
     await harness.reaches('open')
     expect(bubbles()).toEqual(['hi accepted'])
     harness.server.publish('s1', { type: 'prompt', id: harness.server.commands[0]?.id, text: 'hi' })

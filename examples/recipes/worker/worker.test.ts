@@ -5,7 +5,7 @@ import { type BuildOptions, build } from 'esbuild'
 import { ConnectionError, createConnection } from 'holdline'
 import { createChatServer } from 'holdline/server'
 import { createHarness, type Harness, sendFails } from 'holdline/testing'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { findBrowser, launch } from '../../../demo/__tests__/_browser'
 import { listen } from '../../../src/__tests__/_http'
 import { type ChatEvent, createChat, type Prompt } from '../chat'
@@ -16,6 +16,9 @@ const cleanups: (() => unknown)[] = []
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup()
 })
+
+/** When its verdict is there, what was asked before it has been done. */
+const ELSEWHERE: Prompt = { type: 'send', sessionId: 's2', prompt: '' }
 
 /** What is said over a port arrives in another task. */
 async function until(condition: () => boolean) {
@@ -30,7 +33,7 @@ function openPage(join: (port: MessagePort) => void) {
   cleanups.push(() => port1.close())
   const chat = createChat(remote, 's1')
   const texts = () => chat.getSnapshot().map(({ text, status = 'said' }) => `${text}: ${status}`)
-  return { remote, chat, texts, close: () => port1.close() }
+  return { remote, chat, texts, close: () => port1.close(), hubsEnd: port2 }
 }
 
 describe('over real ports', () => {
@@ -117,17 +120,37 @@ describe('over real ports', () => {
     expect(remote.getSnapshot().lastError?.code).toBe('stream-failed')
   })
 
+  test('a page that follows a session twice is told what was said once', async () => {
+    const { remote, texts } = openPage(join)
+    await follows()
+    harness.server.publish('s1', { type: 'token', answer: '1', text: 'a' })
+    remote.watch('s1')
+    await remote.send(ELSEWHERE).settled
+    expect(texts()).toEqual(['a: said'])
+  })
+
   test('a session is followed as long as one page follows it', async () => {
     const [one, two] = [openPage(join), openPage(join)]
     await follows()
     harness.server.publish('s1', { type: 'token', answer: '1', text: 'a' })
     await until(() => one.texts().length + two.texts().length === 2)
     one.chat.leave()
+    await one.remote.send(ELSEWHERE).settled
     harness.server.publish('s1', { type: 'token', answer: '1', text: 'b' })
     await until(() => two.texts()[0] === 'ab: said')
     expect(one.texts()).toEqual(['a: said'])
-    two.close()
+    two.chat.leave()
     await until(() => harness.connection.sessions.length === 0)
+  })
+
+  test('a page that is gone is told nothing, and follows nothing', async () => {
+    const { close, hubsEnd } = openPage(join)
+    await follows()
+    close()
+    await until(() => harness.connection.sessions.length === 0)
+    const told = vi.spyOn(hubsEnd, 'postMessage')
+    harness.stream.fails()
+    expect(told).not.toHaveBeenCalled()
   })
 })
 

@@ -1,0 +1,19 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { expect, test } from 'vitest'
+
+const here = fileURLToPath(new URL('.', import.meta.url))
+const isSource = (path: string) => /\.tsx?$/.test(path) && !/\.test\./.test(path)
+
+test('every paragraph of code in docs/recipes.md, but its imports, stands in an example', () => {
+  const doc = readFileSync(`${here}../../docs/recipes.md`, 'utf8')
+  const sources = readdirSync(here, { recursive: true, encoding: 'utf8' })
+    .filter(isSource)
+    .map((path) => readFileSync(here + path, 'utf8'))
+  const paragraphs = [...doc.matchAll(/```tsx?\n([\s\S]*?)```/g)]
+    .flatMap(([, code = '']) => code.replace(/^import [\s\S]*?from '.*'\n/gm, '').split(/\n{2,}/))
+    .map((paragraph) => paragraph.trim())
+    .filter((paragraph) => paragraph !== '')
+  expect(paragraphs.length).toBeGreaterThan(20)
+  expect(paragraphs.filter((paragraph) => !sources.some((source) => source.includes(paragraph)))).toEqual([])
+})
