@@ -30,11 +30,15 @@ export function median(values: readonly number[]): number {
 }
 
 /** ours, baseline, ours, baseline …: what disturbs the machine for a while disturbs both. */
-export async function interleave(rounds: number, sample: (subject: 'holdline' | 'bare') => Promise<number>) {
+export async function interleave<Subject extends string = 'holdline'>(
+  rounds: number,
+  sample: (subject: Subject | 'bare') => Promise<number>,
+  subject = 'holdline' as Subject,
+) {
   const ours: number[] = []
   const baseline: number[] = []
   for (let round = 0; round < rounds; round++) {
-    ours.push(await sample('holdline'))
+    ours.push(await sample(subject))
     baseline.push(await sample('bare'))
   }
   return { ours, baseline }
@@ -53,7 +57,11 @@ export async function withServer<T>(client: string, work: (sample: Sampler) => P
       entryPoints: [here('_server.ts'), here(client)],
       outdir: folder,
       outExtension: { '.js': '.mjs' },
-      alias: { holdline: here('../src/index.ts'), 'holdline/machine': here('../src/machine/index.ts') },
+      alias: {
+        holdline: here('../src/index.ts'),
+        'holdline/machine': here('../src/machine/index.ts'),
+        'holdline/adapters': here('../src/adapters/index.ts'),
+      },
       bundle: true,
       format: 'esm',
       platform: 'node',

@@ -1,5 +1,6 @@
 import { EventSource } from 'eventsource'
 import { createConnection } from 'holdline'
+import { fetchStreamTransport } from 'holdline/adapters'
 
 // One flood of messages; tells what each took from the first to the last: µs of this process' CPU time, and of the clock.
 
@@ -31,7 +32,7 @@ if (subject === 'bare') {
     count(message)
   })
 } else {
-  const connection = createConnection({ url })
+  const connection = createConnection({ url, ...(subject === 'fetchStream' && { transport: fetchStreamTransport }) })
   connection.on('message', count)
   connection.connect()
 }

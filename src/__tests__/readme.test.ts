@@ -42,6 +42,7 @@ test.each([
   ['docs/delivery.md', 4],
   ['docs/testing.md', 4],
   ['docs/recipes.md', 8],
+  ['docs/inspect.md', 5],
 ])(
   'every example of %s compiles, strictly',
   (path, least) => {

@@ -6,6 +6,7 @@ export {
   openEventSource,
   type StreamHandlers,
 } from './eventSourceStream'
+export { fetchStreamTransport } from './fetchStreamTransport'
 export {
   createUpstream,
   type HeadersHook,

@@ -1,0 +1,72 @@
+import { createParser } from 'eventsource-parser'
+import { ConnectionError } from '../errors'
+import type { Clock } from '../types'
+import type { StreamHandlers } from './eventSourceStream'
+import { createUpstream, parseRetryAfter } from './fetchUpstream'
+import type { Transport } from './transport'
+
+/**
+ * Server-Sent Events read with `fetch`, in browsers, workers, Node, Deno and Bun. It sees what an EventSource hides: the status
+ * (401 stops the line; 429 and 503 with `Retry-After` make it wait), comments as signs of life; and it sends `headers` everywhere.
+ */
+export const fetchStreamTransport: Transport = (setup) => {
+  const { streamFetch, ...upstream } = createUpstream(setup)
+  return { ...upstream, open: (handlers) => openFetchStream(streamFetch, `${setup.url}/events`, setup.clock, handlers) }
+}
+
+function openFetchStream(
+  fetch: (url: string, init: RequestInit) => Promise<Response>,
+  url: string,
+  clock: Clock,
+  handlers: StreamHandlers,
+): () => void {
+  const abort = new AbortController()
+  const { signal } = abort
+  // A chunk may hold frames that come after the one which closed the stream.
+  const parser = createParser({
+    onEvent({ event = 'message', data }) {
+      if (signal.aborted) return
+      if (event === 'welcome' || event === 'message') handlers[event](data)
+      else handlers.sign()
+    },
+    onComment: () => signal.aborted || handlers.sign(),
+  })
+
+  async function read() {
+    // [spec] HTML, server-sent events: what an EventSource asks for.
+    const response = await fetch(url, { headers: { Accept: 'text/event-stream' }, cache: 'no-store', signal })
+    if (signal.aborted) return
+    const { body } = response
+    const refusal = refusalOf(response, clock.now())
+    if (refusal || !body) {
+      void body?.cancel().catch(() => {})
+      throw refusal ?? new ConnectionError('stream-failed', 'no body')
+    }
+    handlers.open()
+    const reader = body.getReader()
+    const decoder = new TextDecoder()
+    for (;;) {
+      const { done, value } = await reader.read()
+      if (done) throw new ConnectionError('stream-failed', 'the stream ended')
+      parser.feed(decoder.decode(value, { stream: true }))
+    }
+  }
+
+  read().catch((cause: unknown) => {
+    if (signal.aborted) return
+    abort.abort()
+    handlers.error(
+      cause instanceof ConnectionError ? cause : new ConnectionError('stream-failed', 'the stream was cut', { cause }),
+    )
+  })
+  return () => abort.abort()
+}
+
+/** [spec] HTML, server-sent events: anything but 200 and `text/event-stream` is a failure. */
+function refusalOf({ status, headers }: Response, now: number): ConnectionError | undefined {
+  const type = headers.get('content-type') ?? 'nothing'
+  if (status === 200 && /^text\/event-stream\b/i.test(type)) return undefined
+  const retryAfter = parseRetryAfter(headers.get('retry-after'), now)
+  const message = status === 200 ? `${type}, not text/event-stream` : `the server answered ${status}`
+  return new ConnectionError(status === 401 ? 'unauthorized' : 'stream-failed', message, { status, retryAfter })
+}
