@@ -2,12 +2,14 @@ import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import type { HttpBindings } from '@hono/node-server'
 import { build } from 'esbuild'
+import { connectionMachine, outboxMachine } from 'holdline/machine'
 import { createChatServer, memoryLog } from 'holdline/server'
 import { type Context, Hono } from 'hono'
 import { getCookie, setCookie } from 'hono/cookie'
 import { parse } from 'hono/utils/cookie'
+import { drawChart } from '../scripts/drawChart'
 import { createAgent } from './agent'
-import { MISHAPS } from './events'
+import { LINES, MISHAPS } from './events'
 import { createMishaps } from './mishaps'
 
 export interface DemoOptions {
@@ -31,6 +33,7 @@ export interface Demo {
 type Env = { Bindings: HttpBindings; Variables: { principalId: string } }
 
 const COOKIE = 'demo'
+const STYLES = ['style.css', 'chart.css'] as const
 const PAGE = fileURLToPath(new URL('./page/', import.meta.url))
 const PAGE_HEADERS = {
   // Revalidated, but not `no-store`: that would keep the page out of the back/forward cache.
@@ -42,7 +45,7 @@ const PAGE_HEADERS = {
 /** The whole demo as one `fetch`: the page, the chat server with its agent, and the mishaps between the two. */
 export async function createDemo(options: DemoOptions = {}): Promise<Demo> {
   const { tokensPerSecond = 40, toolMs = 10_000, heartbeat = 3_000, lateMs = 5_000 } = options
-  const [html, css, script] = await Promise.all([readPage('index.html'), readPage('style.css'), bundlePage()])
+  const [assets, script] = await Promise.all([readAssets(), bundlePage()])
   const mishaps = createMishaps({ lateMs })
   const prompts: string[] = []
   let server = startServer()
@@ -91,14 +94,18 @@ export async function createDemo(options: DemoOptions = {}): Promise<Demo> {
       const maxAge = 30 * 24 * 3_600
       setCookie(context, COOKIE, crypto.randomUUID(), { path: '/', httpOnly: true, sameSite: 'Strict', maxAge })
     }
-    return context.html(html, 200, PAGE_HEADERS)
+    return context.html(assets.html, 200, PAGE_HEADERS)
   })
   app.get('/page.js', (context) => context.body(script, 200, { ...PAGE_HEADERS, 'Content-Type': 'text/javascript' }))
-  app.get('/style.css', (context) => context.body(css, 200, { ...PAGE_HEADERS, 'Content-Type': 'text/css' }))
+  for (const name of STYLES) {
+    const headers = { ...PAGE_HEADERS, 'Content-Type': 'text/css' }
+    app.get(`/${name}`, (context) => context.body(assets[name], 200, headers))
+  }
 
+  // Each line of a page has a path of its own, so that a mishap can hit one of them. To the chat server they are the same.
   app.all('/api/chat/*', (context) =>
     mishaps.pass({
-      principalId: getCookie(context, COOKIE) ?? '',
+      clientId: clientId(getCookie(context, COOKIE) ?? '', context.req.path.replace(/\/[^/]*$/, '')),
       request: context.req.raw,
       next: (request) => server.fetch(request),
       hangUp: () => hangUp(context),
@@ -109,7 +116,10 @@ export async function createDemo(options: DemoOptions = {}): Promise<Demo> {
     if (!principalId) return context.json({ error: 'unauthorized' }, 401)
     const mishap = MISHAPS.find((name) => name === context.req.param('name'))
     if (!mishap) return context.json({ error: 'no-such-mishap' }, 404)
-    if (mishap !== 'restart') return context.json({ streams: mishaps.cause(mishap, principalId) })
+    if (mishap !== 'restart') {
+      const streams = mishaps.cause(mishap, clientId(principalId, context.req.query('line') ?? LINES[0]))
+      return context.json({ streams })
+    }
     await restart()
     return context.json({ restarted: true })
   })
@@ -127,8 +137,25 @@ function authenticate(request: Request) {
   return id ? { id } : null
 }
 
+const clientId = (principalId: string, line: string) => `${principalId} ${line}`
 const hangUp = ({ env }: Context<Env>) => env?.outgoing?.destroy()
 const readPage = (name: string) => readFile(PAGE + name, 'utf8')
+
+/** The page, with the charts drawn from the machines as they are now. */
+async function readAssets() {
+  const [html, connection, outbox, ...styles] = await Promise.all([
+    readPage('index.html'),
+    drawChart(connectionMachine),
+    drawChart(outboxMachine),
+    ...STYLES.map(readPage),
+  ])
+  const [style, chart] = styles as [string, string]
+  return {
+    html: html.replace('<!-- connection chart -->', connection).replace('<!-- outbox chart -->', outbox),
+    'style.css': style,
+    'chart.css': chart,
+  }
+}
 
 async function bundlePage(): Promise<string> {
   const { outputFiles } = await build({

@@ -46,3 +46,6 @@ export type PageMessage =
 
 export const MISHAPS = ['drop', 'fail-resume', 'late-resume', 'second-welcome', 'silence', 'restart'] as const
 export type Mishap = (typeof MISHAPS)[number]
+
+/** Where the connections of a page connect to: the chat's own, and the second one, to compare. */
+export const LINES = ['/api/chat', '/api/chat/second'] as const

@@ -2,7 +2,8 @@ import type { Mishap } from './events'
 
 /** One request of a client on its way to the chat server. */
 export interface Passage {
-  readonly principalId: string
+  /** Tells one connection of one visitor from all others. */
+  readonly clientId: string
   readonly request: Request
   readonly next: (request: Request) => Promise<Response>
   /** Destroys the socket that the answer is written to. */
@@ -28,14 +29,14 @@ interface Client {
 export function createMishaps({ lateMs }: MishapsOptions) {
   const clients = new Map<string, Client>()
 
-  function clientOf(principalId: string): Client {
-    const client = clients.get(principalId) ?? { streams: new Set(), failResume: false, delayResume: false }
-    clients.set(principalId, client)
+  function clientOf(clientId: string): Client {
+    const client = clients.get(clientId) ?? { streams: new Set(), failResume: false, delayResume: false }
+    clients.set(clientId, client)
     return client
   }
 
-  async function pass({ principalId, request, next, hangUp }: Passage): Promise<Response> {
-    const client = clientOf(principalId)
+  async function pass({ clientId, request, next, hangUp }: Passage): Promise<Response> {
+    const client = clientOf(clientId)
     const endpoint = new URL(request.url).pathname.split('/').pop()
     if (endpoint === 'reconnect' && client.failResume) {
       client.failResume = false
@@ -58,8 +59,8 @@ export function createMishaps({ lateMs }: MishapsOptions) {
     pass,
 
     /** Returns how many live streams it has hit. */
-    cause(mishap: LineMishap, principalId: string): number {
-      const client = clientOf(principalId)
+    cause(mishap: LineMishap, clientId: string): number {
+      const client = clientOf(clientId)
       const hit = [...client.streams]
       if (mishap === 'fail-resume') client.failResume = true
       if (mishap === 'late-resume') client.delayResume = true

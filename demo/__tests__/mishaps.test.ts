@@ -52,9 +52,9 @@ function serverStream(): Response {
   return new Response(body, { headers: { 'Content-Type': 'text/event-stream', 'X-Accel-Buffering': 'no' } })
 }
 
-async function openStream(principalId = 'p1') {
+async function openStream(clientId = 'p1') {
   const response = await mishaps.pass({
-    principalId,
+    clientId,
     request: request('events'),
     next: async () => serverStream(),
     hangUp: () => {
@@ -70,8 +70,8 @@ async function openStream(principalId = 'p1') {
   return { response, reader, read }
 }
 
-const resume = (principalId = 'p1', next = async () => Response.json({ ok: true })) =>
-  mishaps.pass({ principalId, request: request('reconnect'), next, hangUp: () => {} })
+const resume = (clientId = 'p1', next = async () => Response.json({ ok: true })) =>
+  mishaps.pass({ clientId, request: request('reconnect'), next, hangUp: () => {} })
 
 /** Nothing has arrived, however often the event loop turns. */
 async function expectNothing(reading: Promise<unknown>) {

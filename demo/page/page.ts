@@ -1,8 +1,14 @@
-import { type ConnectionError, createConnection, type Delivery, type DeliveryStatus } from 'holdline'
-import type { InboundEvent, Mishap, PageMessage } from '../events'
+import type { ConnectionError, Delivery, DeliveryStatus } from 'holdline'
+import { LINES, type Mishap, type PageMessage } from '../events'
 import { createChatView, type Outgoing, type Row } from './chatView'
+import { type Client, createClient, createClientsView } from './client'
+import { byId, setText } from './dom'
+import { createLateInspector } from './inspector'
 import { type Counts, createLineView } from './lineView'
+import { createMishapsView } from './mishapsView'
+import { bindPanes, bindTabs } from './panes'
 import { load, newSessionId, type Saved, save, startChat } from './storage'
+import { createTraceView } from './traceView'
 import { apply, EMPTY } from './transcript'
 
 /** How long a save may wait for the next one, ms. What was not saved yet is replayed after a reload. */
@@ -20,15 +26,32 @@ const settled: Record<DeliveryStatus | 'received', number> = {
   received: 0,
 }
 
-const connection = createConnection<InboundEvent, PageMessage>({
-  url: '/api/chat',
+const inspector = createLateInspector((message) => line.log('error', message))
+const first = createClient('A', LINES[0], {
   cursors: [saved.cursor],
   // The tab's own, as the transcript is: what one tab wrote is shown, and sent, by that tab.
   storage: sessionStorage,
+  inspect: inspector.inspect,
 })
+/** The chat's. */
+const { connection } = first
+/** One more on the same session, to compare. */
+let second: Client | undefined
+/** Looked at, commanded and harmed. */
+let chosen = first
 
 const chat = createChatView({ send, stop, cancel: (id) => pendingOf(id)?.cancel(), dismiss: forget })
-const line = createLineView({ ...connection, cause })
+const line = createLineView({
+  connect: () => chosen.connection.connect(),
+  disconnect: () => chosen.connection.disconnect(),
+  reconnect: () => chosen.connection.reconnect(),
+  wake: () => chosen.connection.wake({ awayFor: 60_000 }),
+})
+const trace = createTraceView(() => ({
+  connection: chosen.connection,
+  other: chosen === first ? second?.connection : connection,
+}))
+const renderClients = createClientsView(byId('clients', 'div'), choose)
 
 // Down: each event moves the transcript and the cursor by one step.
 
@@ -150,8 +173,15 @@ function renderSoon() {
   requestAnimationFrame(() => {
     isRenderDue = false
     chat.render(rows())
-    line.render(connection.getSnapshot(), saved.cursor.lastSeq, counts())
+    renderLine()
   })
+}
+
+function renderLine() {
+  const { sessionId } = saved.cursor
+  const cursor = chosen.connection.cursor(sessionId)?.lastSeq ?? 0
+  line.render(chosen.connection.getSnapshot(), cursor, counts())
+  renderClients(second ? [first, second] : [first], chosen, sessionId)
 }
 
 function rows(): readonly Row[] {
@@ -176,35 +206,78 @@ function counts(): Counts {
   return { ...settled, sending, queued: pending.length - sending }
 }
 
-connection.subscribe(renderSoon)
-connection.on('phase', ({ phase, previous }) => line.log('phase', `${previous} → ${phase}`))
-connection.on('opened', ({ sessions }) =>
-  line.log('opened', `${sessions.length} session${sessions.length === 1 ? '' : 's'}`),
-)
-connection.on('closed', ({ reason, error }) => line.log('closed', error ? `${reason} (${error.code})` : reason))
-connection.on('stopped', ({ error }) => line.log('stopped', `${error.code}: ${error.message}`))
-connection.on('rejected', ({ event, phase }) => line.log('rejected', `${event} in ${phase}`))
-connection.on('error', ({ error }) => line.log('error', `${error.code}: ${error.message}`))
+/** What happens to a client is shown as it happens: the chart is never behind the machine. */
+function observe({ name, connection }: Client) {
+  const log = (kind: string, text: string) => line.log(kind, second ? `${name}: ${text}` : text)
+  connection.subscribe(renderSoon)
+  connection.actor.subscribe(trace.render)
+  connection.on('phase', ({ phase, previous }) => log('phase', `${previous} → ${phase}`))
+  connection.on('opened', ({ sessions }) =>
+    log('opened', `${sessions.length} session${sessions.length === 1 ? '' : 's'}`),
+  )
+  connection.on('closed', ({ reason, error }) => log('closed', error ? `${reason} (${error.code})` : reason))
+  connection.on('stopped', ({ error }) => log('stopped', `${error.code}: ${error.message}`))
+  connection.on('rejected', ({ event, phase }) => {
+    log('rejected', `${event} in ${phase}`)
+    trace.render()
+  })
+  connection.on('error', ({ error }) => log('error', `${error.code}: ${error.message}`))
+}
 
 // Doing
 
 async function cause(mishap: Mishap) {
-  line.log('mishap', mishap)
-  const response = await fetch(`/demo/mishaps/${mishap}`, { method: 'POST' }).catch(() => undefined)
+  line.log('mishap', second ? `${mishap}, to ${chosen.name}` : mishap)
+  const query = new URLSearchParams({ line: chosen.line })
+  const response = await fetch(`/demo/mishaps/${mishap}?${query}`, { method: 'POST' }).catch(() => undefined)
   if (!response?.ok) line.log('mishap', `${mishap} did not happen: ${response ? response.status : 'no connection'}`)
 }
 
-document.getElementById('new-chat')?.addEventListener('click', () => {
-  connection.unwatch(saved.cursor.sessionId)
+function choose(client: Client) {
+  chosen = client
+  trace.goLive()
+  renderLine()
+}
+
+/** The second client only listens: it replays the session, and then hears what the first one hears. */
+function toggleSecond() {
+  second?.connection.dispose()
+  const { sessionId } = saved.cursor
+  second = second ? undefined : createClient('B', LINES[1], { inspect: inspector.inspect })
+  if (second) {
+    observe(second)
+    second.connection.on('message', renderSoon)
+    second.connection.watch(sessionId)
+    second.connection.connect()
+  }
+  setText(byId('second', 'button'), second ? 'Remove the second client' : 'Add a second client')
+  choose(first)
+}
+
+byId('second', 'button').addEventListener('click', toggleSecond)
+byId('inspect', 'button').addEventListener('click', inspector.open)
+byId('new-chat', 'button').addEventListener('click', () => {
+  const before = saved.cursor.sessionId
   saved = startChat(newSessionId())
-  connection.watch(saved.cursor.sessionId)
+  for (const client of [first, second]) {
+    client?.connection.unwatch(before)
+    client?.connection.watch(saved.cursor.sessionId)
+  }
   outgoing = outgoing.filter(({ status }) => status !== 'accepted')
   chat.clearNotice()
   saveNow()
   renderSoon()
-  document.getElementById('prompt')?.focus()
+  byId('prompt', 'textarea').focus()
 })
 
+createMishapsView(cause)
+bindPanes()
+bindTabs(byId('tabs', 'div'))
+observe(first)
+// Timers count down, and an outbox tells nobody that it moves.
+setInterval(trace.render, 100)
 connection.watch(saved.cursor.sessionId)
 saveNow()
 connection.connect()
+// For the console.
+Object.assign(globalThis, { connection })

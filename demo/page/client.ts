@@ -1,0 +1,46 @@
+import { type Connection, type ConnectionOptions, createConnection } from 'holdline'
+import type { InboundEvent, PageMessage } from '../events'
+import { h, setText } from './dom'
+import { PHASES } from './lineView'
+
+/** One connection of the page. */
+export interface Client {
+  readonly name: string
+  /** What it connects to; names it for a mishap, too. */
+  readonly line: string
+  readonly connection: Connection<InboundEvent, PageMessage>
+}
+
+export const createClient = (name: string, line: string, options: Omit<ConnectionOptions, 'url'>): Client => ({
+  name,
+  line,
+  connection: createConnection<InboundEvent, PageMessage>({ ...options, url: line }),
+})
+
+/** A card for each client; what is looked at, commanded and harmed is the one that is chosen. */
+export function createClientsView(list: Element, choose: (client: Client) => void) {
+  return (clients: readonly Client[], chosen: Client, sessionId: string) => {
+    // Made anew only when there are others: the focus stays.
+    if (list.childElementCount !== clients.length) list.replaceChildren(...clients.map(card))
+    clients.forEach(({ connection }, index) => {
+      const element = list.children[index] as HTMLElement
+      const input = element.querySelector('input') as HTMLInputElement
+      input.checked = clients[index] === chosen
+      element.dataset.phase = connection.phase
+      const [name, seq] = element.querySelectorAll('.client-phase, .client-seq')
+      if (name) setText(name, PHASES[connection.phase].name)
+      if (seq) setText(seq, `seq ${connection.cursor(sessionId)?.lastSeq ?? 0}`)
+    })
+  }
+
+  function card(client: Client) {
+    return h(
+      'label',
+      { class: 'client', 'data-client': client.name },
+      h('input', { type: 'radio', name: 'client', value: client.name, onchange: () => choose(client) }),
+      h('span', { class: 'client-name' }, client.name),
+      h('span', { class: 'client-phase' }),
+      h('span', { class: 'client-seq' }),
+    )
+  }
+}
