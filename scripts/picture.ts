@@ -1,12 +1,14 @@
+import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { findBrowser, launch } from '../demo/__tests__/_browser'
 import { createDemo } from '../demo/createDemo'
 import { listen } from '../demo/listen'
+import { palettePng } from './palettePng'
 
-/** The picture of the page in the README: a stream that was dropped in the middle of an answer is being resumed. */
+/** The page for the README, with a resume that is late. For a look at others: `picture <file> <width> <height> light|dark chat|chart|record`. */
 const FILE = fileURLToPath(new URL('../docs/page.png', import.meta.url))
 
-const [file = FILE, width = '1440', height = '900', scheme = 'light', pane = ''] = process.argv.slice(2)
+const [file = FILE, width = '1600', height = '1000', scheme = 'light', pane = ''] = process.argv.slice(2)
 const executablePath = findBrowser()
 if (!executablePath) throw new Error('no Chromium was found: install one, or set CHROME_PATH')
 
@@ -19,8 +21,6 @@ try {
     reducedMotion: 'reduce',
     colorScheme: scheme === 'dark' ? 'dark' : 'light',
   })
-  page.on('pageerror', (error) => console.error(error))
-  page.on('console', (message) => console.log(message.text()))
   const show = (name: string) =>
     page
       .locator(`#panes [data-pane="${name}"]:visible`)
@@ -29,7 +29,7 @@ try {
   await page.goto(site.url)
   await page.waitForSelector('body[data-phase="open"]')
   await show('chat')
-  await page.fill('#prompt', 'How do you hold the line?')
+  await page.fill('#prompt', 'Tell me a long story')
   await page.press('#prompt', 'Enter')
   await page.waitForTimeout(1_500)
   await show('chart')
@@ -38,9 +38,13 @@ try {
   await page.click('[data-mishap="late-resume"]')
   await page.waitForSelector('body[data-phase="reconnecting"]')
   await page.click('#wake')
+  await show('chat')
+  await page.fill('#prompt', 'This one waits for the resume')
+  await page.press('#prompt', 'Enter')
+  await show('chart')
   if (pane) await show(pane)
   await page.waitForTimeout(600)
-  await page.screenshot({ path: file })
+  writeFileSync(file, await palettePng(page, await page.screenshot()))
 } finally {
   await browser.close()
   await demo.close()

@@ -8,14 +8,14 @@ export interface Shown {
   /** Refused just now. */
   readonly refusals: readonly TraceStep[]
   /** The state of the other client, to compare. */
-  readonly other?: string | undefined
+  readonly other: string | undefined
 }
 
 export type Chart = ReturnType<typeof createChart>
 
 const SVG = 'http://www.w3.org/2000/svg'
 /** Of a refusal, above the name of its state. In the chart's units. */
-const [ABOVE, LINE_HEIGHT] = [32, 30]
+const [ABOVE, LINE_HEIGHT] = [40, 34]
 
 /** Lights the chart that the server has drawn from the machine. It decides nothing: what to show is told. */
 export function createChart(svg: SVGSVGElement) {

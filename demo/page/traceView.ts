@@ -81,7 +81,9 @@ export function createTraceView(compared: () => Compared) {
     const text = step ? inWordsOf(step) : 'nothing happened yet'
     const time = clockTime(new Date(trace.startedAt + view.now))
     document.body.classList.toggle('is-past', !isLive)
-    setText(byId('caption', 'p'), isLive ? short(state) : `step ${shown + 1} of ${last + 1}, ${time}: ${text}`)
+    const other = otherState()
+    const dashed = other ? `; dashed: the other client, in ${short(other)}` : ''
+    setText(byId('caption', 'p'), isLive ? short(state) + dashed : `step ${shown + 1} of ${last + 1}, ${time}: ${text}`)
     renderScrubber({ first: trace.dropped, last, shown, isLive, isFile: loaded !== undefined, text })
     renderEntries(entries(view))
   }
@@ -91,15 +93,16 @@ export function createTraceView(compared: () => Compared) {
     const own = past.filter((one) => one.machine === machine)
     const moment = momentAfter(own, chart.ways, machine === 'connection' ? 'idle' : 'held')
     const refusals = own.filter((one) => one.refused && (isLive ? now - one.at < REFUSAL_SHOWN : one === step))
-    const { other } = compared()
-    const isCompared = machine === 'connection' && !loaded && other !== undefined
-    chart.show({
-      moment,
-      refusals,
-      timers: timersAt(chart, moment, now),
-      ...(isCompared && { other: stateOf(other.trace()) }),
-    })
+    const other = machine === 'connection' ? otherState() : undefined
+    chart.show({ moment, refusals, timers: timersAt(chart, moment, now), other })
     return moment
+  }
+
+  /** To compare with, where that makes sense: now. */
+  function otherState(): string | undefined {
+    const { other } = compared()
+    if (!other || loaded || position !== undefined) return undefined
+    return other.trace().steps.findLast(({ machine }) => machine === 'connection')?.to ?? 'idle'
   }
 
   function timersAt(chart: Chart, { since, delay }: Moment, now: number): ReadonlyMap<string, number> {
@@ -174,8 +177,6 @@ function tell(text: string, isOtherwise = false) {
   verdict.classList.toggle('otherwise', isOtherwise)
   setText(verdict, text)
 }
-
-const stateOf = ({ steps }: Trace) => steps.findLast(({ machine }) => machine === 'connection')?.to ?? 'idle'
 
 const inWordsOf = ({ event, from, to, refused }: TraceStep) =>
   refused ? `${nameOf(event)}, refused in ${short(from)}` : `${nameOf(event)}, now in ${short(to)}`
