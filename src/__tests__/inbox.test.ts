@@ -101,6 +101,34 @@ describe('holes', () => {
     expect(world.connection.phase).toBe('reconnecting')
   })
 
+  test('before the welcome nobody has promised contiguous numbers', async () => {
+    const world = createWorld()
+    world.connection.connect()
+    world.stream.opens()
+    for (const seq of [1, 5]) world.stream.sends(world.event('s1', seq))
+    expect(seqs(world, 's1')).toEqual([1, 5])
+  })
+
+  test.each([
+    ['from the start', { sessionId: 's1', status: 'resumed', from: 1, to: 1 }],
+    ['after a reset', { sessionId: 's1', status: 'reset', from: 9, to: 1 }],
+  ])('C34: a hole at 1 has its three resumes as well, %s', async (_, verdict) => {
+    const world = createWorld({ cursors: [{ sessionId: 's1', lastSeq: verdict.from }] }, SERVER_IS_SILENT)
+    await world.opens(CONTIGUOUS)
+    await world.post('reconnect').answers(200, { ok: true, sessions: [verdict] })
+    for (let resumes = 1; resumes <= 3; resumes++) {
+      world.stream.sends(world.event('s1', 9))
+      await settle()
+      expect(world.log.at(-1)).toBe('closed gap')
+      world.stream.fails()
+      await world.retries()
+      await world.opens(CONTIGUOUS)
+      await world.post('reconnect').answers(200, { ok: true })
+    }
+    world.stream.sends(world.event('s1', 9))
+    expect(world.log.at(-1)).toBe('s1 reset 1-8')
+  })
+
   test('without the promise of contiguous numbers a jump is no hole', async () => {
     const world = createWorld({ cursors: AT_5 })
     await world.opens()
@@ -206,6 +234,59 @@ describe('the server has the last word on a session', () => {
     expect(world.post('reconnect').body).toMatchObject({ resumeId: 'r2', sessions: [{ sessionId: 's1', lastSeq: 0 }] })
   })
 
+  test('… also the verdict that all is well', async () => {
+    const world = createWorld({ cursors: AT_5 }, SERVER_IS_SILENT)
+    await world.opens({ features: ['replay-marker'] })
+    const resumed = { sessionId: 's1', status: 'resumed', from: 5, to: 5 }
+    await world.post('reconnect').answers(200, verdicts(resumed))
+    world.stream.sends({ type: 'reconnected', resumeId: 'r1', sessions: [resumed] })
+    expect(world.log).toEqual(['s1 resumed 5-5', 'opened'])
+  })
+
+  test('the first epoch that a session hears of is no reset', async () => {
+    const world = createWorld({ cursors: AT_5 })
+    await world.opens(CONTIGUOUS)
+    world.stream.sends(world.event('s1', 6, { epoch: 'a' }))
+    expect(world.log).toEqual(['opened'])
+    expect(world.connection.cursor('s1')).toEqual({ sessionId: 's1', lastSeq: 6, epoch: 'a' })
+  })
+
+  test('a cursor without an epoch has none, not even an empty one', async () => {
+    const { connection } = createWorld({ cursors: AT_5 })
+    expect(connection.sessions).toStrictEqual(AT_5)
+  })
+
+  describe('C33: a reset that is behind what has already come is resumed from; one that is not costs no POST', () => {
+    /** What came before the verdict, of a session at `lastSeq` whose first message is refused by its listener. */
+    const resetTo = async (to: number, lastSeq: number, came: readonly number[]) => {
+      const world = createWorld({ cursors: [{ sessionId: 's1', lastSeq }] }, SERVER_IS_SILENT)
+      world.connection.on('message', () => {
+        throw new Error('reducer')
+      })
+      await world.opens()
+      for (const seq of came) world.stream.sends(world.event('s1', seq))
+      world.server(SERVER_ACCEPTS)
+      const reset = { sessionId: 's1', status: 'reset', from: lastSeq, to }
+      await world.post('reconnect').answers(200, verdicts(reset))
+      await settle()
+      expect(world.connection.phase).toBe('open')
+      return world
+        .postsTo('reconnect')
+        .slice(1)
+        .map(({ body }) => body.sessions)
+    }
+    const FULL = Array.from({ length: 258 }, (_, index) => index + 1)
+
+    test.each([
+      ['was dropped as old', 4, 100, [2, 4]],
+      ['waits behind another', 3, 0, [1, 2, 3]],
+      ['found no room behind another', 258, 0, FULL],
+    ])('what %s', async (_, last, lastSeq, came) => {
+      expect(await resetTo(last, lastSeq, came)).toEqual([])
+      expect(await resetTo(last - 1, lastSeq, came)).toEqual([[{ sessionId: 's1', lastSeq: last - 1 }]])
+    })
+  })
+
   test('the verdicts of an earlier resume are nobody’s', async () => {
     const world = createWorld({ cursors: AT_5 })
     await world.opens({ features: ['replay-marker'] })
@@ -284,6 +365,21 @@ describe('watch and unwatch', () => {
     await settle()
     expect(world.post('reconnect').body.sessions).toEqual([{ sessionId: 's1', lastSeq: 0 }])
     expect(world.connection.phase).toBe('open')
+  })
+
+  test('its answer confirms nothing on another stream, where the session still waits for its resume', async () => {
+    const full = Array.from({ length: 100 }, (_, index) => ({ sessionId: `s${index}`, lastSeq: 1 }))
+    const world = createWorld({ cursors: full })
+    await world.opens({ features: ['watch-replay'] })
+    world.server(SERVER_IS_SILENT)
+    world.connection.watch('late')
+    await settle()
+    world.stream.fails()
+    await world.retries()
+    await world.opens({ features: ['watch-replay'] })
+    await world.post('watch').answers(200, { ok: true })
+    await world.post('reconnect').answers(200, { ok: true })
+    expect(world.post('reconnect').body.sessions).toEqual([{ sessionId: 'late', lastSeq: 0 }])
   })
 
   test('watch and send are posted in the order in which they were asked for', async () => {
@@ -372,6 +468,70 @@ describe('a listener that throws', () => {
     expect(world.post('reconnect').body.sessions).toEqual([{ sessionId: 's1', lastSeq: 262 }])
   })
 
+  test('what waits is bounded in characters, too: 2 MiB of it, and no more', async () => {
+    for (const [more, last] of [
+      [0, 8],
+      [1, 7],
+    ] as const) {
+      const { world } = throwing(6, 1)
+      await world.opens(CONTIGUOUS)
+      world.stream.sends(world.event('s1', 6))
+      for (const seq of [7, 8]) {
+        const frame = JSON.stringify(world.event('s1', seq))
+        world.stream.sends(frame + ' '.repeat(1_048_576 - frame.length + (seq === 8 ? more : 0)))
+      }
+      world.server(RESUME_NEVER_ANSWERED)
+      await world.clock.advance(100)
+      expect(world.connection.cursor('s1')?.lastSeq).toBe(last)
+      expect(world.postsTo('reconnect')).toHaveLength(1 + more)
+    }
+  })
+
+  test('before the welcome is offered the message again all the same', async () => {
+    const { world, calls } = throwing(6, 1)
+    world.connection.connect()
+    world.stream.opens()
+    world.stream.sends(world.event('s1', 6))
+    await world.clock.advance(100)
+    expect(calls).toHaveLength(2)
+  })
+
+  test('is offered nothing of a session that is no longer watched', async () => {
+    const { world, calls } = throwing(6)
+    await world.opens()
+    const timers = world.clock.pending
+    world.stream.sends(world.event('s1', 6))
+    world.connection.unwatch('s1')
+    await settle()
+    expect(world.clock.pending).toBe(timers)
+    await world.clock.advance(10_000)
+    expect(calls).toHaveLength(1)
+  })
+
+  test('… nor of one that it stops watching when it is offered again', async () => {
+    const { world, calls } = throwing(6)
+    await world.opens()
+    world.stream.sends(world.event('s1', 6))
+    world.connection.on('message', () => world.connection.unwatch('s1'))
+    world.connection.on('error', () => world.connection.unwatch('s1'))
+    await world.clock.advance(10_000)
+    expect(calls).toHaveLength(2)
+  })
+
+  test.each([
+    ['leaves the line', 'disconnect'],
+    ['no longer watches the session', 'unwatch'],
+  ] as const)('who %s in the middle of what waited gets no more of it', async (_, way) => {
+    const { world } = throwing(6, 1)
+    await world.opens(CONTIGUOUS)
+    for (const seq of [6, 7, 8, 9]) world.stream.sends(world.event('s1', seq))
+    world.connection.on('message', ({ seq }) => {
+      if (seq === 8) world.connection[way]('s1')
+    })
+    await world.clock.advance(100)
+    expect(seqs(world, 's1')).toEqual([6, 7, 8])
+  })
+
   test('while one message waits, the next drop resumes from before it', async () => {
     const { world } = throwing(6)
     await world.opens()
@@ -385,6 +545,27 @@ describe('a listener that throws', () => {
 })
 
 describe('hostile frames', () => {
+  test('a report says what to look for, without the words of the app', async () => {
+    const world = createWorld({ cursors: AT_5 })
+    const messages: string[] = []
+    world.connection.on('error', ({ error }) => messages.push(error.message))
+    world.connection.on('message', ({ text }) => {
+      if (text === 'secret') throw new Error('reducer')
+    })
+    await world.opens()
+    world.stream.sends('"secret"')
+    world.stream.sends({ sessionId: 's1', seq: -1, text: 'secret' })
+    world.stream.sends(world.event('s1', 6, { text: 'secret' }))
+    await world.clock.advance(1_100)
+    const thrown = 'a message listener threw'
+    expect(messages).toEqual([
+      'no JSON object, but 8 characters',
+      'malformed sessionId, seq or prevSeq: s1',
+      ...[thrown, thrown, thrown],
+      'skipped message 6 of session s1',
+    ])
+  })
+
   test('no JSON, no object, malformed fields: reported by name, dropped, and the line goes on', async () => {
     const world = createWorld()
     await world.opens()
