@@ -9,6 +9,14 @@ export default [
   { ...client, name: 'createConnection, own code', ignore: ['xstate', 'eventsource'], limit: '15 kB' },
   {
     ...client,
+    name: 'createChatConnection, own code',
+    path: 'dist/chat.js',
+    import: '{ createChatConnection }',
+    ignore: ['xstate', 'eventsource'],
+    limit: '15.8 kB',
+  },
+  {
+    ...client,
     name: 'createConnection with XState',
     limit: '27.4 kB',
     modifyEsbuildConfig(config) {

@@ -8,6 +8,7 @@ export default defineConfig({
     server: 'src/server/index.ts',
     testing: 'src/testing/index.ts',
     inspect: 'src/inspect/index.ts',
+    chat: 'src/chat/index.ts',
   },
   format: 'esm',
   target: 'es2022',

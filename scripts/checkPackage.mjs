@@ -20,6 +20,7 @@ const NAMES = {
   './server': ['createChatServer', 'memoryLog', 'CommandRejected'],
   './testing': ['createHarness'],
   './inspect': ['createInspector', 'formatTrace', 'parseTrace', 'replayTrace'],
+  './chat': ['createChatConnection'],
 }
 /** A machine type that TypeScript inferred; in the root's types it breaks on another minor version of XState. */
 const INFERRED = /\bStateMachine</

@@ -176,5 +176,6 @@ const CURRENT = {
   },
 }
 
-const partsOf = (connection: unknown) => (connection as { readonly [parts]: Parts })[parts]
+/** For what stands on top of a connection and lives in this package. */
+export const partsOf = (connection: unknown) => (connection as { readonly [parts]: Parts })[parts]
 const snapshotOf = (connection: unknown) => partsOf(connection).getSnapshot()

@@ -400,11 +400,23 @@ export class Inbox {
   }
 
   unwatch(sessionId: string) {
-    this.#stopWaiting(this.#sessions.get(sessionId))
-    this.#sessions.delete(sessionId)
+    this.forget(sessionId)
     this.#closed ??= new Set()
     this.#closed.add(sessionId)
+  }
+
+  /** As if it had never been tracked: its next event tracks it anew. */
+  forget(sessionId: string) {
+    this.#closed?.delete(sessionId)
+    this.#stopWaiting(this.#sessions.get(sessionId))
+    this.#sessions.delete(sessionId)
     this.#keep(sessionId)
+  }
+
+  /** The app has it up to here from elsewhere. Nothing is asked of the server before the next resume. */
+  skip(sessionId: string, seq: number) {
+    this.#closed?.delete(sessionId)
+    this.#advance(this.#sessions.get(sessionId) ?? this.#track(sessionId, seq), seq)
   }
 
   cursor(sessionId: string): Cursor | undefined {

@@ -7,6 +7,7 @@ test.each([
   ['holdline/adapters', () => import('holdline/adapters')],
   ['holdline/server', () => import('holdline/server')],
   ['holdline/testing', () => import('holdline/testing')],
+  ['holdline/chat', () => import('holdline/chat')],
 ])('%s loads: XState takes the machines as they are', async (_, load) => {
   await expect(load()).resolves.toBeTypeOf('object')
 })

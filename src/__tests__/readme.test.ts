@@ -30,6 +30,9 @@ declare function createStore(options: import('holdline').ConnectionOptions): {
   readonly connection: import('holdline').Connection
   text(): string
 }
+declare const chat: import('holdline/chat').ChatConnection
+declare function setOnline(isOnline: boolean, why?: unknown): void
+declare function loadHistory(sessionId: string): Promise<{ lastSeq: number }>
 declare const harness: import('holdline/testing').Harness
 declare function test(name: string, run: () => Promise<void>): void
 declare function expect(value: unknown): { toBe(other: unknown): void }
@@ -42,6 +45,7 @@ test.each([
   ['docs/delivery.md', 4],
   ['docs/testing.md', 4],
   ['docs/recipes.md', 8],
+  ['docs/migration.md', 5],
   ['docs/inspect.md', 5],
 ])(
   'every example of %s compiles, strictly',

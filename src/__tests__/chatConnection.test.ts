@@ -1,0 +1,665 @@
+import { readFileSync } from 'node:fs'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { type ChatConnection, type ChatConnectionOptions, createChatConnection } from '../chat'
+import { ENDPOINTS, type Feature, type JsonObject } from '../protocol'
+import { type Behaviour, resumeFails, serverIsSilent } from '../testing'
+import { createNetwork, type TestPost, type TestStream } from '../testing/network'
+import { createPage } from '../testing/page'
+import { createTestServer } from '../testing/testServer'
+import { settles } from '../testing/virtualClock'
+
+const CLOCK = {
+  now: () => Date.now(),
+  setTimeout: (callback: () => void, ms: number) => setTimeout(callback, ms),
+  clearTimeout: (timer: unknown) => clearTimeout(timer as never),
+}
+const OPEN = { type: '_open' }
+const CLOSE = { type: '_close' }
+const FOREGROUND = { type: '_foreground' }
+const token = (seq: number) => ({ type: 'token', sessionId: 's1', seq })
+const prompt = (text: string) => ({ type: 'send', sessionId: 's1', prompt: text })
+
+let warnings: unknown[]
+
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] })
+  vi.spyOn(Math, 'random').mockReturnValue(0.5)
+  warnings = []
+  vi.spyOn(console, 'warn').mockImplementation((_, what) => void warnings.push(what))
+})
+
+afterEach(() => {
+  vi.useRealTimers()
+  vi.unstubAllGlobals()
+  vi.restoreAllMocks()
+})
+
+interface World extends Partial<ChatConnectionOptions> {
+  /** What the server does; by itself it does everything right. */
+  readonly server?: readonly Behaviour[]
+  /** Default: none, as with the servers that the old client speaks to. */
+  readonly features?: readonly Feature[]
+}
+
+/** A drop-in, a server of old, and a page. Requests go on after they were aborted: late answers arrive. */
+function createWorld({ server: behaviours = [], features = [], ...options }: World = {}) {
+  const streams: TestStream[] = []
+  const posts: TestPost[] = []
+  const calls: [url: string, init: RequestInit][] = []
+  const told: JsonObject[] = []
+  const { server, onStream, onPost } = createTestServer({ features }, behaviours, CLOCK)
+  const network = createNetwork({
+    now: CLOCK.now,
+    ignoresAbort: true,
+    onStream(stream) {
+      streams.push(stream)
+      onStream(stream)
+    },
+    onPost(post) {
+      posts.push(post)
+      onPost(post)
+    },
+  })
+  const chat = createChatConnection({
+    baseUrl: 'http://test',
+    fetch(url, init = {}) {
+      calls.push([url, init])
+      return network.fetch(url, init)
+    },
+    createEventSource: network.createEventSource,
+    ...options,
+  })
+  chat.onMessage((message) => told.push(message))
+
+  return {
+    chat,
+    server,
+    streams,
+    posts,
+    calls,
+    told,
+    get live() {
+      return streams.filter((stream) => !stream.isClosed)
+    },
+    get stream() {
+      return streams.at(-1) as TestStream
+    },
+    postsTo: (endpoint: string) => posts.filter((post) => post.endpoint === endpoint),
+    post: (endpoint: string) => posts.filter((post) => post.endpoint === endpoint).at(-1) as TestPost,
+    async opens() {
+      chat.connect()
+      await settles()
+      expect(chat.isConnected()).toBe(true)
+    },
+    /** Of a server that does nothing by itself. */
+    async welcomes(connectionId = `c${streams.length}`) {
+      streams.at(-1)?.opens()
+      streams.at(-1)?.welcomes({ connectionId })
+      await settles()
+    },
+    async passes(ms: number) {
+      await vi.advanceTimersByTimeAsync(ms)
+      await settles()
+    },
+  }
+}
+
+/** A line whose resume is in flight: nothing is answered by itself. */
+async function createResuming() {
+  const world = createWorld({ server: [serverIsSilent()] })
+  world.chat.trackSeq('s1', 7)
+  world.chat.connect()
+  await world.welcomes()
+  expect(world.post('reconnect').isAnswered).toBe(false)
+  return world
+}
+
+const CURSORS_OF_S1 = [{ sessionId: 's1', lastSeq: 7 }]
+
+describe('the interface of the client that this replaces', () => {
+  test.each([
+    ['http://test', 'http://test'],
+    ['http://test/', 'http://test'],
+    ['http://test/app//', 'http://test/app'],
+    ['', 'http://page.test'],
+  ])('the endpoints of %j are %s/api/chat/…', async (baseUrl, at) => {
+    vi.stubGlobal('location', { href: 'http://page.test/index.html' })
+    const world = createWorld({ baseUrl })
+    await world.opens()
+    world.chat.send(prompt('hi'))
+    await settles()
+    expect(world.stream.url).toBe(`${at}/api/chat/events`)
+    expect(world.calls.map(([url]) => url)).toEqual([`${at}/api/chat/send`])
+  })
+
+  test.each(Object.entries(ENDPOINTS))(
+    'a message of the type %s goes to /%s, as it was given, with both headers',
+    async (type, endpoint) => {
+      const world = createWorld()
+      await world.opens()
+      const message = { type, sessionId: 's1', nested: { a: [1, null] } }
+      expect(world.chat.send(message)).toBe(true)
+      await settles()
+      const [[url, init] = ['', {}]] = world.calls
+      expect(url).toBe(`http://test/api/chat/${endpoint}`)
+      expect(init.method).toBe('POST')
+      expect(init.body).toBe(JSON.stringify(message))
+      expect(init.headers).toMatchObject({ 'Content-Type': 'application/json', 'X-Connection-ID': 'c1' })
+    },
+  )
+
+  test('a wrapper of fetch may spread the headers: none is lost', async () => {
+    const world = createWorld()
+    await world.opens()
+    world.chat.send(prompt('hi'))
+    await settles()
+    const { headers } = world.calls[0]?.[1] ?? {}
+    expect(Object.keys({ ...headers, Authorization: 'Bearer x' }).sort()).toEqual([
+      'Authorization',
+      'Content-Type',
+      'Idempotency-Key',
+      'X-Connection-ID',
+    ])
+  })
+
+  test.each([{ type: 'nonsense' }, {}, undefined, null, 'send', { type: 'toString' }])(
+    'what can never be posted is false, and no exception: %j',
+    async (message) => {
+      const world = createWorld()
+      await world.opens()
+      expect(world.chat.send(message as never)).toBe(false)
+      await settles()
+      expect(world.posts).toEqual([])
+      expect(warnings).toEqual([])
+    },
+  )
+
+  test('while connected a message goes out at once: it does not wait for the one before', async () => {
+    const world = createWorld({ server: [{ post() {} }] })
+    await world.opens()
+    for (const text of ['a', 'b', 'c']) expect(world.chat.send(prompt(text))).toBe(true)
+    await settles()
+    expect(world.postsTo('send').map(({ body }) => body.prompt)).toEqual(['a', 'b', 'c'])
+  })
+
+  test('the queue holds 100 and drops the oldest; C26: it says so', async () => {
+    const world = createWorld()
+    world.chat.connect()
+    for (let number = 0; number <= 100; number++) expect(world.chat.send(prompt(`${number}`))).toBe(true)
+    await settles()
+    expect(warnings).toEqual([expect.objectContaining({ code: 'outbox-full' })])
+    const sent = world.server.commands.map(({ message }) => message.prompt)
+    expect(sent).toEqual(Array.from({ length: 100 }, (_, index) => `${index + 1}`))
+  })
+
+  test('a message may be as large as it likes: images are part of prompts', async () => {
+    const world = createWorld()
+    await world.opens()
+    expect(world.chat.send(prompt('x'.repeat(5_000_000)))).toBe(true)
+    await settles()
+    expect(world.server.commands).toHaveLength(1)
+  })
+
+  test('send is false in idle; what was queued before is kept', async () => {
+    const world = createWorld()
+    expect(world.chat.send(prompt('never'))).toBe(false)
+    world.chat.connect()
+    expect(world.chat.send(prompt('kept'))).toBe(true)
+    world.chat.disconnect()
+    expect(world.chat.send(prompt('never'))).toBe(false)
+    await world.opens()
+    await settles()
+    expect(world.server.commands.map(({ message }) => message.prompt)).toEqual(['kept'])
+  })
+
+  test('the listener hears what opens, every message of the server, and what closes, in order', async () => {
+    const world = createWorld()
+    await world.opens()
+    world.stream.sends(token(1))
+    world.stream.sends({ type: 'inbox_updated' })
+    world.stream.fails()
+    await settles()
+    expect(world.told).toEqual([OPEN, token(1), { type: 'inbox_updated' }, CLOSE])
+  })
+
+  test('there is one listener: the next takes its place', async () => {
+    const world = createWorld()
+    await world.opens()
+    const second: unknown[] = []
+    world.chat.onMessage((message) => second.push(message))
+    world.stream.sends(token(1))
+    expect(world.told).toEqual([OPEN])
+    expect(second).toEqual([token(1)])
+  })
+
+  test('a listener that throws harms nothing: not the line, not what comes after', async () => {
+    const page = createPage()
+    vi.stubGlobal('document', page.document)
+    const world = createWorld()
+    const heard: unknown[] = []
+    world.chat.onMessage((message) => {
+      heard.push(message)
+      if (heard.length < 5) throw new Error('the app is broken')
+    })
+    await world.opens()
+    page.shows()
+    world.stream.sends(token(1))
+    world.stream.sends(token(2))
+    await world.passes(5_000)
+    expect(heard).toEqual([OPEN, FOREGROUND, token(1), token(1), token(1), token(2)])
+    expect(world.chat.isConnected()).toBe(true)
+    expect(world.chat.getLastSeq('s1')).toBe(2)
+    expect(warnings).toContainEqual(new Error('the app is broken'))
+  })
+
+  test('_foreground is told each time the page is visible again, after the line has looked after itself', async () => {
+    const page = createPage()
+    vi.stubGlobal('document', page.document)
+    const world = createWorld()
+    page.shows()
+    expect(world.told).toEqual([])
+
+    await world.opens()
+    page.hides()
+    page.goesOffline()
+    page.comesOnline()
+    expect(world.told).toEqual([OPEN])
+    world.chat.onMessage((message) => world.told.push({ ...message, connected: world.chat.isConnected() }))
+    await world.passes(60_000)
+    page.shows()
+    expect(world.told.slice(1)).toEqual([
+      // Nobody knows of a stream that stood for a minute: the line is made anew, before the app asks for what it missed.
+      { ...CLOSE, connected: false },
+      { ...FOREGROUND, connected: false },
+    ])
+
+    world.chat.disconnect()
+    expect(page.listeners).toBe(0)
+    page.shows()
+    expect(world.told).toHaveLength(3)
+  })
+
+  test('the connection id is null before the welcome', async () => {
+    const world = createWorld()
+    expect(world.chat.getConnectionId()).toBeNull()
+    await world.opens()
+    expect(world.chat.getConnectionId()).toBe('c1')
+  })
+
+  test('not connected, and not told _open, between a welcome and the end of the resume', async () => {
+    const world = await createResuming()
+    expect(world.chat.isConnected()).toBe(false)
+    expect(world.told).toEqual([])
+    world.post('reconnect').answers(200, { ok: true })
+    await settles()
+    expect(world.chat.isConnected()).toBe(true)
+    expect(world.told).toEqual([OPEN])
+  })
+
+  test('trackSeq sets a cursor, only forward, and getLastSeq is 0 where there is none', () => {
+    const { chat } = createWorld()
+    expect(chat.getLastSeq('s1')).toBe(0)
+    chat.trackSeq('s1', 5)
+    chat.trackSeq('s1', 3)
+    chat.trackSeq('s2', 0)
+    expect(chat.getLastSeq('s1')).toBe(5)
+    expect(chat.getTrackedSessions()).toEqual(['s1', 's2'])
+  })
+
+  test.each([
+    ['', 1],
+    [undefined, 1],
+    ['s1', -1],
+    ['s1', 1.5],
+    ['s1', Number.NaN],
+    ['s1', undefined],
+  ])('trackSeq(%j, %j) is no cursor, and no exception', (sessionId, seq) => {
+    const { chat } = createWorld()
+    chat.trackSeq(sessionId as string, seq as number)
+    expect(chat.getTrackedSessions()).toEqual([])
+  })
+
+  test.each([[[]], [['watch-replay', 'contiguous-seq']]] as Feature[][][])(
+    'trackSeq never posts anything, not while connected either, whatever the server can: %j',
+    async (features) => {
+      const world = createWorld({ features })
+      await world.opens()
+      // As it was used: after each message, in its listener or later; and for what a cached history has.
+      world.chat.onMessage(({ sessionId, seq }) => world.chat.trackSeq(String(sessionId), Number(seq)))
+      world.stream.sends(token(1))
+      world.stream.sends(token(2))
+      world.chat.trackSeq('s1', 2)
+      world.chat.trackSeq('s2', 30)
+      await settles()
+      expect(world.posts).toEqual([])
+      expect(world.told).toEqual([OPEN])
+
+      world.chat.trackSeq('s1', 9)
+      world.stream.fails()
+      await world.passes(1_000)
+      expect(world.posts).toHaveLength(1)
+      expect(world.post('reconnect').body.sessions).toEqual([
+        { sessionId: 's1', lastSeq: 9 },
+        { sessionId: 's2', lastSeq: 30 },
+      ])
+    },
+  )
+
+  test('a session that was cleared is not resumed; its next event is heard, and tracks it anew', async () => {
+    const world = createWorld()
+    await world.opens()
+    world.stream.sends(token(1))
+    world.chat.clearSession('s1')
+    expect(world.chat.getTrackedSessions()).toEqual([])
+    expect(world.chat.getLastSeq('s1')).toBe(0)
+    world.chat.checkAndReconnect(true)
+    await settles()
+    expect(world.chat.isConnected()).toBe(true)
+    expect(world.posts).toEqual([])
+
+    world.stream.sends(token(5))
+    expect(world.told.at(-1)).toEqual(token(5))
+    expect(world.chat.getLastSeq('s1')).toBe(5)
+  })
+
+  test('clearPendingSends gives up what waits; what is under way stays under way', async () => {
+    const world = createWorld({ server: [serverIsSilent()] })
+    world.chat.connect()
+    await world.welcomes()
+    world.chat.send(prompt('under way'))
+    await settles()
+    world.stream.fails()
+    world.chat.send(prompt('waits'))
+    world.chat.clearPendingSends()
+    expect(world.post('send').isAborted).toBe(false)
+    world.post('send').answers(200)
+    await world.passes(1_000)
+    await world.welcomes()
+    expect(world.chat.isConnected()).toBe(true)
+    expect(world.postsTo('send').map(({ body }) => body.prompt)).toEqual(['under way'])
+    expect(warnings).not.toContainEqual(expect.objectContaining({ code: 'cancelled' }))
+  })
+
+  test('sendSuspend posts the cursors; without tracked sessions it does nothing', async () => {
+    const world = createWorld()
+    await world.opens()
+    world.chat.sendSuspend()
+    await settles()
+    expect(world.posts).toEqual([])
+    world.chat.trackSeq('s1', 7)
+    world.chat.sendSuspend()
+    await settles()
+    expect(world.calls.map(([url]) => url)).toEqual(['http://test/api/chat/suspend'])
+    expect(world.post('suspend').body).toEqual({ type: 'session_suspend', sessions: CURSORS_OF_S1 })
+  })
+
+  test('suspendUrl is where the signal goes, and nothing else; its body says whose it is', async () => {
+    const world = createWorld({ suspendUrl: '/api/sessions/suspend' })
+    await world.opens()
+    world.chat.trackSeq('s1', 7)
+    world.chat.sendSuspend()
+    world.chat.send({ type: 'session_suspend', by: 'hand' })
+    await settles()
+    expect(world.calls.map(([url]) => url).sort()).toEqual(['/api/sessions/suspend', 'http://test/api/chat/suspend'])
+    expect(world.posts.find(({ keepalive }) => keepalive)?.body).toEqual({
+      type: 'session_suspend',
+      sessions: CURSORS_OF_S1,
+      connectionId: 'c1',
+    })
+  })
+
+  test('suspendUrl is where the beacon goes in a browser whose fetch knows no keepalive', async () => {
+    const sendBeacon = vi.fn()
+    vi.stubGlobal('Request', class {})
+    vi.stubGlobal('navigator', { sendBeacon })
+    const world = createWorld({ suspendUrl: '/api/sessions/suspend' })
+    await world.opens()
+    world.chat.trackSeq('s1', 7)
+    world.chat.sendSuspend()
+    expect(world.posts).toEqual([])
+    const [url, blob] = sendBeacon.mock.calls[0] ?? []
+    expect(url).toBe('/api/sessions/suspend')
+    expect(JSON.parse(await blob.text())).toEqual({
+      type: 'session_suspend',
+      sessions: CURSORS_OF_S1,
+      connectionId: 'c1',
+    })
+  })
+
+  test('checkAndReconnect does nothing while connected, unless it is forced', async () => {
+    const world = createWorld()
+    await world.opens()
+    world.chat.checkAndReconnect()
+    await settles()
+    expect(world.streams).toHaveLength(1)
+    expect(world.told).toEqual([OPEN])
+    world.chat.checkAndReconnect(true)
+    await settles()
+    expect(world.streams).toHaveLength(2)
+    expect(world.live).toHaveLength(1)
+    expect(world.told).toEqual([OPEN, CLOSE, OPEN])
+  })
+
+  test('checkAndReconnect ends the wait for a retry, lets an attempt go on, and starts a line that is down', async () => {
+    const world = createWorld({ server: [serverIsSilent()] })
+    world.chat.checkAndReconnect()
+    expect(world.streams).toHaveLength(1)
+    world.chat.checkAndReconnect()
+    expect(world.streams).toHaveLength(1)
+    world.stream.fails()
+    expect(world.live).toHaveLength(0)
+    world.chat.checkAndReconnect()
+    expect(world.live).toHaveLength(1)
+    expect(world.streams).toHaveLength(2)
+  })
+
+  test('reconnectDelayMs is the base of the backoff: the first retry comes within it', async () => {
+    const world = createWorld({ reconnectDelayMs: 2_000 })
+    await world.opens()
+    world.stream.fails()
+    // Half of it is what the dice say here.
+    await world.passes(999)
+    expect(world.streams).toHaveLength(1)
+    await world.passes(1)
+    expect(world.streams).toHaveLength(2)
+  })
+
+  test('docs/migration.md names every member and every option', () => {
+    const guide = readFileSync(new URL('../../docs/migration.md', import.meta.url), 'utf8')
+    const { chat } = createWorld()
+    const members = Object.keys(chat) as (keyof ChatConnection)[]
+    const options: (keyof ChatConnectionOptions)[] = [
+      'baseUrl',
+      'fetch',
+      'createEventSource',
+      'reconnectDelayMs',
+      'suspendUrl',
+    ]
+    expect(members).toHaveLength(14)
+    for (const member of members) expect(guide).toMatch(new RegExp(`^\\| [^|]*\`${member}\\b`, 'm'))
+    for (const option of options) expect(guide).toMatch(new RegExp(`^\\| \`${option}\``, 'm'))
+  })
+})
+
+describe('what went wrong in that client cannot happen here', () => {
+  test('C01: nothing is sent, and nothing opens, before the resume has been answered', async () => {
+    const world = await createResuming()
+    world.chat.send(prompt('early'))
+    await settles()
+    expect(world.posts.map(({ endpoint }) => endpoint)).toEqual(['reconnect'])
+    world.post('reconnect').answers(200, { ok: true })
+    await settles()
+    expect(world.posts.map(({ endpoint }) => endpoint)).toEqual(['reconnect', 'send'])
+    expect(world.told).toEqual([OPEN])
+  })
+
+  test('C02: what is sent after the welcome stands behind what was queued before it', async () => {
+    const world = createWorld({ server: [serverIsSilent()] })
+    world.chat.trackSeq('s1', 7)
+    world.chat.connect()
+    world.chat.send(prompt('before'))
+    await world.welcomes()
+    expect(world.chat.isConnected()).toBe(false)
+    expect(world.chat.send(prompt('after'))).toBe(true)
+    await settles()
+    expect(world.postsTo('send')).toEqual([])
+    world.post('reconnect').answers(200)
+    await settles()
+    expect(world.postsTo('send').map(({ body }) => body.prompt)).toEqual(['before', 'after'])
+  })
+
+  test('C03: after disconnect, the late answer of a resume opens nothing', async () => {
+    const world = await createResuming()
+    world.chat.disconnect()
+    world.post('reconnect').answers(200, { ok: true })
+    await settles()
+    expect(world.chat.isConnected()).toBe(false)
+    expect(world.told).toEqual([])
+  })
+
+  test('C04: two welcomes in a row are one resume in flight and one _open', async () => {
+    const world = await createResuming()
+    await world.welcomes('c2')
+    const [first, second] = world.postsTo('reconnect')
+    expect(first?.isAborted).toBe(true)
+    expect(second?.connectionId).toBe('c2')
+    first?.answers(200, { ok: true })
+    await settles()
+    expect(world.chat.isConnected()).toBe(false)
+    second?.answers(200, { ok: true })
+    await settles()
+    expect(world.chat.isConnected()).toBe(true)
+    expect(world.told).toEqual([OPEN])
+  })
+
+  test.each([
+    ['500', (post: TestPost) => post.answers(500)],
+    ['a network error', (post: TestPost) => post.fails()],
+  ])('C05: a failed resume never opens, and sends nothing: %s', async (_, fails) => {
+    const world = await createResuming()
+    world.chat.send(prompt('kept'))
+    fails(world.post('reconnect'))
+    await settles()
+    expect(world.chat.isConnected()).toBe(false)
+    expect(world.told).toEqual([])
+    expect(world.postsTo('send')).toEqual([])
+  })
+
+  test('C06: after a failed resume a fresh stream is made, though the old one was healthy', async () => {
+    const world = createWorld({ server: [resumeFails({ status: 500, times: 1 })] })
+    world.chat.trackSeq('s1', 0)
+    world.chat.connect()
+    await settles()
+    expect(world.live).toEqual([])
+    await world.passes(1_000)
+    expect(world.streams).toHaveLength(2)
+    expect(world.chat.isConnected()).toBe(true)
+  })
+
+  test('C07: a resume that always fails is not repeated in a tight loop', async () => {
+    const world = createWorld({ server: [resumeFails({ status: 500 })], reconnectDelayMs: 500 })
+    world.chat.trackSeq('s1', 7)
+    world.chat.connect()
+    await world.passes(60_000)
+    const gaps = world.streams.slice(1).map(({ at }, index) => at - (world.streams[index]?.at ?? 0))
+    expect(gaps.slice(0, 7)).toEqual([250, 500, 1_000, 2_000, 4_000, 8_000, 15_000])
+    expect(world.streams.length).toBeLessThan(11)
+  })
+
+  test('C08: _close is told only after _open', async () => {
+    const world = await createResuming()
+    world.stream.fails()
+    world.chat.checkAndReconnect(true)
+    world.chat.disconnect()
+    await settles()
+    expect(world.told).toEqual([])
+    world.chat.clearSession('s1')
+    world.chat.connect()
+    await world.welcomes()
+    world.stream.fails()
+    world.chat.disconnect()
+    await settles()
+    expect(world.told).toEqual([OPEN, CLOSE])
+  })
+
+  test('C09: a forced reconnect while a resume is in flight: the answer to the old one means nothing', async () => {
+    const world = await createResuming()
+    world.chat.checkAndReconnect(true)
+    world.post('reconnect').answers(200, { ok: true })
+    await settles()
+    expect(world.chat.isConnected()).toBe(false)
+    await world.welcomes()
+    expect(world.chat.isConnected()).toBe(false)
+    world.post('reconnect').answers(200, { ok: true })
+    await settles()
+    expect(world.told).toEqual([OPEN])
+  })
+
+  test('C10: replayed messages are heard while the resume is in flight', async () => {
+    const world = await createResuming()
+    world.stream.sends(token(8))
+    expect(world.told).toEqual([token(8)])
+    expect(world.chat.isConnected()).toBe(false)
+  })
+
+  test('C11: queued messages survive a failed resume', async () => {
+    const world = createWorld({ server: [resumeFails({ status: 500, times: 1 })] })
+    world.chat.trackSeq('s1', 0)
+    world.chat.connect()
+    world.chat.send(prompt('first'))
+    await settles()
+    world.chat.send(prompt('second'))
+    await world.passes(1_000)
+    expect(world.server.commands.map(({ message }) => message.prompt)).toEqual(['first', 'second'])
+  })
+
+  test('C12: without tracked sessions no resume is sent: the welcome opens', async () => {
+    const world = createWorld()
+    await world.opens()
+    world.chat.checkAndReconnect(true)
+    await settles()
+    expect(world.told).toEqual([OPEN, CLOSE, OPEN])
+    expect(world.posts).toEqual([])
+  })
+
+  test.each(['reconnect', 'probe', 'batch'])('C13: %s cannot be sent by hand', async (type) => {
+    const world = createWorld()
+    await world.opens()
+    expect(world.chat.send({ type, sessions: [] })).toBe(false)
+    await settles()
+    expect(world.posts).toEqual([])
+  })
+
+  test('C14: a resume that fails leaves a trace: a warning, and the error on the connection', async () => {
+    const world = await createResuming()
+    world.post('reconnect').answers(503)
+    await settles()
+    expect(warnings).toEqual([expect.objectContaining({ code: 'http', status: 503 })])
+    expect(world.chat.connection.lastError).toBe(warnings[0])
+  })
+
+  test('C15: the URL of a stream carries no sessions', async () => {
+    const world = await createResuming()
+    world.chat.checkAndReconnect(true)
+    expect(world.streams.map(({ url }) => url)).toEqual(Array(2).fill('http://test/api/chat/events'))
+  })
+
+  test('C16: the stream is closed at its first error, so its own retry races nothing', async () => {
+    const world = createWorld()
+    await world.opens()
+    const [first] = world.streams
+    first?.fails()
+    expect(first?.isClosed).toBe(true)
+    world.chat.checkAndReconnect(true)
+    first?.welcomes({ connectionId: 'of the past' })
+    await world.passes(60_000)
+    expect(world.live).toHaveLength(1)
+    expect(world.streams).toHaveLength(2)
+    expect(world.told).toEqual([OPEN, CLOSE, OPEN])
+  })
+
+  test('C18: tracked sessions are resumed on the first welcome too', async () => {
+    const world = await createResuming()
+    expect(world.post('reconnect').body.sessions).toEqual(CURSORS_OF_S1)
+  })
+})

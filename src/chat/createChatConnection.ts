@@ -1,0 +1,148 @@
+import type { EventSourceFactory } from '../adapters/eventSourceStream'
+import { eventSourceTransport } from '../adapters/transport'
+import { createConnection, partsOf } from '../createConnection'
+import type { ConnectionError } from '../errors'
+import { CONNECTION_ID_HEADER, IDEMPOTENCY_KEY_HEADER, isCursor, type JsonObject, parseJson } from '../protocol'
+import type { Connection, OutboundMessage } from '../types'
+
+export interface ChatConnectionOptions {
+  /** Where the server is: its endpoints are `{baseUrl}/api/chat/…`. Empty: the page's own origin. */
+  readonly baseUrl: string
+  /** For every POST. Its `headers` are a plain object; the answer has to be a `Response`. */
+  readonly fetch: (url: string, init?: RequestInit) => Promise<Response>
+  /** Default: `EventSource` where it exists, else the `eventsource` package. */
+  readonly createEventSource?: EventSourceFactory | undefined
+  /** The retry number n, from 0, comes after a random part of this × 2ⁿ, and of 30 s at most. ms, default 500. */
+  readonly reconnectDelayMs?: number | undefined
+  /** Where the suspend signal goes, with the `connectionId` in its body. Default: `{baseUrl}/api/chat/suspend`. */
+  readonly suspendUrl?: string | undefined
+}
+
+/** Told of every message of the server, and of `{type:'_open'}`, `{type:'_close'}` and `{type:'_foreground'}`. */
+export type ChatListener = (message: JsonObject) => unknown
+
+/** The interface of the client that this library replaces. docs/migration.md says what is different behind it. */
+export interface ChatConnection {
+  connect(): void
+  disconnect(): void
+  /** False in `idle`, and for what can never be posted. The queue holds 100 messages and drops the oldest. */
+  send(message: JsonObject): boolean
+  /** One listener; the next one takes its place. */
+  onMessage(listener: ChatListener): void
+  /** Whether POSTs may start: not between a welcome and the end of the resume. */
+  isConnected(): boolean
+  /** Null while there is no welcomed stream. */
+  getConnectionId(): string | null
+  /** The app has this session up to `seq`. Only forward, and never a reason to post: the next resume tells the server. */
+  trackSeq(sessionId: string, seq: number): void
+  /** 0 if untracked. */
+  getLastSeq(sessionId: string): number
+  /** It is resumed no more; its next event tracks it anew. */
+  clearSession(sessionId: string): void
+  getTrackedSessions(): string[]
+  /** Gives up what waits in the queue. What is under way stays under way. */
+  clearPendingSends(): void
+  sendSuspend(): void
+  /** Sees to it that there is a stream, or is one soon; does nothing while connected. `force`: a fresh one in any case. */
+  checkAndReconnect(force?: boolean): void
+  /** What this stands on: the way from here to there, call by call. */
+  readonly connection: Connection
+}
+
+/** @throws {ConnectionError} `invalid-option`; the message names the option of `createConnection`. */
+export function createChatConnection(options: ChatConnectionOptions): ChatConnection {
+  const { baseUrl, fetch, createEventSource, reconnectDelayMs = 500, suspendUrl } = options
+  let listener: ChatListener | undefined
+  let warned: ConnectionError | null = null
+  const tell: ChatListener = (message) => listener?.(message)
+
+  const connection = createConnection({
+    url: `${baseUrl.replace(/\/+$/, '')}/api/chat`,
+    fetch(input, init = {}) {
+      const headers = toPlainObject(new Headers(init.headers))
+      // What is posted on behalf of a page that may go away is the suspend signal, and nothing else.
+      if (!init.keepalive || !suspendUrl) return fetch(String(input), { ...init, headers })
+      const message = Object(parseJson(String(init.body)))
+      const body = JSON.stringify({ ...message, connectionId: headers[CONNECTION_ID_HEADER] })
+      return fetch(suspendUrl, { ...init, headers, body })
+    },
+    ...(createEventSource && { createEventSource }),
+    transport(setup) {
+      const carrier = eventSourceTransport(setup)
+      if (!suspendUrl) return carrier
+      const beacon = (_: string, body: string) =>
+        globalThis.navigator?.sendBeacon?.(suspendUrl, new Blob([body], { type: 'application/json' }))
+      return { ...carrier, beacon }
+    },
+    backoff: { base: reconnectDelayMs },
+    outbox: { maxMessages: 100, maxBytes: Infinity, overflow: 'drop-oldest', maxInFlight: Infinity },
+  })
+  const { inbox } = partsOf(connection)
+
+  function onVisibility() {
+    if (globalThis.document.visibilityState === 'hidden') return
+    try {
+      tell({ type: '_foreground' })
+    } catch (cause) {
+      warn(cause)
+    }
+  }
+
+  connection.on('message', tell)
+  connection.on('opened', () => tell({ type: '_open' }))
+  connection.on('closed', () => tell({ type: '_close' }))
+  connection.on('phase', ({ phase, previous }) => {
+    const { document } = globalThis
+    // Added after the line's own, so the line has looked after itself when the app hears of it.
+    if (previous === 'idle') document?.addEventListener('visibilitychange', onVisibility)
+    if (phase === 'idle') document?.removeEventListener('visibilitychange', onVisibility)
+    const { lastError } = connection
+    if (lastError && lastError !== warned) warn(lastError)
+    warned = lastError
+  })
+
+  return {
+    connect: connection.connect,
+    disconnect: connection.disconnect,
+    send(message) {
+      if (connection.phase === 'idle') return false
+      const { status, settled } = connection.send(message as OutboundMessage)
+      if (status === 'rejected') return false
+      void settled.then((verdict) => {
+        if (verdict.status !== 'accepted' && verdict.error.code !== 'cancelled') warn(verdict.error)
+      })
+      return true
+    },
+    onMessage(next) {
+      listener = next
+    },
+    isConnected: () => connection.isOpen,
+    getConnectionId: () => connection.connectionId,
+    trackSeq(sessionId, seq) {
+      if (isCursor({ sessionId, lastSeq: seq })) inbox.skip(sessionId, seq)
+    },
+    getLastSeq: (sessionId) => connection.cursor(sessionId)?.lastSeq ?? 0,
+    clearSession: (sessionId) => inbox.forget(sessionId),
+    getTrackedSessions: () => connection.sessions.map(({ sessionId }) => sessionId),
+    clearPendingSends() {
+      for (const delivery of connection.pending) if (delivery.status === 'queued') delivery.cancel()
+    },
+    sendSuspend: connection.suspend,
+    checkAndReconnect(force = false) {
+      if (connection.phase === 'idle') connection.connect()
+      else if (force) connection.reconnect()
+      else if (!connection.isOpen) connection.wake()
+    },
+    connection,
+  }
+}
+
+const NAMES = ['Content-Type', CONNECTION_ID_HEADER, IDEMPOTENCY_KEY_HEADER]
+
+/** What a wrapper of `fetch` may spread, and look up by the names as they are written. A `Headers` can do neither. */
+const toPlainObject = (headers: Headers): Record<string, string> =>
+  Object.fromEntries(
+    [...headers].map(([name, value]) => [NAMES.find((own) => own.toLowerCase() === name) ?? name, value]),
+  )
+
+const warn = (what: unknown) => console.warn('holdline/chat:', what)

@@ -1,0 +1,6 @@
+export {
+  type ChatConnection,
+  type ChatConnectionOptions,
+  type ChatListener,
+  createChatConnection,
+} from './createChatConnection'
