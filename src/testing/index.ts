@@ -1,6 +1,8 @@
 export { ALPHABET, type Alphabet, createWorld, type Letter, type World, type WorldOptions } from './alphabet'
 export * from './behaviours'
 export { type Command, commands } from './commands'
+export { type ContractCase, type ContractPromise, transportContract } from './contract'
+export type { ContractHost, Serve } from './contractLine'
 export {
   type Exploration,
   type ExploreOptions,

@@ -1,0 +1,85 @@
+import { type Carrier, eventSourceTransport, fetchStreamTransport, type Transport } from 'holdline/adapters'
+import { type ContractPromise, type Serve, transportContract } from 'holdline/testing'
+import { describe, expect, test } from 'vitest'
+import { listen } from './_http'
+
+const overHttp =
+  (transport: Transport): Serve =>
+  async (fetch) => {
+    const host = await listen(fetch)
+    return { url: host.url, transport, cut: host.destroySockets, close: host.close }
+  }
+
+/** What each transport cannot tell; docs/transports.md says so. */
+const TRANSPORTS: readonly (readonly [name: string, serve: Serve, cannot: readonly ContractPromise[]])[] = [
+  ['eventSourceTransport', overHttp(eventSourceTransport), ['stream-retry-after', 'comments']],
+  ['fetchStreamTransport', overHttp(fetchStreamTransport), []],
+]
+
+describe.each(TRANSPORTS)('the contract over %s', (_, serve, cannot) => {
+  test.each(transportContract.filter(({ needs }) => !needs || !cannot.includes(needs)))('$name', ({ run }) =>
+    run(serve),
+  )
+})
+
+test.each(TRANSPORTS)('what %s cannot tell, it really cannot: the case fails over it', async (_, serve, cannot) => {
+  for (const { name, needs, run } of transportContract) {
+    if (!needs || !cannot.includes(needs)) continue
+    await expect(run(serve), name).rejects.toThrow()
+  }
+})
+
+const brokenBy =
+  (change: (carrier: Carrier) => Partial<Carrier>): Transport =>
+  (setup) => {
+    const carrier = fetchStreamTransport(setup)
+    return { ...carrier, ...change(carrier) }
+  }
+
+test.each([
+  [
+    'leaves streams behind',
+    'goodbye',
+    brokenBy(({ open }) => ({
+      open(handlers) {
+        open(handlers)
+        return () => {}
+      },
+    })),
+  ],
+  [
+    'forgets the id of a message',
+    'C28',
+    brokenBy(({ post }) => ({
+      post: (endpoint, body, abort, options) => post(endpoint, body, abort, { ...options, idempotencyKey: undefined }),
+    })),
+  ],
+  [
+    'takes a refusal for success',
+    'C58',
+    brokenBy(({ post }) => ({ post: (...given) => post(...given).catch(() => null) })),
+  ],
+  [
+    'lets the second post overtake the first',
+    'I4',
+    brokenBy(({ post }) => ({ maxInFlight: () => 9, post: late(post) })),
+  ],
+] as const)(
+  'a transport that %s is found',
+  async (_, name, transport) => {
+    const contractCase = transportContract.find((candidate) => candidate.name.startsWith(name))
+    await expect(contractCase?.run(overHttp(transport))).rejects.toThrow()
+  },
+  60_000,
+)
+
+/** The first post of a message is said to have left, and leaves last. */
+function late(post: Carrier['post']): Carrier['post'] {
+  let posts = 0
+  return async (endpoint, body, abort, options) => {
+    if (!/^(send|batch)$/.test(endpoint) || posts++) return post(endpoint, body, abort, options)
+    options?.onStart?.()
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    return post(endpoint, body, abort, { ...options, onStart: () => {} })
+  }
+}
