@@ -2,6 +2,7 @@ import { type Carrier, eventSourceTransport, fetchStreamTransport, type Transpor
 import { type ContractPromise, type Serve, transportContract } from 'holdline/testing'
 import { describe, expect, test } from 'vitest'
 import { listen } from './_http'
+import { startTcpProxy } from './_tcpProxy'
 
 const overHttp =
   (transport: Transport): Serve =>
@@ -10,13 +11,33 @@ const overHttp =
     return { url: host.url, transport, cut: host.destroySockets, close: host.close }
   }
 
+/** The same, through a line that cuts everything into pieces and lets some of them wait. */
+const roughly =
+  (serve: Serve): Serve =>
+  async (fetch) => {
+    const host = await serve(fetch)
+    const url = new URL(host.url)
+    const proxy = await startTcpProxy(Number(url.port), 7)
+    url.port = String(proxy.port)
+    return {
+      ...host,
+      url: url.href,
+      cut: proxy.cut,
+      async close() {
+        await proxy.close()
+        await host.close()
+      },
+    }
+  }
+
 /** What each transport cannot tell; docs/transports.md says so. */
 const TRANSPORTS: readonly (readonly [name: string, serve: Serve, cannot: readonly ContractPromise[]])[] = [
   ['eventSourceTransport', overHttp(eventSourceTransport), ['stream-retry-after', 'comments']],
   ['fetchStreamTransport', overHttp(fetchStreamTransport), []],
 ]
+const ROUGHLY = TRANSPORTS.map(([name, serve, cannot]) => [`${name}, on a rough line`, roughly(serve), cannot] as const)
 
-describe.each(TRANSPORTS)('the contract over %s', (_, serve, cannot) => {
+describe.each([...TRANSPORTS, ...ROUGHLY])('the contract over %s', (_, serve, cannot) => {
   test.each(transportContract.filter(({ needs }) => !needs || !cannot.includes(needs)))('$name', ({ run }) =>
     run(serve),
   )
