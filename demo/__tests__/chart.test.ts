@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import type { Connection, Trace } from 'holdline'
-import { parseTrace, replayTrace } from 'holdline/inspect'
+import { formatTrace, parseTrace, replayTrace } from 'holdline/inspect'
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { MISHAPS } from '../events'
@@ -11,6 +11,8 @@ import { createChat, openChat, type Site, startSite } from './_page'
 declare global {
   /** The page leaves it there for the console. */
   var connection: Connection
+  /** By the tests. */
+  var told: string[]
   var looks: { readonly phase: string; readonly lit: string }[]
 }
 
@@ -205,7 +207,16 @@ describe.skipIf(!executablePath && !mustRun)('the chart of the page in a real Ch
     expect(chat.crashes).toEqual([])
   })
 
-  test('nothing is asked of any other server; the inspector alone opens a window elsewhere, when it is asked to', async () => {
+  test('the trace is copied as text', async () => {
+    const chat = await open()
+    await chat.page.context().grantPermissions(['clipboard-read', 'clipboard-write'])
+    await chat.page.click('#copy')
+    await chat.page.waitForSelector('#verdict:has-text("Copied")')
+    const text = await chat.page.evaluate(() => navigator.clipboard.readText())
+    expect(text).toBe(formatTrace(await traceOf(chat.page)))
+  })
+
+  test('nothing is asked of any other server', async () => {
     const chat = await open()
     const elsewhere: string[] = []
     chat.page.on('request', (request) => {
@@ -213,13 +224,37 @@ describe.skipIf(!executablePath && !mustRun)('the chart of the page in a real Ch
     })
     await chat.page.reload()
     await chat.phase('open')
-    expect(elsewhere).toEqual([])
-    await chat.page.context().route('https://**', (route) => route.abort())
-    const [popup] = await Promise.all([chat.page.waitForEvent('popup'), chat.page.click('#inspect')])
-    await popup.waitForURL(/stately\.ai|chrome-error/).catch(() => {})
+    await chat.write('a short one')
+    await chat.finished(1)
     await chat.cause('drop')
     await chat.logged(['closed failed', 'opened'])
-    expect(chat.crashes).toEqual([])
+    expect(elsewhere).toEqual([])
+  })
+
+  test('the inspector opens in a window of its own, is told what there was before it, and nothing that is said', async () => {
+    const page = await (await browser.newContext()).newPage()
+    await page.addInitScript(() => {
+      globalThis.told = []
+      // The inspector's page, as far as it takes part.
+      window.open = (url) => {
+        told.push(String(url))
+        return { postMessage: (data: unknown) => told.push(JSON.stringify(data)) } as unknown as Window
+      }
+    })
+    await page.goto(site.url)
+    const chat = createChat(page)
+    await chat.phase('open')
+    await chat.write('a short secret')
+    await chat.finished(1)
+    await page.click('#inspect')
+    await page.waitForFunction(() => told.length > 0)
+    await page.evaluate(() => dispatchEvent(new MessageEvent('message', { data: { type: '@statelyai.connected' } })))
+    const all = () => page.evaluate(() => told.join('\n'))
+    await expect.poll(all).toContain('awaitingWelcome')
+    await chat.cause('drop')
+    await expect.poll(all).toContain('stream.failed')
+    expect(await all()).toMatch(/^https:\/\/stately\.ai\//)
+    expect(await all()).not.toContain('secret')
   })
 
   const VIEWS: Record<string, BrowserContextOptions> = {
