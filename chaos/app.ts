@@ -3,7 +3,7 @@ import { type Connection, createConnection, type Delivery, type DeliveryStatus, 
 import type { Heard, History, Sent } from './check'
 import { createCounter, type Dice, oneOf, type Random } from './dice'
 import { numbersIn } from './line'
-import { clock, type Scenario } from './scenario'
+import { clock, READERS, type Scenario } from './scenario'
 
 interface Entry extends Sent {
   delivery: Delivery
@@ -14,7 +14,7 @@ const PENDING: readonly DeliveryStatus[] = ['queued', 'sending']
 
 /** An app that uses the real client, with its moods, and writes down what it is told. */
 export function startApp({ draw, chance }: Dice, scenario: Scenario, url: string, currentToken: () => string) {
-  const { sessionIds, maxInFlight, hasStorage, hasTokens } = scenario
+  const { sessionIds, maxInFlight, hasStorage, hasTokens, reader } = scenario
   const storage = memoryStorage()
   const sent: Entry[] = []
   const posted: History['posted'][number][] = []
@@ -37,6 +37,7 @@ export function startApp({ draw, chance }: Dice, scenario: Scenario, url: string
     const opened = createConnection<Heard>({
       url,
       clock,
+      transport: READERS[reader],
       random: draw('client'),
       backoff: { base: 100, cap: 1_000 },
       outbox: { maxInFlight },

@@ -1,3 +1,4 @@
+import { eventSourceTransport, fetchStreamTransport } from 'holdline/adapters'
 import { FEATURES, type Feature } from '../src/protocol'
 import { type Dice, oneOf } from './dice'
 
@@ -15,7 +16,11 @@ export interface Scenario {
   readonly hasTokens: boolean
   /** How long a stream lives, ms of the run's clock. */
   readonly streamAge: number
+  /** What reads the stream. */
+  readonly reader: keyof typeof READERS
 }
+
+export const READERS = { eventSource: eventSourceTransport, fetchStream: fetchStreamTransport }
 
 export function drawScenario({ draw }: Dice, idempotency: boolean): Scenario {
   const random = draw('scenario')
@@ -31,6 +36,7 @@ export function drawScenario({ draw }: Dice, idempotency: boolean): Scenario {
     hasStorage: random() < 0.5,
     hasTokens: random() < 0.5,
     streamAge: oneOf(random, [30_000, 3_600_000]),
+    reader: oneOf(random, ['eventSource', 'fetchStream'] as const),
   }
 }
 
