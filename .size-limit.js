@@ -18,7 +18,7 @@ export default [
   {
     ...client,
     name: 'createConnection with XState',
-    limit: '27.4 kB',
+    limit: '27.5 kB',
     modifyEsbuildConfig(config) {
       // size-limit leaves peer dependencies out.
       config.external = ['eventsource']

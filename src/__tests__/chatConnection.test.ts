@@ -273,10 +273,21 @@ describe('the interface of the client that this replaces', () => {
       { ...FOREGROUND, connected: false },
     ])
 
+    page.shows()
+    expect(world.told).toHaveLength(4)
     world.chat.disconnect()
     expect(page.listeners).toBe(0)
     page.shows()
-    expect(world.told).toHaveLength(3)
+    expect(world.told).toHaveLength(4)
+  })
+
+  test('_foreground does not wait for the line to be open', () => {
+    const page = createPage()
+    vi.stubGlobal('document', page.document)
+    const world = createWorld({ server: [serverIsSilent()] })
+    world.chat.connect()
+    page.shows()
+    expect(world.told).toEqual([FOREGROUND])
   })
 
   test('the connection id is null before the welcome', async () => {
@@ -335,11 +346,13 @@ describe('the interface of the client that this replaces', () => {
       expect(world.told).toEqual([OPEN])
 
       world.chat.trackSeq('s1', 9)
+      world.stream.sends(token(10))
+      expect(world.chat.getLastSeq('s1')).toBe(10)
       world.stream.fails()
       await world.passes(1_000)
       expect(world.posts).toHaveLength(1)
       expect(world.post('reconnect').body.sessions).toEqual([
-        { sessionId: 's1', lastSeq: 9 },
+        { sessionId: 's1', lastSeq: 10 },
         { sessionId: 's2', lastSeq: 30 },
       ])
     },
@@ -360,6 +373,21 @@ describe('the interface of the client that this replaces', () => {
     world.stream.sends(token(5))
     expect(world.told.at(-1)).toEqual(token(5))
     expect(world.chat.getLastSeq('s1')).toBe(5)
+  })
+
+  test.each([
+    ['clearSession', (chat: ChatConnection) => chat.clearSession('s1')],
+    ['trackSeq', (chat: ChatConnection) => chat.trackSeq('s1', 8)],
+  ])('what comes for a session that the server has called gone is heard again after %s', async (_, names) => {
+    const world = await createResuming()
+    const verdict = { sessionId: 's1', status: 'gone' }
+    world.post('reconnect').answers(200, { ok: true, sessions: [verdict] })
+    await settles()
+    world.stream.sends(token(8))
+    expect(world.told).toEqual([OPEN])
+    names(world.chat)
+    world.stream.sends(token(9))
+    expect(world.told).toEqual([OPEN, token(9)])
   })
 
   test('clearPendingSends gives up what waits; what is under way stays under way', async () => {
@@ -630,10 +658,11 @@ describe('what went wrong in that client cannot happen here', () => {
     expect(world.posts).toEqual([])
   })
 
-  test('C14: a resume that fails leaves a trace: a warning, and the error on the connection', async () => {
+  test('C14: a resume that fails leaves a trace: one warning, and the error on the connection', async () => {
     const world = await createResuming()
     world.post('reconnect').answers(503)
-    await settles()
+    await world.passes(1_000)
+    expect(world.streams).toHaveLength(2)
     expect(warnings).toEqual([expect.objectContaining({ code: 'http', status: 503 })])
     expect(world.chat.connection.lastError).toBe(warnings[0])
   })
