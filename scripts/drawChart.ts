@@ -164,6 +164,7 @@ const deservesArrow = (from: AnyStateNode, to: AnyStateNode, transitions: readon
 /** One that does nothing itself would only frame the picture. */
 const deservesBox = ({ root }: AnyStateMachine) => root.transitions.size > 0
 
+const roomOf = ({ event }: Transition) => (event.startsWith('after ') ? ROOM : '')
 const guardOf = ({ guard }: Transition) => (guard ? [`[${guard}]`] : [])
 
 /** An event with guards has a line of its own, and one for each guard. */
@@ -172,14 +173,15 @@ const stateLines = (transitions: readonly Transition[]): readonly Line[] =>
     const { event, guard, to, actions } = transition
     const end = to ? `→ ${to.key}` : `/ ${actions.join(', ')}`
     const isNext = transitions[index - 1]?.event === event
-    if (!guard && !isNext)
-      return [{ text: [event, end].join(' ') + (event.startsWith('after ') ? ROOM : ''), transition }]
+    if (!guard && !isNext) return [{ text: [event, end].join(' ') + roomOf(transition), transition }]
     const line = { text: INDENT + [...guardOf(transition), end].join(' '), transition }
     return isNext ? [line] : [{ text: event }, line]
   })
 
 const arrowLines = (transitions: readonly Transition[]): readonly Line[] =>
-  transitions.flatMap((transition) => [transition.event, ...guardOf(transition)].map((text) => ({ text, transition })))
+  transitions.flatMap((transition) =>
+    [transition.event + roomOf(transition), ...guardOf(transition)].map((text) => ({ text, transition })),
+  )
 
 // The SVG of the layout, with everything left out that a stylesheet can say.
 

@@ -35,9 +35,9 @@ export function createFrame() {
 /** Below `backoff` there is room in the state that invokes the outbox. */
 function embed(outbox: SVGSVGElement, connection: SVGSVGElement) {
   const above = connection.querySelector<SVGGElement>('[data-state="active.backoff"]')?.getBBox()
-  const { width, height } = outbox.viewBox.baseVal
   if (!above) return
-  const box = { x: above.x + (above.width - width) / 2, y: above.y + above.height + 90, width, height }
+  const { width, height } = outbox.viewBox.baseVal
+  const box = { x: above.x, y: above.y + above.height + 90, width: above.width, height: (height * above.width) / width }
   for (const [name, value] of Object.entries(box)) outbox.setAttribute(name, String(value))
   connection.firstElementChild?.append(outbox)
 }

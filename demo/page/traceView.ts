@@ -38,7 +38,8 @@ export function createTraceView(compared: () => Compared) {
   const { frame, connection, outbox, follow } = createFrame()
   const charts = { connection: createChart(connection), outbox: createChart(outbox) }
   const renderScrubber = createScrubber({ goTo, goLive })
-  const renderEntries = createTimeline(byId('timeline', 'ol'), goTo)
+  const timeline = byId('timeline', 'ol')
+  const renderEntries = createTimeline(timeline, goTo)
   let loaded: Loaded | undefined
   /** undefined: the last step that there is. */
   let position: number | undefined
@@ -75,8 +76,6 @@ export function createTraceView(compared: () => Compared) {
     const { state } = show('connection', view)
     frame.dataset.phase = Object.keys(PHASES).find((phase) => state.split('.').includes(phase))
     connection.setAttribute('aria-label', `The statechart, ${isLive ? 'now' : 'then'} in ${state}`)
-    if (step !== before) follow()
-    before = step
 
     const text = step ? inWordsOf(step) : 'nothing happened yet'
     const time = clockTime(new Date(trace.startedAt + view.now))
@@ -86,6 +85,10 @@ export function createTraceView(compared: () => Compared) {
     setText(byId('caption', 'p'), isLive ? short(state) + dashed : `step ${shown + 1} of ${last + 1}, ${time}: ${text}`)
     renderScrubber({ first: trace.dropped, last, shown, isLive, isFile: loaded !== undefined, text })
     renderEntries(entries(view))
+    if (step === before) return
+    before = step
+    follow()
+    timeline.querySelector('[aria-current]')?.scrollIntoView({ block: 'nearest' })
   }
 
   function show(machine: TraceStep['machine'], { past, step, now, isLive }: View): Moment {
