@@ -47,8 +47,27 @@ describe('a message reaches the app once, in rising order', () => {
     await world.opens()
     world.stream.sends({ type: 'notice' })
     world.stream.sends({ type: 'typing', sessionId: 's1' })
-    expect(world.received).toEqual([{ type: 'notice' }, { type: 'typing', sessionId: 's1' }])
+    world.stream.sends({ type: 'load', seq: 3 })
+    expect(world.received).toEqual([{ type: 'notice' }, { type: 'typing', sessionId: 's1' }, { type: 'load', seq: 3 }])
     expect(world.connection.sessions).toEqual([])
+    expect(world.errors).toEqual([])
+  })
+
+  test('what speaks to the library is not for the app', async () => {
+    const world = createWorld()
+    await world.opens()
+    const frames = ['ping', 'probe', 'reconnected', 'goodbye'].map((type) => ({ type }))
+    for (const frame of frames) world.stream.sends(frame)
+    expect(world.received).toEqual([])
+  })
+
+  test('a session that a stream has brought needs no resume on it', async () => {
+    const world = createWorld()
+    await world.opens()
+    world.stream.sends(world.event('s1', 1))
+    world.connection.watch('s2')
+    await settle()
+    expect(world.post('reconnect').body.sessions).toEqual([{ sessionId: 's2', lastSeq: 0 }])
   })
 
   test('I6: whatever the order and repetition on the wire, each session rises strictly', async () => {
@@ -487,6 +506,45 @@ describe('a listener that throws', () => {
     }
   })
 
+  test('what comes again takes no room behind it', async () => {
+    const { world } = throwing(6, 1)
+    await world.opens(CONTIGUOUS)
+    for (let count = 0; count < 300; count++) world.stream.sends(world.event('s1', 6))
+    world.stream.sends(world.event('s1', 7))
+    await world.clock.advance(100)
+    expect(seqs(world, 's1')).toEqual([6, 7])
+    expect(world.postsTo('reconnect')).toHaveLength(1)
+  })
+
+  test('is offered the message at the same times if the line drops and comes back meanwhile', async () => {
+    const { world, calls } = throwing(6)
+    await world.opens()
+    const start = world.clock.now()
+    world.stream.sends(world.event('s1', 6))
+    await world.clock.advance(50)
+    world.connection.reconnect()
+    await world.opens()
+    await world.clock.advance(10_000)
+    expect(calls.map((at) => at - start)).toEqual([0, 100, 1_100])
+  })
+
+  test('I8: is offered nothing in idle, and the message again after the next welcome', async () => {
+    const world = createWorld({ cursors: [{ sessionId: 's0', lastSeq: 1 }, ...AT_5] })
+    let calls = 0
+    world.connection.on('message', () => {
+      if (++calls === 1) throw new Error('reducer')
+    })
+    await world.opens()
+    world.stream.sends(world.event('s1', 6))
+    world.connection.disconnect()
+    expect(world.clock.pending).toBe(0)
+    await world.clock.advance(10_000)
+    await world.opens()
+    expect(calls).toBe(1)
+    await world.clock.advance(100)
+    expect([calls, world.connection.cursor('s1')?.lastSeq]).toEqual([2, 6])
+  })
+
   test('before the welcome is offered the message again all the same', async () => {
     const { world, calls } = throwing(6, 1)
     world.connection.connect()
@@ -548,7 +606,11 @@ describe('hostile frames', () => {
   test('a report says what to look for, without the words of the app', async () => {
     const world = createWorld({ cursors: AT_5 })
     const messages: string[] = []
-    world.connection.on('error', ({ error }) => messages.push(error.message))
+    const causes: unknown[] = []
+    world.connection.on('error', ({ error }) => {
+      messages.push(error.message)
+      if (error.code === 'listener-failed') causes.push(error.cause)
+    })
     world.connection.on('message', ({ text }) => {
       if (text === 'secret') throw new Error('reducer')
     })
@@ -564,6 +626,7 @@ describe('hostile frames', () => {
       ...[thrown, thrown, thrown],
       'skipped message 6 of session s1',
     ])
+    expect(causes).toEqual([1, 2, 3].map(() => new Error('reducer')))
   })
 
   test('no JSON, no object, malformed fields: reported by name, dropped, and the line goes on', async () => {
