@@ -162,6 +162,9 @@ export function parseResults(answer: unknown): readonly BatchResult[] {
   return (bad < 0 ? parsed : parsed.slice(0, bad)) as BatchResult[]
 }
 
+/** Statuses that a message is repeated after, unchanged, now or on a fresh stream. */
+export const isToBeRepeated = (status: number) => status >= 500 || [401, 404, 408, 425, 429].includes(status)
+
 /** `undefined` if it is no JSON. */
 export function parseJson(json: string): unknown {
   try {

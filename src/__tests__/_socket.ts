@@ -20,8 +20,8 @@ export class FakeSocket implements WebSocketLike {
   }
 
   /** As a WebSocket would, and also after `close()`: late events are part of life. */
-  dispatch(type: string, event: WebSocketEvent = {}) {
-    for (const [of, listener] of this.listeners) if (of === type) listener(event)
+  dispatch(type: string, event: Partial<WebSocketEvent> = {}) {
+    for (const [of, listener] of this.listeners) if (of === type) listener({ type, ...event })
   }
   opens() {
     if (!this.isClosed) this.readyState = 1

@@ -20,10 +20,15 @@ export interface WebSocketLike {
   readonly readyState: number
   send(data: string): void
   close(): void
-  addEventListener(type: string, listener: (event: WebSocketEvent) => void): void
+  addEventListener(type: 'open' | 'message' | 'error' | 'close', listener: (event: WebSocketEvent) => void): void
 }
-/** Which field is there depends on the event's type. */
-export type WebSocketEvent = { readonly data?: unknown; readonly code?: number; readonly reason?: string }
+/** Which field is there depends on the type. */
+export interface WebSocketEvent {
+  readonly type: string
+  readonly data?: unknown
+  readonly code?: number
+  readonly reason?: string
+}
 export type WebSocketClass = new (url: string) => WebSocketLike
 
 export interface WebSocketTransportOptions {
@@ -127,7 +132,7 @@ export const webSocketTransport =
             handlers.message(text, json)
           }
         })
-        for (const type of ['error', 'close']) socket.addEventListener(type, end)
+        for (const type of ['error', 'close'] as const) socket.addEventListener(type, end)
         signal.addEventListener('abort', drop)
       })
     }

@@ -1,0 +1,45 @@
+import { parseJson } from '../protocol'
+
+/** What an `ack` says besides its id. */
+export interface FrameAnswer {
+  readonly status: number
+  readonly receipt?: unknown
+  readonly error?: unknown
+  /** ms, like every time in a frame. */
+  readonly retryAfter?: number | undefined
+}
+
+export async function toAnswer(response: Response): Promise<FrameAnswer> {
+  const { ok, status } = response
+  const json = parseJson(await response.text())
+  if (ok) return { status, receipt: json }
+  return { status, error: Object(json).error, retryAfter: retryAfterOf(response) }
+}
+
+/** Why a stream was not opened, as the arguments of a close. */
+export function toClose(response: Response): [code: number, reason?: string] {
+  const { status } = response
+  if (status === 429 || status === 503) return [1013, String(retryAfterOf(response) ?? '')]
+  return [status === 401 ? 4401 : status === 403 ? 1008 : 1011]
+}
+
+function retryAfterOf({ headers }: Response): number | undefined {
+  const seconds = headers.get('Retry-After')
+  return seconds && /^\d+$/.test(seconds) ? Number(seconds) * 1_000 : undefined
+}
+
+const DATA = 'data: '
+const isData = (line: string) => line.startsWith(DATA)
+
+/** The data of the frames in an event stream of ours, chunk by chunk. Each is one line of JSON. */
+export async function* readFrames(reader: ReadableStreamDefaultReader<Uint8Array>): AsyncGenerator<readonly string[]> {
+  const decoder = new TextDecoder()
+  let text = ''
+  for (;;) {
+    const { done, value } = await reader.read()
+    if (done) return
+    const frames = (text + decoder.decode(value, { stream: true })).split('\n\n')
+    text = frames.pop() ?? ''
+    yield frames.flatMap((frame) => frame.split('\n').filter(isData)).map((line) => line.slice(DATA.length))
+  }
+}
