@@ -1,6 +1,16 @@
-import { type Carrier, eventSourceTransport, fetchStreamTransport, type Transport } from 'holdline/adapters'
+import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
+import {
+  type Carrier,
+  eventSourceTransport,
+  fetchStreamTransport,
+  type Transport,
+  webSocketTransport,
+} from 'holdline/adapters'
+import { createWebSocketGateway } from 'holdline/server'
 import { type ContractPromise, type Serve, transportContract } from 'holdline/testing'
 import { describe, expect, test } from 'vitest'
+import { WebSocketServer } from 'ws'
 import { listen } from './_http'
 import { startTcpProxy } from './_tcpProxy'
 
@@ -10,6 +20,29 @@ const overHttp =
     const host = await listen(fetch)
     return { url: host.url, transport, cut: host.destroySockets, close: host.close }
   }
+
+const overWebSocket: Serve = async (fetch) => {
+  const gateway = createWebSocketGateway({ fetch })
+  const server = new WebSocketServer({ port: 0, host: '127.0.0.1' })
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  const base = `http://127.0.0.1:${port}`
+  server.on('connection', (socket, { url = '', headers }) =>
+    gateway.accept(socket as never, new Request(base + url, { headers: { origin: headers.origin ?? base } })),
+  )
+  const cut = () => {
+    for (const socket of server.clients) socket.terminate()
+  }
+  return {
+    url: `${base}/api/chat`,
+    transport: webSocketTransport(),
+    cut,
+    async close() {
+      cut()
+      await new Promise((resolve) => server.close(resolve))
+    },
+  }
+}
 
 /** The same, through a line that cuts everything into pieces and lets some of them wait. */
 const roughly =
@@ -34,6 +67,7 @@ const roughly =
 const TRANSPORTS: readonly (readonly [name: string, serve: Serve, cannot: readonly ContractPromise[]])[] = [
   ['eventSourceTransport', overHttp(eventSourceTransport), ['stream-retry-after', 'comments']],
   ['fetchStreamTransport', overHttp(fetchStreamTransport), []],
+  ['webSocketTransport', overWebSocket, ['comments']],
 ]
 const ROUGHLY = TRANSPORTS.map(([name, serve, cannot]) => [`${name}, on a rough line`, roughly(serve), cannot] as const)
 
