@@ -2,7 +2,7 @@ import { afterEach, describe, expect, test, vi } from 'vitest'
 import { webSocketTransport } from '../adapters'
 import type { HeadersHook } from '../adapters/fetchUpstream'
 import type { Feature } from '../protocol'
-import { settle } from './_fakes'
+import { createClock, settle } from './_fakes'
 import { createSocketWorld, FakeSocket, fakeSockets } from './_socket'
 
 afterEach(() => {
@@ -643,26 +643,131 @@ describe('a message', () => {
   })
 })
 
-test('what is said on the way out goes on the socket, if there is one', async () => {
-  const { sockets, Made } = fakeSockets()
-  const carrier = webSocketTransport({ WebSocket: Made })({
-    url: 'http://test',
-    fetch,
-    credentials: 'omit',
-    clock: { now: () => 0, setTimeout: () => 0, clearTimeout: () => {} },
-    context: () => ({ attempt: 0, connectionId: 'c1' }),
-    createEventSource: () => {
-      throw new Error('not over this one')
-    },
+describe('a carrier', () => {
+  /** Without the machine, which would not listen to what comes too late. */
+  async function carry() {
+    const { sockets, Made } = fakeSockets()
+    const told: string[] = []
+    const carrier = webSocketTransport({ WebSocket: Made })({
+      url: 'http://test',
+      fetch,
+      credentials: 'omit',
+      clock: createClock(),
+      context: () => ({ attempt: 0, connectionId: 'c1' }),
+      createEventSource: () => {
+        throw new Error('not over this one')
+      },
+      headers: () => ({ authorization: 'token' }),
+    })
+    const open = async () => {
+      const close = carrier.open({
+        open: () => told.push('open'),
+        welcome: () => told.push('welcome'),
+        message: (data) => told.push(`message ${data}`),
+        sign: () => told.push('sign'),
+        error: ({ code }) => told.push(`error ${code}`),
+      })
+      await settle()
+      return { socket: sockets.at(-1) as FakeSocket, close }
+    }
+    return { carrier, sockets, told, open }
+  }
+  const everything = async (socket: FakeSocket) => {
+    socket.opens()
+    socket.welcomes(ACKED)
+    socket.says({ type: 'token' })
+    socket.acks('a')
+    socket.dispatch('error')
+    socket.shuts()
+    await settle()
+  }
+
+  test('tells what happens, and an end once: nothing comes after it', async () => {
+    const { told, open } = await carry()
+    const { socket } = await open()
+    await everything(socket)
+    await everything(socket)
+    expect(told).toEqual(['open', 'welcome', 'message {"type":"token"}', 'sign', 'error stream-failed'])
+    expect(socket.isClosed).toBe(true)
   })
-  expect(carrier.beacon('suspend', '{"a":1}')).toBe(false)
-  const close = carrier.open({ open() {}, welcome() {}, message() {}, sign() {}, error() {} })
-  await settle()
-  sockets[0]?.opens()
-  carrier.beacon('suspend', '{"a":1}')
-  expect(sockets[0]?.frames.at(-1)).toMatchObject({ endpoint: 'suspend', body: { a: 1 } })
-  close()
-  expect(carrier.beacon('suspend', '{"a":1}')).toBe(false)
+
+  test.each([0, 1, 2])('tells nothing once it was closed (after step %i)', async (steps) => {
+    const { told, open } = await carry()
+    const { socket, close } = await open()
+    if (steps > 0) socket.opens()
+    if (steps > 1) socket.welcomes(ACKED)
+    const before = [...told]
+    close()
+    await everything(socket)
+    expect([told, socket.isClosed]).toEqual([before, true])
+  })
+
+  test('tells nothing either, if it was closed while the second socket was refused', async () => {
+    const { told, open, sockets } = await carry()
+    const { socket, close } = await open()
+    socket.opens()
+    socket.shuts(4401)
+    await settle()
+    sockets[1]?.opens()
+    sockets[1]?.shuts(4401)
+    close()
+    await settle()
+    expect(told).toEqual(['open'])
+  })
+
+  test('says that it is open once per stream, however many sockets that takes', async () => {
+    const { told, open, sockets } = await carry()
+    for (const _ of [1, 2]) {
+      const { socket, close } = await open()
+      socket.opens()
+      socket.shuts(4401)
+      await settle()
+      sockets.at(-1)?.opens()
+      sockets.at(-1)?.welcomes([])
+      close()
+    }
+    expect(told).toEqual(['open', 'welcome', 'open', 'welcome'])
+  })
+
+  test('the end of an old socket is not that of the one after it', async () => {
+    const { carrier, open } = await carry()
+    const old = await open()
+    old.socket.opens()
+    old.close()
+    const { socket } = await open()
+    socket.opens()
+    old.socket.shuts()
+    carrier.beacon('suspend', '{}')
+    expect(socket.to('suspend')).toHaveLength(1)
+  })
+
+  test('what is said on the way out goes on the socket, if there is one that is open', async () => {
+    const { carrier, open } = await carry()
+    expect(carrier.beacon('suspend', '{"a":1}')).toBe(false)
+    const { socket, close } = await open()
+    expect(carrier.beacon('suspend', '{"a":1}')).toBe(false)
+    socket.opens()
+    carrier.beacon('suspend', '{"a":1}')
+    expect(socket.frames.slice(1)).toMatchObject([{ endpoint: 'suspend', body: { a: 1 } }])
+    socket.readyState = 2
+    expect(carrier.beacon('suspend', '{"a":1}')).toBe(false)
+    close()
+    expect(carrier.beacon('suspend', '{"a":1}')).toBe(false)
+  })
+
+  test('a post on a socket that ends has no answer; one without a socket has not begun', async () => {
+    const { carrier, open } = await carry()
+    const post = () =>
+      carrier.post('probe', '{}', new AbortController()).catch(({ code, cause }) => [code, cause.message])
+    expect(await post()).toEqual(['network', 'no socket is open'])
+    const { socket } = await open()
+    socket.opens()
+    const posting = post()
+    await settle()
+    expect(socket.to('probe')).toHaveLength(1)
+    socket.shuts()
+    expect(await posting).toEqual(['network', 'the socket was closed'])
+  })
 })
 
 test('a probe is answered on the stream, and the page’s farewell goes up', async () => {
