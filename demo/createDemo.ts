@@ -167,7 +167,7 @@ async function bundlePage(): Promise<string> {
     sourcemap: 'inline',
     tsconfig: fileURLToPath(new URL('../tsconfig.json', import.meta.url)),
     // Loaded on demand where there is no native EventSource. In a browser there is.
-    external: ['eventsource'],
+    external: ['eventsource', 'ws'],
     logLevel: 'error',
   })
   return outputFiles[0]?.text ?? ''

@@ -1,6 +1,8 @@
 import { once } from 'node:events'
+import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { createAdaptorServer, type HttpBindings } from '@hono/node-server'
+import { attachSockets } from './socket'
 
 export const HOST = '127.0.0.1'
 const MAX_TRIES = 20
@@ -22,6 +24,7 @@ export interface ListenOptions {
 export async function listen({ fetch, port, onTaken = () => {} }: ListenOptions): Promise<Listening> {
   for (let candidate = port; candidate < port + MAX_TRIES && candidate <= 65_535; candidate += 1) {
     const server = createAdaptorServer({ fetch: (request, env) => fetch(request, env as HttpBindings) })
+    const cutSockets = attachSockets(server as Server, fetch)
     try {
       server.listen(candidate, HOST)
       await once(server, 'listening')
@@ -36,6 +39,7 @@ export async function listen({ fetch, port, onTaken = () => {} }: ListenOptions)
       async close() {
         const closed = once(server, 'close')
         server.close()
+        cutSockets()
         if ('closeAllConnections' in server) server.closeAllConnections()
         await closed
       },

@@ -41,6 +41,31 @@ describe.skipIf(!executablePath && !mustRun)('the page in a real Chromium', () =
     expect(chat.crashes).toEqual([])
   })
 
+  test.each(['fetchStream', 'webSocket'])(
+    'the same over another transport, which a click chooses: the chat goes on, and a drop costs nothing (%s)',
+    async (transport) => {
+      const chat = await open()
+      await chat.write(HELLO)
+      await chat.finished(1)
+      await chat.page.selectOption('#transport', transport)
+      await chat.page.waitForURL(`**/?transport=${transport}`)
+      await chat.phase('open')
+      const sockets: string[] = []
+      chat.page.on('request', (request) => sockets.push(request.url()))
+      await chat.write(HELLO)
+      await chat.heard(20)
+      await chat.cause('drop')
+      await chat.phase('backoff')
+      await chat.finished(2)
+      expect(await chat.answers()).toEqual([scriptText(HELLO), scriptText(HELLO)])
+      expect(site.prompts).toEqual([HELLO, HELLO])
+      // Over a WebSocket nothing is posted but the mishap.
+      const posted = sockets.filter((url) => url.includes('/api/chat/'))
+      expect(posted.length > 0).toBe(transport === 'fetchStream')
+      expect(chat.crashes).toEqual([])
+    },
+  )
+
   test('Shift + Enter starts a new line, and markup is only text', async () => {
     const chat = await open()
     await chat.page.fill('#prompt', '<b>one</b>')

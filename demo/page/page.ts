@@ -10,6 +10,7 @@ import { bindPanes, bindTabs } from './panes'
 import { load, newSessionId, type Saved, save, startChat } from './storage'
 import { createTraceView } from './traceView'
 import { apply, EMPTY } from './transcript'
+import { bindTransportSwitch, transport } from './transport'
 
 /** How long a save may wait for the next one, ms. What was not saved yet is replayed after a reload. */
 const SAVE_EVERY = 250
@@ -32,6 +33,7 @@ const first = createClient('A', LINES[0], {
   // The tab's own, as the transcript is: what one tab wrote is shown, and sent, by that tab.
   storage: sessionStorage,
   inspect: inspector.inspect,
+  ...transport,
 })
 /** The chat's. */
 const { connection } = first
@@ -243,7 +245,7 @@ function choose(client: Client) {
 function toggleSecond() {
   second?.connection.dispose()
   const { sessionId } = saved.cursor
-  second = second ? undefined : createClient('B', LINES[1], { inspect: inspector.inspect })
+  second = second ? undefined : createClient('B', LINES[1], { inspect: inspector.inspect, ...transport })
   if (second) {
     observe(second)
     second.connection.on('message', renderSoon)
@@ -271,6 +273,7 @@ byId('new-chat', 'button').addEventListener('click', () => {
 })
 
 createMishapsView(cause)
+bindTransportSwitch(byId('transport', 'select'))
 bindPanes()
 bindTabs(byId('tabs', 'div'))
 observe(first)
