@@ -84,6 +84,11 @@ export async function ask(socket: ServerSocket, endpoint: string, body: unknown,
   return socket.ack(id)
 }
 
+/** So many answers. Each has its time: commands go through a thread pool. */
+export async function acked(socket: ServerSocket, count: number) {
+  for (let n = 1; n <= count; n += 1) await until(() => socket.acks.length >= n, `answer ${n}`)
+}
+
 /** The gateway on real sockets of 127.0.0.1. */
 export async function listenForSockets(fetch: (request: Request) => Promise<Response>) {
   const sockets = new Set<Socket>()

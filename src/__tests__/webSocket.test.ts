@@ -219,6 +219,7 @@ describe('a close', () => {
       world.socket.shuts(code, reason)
       await settle()
       expect([world.connection.phase, world.connection.lastError?.code]).toEqual(['backoff', 'stream-failed'])
+      expect(world.connection.lastError?.retryAfter).toBe(wait || undefined)
       // Half of what is asked for is the spread, and the chance is 0.5.
       expect((world.connection.retryAt ?? 0) - world.clock.now()).toBe(wait === 300_000 ? 375_000 : wait * 1.25)
     }
@@ -739,6 +740,13 @@ describe('a carrier', () => {
     old.socket.shuts()
     carrier.beacon('suspend', '{}')
     expect(socket.to('suspend')).toHaveLength(1)
+  })
+
+  test('lets 64 posts be under way where they are answered, and keeps the order', async () => {
+    const { carrier } = await carry()
+    expect([carrier.maxInFlight?.([]), carrier.maxInFlight?.(['batch']), carrier.maxInFlight?.(ACKED)]).toEqual([
+      1, 1, 64,
+    ])
   })
 
   test('what is said on the way out goes on the socket, if there is one that is open', async () => {

@@ -8,7 +8,7 @@ import { type Serve, transportContract } from 'holdline/testing'
 import { afterEach, describe, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
 import { CommandRejected, createChatServer, createWebSocketGateway, memoryLog } from '../server'
-import { ask, createSockets, freshId, listenForSockets, ServerSocket, type Upgrade } from './_gateway'
+import { acked, ask, createSockets, freshId, listenForSockets, ServerSocket, type Upgrade } from './_gateway'
 import { seeded } from './_http'
 import {
   BASE,
@@ -295,7 +295,7 @@ describe('order', () => {
       expect(manual.calls.map(({ message }) => message.n)).toEqual(range(1, n))
       manual.endNext()
     }
-    await until(() => socket.acks.length === 3, 'three acks')
+    await acked(socket, 3)
     expect(socket.acks.map(({ id }) => id)).toEqual(['m1', 'm2', 'm3'])
   })
 
@@ -316,7 +316,7 @@ describe('order', () => {
     await settle()
     expect(socket.acks.map(({ id }) => id)).toEqual(['p'])
     for (const go of slow) go()
-    await until(() => socket.acks.length === 3, 'the watch and the unwatch')
+    await acked(socket, 3)
     expect(socket.acks.map(({ id }) => id)).toEqual(['p', 'w', 'u'])
     await server.publish('slow', { type: 'x' })
     await settle()
@@ -368,12 +368,12 @@ describe('order', () => {
     const socket = await opens()
     const tell = teller(socket)
     tell(1, 2, 3, 4, 5)
-    await until(() => socket.acks.length === 5, 'five acks')
+    await acked(socket, 5)
     expect(socket.acks.map(({ status }) => status)).toEqual([200, 200, 500, 425, 425])
     tell(6)
-    await until(() => socket.acks.length === 6, 'another')
+    await acked(socket, 6)
     tell(3, 4, 5, 6)
-    await until(() => socket.acks.length === 10, 'the repeats')
+    await acked(socket, 10)
     expect(socket.acks.slice(5).map(({ status }) => status)).toEqual([425, 200, 200, 200, 200])
     expect(ran).toEqual(range(1, 6))
   })
@@ -384,9 +384,9 @@ describe('order', () => {
     const socket = await opens()
     const tell = teller(socket)
     tell(3, 4)
-    await until(() => socket.acks.length === 2, 'acks')
+    await acked(socket, 2)
     tell(4)
-    await until(() => socket.acks.length === 3, 'the repeat')
+    await acked(socket, 3)
     expect([socket.acks.at(-1)?.status, ran]).toEqual([200, [4]])
   })
 
@@ -398,10 +398,10 @@ describe('order', () => {
     socket.hears({ id: 'b1', endpoint: 'batch', body: batch(1, 2, 3, 4) })
     socket.hears({ id: 'b2', endpoint: 'batch', body: batch(5, 6) })
     socket.hears({ id: 'm7', endpoint: 'send', body: send(7) })
-    await until(() => socket.acks.length === 3, 'acks')
+    await acked(socket, 3)
     expect(socket.acks.map(({ status }) => status)).toEqual([200, 425, 425])
     socket.hears({ id: 'b3', endpoint: 'batch', body: batch(3, 4, 5, 6, 7) })
-    await until(() => socket.acks.length === 4, 'the repeat')
+    await acked(socket, 4)
     expect([socket.acks.at(-1)?.status, ran]).toEqual([200, range(1, 7)])
   })
 
@@ -441,31 +441,54 @@ describe('order', () => {
 })
 
 describe('limits', () => {
-  test('80 frames wait for their answers; one more is told to come later, and to a client that does not read the socket is closed', async () => {
+  test('80 frames are kept; one more is told so in its turn, and those after it that they are too early', async () => {
+    const ran: unknown[] = []
     const manual = manualCommands()
-    const { opens } = createServer({ onCommand: manual.onCommand })
+    let isSlow = true
+    const { opens } = createServer({
+      onCommand(call) {
+        ran.push(call.message.n)
+        return isSlow ? manual.onCommand(call) : null
+      },
+    })
     const socket = await opens()
-    for (const n of range(1, 80)) socket.hears({ id: `m${n}`, endpoint: 'send', body: send(n) })
-    await settle()
+    for (const n of range(1, 85)) socket.hears({ id: `m${n}`, endpoint: 'send', body: send(n) })
+    await until(() => manual.running === 1, 'the first one')
     expect(socket.acks).toEqual([])
-    socket.hears({ id: 'more', endpoint: 'send', body: send(81) })
-    expect(socket.acks).toEqual([{ type: 'ack', id: 'more', status: 429, error: 'too-many', retryAfter: 1_000 }])
+    isSlow = false
     manual.endNext()
-    await until(() => socket.acks.length === 2, 'an answer')
-    socket.hears({ id: 'again', endpoint: 'send', body: send(81) })
-    await settle()
-    expect(socket.ack('again')).toBeUndefined()
-    socket.bufferedAmount = 300_000
-    socket.hears({ id: 'flood', endpoint: 'send', body: send(82) })
-    expect(socket.closed).toEqual([1013])
+    await acked(socket, 85)
+    const answers = socket.acks.map(({ status }) => status)
+    expect(answers.slice(0, 80)).toEqual(range(1, 80).map(() => 200))
+    expect(socket.acks[80]).toEqual({ type: 'ack', id: 'm81', status: 429, error: 'too-many', retryAfter: 1_000 })
+    expect(answers.slice(81)).toEqual([425, 425, 425, 425])
+    for (const n of range(81, 85)) socket.hears({ id: `m${n}`, endpoint: 'send', body: send(n) })
+    await acked(socket, 90)
+    expect(ran).toEqual(range(1, 85))
   })
 
-  test('so do four million characters', async () => {
-    const { opens } = createServer({ onCommand: manualCommands().onCommand })
+  test('four million characters are, too', async () => {
+    const { opens } = createServer()
     const socket = await opens()
     const big = 'x'.repeat(200_000)
     for (const n of range(1, 22)) socket.hears({ id: `m${n}`, endpoint: 'send', body: send(big) })
-    expect(socket.acks.map(({ id, status }) => [id, status])).toEqual([['m22', 429]])
+    await acked(socket, 22)
+    expect(socket.acks.filter(({ status }) => status !== 200)).toMatchObject([{ id: 'm22', status: 429 }])
+    expect(await ask(socket, 'send', send(big), 'm22')).toMatchObject({ status: 200 })
+  })
+
+  test('who floods is closed: at once where nothing is read, else at 10,000 frames', async () => {
+    const { opens } = createServer({ onCommand: manualCommands().onCommand })
+    const [deaf, eager] = [await opens(), await opens()]
+    for (const n of range(1, 10_000)) eager.hears({ id: `m${n}`, endpoint: 'send', body: send(n) })
+    expect(eager.closed).toBeUndefined()
+    eager.hears({ id: 'more', endpoint: 'send', body: send(0) })
+    expect(eager.closed).toEqual([1013])
+    for (const n of range(1, 80)) deaf.hears({ id: `m${n}`, endpoint: 'send', body: send(n) })
+    deaf.bufferedAmount = 300_000
+    expect(deaf.closed).toBeUndefined()
+    deaf.hears({ id: 'more', endpoint: 'send', body: send(0) })
+    expect(deaf.closed).toEqual([1013])
   })
 
   test('a client that posts and does not read is answered when it reads', async () => {
@@ -478,6 +501,17 @@ describe('limits', () => {
     socket.bufferedAmount = 0
     await clock.advance(20)
     expect(socket.acks).toMatchObject([{ id: 'm1', status: 200 }])
+  })
+
+  test('nobody waits for a socket that is gone to drain', async () => {
+    const { opens, clock } = createServer()
+    const socket = await opens()
+    socket.bufferedAmount = 262_145
+    socket.hears({ id: 'm1', endpoint: 'send', body: send(1) })
+    await clock.advance(100)
+    socket.vanishes()
+    await clock.advance(20)
+    expect([clock.timers, socket.acks]).toEqual([0, []])
   })
 
   test('C48: a socket that does not drain takes nothing from the log, and is evicted', async () => {
@@ -716,13 +750,43 @@ describe('over real sockets', () => {
         }
       }
       const verdicts = await Promise.all(settled)
-      await until(() => got.length >= 2_000, 'everything')
+      for (const n of range(1, 2_000)) await until(() => got.length >= n, `event ${n}`)
       expect(got).toEqual(range(1, 2_000))
       expect(verdicts.every(({ status }) => status === 'accepted')).toBe(true)
       expect(applied).toEqual(range(1, 400).map((n) => 5 * n))
       expect(host.sockets.size).toBe(1)
     },
   )
+
+  test('a message over the limit of a frame costs a socket, but is not repeated; what stands behind it arrives', async () => {
+    const applied: unknown[] = []
+    const chat = createChatServer({
+      authenticate: () => ({ id: 'me' }),
+      authorize: () => true,
+      onCommand: ({ message }) => void applied.push(message.n),
+    })
+    const host = await listenForSockets(chat.fetch)
+    const connection = createConnection({
+      url: host.url,
+      transport: webSocketTransport({ WebSocket }),
+      backoff: { base: 2, cap: 4 },
+    })
+    cleanups.push(host.close, () => chat.close(), connection.dispose)
+    connection.on('error', () => {})
+    connection.connect()
+    await until(() => connection.isOpen, 'open')
+    const verdicts = await Promise.all(
+      [1, 'x'.repeat(300_000), 2, 'x'.repeat(2_000_000), 3].map((n) => connection.send(send(n)).settled),
+    )
+    expect(verdicts.map((verdict) => ['error' in verdict && verdict.error.status, verdict.status])).toEqual([
+      [false, 'accepted'],
+      [413, 'rejected'],
+      [false, 'accepted'],
+      [413, 'rejected'],
+      [false, 'accepted'],
+    ])
+    expect(applied).toEqual([1, 2, 3])
+  })
 
   test('a socket that is not read is evicted and cut, and the memory stays flat meanwhile', async () => {
     const clock = fakeClock()

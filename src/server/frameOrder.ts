@@ -27,37 +27,31 @@ export function createFrameOrder() {
   /** The messages that a repeat may begin with. Until one does, whatever comes was sent too early. */
   const refused = new Set<unknown>()
 
-  async function command(frame: Frame, perform: () => Promise<FrameAnswer>): Promise<FrameAnswer> {
-    const first = firstOf(frame)
-    if (refused.has(first) || refused.size >= MAX_REFUSED) refused.clear()
-    const answer = refused.size ? TOO_EARLY : await perform()
-    const stop = stopOf(frame, answer)
-    if (stop !== undefined) refused.add(stop)
-    return answer
-  }
-
   return (frame: Frame, perform: () => Promise<FrameAnswer>): Promise<FrameAnswer> => {
-    if (AT_ONCE.includes(frame.endpoint)) return perform()
-    const isAttaching = ATTACHING.includes(frame.endpoint)
-    const answer = isAttaching
-      ? attaching.then(perform)
-      : Promise.all([commands, attaching]).then(() => command(frame, perform))
+    const { id, endpoint } = frame
+    if (AT_ONCE.includes(endpoint)) return perform()
+    const first = firstOf(frame)
+    const command = async () => {
+      if (refused.has(first) || refused.size >= MAX_REFUSED) refused.clear()
+      const answer = refused.size ? TOO_EARLY : await perform()
+      const last = endpoint !== 'batch' ? { id, status: answer.status } : lastOf(answer, first)
+      if (last?.id !== undefined && isToBeRepeated(last.status)) refused.add(last.id)
+      return answer
+    }
+    const isAttaching = ATTACHING.includes(endpoint)
+    const answer = isAttaching ? attaching.then(perform) : Promise.all([commands, attaching]).then(command)
     if (isAttaching) attaching = answer
     else commands = answer
     return answer
   }
 }
 
-/** A batch that is repeated has another id. */
+/** What a repeat begins with. One of a batch has another id. */
 const firstOf = ({ id, endpoint, body }: Frame): unknown => {
   const { messages }: JsonObject = Object(body)
   return endpoint === 'batch' ? Object(Object(messages)[0]).id : id
 }
 
-/** The message that the client will begin with again, if it has to. */
-function stopOf(frame: Frame, { status, receipt }: FrameAnswer): unknown {
-  // Turned down as a whole, a batch is repeated message by message.
-  if (frame.endpoint === 'batch' && status !== 200) return firstOf(frame)
-  const last = frame.endpoint === 'batch' ? parseResults(receipt).at(-1) : { id: frame.id, status }
-  return last && isToBeRepeated(last.status) ? last.id : undefined
-}
+/** How far a batch got. Turned down as a whole, it is repeated, message by message. */
+const lastOf = ({ status, receipt }: FrameAnswer, first: unknown) =>
+  status === 200 ? parseResults(receipt).at(-1) : { id: first, status: 500 }

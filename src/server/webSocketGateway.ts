@@ -48,9 +48,11 @@ const OPEN = 1
 const HELLO_TIMEOUT = 10_000
 /** Characters. Well over the usual limit of a body: what is too large should cost its sender the message, not the socket. */
 const MAX_FRAME = 1_048_576
-/** Frames without an answer, and their characters: what a client has in flight, and some. */
-const MAX_WAITING = 80
-const MAX_WAITING_CHARS = 4_194_304
+/** Of the frames without an answer: how many are kept, and their characters. It is what a client has in flight, and some. */
+const MAX_HELD = 80
+const MAX_HELD_CHARS = 4_194_304
+/** Those included that are only told, in their turn, that they were too many. */
+const MAX_WAITING = 10_000
 /** Bytes that the client has not taken. Beyond, nothing more is sent. */
 const HIGH_WATER = 262_144
 /** There is no event that tells on every host that a socket has drained. ms. */
@@ -81,7 +83,8 @@ export function createWebSocketGateway(options: WebSocketGatewayOptions): WebSoc
     let reader: ReadableStreamDefaultReader<Uint8Array> | undefined
     let isOver = false
     let waiting = 0
-    let waitingChars = 0
+    let held = 0
+    let heldChars = 0
     const helloTimer = clock.setTimeout(() => close(4408), HELLO_TIMEOUT)
 
     function end() {
@@ -162,27 +165,34 @@ export function createWebSocketGateway(options: WebSocketGatewayOptions): WebSoc
 
     function take({ id, endpoint, body }: JsonObject, chars: number) {
       if (!isText(id) || !MESSAGE_ID.test(id) || !isText(endpoint) || !/^[\w-]+$/.test(endpoint)) return close(1007)
-      if (waiting >= MAX_WAITING || waitingChars > MAX_WAITING_CHARS) {
-        return isClogged() ? close(1013) : sendAck(id, TOO_MANY)
-      }
+      const isTooMany = held >= MAX_HELD || heldChars > MAX_HELD_CHARS
+      if (isTooMany && (isClogged() || waiting >= MAX_WAITING)) return close(1013)
+      const size = isTooMany ? 0 : chars
       waiting += 1
-      waitingChars += chars
+      held += size && 1
+      heldChars += size
+      const perform = isTooMany ? async () => TOO_MANY : toPost(id, endpoint, body)
+      inOrder({ id, endpoint, body }, perform).then(async (answer) => {
+        // Who posts and does not read has no more answers here than frames.
+        await drained()
+        waiting -= 1
+        held -= size && 1
+        heldChars -= size
+        sendAck(id, answer)
+      })
+    }
+
+    /** With the headers of now. */
+    function toPost(id: string, endpoint: string, body: unknown): () => Promise<FrameAnswer> {
       const own = new Headers(headers)
       own.set('Content-Type', 'application/json')
       if (isCommand(endpoint)) own.set(IDEMPOTENCY_KEY_HEADER, id)
       if (connectionId) own.set(CONNECTION_ID_HEADER, connectionId)
       const init = { method: 'POST', headers: own, body: JSON.stringify(body) ?? '' }
-      inOrder({ id, endpoint, body }, () =>
+      return () =>
         ask(endpoint, init)
           .then(toAnswer)
-          .catch(() => INTERNAL),
-      ).then(async (answer) => {
-        // Who posts and does not read has no more answers here than frames.
-        await drained()
-        waiting -= 1
-        waitingChars -= chars
-        sendAck(id, answer)
-      })
+          .catch(() => INTERNAL)
     }
 
     socket.addEventListener('message', ({ data }) => receive(data))
