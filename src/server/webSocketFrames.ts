@@ -9,6 +9,23 @@ export interface FrameAnswer {
   readonly retryAfter?: number | undefined
 }
 
+/** Of the upgrade itself, not of what it asks for. */
+const OF_THE_UPGRADE = /^(connection|upgrade|keep-alive|te|trailer|transfer-encoding|(content|proxy|sec-websocket)-.*)$/
+
+/** What a hello says and may say, under what the upgrade has said. `undefined` if those are no headers. */
+export function toHeaders(hello: unknown, allowed: ReadonlySet<string>, upgrade: Headers): Headers | undefined {
+  const headers = new Headers()
+  try {
+    for (const [name, value] of Object.entries(Object(hello))) {
+      if (allowed.has(name.toLowerCase())) headers.set(name, String(value))
+    }
+  } catch {
+    return undefined
+  }
+  for (const [name, value] of upgrade) if (!OF_THE_UPGRADE.test(name)) headers.set(name, value)
+  return headers
+}
+
 export async function toAnswer(response: Response): Promise<FrameAnswer> {
   const { ok, status } = response
   const json = parseJson(await response.text())

@@ -11,7 +11,7 @@ import {
 import { checkFunction, checkMethods, checkNames } from './check'
 import { createFrameOrder, isCommand } from './frameOrder'
 import type { Clock } from './options'
-import { type FrameAnswer, readFrames, toAnswer, toClose } from './webSocketFrames'
+import { type FrameAnswer, readFrames, toAnswer, toClose, toHeaders } from './webSocketFrames'
 
 /** What is used of a socket. Those of the `ws` package fit, and native ones of servers that may close with any code. */
 export interface GatewaySocket {
@@ -57,8 +57,6 @@ const MAX_WAITING = 10_000
 const HIGH_WATER = 262_144
 /** There is no event that tells on every host that a socket has drained. ms. */
 const DRAIN_POLL = 20
-/** Of the upgrade itself, not of what it asks for. */
-const OF_THE_UPGRADE = /^(connection|upgrade|keep-alive|te|trailer|transfer-encoding|(content|proxy|sec-websocket)-.*)$/
 const TOO_MANY: FrameAnswer = { status: 429, error: 'too-many', retryAfter: 1_000 }
 const INTERNAL: FrameAnswer = { status: 500, error: 'internal' }
 
@@ -149,15 +147,8 @@ export function createWebSocketGateway(options: WebSocketGatewayOptions): WebSoc
     function greet({ protocolVersion, headers: given }: JsonObject) {
       if (protocolVersion !== PROTOCOL_VERSION) return close(1002)
       const isFirst = !headers
-      headers = new Headers()
-      try {
-        for (const [name, value] of Object.entries(Object(given))) {
-          if (told.has(name.toLowerCase())) headers.set(name, String(value))
-        }
-      } catch {
-        return close(1007)
-      }
-      for (const [name, value] of request.headers) if (!OF_THE_UPGRADE.test(name)) headers.set(name, value)
+      headers = toHeaders(given, told, request.headers)
+      if (!headers) return close(1007)
       if (!isFirst) return
       clock.clearTimeout(helloTimer)
       openStream().catch(cut)
