@@ -50,6 +50,7 @@ test.each([
   ['docs/recipes.md', 8],
   ['docs/migration.md', 5],
   ['docs/inspect.md', 5],
+  ['docs/transports.md', 3],
 ])(
   'every example of %s compiles, strictly',
   (path, least) => {

@@ -54,13 +54,20 @@ function startAgent(
   options: Partial<Work> & { cursors?: Cursor[] } = {},
 ) {
   const saved: Cursor[] = []
+  const failures: unknown[] = []
   const { cursors = [], ...work } = options
   const agent = createAgent(
     { url, cursors, headers: { authorization: `Bearer ${token}` } },
-    { sessionId: 's1', perform: async ({ id }) => `done ${id}`, save: (cursor) => saved.push(cursor), ...work },
+    {
+      sessionId: 's1',
+      perform: async ({ id }) => `done ${id}`,
+      save: (cursor) => saved.push(cursor),
+      fail: (error) => failures.push(error),
+      ...work,
+    },
   )
   cleanups.push(agent.connection.dispose)
-  return { ...agent, saved }
+  return { ...agent, saved, failures }
 }
 
 /** A promise, and what fulfils it. */
@@ -136,6 +143,22 @@ test('stop: an answer without a verdict is given again by the next process, and 
   expect(server.answers).toEqual([['a', 'done a']])
 })
 
+test('a cursor that cannot be saved ends the agent, which says so: no later task is answered over it', async () => {
+  const server = await startServer()
+  const agent = startAgent(server, { save: () => Promise.reject(new Error('disk full')) })
+  for (const id of ['a', 'b']) await server.asks(id)
+  await until(() => agent.failures.length > 0)
+  expect([agent.failures.map(String), agent.connection.phase]).toEqual([['Error: disk full'], 'idle'])
+  await agent.stop()
+
+  const next = startAgent(server, { cursors: agent.saved })
+  await until(() => next.saved.length === 2)
+  expect(server.answers).toEqual([
+    ['a', 'done a'],
+    ['b', 'done b'],
+  ])
+})
+
 test('bearer: a token serves many requests, and is renewed when it is refused', async () => {
   const server = await startServer()
   let renewed = 0
@@ -147,7 +170,7 @@ test('bearer: a token serves many requests, and is renewed when it is refused', 
         return server.token
       }),
     },
-    { sessionId: 's1', perform: async ({ id }) => id, save() {} },
+    { sessionId: 's1', perform: async ({ id }) => id, save() {}, fail() {} },
   )
   cleanups.push(agent.connection.dispose)
   await server.asks('a')

@@ -20,13 +20,15 @@ export interface Work {
   perform(task: Task): Promise<string>
   /** The last task that was answered. Give it back as `cursors`, and the next process goes on after it. */
   save(cursor: Cursor): unknown
+  /** Told once, if an answer or its cursor is lost: the agent has ended. */
+  fail(error: unknown): void
 }
 
 /**
  * Follows a session and answers its tasks, one after the other. The connection's own cursor says what was taken on, not what was
  * done; so the one that is kept is that of the last answer, and a task that a crash interrupted comes again.
  */
-export function createAgent(options: ConnectionOptions, { sessionId, perform, save }: Work) {
+export function createAgent(options: ConnectionOptions, { sessionId, perform, save, fail }: Work) {
   const connection = createConnection<Task, Answer>({ ...options, protocol: { endpoints: { answer: 'answer' } } })
   let isStopping = false
   let work = Promise.resolve()
@@ -41,12 +43,20 @@ export function createAgent(options: ConnectionOptions, { sessionId, perform, sa
     // The same task has the same answer id: a server with `idempotency` takes it once, whatever became of the process before.
     const id = `answer-${task.id}`
     const verdict = await connection.send({ type: 'answer', sessionId, task: task.id, ...result }, { id }).settled
-    if (verdict.status === 'unknown') return
+    // Nobody knows whether it was taken. To go on would be to leave it behind.
+    if (verdict.status === 'unknown') throw verdict.error
     await save({ sessionId, lastSeq: task.seq, ...(task.epoch !== undefined && { epoch: task.epoch }) })
   }
 
+  /** The next process begins with the task that could not be answered or saved. */
+  function end(error: unknown) {
+    if (!isStopping) fail(error)
+    isStopping = true
+    connection.dispose()
+  }
+
   connection.on('message', (message) => {
-    if (message.type === 'task' && message.sessionId === sessionId) work = work.then(() => answer(message))
+    if (message.type === 'task' && message.sessionId === sessionId) work = work.then(() => answer(message)).catch(end)
   })
   connection.watch(sessionId)
   connection.connect()

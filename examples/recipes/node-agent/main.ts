@@ -14,14 +14,17 @@ const agent = createAgent(
     sessionId,
     perform: async ({ prompt }) => `${prompt.length} characters`,
     save: (cursor) => writeFile(CURSOR_FILE, JSON.stringify(cursor)),
+    fail,
   },
 )
-// It will not come back by itself, so whoever started the process is to know.
-agent.connection.on('stopped', ({ error }) => {
-  console.error(error)
-  process.exitCode = 1
-})
+agent.connection.on('stopped', ({ error }) => fail(error))
 process.once('SIGTERM', () => {
   console.log('stopping')
   void agent.stop()
 })
+
+/** It will not come back by itself, so whoever started the process is to know. */
+function fail(error: unknown) {
+  console.error(error)
+  process.exitCode = 1
+}
