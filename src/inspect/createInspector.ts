@@ -9,6 +9,16 @@ export interface InspectorAdapter {
   send(event: InspectorEvent): void
 }
 
+/** An `<iframe>`. In words of its own, for programs without the types of the DOM. */
+export interface FrameLike {
+  src: string
+  readonly contentWindow: unknown
+}
+/** A browser's `window`. */
+export interface WindowLike {
+  open(url: string): unknown
+}
+
 export interface InspectorOptions {
   /**
    * `ws://…` and `wss://…`: where a WebSocket server takes the events. Anything else is a page, to be opened in a window or in
@@ -16,9 +26,9 @@ export interface InspectorOptions {
    */
   readonly url?: string
   /** Where to show the page. Default: a window of its own, which the browser may want to see asked for in a click. */
-  readonly iframe?: HTMLIFrameElement
+  readonly iframe?: FrameLike
   /** From where to open the page. Default: `globalThis.window`. */
-  readonly window?: Window
+  readonly window?: WindowLike
   /** Takes the events instead of all these. `@statelyai/inspect` is not needed then. */
   readonly adapter?: InspectorAdapter
   /**
@@ -119,7 +129,7 @@ const AS_IT_IS = {
 }
 
 function load(options: InspectorOptions, signal: AbortSignal): Promise<InspectorAdapter> {
-  const page = options.window ?? globalThis.window
+  const page = (options.window as Window | undefined) ?? globalThis.window
   const { url = page ? undefined : 'ws://localhost:8080' } = options
   const isSocket = /^wss?:/.test(url ?? '')
   if (!isSocket && !page) throw new ConnectionError('invalid-option', 'url: there is no window to open a page in')
@@ -128,7 +138,7 @@ function load(options: InspectorOptions, signal: AbortSignal): Promise<Inspector
       if (url !== undefined && isSocket) {
         return webSocketAdapter(createWebSocketInspector({ ...AS_IT_IS, url }).adapter as unknown as SocketAdapter)
       }
-      const { iframe } = options
+      const iframe = options.iframe as HTMLIFrameElement | undefined
       const { adapter } = createBrowserInspector({
         ...AS_IT_IS,
         ...(url !== undefined && { url }),

@@ -1,5 +1,12 @@
 export type { Trace, TraceStep } from '../types'
-export { createInspector, type Inspector, type InspectorAdapter, type InspectorOptions } from './createInspector'
+export {
+  createInspector,
+  type FrameLike,
+  type Inspector,
+  type InspectorAdapter,
+  type InspectorOptions,
+  type WindowLike,
+} from './createInspector'
 export { formatTrace } from './formatTrace'
 export { parseTrace } from './parseTrace'
 export type { InspectorEvent } from './redact'
