@@ -330,17 +330,21 @@ describe('order', () => {
 
   test('a command waits for the watch before it, so it is carried from where the watch says', async () => {
     const slow: (() => void)[] = []
+    const asked: string[] = []
     const { opens, server } = createServer({
-      authorize: (_, __, action) =>
-        action === 'write' || new Promise<boolean>((resolve) => slow.push(() => resolve(true))),
+      authorize(_, __, action) {
+        asked.push(action)
+        // The question of the watch is the first one.
+        return asked.length > 1 || new Promise<boolean>((resolve) => slow.push(() => resolve(true)))
+      },
       onCommand: () => server.publish('room', { type: 'x' }),
     })
     await server.publish('room', { type: 'old' })
     const socket = await opens()
     socket.hears({ id: 'w', endpoint: 'watch', body: { type: 'watch', sessionId: 'room', lastSeq: 0 } })
     socket.hears({ id: 's', endpoint: 'send', body: send(1) })
-    await settle()
-    expect(socket.acks).toEqual([])
+    await settle(50)
+    expect(asked).toEqual(['read'])
     for (const go of slow) go()
     await until(() => socket.events.length === 2, 'both events')
     expect([socket.acks.map(({ id }) => id), socket.events]).toEqual([
@@ -408,6 +412,36 @@ describe('order', () => {
     socket.hears({ id: 'b3', endpoint: 'batch', body: batch(3, 4, 5, 6, 7) })
     await acked(socket, 4)
     expect([socket.acks.at(-1)?.status, ran]).toEqual([200, range(1, 7)])
+  })
+
+  test('nor a batch that was turned down as a whole; each of its messages may be the repeat, if it is the first', async () => {
+    const ran: unknown[] = []
+    const { server, clock } = createTestServer({ onCommand: ({ message }) => ran.push(message.n) })
+    let isBusy = true
+    const fetch = async (request: Request) =>
+      isBusy && request.url.endsWith('batch') ? Response.json({}, { status: 503 }) : server.fetch(request)
+    const socket = await createSockets({ fetch, clock }).opens()
+    const messages = [1, 2].map((n) => ({ id: `m${n}`, endpoint: 'send', body: send(n) }))
+    socket.hears({ id: 'b1', endpoint: 'batch', body: { messages } })
+    teller(socket)(3)
+    await acked(socket, 2)
+    expect(socket.acks.map(({ status }) => status)).toEqual([503, 425])
+    isBusy = false
+    teller(socket)(1, 2, 3)
+    await acked(socket, 5)
+    expect(ran).toEqual([1, 2, 3])
+  })
+
+  test('who never repeats waits for 256 answers, and not for ever', async () => {
+    const { ran, onCommand } = failing(1)
+    const { opens } = createServer({ onCommand })
+    const socket = await opens()
+    teller(socket)(3)
+    for (let n = 4; n <= 260; n += 1) {
+      teller(socket)(n)
+      await acked(socket, n - 2)
+    }
+    expect(ran).toEqual([259, 260])
   })
 
   test('a client with 64 in flight and a server that fails now and then: applied once each, in order', async () => {
@@ -480,6 +514,17 @@ describe('limits', () => {
     await acked(socket, 22)
     expect(socket.acks.filter(({ status }) => status !== 200)).toMatchObject([{ id: 'm22', status: 429 }])
     expect(await ask(socket, 'send', send(big), 'm22')).toMatchObject({ status: 200 })
+  })
+
+  test('who has had 10,000 answers has not flooded', async () => {
+    const { opens } = createServer({ onCommand: manualCommands().onCommand })
+    const socket = await opens()
+    for (let n = 0; n < 10_000; n += 80) {
+      for (const _ of range(1, 80)) socket.hears({ id: freshId(), endpoint: 'probe', body: {} })
+      await until(() => socket.said.length === 1 + n + 80, 'a welcome and the answers')
+    }
+    for (const n of range(1, 85)) socket.hears({ id: `m${n}`, endpoint: 'send', body: send(n) })
+    expect(socket.closed).toBeUndefined()
   })
 
   test('who floods is closed: at once where nothing is read, else at 10,000 frames', async () => {
@@ -607,7 +652,9 @@ describe('the end', () => {
       new Response(
         new ReadableStream({
           start(controller) {
-            controller.enqueue(new TextEncoder().encode('event: welcome\ndata: {"type":"welcome"}\n\n: comment\n\n'))
+            // In pieces that end anywhere, within a character too.
+            const text = 'event: welcome\ndata: {"type":"welcome","of":"Zoë"}\n\n: comment\n\n'
+            for (const byte of new TextEncoder().encode(text)) controller.enqueue(new Uint8Array([byte]))
             fail = () => controller.error(new Error('gone'))
           },
         }),
@@ -624,7 +671,7 @@ describe('the end', () => {
     await until(() => socket.said.length === 1, 'a welcome')
     fail()
     await settle()
-    expect([cuts, socket.said]).toEqual([1, [{ type: 'welcome' }]])
+    expect([cuts, socket.said]).toEqual([1, [{ type: 'welcome', of: 'Zoë' }]])
   })
 })
 
