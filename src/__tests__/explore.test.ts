@@ -1,7 +1,8 @@
 import { type Connection, createConnection } from 'holdline'
 import type { EventSourceLike } from 'holdline/adapters'
-import { ALPHABET, type Environment, explore, replay } from 'holdline/testing'
+import { ALPHABET, createWorld, type Environment, explore, type Harness, RESETS, replay } from 'holdline/testing'
 import { describe, expect, test, vi } from 'vitest'
+import { FEATURES } from '../protocol'
 import { fingerprint } from '../testing/explore'
 
 /** From the second stream on, nothing comes down. */
@@ -50,6 +51,78 @@ describe('no sequence of five letters breaks an invariant, and each leads back t
     },
     120_000,
   )
+})
+
+describe('an app whose server loses what it had', () => {
+  const alphabet = { ...ALPHABET, ...RESETS }
+  /** Watches a session, and shows its events. `forgets`: it does not care that history was lost. */
+  function createApp({ forgets = false } = {}) {
+    let shown: unknown[] = []
+    const create = (environment: Environment) => {
+      shown = []
+      const connection = createConnection(environment)
+      connection.on('message', ({ seq }) => shown.push(seq))
+      connection.on('session', ({ status }) => {
+        if (status !== 'resumed' && !forgets) shown = []
+      })
+      connection.watch('s1')
+      return connection
+    }
+    const onStep = ({ told }: Harness) => {
+      const lost = told.findLastIndex(({ name, event }) => name === 'session' && event.status === 'reset')
+      const since = told.slice(lost + 1).filter(({ name }) => name === 'message').length
+      if (shown.length > since)
+        throw new Error(`${shown.length} events are shown, of which ${since} are of this history`)
+    }
+    return { create, onStep, alphabet }
+  }
+
+  test.each([
+    ['no feature', { features: [] }],
+    ['all features and a heartbeat', { heartbeat: 20_000 }],
+  ])(
+    'is none that breaks an invariant, with %s',
+    async (_, options) => {
+      const { violations, edges } = await explore({ ...createApp(), ...options, depth: 4 })
+      expect(violations).toEqual([])
+      expect(edges).toBeGreaterThan(1_000)
+    },
+    120_000,
+  )
+
+  test('is told of it: each letter leads where it says', async () => {
+    for (const features of [[], FEATURES]) {
+      const options = { ...createApp(), features }
+      const reset = await replay(['event', 'connect', 'stream welcomed', 'resume reset'], options)
+      expect(reset.harness.messages).toEqual([])
+      expect(reset.connection.cursor('s1')?.lastSeq).toBe(1)
+      // There is nothing to replay.
+      expect(reset.live()?.sent.get('s1')).toBe(1)
+      await reset.heals()
+      const gone = await replay(['connect', 'stream welcomed', 'resume gone'], options)
+      expect(gone.connection.sessions).toEqual([])
+      expect(gone.live()?.sent.has('s1')).toBe(false)
+      await gone.heals()
+    }
+  })
+
+  test('and that forgets to do something about it is found out', async () => {
+    const app = createApp({ forgets: true })
+    const { violations } = await explore({ ...app, features: [], depth: 5 })
+    expect(violations).toMatchObject([
+      {
+        invariant: 'app',
+        message: 'Error: 1 events are shown, of which 0 are of this history',
+        path: ['connect', 'stream welcomed', 'event', 'resume reset'],
+      },
+    ])
+    const source = String(violations[0]?.test)
+    expect(source).toContain(
+      '// To be in scope here, under these names, as they were given to explore(): create, alphabet, onStep',
+    )
+    await expect(run(source, app)).rejects.toThrow('1 events are shown')
+    await run(source, createApp())
+  }, 120_000)
 })
 
 describe('a violation', () => {
@@ -112,6 +185,33 @@ test('the app may add letters, and leave some out', async () => {
   // After a dispose nothing comes back, and that is what I9 says.
   expect(violations).toMatchObject([{ invariant: 'I9', path: ['connect', 'log out'] }])
   expect({ states, edges }).toEqual({ states: 4, edges: 5 })
+})
+
+test('every event looks as it was asked for, one that is repeated or comes too late as well', async () => {
+  const event = { type: 'delta', text: 'a' }
+  const world = createWorld({ event })
+  const events: unknown[] = []
+  world.harness.observe({
+    onFrame(_, __, data = '{}') {
+      const frame = JSON.parse(data)
+      if (frame.seq) events.push(frame)
+    },
+  })
+  const path = [
+    'watch s1',
+    'connect',
+    'stream welcomed',
+    'resume ok',
+    'event',
+    'event repeated',
+    'disconnect',
+    'late stream',
+  ]
+  for (const letter of path) {
+    await ALPHABET[letter]?.act(world)
+    await world.harness.settles()
+  }
+  expect(events).toEqual([1, 1, 2].map((seq) => ({ ...event, sessionId: 's1', seq })))
 })
 
 describe('a world', () => {

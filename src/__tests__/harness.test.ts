@@ -1,4 +1,5 @@
 import { createConnection } from 'holdline'
+import { fetchStreamTransport } from 'holdline/adapters'
 import {
   answersAreLost,
   answersLate,
@@ -7,6 +8,7 @@ import {
   createHarness,
   eventsAreLost,
   forgetsStreams,
+  type Harness,
   type HarnessOptions,
   resumeFails,
   resumeNeverAnswered,
@@ -16,6 +18,8 @@ import {
   sendsAreLost,
   serverAccepts,
   serverIsSilent,
+  sessionsAreGone,
+  sessionsAreReset,
   streamDropsAfter,
   streamFails,
   streamGoesSilent,
@@ -25,6 +29,7 @@ import {
   welcomesTwice,
 } from 'holdline/testing'
 import { afterEach, describe, expect, test, vi } from 'vitest'
+import { FEATURES } from '../protocol'
 
 const PROMPT = { type: 'send', sessionId: 's1', prompt: 'hi' }
 const TOKEN = { type: 'token' }
@@ -210,6 +215,45 @@ describe('a behaviour', () => {
     expect(streams).toHaveLength(3)
     expect(await delivery.settled).toMatchObject({ status: 'accepted' })
   })
+
+  describe.each([
+    ['with no feature', []],
+    ['with all of them', FEATURES],
+  ])('%s', (_, features) => {
+    const news = ({ told }: Harness) => told.flatMap((one) => (one.name === 'session' ? one.event : []))
+
+    test('sessionsAreReset: the history of what is resumed or watched is lost', async () => {
+      const harness = await minute(sessionsAreReset({ times: 2 }), { features })
+      expect(harness.received).toEqual([])
+      harness.server.publish('s2', TOKEN)
+      harness.connection.watch('s2')
+      await harness.passes(1_000)
+      expect(news(harness).map(({ sessionId, status, to }) => [sessionId, status, to])).toEqual(
+        expect.arrayContaining([
+          ['s1', 'reset', 3],
+          ['s2', 'reset', 1],
+        ]),
+      )
+      harness.server.publish('s1', { ...TOKEN, n: 4 })
+      harness.stream.fails()
+      await harness.passes(60_000)
+      expect(harness.messages).toMatchObject([{ sessionId: 's1', n: 4 }])
+    })
+
+    test('sessionsAreGone: what is resumed or watched does not exist any more', async () => {
+      const harness = await minute(sessionsAreGone({ times: 2 }), { features })
+      harness.connection.watch('s2')
+      await harness.passes(1_000)
+      expect(news(harness).map(({ sessionId, status }) => [sessionId, status])).toEqual([
+        ['s1', 'gone'],
+        ['s2', 'gone'],
+      ])
+      expect(harness.connection.sessions).toEqual([])
+      harness.connection.watch('s1')
+      await harness.passes(1_000)
+      expect(harness.messages.map(({ n }) => n)).toEqual([1, 2, 3])
+    })
+  })
 })
 
 const start = Date.UTC(2026, 0, 1)
@@ -345,7 +389,25 @@ describe('the harness', () => {
     harness.connection.connect()
     await harness.reaches('backoff')
     expect(harness.time.clock.now()).toBe(start + 15_000)
-    await expect(harness.reaches('open')).rejects.toThrow(/open was not reached, it is \w+\n {2}phase .*"connecting"/)
+    await expect(harness.reaches('open')).rejects.toThrow(
+      /open was not reached, it is \w+: timeout, .*\n {2}phase .*"connecting"/,
+    )
+  })
+
+  test('reaches() and opens() say what the last error was, and what caused it', async () => {
+    const fetch = () => Promise.reject(new Error('the certificate has expired'))
+    const harness = createHarness({ create: (environment) => createConnection({ ...environment, fetch }) })
+    harness.connection.watch('s1')
+    const error = await harness.opens().catch((error) => error)
+    expect(error.message).toMatch(/open was not reached, it is \w+: network, .*, Error: the certificate has expired\n/)
+    expect(error.cause).toBe(harness.connection.lastError)
+  })
+
+  test('a transport that reads its streams with fetch is told that there is nothing to read', async () => {
+    const harness = createHarness({
+      create: (environment) => createConnection({ ...environment, transport: fetchStreamTransport }),
+    })
+    await expect(harness.opens()).rejects.toThrow('nothing answers GET http://harness.test/api/chat/events')
   })
 
   test('reaches() gives up at once where no timer is left', async () => {

@@ -1,10 +1,10 @@
 import { createConnection } from '../createConnection'
-import { FEATURES, type Feature, type JsonObject } from '../protocol'
+import { FEATURES, type Feature, type JsonObject, type SessionStatus, type SessionVerdict } from '../protocol'
 import type { Clock, Connection, ConnectionOptions, Delivery, OutboundMessage } from '../types'
 import { serverIsSilent } from './behaviours'
 import { createHarness, type Environment, type Harness } from './harness'
 import { type Oracle, watchInvariants } from './invariants'
-import type { TestPost, TestStream } from './network'
+import { sessionsOf, type TestPost, type TestStream } from './network'
 
 export interface WorldOptions {
   /** The connection under test. Default: `createConnection(environment)`. */
@@ -32,7 +32,7 @@ export interface Letter {
 export type Alphabet = Readonly<Record<string, Letter>>
 
 /** A stream, and what the server has done with it. */
-interface Line {
+export interface Line {
   readonly stream: TestStream
   isOpened: boolean
   welcomes: number
@@ -64,6 +64,8 @@ export function createWorld(options: WorldOptions = {}) {
   const marked = new Set<TestPost>()
   const proved = new Set<TestPost>()
   const half = new Set<TestPost>()
+  /** What was said of the sessions of a resume that were lost. */
+  const lost = new Map<TestPost, readonly SessionVerdict[]>()
   const deliveries: Delivery[] = []
   const wanting: (() => void)[] = []
   let isSlow = false
@@ -164,13 +166,9 @@ export function createWorld(options: WorldOptions = {}) {
     } else sends(sessionId)
   }
 
-  const verdicts = (post: TestPost) =>
-    sessionsOf(post).map(({ sessionId, lastSeq }) => ({
-      sessionId,
-      status: 'resumed',
-      from: lastSeq,
-      to: head(sessionId),
-    }))
+  const verdicts = (post: TestPost, status: SessionStatus = 'resumed'): readonly SessionVerdict[] =>
+    lost.get(post) ??
+    sessionsOf(post).map(({ sessionId, lastSeq }) => ({ sessionId, status, from: lastSeq, to: head(sessionId) }))
 
   /** Is there something to replay, or a replay whose end is still to be told? */
   const isReplaying = () => {
@@ -201,6 +199,17 @@ export function createWorld(options: WorldOptions = {}) {
     const isMarked = isResume(post) && features.includes('replay-marker')
     post.answers(200, { ok: true, ...(!isMarked && { sessions: verdicts(post) }) })
     if (post.endpoint === 'watch' && isCurrent(post)) sends(String(post.body.sessionId))
+  }
+
+  /** Answers a resume: the history of its sessions is lost, or they are. Nothing is replayed; the marker, where there is one, says the same. */
+  function loses(post: TestPost, status: 'reset' | 'gone') {
+    lost.set(post, verdicts(post, status))
+    const sent = isCurrent(post) ? live()?.sent : undefined
+    for (const { sessionId } of sessionsOf(post)) {
+      if (status === 'reset') sent?.set(sessionId, head(sessionId))
+      else sent?.delete(sessionId)
+    }
+    post.answers(200, { ok: true, sessions: verdicts(post) })
   }
 
   const probing = () =>
@@ -280,6 +289,7 @@ export function createWorld(options: WorldOptions = {}) {
     oracle,
     features,
     heartbeat,
+    event,
     atMost,
     lines,
     timers,
@@ -296,6 +306,7 @@ export function createWorld(options: WorldOptions = {}) {
     isReplaying,
     replays,
     accepts,
+    loses,
     probing,
     proves,
     letHeadersCome,
@@ -324,14 +335,9 @@ export function createWorld(options: WorldOptions = {}) {
       }
     },
     isHalf: (post: TestPost) => half.has(post),
+    isMarked: (post: TestPost) => marked.has(post),
   }
 }
-
-export const sessionsOf = ({ endpoint, body }: TestPost) =>
-  (endpoint === 'watch' ? [body] : ((body.sessions ?? []) as unknown[])) as {
-    sessionId: string
-    lastSeq: number
-  }[]
 
 export const isResume = ({ endpoint }: TestPost) => endpoint === 'reconnect'
 export const isAttachment = ({ endpoint }: TestPost) => endpoint === 'watch' || endpoint === 'unwatch'
@@ -470,7 +476,7 @@ export const ALPHABET: Alphabet = {
       world.head('s1') + 1 < world.atMost.events,
   ),
   'event repeated': down(
-    ({ stream }, world) => stream.sends({ type: 'token', sessionId: 's1', seq: world.head('s1') }),
+    ({ stream }, { event, head }) => stream.sends({ ...event, sessionId: 's1', seq: head('s1') }),
     ({ sent }, world) => world.head('s1') > 0 && sent.get('s1') === world.head('s1'),
   ),
   replayed: command(
@@ -520,12 +526,12 @@ export const ALPHABET: Alphabet = {
 
   // What comes too late
   'late stream': command(
-    ({ lines, head }) => {
+    ({ lines, event, head }) => {
       for (const { stream } of lines) {
         if (!stream.isClosed) continue
         stream.opens()
         stream.welcomes({ connectionId: stream.connectionId ?? 'late' })
-        stream.sends({ type: 'token', sessionId: 's1', seq: head('s1') + 1 })
+        stream.sends({ ...event, sessionId: 's1', seq: head('s1') + 1 })
         stream.sends({ type: 'goodbye', retryAfter: 2_000 })
         stream.fails()
       }
@@ -540,4 +546,20 @@ export const ALPHABET: Alphabet = {
   'late ok': late(accepts),
   'late 401': late(says(401)),
   'late 500': late(says(500)),
+}
+
+/** A server that has said `resumed` in the marker does not say otherwise in the answer. */
+const loses = (status: 'reset' | 'gone'): Letter => {
+  const resume = (world: World) => world.pending((post) => isResume(post) && !world.isMarked(post))
+  return {
+    isEnabled: (world) => !!resume(world),
+    act: (world) => world.loses(resume(world) as TestPost, status),
+  }
+}
+
+/** What a server says that has lost something, to be added to `ALPHABET`: it is the app that has to do something about it. */
+export const RESETS: Alphabet = {
+  // History was lost: what is shown is stale. The cursors are at the head.
+  'resume reset': loses('reset'),
+  'resume gone': loses('gone'),
 }

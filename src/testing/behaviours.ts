@@ -1,5 +1,5 @@
 import { RESERVED_TYPES } from '../protocol'
-import type { TestPost, TestStream } from './network'
+import { sessionsOf, type TestPost, type TestStream } from './network'
 import type { Behaviour } from './testServer'
 
 /** How often a mishap happens, before the server behaves again. Default: always. */
@@ -97,6 +97,35 @@ export const resumeNeverAnswered = ({ times }: Times = {}): Behaviour => {
   }
 }
 
+/** The server has lost the history of what is resumed or watched: the app is told `reset`. `server.restarts()` leads there too. */
+export const sessionsAreReset = ({ times }: Times = {}): Behaviour => {
+  const happens = limited(times)
+  // A cursor that is beyond the head.
+  const lost = { lastSeq: Number.MAX_SAFE_INTEGER }
+  return {
+    post(post, next) {
+      if (!asksForSessions(post) || !happens()) return next()
+      const { body } = post
+      const sessions = sessionsOf(post).map((cursor) => ({ ...cursor, ...lost }))
+      next(changed(post, { body: { ...body, ...(post.endpoint === 'watch' ? lost : { sessions }) } }))
+    },
+  }
+}
+
+/** What is resumed or watched does not exist any more: the app is told `gone`. */
+export const sessionsAreGone = ({ times }: Times = {}): Behaviour => {
+  const happens = limited(times)
+  return {
+    post(post, next) {
+      if (!asksForSessions(post) || !happens()) return next()
+      const sessions = sessionsOf(post).map(({ sessionId }) => ({ sessionId, status: 'gone' }))
+      const answers = () => post.answers(200, { ok: true, sessions })
+      if (post.endpoint === 'watch') answers()
+      else next(changed(post, { body: { ...post.body, sessions: [] }, answers }))
+    },
+  }
+}
+
 /** The app's messages are answered with an error, and not applied. */
 export const sendFails = (failure: Failure): Behaviour => fails(isOfTheApp, failure)
 
@@ -158,6 +187,8 @@ const limited = (times = Number.POSITIVE_INFINITY) => {
   let left = times
   return () => left-- > 0
 }
+
+const asksForSessions = ({ endpoint }: TestPost) => endpoint === 'reconnect' || endpoint === 'watch'
 
 const isOfTheApp = (endpoint: string) =>
   endpoint === 'batch' || !(RESERVED_TYPES.includes(endpoint) || ['watch', 'unwatch', 'suspend'].includes(endpoint))

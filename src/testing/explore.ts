@@ -1,15 +1,7 @@
-import {
-  ALPHABET,
-  type Alphabet,
-  createWorld,
-  isOfTheApp,
-  isResume,
-  sessionsOf,
-  type World,
-  type WorldOptions,
-} from './alphabet'
+import { ALPHABET, type Alphabet, createWorld, isOfTheApp, isResume, type World, type WorldOptions } from './alphabet'
 import type { Harness } from './harness'
 import { carried, INVARIANTS, type Invariant, type Violation } from './invariants'
+import { sessionsOf } from './network'
 
 export interface ReplayOptions extends WorldOptions {
   /** What can happen. Default: `ALPHABET`. */
@@ -225,18 +217,18 @@ async function shorten(path: readonly string[], invariant: Invariant, options: R
 const PLAIN = ['features', 'heartbeat', 'event', 'message', 'atMost'] as const
 
 function testOf(path: readonly string[], { invariant, message }: Violation, options: ReplayOptions): string {
-  const own = (['create', 'alphabet', 'onStep'] as const).filter((name) => options[name])
+  const own = (['create', 'alphabet', 'onStep'] as const).filter((name) => options[name]).join(', ')
   const plain = PLAIN.flatMap((name) =>
     options[name] === undefined ? [] : `${name}: ${JSON.stringify(options[name])}`,
   )
   return `import { replay } from 'holdline/testing'
 import { test } from 'vitest'
-${own.length ? `// ${own.join(', ')}: as given to explore()\n` : ''}
+${own && `// To be in scope here, under these names, as they were given to explore(): ${own}\n`}
 // ${message}
 test('${invariant}: ${INVARIANTS[invariant]}', async () => {
   const world = await replay(
     ${JSON.stringify(path)},
-    { ${[...own, ...plain].join(', ')} },
+    { ${[own, ...plain].filter(Boolean).join(', ')} },
   )
   await world.heals()
 })

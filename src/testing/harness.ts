@@ -1,5 +1,6 @@
 import { pageLifecycle } from '../adapters/pageLifecycle'
 import { createConnection } from '../createConnection'
+import type { ConnectionError } from '../errors'
 import type { Phase } from '../machine/types'
 import type { JsonObject } from '../protocol'
 import type { Connection, ConnectionEvents, ConnectionOptions } from '../types'
@@ -159,7 +160,11 @@ export function createHarness(options: HarnessOptions = {}): Harness {
     const until = time.clock.now() + PATIENCE
     while (connection.phase !== phase) {
       if (time.next > until) {
-        throw new Error(`holdline harness: ${phase} was not reached, it is ${connection.phase}\n${describe(told)}`)
+        const { phase: now, lastError } = connection
+        throw new Error(
+          `holdline harness: ${phase} was not reached, it is ${now}${why(lastError)}\n${describe(told)}`,
+          { cause: lastError },
+        )
       }
       await time.passes(Math.max(0, time.next - time.clock.now()))
     }
@@ -193,6 +198,9 @@ export function createHarness(options: HarnessOptions = {}): Harness {
     reaches,
   }
 }
+
+const why = (error: ConnectionError | null) =>
+  error ? `: ${error.code}, ${error.message}${error.cause === undefined ? '' : `, ${error.cause}`}` : ''
 
 /** The last events, a line each. */
 function describe(told: readonly Told[]): string {

@@ -40,6 +40,13 @@ export interface TestPost {
   fails(): void
 }
 
+/** The cursors that a resume, or a `watch`, carries. */
+export const sessionsOf = ({ endpoint, body }: TestPost) =>
+  (endpoint === 'watch' ? [body] : ((body.sessions ?? []) as unknown[])) as {
+    sessionId: string
+    lastSeq: number
+  }[]
+
 /** How a POST ended. */
 export interface Answer {
   /** 0 if the network failed. */
@@ -50,7 +57,7 @@ export interface Answer {
 }
 
 /** What an observer does when what it was told of has reached the connection. */
-type Then = (() => void) | undefined
+export type Then = (() => void) | undefined
 
 export interface NetworkOptions {
   readonly now: () => number
@@ -107,8 +114,13 @@ export function createNetwork(options: NetworkOptions) {
     }
   }
 
-  const fetch = ((url: string, { body, headers, keepalive = false, signal }: RequestInit) =>
+  const fetch = ((url: string, { method = 'GET', body, headers, keepalive = false, signal }: RequestInit = {}) =>
     new Promise<Response>((resolve, reject) => {
+      if (method !== 'POST') {
+        throw new Error(
+          `holdline harness: streams are faked as EventSources, and POSTs: nothing answers ${method} ${url}. Leave out the option \`transport\``,
+        )
+      }
       let isAborted = false
       let isAnswered = false
       const sent = new Headers(headers)
