@@ -2,7 +2,8 @@ import { defineConfig, mergeConfig } from 'vitest/config'
 import config from './vitest.config'
 
 /** What takes long, or is about something that is not mutated: every mutant that survives runs all that is left. */
-const LEFT_OUT = '{readme,docs,planted,chaos,explore,integration,http,server*,properties,walk,harness,invariants}'
+const LEFT_OUT =
+  '{readme,docs,planted,chaos,contract,explore,integration,http,server*,webSocketServer,properties,walk,harness,invariants,trace,inspector}'
 
 export default mergeConfig(
   config,
