@@ -13,7 +13,7 @@ export default defineConfig({
   format: 'esm',
   target: 'es2022',
   platform: 'neutral',
-  external: ['xstate', 'eventsource'],
+  external: ['xstate', 'eventsource', 'ws'],
   dts: { compilerOptions: { ignoreDeprecations: '6.0' } },
   sourcemap: true,
   clean: true,

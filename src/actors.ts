@@ -6,7 +6,7 @@ import type { Inbox } from './inbox'
 import { connectionMachine, type ProbeInput, type ResumeInput } from './machine/connectionMachine'
 import { outboxMachine, type PosterEvent } from './machine/outboxMachine'
 import type { ConnectionContext, ConnectionEvent, OutboxEvent } from './machine/types'
-import type { Settings } from './options'
+import { MAX_DELAY, type Settings } from './options'
 import { type Outbox, STREAM_FACTS } from './outbox'
 import { isObject, MAX_SESSIONS_PER_RESUME, parseVerdicts, parseWelcome } from './protocol'
 
@@ -121,7 +121,7 @@ export function bindActors(
           const cursors = inbox.welcome(features.includes('contiguous-seq'))
           stopWatchdog()
           if (heartbeat) {
-            stopWatchdog = watchSilence(clock, 2 * heartbeat, inbox.signs, () =>
+            stopWatchdog = watchSilence(clock, Math.min(2 * heartbeat, MAX_DELAY), inbox.signs, () =>
               tell({ type: 'stream.silent', error: new ConnectionError('stream-silent') }),
             )
           }

@@ -55,9 +55,10 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
   }
 
   function inspect(event: InspectionEvent) {
-    const refused = recorder.note(event)
-    if (refused) notifier.note('rejected', { event: refused, phase: phase() })
+    // What throws here would stop the machine.
     try {
+      const refused = recorder.note(event)
+      if (refused) notifier.note('rejected', { event: refused, phase: phase() })
       if (typeof settings.inspect === 'function') settings.inspect(event)
       else settings.inspect?.next?.(event)
     } catch (cause) {

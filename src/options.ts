@@ -31,7 +31,7 @@ export interface Settings
 }
 
 /** [spec] HTML, timers: a longer delay overflows the signed 32-bit integer and fires at once. */
-const MAX_DELAY = 2_147_483_647
+export const MAX_DELAY = 2_147_483_647
 
 type Check = (value: unknown) => unknown
 /** Each option's check and default, in a list; an option of options is a table of its own. */

@@ -105,7 +105,8 @@ const text = (value: unknown) => (isText(value) ? value : undefined)
 /** `undefined` if the frame is no welcome of this protocol version. */
 export function parseWelcome(json: string): Welcome | undefined {
   const { protocolVersion, connectionId, heartbeat, features }: JsonObject = Object(parseJson(json))
-  if (protocolVersion !== PROTOCOL_VERSION || !isText(connectionId) || !connectionId) return undefined
+  // It has to go into a header.
+  if (protocolVersion !== PROTOCOL_VERSION || !isText(connectionId) || !/^[ -~]+$/.test(connectionId)) return undefined
   return {
     connectionId,
     heartbeat: duration(heartbeat) || undefined,

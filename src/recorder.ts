@@ -89,9 +89,7 @@ export class Recorder {
         heartbeat: known.heartbeat,
         sessions: (cursors ?? leftOvers)?.length,
         moved: leftOvers && madeProgress(known.cursors, leftOvers),
-        own: nonce
-          ? nonce === nonceOf(known)
-          : ((resumeId && resumeId === known.resumeId) as boolean | null | undefined),
+        own: nonce ? nonce === nonceOf(known) : resumeId == null ? resumeId : resumeId === known.resumeId,
         awayFor,
         delay: to === 'active.backoff' ? after.delay : delay,
         code: fault?.code,

@@ -212,8 +212,8 @@ export interface TraceStep {
   readonly moved?: boolean | undefined
   /** Whether it answers what was asked last: this resume, this probe. null: a marker that does not say which resume it ends. */
   readonly own?: boolean | null | undefined
-  /** Of a `wake`, ms. */
-  readonly awayFor?: number | undefined
+  /** Of a `wake`, ms; for ever is null in JSON. */
+  readonly awayFor?: number | null | undefined
   /** The wait that is on, ms. */
   readonly delay?: number | undefined
   /** Of the error. */

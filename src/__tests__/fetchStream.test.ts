@@ -235,4 +235,25 @@ describe('a stream read with fetch', () => {
       { numRuns: 40 },
     )
   })
+
+  test('I1: leaving a stream cancels its body, also where the fetch knows no signals', async () => {
+    let cancelled = 0
+    const body = () =>
+      new ReadableStream<Uint8Array>({
+        start: (sink) => sink.enqueue(encoder.encode(WELCOME)),
+        cancel: () => void cancelled++,
+      })
+    const harness = createHarness({
+      create: (environment) =>
+        createConnection({
+          ...environment,
+          transport: fetchStreamTransport,
+          fetch: async () => new Response(body(), { headers: { 'content-type': 'text/event-stream' } }),
+        }),
+    })
+    await harness.opens()
+    harness.connection.disconnect()
+    await harness.settles()
+    expect(cancelled).toBe(1)
+  })
 })

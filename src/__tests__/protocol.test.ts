@@ -27,6 +27,13 @@ const anyFrame = (...keys: string[]) =>
 const isCount = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 0
 
 describe('a welcome', () => {
+  test.each(['', 'c\u20ac1', 'a\nb', 7, null])(
+    'with the connectionId %j is none: no header can carry it',
+    (connectionId) => {
+      expect(welcome({ connectionId })).toBeUndefined()
+    },
+  )
+
   test('has the name of the stream, and what the server announced', () => {
     expect(welcome({ heartbeat: 15_000, features: ['probe', 'receipts'] })).toEqual({
       connectionId: 'c1',

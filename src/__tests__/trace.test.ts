@@ -4,6 +4,7 @@ import {
   commands,
   createHarness,
   createWorld,
+  type Harness,
   resumeFails,
   sendFails,
   streamDropsAfter,
@@ -187,6 +188,32 @@ describe('a replay', () => {
       expect(divergence?.replayed).toMatchObject(replayed)
     },
   )
+})
+
+test.each<[string, (harness: Harness) => void]>([
+  ['a wake after for ever', ({ connection }) => connection.wake({ awayFor: Number.POSITIVE_INFINITY })],
+  [
+    'a marker that names an empty resume',
+    ({ server }) => server.sends({ type: 'reconnected', resumeId: '', sessions: [] }),
+  ],
+  ['an EventSource that tells no number', ({ stream }) => stream.fails('ECONNRESET' as never)],
+])('what this line wrote it can read: %s', async (_, happens) => {
+  const harness = createHarness()
+  await harness.opens()
+  happens(harness)
+  await harness.settles()
+  expect(replayTrace(saved(harness.connection.trace())).divergence).toBeNull()
+})
+
+test('an event that the recorder cannot read harms nothing', async () => {
+  const harness = createHarness()
+  harness.connection.on('error', () => {})
+  await harness.opens()
+  harness.connection.actor.send({ type: 'nonsense', leftOvers: true } as never)
+  expect(harness.connection.isOpen).toBe(true)
+  harness.connection.dispose()
+  await harness.settles()
+  expect([harness.connection.phase, harness.stream.isClosed]).toEqual(['idle', true])
 })
 
 describe('a trace from a stranger is data', () => {

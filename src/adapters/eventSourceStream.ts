@@ -90,7 +90,8 @@ export function openEventSource(
 
 // The native EventSource tells nothing; the `eventsource` package puts the HTTP status into `code`.
 function toStreamError(event: { code?: number; message?: string; cause?: unknown }) {
-  const { code: status, cause, message = cause ? String(cause) : 'the stream was cut' } = event
+  const { code, cause, message = cause ? String(cause) : 'the stream was cut' } = event
   if (cause instanceof ConnectionError) return cause
+  const status = typeof code === 'number' ? code : undefined
   return new ConnectionError(status === 401 ? 'unauthorized' : 'stream-failed', message, { status, cause })
 }

@@ -44,6 +44,8 @@ function openFetchStream(
     }
     handlers.open()
     const reader = body.getReader()
+    // Not every `fetch` that an app brings along knows signals.
+    signal.addEventListener('abort', () => void reader.cancel().catch(() => {}))
     const decoder = new TextDecoder()
     for (;;) {
       const { done, value } = await reader.read()

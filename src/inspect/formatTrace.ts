@@ -23,7 +23,7 @@ function details({ machine, code, status, sessions, moved, own, awayFor, delay, 
     sessions !== undefined && `${sessions} ${sessions === 1 ? 'session' : 'sessions'}`,
     moved === false && sessions && 'no progress',
     own === false && 'of another',
-    awayFor !== undefined && `away for ${awayFor} ms`,
+    awayFor !== undefined && `away for ${awayFor ?? 'ever'} ms`,
     delay !== undefined && `wait ${delay} ms`,
     machine === 'connection' && attempt > 0 && `attempt ${attempt}`,
   ].filter(Boolean)

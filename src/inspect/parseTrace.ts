@@ -45,7 +45,7 @@ const OPTIONAL = {
   sessions: isCount,
   moved: isFlag,
   own: either(isOneOf(null), isFlag),
-  awayFor: isNumber,
+  awayFor: either(isOneOf(null), isNumber),
   delay: isNumber,
   code: isText,
   status: isCount,

@@ -121,7 +121,7 @@ function contextOf(step: TraceStep, maxAttempts: number): ConnectionContext {
 
 /** As much of the event as guards ask for. */
 function eventOf(step: TraceStep, context: ConnectionContext, next: TraceStep | undefined) {
-  const { event: type, code = 'internal', status, retryable = true, sessions = 0, moved, own, awayFor = 0 } = step
+  const { event: type, code = 'internal', status, retryable = true, sessions = 0, moved, own } = step
   const named = Array.from({ length: Math.min(sessions, 1) }, () => (moved ? SINCE : ASKED))
   return {
     type,
@@ -130,7 +130,8 @@ function eventOf(step: TraceStep, context: ConnectionContext, next: TraceStep | 
     leftOvers: named,
     resumeId: own === true ? context.resumeId : own === false ? 'another' : own,
     nonce: own === true ? nonceOf(context) : 'another',
-    awayFor,
+    // Infinity is null in JSON.
+    awayFor: step.awayFor === null ? Number.POSITIVE_INFINITY : (step.awayFor ?? 0),
     delay: {},
     connectionId: context.connectionId,
     // What a welcome announced is what the next step knew.
