@@ -6,6 +6,7 @@ import {
   openEventSource,
   type StreamHandlers,
 } from '../adapters/eventSourceStream'
+import { createConnection } from '../createConnection'
 import { ConnectionError } from '../errors'
 import { FakeStream, settle } from './_fakes'
 
@@ -156,4 +157,20 @@ describe('the EventSource that is made by default', () => {
       cause: expect.any(Error),
     })
   })
+})
+
+test.each([
+  ['include', true],
+  ['same-origin', false],
+  ['omit', false],
+] as const)('the credentials %s make an EventSource withCredentials: %s', (credentials, withCredentials) => {
+  const setups: EventSourceSetup[] = []
+  const createEventSource: EventSourceFactory = (_, setup) => {
+    setups.push(setup)
+    return { addEventListener() {}, close() {} }
+  }
+  const connection = createConnection({ url: 'http://test', createEventSource, credentials, pageLifecycle: false })
+  connection.connect()
+  connection.dispose()
+  expect(setups.map((setup) => setup.withCredentials)).toEqual([withCredentials])
 })

@@ -169,6 +169,10 @@ describe('a stream read with fetch', () => {
     await world.stream.writes(WELCOME)
     await world.stream[how]()
     expect([world.connection.phase, world.stream.signal.aborted]).toEqual(['backoff', true])
+    expect(world.connection.lastError).toMatchObject({
+      code: 'stream-failed',
+      message: expect.stringMatching(/ended|cut/),
+    })
   })
 
   test('C22 C23: comments are signs of life, which an EventSource does not show', async () => {
