@@ -87,8 +87,8 @@ export const PLANTED: readonly PlantedBug[] = [
     row: 'C13',
     bug: 'the app may post what belongs to the library',
     file: OUTBOX,
-    find: '!RESERVED_TYPES.includes(type) && endpoints[type]',
-    replace: '(endpoints[type] ?? type)',
+    find: 'Object.hasOwn(endpoints, type) && !RESERVED_TYPES.includes(type) && endpoints[type]',
+    replace: 'endpoints[type] ?? type',
   },
   {
     row: 'C16 C21',
