@@ -619,4 +619,24 @@ describe('fairness and memory', () => {
     for (const stream of streams) expect(stream.events).toEqual(['room:1'])
     expect(serialised).toBe(1)
   })
+
+  test('a session that the log could not subscribe to is not attached: it is asked for again', async () => {
+    const inner = memoryLog()
+    let isDown = true
+    const { server, errors } = createTestServer({
+      log: {
+        ...inner,
+        subscribe: async (...given) => (isDown ? Promise.reject(new Error('no')) : inner.subscribe(...given)),
+      },
+    })
+    const stream = await openStream(server)
+    expect((await stream.watch('room')).status).toBe(500)
+    expect(errors).toHaveLength(1)
+    isDown = false
+    // A command attaches what is not attached.
+    await stream.post('send', { type: 'send', sessionId: 'room' })
+    await server.publish('room', { type: 'x' })
+    await settle()
+    expect(stream.events).toEqual(['room:1'])
+  })
 })

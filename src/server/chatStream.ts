@@ -233,10 +233,15 @@ export function createChatStream(options: ChatStreamOptions): ChatStream {
         unread.add(sessionId)
         announceWork()
       }
+      /** Attached without a subscription it would stay silent for ever; detached it is asked for again. */
+      const giveUp = (error: unknown): never => {
+        if (attached.get(sessionId) === session) detach(sessionId)
+        throw error
+      }
       attached.set(sessionId, session)
       readOn()
       const subscribing = log.subscribe(sessionId, readOn)
-      const unsubscribe = subscribing instanceof Promise ? await subscribing : subscribing
+      const unsubscribe = subscribing instanceof Promise ? await subscribing.catch(giveUp) : subscribing
       // Detached, attached anew or ended while the log was subscribing.
       if (attached.get(sessionId) !== session) unsubscribe()
       else session.unsubscribe = unsubscribe
