@@ -152,7 +152,7 @@ export function bindActors(
       const fail = (error: ConnectionError) => tell({ type: 'resume.failed', error })
       const sessions = inbox.beginResume(resumeId, cursors)
       const body = JSON.stringify({ type: 'reconnect', resumeId, sessions })
-      carrier.post('reconnect', body, abort).then((json) => {
+      const succeed = (json: unknown) => {
         if (abort.signal.aborted) return
         if (json === undefined || (isObject(json) && json.ok === false))
           return fail(new ConnectionError('bad-response'))
@@ -162,7 +162,8 @@ export function bindActors(
           fail(new ConnectionError('timeout', 'the replay stalled')),
         )
         tell({ type: 'resume.succeeded', leftOvers: inbox.leftOvers() })
-      }, fail)
+      }
+      carrier.post('reconnect', body, abort).then(succeed).catch(fail)
       return () => {
         abort.abort()
         stopWatching()

@@ -3,7 +3,7 @@ import { bindActors, machine } from './actors'
 import { ConnectionError } from './errors'
 import { Inbox } from './inbox'
 import { phase as phaseOf } from './machine/phase'
-import type { ConnectionEvent } from './machine/types'
+import type { ConnectionContext, ConnectionEvent } from './machine/types'
 import { Notifier } from './notifier'
 import { readOptions } from './options'
 import { createOutbox, type Outbox } from './outbox'
@@ -33,6 +33,8 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
   const { backoff, clock, random, timeouts } = settings
   let retryAt: number | null = null
   let isDisposed = false
+  /** What is left of the machine once it is no more. */
+  let remains: ConnectionContext | undefined
 
   const notifier = new Notifier((): ConnectionSnapshot => {
     const { connectionId, attempt, lastError } = context()
@@ -41,14 +43,14 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
   const { report, getSnapshot, subscribe } = notifier
   const recorder = new Recorder(clock, backoff.maxAttempts)
   const actor = createActor(machine, { input: { backoff, random, timeouts }, clock, inspect })
-  const context = () => actor.getSnapshot().context
-  const phase = () => phaseOf(actor.getSnapshot())
+  const context = () => remains ?? actor.getSnapshot().context
+  const phase = () => (remains ? 'idle' : phaseOf(actor.getSnapshot()))
 
   const carrier = settings.transport({ ...settings, context })
   const store = settings.store && createStore(settings.store, report)
   const inbox = new Inbox(settings, store, notifier, resumeLeftOvers)
   const onChange = ({ id, status, message }: Delivery) => notifier.note('delivery', { id, status, message })
-  const outbox = createOutbox(settings, carrier, store, onChange, command, report)
+  const outbox = createOutbox(settings, carrier, store, onChange, command, report, end)
 
   function command(event: ConnectionEvent) {
     if (!isDisposed) actor.send(event)
@@ -83,11 +85,28 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
       retryAt = phase() === 'backoff' ? (retryAt ?? clock.now() + context().delay) : null
       notifier.publish()
     },
-    (cause) => report(new ConnectionError('internal', 'the machine stopped', { cause })),
+    end,
+    end,
   )
   actor.start()
   // Not before: what is told now is told when the app had a chance to listen.
   outbox.restore()
+
+  /** The machine is no more. Unless that is because the app disposed of it, this does, and tells. */
+  function end(cause?: unknown) {
+    const { children, context } = actor.getSnapshot()
+    // XState stops no child of a machine that has failed.
+    for (const child of Object.values(children)) child?.send({ type: 'xstate.stop' } as never)
+    if (isDisposed) return
+    isDisposed = true
+    const error = new ConnectionError('internal', 'the machine stopped', { cause })
+    if (phase() === 'open') notifier.note('closed', { reason: 'failed', error })
+    retryAt = null
+    remains = { ...context, connectionId: null, lastError: error }
+    notifier.note('stopped', { error })
+    outbox.retire()
+    actor.stop()
+  }
 
   function dispose() {
     if (isDisposed) return
@@ -95,8 +114,7 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
     actor.send({ type: 'disconnect' })
     outbox.retire()
     // In a listener, the disconnect still stands in line behind the event that is being told.
-    if (phase() === 'idle') actor.stop()
-    else queueMicrotask(() => actor.stop())
+    queueMicrotask(() => actor.stop())
   }
 
   return Object.assign(Object.create(CURRENT, { [parts]: { value: { getSnapshot, inbox, outbox } } }), {

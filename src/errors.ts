@@ -30,7 +30,7 @@
  * | `cancelled` | given up by `cancel()`, `clearOutbox()` or `dispose()` |
  * | `expired` | older than its `maxAge` before it could be sent |
  * | `disposed` | the connection was disposed before the call |
- * | `internal` | a part of this library threw; please report it, with `cause` |
+ * | `internal` | a part of this library threw, or a `clock` or `random` of yours; else please report it, with `cause` |
  * | `bad-trace` | what was given to `parseTrace` is no trace; the message names the field |
  * | `hook-failed` | the `headers` function threw, rejected, or returned something that is no header map |
  */

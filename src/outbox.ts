@@ -75,6 +75,7 @@ export function createOutbox(
   onChange: (delivery: Delivery) => void,
   tellMachine: (fact: UpstreamEvent) => void,
   report: (error: ConnectionError) => void,
+  crash: (cause: unknown) => void,
 ) {
   /** The app's messages without a verdict. */
   const unsettled = new Map<string, Entry>()
@@ -263,8 +264,8 @@ export function createOutbox(
           ({ delivery, endpoint, body }) =>
             `{"id":${JSON.stringify(delivery?.id)},"endpoint":"${endpoint}","body":${body()}}`,
         )
-        void post(batch, gate, 'batch', `{"messages":[${messages}]}`)
-      } else void post([entry], gate, entry.endpoint, body)
+        post(batch, gate, 'batch', `{"messages":[${messages}]}`).catch(crash)
+      } else post([entry], gate, entry.endpoint, body).catch(crash)
     }
   }
 

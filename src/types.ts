@@ -163,7 +163,10 @@ export interface ConnectionEvents<Inbound = InboundMessage, Outbound = OutboundM
   opened: { readonly connectionId: string; readonly sessions: readonly string[] }
   /** Strictly alternates with `opened`. */
   closed: { readonly reason: CloseReason; readonly error?: ConnectionError }
-  /** The connection will not come back by itself; `connect()` starts again. */
+  /**
+   * The connection will not come back by itself; `connect()` starts again. Where the machine itself has ended (the message says so;
+   * a clock that throws can do it, or what an app sends to `actor`), the connection is disposed of: only a new one helps.
+   */
   stopped: { readonly error: ConnectionError }
   phase: { readonly phase: Phase; readonly previous: Phase }
   session: SessionNews

@@ -77,7 +77,14 @@ export function openEventSource(
       source = 'then' in created ? await created : created
       if (closed) return source.close()
       for (const type of ['open', 'welcome', 'message'] as const) {
-        source.addEventListener(type, ({ data }) => closed || handlers[type](data ?? ''))
+        source.addEventListener(type, ({ data }) => {
+          if (closed) return
+          try {
+            handlers[type](data ?? '')
+          } catch (cause) {
+            fail({ cause })
+          }
+        })
       }
       source.addEventListener('error', fail)
     } catch (cause) {
