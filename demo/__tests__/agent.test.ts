@@ -28,6 +28,7 @@ function command(type: string, message: object, idempotencyKey?: string) {
     type,
     message: { type, sessionId: 's', ...message },
     idempotencyKey,
+    publish: () => Promise.reject(new Error('the agent publishes by itself')),
   }
   return agent.handle(call)
 }

@@ -33,6 +33,7 @@ describe('a command', () => {
         message: SEND,
         connectionId: stream.connectionId,
         idempotencyKey: 'k1',
+        publish: expect.any(Function),
       },
     ])
   })

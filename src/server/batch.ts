@@ -1,5 +1,5 @@
-import { isObject, isText, type JsonObject, MAX_BATCH_MESSAGES, MESSAGE_ID } from '../protocol'
-import type { Answer } from './commands'
+import { isObject, isText, isToBeRepeated, type JsonObject, MAX_BATCH_MESSAGES, MESSAGE_ID } from '../protocol'
+import type { Answer } from './cluster'
 import { Refusal } from './http'
 
 /** Only the id has been checked: whatever else is wrong with a message concerns that message alone. */
@@ -8,9 +8,6 @@ export interface BatchMessage {
   readonly endpoint?: unknown
   readonly body?: unknown
 }
-
-/** Besides 5xx: what a client posts again unchanged, now or on a fresh stream. */
-const REPEATED = [401, 404, 408, 425, 429]
 
 /** @throws Refusal 400 if it is the whole that is wrong */
 export function parseBatch({ messages }: JsonObject): readonly BatchMessage[] {
@@ -38,7 +35,7 @@ export async function answerBatch(
   for (const [index, message] of messages.entries()) {
     const answer = await perform(message, index === messages.length - 1)
     results.push(toResult(message.id, answer))
-    if (answer.status >= 500 || REPEATED.includes(answer.status)) break
+    if (isToBeRepeated(answer.status)) break
   }
   return { status: 200, json: `{"results":[${results.join()}]}` }
 }

@@ -23,6 +23,8 @@ export interface ChatStreamOptions {
   readonly welcome: object
   /** Called once, however the stream ended. */
   onEnd(): void
+  /** Called before, if the reason was a client that had stopped reading. */
+  onEvict(): void
   onError(error: unknown): void
 }
 
@@ -170,6 +172,7 @@ export function createChatStream(options: ChatStreamOptions): ChatStream {
 
   /** An error, not an end: hosts wait for an end to be sent, and nobody is reading. */
   function evict() {
+    options.onEvict()
     sink.error(new Error('the client stopped reading'))
     release()
   }

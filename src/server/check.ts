@@ -7,9 +7,22 @@ export function checkNames(where: string, options: unknown, known: readonly stri
   }
 }
 
-export function checkNumber(name: string, value: unknown, { integer = false, max = Number.MAX_SAFE_INTEGER } = {}) {
-  const isValid = typeof value === 'number' && value > 0 && value <= max && (!integer || Number.isInteger(value))
-  if (!isValid) throw new TypeError(`'${name}' must be ${integer ? 'an integer' : 'a number'} > 0 and ≤ ${max}`)
+interface Range {
+  readonly integer?: boolean
+  /** Default: anything above 0. */
+  readonly min?: number
+  readonly max?: number
+}
+
+export function checkNumber(name: string, value: unknown, range: Range = {}) {
+  const { integer = false, min, max = Number.MAX_SAFE_INTEGER } = range
+  const isValid =
+    typeof value === 'number' &&
+    (min === undefined ? value > 0 : value >= min) &&
+    value <= max &&
+    (!integer || Number.isInteger(value))
+  const least = min === undefined ? '> 0' : `≥ ${min}`
+  if (!isValid) throw new TypeError(`'${name}' must be ${integer ? 'an integer' : 'a number'} ${least} and ≤ ${max}`)
 }
 
 export function checkFunction(name: string, value: unknown) {

@@ -1,3 +1,4 @@
+import type { Answer, Cluster } from './cluster'
 import type { Clock } from './options'
 import type { MaybePromise } from './sessionLog'
 
@@ -28,12 +29,6 @@ export class CommandRejected extends Error {
   }
 }
 
-export interface Answer {
-  readonly status: number
-  readonly json: string
-  readonly headers?: Readonly<Record<string, string>> | undefined
-}
-
 export interface Command {
   /** Commands of one chain run one after the other. */
   readonly chain: string
@@ -50,26 +45,56 @@ export interface CommandsOptions {
   readonly receiptAge: number
   readonly receipts: number
   readonly clock: Clock
+  /** Where the outcomes of other processes are found, if there are any. */
+  readonly shared: Pick<Cluster, 'outcome' | 'claim'> | undefined
   onError(error: unknown): void
 }
 
 const ID_REUSED: Answer = { status: 409, json: '{"error":"id-reused"}' }
+const UNAVAILABLE: Answer = { status: 503, json: '{"error":"unavailable"}', headers: { 'Retry-After': '1' } }
 
 /** Runs each command once, and remembers how it ended. */
-export function createCommands({ receiptAge, receipts, clock, onError }: CommandsOptions) {
+export function createCommands({ receiptAge, receipts, clock, shared, onError }: CommandsOptions) {
   const tails = new Map<string, Promise<Answer>>()
   const running = new Map<string, { readonly fingerprint: string; readonly answer: Promise<Answer> }>()
   /** In the order in which they ended, so that the oldest stands in front. */
   const ended = new Map<string, { readonly fingerprint: string; readonly answer: Answer; readonly at: number }>()
 
-  function runInTurn({ chain, run }: Command): Promise<Answer> {
+  function inTurn(chain: string, run: () => Promise<Answer>): Promise<Answer> {
     const before = tails.get(chain) ?? Promise.resolve()
-    const answer = before.then(() => answerOf(run))
+    const answer = before.then(run)
     tails.set(chain, answer)
     void answer.then(() => {
       if (tails.get(chain) === answer) tails.delete(chain)
     })
     return answer
+  }
+
+  /** Never rejects. What cannot be asked about is not run: it may have been, elsewhere. */
+  async function runOnce(identity: string, fingerprint: string, run: Command['run']): Promise<Answer> {
+    if (!shared) return answerOf(run)
+    try {
+      const claim = await shared.claim(identity, fingerprint)
+      if ('answer' in claim) return claim.fingerprint === fingerprint ? claim.answer : ID_REUSED
+      const answer = await answerOf(run)
+      // It was run, whether others hear of it or not.
+      await claim.settle(answer.status < 500 ? answer : undefined).catch(onError)
+      return answer
+    } catch (error) {
+      onError(error)
+      return UNAVAILABLE
+    }
+  }
+
+  /** Of a command that must not be run. */
+  async function answerElsewhere(identity: string, fingerprint: string): Promise<Answer | undefined> {
+    try {
+      const known = await shared?.outcome(identity)
+      return known && (known.fingerprint === fingerprint ? known.answer : ID_REUSED)
+    } catch (error) {
+      onError(error)
+      return UNAVAILABLE
+    }
   }
 
   /** Never rejects. */
@@ -103,18 +128,19 @@ export function createCommands({ receiptAge, receipts, clock, onError }: Command
   return {
     /** Takes its place in the chain before it returns. Never rejects. */
     async execute(command: Command): Promise<Answer> {
-      const { identity, fingerprint, refusal } = command
-      if (identity === undefined) return refusal ?? runInTurn(command)
+      const { chain, identity, fingerprint, refusal, run } = command
+      if (identity === undefined) return refusal ?? inTurn(chain, () => answerOf(run))
       forgetOld()
       const known = running.get(identity) ?? ended.get(identity)
       if (known) return known.fingerprint === fingerprint ? known.answer : ID_REUSED
-      if (refusal) return refusal
-      const answer = runInTurn(command)
+      if (refusal) return (await answerElsewhere(identity, fingerprint)) ?? refusal
+      const answer = inTurn(chain, () => runOnce(identity, fingerprint, run))
       running.set(identity, { fingerprint, answer })
       const outcome = await answer
       running.delete(identity)
       // A failure was not applied: a repeat runs again.
-      if (outcome.status < 500) ended.set(identity, { fingerprint, answer: outcome, at: clock.now() })
+      if (outcome.status < 500 && outcome !== ID_REUSED)
+        ended.set(identity, { fingerprint, answer: outcome, at: clock.now() })
       forgetOld()
       return outcome
     },

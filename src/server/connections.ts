@@ -16,14 +16,18 @@ export interface Turn {
   leave(): void
 }
 
-/** The live streams by their connectionId. A stream removes itself by identity, so an old one never takes a new one along. */
-export function createConnections(maxPerPrincipal: number) {
+/**
+ * The live streams by their connectionId, which names the process too where there are several. A stream removes itself by
+ * identity, so an old one never takes a new one along.
+ */
+export function createConnections(maxPerPrincipal: number, node: string | undefined, onCount: (count: number) => void) {
   const byId = new Map<string, Connection>()
   const byPrincipal = new Map<string, Set<Connection>>()
 
   function add(connection: Connection, siblings: Set<Connection>) {
     byId.set(connection.id, connection)
     byPrincipal.set(connection.principalId, siblings.add(connection))
+    onCount(byId.size)
   }
 
   function remove({ id, principalId }: { id: string; principalId: string }) {
@@ -33,6 +37,7 @@ export function createConnections(maxPerPrincipal: number) {
     byId.delete(id)
     siblings.delete(connection)
     if (siblings.size === 0) byPrincipal.delete(principalId)
+    onCount(byId.size)
   }
 
   return {
@@ -40,7 +45,7 @@ export function createConnections(maxPerPrincipal: number) {
     open(principalId: string, createStream: (connectionId: string, onEnd: () => void) => ChatStream): Connection {
       const siblings = byPrincipal.get(principalId) ?? new Set()
       if (siblings.size >= maxPerPrincipal) throw new Refusal(429, 'too-many-streams', { 'Retry-After': '5' })
-      const id = randomId()
+      const id = node === undefined ? randomId() : `${node}.${randomId()}`
       const stream = createStream(id, () => remove({ id, principalId }))
       const connection = { id, principalId, stream, line: Promise.resolve() }
       add(connection, siblings)
@@ -69,8 +74,12 @@ export function createConnections(maxPerPrincipal: number) {
   }
 }
 
+/** The process that a connectionId names. */
+export const nodeOf = (id: unknown): string | undefined =>
+  typeof id === 'string' ? /^([A-Za-z0-9_-]{1,64})\.[A-Za-z0-9_-]{22}$/.exec(id)?.[1] : undefined
+
 /** 128 bits that nobody can guess, as base64url. */
-function randomId(): string {
+export function randomId(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16))
   return btoa(String.fromCharCode(...bytes))
     .replaceAll('+', '-')

@@ -8,16 +8,22 @@ import {
   type JsonObject,
   PROTOCOL_VERSION,
   parseControl,
+  parseVerdicts,
   type SessionVerdict,
 } from '../protocol'
 import { answerBatch, parseBatch } from './batch'
 import { createChatStream } from './chatStream'
-import { type Answer, createCommands } from './commands'
-import { type Connection, createConnections, type Turn } from './connections'
-import { jsonResponse, originPolicy, Refusal, readMessage } from './http'
+import { checkNames, checkNumber } from './check'
+import type { Answer } from './cluster'
+import { createCommands } from './commands'
+import type { Turn } from './connections'
+import { digest } from './digest'
+import { jsonResponse, originPolicy, Refusal, readMessage, refusalOf } from './http'
+import type { MetricName } from './metrics'
 import { type ChatServerOptions, type Principal, resolveOptions } from './options'
 import { isSessionId, parseCursor, parseCursors, verdictOn } from './resume'
-import type { LogEntry, SessionEvent } from './sessionLog'
+import type { LogEntry, Once, SessionEvent } from './sessionLog'
+import { createStreams, type StreamRef } from './streams'
 
 export interface ChatServer {
   /**
@@ -32,16 +38,28 @@ export interface ChatServer {
    */
   publish<E extends { readonly type: string }>(sessionId: string, event: E): Promise<LogEntry>
   /**
-   * Says goodbye on every stream and ends it; from now on every request is answered 503. Resolves when the commands
-   * that were running have ended. `publish` keeps working: the log is not closed.
+   * Drains: says goodbye on every stream and ends it; from now on every request is answered 503, with `Retry-After`.
+   * Resolves when the commands that were running have ended. `publish` keeps working: the log is not closed.
+   *
+   * @throws TypeError (rejected) naming the option, if one is invalid or unknown
    */
-  close(): Promise<void>
+  close(options?: CloseOptions): Promise<void>
+}
+
+export interface CloseOptions {
+  /** How long clients wait at least before they come back, ms. Default: 1,000. */
+  readonly retryAfter?: number
+  /**
+   * Over how long they spread beyond that, ms: at least the number of this process's streams divided by what the others
+   * accept in a second. At most 300,000 (clients wait no longer). Default: 5,000.
+   */
+  readonly spread?: number
 }
 
 const MAX_TEXT = 128
 const MAX_IDEMPOTENCY_KEY = 256
-/** ms; clients come back spread out, not all at once. */
-const GOODBYE = { retryAfter: 1_000, spread: 5_000 }
+/** Clients wait no longer, whatever they are told. ms. */
+const MAX_WAIT = 300_000
 /** Seconds. Without it a browser asks before nearly every POST. */
 const PREFLIGHT_HEADERS = { 'Access-Control-Max-Age': '7200' }
 const EVENT_STREAM_HEADERS = {
@@ -54,7 +72,7 @@ const EVENT_STREAM_HEADERS = {
 interface Call<P> {
   readonly principal: P
   readonly message: JsonObject
-  readonly connection: Connection
+  readonly stream: StreamRef
 }
 
 /**
@@ -66,12 +84,14 @@ interface Call<P> {
 export function createChatServer<P extends Principal>(options: ChatServerOptions<P>): ChatServer {
   const { authenticate, authorize, onCommand, onSuspend, onError, heartbeat, allowedOrigins, limits, ...injected } =
     resolveOptions(options)
-  const { log, clock, random, typeEndpoints } = injected
+  const { log, clock, random, typeEndpoints, onMetric } = injected
   const origins = originPolicy(allowedOrigins)
-  const connections = createConnections(limits.streamsPerPrincipal)
-  const commands = createCommands({ ...limits, clock, onError })
+  const streams = createStreams({ log, limits, clock, onMetric, onError })
+  const commands = createCommands({ ...limits, clock, shared: streams.cluster, onError })
   const endpoints = new Set([...typeEndpoints.values(), 'batch'])
   let isClosed = false
+
+  const tell = (name: MetricName, value = 1) => onMetric({ name, value })
 
   // Routing
 
@@ -100,13 +120,7 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
     if (isClosed) throw new Refusal(503, 'unavailable', { 'Retry-After': '5' })
   }
 
-  function answerTo(error: unknown): Answer {
-    if (error instanceof Refusal) {
-      return { status: error.status, json: JSON.stringify({ error: error.code }), headers: error.headers }
-    }
-    onError(error)
-    return { status: 500, json: '{"error":"internal"}' }
-  }
+  const answerTo = (error: unknown) => refusalOf(error, onError)
 
   async function identify(request: Request): Promise<P> {
     const principal = await authenticate(request)
@@ -121,7 +135,7 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
   async function openStream(request: Request): Promise<Response> {
     const principal = await identify(request)
     refuseIfClosed()
-    const { stream } = connections.open(principal.id, (connectionId, onEnd) =>
+    const { stream } = streams.open(principal.id, (connectionId, onEnd) =>
       createChatStream({
         log,
         clock,
@@ -131,6 +145,7 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
         maxSessions: limits.sessionsPerStream,
         welcome: { type: 'welcome', protocolVersion: PROTOCOL_VERSION, connectionId, heartbeat, features: FEATURES },
         onEnd,
+        onEvict: () => tell('evictions'),
         onError,
       }),
     )
@@ -142,11 +157,11 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
   async function takePost(request: Request, endpoint: string): Promise<Response> {
     const header = request.headers.get(CONNECTION_ID_HEADER)
     const own = Object.hasOwn(ownEndpoints, endpoint) ? ownEndpoints[endpoint] : undefined
-    const turn = connections.takeTurn(own ? null : header)
+    const turn = streams.takeTurn(own ? null : header)
     try {
       const principal = await identify(request)
       // Someone else's slow request must not hold up the stream that it names.
-      if (!connections.find(header, principal.id)) turn.leave()
+      if (!streams.isHere(principal.id, header)) turn.leave()
       const message = await readMessage(request, limits.bodyBytes)
       if (endpoint === 'batch') return toResponse(await batch(principal, header, message, turn))
       // [spec] sendBeacon cannot set headers.
@@ -161,76 +176,83 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
 
   function admit(principal: P, connectionId: unknown, endpoint: string, message: JsonObject): Call<P> {
     if (typeEndpoints.get(message.type) !== endpoint) throw new Refusal(400, 'bad-request')
-    return { principal, message, connection: connectionOf(principal, connectionId) }
+    return { principal, message, stream: streamOf(principal, connectionId) }
   }
 
-  function connectionOf(principal: P, id: unknown): Connection {
+  function streamOf({ id }: P, connectionId: unknown): StreamRef {
     refuseIfClosed()
-    const connection = connections.find(id, principal.id)
-    if (!connection) throw new Refusal(404, 'unknown-stream')
-    return connection
+    return streams.find(id, connectionId)
   }
 
   const ownEndpoints: Readonly<Record<string, (call: Call<P>) => Promise<object | undefined>>> = {
-    async reconnect({ principal, message, connection }) {
+    async reconnect({ principal, message, stream }) {
       const { resumeId } = message
       const cursors = parseCursors(message.sessions, limits.sessionsPerResume)
       const isId = typeof resumeId === 'string' && resumeId.length <= MAX_TEXT
       if (!cursors || !(isId || resumeId === undefined)) throw new Refusal(400, 'bad-request')
-      const sessions = await Promise.all(cursors.map((cursor) => resume(principal, connection, cursor)))
-      connection.stream.confirm(isId ? { resumeId, sessions } : { sessions })
+      return { sessions: await resume(principal, stream, cursors, isId ? { resumeId } : {}) }
+    },
+
+    async watch({ principal, message, stream }) {
+      const cursor = parseCursor(message)
+      if (!cursor) throw new Refusal(400, 'bad-request')
+      const sessions = await resume(principal, stream, [cursor])
+      if (sessions[0]?.status === 'forbidden') throw new Refusal(403, 'forbidden')
       return { sessions }
     },
 
-    async watch({ principal, message, connection }) {
-      const cursor = parseCursor(message)
-      if (!cursor) throw new Refusal(400, 'bad-request')
-      const verdict = await resume(principal, connection, cursor)
-      if (verdict.status === 'forbidden') throw new Refusal(403, 'forbidden')
-      return { sessions: [verdict] }
-    },
-
-    async unwatch({ message, connection }) {
-      if (!isSessionId(message.sessionId)) throw new Refusal(400, 'bad-request')
-      connection.stream.detach(message.sessionId)
+    async unwatch({ message: { sessionId }, stream }) {
+      if (!isSessionId(sessionId)) throw new Refusal(400, 'bad-request')
+      await stream.call({ type: 'detach', sessionId })
       return undefined
     },
 
-    async probe({ message, connection }) {
-      const { nonce } = message
-      if (typeof nonce !== 'string' || nonce.length > MAX_TEXT) throw new Refusal(400, 'bad-request')
-      connection.stream.say({ type: 'probe', nonce })
+    async probe({ message: { nonce }, stream }) {
+      if (!isText(nonce) || nonce.length > MAX_TEXT) throw new Refusal(400, 'bad-request')
+      await stream.call({ type: 'echo', nonce })
       return undefined
     },
 
-    async suspend({ principal, message, connection }) {
+    async suspend({ principal, message, stream }) {
       const cursors = parseCursors(message.sessions, limits.sessionsPerResume)
       if (!cursors) throw new Refusal(400, 'bad-request')
-      const sessions = cursors.filter(({ sessionId }) => connection.stream.isAttached(sessionId))
-      await onSuspend({ principal, connectionId: connection.id, sessions })
+      const attached = await attachedOf(
+        stream,
+        cursors.map(({ sessionId }) => sessionId),
+      )
+      const sessions = cursors.filter(({ sessionId }) => attached.includes(sessionId))
+      await onSuspend({ principal, connectionId: stream.id, sessions })
       return undefined
     },
   }
 
-  async function resume(principal: P, { stream }: Connection, cursor: Cursor): Promise<SessionVerdict> {
+  const attachedOf = async (stream: StreamRef, sessionIds: readonly string[]): Promise<readonly unknown[]> =>
+    [await stream.call({ type: 'attached', sessionIds })].flat()
+
+  async function resume(
+    principal: P,
+    stream: StreamRef,
+    cursors: readonly Cursor[],
+    marker?: { readonly resumeId?: string },
+  ): Promise<readonly SessionVerdict[]> {
+    const verdicts = await Promise.all(cursors.map((cursor) => judge(principal, cursor)))
+    const sessions = parseVerdicts({ sessions: await stream.call({ type: 'resume', sessions: verdicts, marker }) })
+    for (const { status, from, to } of sessions) if (status === 'resumed' && to > from) tell('replays', to - from)
+    return sessions
+  }
+
+  /** One bad session never fails a resume: not one with a malformed id, nor one that is gone. */
+  async function judge(principal: P, cursor: Cursor): Promise<SessionVerdict> {
     const { sessionId, lastSeq } = cursor
-    // One bad session never fails a resume: not one with a malformed id, nor one too many for the stream.
-    const forbidden: SessionVerdict = { sessionId, status: 'forbidden', from: lastSeq, to: lastSeq }
     const permission = isSessionId(sessionId) && (await authorize(principal, sessionId, 'read'))
-    if (permission !== true) {
-      stream.detach(sessionId)
-      return permission === 'gone' ? { ...forbidden, status: 'gone' } : forbidden
-    }
-    const head = await log.head(sessionId)
-    const verdict = verdictOn(cursor, head)
-    const isTaken = await stream.attach(sessionId, verdict.status === 'reset' ? head.head : lastSeq, head.epoch)
-    return isTaken ? verdict : forbidden
+    if (permission === true) return verdictOn(cursor, await log.head(sessionId))
+    return { sessionId, status: permission === 'gone' ? 'gone' : 'forbidden', from: lastSeq, to: lastSeq }
   }
 
   /** Each message goes the way of one that is posted alone, with its id as the key. */
   async function batch(principal: P, connectionId: unknown, posted: JsonObject, turn: Turn): Promise<Answer> {
     const messages = parseBatch(posted)
-    connectionOf(principal, connectionId)
+    await attachedOf(streamOf(principal, connectionId), [])
     // Only the last one leaves the turn, so that nothing that arrived later gets between them.
     const kept: Turn = { ...turn, leave() {} }
     return answerBatch(messages, async ({ id, endpoint, body }, isLast) => {
@@ -245,7 +267,7 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
   }
 
   async function command(
-    { principal, message, connection }: Call<P>,
+    { principal, message, stream }: Call<P>,
     endpoint: string,
     key: string | undefined,
     turn: Turn,
@@ -253,14 +275,14 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
     const { sessionId } = message
     if (!(sessionId === undefined || isSessionId(sessionId))) throw new Refusal(400, 'bad-request')
     if (key !== undefined && key.length > MAX_IDEMPOTENCY_KEY) throw new Refusal(400, 'bad-request')
-    const refusal =
-      sessionId === undefined ? undefined : await prepare(principal, connection, sessionId).catch(answerTo)
+    const refusal = await prepare(principal, stream, sessionId)
     const fingerprint = key === undefined ? '' : await digest(`${endpoint}\n${JSON.stringify(message)}`)
+    const identity = key === undefined ? undefined : JSON.stringify([principal.id, key])
     await turn.before
     refuseIfClosed()
     const answering = commands.execute({
-      chain: sessionId === undefined ? `stream ${connection.id}` : `session ${sessionId}`,
-      identity: key === undefined ? undefined : JSON.stringify([principal.id, key]),
+      chain: sessionId === undefined ? `stream ${stream.id}` : `session ${sessionId}`,
+      identity,
       fingerprint,
       refusal,
       run: () =>
@@ -269,35 +291,66 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
           type: String(message.type),
           sessionId,
           message,
-          connectionId: connection.id,
+          connectionId: stream.id,
           idempotencyKey: key,
+          publish: publishOnce(identity, fingerprint),
         }),
     })
     turn.leave()
     return answering
   }
 
-  /** Attaches before a command runs, so that whoever sent it hears what comes of it. */
-  async function prepare(principal: P, { stream }: Connection, sessionId: string): Promise<undefined> {
-    if ((await authorize(principal, sessionId, 'write')) !== true) throw new Refusal(403, 'forbidden')
-    if (stream.isAttached(sessionId) || (await authorize(principal, sessionId, 'read')) !== true) return
-    const { head, epoch } = await log.head(sessionId)
-    // A resume may have been quicker, and knows better where to start. A full stream is no reason not to run: it may stay full.
-    if (!stream.isAttached(sessionId)) await stream.attach(sessionId, head, epoch)
+  /** The events of one run of a command, told apart by their order. */
+  function publishOnce(identity: string | undefined, fingerprint: string): ChatServer['publish'] {
+    let count = 0
+    return (sessionId, event) => {
+      count += 1
+      return publish(sessionId, event, identity === undefined ? undefined : { id: `${identity}#${count}`, fingerprint })
+    }
+  }
+
+  /**
+   * Attaches before a command runs, so that whoever sent it hears what comes of it; and finds out whether the stream still
+   * is there, because on another one they would not. Returns why the command must not run.
+   */
+  async function prepare(principal: P, stream: StreamRef, sessionId: string | undefined): Promise<Answer | undefined> {
+    const sessionIds = sessionId === undefined ? [] : [sessionId]
+    const attached = await attachedOf(stream, sessionIds)
+    if (sessionId === undefined) return undefined
+    try {
+      if ((await authorize(principal, sessionId, 'write')) !== true) throw new Refusal(403, 'forbidden')
+      if (attached.includes(sessionId) || (await authorize(principal, sessionId, 'read')) !== true) return undefined
+      const { head, epoch } = await log.head(sessionId)
+      await stream.call({ type: 'join', sessionId, after: head, epoch })
+      return undefined
+    } catch (error) {
+      return answerTo(error)
+    }
+  }
+
+  async function publish(sessionId: string, event: object, once?: Once): Promise<LogEntry> {
+    if (!isSessionId(sessionId)) throw new TypeError('publish: the session id must match ^[A-Za-z0-9_-]{1,128}$')
+    const copy = copyOf(event)
+    const start = clock.now()
+    const entry = await log.append(sessionId, copy, once)
+    tell('appends')
+    tell('append.duration', Math.max(0, clock.now() - start))
+    return entry
   }
 
   return {
     fetch,
 
-    async publish(sessionId, event) {
-      if (!isSessionId(sessionId)) throw new TypeError('publish: the session id must match ^[A-Za-z0-9_-]{1,128}$')
-      return log.append(sessionId, copyOf(event))
-    },
+    publish: (sessionId, event) => publish(sessionId, event),
 
-    async close() {
+    async close(options = {}) {
+      checkNames('close', options, ['retryAfter', 'spread'])
+      const goodbye = { retryAfter: 1_000, spread: 5_000, ...options }
+      for (const [name, value] of Object.entries(goodbye)) checkNumber(name, value, { min: 0, max: MAX_WAIT })
       isClosed = true
-      for (const { stream } of connections.all()) stream.end(GOODBYE)
+      for (const { stream } of streams.all()) stream.end(goodbye)
       await commands.settled()
+      await streams.cluster?.leave()
     },
   }
 }
@@ -313,9 +366,4 @@ function copyOf(event: object): SessionEvent {
   if (copy.type === 'welcome' || parseControl(copy))
     throw new TypeError(`publish: the type '${copy.type}' is the protocol's`)
   return { ...copy, type: copy.type }
-}
-
-async function digest(text: string): Promise<string> {
-  const hash = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text))
-  return btoa(String.fromCharCode(...new Uint8Array(hash)))
 }

@@ -1,4 +1,5 @@
 import { CONNECTION_ID_HEADER, IDEMPOTENCY_KEY_HEADER, isObject, type JsonObject } from '../protocol'
+import type { Answer } from './cluster'
 
 /** An answer other than success. `code` is all that the client is told. */
 export class Refusal extends Error {
@@ -9,6 +10,15 @@ export class Refusal extends Error {
   ) {
     super(code)
   }
+}
+
+/** What a client is told of an error: nothing, if it was not meant for it. */
+export function refusalOf(error: unknown, onError: (error: unknown) => void): Answer {
+  if (error instanceof Refusal) {
+    return { status: error.status, json: JSON.stringify({ error: error.code }), headers: error.headers }
+  }
+  onError(error)
+  return { status: 500, json: '{"error":"internal"}' }
 }
 
 export const jsonResponse = (status: number, json: string, headers: Readonly<Record<string, string>> = {}) =>

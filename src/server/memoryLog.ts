@@ -1,5 +1,6 @@
 import { checkMethods, checkNames, checkNumber } from './check'
-import type { LogEntry, SessionEvent, SessionHead, SessionLog } from './sessionLog'
+import { CommandRejected } from './commands'
+import type { LogEntry, Once, SessionEvent, SessionHead, SessionLog } from './sessionLog'
 
 export interface MemoryLogOptions {
   /** Events kept per session; the oldest are dropped first. Default: 10,000. */
@@ -16,7 +17,9 @@ export interface MemoryLogOptions {
 
 interface Session {
   readonly epoch: string
-  readonly entries: Map<number, LogEntry & { readonly at: number }>
+  readonly entries: Map<number, LogEntry & { readonly at: number; readonly once: Once | undefined }>
+  /** The entries that were appended with `once`, by its id; as long as they are kept. */
+  readonly once: Map<string, LogEntry & { readonly once: Once }>
   readonly listeners: Set<() => void>
   first: number
   head: number
@@ -47,6 +50,7 @@ export function memoryLog(options: MemoryLogOptions = {}): SessionLog {
     const session = {
       epoch: crypto.randomUUID(),
       entries: new Map(),
+      once: new Map(),
       listeners: new Set<() => void>(),
       first: 1,
       head: 0,
@@ -77,20 +81,25 @@ export function memoryLog(options: MemoryLogOptions = {}): SessionLog {
   function trim(session: Session, now: number) {
     const oldest = Math.max(session.first, session.head - maxEvents + 1)
     while (session.first <= session.head) {
-      const at = session.entries.get(session.first)?.at ?? 0
+      const { at = 0, once } = session.entries.get(session.first) ?? {}
       if (session.first >= oldest && at + maxAge > now) return
       session.entries.delete(session.first)
+      if (once) session.once.delete(once.id)
       session.first += 1
     }
   }
 
   return {
-    append(sessionId: string, event: SessionEvent) {
+    append(sessionId: string, event: SessionEvent, once?: Once) {
       const now = clock.now()
       const session = open(sessionId, now)
+      const known = once && session.once.get(once.id)
+      if (known && known.once.fingerprint !== once.fingerprint) throw new CommandRejected(409, 'id-reused')
+      if (known) return known
       session.head += 1
-      const entry = { sessionId, seq: session.head, epoch: session.epoch, event, at: now }
+      const entry = { sessionId, seq: session.head, epoch: session.epoch, event, at: now, once }
       session.entries.set(entry.seq, entry)
+      if (once) session.once.set(once.id, { ...entry, once })
       markUsed(sessionId, session, now)
       trim(session, now)
       for (const listener of session.listeners) listener()

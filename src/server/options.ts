@@ -1,7 +1,8 @@
 import { ENDPOINTS, type JsonObject, RESERVED_TYPES } from '../protocol'
 import { checkFunction, checkMethods, checkNames, checkNumber } from './check'
 import { memoryLog } from './memoryLog'
-import type { MaybePromise, SessionLog } from './sessionLog'
+import type { Metric } from './metrics'
+import type { LogEntry, MaybePromise, SessionLog } from './sessionLog'
 
 /** Who makes a request. Whatever else `authenticate` returns is handed through to the other hooks. */
 export interface Principal {
@@ -26,6 +27,12 @@ export interface CommandCall<P extends Principal = Principal> {
   readonly message: JsonObject
   readonly connectionId: string
   readonly idempotencyKey: string | undefined
+  /**
+   * As the server's, and safe to repeat: if this command did not get to its end (the process died, `onCommand` threw) and
+   * is run again, here or in another process, the nth event that it publishes to a session is the one that was published
+   * before, and is not appended again.
+   */
+  publish<E extends { readonly type: string }>(sessionId: string, event: E): Promise<LogEntry>
 }
 
 export interface SuspendCall<P extends Principal = Principal> {
@@ -79,6 +86,8 @@ export interface ChatServerOptions<P extends Principal = Principal> {
   onSuspend?(call: SuspendCall<P>): unknown
   /** Something unexpected was thrown; the client was told no more than `internal`. Default: `console.error`. */
   onError?(error: unknown): unknown
+  /** What happens here, in numbers: `METRICS` says what each one counts. Called often, so be quick. Default: nothing. */
+  onMetric?(metric: Metric): unknown
   /** Distance of the `ping`s on a stream with nothing else to say, ms. Default: 15,000. */
   readonly heartbeat?: number
   /**
@@ -105,6 +114,7 @@ const OPTIONS = [
   'onCommand',
   'onSuspend',
   'onError',
+  'onMetric',
   'heartbeat',
   'allowedOrigins',
   'limits',
@@ -137,8 +147,9 @@ export function resolveOptions<P extends Principal>(options: ChatServerOptions<P
   checkNames('createChatServer', options, OPTIONS)
   for (const name of ['authenticate', 'authorize', 'onCommand'] as const) checkFunction(name, options[name])
   const { clock = wallClock, random = Math.random, heartbeat = 15_000, allowedOrigins } = options
-  const { onError: hook = console.error, onSuspend = () => {} } = options
+  const { onError: hook = console.error, onMetric: measure = () => {}, onSuspend = () => {} } = options
   checkFunction('onError', hook)
+  checkFunction('onMetric', measure)
   checkFunction('onSuspend', onSuspend)
   checkFunction('random', random)
   checkMethods('clock', clock, ['now', 'setTimeout', 'clearTimeout'])
@@ -150,7 +161,26 @@ export function resolveOptions<P extends Principal>(options: ChatServerOptions<P
   const typeEndpoints = resolveEndpoints(options.endpoints)
   // A promise's executor turns whatever the hook throws into a rejection, and that one is caught.
   const onError = (error: unknown) => void new Promise((resolve) => resolve(hook(error))).catch(() => {})
-  return { ...options, clock, random, heartbeat, allowedOrigins, onError, onSuspend, log, limits, typeEndpoints }
+  const onMetric = (metric: Metric) => {
+    try {
+      measure(metric)
+    } catch (error) {
+      onError(error)
+    }
+  }
+  return {
+    ...options,
+    clock,
+    random,
+    heartbeat,
+    allowedOrigins,
+    onError,
+    onMetric,
+    onSuspend,
+    log,
+    limits,
+    typeEndpoints,
+  }
 }
 
 function resolveLimits(limits: ServerLimits = {}): Required<ServerLimits> {

@@ -1,3 +1,5 @@
+import type { Cluster, ClusterHost } from './cluster'
+
 export type MaybePromise<T> = T | Promise<T>
 
 /** What the app publishes: a plain JSON object. `type` must not be one of the protocol's own frame types. */
@@ -24,13 +26,24 @@ export interface SessionHead {
   readonly head: number
 }
 
+/** What an event is known by when it is appended again, by a command that did not get to its end. */
+export interface Once {
+  readonly id: string
+  /** Says whether it is the same command. */
+  readonly fingerprint: string
+}
+
 /**
  * Where the events of all sessions are kept. `memoryLog` is one; a log shared by several processes fits the same
  * interface, which is why everything may be asynchronous. A rejected promise ends the stream, or answers 500.
  */
 export interface SessionLog {
-  /** Numbers and keeps one event: contiguous from 1 per session and epoch, in the order of the calls. */
-  append(sessionId: string, event: SessionEvent): MaybePromise<LogEntry>
+  /**
+   * Numbers and keeps one event: contiguous per session and epoch, in the order of the calls. With `once`, an event that was
+   * appended to this session under the same id is not appended again: its number is the answer. Rejects with
+   * `CommandRejected` (409, `id-reused`) if that one had another fingerprint.
+   */
+  append(sessionId: string, event: SessionEvent, once?: Once): MaybePromise<LogEntry>
   /**
    * The events with `seq > after`, oldest first, at most `limit`. Fewer than `limit` means: there are no more now.
    * Events that were trimmed are skipped. Handing out the same entry object again saves serialising it again.
@@ -42,4 +55,6 @@ export interface SessionLog {
    * may be called too often. Once the returned function was called, it is not called any more.
    */
   subscribe(sessionId: string, listener: () => void): MaybePromise<() => void>
+  /** Only of a log that several processes share: makes this process one of them. `createChatServer` calls it, once. */
+  join?(host: ClusterHost): Cluster
 }

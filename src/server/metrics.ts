@@ -1,0 +1,19 @@
+/** What `onMetric` reports: how the values of a name add up, their unit (UCUM), and what they count. */
+export const METRICS = {
+  streams: { kind: 'gauge', unit: '{stream}', about: 'Event streams that are open in this process.' },
+  appends: { kind: 'counter', unit: '{event}', about: 'Events appended to the log.' },
+  'append.duration': { kind: 'histogram', unit: 'ms', about: 'How long the log took for an append.' },
+  replays: { kind: 'counter', unit: '{event}', about: 'Events that clients had missed when they resumed.' },
+  evictions: { kind: 'counter', unit: '{stream}', about: 'Streams taken from clients that had stopped reading.' },
+  forwarded: { kind: 'counter', unit: '{request}', about: "Requests about a stream of another process's." },
+  'forward.duration': { kind: 'histogram', unit: 'ms', about: 'How long the other process took to answer.' },
+  repairs: { kind: 'counter', unit: '{repair}', about: 'Times that a shared log had to be read anew after a gap.' },
+} as const
+
+export type MetricName = keyof typeof METRICS
+
+export interface Metric {
+  readonly name: MetricName
+  /** Of a gauge: how many there are now. Of a counter: how many more. Of a histogram: one measurement. */
+  readonly value: number
+}

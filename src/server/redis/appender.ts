@@ -1,0 +1,118 @@
+import { CommandRejected } from '../commands'
+import { digest } from '../digest'
+import type { LogEntry, Once, SessionEvent } from '../sessionLog'
+import type { Keys } from './keys'
+import type { RedisLink } from './redisLink'
+
+export interface AppenderOptions {
+  readonly link: RedisLink
+  readonly keys: Keys
+  /** How many events a session keeps, and for how long after the last one, ms; 0: for ever. */
+  readonly maxEvents: number
+  readonly maxAge: number
+  /** How long the numbering of a session outlives its last use, ms; 0: for ever. */
+  readonly keep: number
+  /** How long the ids of events are kept, ms. */
+  onceAge(): number
+  readonly replicas: number
+}
+
+interface Waiting {
+  readonly event: SessionEvent
+  readonly json: string
+  readonly once: Once | undefined
+  resolve(entry: LogEntry): void
+  reject(error: unknown): void
+}
+
+/** Events of one call. More would keep Redis, which does one thing at a time, from others. */
+const MAX_CALL_EVENTS = 64
+const MAX_CALL_CHARS = 262_144
+/** Bytes. Beyond, an event's number is announced alone. */
+const MAX_ANNOUNCED = 4_096
+/** How long replicas have, ms. */
+const REPLICA_TIMEOUT = 1_000
+
+/**
+ * Appends in the order of the calls. A session has one call to Redis in the air, with whatever came up since the last one: so
+ * a repeat after a reconnect can be told from a new one, and a busy session costs a fraction of a call per event.
+ */
+export function createAppender(options: AppenderOptions) {
+  const { link, keys, maxEvents, maxAge, keep, onceAge, replicas } = options
+  /** Of this process, in the eyes of Redis. */
+  const writer = crypto.randomUUID()
+  const queues = new Map<string, Waiting[]>()
+  let calls = 0
+
+  async function drain(sessionId: string, queue: Waiting[]) {
+    while (queue.length > 0) {
+      let chunk: Waiting[] = []
+      try {
+        // Everything of this turn goes together.
+        const server = await link.server()
+        chunk = takeChunk(queue)
+        await appendAll(server, sessionId, chunk)
+      } catch (error) {
+        // Without a server all of them have waited in vain.
+        for (const { reject } of chunk.length > 0 ? chunk : queue.splice(0)) reject(error)
+      }
+    }
+    queues.delete(sessionId)
+  }
+
+  async function appendAll(server: string, sessionId: string, chunk: readonly Waiting[]) {
+    const hashes = await Promise.all(chunk.flatMap(({ once }) => (once ? [digest(once.id)] : [])))
+    const onceKeys = hashes.map((hash) => keys.once(sessionId, hash))
+    let used = 0
+    calls += 1
+    const names = [keys.meta(sessionId), keys.log(sessionId), keys.writer(sessionId, writer), ...onceKeys]
+    const appending = link.writer.holdlineAppend(
+      names.length,
+      ...names,
+      server,
+      crypto.randomUUID(),
+      keep,
+      maxEvents,
+      maxAge,
+      keys.channel(sessionId),
+      MAX_ANNOUNCED,
+      onceAge(),
+      calls,
+      ...chunk.flatMap(({ json, once }) => (once ? [json, ++used, once.fingerprint] : [json, 0, ''])),
+    )
+    const [[epoch, ...seqs], acknowledged] = await Promise.all([
+      appending,
+      replicas > 0 ? link.writer.wait(replicas, REPLICA_TIMEOUT) : replicas,
+    ])
+    if (acknowledged < replicas) {
+      throw new Error(`redisLog: ${acknowledged} of ${replicas} replicas have the event, so it may still be lost`)
+    }
+    for (const [index, { event, resolve, reject }] of chunk.entries()) {
+      const seq = seqs[index] ?? -1
+      if (seq < 0) reject(new CommandRejected(409, 'id-reused'))
+      else resolve({ sessionId, seq, epoch, event })
+    }
+  }
+
+  return (sessionId: string, event: SessionEvent, once?: Once): Promise<LogEntry> =>
+    new Promise((resolve, reject) => {
+      const waiting = { event, json: JSON.stringify(event), once, resolve, reject }
+      const queue = queues.get(sessionId)
+      if (queue) {
+        queue.push(waiting)
+        return
+      }
+      const opened = [waiting]
+      queues.set(sessionId, opened)
+      void drain(sessionId, opened)
+    })
+}
+
+function takeChunk(queue: Waiting[]): Waiting[] {
+  let chars = 0
+  const end = queue.findIndex(({ json }, index) => {
+    chars += json.length
+    return index >= MAX_CALL_EVENTS || (index > 0 && chars > MAX_CALL_CHARS)
+  })
+  return queue.splice(0, end < 0 ? queue.length : end)
+}

@@ -1,0 +1,1 @@
+export { type RedisLog, type RedisLogOptions, redisLog } from './redisLog'

@@ -1,0 +1,18 @@
+/** All keys of a session have one hash tag, so that a script may touch them together. */
+export function createKeys(prefix: string) {
+  const of = (sessionId: string, part: string) => `${prefix}:{${sessionId}}:${part}`
+  const sessionPrefix = `${prefix}:session:`
+  return {
+    meta: (sessionId: string) => of(sessionId, 'meta'),
+    log: (sessionId: string) => of(sessionId, 'log'),
+    writer: (sessionId: string, writer: string) => of(sessionId, `writer:${writer}`),
+    once: (sessionId: string, hash: string) => of(sessionId, `once:${hash}`),
+    receipt: (hash: string) => `${prefix}:receipt:${hash}`,
+    channel: (sessionId: string) => sessionPrefix + sessionId,
+    sessionOf: (channel: string) =>
+      channel.startsWith(sessionPrefix) ? channel.slice(sessionPrefix.length) : undefined,
+    nodeChannel: (node: string) => `${prefix}:node:${node}`,
+  }
+}
+
+export type Keys = ReturnType<typeof createKeys>

@@ -1,0 +1,122 @@
+import { isObject, isText, parseJson } from '../../protocol'
+import type { Answer, Claim, Cluster, ClusterHost, Outcome } from '../cluster'
+import { randomId } from '../connections'
+import { digest } from '../digest'
+import type { Clock } from '../options'
+import type { Keys } from './keys'
+import type { RedisLink } from './redisLink'
+
+export interface NodeOptions {
+  readonly link: RedisLink
+  readonly keys: Keys
+  readonly clock: Pick<Clock, 'setTimeout' | 'clearTimeout'>
+  readonly host: ClusterHost
+}
+
+/** How long another process has for an answer, ms. */
+const ANSWER_TIMEOUT = 5_000
+/** How long a claim lasts that nobody renews, ms: about as long a command waits whose process has died. */
+const LEASE = 6_000
+const RENEWAL = 2_000
+/** How long a command waits for another process that runs it, and how often it looks, ms. */
+const CLAIM_TIMEOUT = 20_000
+const CLAIM_POLL = 200
+
+/** What is stored of a command: who runs it, or how it ended. */
+interface Receipt extends Partial<Outcome> {
+  readonly fingerprint: string
+  readonly claimedBy?: string
+}
+
+export interface RedisNode extends Cluster {
+  readonly channel: string
+  /** What was published to `channel`. */
+  receive(text: string): void
+}
+
+/** This process as one of several: what the others ask of it, and what they know together. */
+export function createNode({ link, keys, clock, host }: NodeOptions): RedisNode {
+  const node = randomId()
+  const channel = keys.nodeChannel(node)
+  const asked = new Map<string, (answer: Answer) => void>()
+  let count = 0
+  const nextId = () => {
+    count += 1
+    return `${node}.${count}`
+  }
+  const pause = () => new Promise<void>((resolve) => clock.setTimeout(resolve, CLAIM_POLL))
+
+  const send = (to: string, message: object) => link.commands.publish(keys.nodeChannel(to), JSON.stringify(message))
+
+  async function receipt(key: string): Promise<Receipt | undefined> {
+    const stored = parseJson((await link.commands.get(key)) ?? '')
+    return isObject(stored) ? (stored as unknown as Receipt) : undefined
+  }
+
+  return {
+    node,
+    channel,
+
+    receive(text) {
+      const { id, from, request, answer } = Object(parseJson(text))
+      if (answer) asked.get(id)?.(answer)
+      else if (isText(from)) {
+        host
+          .serve(request)
+          .then((answer) => send(from, { id, answer }))
+          .catch(host.onError)
+      }
+    },
+
+    async ask(to, request) {
+      const id = nextId()
+      let timer: unknown
+      try {
+        return await new Promise<Answer | 'gone' | 'silent'>((resolve, reject) => {
+          asked.set(id, resolve)
+          timer = clock.setTimeout(() => resolve('silent'), ANSWER_TIMEOUT)
+          send(to, { id, from: node, request }).then((receivers) => receivers === 0 && resolve('gone'), reject)
+        })
+      } finally {
+        clock.clearTimeout(timer)
+        asked.delete(id)
+      }
+    },
+
+    async outcome(identity) {
+      const { fingerprint, answer } = (await receipt(keys.receipt(await digest(identity)))) ?? {}
+      return fingerprint !== undefined && answer ? { fingerprint, answer } : undefined
+    },
+
+    async claim(identity, fingerprint): Promise<Claim | Outcome> {
+      const key = keys.receipt(await digest(identity))
+      const mine = JSON.stringify({ fingerprint, claimedBy: nextId() } satisfies Receipt)
+      const settle = (value: string, age: number) => link.commands.holdlineSettle(key, mine, value, age)
+      for (let waited = 0; waited < CLAIM_TIMEOUT; waited += CLAIM_POLL) {
+        const isMine = (await link.commands.set(key, mine, 'PX', LEASE, 'NX')) !== null
+        const known = isMine ? undefined : await receipt(key)
+        // A repeat of `SET` after a reconnect finds what the first one wrote.
+        if (isMine || (known && JSON.stringify(known) === mine)) {
+          const renew = () => {
+            settle(mine, LEASE).catch(() => {})
+            timer = clock.setTimeout(renew, RENEWAL)
+          }
+          let timer = clock.setTimeout(renew, RENEWAL)
+          return {
+            async settle(answer) {
+              clock.clearTimeout(timer)
+              await settle(answer ? JSON.stringify({ fingerprint, answer } satisfies Receipt) : '', host.receiptAge)
+            },
+          }
+        }
+        if (known?.answer) return { fingerprint: known.fingerprint, answer: known.answer }
+        if (known) await pause()
+      }
+      throw new Error('redisLog: another process has been running this command for too long')
+    },
+
+    async leave() {
+      await link.subscriber.unsubscribe(channel)
+    },
+  }
+}

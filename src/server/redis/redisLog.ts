@@ -1,0 +1,170 @@
+import { Redis } from 'ioredis'
+import { parseJson } from '../../protocol'
+import { checkMethods, checkNames, checkNumber } from '../check'
+import type { Cluster, ClusterHost } from '../cluster'
+import type { Clock } from '../options'
+import type { LogEntry, SessionEvent, SessionLog } from '../sessionLog'
+import { createAppender } from './appender'
+import { createFeeds } from './feeds'
+import { createKeys } from './keys'
+import { createNode, type RedisNode } from './node'
+import { createRedisLink } from './redisLink'
+import { seqOf } from './scripts'
+
+export interface RedisLogOptions {
+  /** `redis://…`, or `rediss://…` for TLS. Either this or `client` must be given. */
+  readonly url?: string
+  /** A client of the `ioredis` package that knows how to connect, e.g. by Sentinel. It is duplicated, not used itself. */
+  readonly client?: Redis
+  /** What every key and channel begins with. Default: `holdline`. */
+  readonly prefix?: string
+  /** Events kept per session, about (Redis trims in blocks of 100); the oldest go first. Default: 10,000. */
+  readonly maxEvents?: number
+  /**
+   * How long after its last event the events of a session are kept, ms. Default: 3,600,000 (1 h). The numbering is kept for
+   * a day longer. `Infinity` keeps every session for ever.
+   */
+  readonly maxAge?: number
+  /**
+   * How many replicas must have an event before `publish` resolves (Redis' `WAIT`, 1 s). Fewer reject it, though it is
+   * appended. Default: 0; a failover may then lose events that were acknowledged.
+   */
+  readonly replicas?: number
+  /** Default: the global timers. */
+  readonly clock?: Pick<Clock, 'setTimeout' | 'clearTimeout'>
+}
+
+export interface RedisLog extends SessionLog {
+  append(...given: Parameters<SessionLog['append']>): Promise<LogEntry>
+  join(host: ClusterHost): Cluster
+  /** Ends the connections. Call it after the server's `close()`, when nothing is published any more. */
+  close(): void
+}
+
+const DAY = 86_400_000
+/** They do not keep a process alive; its connections do. */
+const timers: Pick<Clock, 'setTimeout' | 'clearTimeout'> = {
+  setTimeout: (callback, ms) => setTimeout(callback, ms).unref?.(),
+  clearTimeout: (timer) => clearTimeout(timer as ReturnType<typeof setTimeout> | undefined),
+}
+
+/**
+ * A `SessionLog` in Redis (≥ 6.2, one primary), for any number of processes. Streams are the log, Pub/Sub the wake-up.
+ * docs/scaling.md says what Redis promises and what it does not.
+ *
+ * @throws TypeError naming the option, if one is invalid or unknown
+ */
+export function redisLog(options: RedisLogOptions): RedisLog {
+  const { url, client, prefix, maxEvents, maxAge, replicas, clock } = resolve(options)
+  const keys = createKeys(prefix)
+  /** ms, or 0 for ever. */
+  const keep = maxAge === Infinity ? 0 : maxAge + DAY
+  let onError: (error: unknown) => void = console.error
+  let onRepair = () => {}
+  let onceAge = DAY
+  let node: RedisNode | undefined
+
+  const link = createRedisLink(client ?? String(url), { ownWriter: replicas > 0, onError: (error) => onError(error) })
+  const append = createAppender({
+    link,
+    keys,
+    maxEvents,
+    maxAge: maxAge === Infinity ? 0 : maxAge,
+    keep,
+    onceAge: () => onceAge,
+    replicas,
+  })
+  const feeds = createFeeds({
+    subscribe: (sessionIds) => link.subscriber.subscribe(...sessionIds.map(keys.channel)),
+    unsubscribe: (sessionId) => void link.subscriber.unsubscribe(keys.channel(sessionId)).catch(() => {}),
+    readHead: (sessionId) => read(sessionId, 0, 0),
+    onRepair: () => onRepair(),
+    onError: (error) => onError(error),
+    onCheck: link.forgetServer,
+    clock,
+  })
+
+  async function read(sessionId: string, after: number, limit: number) {
+    const server = await link.server()
+    const given = [server, crypto.randomUUID(), keep, after, limit]
+    const [epoch, head, raw] = await link.commands.holdlineRead(keys.meta(sessionId), keys.log(sessionId), ...given)
+    const entries = raw.flatMap(([id, [, json = '']]) => toEntry(sessionId, seqOf(id), epoch, json) ?? [])
+    return { epoch, head, entries, first: raw[0] ? seqOf(raw[0][0]) : undefined }
+  }
+
+  link.subscriber.on('message', (channel: string, text: string) => {
+    if (channel === node?.channel) return node.receive(text)
+    const sessionId = keys.sessionOf(channel)
+    if (sessionId === undefined) return
+    const [epoch = '', number = ''] = text.split(' ', 2)
+    const json = text.slice(epoch.length + number.length + 2)
+    const seq = Number(number)
+    feeds.take(sessionId, { epoch, seq, entry: json ? toEntry(sessionId, seq, epoch, json) : undefined })
+  })
+  link.subscriber.on('ready', () => {
+    if (node) link.subscriber.subscribe(node.channel).catch((error: unknown) => onError(error))
+    void feeds.resubscribe()
+  })
+
+  return {
+    append,
+
+    read: (sessionId, after, limit) =>
+      feeds.entriesAfter(sessionId, after, limit) ?? read(sessionId, after, limit).then(({ entries }) => entries),
+
+    async head(sessionId) {
+      const { epoch, head, first = head + 1 } = await read(sessionId, 0, 1)
+      return { epoch, head, first }
+    },
+
+    subscribe: feeds.listen,
+
+    join(host) {
+      if (node) throw new TypeError('redisLog: a log serves one server; make another one')
+      onError = host.onError
+      onRepair = () => host.onMetric({ name: 'repairs', value: 1 })
+      onceAge = host.receiptAge
+      node = createNode({ link, keys, clock, host })
+      // `ready` does it.
+      link.subscriber.connect().catch(() => {})
+      return node
+    },
+
+    close() {
+      feeds.close()
+      link.close()
+    },
+  }
+}
+
+/** Whatever else is stored there is not ours. */
+function toEntry(sessionId: string, seq: number, epoch: string, json: string): LogEntry | undefined {
+  const event = parseJson(json) as SessionEvent | undefined
+  return event && { sessionId, seq, epoch, event }
+}
+
+function resolve(options: RedisLogOptions) {
+  checkNames('redisLog', options, ['url', 'client', 'prefix', 'maxEvents', 'maxAge', 'replicas', 'clock'])
+  const {
+    url,
+    client,
+    prefix = 'holdline',
+    maxEvents = 10_000,
+    maxAge = 3_600_000,
+    replicas = 0,
+    clock = timers,
+  } = options
+  if ((url === undefined) === (client === undefined)) throw new TypeError("redisLog: give either 'url' or 'client'")
+  if (url !== undefined && !/^rediss?:\/\/[^/]/.test(String(url))) {
+    throw new TypeError("'url' must be like 'redis://host:6379' or 'rediss://host:6379'")
+  }
+  if (client !== undefined && !(client instanceof Redis)) throw new TypeError("'client' must be a Redis of 'ioredis'")
+  if (typeof prefix !== 'string' || !/^[A-Za-z0-9_:.-]+$/.test(prefix)) {
+    throw new TypeError("'prefix' must be letters, digits, '_', ':', '.' and '-'")
+  }
+  checkNumber('maxEvents', maxEvents, { integer: true })
+  if (maxAge !== Infinity) checkNumber('maxAge', maxAge, { integer: true })
+  checkNumber('replicas', replicas, { integer: true, min: 0 })
+  checkMethods('clock', clock, ['setTimeout', 'clearTimeout'])
+  return { url, client, prefix, maxEvents, maxAge, replicas, clock }
+}

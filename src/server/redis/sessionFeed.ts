@@ -1,0 +1,84 @@
+import type { LogEntry } from '../sessionLog'
+
+/** What Pub/Sub tells of an event. The entry is missing where it is too big to be sent around. */
+export interface Announcement {
+  readonly epoch: string
+  readonly seq: number
+  readonly entry: LogEntry | undefined
+}
+
+/** Who is further behind reads from Redis. */
+const RING_EVENTS = 64
+
+/**
+ * The newest events of a session that somebody in this process listens to. Announcements are hints and not the log: whatever
+ * does not follow on what is here leads back to Redis, and readers see only what stands there, in its order.
+ */
+export class SessionFeed {
+  readonly listeners = new Set<() => void>()
+  /** Without a gap, up to `head`. */
+  #ring: LogEntry[] = []
+  #epoch: string | undefined
+  #head = 0
+  /** False while more may have been appended than `head` says. */
+  #isLive = false
+  #refreshing: Promise<boolean> | undefined
+  /** What was told meanwhile. */
+  #held: Announcement[] = []
+  #isQuiet = true
+
+  constructor(private readonly readHead: () => Promise<{ readonly epoch: string; readonly head: number }>) {}
+
+  /** `undefined`: only Redis knows. */
+  entriesAfter(after: number, limit: number): readonly LogEntry[] | undefined {
+    const index = after - (this.#head - this.#ring.length)
+    return this.#isLive && index >= 0 ? this.#ring.slice(index, index + limit) : undefined
+  }
+
+  take(announcement: Announcement): void {
+    const { epoch, seq, entry } = announcement
+    if (this.#refreshing) this.#held.push(announcement)
+    else if (!this.#isLive || epoch !== this.#epoch || seq > this.#head + 1) this.refresh().catch(() => {})
+    else if (seq === this.#head + 1) this.#follow(seq, entry)
+  }
+
+  /** Finds out where the log is, and says whether anything was missed. */
+  refresh(): Promise<boolean> {
+    this.#refreshing ??= this.#catchUp().finally(() => {
+      this.#refreshing = undefined
+      for (const announcement of this.#held.splice(0)) this.take(announcement)
+    })
+    return this.#refreshing
+  }
+
+  /** Frees what is kept of a session in which nothing happened since the last time. */
+  tidy(): void {
+    if (this.#isQuiet) this.#ring = []
+    this.#isQuiet = true
+  }
+
+  async #catchUp(): Promise<boolean> {
+    this.#isLive = false
+    const { epoch, head } = await this.readHead()
+    const hasMissed = this.#epoch !== undefined && (epoch !== this.#epoch || head > this.#head)
+    this.#ring = []
+    this.#epoch = epoch
+    this.#head = head
+    this.#isLive = true
+    if (hasMissed) this.#notify()
+    return hasMissed
+  }
+
+  #follow(seq: number, entry: LogEntry | undefined) {
+    if (entry) this.#ring.push(entry)
+    else this.#ring = []
+    if (this.#ring.length > RING_EVENTS) this.#ring.shift()
+    this.#head = seq
+    this.#isQuiet = false
+    this.#notify()
+  }
+
+  #notify() {
+    for (const listener of this.listeners) listener()
+  }
+}

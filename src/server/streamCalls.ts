@@ -1,0 +1,63 @@
+import { isObject, isSeq, isText, parseVerdicts, type SessionVerdict } from '../protocol'
+import type { ChatStream } from './chatStream'
+
+/** What a request may want of the stream that it names. Plain JSON: the stream may be another process's. */
+export type StreamCall =
+  /** Takes on what the verdicts say, and answers with them: a session one too many becomes `forbidden`. */
+  | {
+      readonly type: 'resume'
+      readonly sessions: readonly SessionVerdict[]
+      /** Given: the replay marker follows, with this `resumeId`. */
+      readonly marker?: { readonly resumeId?: string } | undefined
+    }
+  /** Attaches a session, unless it is. */
+  | { readonly type: 'join'; readonly sessionId: string; readonly after: number; readonly epoch: string }
+  | { readonly type: 'detach'; readonly sessionId: string }
+  /** Writes a probe's answer. */
+  | { readonly type: 'echo'; readonly nonce: string }
+  /** Answers with those that are attached. */
+  | { readonly type: 'attached'; readonly sessionIds: readonly string[] }
+
+export async function callStream(stream: ChatStream, call: StreamCall): Promise<unknown> {
+  switch (call.type) {
+    case 'resume': {
+      const sessions = await Promise.all(call.sessions.map((verdict) => takeOn(stream, verdict)))
+      if (call.marker) stream.confirm({ ...call.marker, sessions })
+      return sessions
+    }
+    case 'join':
+      // A resume may have been quicker, and knows better where to start. A full stream is no reason not to run what is sent.
+      return void (stream.isAttached(call.sessionId) || (await stream.attach(call.sessionId, call.after, call.epoch)))
+    case 'detach':
+      return stream.detach(call.sessionId)
+    case 'echo':
+      return stream.say({ type: 'probe', nonce: call.nonce })
+    case 'attached':
+      return call.sessionIds.filter((sessionId) => stream.isAttached(sessionId))
+  }
+}
+
+async function takeOn(stream: ChatStream, verdict: SessionVerdict): Promise<SessionVerdict> {
+  const { sessionId, status, from, to, epoch = '' } = verdict
+  if (status === 'gone' || status === 'forbidden') {
+    stream.detach(sessionId)
+    return verdict
+  }
+  const isTaken = await stream.attach(sessionId, status === 'reset' ? to : from, epoch)
+  return isTaken ? verdict : { sessionId, status: 'forbidden', from, to: from }
+}
+
+/** A call that came from another process, which may run another version; `undefined` if it is none of this one's. */
+export function parseCall(value: unknown): StreamCall | undefined {
+  if (!isObject(value)) return undefined
+  const { type, sessionId, after, epoch, nonce, sessionIds, marker } = value
+  if (type === 'attached' && Array.isArray(sessionIds) && sessionIds.every(isText)) return { type, sessionIds }
+  if (type === 'echo' && isText(nonce)) return { type, nonce }
+  if (type === 'resume') {
+    const resumeId = isObject(marker) && isText(marker.resumeId) ? { resumeId: marker.resumeId } : {}
+    return { type, sessions: parseVerdicts(value), marker: isObject(marker) ? resumeId : undefined }
+  }
+  if (!isText(sessionId)) return undefined
+  if (type === 'detach') return { type, sessionId }
+  return type === 'join' && isSeq(after) && isText(epoch) ? { type, sessionId, after, epoch } : undefined
+}

@@ -1,0 +1,80 @@
+import { type JsonObject, parseJson } from '../protocol'
+import type { Answer } from './cluster'
+import { createConnections, nodeOf } from './connections'
+import { Refusal, refusalOf } from './http'
+import type { Metric } from './metrics'
+import type { Clock } from './options'
+import type { SessionLog } from './sessionLog'
+import { callStream, parseCall, type StreamCall } from './streamCalls'
+
+/** The stream that a request names: here, or in another process. */
+export interface StreamRef {
+  readonly id: string
+  /** Rejects with `Refusal` 404 if there is no such stream (any more). */
+  call(call: StreamCall): Promise<unknown>
+}
+
+export interface StreamsOptions {
+  readonly log: SessionLog
+  readonly limits: { readonly receiptAge: number; readonly streamsPerPrincipal: number }
+  readonly clock: Clock
+  onMetric(metric: Metric): void
+  onError(error: unknown): void
+}
+
+const UNKNOWN = () => new Refusal(404, 'unknown-stream')
+const UNAVAILABLE = () => new Refusal(503, 'unavailable', { 'Retry-After': '1' })
+
+/** All streams that a request may name, in whichever process they are. */
+export function createStreams({ log, limits, clock, onMetric, onError }: StreamsOptions) {
+  const cluster = log.join?.({ receiptAge: limits.receiptAge, serve, onMetric, onError })
+  const connections = createConnections(limits.streamsPerPrincipal, cluster?.node, (value) =>
+    onMetric({ name: 'streams', value }),
+  )
+
+  async function askOther(node: string, request: object): Promise<unknown> {
+    const start = clock.now()
+    const answer = await cluster?.ask(node, request)
+    onMetric({ name: 'forwarded', value: 1 })
+    onMetric({ name: 'forward.duration', value: Math.max(0, clock.now() - start) })
+    if (answer === 'silent') throw UNAVAILABLE()
+    if (typeof answer !== 'object') throw UNKNOWN()
+    const value = parseJson(answer.json)
+    if (answer.status === 200) return value
+    throw new Refusal(answer.status, String(Object(value).error), answer.headers)
+  }
+
+  /** The other end of `askOther`. */
+  async function serve(request: unknown): Promise<Answer> {
+    const { principalId, connectionId, call }: JsonObject = Object(request)
+    try {
+      const known = connections.find(connectionId, String(principalId))
+      if (!known) throw UNKNOWN()
+      const parsed = parseCall(call)
+      // Another version's, in the middle of an update.
+      if (!parsed) throw UNAVAILABLE()
+      return { status: 200, json: JSON.stringify(await callStream(known.stream, parsed)) ?? 'null' }
+    } catch (error) {
+      return refusalOf(error, onError)
+    }
+  }
+
+  return {
+    /** Where the processes' shared knowledge is, if there are several. */
+    cluster,
+
+    open: connections.open,
+    takeTurn: connections.takeTurn,
+    all: connections.all,
+    isHere: (principalId: string, id: unknown) => connections.find(id, principalId) !== undefined,
+
+    /** @throws Refusal 404 if there can be no such stream of theirs */
+    find(principalId: string, id: unknown): StreamRef {
+      const known = connections.find(id, principalId)
+      if (known) return { id: known.id, call: (call) => callStream(known.stream, call) }
+      const node = nodeOf(id)
+      if (!cluster || node === undefined || node === cluster.node) throw UNKNOWN()
+      return { id: String(id), call: (call) => askOther(node, { principalId, connectionId: id, call }) }
+    },
+  }
+}
