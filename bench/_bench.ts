@@ -61,6 +61,7 @@ export async function withServer<T>(client: string, work: (sample: Sampler) => P
         holdline: here('../src/index.ts'),
         'holdline/machine': here('../src/machine/index.ts'),
         'holdline/adapters': here('../src/adapters/index.ts'),
+        'holdline/server': here('../src/server/index.ts'),
       },
       bundle: true,
       format: 'esm',

@@ -6,9 +6,10 @@ import { heap } from './heap'
 import { inbound } from './inbound'
 import { queue } from './queue'
 import { reconnect } from './reconnect'
+import { streams } from './streams'
 import { trace } from './trace'
 
-const MEASUREMENTS: readonly Measurement[] = [bundle, inbound, reconnect, drain, queue, heap, trace]
+const MEASUREMENTS: readonly Measurement[] = [bundle, inbound, reconnect, drain, queue, heap, streams, trace]
 
 const wanted = process.argv.slice(2)
 const unknown = wanted.filter((name) => !MEASUREMENTS.some((measurement) => measurement.name === name))
