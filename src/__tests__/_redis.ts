@@ -1,12 +1,7 @@
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import { once } from 'node:events'
-import { createServer } from 'node:net'
-import { Redis } from 'ioredis'
 import { describe, expect, test } from 'vitest'
+import { hasRedis } from './_redisServer'
 
-/** `REDIS_SERVER`, or whatever is on the path. */
-const program = process.env.REDIS_SERVER ?? 'redis-server'
-const hasRedis = spawnSync(program, ['--version']).status === 0
+export * from './_redisServer'
 
 /** Skipping them silently would look like success, so it is said loudly, and on CI it is a failure. */
 export function describeWithRedis(what: string, tests: () => void) {
@@ -24,72 +19,4 @@ export function describeWithRedis(what: string, tests: () => void) {
   test.runIf(process.env.CI)('on CI there is a redis-server', () => {
     expect.unreachable(lines.join('\n'))
   })
-}
-
-export interface RedisServer {
-  readonly url: string
-  readonly port: number
-  /** To look and meddle with. */
-  readonly admin: Redis
-  /** Cuts all connections but `admin`. */
-  cut(): Promise<void>
-  /** Comes back on the same port with nothing. */
-  restartEmpty(): Promise<void>
-  stop(): Promise<void>
-}
-
-export interface StartRedisOptions {
-  readonly port?: number
-  readonly args?: readonly string[]
-}
-
-/** A real server on a free port of 127.0.0.1 that writes nothing to disk. */
-export async function startRedis({ port: wanted, args = [] }: StartRedisOptions = {}): Promise<RedisServer> {
-  const port = wanted ?? (await freePort())
-  let server = await launch(port, args)
-  const admin = new Redis(port, '127.0.0.1', { maxRetriesPerRequest: null, retryStrategy: () => 20 })
-  admin.on('error', () => {})
-  await admin.ping()
-  async function end() {
-    const exit = once(server, 'exit')
-    server.kill('SIGKILL')
-    await exit
-  }
-  return {
-    url: `redis://127.0.0.1:${port}`,
-    port,
-    admin,
-    async cut() {
-      await admin.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
-      await admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
-    },
-    async restartEmpty() {
-      await end()
-      server = await launch(port, args)
-    },
-    async stop() {
-      admin.disconnect()
-      await end()
-    },
-  }
-}
-
-async function launch(port: number, args: readonly string[]): Promise<ChildProcess> {
-  const own = ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no']
-  const server = spawn(program, [...own, ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
-  for await (const chunk of server.stdout) {
-    if (String(chunk).includes('Ready to accept connections')) break
-  }
-  // It must not wait for somebody to read what it says.
-  if (server.exitCode !== null) throw new Error(`redis-server ended with ${server.exitCode}`)
-  return server
-}
-
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1')
-  await once(probe, 'listening')
-  const { port } = probe.address() as { port: number }
-  probe.close()
-  await once(probe, 'close')
-  return port
 }
