@@ -1,6 +1,9 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { Redis } from 'ioredis'
 
 /** `REDIS_SERVER`, or whatever is on the path. */
@@ -27,7 +30,10 @@ export interface StartRedisOptions {
 /** A real server on a free port of 127.0.0.1 that writes nothing to disk. */
 export async function startRedis({ port: wanted, args = [] }: StartRedisOptions = {}): Promise<RedisServer> {
   const port = wanted ?? (await freePort())
-  let server = await launch(port, args)
+  // Even without persistence a replica keeps what it was sent, and loads it when it starts.
+  const folder = await mkdtemp(join(tmpdir(), 'holdline-redis-'))
+  const start = () => launch(port, ['--dir', folder, ...args])
+  let server = await start()
   const admin = new Redis(port, '127.0.0.1', { maxRetriesPerRequest: null, retryStrategy: () => 20 })
   admin.on('error', () => {})
   await admin.ping()
@@ -46,11 +52,13 @@ export async function startRedis({ port: wanted, args = [] }: StartRedisOptions 
     },
     async restartEmpty() {
       await end()
-      server = await launch(port, args)
+      await rm(join(folder, 'dump.rdb'), { force: true })
+      server = await start()
     },
     async stop() {
       admin.disconnect()
       await end()
+      await rm(folder, { recursive: true })
     },
   }
 }

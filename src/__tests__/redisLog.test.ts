@@ -1,53 +1,381 @@
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
-import type { LogEntry, SessionLog } from '../server'
-import { type RedisLog, type RedisLogOptions, redisLog } from '../server/redis'
+import { Redis } from 'ioredis'
+import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest'
+import { type LogEntry, type Metric, memoryLog, type SessionLog } from '../server'
+import { type RedisLogOptions, redisLog } from '../server/redis'
 import { describeWithRedis, type RedisServer, startRedis } from './_redis'
-import { range } from './_server'
+import { createTestServer, fakeClock, openStream, range } from './_server'
 
-describeWithRedis('redisLog', () => {
-  let redis: RedisServer
-  const logs: RedisLog[] = []
-  let sessions = 0
-  const newSession = () => `s${++sessions}`
-  const open = (options: RedisLogOptions = {}) => {
-    const log = redisLog({ url: redis.url, ...options })
-    logs.push(log)
-    return log
-  }
-  beforeAll(async () => {
-    redis = await startRedis()
+let redis: RedisServer
+let sessions = 0
+const newSession = () => `room${++sessions}`
+const opened: { close(): void }[] = []
+
+/** A log, and what a server would hear of it. */
+function open(options: RedisLogOptions = {}) {
+  const clock = fakeClock()
+  const log = redisLog({ ...(options.client ? {} : { url: redis.url }), clock, ...options })
+  opened.push(log)
+  return Object.assign(log, { clock })
+}
+
+function joined(options: RedisLogOptions = {}) {
+  const log = open(options)
+  const metrics: Metric[] = []
+  const errors: unknown[] = []
+  log.join({
+    receiptAge: 60_000,
+    serve: async () => ({ status: 200, json: 'null' }),
+    onMetric: (metric) => metrics.push(metric),
+    onError: (error) => errors.push(error),
   })
-  afterEach(() => {
-    for (const log of logs.splice(0)) log.close()
+  return Object.assign(log, { metrics, errors })
+}
+
+const seqs = (entries: readonly LogEntry[]) => entries.map(({ seq }) => seq)
+const append = async (log: SessionLog, session: string, n = 0) => log.append(session, { type: 'x', n })
+const appendAll = (log: SessionLog, session: string, from: number, to: number) =>
+  Promise.all(range(from, to).map((n) => append(log, session, n)))
+const metaOf = (session: string) => `holdline:{${session}}:meta`
+const logOf = (session: string) => `holdline:{${session}}:log`
+/** What another process appends, without a word. */
+async function appendSilently(session: string, seq: number) {
+  await redis.admin.xadd(logOf(session), `0-${seq}`, 'e', '{"type":"silent"}')
+  await redis.admin.hset(metaOf(session), 'head', seq)
+}
+/** Whatever is subscribed to. */
+const channels = async () => (await redis.admin.call('PUBSUB', 'CHANNELS')) as string[]
+
+function describeLog(what: string, tests: () => void) {
+  describeWithRedis(what, () => {
+    beforeAll(async () => {
+      redis = await startRedis()
+    })
+    afterEach(() => {
+      for (const log of opened.splice(0)) log.close()
+    })
+    afterAll(() => redis.stop())
+    tests()
   })
-  afterAll(() => redis.stop())
+}
 
-  const seqs = (entries: readonly LogEntry[]) => entries.map(({ seq }) => seq)
-  const append = (log: SessionLog, session: string, n: number) => log.append(session, { type: 'x', n })
-
+describeLog('redisLog', () => {
   test('numbers events without a gap from 1, in the order of the calls, and reads them back', async () => {
     const log = open()
     const session = newSession()
-    const entries = await Promise.all(range(1, 200).map((n) => append(log, session, n)))
+    const entries = await appendAll(log, session, 1, 200)
     expect(entries.map(({ seq, event }) => [seq, event.n])).toEqual(range(1, 200).map((n) => [n, n]))
-    const read = await log.read(session, 150, 20)
-    expect(read).toEqual(entries.slice(150, 170))
+    expect(await log.read(session, 150, 20)).toEqual(entries.slice(150, 170))
     expect(await log.head(session)).toEqual({ epoch: entries[0]?.epoch, first: 1, head: 200 })
   })
 
-  test('processes share it: each hears of what another appended', async () => {
+  test('a session that nobody has appended to has an epoch, and keeps it', async () => {
     const [one, other] = [open(), open()]
     const session = newSession()
-    let calls = 0
-    const stop = await one.subscribe(session, () => calls++)
-    await append(other, session, 1)
-    await append(other, session, 2)
-    await expect.poll(() => calls).toBe(2)
-    expect(seqs(await one.read(session, 0, 10))).toEqual([1, 2])
-    expect(seqs(await other.read(session, 1, 10))).toEqual([2])
+    const head = await one.head(session)
+    expect(head).toEqual({ epoch: expect.stringMatching(/./), first: 1, head: 0 })
+    expect(await other.head(session)).toEqual(head)
+    expect((await append(other, session)).epoch).toBe(head.epoch)
+  })
+
+  test('processes share it: each hears of what another appended, until it stops to listen', async () => {
+    const [one, other] = [open(), open()]
+    const session = newSession()
+    const listener = vi.fn()
+    const stop = await one.subscribe(session, listener)
+    await appendAll(other, session, 1, 2)
+    await expect.poll(() => seqs(one.read(session, 0, 10) as LogEntry[])).toEqual([1, 2])
+    const calls = listener.mock.calls.length
+    expect(calls).toBeGreaterThan(0)
     stop()
-    await append(other, session, 3)
+    await append(other, session)
     expect(seqs(await one.read(session, 0, 10))).toEqual([1, 2, 3])
-    expect(calls).toBe(2)
+    expect(listener).toHaveBeenCalledTimes(calls)
+    await expect.poll(channels).not.toContain(`holdline:session:${session}`)
+  })
+
+  test('whoever keeps up is served from memory, with the same entry for all; whoever is behind, from Redis', async () => {
+    const log = open()
+    const session = newSession()
+    await log.subscribe(session, () => {})
+    await appendAll(log, session, 1, 100)
+    await expect.poll(() => seqs(log.read(session, 99, 10) as LogEntry[])).toEqual([100])
+    const latest = log.read(session, 50, 10)
+    expect(latest).not.toBeInstanceOf(Promise)
+    expect(log.read(session, 50, 10)).toEqual(latest)
+    expect((log.read(session, 50, 10) as LogEntry[])[0]).toBe((latest as LogEntry[])[0])
+    // 64 are kept.
+    const older = log.read(session, 35, 10)
+    expect(older).toBeInstanceOf(Promise)
+    expect(seqs(await older)).toEqual(range(36, 45))
+  })
+
+  test('an event that is too big to be sent around is announced, and read from Redis', async () => {
+    const [one, other] = [open(), open()]
+    const session = newSession()
+    const listener = vi.fn()
+    await one.subscribe(session, listener)
+    const text = 'ä'.repeat(5_000)
+    await other.append(session, { type: 'big', text })
+    await expect.poll(() => listener.mock.calls.length).toBe(1)
+    const [entry] = await one.read(session, 0, 10)
+    expect(entry?.event.text).toBe(text)
+  })
+
+  test('what Pub/Sub did not tell of is found with the next event', async () => {
+    const log = joined()
+    const session = newSession()
+    const listener = vi.fn()
+    await append(log, session)
+    await log.subscribe(session, listener)
+    await appendSilently(session, 2)
+    await append(log, session)
+    await expect.poll(() => listener.mock.calls.length).toBeGreaterThan(0)
+    expect(seqs(await log.read(session, 1, 10))).toEqual([2, 3])
+    expect(log.metrics).toEqual([])
+  })
+
+  test('what Pub/Sub did not tell of is found by the next look, and counted as a repair', async () => {
+    const log = joined()
+    const session = newSession()
+    const listener = vi.fn()
+    await append(log, session)
+    await log.subscribe(session, listener)
+    await appendSilently(session, 2)
+    expect(seqs(await log.read(session, 1, 10))).toEqual([])
+    await log.clock.advance(10_000)
+    await expect.poll(() => listener.mock.calls.length).toBe(1)
+    expect(seqs(await log.read(session, 1, 10))).toEqual([2])
+    expect(log.metrics).toEqual([{ name: 'repairs', value: 1 }])
+  })
+
+  test('nothing is lost or doubled while the connections are cut, again and again', async () => {
+    const [one, other] = [joined(), open()]
+    const session = newSession()
+    const heard: number[] = []
+    let position = 0
+    const readOn = async () => {
+      for (const { seq } of await one.read(session, position, 1_000)) {
+        if (seq > position) heard.push(seq)
+        position = Math.max(position, seq)
+      }
+    }
+    await one.subscribe(session, () => void readOn())
+    let n = 0
+    const entries: LogEntry[] = []
+    for (let cut = 0; cut < 20; cut += 1) {
+      const appending = appendAll(other, session, n + 1, n + 25)
+      n += 25
+      await redis.cut()
+      entries.push(...(await appending))
+    }
+    expect(entries.map(({ seq, event }) => [seq, event.n])).toEqual(range(1, n).map((seq) => [seq, seq]))
+    await expect.poll(() => heard.at(-1), { timeout: 5_000 }).toBe(n)
+    expect(heard).toEqual(range(1, n))
+  })
+
+  test('keeps about `maxEvents`: what is gone is skipped, and `first` tells', async () => {
+    const log = open({ maxEvents: 100 })
+    const session = newSession()
+    await appendAll(log, session, 1, 500)
+    const { first, head } = await log.head(session)
+    expect(head).toBe(500)
+    expect(first).toBeGreaterThan(200)
+    expect(first).toBeLessThanOrEqual(401)
+    expect((await log.read(session, 0, 1))[0]?.seq).toBe(first)
+  })
+
+  test('the numbering outlives the events: what comes later goes on from there', async () => {
+    const log = open({ maxAge: 1_000 })
+    const session = newSession()
+    const { epoch } = await append(log, session)
+    expect(await redis.admin.pttl(logOf(session))).toBeLessThanOrEqual(1_000)
+    expect(await redis.admin.pttl(metaOf(session))).toBeGreaterThan(86_000_000)
+    // As if the time were over.
+    await redis.admin.del(logOf(session))
+    expect(await log.head(session)).toEqual({ epoch, first: 2, head: 1 })
+    expect(await append(log, session)).toMatchObject({ epoch, seq: 2 })
+  })
+
+  test('without an age nothing expires', async () => {
+    const log = open({ maxAge: Infinity })
+    const session = newSession()
+    await append(log, session)
+    expect(await redis.admin.pttl(logOf(session))).toBe(-1)
+    expect(await redis.admin.pttl(metaOf(session))).toBe(-1)
+  })
+
+  test('a full Redis rejects an append, and the log goes on as if it had not been tried', async () => {
+    const log = open()
+    const session = newSession()
+    await append(log, session)
+    await redis.admin.config('SET', 'maxmemory', '1')
+    await expect(append(log, session)).rejects.toThrow('OOM')
+    await redis.admin.config('SET', 'maxmemory', '0')
+    expect(await append(log, session)).toMatchObject({ seq: 2 })
+  })
+
+  test('a Redis that may evict is refused, with the reason', async () => {
+    await redis.admin.config('SET', 'maxmemory', '100mb')
+    await redis.admin.config('SET', 'maxmemory-policy', 'allkeys-lru')
+    const log = open()
+    await expect(append(log, newSession())).rejects.toThrow(
+      "maxmemory-policy is 'allkeys-lru', and must be 'noeviction'",
+    )
+    await redis.admin.config('SET', 'maxmemory-policy', 'noeviction')
+    await expect(append(log, newSession())).resolves.toMatchObject({ seq: 1 })
+    await redis.admin.config('SET', 'maxmemory', '0')
+  })
+
+  test('closing it leaves no connection behind', async () => {
+    const count = async () =>
+      String(await redis.admin.call('CLIENT', 'LIST'))
+        .trim()
+        .split('\n').length
+    // That of the test, when those of the tests before are gone.
+    await expect.poll(count).toBe(1)
+    const log = joined()
+    const session = newSession()
+    await log.subscribe(session, () => {})
+    await append(log, session)
+    expect(await count()).toBe(3)
+    log.close()
+    await expect.poll(count).toBe(1)
+    expect(log.clock.timers).toBe(0)
+  })
+
+  test('a client may be given instead of a URL; it is duplicated, not used', async () => {
+    const client = new Redis(redis.port, '127.0.0.1', { lazyConnect: true, keyPrefix: '' })
+    const log = open({ client })
+    expect(await append(log, newSession())).toMatchObject({ seq: 1 })
+    expect(client.status).toBe('wait')
+  })
+
+  test('two prefixes are two logs', async () => {
+    const session = newSession()
+    await append(open({ prefix: 'one' }), session)
+    expect(await open({ prefix: 'other' }).head(session)).toMatchObject({ head: 0 })
+  })
+
+  test.each<[RedisLogOptions | object, string]>([
+    [{}, "give either 'url' or 'client'"],
+    [{ url: 'http://localhost' }, "'url' must be like 'redis://"],
+    [{ url: 'redis://localhost', client: {} }, "give either 'url' or 'client'"],
+    [{ client: {} }, "'client' must be a Redis of 'ioredis'"],
+    [{ url: 'redis://localhost', prefix: 'a b' }, "'prefix'"],
+    [{ url: 'redis://localhost', maxEvents: 0 }, "'maxEvents'"],
+    [{ url: 'redis://localhost', maxAge: -1 }, "'maxAge'"],
+    [{ url: 'redis://localhost', replicas: 0.5 }, "'replicas'"],
+    [{ url: 'redis://localhost', clock: {} }, "'clock' must have a function 'setTimeout'"],
+    [{ url: 'redis://localhost', ulr: '' }, "unknown option 'ulr'"],
+  ])('refuses %j', (options, message) => {
+    expect(() => redisLog(options as RedisLogOptions)).toThrow(message)
+  })
+})
+
+describeLog('a Redis that loses its memory', () => {
+  test('comes back in another epoch, and whoever was connected is told to resume', async () => {
+    const log = open()
+    const { server } = createTestServer({ log })
+    const session = newSession()
+    const stream = await openStream(server)
+    await stream.watch(session)
+    const { epoch } = await server.publish(session, { type: 'x' })
+    await expect.poll(() => stream.events).toEqual([`${session}:1`])
+    await redis.restartEmpty()
+    await expect.poll(() => stream.ending, { timeout: 5_000 }).toBe('ended')
+    expect(stream.ofType('goodbye')).toHaveLength(1)
+
+    const next = await openStream(server)
+    const sessions = [{ sessionId: session, lastSeq: 1, epoch }]
+    const { sessions: verdicts } = await (await next.post('reconnect', { type: 'reconnect', sessions })).json()
+    expect(verdicts).toEqual([
+      expect.objectContaining({ status: 'reset', to: 0, epoch: expect.not.stringMatching(epoch) }),
+    ])
+    await server.publish(session, { type: 'x' })
+    await expect.poll(() => next.events).toEqual([`${session}:1`])
+  })
+
+  test('an epoch ends with the promotion of a replica: it may lack what clients have seen', async () => {
+    const replica = await startRedis({ args: ['--replicaof', '127.0.0.1', String(redis.port)] })
+    try {
+      const session = newSession()
+      const { epoch } = await append(open(), session)
+      await expect.poll(() => replica.admin.hget(metaOf(session), 'head'), { timeout: 10_000 }).toBe('1')
+      await replica.admin.replicaof('NO', 'ONE')
+      const promoted = open({ url: replica.url })
+      const head = await promoted.head(session)
+      expect(head).toEqual({ epoch: expect.not.stringMatching(epoch), first: 1, head: 1 })
+      // Once, not with every process that comes along.
+      expect(await open({ url: replica.url }).head(session)).toEqual(head)
+      expect(await append(promoted, session)).toMatchObject({ epoch: head.epoch, seq: 2 })
+      expect(seqs(await promoted.read(session, 0, 10))).toEqual([1, 2])
+    } finally {
+      await replica.stop()
+    }
+  })
+
+  test('a promotion that no connection noticed is found by the next look, and nobody turns the epoch back', async () => {
+    const [log, late] = [open(), open()]
+    const session = newSession()
+    const { epoch } = await append(log, session)
+    const listener = vi.fn()
+    await log.subscribe(session, listener)
+    await append(late, newSession())
+    // A server that was a replica for a moment has another replication id.
+    await redis.admin.replicaof('127.0.0.1', 1)
+    await redis.admin.replicaof('NO', 'ONE')
+    await log.clock.advance(10_000)
+    await expect.poll(() => listener.mock.calls.length).toBe(1)
+    const head = await log.head(session)
+    expect(head.epoch).not.toBe(epoch)
+    // Still thinks that it talks to the old one.
+    expect(await append(late, session)).toMatchObject({ epoch: head.epoch })
+    expect((await log.head(session)).epoch).toBe(head.epoch)
+  })
+
+  test('`replicas`: an event that is on too few is not acknowledged', async () => {
+    const log = open({ replicas: 1 })
+    const session = newSession()
+    await expect(append(log, session)).rejects.toThrow('0 of 1 replicas')
+    const replica = await startRedis({ args: ['--replicaof', '127.0.0.1', String(redis.port)] })
+    try {
+      await expect.poll(() => append(log, session).catch(() => undefined), { timeout: 20_000 }).toBeDefined()
+    } finally {
+      await replica.stop()
+    }
+  })
+})
+
+describeLog('an event that is appended once', () => {
+  const logs: [string, () => SessionLog][] = [
+    ['redisLog', () => open()],
+    ['memoryLog', () => memoryLog()],
+  ]
+  test.each(logs)('is appended once under its id, in its session, by %s', async (_, create) => {
+    const log = create()
+    const [session, other] = [newSession(), newSession()]
+    const once = { id: 'k', fingerprint: 'f' }
+    expect(await log.append(session, { type: 'a' }, once)).toMatchObject({ seq: 1 })
+    expect(await log.append(session, { type: 'b' })).toMatchObject({ seq: 2 })
+    expect(await log.append(session, { type: 'a' }, once)).toMatchObject({ seq: 1 })
+    expect(await log.append(session, { type: 'a' }, { ...once, id: 'l' })).toMatchObject({ seq: 3 })
+    expect(await log.append(other, { type: 'a' }, once)).toMatchObject({ seq: 1 })
+    expect((await log.read(session, 0, 10)).map(({ event }) => event.type)).toEqual(['a', 'b', 'a'])
+  })
+
+  test.each(logs)('for something else under the same id there is a 409, by %s', async (_, create) => {
+    const log = create()
+    const session = newSession()
+    await log.append(session, { type: 'a' }, { id: 'k', fingerprint: 'f' })
+    const again = async () => log.append(session, { type: 'b' }, { id: 'k', fingerprint: 'g' })
+    await expect(again()).rejects.toMatchObject({ status: 409, code: 'id-reused' })
+    expect(await log.head(session)).toMatchObject({ head: 1 })
+  })
+
+  test('memoryLog forgets the id with the event', async () => {
+    const log = memoryLog({ maxEvents: 1 })
+    await log.append('s', { type: 'a' }, { id: 'k', fingerprint: 'f' })
+    await log.append('s', { type: 'b' })
+    expect(await log.append('s', { type: 'a' }, { id: 'k', fingerprint: 'g' })).toMatchObject({ seq: 3 })
   })
 })

@@ -23,7 +23,7 @@ if keep > 0 and redis.call('PTTL', meta) < keep / 2 then redis.call('PEXPIRE', m
 
 /** KEYS meta log; ARGV server epoch keep after limit → [epoch, head, entries] */
 const READ = `${OPEN}
-return { epoch, head, redis.call('XRANGE', KEYS[2], '(0-' .. ARGV[4], '+', 'COUNT', ARGV[5]) }
+return { epoch, head, redis.call('XRANGE', KEYS[2], '(0-' .. ARGV[4], '+', 'COUNT', ARGV[5]) or {} }
 `
 
 /**
