@@ -54,7 +54,7 @@ function report({ model, outcomes }: (typeof runs)[number]): boolean {
   ] as const
   console.log()
   for (const [isMet, bar] of bars) console.log(`${isMet ? 'pass' : 'FAIL'}  ${bar}`)
-  if (model === 'backlog') explainQueue()
+  console.log(`\n${model === 'backlog' ? explainQueue() : explainTail()}`)
   return bars.every(([isMet]) => isMet)
 }
 
@@ -63,10 +63,17 @@ function explainQueue() {
   const { length, perSecond } = ACCEPT_QUEUE
   const queue = (fleet.rate * NODE_BACKLOG) / perSecond
   const short = timeUntil(simulate(holdline(), { ...fleet, model: 'backlog', queue }), 0.99)
-  console.log(`
-The bar is for accept queues of ${integer(length)} places for each ${integer(perSecond)} connections/s, what Linux allows by itself. Node asks for ${NODE_BACKLOG} unless told
-listen({ backlog: ${length} }). With those, 99 % of holdline's clients are back after ${seconds(short)} s, ${ratio(short)} × the lower bound: the kernel repeats all SYNs at
-the same times, whatever the client's pacing, and a short queue is empty before they come.`)
+  return `The bar is for accept queues of ${integer(length)} places for each ${integer(perSecond)} connections/s, what Linux allows by itself. Node asks for ${NODE_BACKLOG} unless told
+listen({ backlog: ${length} }). With ${NODE_BACKLOG}, 99 % of holdline's clients are back after ${seconds(short)} s, ${ratio(short)} × the lower bound: the kernel repeats all SYNs
+at the same times, whatever the client's pacing, and a short queue is empty before they come.`
+}
+
+/** What the pacing does not do: a lighter storm is not over as much sooner. */
+function explainTail() {
+  const clients = Math.ceil(fleet.clients * 0.6)
+  const last = timeUntil(simulate(holdline(), { ...fleet, clients, model: 'refused' }), 0.99)
+  return `Whoever is refused waits up to ${integer(holdline().delay(31, () => 1) ?? 0)} ms on its own, however few are left. So ${integer(clients)} clients, with a lower bound of ${seconds(bound * 0.6)} s, take
+${seconds(last)} s, ${last === null ? '–' : (last / bound / 0.6).toFixed(2)} × as long.`
 }
 
 function describe(outcome: Outcome) {

@@ -41,7 +41,8 @@ const NETWORK = { least: 20, most: 200 }
 
 /**
  * A fleet of processes that take 1,000 connections a second each, with the longest queue that Linux allows by default.
- * [spec] net.core.somaxconn is 4096 since Linux 5.4. Node asks for 511 unless `listen` is told otherwise.
+ * [spec] net.core.somaxconn is 4096 since Linux 5.4. Node asks for 511 unless `listen` is told otherwise. What a process has accepted and not served
+ * yet (Node 20 takes what is queued in one turn of its loop) is room that is not counted here: in truth the queue is longer than this.
  */
 export const ACCEPT_QUEUE = { perSecond: 1_000, length: 4_096 }
 
