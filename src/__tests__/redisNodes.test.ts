@@ -1,0 +1,362 @@
+import { Redis } from 'ioredis'
+import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest'
+import { type ChatServerOptions, type CommandCall, CommandRejected, type Metric } from '../server'
+import { redisLog } from '../server/redis'
+import { describeWithRedis, type RedisServer, startRedis } from './_redis'
+import {
+  answer,
+  createTestServer,
+  fakeClock,
+  manualCommands,
+  openStream,
+  type PostOptions,
+  post,
+  range,
+  settle,
+} from './_server'
+
+describeWithRedis('two processes behind a balancer that knows no mercy', () => {
+  let redis: RedisServer
+  const opened: { close(): void }[] = []
+  let rooms = 0
+  const newRoom = () => `room${++rooms}`
+
+  /** A process: its server, its log, and the clock of the latter. */
+  function start(overrides: Partial<ChatServerOptions> = {}) {
+    const clock = fakeClock()
+    const log = redisLog({ url: redis.url, clock })
+    opened.push(log)
+    const metrics: Metric[] = []
+    const started = createTestServer({ log, onMetric: (metric) => metrics.push(metric), ...overrides })
+    return { ...started, log, logClock: clock, metrics }
+  }
+  type Process = ReturnType<typeof start>
+
+  /** A stream of one, whose POSTs all come to the other. */
+  async function connect(here: Process, there: Process, as = 'alice') {
+    const stream = await openStream(here.server, as)
+    // Its channel has to stand before it can be reached.
+    await expect.poll(() => redis.admin.publish(`holdline:node:${stream.connectionId.split('.')[0]}`, '')).toBe(1)
+    const { connectionId } = stream
+    return {
+      ...stream,
+      get events() {
+        return stream.events
+      },
+      get ending() {
+        return stream.ending
+      },
+      post: (endpoint: string, body: unknown, options: PostOptions = {}) =>
+        post(there.server, endpoint, body, { as, connectionId, ...options }),
+    }
+  }
+
+  const send = (sessionId: string, more = {}) => ({ type: 'send', sessionId, ...more })
+  const cursor = (sessionId: string, lastSeq = 0) => ({ sessionId, lastSeq })
+
+  beforeAll(async () => {
+    redis = await startRedis()
+  })
+  afterEach(() => {
+    for (const log of opened.splice(0)) log.close()
+  })
+  afterAll(() => redis.stop())
+
+  test('a resume through another process replays on the stream, with verdicts and marker', async () => {
+    const [here, there] = [start(), start()]
+    const [room, gone] = [newRoom(), 'gone1']
+    for (const n of range(1, 40)) await there.server.publish(room, { type: 'x', n })
+    const stream = await connect(here, there)
+    const sessions = [cursor(room, 10), cursor(gone, 3), cursor('bobs', 1)]
+    const [status, body] = await answer(stream.post('reconnect', { type: 'reconnect', resumeId: 'r1', sessions }))
+    const verdicts = [
+      { sessionId: room, status: 'resumed', from: 10, to: 40, epoch: expect.any(String) },
+      { sessionId: gone, status: 'gone', from: 3, to: 3 },
+      { sessionId: 'bobs', status: 'forbidden', from: 1, to: 1 },
+    ]
+    expect([status, body]).toEqual([200, { ok: true, sessions: verdicts }])
+    await expect
+      .poll(() => stream.ofType('reconnected'))
+      .toEqual([{ type: 'reconnected', resumeId: 'r1', sessions: verdicts }])
+    expect(stream.events).toEqual(range(11, 40).map((seq) => `${room}:${seq}`))
+    await there.server.publish(room, { type: 'x' })
+    await expect.poll(() => stream.events.at(-1)).toBe(`${room}:41`)
+    expect(there.metrics).toContainEqual({ name: 'forwarded', value: 1 })
+    expect(there.metrics).toContainEqual({ name: 'replays', value: 30 })
+  })
+
+  test('watch, unwatch and probe reach the stream', async () => {
+    const [here, there] = [start(), start()]
+    const room = newRoom()
+    await here.server.publish(room, { type: 'x' })
+    const stream = await connect(here, there)
+    expect((await stream.post('watch', { type: 'watch', ...cursor(room) })).status).toBe(200)
+    await expect.poll(() => stream.events).toEqual([`${room}:1`])
+    expect((await stream.post('watch', { type: 'watch', ...cursor('bobs') })).status).toBe(403)
+    expect((await stream.post('probe', { type: 'probe', nonce: 'n1' })).status).toBe(200)
+    await expect.poll(() => stream.ofType('probe')).toEqual([{ type: 'probe', nonce: 'n1' }])
+    expect((await stream.post('unwatch', { type: 'unwatch', sessionId: room })).status).toBe(200)
+    await here.server.publish(room, { type: 'x' })
+    await stream.post('probe', { type: 'probe', nonce: 'n2' })
+    await expect.poll(() => stream.ofType('probe')).toHaveLength(2)
+    expect(stream.events).toEqual([`${room}:1`])
+  })
+
+  test('suspend tells of the sessions that the stream is attached to', async () => {
+    const onSuspend = vi.fn()
+    const [here, there] = [start(), start({ onSuspend })]
+    const room = newRoom()
+    const stream = await connect(here, there)
+    await stream.post('watch', { type: 'watch', ...cursor(room) })
+    const sessions = [cursor(room, 7), cursor('room-other', 1)]
+    expect((await stream.post('suspend', { type: 'session_suspend', sessions })).status).toBe(200)
+    expect(onSuspend).toHaveBeenCalledWith({
+      principal: { id: 'alice' },
+      connectionId: stream.connectionId,
+      sessions: [cursor(room, 7)],
+    })
+  })
+
+  test('a command runs where it arrives, and whoever sent it hears what comes of it', async () => {
+    const calls: CommandCall[] = []
+    const here = start({ onCommand: () => expect.unreachable() })
+    const there = start({
+      async onCommand(call) {
+        calls.push(call)
+        const { seq } = await call.publish(String(call.sessionId), { type: 'reply' })
+        return { seq }
+      },
+    })
+    const room = newRoom()
+    const stream = await connect(here, there)
+    await there.server.publish(room, { type: 'from before' })
+    expect(await answer(stream.post('send', send(room), { key: 'k1' }))).toEqual([200, { seq: 2 }])
+    expect(calls).toMatchObject([{ connectionId: stream.connectionId, sessionId: room, idempotencyKey: 'k1' }])
+    await expect.poll(() => stream.events).toEqual([`${room}:2`])
+    // Without a session, and several at once.
+    const messages = [
+      { id: 'b1', endpoint: 'send', body: send(room) },
+      { id: 'b2', endpoint: 'send', body: send(room) },
+    ]
+    const [, { results }] = await answer(stream.post('batch', { type: 'batch', messages }))
+    expect(results).toMatchObject([{ receipt: { seq: 3 } }, { receipt: { seq: 4 } }])
+    await expect.poll(() => stream.events).toEqual(range(2, 4).map((seq) => `${room}:${seq}`))
+  })
+
+  test("another's stream, and one that was never given out, are unknown in every process", async () => {
+    const [here, there] = [start(), start()]
+    const stream = await connect(here, there)
+    const bobs = { as: 'bob', connectionId: stream.connectionId }
+    const never = { connectionId: `${stream.connectionId.split('.')[0]}.${'A'.repeat(22)}` }
+    for (const options of [bobs, never]) {
+      const sessions = [cursor('room')]
+      expect((await post(there.server, 'reconnect', { type: 'reconnect', sessions }, options)).status).toBe(404)
+      expect((await post(there.server, 'send', send('room'), options)).status).toBe(404)
+      expect((await post(there.server, 'send', { type: 'stop' }, options)).status).toBe(400)
+      expect((await post(there.server, 'stop', { type: 'stop' }, options)).status).toBe(404)
+      const messages = [{ id: 'b1', endpoint: 'stop', body: { type: 'stop' } }]
+      expect((await post(there.server, 'batch', { type: 'batch', messages }, options)).status).toBe(404)
+    }
+  })
+
+  test('a POST for the stream of a process that is no more is answered 404 at once', async () => {
+    const onCommand = vi.fn()
+    const [here, there] = [start(), start({ onCommand })]
+    const stream = await connect(here, there)
+    here.log.close()
+    await expect.poll(() => redis.admin.publish(`holdline:node:${stream.connectionId.split('.')[0]}`, '')).toBe(0)
+    // No clock moves here.
+    expect((await stream.post('send', send('room'))).status).toBe(404)
+    expect((await stream.post('reconnect', { type: 'reconnect', sessions: [] })).status).toBe(404)
+    expect(onCommand).not.toHaveBeenCalled()
+  })
+
+  test('a process that does not answer within 5 s is one to try again: 503', async () => {
+    const there = start()
+    const zombie = new Redis(redis.port)
+    await zombie.subscribe('holdline:node:zombie')
+    const connectionId = `zombie.${'A'.repeat(22)}`
+    const answering = post(there.server, 'watch', { type: 'watch', ...cursor('room') }, { connectionId })
+    const heard = new Promise((resolve) => zombie.once('message', (_, text) => resolve(text)))
+    const asked = await heard
+    await there.logClock.advance(4_999)
+    await there.logClock.advance(1)
+    const response = await answering
+    expect([response.status, response.headers.get('Retry-After')]).toEqual([503, '1'])
+    // What comes later is nobody's.
+    const { id, from } = JSON.parse(String(asked))
+    await redis.admin.publish(`holdline:node:${from}`, JSON.stringify({ id, answer: { status: 200, json: 'null' } }))
+    await settle()
+    expect(there.errors).toEqual([])
+    zombie.disconnect()
+  })
+
+  test('what another version asks, and what is no question at all, harms nobody', async () => {
+    const [here, there] = [start(), start()]
+    const stream = await connect(here, there)
+    const [node = ''] = stream.connectionId.split('.')
+    const listener = new Redis(redis.port)
+    await listener.subscribe('holdline:node:me')
+    const answers: unknown[] = []
+    listener.on('message', (_, text) => answers.push(JSON.parse(text)))
+    const ask = (message: unknown) =>
+      redis.admin.publish(`holdline:node:${node}`, typeof message === 'string' ? message : JSON.stringify(message))
+    for (const nonsense of ['', '{', 'null', '[]', '7', '{"answer":{}}', '{"from":1}']) await ask(nonsense)
+    const { connectionId } = stream
+    for (const call of [undefined, null, {}, { type: 'later' }, { type: 'join', sessionId: 'room' }]) {
+      await ask({ id: 'me.1', from: 'me', request: { principalId: 'alice', connectionId, call } })
+    }
+    await expect.poll(() => answers).toHaveLength(5)
+    for (const told of answers) expect(told).toMatchObject({ answer: { status: 503 } })
+    expect((await stream.post('probe', { type: 'probe', nonce: 'n' })).status).toBe(200)
+    expect(here.errors).toEqual([])
+    listener.disconnect()
+  })
+
+  test('a repeat gets the same receipt in every process, and something else under its key a 409', async () => {
+    const ran: unknown[] = []
+    const onCommand = ({ message }: CommandCall) => ({ ran: ran.push(message.n) })
+    const [here, there] = [start({ onCommand }), start({ onCommand })]
+    const room = newRoom()
+    const stream = await connect(here, there)
+    const key = `k-${room}`
+    const receipt = [200, { ran: 1 }]
+    expect(await answer(stream.post('send', send(room), { key }))).toEqual(receipt)
+    const { connectionId } = stream
+    expect(await answer(post(here.server, 'send', send(room), { connectionId, key }))).toEqual(receipt)
+    expect(await answer(stream.post('send', send(room), { key }))).toEqual(receipt)
+    for (const { server } of [here, there]) {
+      const other = answer(post(server, 'send', send(room, { n: 2 }), { connectionId, key }))
+      expect(await other).toEqual([409, { error: 'id-reused' }])
+    }
+    expect(ran).toHaveLength(1)
+    // Keys are of one principal.
+    const bobs = await connect(here, there, 'bob')
+    expect(await answer(bobs.post('send', send(room), { key }))).toEqual([200, { ran: 2 }])
+  })
+
+  test('how a command was rejected, and what may not be run any more, is known to all', async () => {
+    const onCommand = vi.fn(() => {
+      throw new CommandRejected(422, 'no')
+    })
+    let mayWrite = true
+    const authorize = () => mayWrite
+    const [here, there] = [start({ onCommand, authorize }), start({ onCommand, authorize })]
+    const room = newRoom()
+    const stream = await connect(here, there)
+    const key = `k-${room}`
+    expect(await answer(stream.post('send', send(room), { key }))).toEqual([422, { error: 'no' }])
+    mayWrite = false
+    const { connectionId } = stream
+    expect(await answer(post(here.server, 'send', send(room), { connectionId, key }))).toEqual([422, { error: 'no' }])
+    expect(await answer(post(here.server, 'send', send(room), { connectionId, key: `${key}2` }))).toEqual([
+      403,
+      { error: 'forbidden' },
+    ])
+    expect(onCommand).toHaveBeenCalledTimes(1)
+  })
+
+  test('a repeat that comes while another process runs the command waits for its receipt', async () => {
+    const manual = manualCommands()
+    const [here, there] = [start({ onCommand: manual.onCommand }), start({ onCommand: manual.onCommand })]
+    const room = newRoom()
+    const stream = await connect(here, there)
+    const key = `k-${room}`
+    const first = answer(stream.post('send', send(room), { key }))
+    await expect.poll(() => manual.running).toBe(1)
+    const second = answer(post(here.server, 'send', send(room), { connectionId: stream.connectionId, key }))
+    await expect.poll(() => here.logClock.timers).toBeGreaterThan(0)
+    manual.endNext()
+    expect(await first).toEqual([200, { n: 1 }])
+    let isAnswered = false
+    void second.then(() => (isAnswered = true))
+    await expect
+      .poll(async () => {
+        await here.logClock.advance(200)
+        return isAnswered
+      })
+      .toBe(true)
+    expect(await second).toEqual([200, { n: 1 }])
+    expect(manual.calls).toHaveLength(1)
+  })
+
+  test('a long command keeps its claim', async () => {
+    const manual = manualCommands()
+    const [here, there] = [start(), start({ onCommand: manual.onCommand })]
+    const room = newRoom()
+    const stream = await connect(here, there)
+    const first = answer(stream.post('send', send(room), { key: `k-${room}` }))
+    await expect.poll(() => manual.running).toBe(1)
+    const [receipt = ''] = await redis.admin.keys('holdline:receipt:*').then(async (keys) => {
+      const values = await Promise.all(keys.map(async (key) => [key, await redis.admin.get(key)] as const))
+      return values.filter(([, value]) => value?.includes('claimedBy')).map(([key]) => key)
+    })
+    await redis.admin.pexpire(receipt, 100_000)
+    await there.logClock.advance(2_000)
+    // Renewed: what is left is the length of a claim again.
+    await expect.poll(() => redis.admin.pttl(receipt)).toBeLessThanOrEqual(6_000)
+    manual.endNext()
+    expect(await first).toEqual([200, { n: 1 }])
+    await expect.poll(() => redis.admin.pttl(receipt)).toBeGreaterThan(6_000)
+  })
+
+  test('a command whose process died is run again, and what it published is not published twice', async () => {
+    const dies = async (call: CommandCall) => {
+      await call.publish(String(call.sessionId), { type: 'one' })
+      return new Promise(() => {})
+    }
+    const lives = async (call: CommandCall) => {
+      const { seq } = await call.publish(String(call.sessionId), { type: 'one' })
+      const other = await call.publish(String(call.sessionId), { type: 'two' })
+      return [seq, other.seq]
+    }
+    const [here, there] = [start({ onCommand: lives }), start({ onCommand: dies })]
+    const room = newRoom()
+    const stream = await connect(here, there)
+    const key = `k-${room}`
+    void stream.post('send', send(room), { key })
+    await expect.poll(() => stream.events).toEqual([`${room}:1`])
+    there.log.close()
+    // As if the claim had run out.
+    for (const name of await redis.admin.keys('holdline:receipt:*')) {
+      if ((await redis.admin.get(name))?.includes('claimedBy')) await redis.admin.del(name)
+    }
+    const again = answer(post(here.server, 'send', send(room), { connectionId: stream.connectionId, key }))
+    expect(await again).toEqual([200, [1, 2]])
+    expect((await here.log.read(room, 0, 10)).map(({ event }) => event.type)).toEqual(['one', 'two'])
+  })
+
+  test('a failed command leaves no claim behind: the repeat runs', async () => {
+    const onCommand = vi.fn((): unknown => {
+      throw new Error('no')
+    })
+    const [here, there] = [start(), start({ onCommand })]
+    const room = newRoom()
+    const stream = await connect(here, there)
+    const key = `k-${room}`
+    expect((await stream.post('send', send(room), { key })).status).toBe(500)
+    onCommand.mockReturnValue('done')
+    expect(await answer(stream.post('send', send(room), { key }))).toEqual([200, 'done'])
+  })
+
+  test('a process that has said goodbye is not reached any more, and the others go on', async () => {
+    const [here, there] = [start(), start()]
+    const room = newRoom()
+    const stream = await connect(here, there)
+    await stream.post('watch', { type: 'watch', ...cursor(room) })
+    await here.server.close({ retryAfter: 10, spread: 20_000 })
+    await expect.poll(() => stream.ending).toBe('ended')
+    expect(stream.ofType('goodbye')).toEqual([{ type: 'goodbye', retryAfter: 10, spread: 20_000 }])
+    expect((await stream.post('watch', { type: 'watch', ...cursor(room) })).status).toBe(404)
+    // Its log is open: what was going on there can be told to the end.
+    await here.server.publish(room, { type: 'last words' })
+    const next = await connect(there, there)
+    await next.post('reconnect', { type: 'reconnect', sessions: [cursor(room)] })
+    await expect.poll(() => next.events).toEqual([`${room}:1`])
+  })
+
+  test('a log belongs to one server', () => {
+    const { log } = start()
+    expect(() => createTestServer({ log })).toThrow('a log serves one server')
+  })
+})
