@@ -1,5 +1,6 @@
 import { arch, cpus, platform } from 'node:os'
 import type { Measurement, Result } from './_bench'
+import { append } from './append'
 import { bundle } from './bundle'
 import { drain } from './drain'
 import { heap } from './heap'
@@ -9,7 +10,7 @@ import { reconnect } from './reconnect'
 import { streams } from './streams'
 import { trace } from './trace'
 
-const MEASUREMENTS: readonly Measurement[] = [bundle, inbound, reconnect, drain, queue, heap, streams, trace]
+const MEASUREMENTS: readonly Measurement[] = [bundle, inbound, reconnect, drain, queue, heap, streams, trace, append]
 
 const wanted = process.argv.slice(2)
 const unknown = wanted.filter((name) => !MEASUREMENTS.some((measurement) => measurement.name === name))

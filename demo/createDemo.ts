@@ -10,6 +10,7 @@ import { parse } from 'hono/utils/cookie'
 import { drawChart } from '../scripts/drawChart'
 import { createAgent } from './agent'
 import { LINES, MISHAPS } from './events'
+import { createHealth } from './health'
 import { createMishaps } from './mishaps'
 
 export interface DemoOptions {
@@ -48,6 +49,7 @@ export async function createDemo(options: DemoOptions = {}): Promise<Demo> {
   const [assets, script] = await Promise.all([readAssets(), bundlePage()])
   const mishaps = createMishaps({ lateMs })
   const prompts: string[] = []
+  const health = createHealth()
   let server = startServer()
 
   /** All that a restart loses: the log, the streams, the receipts, who owns which session, and what was being said. */
@@ -63,6 +65,7 @@ export async function createDemo(options: DemoOptions = {}): Promise<Demo> {
         return owners.get(sessionId) === id
       },
       onCommand: (call) => agent.handle(call),
+      onMetric: health.count,
       onError: (error) => console.error(error),
     })
     const agent = createAgent({
@@ -111,6 +114,11 @@ export async function createDemo(options: DemoOptions = {}): Promise<Demo> {
       hangUp: () => hangUp(context),
     }),
   )
+  // For a balancer: whoever drains gets no new clients.
+  app.get('/health', (context) => {
+    const report = health.report()
+    return context.json(report, report.status === 'ok' ? 200 : 503)
+  })
   app.post('/demo/mishaps/:name', async (context) => {
     const principalId = getCookie(context, COOKIE)
     if (!principalId) return context.json({ error: 'unauthorized' }, 401)
@@ -127,7 +135,10 @@ export async function createDemo(options: DemoOptions = {}): Promise<Demo> {
   return {
     fetch: (request, env) => app.fetch(request, env),
     prompts,
-    close: () => server.close(),
+    close() {
+      health.drain()
+      return server.close()
+    },
   }
 }
 

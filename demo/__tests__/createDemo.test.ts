@@ -65,3 +65,19 @@ test('C46: a session belongs to whoever named it first', async () => {
   expect(await send(await visit())).toBe(403)
   expect(demo.prompts).toEqual(['short'])
 })
+
+test('a balancer can ask how it is: numbers, and whether it is about to go', async () => {
+  const other = await createDemo()
+  const health = async () => {
+    const response = await other.fetch(new Request(`${BASE}/health`))
+    return [response.status, await response.json()]
+  }
+  expect(await health()).toEqual([200, { status: 'ok', metrics: {} }])
+  const open = () => other.fetch(new Request(`${BASE}/api/chat/events`, { headers: { Cookie: 'demo=1' } }))
+  const bodies = [await open(), await open()].map(({ body }) => body)
+  expect(await health()).toEqual([200, { status: 'ok', metrics: { streams: 2 } }])
+  await bodies[0]?.cancel()
+  expect(await health()).toEqual([200, { status: 'ok', metrics: { streams: 1 } }])
+  await other.close()
+  expect(await health()).toEqual([503, { status: 'draining', metrics: { streams: 0 } }])
+})
