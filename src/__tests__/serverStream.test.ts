@@ -407,6 +407,8 @@ describe('resume', () => {
     await resume(stream, [{ sessionId: 'room', lastSeq: 10 }])
     await settle(30)
     isRestless = false
+    // What is under way publishes once more.
+    await settle(3)
     publishMore()
     const head = (await inner.head('room')).head
     await until(() => stream.events.at(-1) === `room:${head}`, 'the last event')

@@ -57,79 +57,172 @@ interface Marker {
   readonly frame: string
 }
 
+export const createChatStream = (options: ChatStreamOptions): ChatStream => new PulledStream(options)
+
+const encoder = new TextEncoder()
+
 /**
- * The response body. It is pulled: each read of the client takes the next chunk from the log, by cursor. There is no queue
- * of events and so nothing that grows with a slow client, and no difference between replay and live.
+ * The response body, and its own source. It is pulled: each read of the client takes the next chunk from the log, by cursor. There
+ * is no queue of events and so nothing that grows with a slow client, and no difference between replay and live.
+ *
+ * A class, and no promise that waits for work: a server holds thousands of these, and most of them are quiet.
  */
-export function createChatStream(options: ChatStreamOptions): ChatStream {
-  const { log, clock, heartbeat, stall } = options
-  const encoder = new TextEncoder()
-  const attached = new Map<string, Attached>()
+class PulledStream implements ChatStream, UnderlyingDefaultSource<Uint8Array<ArrayBuffer>> {
+  readonly body: ReadableStream<Uint8Array<ArrayBuffer>>
+  readonly #options: ChatStreamOptions
+  readonly #attached = new Map<string, Attached>()
   /** Attached sessions that may have unwritten events. The first one is next: a Set keeps its order, so this is round-robin. */
-  const unread = new Set<string>()
-  const markers: Marker[] = []
-  let control = [`event: welcome\n${toFrame(options.welcome)}`]
-  let isReading = false
-  let hasEnded = false
-  let lastWrite = clock.now()
-  let wake = () => {}
-  let sink: ReadableStreamDefaultController<Uint8Array<ArrayBuffer>>
+  readonly #unread = new Set<string>()
+  readonly #markers: Marker[] = []
+  #control: string[]
+  /** A read of the client is waiting for its chunk. */
+  #isAsked = false
+  #isAnswering = false
+  #hasEnded = false
+  #lastWrite: number
+  /** What is left of the stream's age, ms, when `#timer` fires. */
+  #left: number
+  #sink: ReadableStreamDefaultController<Uint8Array<ArrayBuffer>> | undefined
+  #timer: unknown
+  #stallTimer: unknown
 
-  let stallTimer: unknown
-  let pingTimer = clock.setTimeout(pingIfQuiet, heartbeat)
-  const ageTimer = clock.setTimeout(() => end(), options.age)
-
-  const body = new ReadableStream<Uint8Array<ArrayBuffer>>(
-    {
-      start: (controller) => {
-        sink = controller
-      },
-      pull: writeNext,
-      cancel: release,
-    },
+  constructor(options: ChatStreamOptions) {
+    this.#options = options
+    this.#control = [`event: welcome\n${toFrame(options.welcome)}`]
+    this.#lastWrite = options.clock.now()
+    this.#left = options.age
+    this.#sleep(options.heartbeat)
     // No read-ahead: `pull` then means that the client is waiting, and a client that is not waiting holds no memory.
-    { highWaterMark: 0 },
-  )
-  watchReader()
-
-  async function writeNext() {
-    isReading = true
-    clock.clearTimeout(stallTimer)
-    stallTimer = undefined
-    try {
-      let chunk = await nextChunk()
-      while (chunk === '' && !hasEnded) {
-        if (!hasWork()) await new Promise<void>((resolve) => (wake = resolve))
-        chunk = await nextChunk()
-      }
-      if (!hasEnded) sink.enqueue(encoder.encode(chunk))
-    } catch (error) {
-      options.onError(error)
-      end()
-    }
-    lastWrite = clock.now()
-    isReading = false
-    watchReader()
+    this.body = new ReadableStream(this, { highWaterMark: 0 })
+    this.#watchReader()
   }
 
-  async function nextChunk(): Promise<string> {
-    let chunk = control.join('')
-    control = []
+  // The source
+
+  start(controller: ReadableStreamDefaultController<Uint8Array<ArrayBuffer>>) {
+    this.#sink = controller
+  }
+
+  pull() {
+    this.#isAsked = true
+    this.#options.clock.clearTimeout(this.#stallTimer)
+    this.#stallTimer = undefined
+    this.#announceWork()
+  }
+
+  cancel() {
+    this.#release()
+  }
+
+  // What a stream can be told
+
+  isAttached(sessionId: string) {
+    return this.#attached.has(sessionId)
+  }
+
+  async attach(sessionId: string, after: number, epoch: string) {
+    if (this.#attached.has(sessionId)) this.detach(sessionId)
+    this.#refuseIfEnded()
+    if (this.#attached.size >= this.#options.maxSessions) return false
+    const session: Attached = { epoch, position: after, unsubscribe: () => {} }
+    const readOn = () => {
+      if (this.#attached.get(sessionId) !== session) return
+      this.#unread.add(sessionId)
+      this.#announceWork()
+    }
+    /** Attached without a subscription it would stay silent for ever; detached it is asked for again. */
+    const giveUp = (error: unknown): never => {
+      if (this.#attached.get(sessionId) === session) this.detach(sessionId)
+      throw error
+    }
+    this.#attached.set(sessionId, session)
+    readOn()
+    const subscribing = this.#options.log.subscribe(sessionId, readOn)
+    const unsubscribe = subscribing instanceof Promise ? await subscribing.catch(giveUp) : subscribing
+    // Detached, attached anew or ended while the log was subscribing.
+    if (this.#attached.get(sessionId) !== session) unsubscribe()
+    else session.unsubscribe = unsubscribe
+    // Again: what came before the subscription took hold is read now, what comes later is announced.
+    readOn()
+    return true
+  }
+
+  detach(sessionId: string) {
+    this.#attached.get(sessionId)?.unsubscribe()
+    this.#attached.delete(sessionId)
+    this.#unread.delete(sessionId)
+    // A marker may have waited for this session alone.
+    this.#announceWork()
+  }
+
+  say(frame: object) {
+    this.#refuseIf(this.#control.length >= MAX_CONTROL)
+    this.#control.push(toFrame(frame))
+    this.#announceWork()
+  }
+
+  confirm({ sessions, ...rest }: { readonly resumeId?: string; readonly sessions: readonly SessionVerdict[] }) {
+    this.#refuseIf(this.#markers.length >= MAX_CONTROL)
+    this.#markers.push({ sessions, frame: toFrame({ type: 'reconnected', ...rest, sessions }) })
+    this.#announceWork()
+  }
+
+  end(goodbye: { readonly retryAfter?: number; readonly spread?: number } = {}) {
+    if (this.#hasEnded) return
+    this.#sink?.enqueue(encoder.encode(toFrame({ type: 'goodbye', ...goodbye })))
+    this.#sink?.close()
+    this.#release()
+  }
+
+  // Writing
+
+  #announceWork() {
+    if (this.#isAsked && !this.#isAnswering && this.#hasWork()) void this.#answer()
+    else this.#watchReader()
+  }
+
+  #hasWork(): boolean {
+    return this.#control.length > 0 || this.#unread.size > 0 || this.#isReplayed(this.#markers[0])
+  }
+
+  /** One chunk for each read, as long as there is something to write. */
+  async #answer() {
+    this.#isAnswering = true
+    try {
+      while (this.#isAsked && !this.#hasEnded && this.#hasWork()) {
+        const chunk = await this.#nextChunk()
+        if (chunk === '' || this.#hasEnded) continue
+        this.#isAsked = false
+        this.#sink?.enqueue(encoder.encode(chunk))
+        this.#lastWrite = this.#options.clock.now()
+      }
+    } catch (error) {
+      this.#options.onError(error)
+      this.end()
+    }
+    this.#isAnswering = false
+    this.#watchReader()
+  }
+
+  async #nextChunk(): Promise<string> {
+    const { log } = this.#options
+    let chunk = this.#control.join('')
+    this.#control = []
     for (let events = 0; events < CHUNK_EVENTS && chunk.length < CHUNK_CHARS; ) {
-      const [sessionId] = unread
+      const [sessionId] = this.#unread
       if (sessionId === undefined) break
-      unread.delete(sessionId)
-      const session = attached.get(sessionId)
+      this.#unread.delete(sessionId)
+      const session = this.#attached.get(sessionId)
       if (!session) continue
       const reading = log.read(sessionId, session.position, TURN_EVENTS)
       // Not `await` in any case: a log in memory is read without giving way.
       const entries = reading instanceof Promise ? await reading : reading
       const last = entries.at(-1)
       const { epoch } = last ?? (await log.head(sessionId))
-      if (attached.get(sessionId) !== session) continue
+      if (this.#attached.get(sessionId) !== session) continue
       if (epoch !== session.epoch) {
         // The session's numbering started again. The next resume of the client will be told so, with `reset`.
-        end()
+        this.end()
         return ''
       }
       for (const entry of entries) {
@@ -138,140 +231,80 @@ export function createChatStream(options: ChatStreamOptions): ChatStream {
         events += 1
         if (chunk.length >= CHUNK_CHARS) break
       }
-      if (entries.length === TURN_EVENTS || (last && session.position < last.seq)) unread.add(sessionId)
+      if (entries.length === TURN_EVENTS || (last && session.position < last.seq)) this.#unread.add(sessionId)
     }
-    while (markers[0] && isReplayed(markers[0])) chunk += markers.shift()?.frame
+    while (this.#isReplayed(this.#markers[0])) chunk += this.#markers.shift()?.frame
     return chunk
   }
 
   /** A session without unread events was written up to its `to`, or as far as the log still reaches. */
-  function isReplayed({ sessions }: Marker): boolean {
-    return sessions.every(({ sessionId, to }) => {
-      const session = attached.get(sessionId)
-      return !session || session.position >= to || !unread.has(sessionId)
+  #isReplayed(marker: Marker | undefined): boolean {
+    if (!marker) return false
+    return marker.sessions.every(({ sessionId, to }) => {
+      const session = this.#attached.get(sessionId)
+      return !session || session.position >= to || !this.#unread.has(sessionId)
     })
   }
 
-  function hasWork(): boolean {
-    return control.length > 0 || unread.size > 0 || (markers[0] !== undefined && isReplayed(markers[0]))
-  }
-
-  function announceWork() {
-    wake()
-    watchReader()
-  }
+  // Time
 
   /** A client that keeps up always has a read waiting. Work without one means that it has stopped reading. */
-  function watchReader() {
-    if (isReading || hasEnded || stallTimer !== undefined || !hasWork()) return
-    stallTimer = clock.setTimeout(() => {
-      stallTimer = undefined
-      if (hasWork()) evict()
-    }, stall)
+  #watchReader() {
+    if (this.#isAsked || this.#hasEnded || this.#stallTimer !== undefined || !this.#hasWork()) return
+    this.#stallTimer = this.#options.clock.setTimeout(() => {
+      this.#stallTimer = undefined
+      if (this.#hasWork()) this.#evict()
+    }, this.#options.stall)
   }
 
   /** An error, not an end: hosts wait for an end to be sent, and nobody is reading. */
-  function evict() {
-    options.onEvict()
-    sink.error(new Error('the client stopped reading'))
-    release()
+  #evict() {
+    this.#options.onEvict()
+    this.#sink?.error(new Error('the client stopped reading'))
+    this.#release()
   }
 
-  function pingIfQuiet() {
+  /** One timer for the pings and the age. An age of its own would be a list of its own in Node, as no two are the same. */
+  #sleep(untilPing: number) {
+    const ms = Math.min(untilPing, this.#left)
+    this.#left -= ms
+    this.#timer = this.#options.clock.setTimeout(this.#awake, ms)
+  }
+
+  readonly #awake = () => {
+    if (this.#left <= 0) return this.end()
+    const { clock, heartbeat } = this.#options
     // Not below 0: the clock may have been set back.
-    const quiet = Math.max(0, clock.now() - lastWrite)
+    const quiet = Math.max(0, clock.now() - this.#lastWrite)
     const isDue = quiet >= heartbeat
-    pingTimer = clock.setTimeout(pingIfQuiet, isDue ? heartbeat : heartbeat - quiet)
-    if (!isDue || control.length > 0) return
-    control.push(toFrame({ type: 'ping' }))
-    announceWork()
+    this.#sleep(isDue ? heartbeat : heartbeat - quiet)
+    if (!isDue || this.#control.length > 0) return
+    this.#control.push(PING)
+    this.#announceWork()
   }
 
-  function detach(sessionId: string) {
-    attached.get(sessionId)?.unsubscribe()
-    attached.delete(sessionId)
-    unread.delete(sessionId)
-    // A marker may have waited for this session alone.
-    announceWork()
+  #release() {
+    if (this.#hasEnded) return
+    this.#hasEnded = true
+    for (const timer of [this.#stallTimer, this.#timer]) this.#options.clock.clearTimeout(timer)
+    for (const session of this.#attached.values()) session.unsubscribe()
+    this.#attached.clear()
+    this.#unread.clear()
+    this.#options.onEnd()
   }
 
-  function end(goodbye: { readonly retryAfter?: number; readonly spread?: number } = {}) {
-    if (hasEnded) return
-    sink.enqueue(encoder.encode(toFrame({ type: 'goodbye', ...goodbye })))
-    sink.close()
-    release()
+  #refuseIfEnded() {
+    if (this.#hasEnded) throw new Refusal(404, 'unknown-stream')
   }
 
-  function release() {
-    if (hasEnded) return
-    hasEnded = true
-    for (const timer of [stallTimer, pingTimer, ageTimer]) clock.clearTimeout(timer)
-    for (const session of attached.values()) session.unsubscribe()
-    attached.clear()
-    unread.clear()
-    wake()
-    options.onEnd()
-  }
-
-  function refuseIfEnded() {
-    if (hasEnded) throw new Refusal(404, 'unknown-stream')
-  }
-
-  function refuseIf(isFull: boolean) {
-    refuseIfEnded()
+  #refuseIf(isFull: boolean) {
+    this.#refuseIfEnded()
     if (isFull) throw new Refusal(429, 'too-many', { 'Retry-After': '5' })
-  }
-
-  return {
-    body,
-    isAttached: (sessionId) => attached.has(sessionId),
-
-    async attach(sessionId, after, epoch) {
-      if (attached.has(sessionId)) detach(sessionId)
-      refuseIfEnded()
-      if (attached.size >= options.maxSessions) return false
-      const session: Attached = { epoch, position: after, unsubscribe: () => {} }
-      const readOn = () => {
-        if (attached.get(sessionId) !== session) return
-        unread.add(sessionId)
-        announceWork()
-      }
-      /** Attached without a subscription it would stay silent for ever; detached it is asked for again. */
-      const giveUp = (error: unknown): never => {
-        if (attached.get(sessionId) === session) detach(sessionId)
-        throw error
-      }
-      attached.set(sessionId, session)
-      readOn()
-      const subscribing = log.subscribe(sessionId, readOn)
-      const unsubscribe = subscribing instanceof Promise ? await subscribing.catch(giveUp) : subscribing
-      // Detached, attached anew or ended while the log was subscribing.
-      if (attached.get(sessionId) !== session) unsubscribe()
-      else session.unsubscribe = unsubscribe
-      // Again: what came before the subscription took hold is read now, what comes later is announced.
-      readOn()
-      return true
-    },
-
-    detach,
-
-    say(frame) {
-      refuseIf(control.length >= MAX_CONTROL)
-      control.push(toFrame(frame))
-      announceWork()
-    },
-
-    confirm({ sessions, ...rest }) {
-      refuseIf(markers.length >= MAX_CONTROL)
-      markers.push({ sessions, frame: toFrame({ type: 'reconnected', ...rest, sessions }) })
-      announceWork()
-    },
-
-    end,
   }
 }
 
 const toFrame = (message: object) => `data: ${JSON.stringify(message)}\n\n`
+const PING = toFrame({ type: 'ping' })
 
 /** Each event is serialised once, not once per stream, as long as the log hands out the same object. */
 const eventFrames = new WeakMap<LogEntry, string>()
