@@ -17,7 +17,8 @@ const NAMES = {
   '.': ['createConnection', 'ConnectionError'],
   './machine': ['connectionMachine', 'outboxMachine', 'phase', 'backoffDelay'],
   './adapters': ['openEventSource', 'defaultEventSource', 'createUpstream', 'pageLifecycle', 'watchSilence'],
-  './server': ['createChatServer', 'memoryLog', 'CommandRejected'],
+  './server': ['createChatServer', 'memoryLog', 'CommandRejected', 'createWebSocketGateway', 'METRICS'],
+  './server/redis': ['redisLog'],
   './testing': ['createHarness'],
   './inspect': ['createInspector', 'formatTrace', 'parseTrace', 'replayTrace'],
   './chat': ['createChatConnection'],
@@ -78,6 +79,7 @@ function checkProject(name, tarball, xstate, installed) {
     `xstate@${xstate}`,
     `typescript@${installed('typescript')}`,
     `@types/node@${installed('@types/node')}`,
+    `ioredis@${installed('ioredis')}`,
   ]
   const quiet = ['--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline', '--loglevel=error']
   run('npm', ['install', ...quiet, ...packages], folder)
