@@ -348,6 +348,9 @@ describeWithRedis('two processes behind a balancer that knows no mercy', () => {
     await expect.poll(() => stream.ending).toBe('ended')
     expect(stream.ofType('goodbye')).toEqual([{ type: 'goodbye', retryAfter: 10, spread: 20_000 }])
     expect((await stream.post('watch', { type: 'watch', ...cursor(room) })).status).toBe(404)
+    await redis.cut()
+    await expect.poll(async () => (await here.log.head(room)).head).toBe(0)
+    expect((await stream.post('watch', { type: 'watch', ...cursor(room) })).status).toBe(404)
     // Its log is open: what was going on there can be told to the end.
     await here.server.publish(room, { type: 'last words' })
     const next = await connect(there, there)

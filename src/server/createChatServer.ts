@@ -350,7 +350,7 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
       isClosed = true
       for (const { stream } of streams.all()) stream.end(goodbye)
       await commands.settled()
-      await streams.cluster?.leave()
+      await streams.cluster?.leave().catch(onError)
     },
   }
 }

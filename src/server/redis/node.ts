@@ -30,6 +30,8 @@ interface Receipt extends Partial<Outcome> {
 
 export interface RedisNode extends Cluster {
   readonly channel: string
+  /** From now on the others reach it, until it leaves. To be called anew after each reconnect. */
+  subscribe(): Promise<unknown>
   /** What was published to `channel`. */
   receive(text: string): void
 }
@@ -38,6 +40,7 @@ export interface RedisNode extends Cluster {
 export function createNode({ link, keys, clock, host }: NodeOptions): RedisNode {
   const node = randomId()
   const channel = keys.nodeChannel(node)
+  let hasLeft = false
   const asked = new Map<string, (answer: Answer) => void>()
   let count = 0
   const nextId = () => {
@@ -56,6 +59,8 @@ export function createNode({ link, keys, clock, host }: NodeOptions): RedisNode 
   return {
     node,
     channel,
+
+    subscribe: async () => hasLeft || link.subscriber.subscribe(channel),
 
     receive(text) {
       const { id, from, request, answer } = Object(parseJson(text))
@@ -116,6 +121,7 @@ export function createNode({ link, keys, clock, host }: NodeOptions): RedisNode 
     },
 
     async leave() {
+      hasLeft = true
       await link.subscriber.unsubscribe(channel)
     },
   }

@@ -102,7 +102,7 @@ export function redisLog(options: RedisLogOptions): RedisLog {
     feeds.take(sessionId, { epoch, seq, entry: json ? toEntry(sessionId, seq, epoch, json) : undefined })
   })
   link.subscriber.on('ready', () => {
-    if (node) link.subscriber.subscribe(node.channel).catch((error: unknown) => onError(error))
+    node?.subscribe().catch((error: unknown) => onError(error))
     void feeds.resubscribe()
   })
 
