@@ -1,0 +1,259 @@
+import { describe, expect, test, vi } from 'vitest'
+import type { LogEntry } from '../server'
+import { createFeeds } from '../server/redis/feeds'
+import { SessionFeed } from '../server/redis/sessionFeed'
+import { fakeClock, range, settle } from './_server'
+
+const entryOf = (seq: number, epoch = 'e'): LogEntry => ({ sessionId: 's', seq, epoch, event: { type: 'x' } })
+const told = (seq: number, epoch = 'e') => ({ epoch, seq, entry: entryOf(seq, epoch) })
+const bigOne = (seq: number) => ({ epoch: 'e', seq, entry: undefined })
+const seqs = (entries: readonly LogEntry[] | undefined) => entries?.map(({ seq }) => seq)
+
+/** A feed, and the head that Redis tells when the test says so. */
+function createFeed() {
+  const asked: ((head: { epoch: string; head: number }) => void)[] = []
+  const feed = new SessionFeed(() => new Promise((resolve) => asked.push(resolve)))
+  const listener = vi.fn()
+  feed.listeners.add(listener)
+  return {
+    feed,
+    listener,
+    get asked() {
+      return asked.length
+    },
+    async answer(head: number, epoch = 'e') {
+      asked.shift()?.({ epoch, head })
+      await settle()
+    },
+  }
+}
+
+async function createLiveFeed(head = 10) {
+  const created = createFeed()
+  const refreshing = created.feed.refresh()
+  await created.answer(head)
+  await refreshing
+  return created
+}
+
+describe('the newest events of a session', () => {
+  test('are known when Redis has told where the log is, and not before', async () => {
+    const { feed, answer } = createFeed()
+    expect(feed.entriesAfter(0, 10)).toBeUndefined()
+    const refreshing = feed.refresh()
+    expect(feed.entriesAfter(0, 10)).toBeUndefined()
+    await answer(10)
+    // The first reading is no repair.
+    expect(await refreshing).toBe(false)
+    expect(feed.entriesAfter(10, 10)).toEqual([])
+    expect(feed.entriesAfter(12, 10)).toEqual([])
+    expect(feed.entriesAfter(9, 10)).toBeUndefined()
+  })
+
+  test('are those that follow on each other', async () => {
+    const { feed, listener } = await createLiveFeed()
+    for (const seq of [11, 12, 13]) feed.take(told(seq))
+    expect(listener).toHaveBeenCalledTimes(3)
+    expect(seqs(feed.entriesAfter(10, 10))).toEqual([11, 12, 13])
+    expect(seqs(feed.entriesAfter(11, 1))).toEqual([12])
+    expect(feed.entriesAfter(9, 10)).toBeUndefined()
+  })
+
+  test('told twice are one', async () => {
+    const { feed, listener } = await createLiveFeed()
+    for (const seq of [11, 11, 10, 11]) feed.take(told(seq))
+    expect(seqs(feed.entriesAfter(10, 10))).toEqual([11])
+    expect(listener).toHaveBeenCalledTimes(1)
+  })
+
+  test.each([
+    ['a jump', told(12)],
+    ['another epoch', told(11, 'other')],
+  ])('are unknown after %s, until Redis has told', async (_, announcement) => {
+    const { feed, listener, answer } = await createLiveFeed()
+    feed.take(announcement)
+    expect(feed.entriesAfter(10, 10)).toBeUndefined()
+    expect(listener).not.toHaveBeenCalled()
+    await answer(12, announcement.epoch)
+    expect(listener).toHaveBeenCalledTimes(1)
+    expect(feed.entriesAfter(11, 10)).toBeUndefined()
+    expect(feed.entriesAfter(12, 10)).toEqual([])
+  })
+
+  test('that are told while Redis is asked follow on what it tells', async () => {
+    const { feed, listener, answer } = await createLiveFeed()
+    feed.take(told(12))
+    for (const seq of [12, 13, 14]) feed.take(told(seq))
+    await answer(13)
+    expect(seqs(feed.entriesAfter(13, 10))).toEqual([14])
+    expect(listener).toHaveBeenCalledTimes(2)
+  })
+
+  test('that are told too early for the answer lead to another question', async () => {
+    const created = await createLiveFeed()
+    const { feed, listener, answer } = created
+    feed.take(told(12))
+    feed.take(told(15))
+    await answer(13)
+    expect(created.asked).toBe(1)
+    await answer(15)
+    expect(feed.entriesAfter(15, 10)).toEqual([])
+    expect(listener).toHaveBeenCalledTimes(2)
+  })
+
+  test('of which one is too big to be told begin after it', async () => {
+    const created = await createLiveFeed()
+    const { feed, listener } = created
+    feed.take(told(11))
+    feed.take(bigOne(12))
+    feed.take(told(13))
+    expect(listener).toHaveBeenCalledTimes(3)
+    expect(feed.entriesAfter(11, 10)).toBeUndefined()
+    expect(seqs(feed.entriesAfter(12, 10))).toEqual([13])
+    expect(created.asked).toBe(0)
+  })
+
+  test('are 64 at most', async () => {
+    const { feed } = await createLiveFeed(0)
+    for (const seq of range(1, 70)) feed.take(told(seq))
+    expect(feed.entriesAfter(5, 100)).toBeUndefined()
+    expect(seqs(feed.entriesAfter(6, 100))).toEqual(range(7, 70))
+  })
+
+  test('are let go where nothing happens between two looks', async () => {
+    const { feed } = await createLiveFeed()
+    feed.take(told(11))
+    feed.tidy()
+    expect(seqs(feed.entriesAfter(10, 10))).toEqual([11])
+    feed.tidy()
+    expect(feed.entriesAfter(10, 10)).toBeUndefined()
+    expect(feed.entriesAfter(11, 10)).toEqual([])
+  })
+
+  test('are asked for again with the next one that is told, if Redis did not answer', async () => {
+    let isDown = true
+    const feed = new SessionFeed(async () => (isDown ? Promise.reject(new Error('down')) : { epoch: 'e', head: 7 }))
+    await expect(feed.refresh()).rejects.toThrow('down')
+    expect(feed.entriesAfter(0, 10)).toBeUndefined()
+    isDown = false
+    feed.take(told(7))
+    await settle()
+    expect(feed.entriesAfter(7, 10)).toEqual([])
+  })
+})
+
+describe('listening to a session', () => {
+  function create() {
+    const calls: string[] = []
+    const heads = new Map<string, number>()
+    const clock = fakeClock()
+    const errors: unknown[] = []
+    let repairs = 0
+    const state = { isDown: false }
+    const feeds = createFeeds({
+      async subscribe(sessionIds) {
+        calls.push(`subscribe ${sessionIds.join()}`)
+        if (state.isDown) throw new Error('down')
+      },
+      unsubscribe: (sessionId) => calls.push(`unsubscribe ${sessionId}`),
+      async readHead(sessionId) {
+        calls.push(`head ${sessionId}`)
+        return { epoch: 'e', head: heads.get(sessionId) ?? 0 }
+      },
+      onRepair: () => {
+        repairs += 1
+      },
+      onError: (error) => errors.push(error),
+      onCheck: () => calls.push('check'),
+      clock,
+    })
+    return {
+      feeds,
+      calls,
+      heads,
+      clock,
+      errors,
+      state,
+      get repairs() {
+        return repairs
+      },
+    }
+  }
+
+  test('begins with the subscription: what is appended before it is read, and after it is told', async () => {
+    const { feeds, calls } = create()
+    await feeds.listen('s', () => {})
+    expect(calls).toEqual(['subscribe s', 'head s'])
+  })
+
+  test('is one subscription, however many listen; it ends with the last', async () => {
+    const { feeds, calls } = create()
+    const listener = vi.fn()
+    const stops = [await feeds.listen('s', listener), await feeds.listen('s', listener)]
+    expect(calls).toHaveLength(2)
+    feeds.take('s', told(1))
+    expect(listener).toHaveBeenCalledTimes(2)
+    for (const stop of stops) stop()
+    for (const stop of stops) stop()
+    expect(calls.slice(2)).toEqual(['unsubscribe s'])
+    feeds.take('s', told(2))
+    expect(listener).toHaveBeenCalledTimes(2)
+    expect(feeds.entriesAfter('s', 0, 10)).toBeUndefined()
+  })
+
+  test('that fails leaves nothing behind, and can be tried again', async () => {
+    const { feeds, calls, state } = create()
+    state.isDown = true
+    await expect(feeds.listen('s', () => {})).rejects.toThrow('down')
+    state.isDown = false
+    await feeds.listen('s', () => {})
+    expect(calls).toEqual(['subscribe s', 'unsubscribe s', 'subscribe s', 'head s'])
+  })
+
+  test('goes on after a reconnect: subscribed first, and then read', async () => {
+    const made = create()
+    const { feeds, calls, heads } = made
+    const listener = vi.fn()
+    await feeds.listen('s', listener)
+    await feeds.listen('t', () => {})
+    calls.length = 0
+    heads.set('s', 3)
+    await feeds.resubscribe()
+    expect(calls).toEqual(['subscribe s,t', 'head s', 'head t'])
+    expect(listener).toHaveBeenCalledTimes(1)
+    expect(made.repairs).toBe(1)
+  })
+
+  test('is looked after every 10 s, as long as there is somebody', async () => {
+    const made = create()
+    const { feeds, calls, heads, clock } = made
+    const listener = vi.fn()
+    const stop = await feeds.listen('s', listener)
+    calls.length = 0
+    heads.set('s', 2)
+    await clock.advance(9_999)
+    expect(calls).toEqual([])
+    await clock.advance(1)
+    expect(calls).toEqual(['check', 'head s'])
+    expect([listener.mock.calls.length, made.repairs]).toEqual([1, 1])
+    await clock.advance(10_000)
+    expect([listener.mock.calls.length, made.repairs]).toEqual([1, 1])
+    stop()
+    await clock.advance(20_000)
+    expect(clock.timers).toBe(0)
+    await feeds.listen('s', listener)
+    expect(clock.timers).toBe(1)
+    feeds.close()
+    expect(clock.timers).toBe(0)
+  })
+
+  test('by many is looked after in parts, and one that fails does not stop the rest', async () => {
+    const { feeds, calls, errors, state } = create()
+    for (const n of range(1, 1_001)) await feeds.listen(`s${n}`, () => {})
+    calls.length = 0
+    state.isDown = true
+    await feeds.resubscribe()
+    expect(calls.map((call) => call.split(',').length)).toEqual([500, 500, 1])
+    expect(errors).toHaveLength(3)
+  })
+})
