@@ -419,6 +419,25 @@ describe('what leaves the process', () => {
       ),
     )
   })
+
+  test('the id of an actor that was spawned does not leave, even where it looks like the place of an invocation', () => {
+    const sent: InspectorEvent[] = []
+    const { inspect } = createInspector({ adapter: { send: (event) => sent.push(event) } })
+    const chat = setup({}).createMachine({ id: 'chat', initial: 'over', states: { over: { type: 'final' } } })
+    const app = setup({ actors: { chat } }).createMachine({
+      id: 'chat',
+      invoke: [{ src: 'chat' }, { src: 'chat', id: 'named' }],
+      entry: [
+        assign(({ spawn }) => void spawn('chat', { id: '4915112345678.chat' })) as never,
+        assign(({ spawn }) => void spawn('chat', { id: '1.chat' })) as never,
+      ],
+    })
+    createActor(app, { inspect }).start()
+    const types = sent.flatMap(({ event }) => (event ? [event.type] : [])).filter((type) => type.includes('done.actor'))
+    expect(new Set(types)).toEqual(
+      new Set(['xstate.done.actor.0.chat', 'xstate.done.actor.named', 'xstate.done.actor.[redacted]']),
+    )
+  })
 })
 
 /** A machine that is of no importance. */

@@ -1,4 +1,4 @@
-import { type AnyActor, type AnyEventObject, type InspectionEvent, StateMachine } from 'xstate'
+import { type AnyActor, type AnyEventObject, type AnyStateNode, type InspectionEvent, StateMachine } from 'xstate'
 import { ConnectionError } from '../errors'
 import { connectionMachine } from '../machine/connectionMachine'
 import { outboxMachine } from '../machine/outboxMachine'
@@ -120,8 +120,8 @@ const eventFields = fields({
 interface Chart {
   readonly definition: string
   readonly id: string
-  /** Every name in the definition. */
-  readonly words: ReadonlySet<string>
+  /** Of its invocations, also of those that are called after their place, as in `0.machine.state`. */
+  readonly invoked: ReadonlySet<string>
 }
 const charts = new WeakMap<object, Chart>()
 
@@ -131,13 +131,11 @@ function chartOf({ logic }: AnyActor): Chart | undefined {
   const { config } = logic
   const known = charts.get(config)
   if (known) return known
-  const words = new Set<string>()
-  const definition = JSON.stringify(stateNode({ ...config, id: logic.id }), (key, value: unknown) => {
-    // Not the places in a list.
-    for (const word of [key, value]) if (typeof word === 'string' && /\D/.test(word)) words.add(word)
-    return value
-  })
-  const chart = { definition, id: logic.id, words }
+  const definition = JSON.stringify(stateNode({ ...config, id: logic.id }))
+  const nodes: AnyStateNode[] = [logic.root]
+  for (const node of nodes) nodes.push(...Object.values(node.states))
+  const invoked = new Set(nodes.flatMap(({ invoke }) => invoke.map(({ id }) => id)))
+  const chart = { definition, id: logic.id, invoked }
   charts.set(config, chart)
   return chart
 }
@@ -147,12 +145,10 @@ const isOurs = ({ logic }: AnyActor) => logic instanceof StateMachine && OURS.in
 
 /** The ids of actors that were spawned are data (of sessions, for instance), but those of invocations are in the chart. */
 const eventType = (type: string, chart: Chart | undefined) =>
-  type.replace(/^(xstate\.(?:done\.actor|error\.actor|snapshot)\.)(.*)$/s, (_, kind: string, id: string) => {
-    // An invocation without an id is called after its place: 0.machine.state
-    const isInChart = (word: string) => chart?.words.has(word)
-    const place = /^\d+\.(\D.*)/.exec(id)?.[1]?.split('.')
-    return kind + (isInChart(id) || place?.every(isInChart) ? id : REDACTED)
-  })
+  type.replace(
+    /^(xstate\.(?:done\.actor|error\.actor|snapshot)\.)(.*)$/s,
+    (_, kind: string, id: string) => kind + (chart?.invoked.has(id) ? id : REDACTED),
+  )
 
 function eventOf(event: AnyEventObject, actor: AnyActor): AnyEventObject {
   return { ...(isOurs(actor) ? (eventFields(event) as object) : {}), type: eventType(event.type, chartOf(actor)) }

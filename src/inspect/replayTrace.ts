@@ -40,8 +40,11 @@ export interface Replay {
  */
 export function replayTrace(given: unknown): Replay {
   const { steps, maxAttempts } = parseTrace(given)
+  const connected = steps.filter(({ machine }) => machine === 'connection')
+  let count = 0
   for (const [index, step] of steps.entries()) {
-    const next = steps.find(({ machine }, at) => at > index && machine === 'connection')
+    if (step === connected[count]) count++
+    const next = connected[count]
     const replayed = step.machine === 'connection' ? decide(step, next, maxAttempts) : decideOutbox(step)
     const recorded = { to: step.to, refused: step.refused, ...(next && countsOf(next)) }
     const isOther = (Object.keys(recorded) as (keyof Decision)[]).some((name) => replayed[name] !== recorded[name])
