@@ -51,7 +51,7 @@ export function bindActors(
 ) {
   const { clock } = settings
   /** Ends what is posted on behalf of the page. */
-  let suspension: AbortController
+  let suspension: AbortController | undefined
 
   function suspend() {
     const { connectionId } = context()
@@ -62,14 +62,17 @@ export function bindActors(
       const onStart = () => {
         if (context().connectionId !== connectionId) throw new ConnectionError('cancelled')
       }
+      // What the last one said is old.
+      suspension?.abort()
+      suspension = new AbortController()
+      const options = { timeout: settings.timeouts.send, keepalive: true, onStart }
       // Best effort: the page may be gone before an answer comes.
-      carrier.post('suspend', JSON.stringify(message), suspension, { keepalive: true, onStart }).catch(() => {})
+      carrier.post('suspend', JSON.stringify(message), suspension, options).catch(() => {})
     } else carrier.beacon('suspend', JSON.stringify({ ...message, connectionId }))
   }
 
   actorsOf.set(system, {
     pageLifecycle(tell) {
-      suspension = new AbortController()
       const unsubscribe = settings.pageLifecycle?.subscribe((signal) => {
         if (signal.type === 'suspend') suspend()
         else if (signal.type === 'wake') tell({ type: 'wake', awayFor: Number(signal.awayFor) || 0 })
@@ -77,7 +80,7 @@ export function bindActors(
       })
       return () => {
         unsubscribe?.()
-        suspension.abort()
+        suspension?.abort()
       }
     },
 

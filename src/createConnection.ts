@@ -5,7 +5,7 @@ import { Inbox } from './inbox'
 import { phase as phaseOf } from './machine/phase'
 import type { ConnectionContext, ConnectionEvent } from './machine/types'
 import { Notifier } from './notifier'
-import { readOptions } from './options'
+import { invalid, readOptions } from './options'
 import { createOutbox, type Outbox } from './outbox'
 import { isSeq, isText, parseVerdicts } from './protocol'
 import { Recorder } from './recorder'
@@ -37,7 +37,8 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
   let remains: ConnectionContext | undefined
 
   const notifier = new Notifier((): ConnectionSnapshot => {
-    const { connectionId, attempt, lastError } = context()
+    const { connectionId, attempt, lastError, delay } = context()
+    retryAt = phase() === 'backoff' ? (retryAt ?? clock.now() + delay) : null
     return { phase: phase(), connectionId, attempt, retryAt, pending: outbox.size(), lastError }
   })
   const { report, getSnapshot, subscribe } = notifier
@@ -58,14 +59,16 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
 
   function inspect(event: InspectionEvent) {
     // What throws here would stop the machine.
-    try {
-      const refused = recorder.note(event)
-      if (refused) notifier.note('rejected', { event: refused, phase: phase() })
-      if (typeof settings.inspect === 'function') settings.inspect(event)
-      else settings.inspect?.next?.(event)
-    } catch (cause) {
-      report(new ConnectionError('listener-failed', 'inspect threw', { cause }))
-    }
+    const { inspect } = settings
+    notifier.call(
+      'inspect',
+      () => {
+        const refused = recorder.note(event)
+        if (refused) notifier.note('rejected', { event: refused, phase: phase() })
+        return typeof inspect === 'function' ? inspect(event) : inspect?.next?.(event)
+      },
+      event,
+    )
   }
 
   function resumeLeftOvers() {
@@ -80,29 +83,20 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
     const sessions = inbox.cursors().map(({ sessionId }) => sessionId)
     notifier.note(type, (type === 'opened' ? { ...fact, sessions } : fact) as never)
   })
-  actor.subscribe(
-    () => {
-      retryAt = phase() === 'backoff' ? (retryAt ?? clock.now() + context().delay) : null
-      notifier.publish()
-    },
-    end,
-    end,
-  )
+  actor.subscribe(() => notifier.publish(), end, end)
   actor.start()
   // Not before: what is told now is told when the app had a chance to listen.
   outbox.restore()
 
   /** The machine is no more. Unless that is because the app disposed of it, this does, and tells. */
   function end(cause?: unknown) {
-    const { children, context } = actor.getSnapshot()
     // XState stops no child of a machine that has failed.
-    for (const child of Object.values(children)) child?.send({ type: 'xstate.stop' } as never)
+    for (const child of Object.values(actor.getSnapshot().children)) child?.send({ type: 'xstate.stop' } as never)
     if (isDisposed) return
     isDisposed = true
     const error = new ConnectionError('internal', 'the machine stopped', { cause })
     if (phase() === 'open') notifier.note('closed', { reason: 'failed', error })
-    retryAt = null
-    remains = { ...context, connectionId: null, lastError: error }
+    remains = { ...context(), connectionId: null, lastError: error }
     notifier.note('stopped', { error })
     outbox.retire()
     actor.stop()
@@ -129,8 +123,8 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
     clearOutbox: outbox.clear,
 
     watch(sessionId, { after } = {}) {
-      if (!isText(sessionId) || !sessionId) throw new ConnectionError('invalid-option', 'sessionId: not a string')
-      if (!isSeq(after ?? 0)) throw new ConnectionError('invalid-option', 'after: not a whole number ≥ 0')
+      if (!isText(sessionId) || !sessionId) throw invalid('sessionId')
+      if (!isSeq(after ?? 0)) throw invalid('after', 'not a whole number')
       if (!inbox.watch(sessionId, after)) return
       if (!context().features.includes('watch-replay')) return resumeLeftOvers()
       // A resume that comes first attaches the session too: then there is nothing left to post.

@@ -23,7 +23,7 @@ const MAX_WAITING_CHARACTERS = 2_097_152
 /** A hole that this many resumes in a row did not close will not be closed. */
 const MAX_FRUITLESS_RESUMES = 3
 
-export type MessageListener = (message: JsonObject) => void
+export type MessageListener = (message: JsonObject) => unknown
 
 type SessionMessage = JsonObject & { readonly sessionId: string; readonly seq: number; readonly prevSeq?: number }
 
@@ -99,8 +99,6 @@ export class Inbox {
   }
   /** How many of them were events of a session. */
   readonly events = () => this.#events
-  /** Events dropped because their `seq` was not above the cursor. */
-  duplicates = 0
 
   /** One frame's data. Returns what is for the library. */
   receive(data: string, message = parseJson(data)): Control | undefined {
@@ -183,7 +181,6 @@ export class Inbox {
     }
     const { lastSeq } = session
     if (seq <= lastSeq && this.#settings.dedupe) {
-      this.duplicates++
       // It may be news after all: the verdict that resets this cursor may be on its way.
       if (!session.judged) session.overtook = Math.max(session.overtook, seq)
       return
@@ -206,10 +203,7 @@ export class Inbox {
   #queue(session: Session, waiting: Waiting, message: SessionMessage, characters: number) {
     const [newest] = waiting.later.at(-1) ?? [waiting.message]
     const isOld = message.seq <= newest.seq && message.epoch === newest.epoch
-    if (isOld && this.#settings.dedupe) {
-      this.duplicates++
-      return
-    }
+    if (isOld && this.#settings.dedupe) return
     waiting.characters += characters
     if (waiting.later.length < MAX_WAITING && waiting.characters <= MAX_WAITING_CHARACTERS) {
       waiting.later.push([message, characters])
@@ -230,12 +224,7 @@ export class Inbox {
     for (const listener of to) {
       // Another one may have unsubscribed it.
       if (!this.#listeners.includes(listener)) continue
-      try {
-        listener(message)
-      } catch (cause) {
-        failed = [...failed, listener]
-        this.#notifier.report(new ConnectionError('listener-failed', 'a message listener threw', { cause }))
-      }
+      if (!this.#notifier.call('message', listener, message)) failed = [...failed, listener]
     }
     return failed
   }

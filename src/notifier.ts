@@ -2,7 +2,7 @@ import { ConnectionError } from './errors'
 import type { ConnectionEvents, ConnectionSnapshot } from './types'
 
 type Name = Exclude<keyof ConnectionEvents, 'message'>
-type Listener = (event: never) => void
+type Listener = (event: unknown) => unknown
 type Fact = { readonly [N in Name]: readonly [N, ConnectionEvents[N]] }[Name]
 
 type Subscription = readonly [name: Name | 'snapshot', listener: Listener]
@@ -24,8 +24,9 @@ export class Notifier {
   /** The same reference until something changes. */
   readonly getSnapshot = (): ConnectionSnapshot => {
     const now = this.#read()
-    const isNew = ([key, value]: [string, unknown]) => value !== this.#snapshot[key as keyof ConnectionSnapshot]
-    if (Object.entries(now).some(isNew)) this.#snapshot = now
+    for (const key in now) {
+      if (now[key as keyof ConnectionSnapshot] !== this.#snapshot[key as keyof ConnectionSnapshot]) this.#snapshot = now
+    }
     return this.#snapshot
   }
 
@@ -37,26 +38,35 @@ export class Notifier {
   }
 
   readonly subscribe = (listener: (snapshot: ConnectionSnapshot) => void): (() => void) => {
-    const unsubscribe = this.on('snapshot', listener)
-    this.#call(this.#subscriptions.at(-1) as Subscription, this.getSnapshot())
+    const unsubscribe = this.on('snapshot', listener as Listener)
+    this.call('snapshot', listener, this.getSnapshot())
     return unsubscribe
   }
 
   /** At once, whatever else is being told. Returns how many heard of it. */
   tell(name: Name | 'snapshot', event: unknown): number {
-    const those = this.#subscriptions.filter((own) => own[0] === name)
-    for (const own of those) this.#call(own, event)
+    const those = this.#subscriptions.filter(([own]) => own === name)
+    for (const own of those) {
+      // Another listener may have unsubscribed it.
+      if (this.#subscriptions.includes(own)) this.call(name, own[1], event)
+    }
     return those.length
   }
 
-  #call(own: Subscription, event: unknown) {
-    const [name, listener] = own
+  /** Calls the app. Returns whether it returned: a promise is not waited for, but must not end the process. */
+  call<Event>(who: string, listener: (event: Event) => unknown, event: Event): boolean {
+    const fail = (cause: unknown) => {
+      const what = `${who} listener threw`
+      if (who === 'error') console.warn(`holdline: ${what}`, cause)
+      else this.report(new ConnectionError('listener-failed', what, { cause }))
+    }
     try {
-      // Another listener may have unsubscribed it.
-      if (this.#subscriptions.includes(own)) listener(event as never)
+      const late = listener(event) as Promise<unknown> | undefined
+      late?.catch?.(fail)
+      return true
     } catch (cause) {
-      if (name === 'error') console.warn('holdline: an error listener threw', cause)
-      else this.report(new ConnectionError('listener-failed', `a ${name} listener threw`, { cause }))
+      fail(cause)
+      return false
     }
   }
 
@@ -82,12 +92,12 @@ export class Notifier {
     this.#told = snapshot
     const { phase } = snapshot
     if (phase !== previous) this.#due.push(['phase', { phase, previous }])
-    const isDelivery = ([name]: Fact) => name === 'delivery'
-    // Not spread into `push`: there may be more facts than a call can have arguments.
     const facts = this.#facts
     this.#facts = []
-    for (const fact of facts) if (!isDelivery(fact)) this.#due.push(fact)
-    for (const fact of facts) if (isDelivery(fact)) this.#due.push(fact)
+    // Not spread into `push`: there may be more facts than a call can have arguments.
+    for (const isDelivery of [false, true]) {
+      for (const fact of facts) if ((fact[0] === 'delivery') === isDelivery) this.#due.push(fact)
+    }
     if (isTelling) return
     // More may become due meanwhile.
     for (const [name, event] of this.#due) this.tell(name, event)

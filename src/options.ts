@@ -37,9 +37,9 @@ type Check = (value: unknown) => unknown
 /** Each option's check and default, in a list; an option of options is a table of its own. */
 type Table = { readonly [option: string]: Table | readonly [check: Check, preset?: unknown] }
 
-const isFunction: Check = (value) => typeof value === 'function'
+export const isFunction: Check = (value) => typeof value === 'function'
 const isTimeout: Check = (value) => typeof value === 'number' && value > 0 && value <= MAX_DELAY
-const isDelay: Check = (value) => value === 0 || isTimeout(value)
+export const isDelay: Check = (value) => value === 0 || isTimeout(value)
 const has =
   (...methods: string[]): Check =>
   (value) =>
@@ -51,10 +51,10 @@ const maps =
 const isAtLeastOne: Check = (value) => value === Infinity || (isSeq(value) && value > 0)
 const isStorage = has('getItem', 'setItem', 'removeItem', 'key')
 
-const invalid = (option: string, why = 'not valid') => new ConnectionError('invalid-option', `${option}: ${why}`)
+export const invalid = (option: string, why = 'not valid') => new ConnectionError('invalid-option', `${option}: ${why}`)
 
-/** What is `undefined` is not given. */
-function read(table: Table, given: unknown = {}, path = ''): object {
+/** What is `undefined` is not given. Throws a `ConnectionError` (`invalid-option`) that names the culprit. */
+export function read(table: Table, given: unknown = {}, path = ''): object {
   if (!isObject(given)) throw invalid(path || 'options')
   const prefix = path && `${path}.`
   for (const key of Object.keys(given))
@@ -80,6 +80,7 @@ const CLOCK: Clock = {
 }
 
 const resolve = (url: unknown) => new URL(String(url), globalThis.location?.href).href
+export const isUrl: Check = (value) => isText(value) && /^https?:\/\/[^/@]+\/[^?#]*$/.test(resolve(value))
 
 function readStore(given: NonNullable<ConnectionOptions['storage']>, url: string, clock: Clock): StoreOptions {
   const table = {
@@ -96,11 +97,10 @@ function readStore(given: NonNullable<ConnectionOptions['storage']>, url: string
   }
 }
 
-/** Throws a `ConnectionError` (`invalid-option`) that names the culprit. */
 export function readOptions(options: ConnectionOptions): Settings {
   const settings = read(
     {
-      url: [(value) => isText(value) && /^https?:\/\/[^/@]+\/[^?#]*$/.test(resolve(value)), null],
+      url: [isUrl, null],
       // Called without a `this`, so it need not be bound.
       fetch: [isFunction, globalThis.fetch ?? null],
       createEventSource: [isFunction],

@@ -3,7 +3,7 @@ import type { Carrier } from './adapters/transport'
 import { ConnectionError, type ConnectionErrorCode } from './errors'
 import { backoffDelay } from './machine/backoff'
 import type { UpstreamEvent } from './machine/types'
-import type { Settings } from './options'
+import { invalid, type Settings } from './options'
 import {
   type Feature,
   isObject,
@@ -105,9 +105,9 @@ export function createOutbox(
 
   function enqueue(message: Typed, { id = newId(), maxAge = limits.maxAge }: SendOptions = {}): Delivery {
     if (!MESSAGE_ID.test(id) || unsettled.has(id)) {
-      throw new ConnectionError('invalid-option', 'id: in use, or not 1-255 visible ASCII characters')
+      throw invalid('id', 'in use, or not 1-255 visible ASCII characters')
     }
-    if (!(maxAge > 0)) throw new ConnectionError('invalid-option', 'maxAge: not > 0')
+    if (!(maxAge > 0)) throw invalid('maxAge')
     const entry = admit({ id, message, expiresAt: clock.now() + maxAge, attempts: 0 })
     if (isRetired) giveUp(entry, 'disposed')
     else if (!isEnded(entry)) makeRoom(entry)

@@ -153,14 +153,13 @@ export interface BatchResult {
 export function parseResults(answer: unknown): readonly BatchResult[] {
   const { results }: JsonObject = Object(answer)
   if (!Array.isArray(results)) return []
-  const parsed = results.map((result: unknown) => {
+  const parsed: BatchResult[] = []
+  for (const result of results) {
     const { id, status, receipt, error, retryAfter }: JsonObject = Object(result)
-    return isText(id) && isSeq(status) && status >= 200 && status <= 599
-      ? { id, status, receipt, error: text(error), retryAfter: duration(retryAfter) }
-      : undefined
-  })
-  const bad = parsed.indexOf(undefined)
-  return (bad < 0 ? parsed : parsed.slice(0, bad)) as BatchResult[]
+    if (!isText(id) || !isSeq(status) || status < 200 || status > 599) break
+    parsed.push({ id, status, receipt, error: text(error), retryAfter: duration(retryAfter) })
+  }
+  return parsed
 }
 
 /** Statuses that a message is repeated after, unchanged, now or on a fresh stream. */

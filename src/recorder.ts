@@ -1,5 +1,4 @@
 import type { AnyMachineSnapshot, InspectionEvent } from 'xstate'
-import type { ConnectionError } from './errors'
 import { madeProgress, nonceOf } from './machine/connectionMachine'
 import type { ConnectionContext } from './machine/types'
 import type { Cursor } from './protocol'
@@ -16,27 +15,26 @@ export function pathOf(value: unknown): string {
   return paths[path]
 }
 
-/** What the guards ask of an event, of all events together. */
+/** What the guards ask of an event, of all events together. An app may have sent it: it is taken for nothing that it is not. */
 interface Facts {
-  readonly error?: ConnectionError
   readonly cursors?: readonly Cursor[]
   readonly leftOvers?: readonly Cursor[]
   readonly resumeId?: string | null
   readonly nonce?: string
-  readonly awayFor?: number
-  readonly delay?: number
+  readonly awayFor?: unknown
+  readonly delay?: unknown
 }
+const number = (value: unknown) => (typeof value === 'number' ? value : undefined)
 
 /** The flight recorder: the last steps of the machines, as facts without a payload. At most 200 bytes each. */
 export class Recorder {
   readonly #clock: Clock
   readonly #startedAt: number
   readonly #maxAttempts: number
-  readonly #ring: TraceStep[] = []
+  readonly #steps: { -readonly [Field in keyof TraceStep]: TraceStep[Field] }[] = []
   readonly #states = { connection: 'idle', outbox: 'held' }
   #context: ConnectionContext | undefined
-  #last = {} as { -readonly [Field in keyof TraceStep]: TraceStep[Field] }
-  #count = 0
+  #dropped = 0
 
   constructor(clock: Clock, maxAttempts: number) {
     this.#clock = clock
@@ -57,10 +55,11 @@ export class Recorder {
       rootId,
       _transitions: [taken],
     } = inspected
-    if (!taken && event.type.startsWith('xstate.')) return
-    const { error, cursors, leftOvers, resumeId, nonce, awayFor, delay } = event as Facts
-    const isRoot = actorRef.sessionId === rootId
+    const { cursors, leftOvers, resumeId, nonce, awayFor, delay } = event as Facts
     const state = snapshot as AnyMachineSnapshot
+    // What the chart has no word for is XState's own, or the app's.
+    if (!taken && !state.machine.events.includes(event.type)) return
+    const isRoot = actorRef.sessionId === rootId
     const machine = isRoot ? 'connection' : 'outbox'
     const after: ConnectionContext = isRoot ? state.context : this.#context
     const known = this.#context ?? after
@@ -71,11 +70,12 @@ export class Recorder {
     // Connected anew, the line has another outbox.
     if (from === 'idle') this.#states.outbox = 'held'
     // An `always`: one event is one step, also where it leads through a state.
-    if (taken?.eventType === '') this.#last.to = to
+    const last = this.#steps.at(-1)
+    if (last && taken?.eventType === '') last.to = to
     else {
       // What is refused records nothing.
-      const fault = after.lastError === known.lastError ? error : after.lastError
-      this.#last = {
+      const fault = after.lastError === known.lastError ? null : after.lastError
+      const length = this.#steps.push({
         at: this.#clock.now() - this.#startedAt,
         machine,
         event: event.type,
@@ -87,29 +87,31 @@ export class Recorder {
         resumes: known.resumes,
         features: known.features,
         heartbeat: known.heartbeat,
-        sessions: (cursors ?? leftOvers)?.length,
-        moved: leftOvers && madeProgress(known.cursors, leftOvers),
+        sessions: number((cursors ?? leftOvers)?.length),
+        moved: leftOvers && !!madeProgress(known.cursors, leftOvers),
         own: nonce ? nonce === nonceOf(known) : resumeId == null ? resumeId : resumeId === known.resumeId,
-        awayFor,
-        delay: to === 'active.backoff' ? after.delay : delay,
+        awayFor: number(awayFor),
+        delay: number(to === 'active.backoff' ? after.delay : delay),
         code: fault?.code,
         status: fault?.status,
         retryable: fault?.retryable,
+      })
+      if (length > LENGTH) {
+        this.#steps.shift()
+        this.#dropped++
       }
-      this.#ring[this.#count++ % LENGTH] = this.#last
     }
     return isRoot && !taken ? event.type : undefined
   }
 
   trace(): Trace {
-    const oldest = this.#count % LENGTH
     return {
       format: 'holdline-trace',
       version: 1,
       startedAt: this.#startedAt,
       maxAttempts: this.#maxAttempts,
-      dropped: this.#count - this.#ring.length,
-      steps: this.#ring.slice(oldest).concat(this.#ring.slice(0, oldest)),
+      dropped: this.#dropped,
+      steps: [...this.#steps],
     }
   }
 }

@@ -242,6 +242,7 @@ export interface Trace {
 export type MachineSnapshot = Snapshot<unknown> & {
   readonly value: unknown
   readonly context: ConnectionContext
+  readonly tags: ReadonlySet<Phase>
   hasTag(tag: Phase): boolean
   matches(value: never): boolean
 }

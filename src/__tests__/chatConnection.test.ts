@@ -692,3 +692,57 @@ describe('what went wrong in that client cannot happen here', () => {
     expect(world.post('reconnect').body.sessions).toEqual(CURSORS_OF_S1)
   })
 })
+
+describe('what is told by the library cannot be told by a server', () => {
+  test.each([OPEN, CLOSE, FOREGROUND])('a frame $type does not reach the listener', async (frame) => {
+    const world = createWorld()
+    await world.opens()
+    world.told.length = 0
+    world.server.sends(frame)
+    world.server.sends({ ...frame, sessionId: 's1', seq: 1 })
+    world.server.sends({ type: '_else' })
+    expect(world.told).toEqual([{ type: '_else' }])
+    expect(world.chat.getLastSeq('s1')).toBe(1)
+  })
+})
+
+describe('an option that cannot be is refused at once, under the name that it has here', () => {
+  const fetch = async () => new Response()
+  test.each<[string, unknown]>([
+    ['baseUrl', { fetch }],
+    ['baseUrl', { fetch, baseUrl: 5 }],
+    ['baseUrl', { fetch, baseUrl: 'ftp://test' }],
+    ['baseUrl', { fetch, baseUrl: '' }],
+    ['fetch', { baseUrl: 'http://test' }],
+    ['fetch', { baseUrl: 'http://test', fetch: 'fetch' }],
+    ['suspendUrl', { baseUrl: 'http://test', fetch, suspendUrl: 5 }],
+    ['createEventSource', { baseUrl: 'http://test', fetch, createEventSource: {} }],
+    ['reconnectDelayMs', { baseUrl: 'http://test', fetch, reconnectDelayMs: -1 }],
+    ['reconnectDelay', { baseUrl: 'http://test', fetch, reconnectDelay: 1 }],
+    ['options', undefined],
+  ])('%s: %j', (name, options) => {
+    const refused = { code: 'invalid-option', message: expect.stringMatching(`^${name}: `) }
+    expect(() => createChatConnection(options as never)).toThrow(expect.objectContaining(refused))
+  })
+})
+
+test('a listener whose promise rejects ends no process: it is warned of', async () => {
+  const lost = vi.fn()
+  process.prependListener('unhandledRejection', lost)
+  const others = process.listeners('unhandledRejection').filter((other) => other !== lost)
+  for (const other of others) process.removeListener('unhandledRejection', other)
+  const page = createPage()
+  vi.stubGlobal('document', page.document)
+  const world = createWorld()
+  world.chat.onMessage(async ({ type }) => {
+    throw new Error(String(type))
+  })
+  await world.opens()
+  page.shows()
+  await new Promise((resolve) => setImmediate(() => setImmediate(resolve)))
+  process.removeListener('unhandledRejection', lost)
+  for (const other of others) process.on('unhandledRejection', other)
+  expect(lost).not.toHaveBeenCalled()
+  expect(warnings).toContainEqual(expect.objectContaining({ code: 'listener-failed', cause: new Error('_open') }))
+  expect(warnings).toContainEqual(new Error('_foreground'))
+})

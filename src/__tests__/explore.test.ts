@@ -155,7 +155,7 @@ describe('a violation', () => {
     const thrown = await explore({ create: throws, features: [], depth: 3 })
     expect(thrown.violations[0]).toMatchObject({
       invariant: 'app',
-      message: 'a message listener threw: Error: no such message',
+      message: 'message listener threw: Error: no such message',
     })
 
     const onStep = vi.fn(({ connection }: { connection: Connection }) => {

@@ -619,7 +619,7 @@ describe('hostile frames', () => {
     world.stream.sends({ sessionId: 's1', seq: -1, text: 'secret' })
     world.stream.sends(world.event('s1', 6, { text: 'secret' }))
     await world.clock.advance(1_100)
-    const thrown = 'a message listener threw'
+    const thrown = 'message listener threw'
     expect(messages).toEqual([
       'no JSON object, but 8 characters',
       'malformed sessionId, seq or prevSeq: s1',

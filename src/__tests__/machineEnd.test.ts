@@ -1,22 +1,9 @@
 import { createConnection } from 'holdline'
 import { createHarness, type Environment, type Harness, type HarnessOptions } from 'holdline/testing'
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { describe, expect, test } from 'vitest'
+import { processSettles, watchProcess } from './_process'
 
-/** What ends a Node process. */
-const lost = vi.fn()
-const FATAL = ['unhandledRejection', 'uncaughtException'] as const
-const others = FATAL.map((name) => process.listeners(name as 'uncaughtException'))
-
-beforeEach(() => {
-  lost.mockClear()
-  for (const name of FATAL) process.removeAllListeners(name).on(name, lost)
-})
-afterEach(() => {
-  for (const [index, name] of FATAL.entries()) {
-    process.removeAllListeners(name)
-    for (const other of others[index] ?? []) process.on(name, other)
-  }
-})
+const lost = watchProcess()
 
 const noDice = () => {
   throw new Error('no dice')
@@ -26,7 +13,7 @@ const noDice = () => {
 async function expectTheEnd(harness: Harness, { wasOpen }: { wasOpen: boolean }) {
   const { connection, streams, posts, time, page, told, settles } = harness
   await settles()
-  await new Promise((resolve) => setImmediate(resolve))
+  await processSettles()
   expect(streams.filter(({ isClosed }) => !isClosed)).toEqual([])
   expect(posts.filter(({ isAborted, isAnswered }) => !isAborted && !isAnswered)).toEqual([])
   expect([time.clock.pending, page.listeners]).toEqual([0, 0])

@@ -1,3 +1,4 @@
+import { createHarness, type TestPost } from 'holdline/testing'
 import { describe, expect, test } from 'vitest'
 import {
   createClock,
@@ -488,5 +489,45 @@ describe('a second attack, on the fixes of the first', () => {
     expect(world.connection.cursor('s1')?.lastSeq).toBe(lastSeq)
     for (let seq = lastSeq + 1; seq <= 301; seq++) world.stream.sends(world.event('s1', seq))
     expect(seqs(world, 's1')).toEqual(Array.from({ length: 294 }, (_, index) => index + 8))
+  })
+})
+
+describe('a suspend that nobody answers', () => {
+  const isPending = ({ isAborted, isAnswered }: TestPost) => !isAborted && !isAnswered
+  async function createSuspending() {
+    const harness = createHarness({ server: { post: ({ endpoint }, next) => endpoint === 'suspend' || next() } })
+    harness.connection.watch('s1')
+    await harness.opens()
+    harness.page.hides()
+    await harness.settles()
+    expect(harness.posts.filter(isPending)).toHaveLength(1)
+    return harness
+  }
+
+  test('is given up like a send', async () => {
+    const { posts, passes } = await createSuspending()
+    await passes(14_999)
+    expect(posts.filter(isPending)).toHaveLength(1)
+    await passes(1)
+    expect(posts.filter(isPending)).toEqual([])
+  })
+
+  test('is given up for the next one, which is made whatever became of those before it', async () => {
+    const { connection, posts, passes, settles } = await createSuspending()
+    connection.suspend()
+    await settles()
+    expect(posts.filter(isPending)).toHaveLength(1)
+    await passes(60_000)
+    connection.suspend()
+    await settles()
+    expect(posts.filter(isPending)).toEqual([posts.at(-1)])
+    expect(posts.filter(({ endpoint }) => endpoint === 'suspend')).toHaveLength(3)
+  })
+
+  test('ends with the line', async () => {
+    const { connection, posts, settles } = await createSuspending()
+    connection.disconnect()
+    await settles()
+    expect(posts.filter(isPending)).toEqual([])
   })
 })

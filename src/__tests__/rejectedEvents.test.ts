@@ -41,7 +41,10 @@ const machine = setup({
     },
     there: {},
     passing: { always: { target: 'there' } },
-    failing: { invoke: { src: 'broken', id: 'broken', onError: { target: 'there' } } },
+    failing: {
+      invoke: { src: 'broken', id: 'broken', onError: { target: 'there' } },
+      on: { refuse: { target: 'there' } },
+    },
   },
 })
 
@@ -64,7 +67,7 @@ function watch() {
 }
 
 describe('a rejected event is exactly a microstep in which no transition was taken', () => {
-  test('an event that no state handles', () => {
+  test('an event that the state does not handle', () => {
     const watched = watch()
     watched.actor.send({ type: 'refuse' })
     expect(watched.rejected).toEqual(['refuse'])
@@ -73,6 +76,12 @@ describe('a rejected event is exactly a microstep in which no transition was tak
     )
     expect(more).toEqual([])
     expect(microstep).toMatchObject({ type: '@xstate.microstep', _transitions: [] })
+  })
+
+  test('not one that the chart has no word for: it is none of the lifecycle, and its name may be a secret', () => {
+    const watched = watch()
+    watched.actor.send({ type: 'secret' } as never)
+    expect(watched.rejected).toEqual([])
   })
 
   test('an event whose guards all say no', () => {

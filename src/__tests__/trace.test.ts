@@ -10,8 +10,9 @@ import {
   streamDropsAfter,
   type World,
 } from 'holdline/testing'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { createConnection } from '../createConnection'
+import { ConnectionError } from '../errors'
 import { FEATURES } from '../protocol'
 import type { Trace, TraceStep } from '../types'
 
@@ -197,12 +198,73 @@ test.each<[string, (harness: Harness) => void]>([
     ({ server }) => server.sends({ type: 'reconnected', resumeId: '', sessions: [] }),
   ],
   ['an EventSource that tells no number', ({ stream }) => stream.fails('ECONNRESET' as never)],
+  [
+    'a goodbye that was refused',
+    ({ connection }) => {
+      connection.disconnect()
+      connection.actor.send({ type: 'stream.drained', delay: { retryAfter: 5 }, error: new ConnectionError('goodbye') })
+    },
+  ],
+  ['an event with a long name', ({ connection }) => connection.actor.send({ type: 'x'.repeat(201) } as never)],
+  ['an event with an empty name', ({ connection }) => connection.actor.send({ type: '' } as never)],
+  [
+    'an error that is none of ours',
+    ({ connection }) =>
+      connection.actor.send({ type: 'resume.failed', error: new DOMException('', 'AbortError') } as never),
+  ],
 ])('what this line wrote it can read: %s', async (_, happens) => {
   const harness = createHarness()
   await harness.opens()
   happens(harness)
   await harness.settles()
   expect(replayTrace(saved(harness.connection.trace())).divergence).toBeNull()
+})
+
+test.each<[string, object]>([
+  ['the name of an event', { type: 'SECRET' }],
+  ['a time', { type: 'wake', awayFor: 'SECRET' }],
+  ['a delay', { type: 'stream.drained', delay: 'SECRET' }],
+  ['the code of an error', { type: 'stream.failed', error: { code: 'SECRET', status: 'SECRET', retryable: 'SECRET' } }],
+  ['a list', { type: 'wake', leftOvers: { length: 'SECRET', some: () => 'SECRET' } }],
+  ['another list', { type: 'wake', cursors: { length: 'SECRET' } }],
+  ['an id', { type: 'wake', resumeId: 'SECRET', nonce: 'SECRET' }],
+])('what an app sends to the actor does not leave with a trace, and does not break it: %s', (_, event) => {
+  const { connection } = createHarness()
+  connection.actor.send(event as never)
+  const trace = connection.trace()
+  expect(JSON.stringify(trace)).not.toContain('SECRET')
+  expect(replayTrace(trace).divergence).toBeNull()
+})
+
+test('a trace that was not saved can be read too: for ever is a number', async () => {
+  const harness = createHarness()
+  await harness.opens()
+  harness.connection.wake({ awayFor: Number.POSITIVE_INFINITY })
+  expect(replayTrace(harness.connection.trace()).divergence).toBeNull()
+})
+
+test('to replay ten times the steps takes ten times the work', async () => {
+  const [step] = (await aRoughMorning()).connection.trace().steps
+  const outbox = { ...step, machine: 'outbox', event: 'pause', from: 'held', to: 'held', refused: true }
+  /** How often a step is looked at. */
+  const looksAt = (length: number) => {
+    let looks = 0
+    const { find } = Array.prototype
+    const counted = vi.spyOn(Array.prototype, 'find').mockImplementation(function (this: unknown[], is, that) {
+      return find.call(this, (...item) => {
+        looks++
+        return is.apply(that, item)
+      })
+    })
+    const filler = Array.from({ length }, () => outbox)
+    try {
+      replayTrace({ format: 'holdline-trace', version: 1, startedAt: 0, maxAttempts: null, dropped: 0, steps: filler })
+    } finally {
+      counted.mockRestore()
+    }
+    return looks
+  }
+  expect(looksAt(1_000)).toBeLessThanOrEqual(1_000)
 })
 
 test('an event that the recorder cannot read harms nothing', async () => {

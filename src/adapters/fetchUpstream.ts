@@ -137,25 +137,17 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
         if (json === undefined && isHtml) throw new ConnectionError('bad-response', `HTML, not JSON: ${endpoint}`)
         return json
       }
-      return new Promise((resolve, reject) => {
-        const end = () => {
-          clock.clearTimeout(timer)
-          signal.removeEventListener('abort', onAbort)
-        }
-        const fail = (cause: unknown) => {
-          end()
-          if (answer === null) resolve(null)
-          else if (cause instanceof ConnectionError) reject(answer ?? cause)
-          else reject(answer ?? new ConnectionError('network', `POST failed: ${endpoint}`, { cause }))
-        }
-        // A hook or a body that never settles does not watch the signal.
-        const onAbort = () => fail(signal.reason)
-        signal.addEventListener('abort', onAbort)
-        exchange().then((json) => {
-          end()
-          resolve(json)
-        }, fail)
+      // A hook or a body that never settles does not watch the signal.
+      const aborted = new Promise((_, reject) => {
+        signal.onabort = () => reject(signal.reason)
       })
+      return Promise.race([exchange(), aborted])
+        .catch((cause) => {
+          if (answer === null) return null
+          if (answer || cause instanceof ConnectionError) throw answer ?? cause
+          throw new ConnectionError('network', `POST failed: ${endpoint}`, { cause })
+        })
+        .finally(() => clock.clearTimeout(timer))
     },
     /** For EventSource implementations that take a `fetch`. */
     streamFetch: (input: string | URL, init: RequestInit): Promise<Response> =>

@@ -2,7 +2,8 @@ import type { EventSourceFactory } from '../adapters/eventSourceStream'
 import { eventSourceTransport } from '../adapters/transport'
 import { createConnection, partsOf } from '../createConnection'
 import type { ConnectionError } from '../errors'
-import { CONNECTION_ID_HEADER, IDEMPOTENCY_KEY_HEADER, isCursor, type JsonObject, parseJson } from '../protocol'
+import { isDelay, isFunction, isUrl, read } from '../options'
+import { CONNECTION_ID_HEADER, IDEMPOTENCY_KEY_HEADER, isCursor, isText, type JsonObject, parseJson } from '../protocol'
 import type { Connection, OutboundMessage } from '../types'
 
 export interface ChatConnectionOptions {
@@ -49,9 +50,18 @@ export interface ChatConnection {
   readonly connection: Connection
 }
 
-/** @throws {ConnectionError} `invalid-option`; the message names the option of `createConnection`. */
+/** @throws {ConnectionError} `invalid-option`; the message names the option. */
 export function createChatConnection(options: ChatConnectionOptions): ChatConnection {
-  const { baseUrl, fetch, createEventSource, reconnectDelayMs = 500, suspendUrl } = options
+  const { baseUrl, fetch, createEventSource, reconnectDelayMs, suspendUrl } = read(
+    {
+      baseUrl: [(value) => isText(value) && isUrl(`${value}/api/chat`), null],
+      fetch: [isFunction, null],
+      createEventSource: [isFunction],
+      reconnectDelayMs: [isDelay, 500],
+      suspendUrl: [isText],
+    },
+    options ?? null,
+  ) as ChatConnectionOptions & { readonly reconnectDelayMs: number }
   let listener: ChatListener | undefined
   let warned: ConnectionError | null = null
   const tell: ChatListener = (message) => listener?.(message)
@@ -66,7 +76,7 @@ export function createChatConnection(options: ChatConnectionOptions): ChatConnec
       const body = JSON.stringify({ ...message, connectionId: headers[CONNECTION_ID_HEADER] })
       return fetch(suspendUrl, { ...init, headers, body })
     },
-    ...(createEventSource && { createEventSource }),
+    createEventSource: createEventSource as EventSourceFactory,
     transport(setup) {
       const carrier = eventSourceTransport(setup)
       if (!suspendUrl) return carrier
@@ -79,16 +89,16 @@ export function createChatConnection(options: ChatConnectionOptions): ChatConnec
   })
   const { inbox } = partsOf(connection)
 
-  function onVisibility() {
+  async function onVisibility() {
     if (globalThis.document.visibilityState === 'hidden') return
     try {
-      tell({ type: '_foreground' })
+      await tell({ type: '_foreground' })
     } catch (cause) {
       warn(cause)
     }
   }
 
-  connection.on('message', tell)
+  connection.on('message', (message) => OWN.includes(message.type) || tell(message))
   connection.on('opened', () => tell({ type: '_open' }))
   connection.on('closed', () => tell({ type: '_close' }))
   connection.on('phase', ({ phase, previous }) => {
@@ -136,6 +146,9 @@ export function createChatConnection(options: ChatConnectionOptions): ChatConnec
     connection,
   }
 }
+
+/** What no server tells. */
+const OWN: readonly unknown[] = ['_open', '_close', '_foreground']
 
 const NAMES = ['Content-Type', CONNECTION_ID_HEADER, IDEMPOTENCY_KEY_HEADER]
 

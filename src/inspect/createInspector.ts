@@ -63,45 +63,37 @@ export function createInspector(options: InspectorOptions = {}): Inspector {
   let waiting: InspectorEvent[] = []
   let adapter: InspectorAdapter | undefined
 
-  /** An inspector that throws stops the machine that it looks at. */
-  function attempt(step: () => void) {
-    try {
-      step()
-    } catch (error) {
-      fail(error)
-    }
-  }
+  /** An inspector that throws stops the machine that it looks at, and one that rejects the process. */
+  const attempt = (step: () => unknown) => run(step, fail)
 
   function fail(cause: unknown) {
     if (ending.signal.aborted) return
     stop()
     const isKnown = cause instanceof ConnectionError
-    try {
-      onError(isKnown ? cause : new ConnectionError('listener-failed', 'the inspector threw', { cause }))
-    } catch (error) {
-      console.warn('holdline: onError of the inspector threw', error)
-    }
+    const error = isKnown ? cause : new ConnectionError('listener-failed', 'the inspector threw', { cause })
+    run(
+      () => onError(error),
+      (late) => console.warn('holdline: onError of the inspector threw', late),
+    )
   }
 
   function use(loaded: InspectorAdapter) {
     if (ending.signal.aborted) return
     adapter = loaded
-    attempt(() => {
-      loaded.start?.()
-      for (const event of waiting) loaded.send(event)
-      waiting = []
-    })
+    attempt(() => loaded.start?.())
+    for (const event of waiting) if (!ending.signal.aborted) attempt(() => loaded.send(event))
+    waiting = []
   }
 
   function stop() {
     if (ending.signal.aborted) return
     waiting = []
     ending.abort()
-    try {
-      adapter?.stop?.()
-    } catch {
-      // It is over anyway.
-    }
+    // It is over anyway.
+    run(
+      () => adapter?.stop?.(),
+      () => {},
+    )
   }
 
   if (options.adapter) use(options.adapter)
@@ -112,12 +104,23 @@ export function createInspector(options: InspectorOptions = {}): Inspector {
       if (ending.signal.aborted) return
       attempt(() => {
         const event = redact(inspection)
-        if (!event) return
-        if (adapter) adapter.send(event)
-        else if (waiting.push(event) > MAX_WAITING) waiting.shift()
+        if (!event) return undefined
+        if (adapter) return adapter.send(event)
+        if (waiting.push(event) > MAX_WAITING) waiting.shift()
+        return undefined
       })
     },
     stop,
+  }
+}
+
+/** What it throws goes to `fail`, also if it does so by a promise. */
+function run(step: () => unknown, fail: (cause: unknown) => void) {
+  try {
+    const late = step() as Promise<unknown> | undefined
+    late?.catch?.(fail)
+  } catch (cause) {
+    fail(cause)
   }
 }
 

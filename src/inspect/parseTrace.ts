@@ -12,6 +12,7 @@ type Fields = Readonly<Record<string, Check>>
 
 const isText: Check = (value) => typeof value === 'string' && value.length > 0 && value.length <= MAX_TEXT
 const isNumber: Check = (value) => Number.isFinite(value)
+const isAnyNumber: Check = (value) => typeof value === 'number'
 const isCount: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 0
 const isFlag: Check = (value) => typeof value === 'boolean'
 const isPath: Check = (value) => isText(value) && /^\w+(\.\w+)*$/.test(value as string)
@@ -42,13 +43,14 @@ const STEP = {
   heartbeat: either(isOneOf(null), isNumber),
 } satisfies Fields
 const OPTIONAL = {
-  sessions: isCount,
+  sessions: isNumber,
   moved: isFlag,
   own: either(isOneOf(null), isFlag),
-  awayFor: either(isOneOf(null), isNumber),
-  delay: isNumber,
+  // For ever is a number too, and null in JSON.
+  awayFor: either(isOneOf(null), isAnyNumber),
+  delay: either(isOneOf(null), isAnyNumber),
   code: isText,
-  status: isCount,
+  status: isNumber,
   retryable: isFlag,
 } satisfies Fields
 const TRACE = {

@@ -1,7 +1,4 @@
 import type { Phase } from './types'
 
-const PHASES = ['idle', 'connecting', 'awaitingWelcome', 'reconnecting', 'open', 'backoff'] as const satisfies Phase[]
-
-/** The public name of the state that the machine is in, at any depth. */
-export const phase = (snapshot: { hasTag(tag: Phase): boolean }) =>
-  PHASES.find((name) => snapshot.hasTag(name)) as Phase
+/** The public name of the state that the machine is in, at any depth: each has one tag, and that is its name. */
+export const phase = ({ tags }: { readonly tags: ReadonlySet<string> }) => [...tags][0] as Phase
