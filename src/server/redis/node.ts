@@ -13,8 +13,9 @@ export interface NodeOptions {
   readonly host: ClusterHost
 }
 
-/** How long another process has for an answer, ms. */
+/** How long another process has for an answer, and how often it is looked whether it still is there, ms. */
 const ANSWER_TIMEOUT = 5_000
+const LOOK = 250
 /** How long a claim lasts that nobody renews, ms: about as long a command waits whose process has died. */
 const LEASE = 6_000
 const RENEWAL = 2_000
@@ -47,7 +48,7 @@ export function createNode({ link, keys, clock, host }: NodeOptions): RedisNode 
     count += 1
     return `${node}.${count}`
   }
-  const pause = () => new Promise<void>((resolve) => clock.setTimeout(resolve, CLAIM_POLL))
+  const pause = (ms: number) => new Promise<void>((resolve) => clock.setTimeout(resolve, ms))
 
   const send = (to: string, message: object) => link.commands.publish(keys.nodeChannel(to), JSON.stringify(message))
 
@@ -75,15 +76,18 @@ export function createNode({ link, keys, clock, host }: NodeOptions): RedisNode 
 
     async ask(to, request) {
       const id = nextId()
-      let timer: unknown
+      const answered = new Promise<Answer>((resolve) => asked.set(id, resolve))
       try {
-        return await new Promise<Answer | 'gone' | 'silent'>((resolve, reject) => {
-          asked.set(id, resolve)
-          timer = clock.setTimeout(() => resolve('silent'), ANSWER_TIMEOUT)
-          send(to, { id, from: node, request }).then((receivers) => receivers === 0 && resolve('gone'), reject)
-        })
+        let receivers: unknown = await send(to, { id, from: node, request })
+        for (let waited = 0; receivers !== 0; waited += LOOK) {
+          if (waited >= ANSWER_TIMEOUT) return 'silent'
+          const answer = await Promise.race([answered, pause(LOOK)])
+          if (answer) return answer
+          // It may have died with the question.
+          receivers = (await link.commands.pubsub('NUMSUB', keys.nodeChannel(to)))[1]
+        }
+        return 'gone'
       } finally {
-        clock.clearTimeout(timer)
         asked.delete(id)
       }
     },
@@ -115,7 +119,7 @@ export function createNode({ link, keys, clock, host }: NodeOptions): RedisNode 
           }
         }
         if (known?.answer) return { fingerprint: known.fingerprint, answer: known.answer }
-        if (known) await pause()
+        if (known) await pause(CLAIM_POLL)
       }
       throw new Error('redisLog: another process has been running this command for too long')
     },
