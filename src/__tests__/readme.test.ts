@@ -51,6 +51,7 @@ test.each([
   ['docs/migration.md', 5],
   ['docs/inspect.md', 5],
   ['docs/transports.md', 3],
+  ['docs/scaling.md', 3],
 ])(
   'every example of %s compiles, strictly',
   (path, least) => {

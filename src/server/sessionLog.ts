@@ -52,7 +52,8 @@ export interface SessionLog {
   head(sessionId: string): MaybePromise<SessionHead>
   /**
    * `listener` is called after each `append` to that session, in whichever process it happened. It never throws and
-   * may be called too often. Once the returned function was called, it is not called any more.
+   * may be called too often. Once the returned function was called, it is not called any more. When `subscribe` resolves,
+   * `read` finds all that was appended before it was called, in whichever process.
    */
   subscribe(sessionId: string, listener: () => void): MaybePromise<() => void>
   /** Only of a log that several processes share: makes this process one of them. `createChatServer` calls it, once. */

@@ -20,7 +20,7 @@ const CHECK_INTERVAL = 10_000
 /** Sessions that are asked about together. */
 const CHUNK = 500
 
-type Known = readonly [sessionId: string, { readonly feed: SessionFeed; readonly started: Promise<unknown> }]
+type Known = readonly [sessionId: string, { readonly feed: SessionFeed; readonly subscribed: Promise<unknown> }]
 
 /** The sessions that somebody in this process listens to. */
 export function createFeeds({ subscribe, unsubscribe, readHead, onRepair, onError, onCheck, clock }: FeedsOptions) {
@@ -29,9 +29,7 @@ export function createFeeds({ subscribe, unsubscribe, readHead, onRepair, onErro
 
   function start(sessionId: string) {
     const feed = new SessionFeed(() => readHead(sessionId))
-    // In this order: what is appended in between is announced.
-    const started = subscribe([sessionId]).then(() => feed.refresh())
-    const known = { feed, started }
+    const known = { feed, subscribed: subscribe([sessionId]) }
     feeds.set(sessionId, known)
     timer ??= clock.setTimeout(check, CHECK_INTERVAL)
     return known
@@ -73,9 +71,9 @@ export function createFeeds({ subscribe, unsubscribe, readHead, onRepair, onErro
       feeds.get(sessionId)?.feed.take(announcement)
     },
 
-    /** Resolves when nothing that is appended from then on will be missed. */
+    /** Resolves when all that was appended before the call can be read, and all that comes later will be told. */
     async listen(sessionId: string, listener: () => void): Promise<() => void> {
-      const { feed, started } = feeds.get(sessionId) ?? start(sessionId)
+      const { feed, subscribed } = feeds.get(sessionId) ?? start(sessionId)
       // A wrapper of its own, so that listening twice with one function is listening twice.
       const notify = () => listener()
       feed.listeners.add(notify)
@@ -83,11 +81,15 @@ export function createFeeds({ subscribe, unsubscribe, readHead, onRepair, onErro
         feed.listeners.delete(notify)
         leave(sessionId, feed)
       }
-      await started.catch((error: unknown) => {
+      try {
+        // In this order: what is appended in between is announced.
+        await subscribed
+        await feed.sync()
+        return stop
+      } catch (error) {
         stop()
         throw error
-      })
-      return stop
+      }
     },
 
     /** After the connection was lost, and with it every subscription and what was published meanwhile. */

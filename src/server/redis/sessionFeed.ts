@@ -20,7 +20,7 @@ export class SessionFeed {
   #ring: LogEntry[] = []
   #epoch: string | undefined
   #head = 0
-  /** False while more may have been appended than `head` says. */
+  /** False where only Redis knows. */
   #isLive = false
   #refreshing: Promise<boolean> | undefined
   /** What was told meanwhile. */
@@ -51,6 +51,13 @@ export class SessionFeed {
     return this.#refreshing
   }
 
+  /** Resolves when all that was in Redis before the call can be read here. */
+  async sync(): Promise<unknown> {
+    // One that is under way may have asked too early.
+    await this.#refreshing?.catch(() => {})
+    return this.refresh()
+  }
+
   /** Frees what is kept of a session in which nothing happened since the last time. */
   tidy(): void {
     if (this.#isQuiet) this.#ring = []
@@ -58,12 +65,21 @@ export class SessionFeed {
   }
 
   async #catchUp(): Promise<boolean> {
-    this.#isLive = false
-    const { epoch, head } = await this.readHead()
-    const hasMissed = this.#epoch !== undefined && (epoch !== this.#epoch || head > this.#head)
-    this.#ring = []
-    this.#epoch = epoch
-    this.#head = head
+    const { epoch, head } = await this.readHead().catch((error: unknown) => {
+      this.#isLive = false
+      throw error
+    })
+    for (const { seq, entry, ...told } of this.#held) {
+      if (told.epoch === this.#epoch && seq === this.#head + 1) this.#follow(seq, entry)
+    }
+    const isBehind = epoch !== this.#epoch || head > this.#head
+    const hasMissed = isBehind && this.#epoch !== undefined
+    if (isBehind) {
+      // Whoever lacks something reads it.
+      this.#ring = []
+      this.#epoch = epoch
+      this.#head = head
+    }
     this.#isLive = true
     if (hasMissed) this.#notify()
     return hasMissed
