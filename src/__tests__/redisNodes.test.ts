@@ -179,9 +179,19 @@ describeWithRedis('two processes behind a balancer that knows no mercy', () => {
     const answering = post(there.server, 'watch', { type: 'watch', ...cursor('room') }, { connectionId })
     const heard = new Promise((resolve) => zombie.once('message', (_, text) => resolve(text)))
     const asked = await heard
-    await there.logClock.advance(4_999)
-    await there.logClock.advance(1)
-    const response = await answering
+    // Now and then it is looked whether the process still is there. It is.
+    let looks = 0
+    let response: Response | undefined
+    void answering.then((answered) => {
+      response = answered
+    })
+    for (;;) {
+      await expect.poll(() => there.logClock.timers > 0 || response !== undefined).toBe(true)
+      if (response) break
+      await there.logClock.advance(250)
+      looks += 1
+    }
+    expect(looks).toBe(20)
     expect([response.status, response.headers.get('Retry-After')]).toEqual([503, '1'])
     // What comes later is nobody's.
     const { id, from } = JSON.parse(String(asked))
@@ -189,6 +199,20 @@ describeWithRedis('two processes behind a balancer that knows no mercy', () => {
     await settle()
     expect(there.errors).toEqual([])
     zombie.disconnect()
+  })
+
+  test('a process that dies with the question is gone, and not silent', async () => {
+    const there = start()
+    const zombie = new Redis(redis.port)
+    await zombie.subscribe('holdline:node:dying')
+    const connectionId = `dying.${'A'.repeat(22)}`
+    const answering = post(there.server, 'watch', { type: 'watch', ...cursor('room') }, { connectionId })
+    await new Promise((resolve) => zombie.once('message', resolve))
+    zombie.disconnect()
+    await expect.poll(() => redis.admin.pubsub('NUMSUB', 'holdline:node:dying')).toEqual(['holdline:node:dying', 0])
+    await there.logClock.advance(250)
+    expect((await answering).status).toBe(404)
+    expect(there.logClock.timers).toBe(0)
   })
 
   test('what another version asks, and what is no question at all, harms nobody', async () => {

@@ -48,7 +48,7 @@ export function createNode({ link, keys, clock, host }: NodeOptions): RedisNode 
     count += 1
     return `${node}.${count}`
   }
-  const pause = (ms: number) => new Promise<void>((resolve) => clock.setTimeout(resolve, ms))
+  const pause = () => new Promise<void>((resolve) => clock.setTimeout(resolve, CLAIM_POLL))
 
   const send = (to: string, message: object) => link.commands.publish(keys.nodeChannel(to), JSON.stringify(message))
 
@@ -76,18 +76,22 @@ export function createNode({ link, keys, clock, host }: NodeOptions): RedisNode 
 
     async ask(to, request) {
       const id = nextId()
-      const answered = new Promise<Answer>((resolve) => asked.set(id, resolve))
+      let timer: unknown
       try {
-        let receivers: unknown = await send(to, { id, from: node, request })
-        for (let waited = 0; receivers !== 0; waited += LOOK) {
-          if (waited >= ANSWER_TIMEOUT) return 'silent'
-          const answer = await Promise.race([answered, pause(LOOK)])
-          if (answer) return answer
-          // It may have died with the question.
-          receivers = (await link.commands.pubsub('NUMSUB', keys.nodeChannel(to)))[1]
-        }
-        return 'gone'
+        return await new Promise<Answer | 'gone' | 'silent'>((resolve, reject) => {
+          asked.set(id, resolve)
+          const check = (receivers: unknown, waited: number) => {
+            if (receivers === 0) resolve('gone')
+            else if (waited >= ANSWER_TIMEOUT) resolve('silent')
+            else if (asked.has(id)) timer = clock.setTimeout(() => look(waited + LOOK), LOOK)
+          }
+          /** It may have died with the question. */
+          const look = (waited: number) =>
+            link.commands.pubsub('NUMSUB', keys.nodeChannel(to)).then(([, count]) => check(count, waited), reject)
+          send(to, { id, from: node, request }).then((receivers) => check(receivers, 0), reject)
+        })
       } finally {
+        clock.clearTimeout(timer)
         asked.delete(id)
       }
     },
@@ -119,7 +123,7 @@ export function createNode({ link, keys, clock, host }: NodeOptions): RedisNode 
           }
         }
         if (known?.answer) return { fingerprint: known.fingerprint, answer: known.answer }
-        if (known) await pause(CLAIM_POLL)
+        if (known) await pause()
       }
       throw new Error('redisLog: another process has been running this command for too long')
     },
