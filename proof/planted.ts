@@ -122,8 +122,8 @@ export const PLANTED: readonly PlantedBug[] = [
     row: 'C21 I11',
     bug: 'callbacks of a closed EventSource are still heard',
     file: EVENT_SOURCE,
-    find: '({ data }) => closed || handlers[type]',
-    replace: '({ data }) => handlers[type]',
+    find: '          if (closed) return\n          try {',
+    replace: '          try {',
   },
   {
     row: 'C22',
@@ -286,8 +286,8 @@ export const PLANTED: readonly PlantedBug[] = [
     row: 'C43',
     bug: 'a message listener that throws starves the others',
     file: INBOX,
-    find: '        failed = [...failed, listener]\n',
-    replace: '        failed = [...failed, listener]\n        if (failed.length) return failed\n',
+    find: "if (!this.#notifier.call('message', listener, message)) failed = [...failed, listener]",
+    replace: "if (!this.#notifier.call('message', listener, message)) return [...failed, listener]",
   },
   {
     row: 'C54',
@@ -300,9 +300,9 @@ export const PLANTED: readonly PlantedBug[] = [
     row: 'C54',
     bug: 'a resume is spent on a listener that throws',
     file: INBOX,
-    find: "        this.#notifier.report(new ConnectionError('listener-failed', 'a message listener threw', { cause }))",
+    find: "if (!this.#notifier.call('message', listener, message)) failed = [...failed, listener]",
     replace:
-      "        this.#notifier.report(new ConnectionError('listener-failed', 'a message listener threw', { cause }))\n        for (const session of this.#sessions.values()) session.wanted = true\n        this.#onHole()",
+      "if (!this.#notifier.call('message', listener, message)) {\n        failed = [...failed, listener]\n        for (const session of this.#sessions.values()) session.wanted = true\n        this.#onHole()\n      }",
   },
   {
     row: 'C55 I3',
@@ -381,5 +381,26 @@ export const PLANTED: readonly PlantedBug[] = [
     file: 'src/server/commands.ts',
     find: 'if (known) return known.fingerprint === fingerprint ? known.answer : ID_REUSED',
     replace: 'if (known) return known.answer',
+  },
+  {
+    row: 'I5',
+    bug: 'the results of a batch are taken in the order in which they come, whatever their ids',
+    file: OUTBOX,
+    find: 'if (!result || result.id !== entry.delivery?.id) break',
+    replace: 'if (!result) break',
+  },
+  {
+    row: 'I10',
+    bug: 'events of a session still arrive after unwatch',
+    file: INBOX,
+    find: 'if (this.#closed?.has(sessionId)) return undefined',
+    replace: 'this.#closed?.delete(sessionId)',
+  },
+  {
+    row: 'C43 I6',
+    bug: 'a message that a listener throws at is offered for ever',
+    file: INBOX,
+    find: 'if (++waiting.repeats < REPEATS.length) return',
+    replace: 'if (++waiting.repeats > 0) return',
   },
 ]

@@ -1,6 +1,16 @@
-import { type Connection, createConnection } from 'holdline'
+import { type Connection, type ConnectionOptions, createConnection } from 'holdline'
 import type { EventSourceLike } from 'holdline/adapters'
-import { ALPHABET, createWorld, type Environment, explore, type Harness, RESETS, replay } from 'holdline/testing'
+import {
+  ALPHABET,
+  createWorld,
+  type Environment,
+  explore,
+  type Harness,
+  type Letter,
+  ODDITIES,
+  RESETS,
+  replay,
+} from 'holdline/testing'
 import { describe, expect, test, vi } from 'vitest'
 import { FEATURES } from '../protocol'
 import { fingerprint } from '../testing/explore'
@@ -123,6 +133,65 @@ describe('an app whose server loses what it had', () => {
     await expect(run(source, app)).rejects.toThrow('1 events are shown')
     await run(source, createApp())
   }, 120_000)
+})
+
+test.each<[string, Partial<ConnectionOptions>]>([
+  ['messages that may expire', { outbox: { maxAge: 60_000 } }],
+  ['a line that gives up at once', { backoff: { maxAttempts: 0 } }],
+  ['a line that gives up after a second try', { backoff: { maxAttempts: 1 } }],
+])(
+  'nothing is wrong with %s',
+  async (_, options) => {
+    const create = (environment: Environment) => createConnection({ ...environment, ...options })
+    const { violations, edges } = await explore({ create, depth: 4, heartbeat: 20_000 })
+    expect(violations.map(({ invariant, message, path }) => [invariant, message, path])).toEqual([])
+    expect(edges).toBeGreaterThan(600)
+  },
+  120_000,
+)
+
+describe('what is odd', () => {
+  const alphabet = { ...ALPHABET, ...ODDITIES }
+  // The letters without which none of the odd ones can happen, and what may come between.
+  const few = ['connect', 'disconnect', 'wake', 'send', 'watch s1', 'unwatch s1', 'stream welcomed', 'stream failed']
+  const more = ['event', 'replayed', 'resume ok', 'send ok', 'watch ok', 'time passes']
+  const letters = Object.fromEntries(
+    [...few, ...more, ...Object.keys(ODDITIES)].map((name) => [name, alphabet[name] as Letter]),
+  )
+
+  test.each([
+    ['no feature', { features: [] }, 5],
+    ['all features and a heartbeat', { heartbeat: 20_000 }, 5],
+  ])(
+    'breaks no invariant, with %s',
+    async (_, options, depth) => {
+      const { violations, edges } = await explore({ ...options, alphabet: letters, depth })
+      expect(violations.map(({ message, path }) => [message, path])).toEqual([])
+      expect(edges).toBeGreaterThan(500)
+    },
+    120_000,
+  )
+
+  test.each([
+    ['batch mixed', ['connect', 'send', 'send', 'stream welcomed', 'batch mixed']],
+    ['batch shuffled', ['connect', 'send', 'send', 'stream welcomed', 'batch shuffled']],
+    ['late probe answer', ['connect', 'stream welcomed', 'wake', 'late probe answer']],
+    ['event after unwatch', ['connect', 'stream welcomed', 'watch s1', 'unwatch s1', 'event after unwatch']],
+    ['listener throws thrice', ['watch s1', 'connect', 'stream welcomed', 'resume ok', 'listener throws thrice']],
+  ])('%s: can happen, and a healthy network ends it well', async (_, path) => {
+    const world = await replay(path, { alphabet: letters })
+    await world.heals()
+  })
+
+  test('a listener of a session that it has left is found out', async () => {
+    const create = (environment: Environment) => {
+      const connection = createConnection(environment)
+      const { watch } = connection
+      return Object.assign(connection, { unwatch: (id: string) => watch(id, { after: 0 }) })
+    }
+    const { violations } = await explore({ create, alphabet: letters, features: [], depth: 5 })
+    expect(violations.map(({ message }) => message)).toContain('a message of s1, which the app has left')
+  })
 })
 
 describe('a violation', () => {

@@ -1,5 +1,6 @@
 import { createHarness, type TestPost } from 'holdline/testing'
 import { describe, expect, test } from 'vitest'
+import { ConnectionError } from '../errors'
 import {
   createClock,
   createWorld,
@@ -530,4 +531,11 @@ describe('a suspend that nobody answers', () => {
     await settles()
     expect(posts.filter(isPending)).toEqual([])
   })
+})
+
+test('an error survives a structured clone field by field: so it can be posted from a worker', () => {
+  const error = new ConnectionError('http', 'the server answered 503', { status: 503, retryAfter: 5, retryable: true })
+  expect(structuredClone(error)).not.toHaveProperty('code')
+  const fields = structuredClone({ ...error, message: error.message })
+  expect({ ...new ConnectionError(fields.code, fields.message, fields) }).toEqual({ ...error })
 })

@@ -3,7 +3,7 @@ import { FEATURES, type Feature, type JsonObject, type SessionStatus, type Sessi
 import type { Clock, Connection, ConnectionOptions, Delivery, OutboundMessage } from '../types'
 import { serverIsSilent } from './behaviours'
 import { createHarness, type Environment, type Harness } from './harness'
-import { type Oracle, watchInvariants } from './invariants'
+import { carried, type Oracle, watchInvariants } from './invariants'
 import { sessionsOf, type TestPost, type TestStream } from './network'
 
 export interface WorldOptions {
@@ -67,7 +67,14 @@ export function createWorld(options: WorldOptions = {}) {
   /** What was said of the sessions of a resume that were lost. */
   const lost = new Map<TestPost, readonly SessionVerdict[]>()
   const deliveries: Delivery[] = []
+  /** Too old before they were posted: with `outbox.maxAge` that is an end like another. */
+  const expired = new Set<Delivery>()
   const wanting: (() => void)[] = []
+  /** Sessions that the app has left. */
+  const left = new Set<string>()
+  /** How often the app will throw at a message. */
+  let throwsLeft = 0
+  let thrownAt: JsonObject | undefined
   let isSlow = false
   /** 401s since the last 2xx. */
   let refusals = 0
@@ -91,8 +98,17 @@ export function createWorld(options: WorldOptions = {}) {
   const { connection, posts, time, messages, told } = harness
   const { now } = time.clock
 
+  connection.on('message', (given) => {
+    if (throwsLeft > 0) {
+      throwsLeft--
+      thrownAt = given
+      throw new Error(ON_PURPOSE)
+    }
+    if (given === thrownAt) oracle.report('I6', 'a message that was thrown at thrice is offered again')
+  })
   connection.on('error', ({ error }) => {
-    if (error.code === 'listener-failed') oracle.report('app', `${error.message}: ${error.cause}`)
+    if (error.code === 'listener-failed' && Object(error.cause).message !== ON_PURPOSE)
+      oracle.report('app', `${error.message}: ${error.cause}`)
   })
   harness.observe({
     onStream: (stream) =>
@@ -247,7 +263,7 @@ export function createWorld(options: WorldOptions = {}) {
   function complaint(unsettled: readonly Delivery[]): string | undefined {
     if (connection.phase !== 'open') return `the phase is ${connection.phase}`
     if (!flowing()) return 'the stream is dead'
-    const failed = unsettled.find(({ status }) => status !== 'accepted')
+    const failed = unsettled.find((delivery) => delivery.status !== 'accepted' && !expired.has(delivery))
     if (failed) return `${failed.id} is ${failed.status}`
     for (const { sessionId, lastSeq } of connection.sessions) {
       const heard = messages.flatMap((one) => (one.sessionId === sessionId ? [Number(one.seq)] : []))
@@ -266,16 +282,27 @@ export function createWorld(options: WorldOptions = {}) {
    */
   async function heals() {
     const unsettled = connection.pending
+    for (const delivery of unsettled) {
+      void delivery.settled.then((verdict) => {
+        const isPosted = posts.some((post) => carried(post).includes(delivery.id))
+        if (verdict.status === 'rejected' && verdict.error.code === 'expired' && !isPosted) expired.add(delivery)
+      })
+    }
     letHeadersCome()
     if (connection.phase === 'idle') connection.connect()
     await harness.settles()
     for (let steps = 0; steps < PATIENCE; steps++) {
+      // With `maxAttempts` the line may have had enough of what happened before: then it is the app that starts it again.
+      if (connection.phase === 'idle' && connection.lastError?.code === 'gave-up') {
+        connection.connect()
+        await harness.settles()
+      }
       const line = live()
       // Without a heartbeat nobody can know.
       if (line && connection.phase === 'open' && !heartbeat) line.isDead = false
       while (serve()) await harness.settles()
       if (!complaint(unsettled) || oracle.violations.length) return oracle.check()
-      if (!timers.size) break
+      if (!timers.size && connection.phase !== 'idle') break
       if (heartbeat) flowing()?.stream.sends({ type: 'ping' })
       await passes()
     }
@@ -317,6 +344,11 @@ export function createWorld(options: WorldOptions = {}) {
       half.add(post)
       post.answersHalf()
     },
+    left,
+    /** The app throws at the next message, each of the three times that it is offered. */
+    throwsThrice() {
+      throwsLeft = 3
+    },
     sendsMessage() {
       deliveries.push(connection.send(message as never, { id: `m${deliveries.length + 1}` }))
     },
@@ -328,6 +360,7 @@ export function createWorld(options: WorldOptions = {}) {
       const resumes = posts.filter((post) => sessionsOf(post).some(({ lastSeq }) => lastSeq === holeAt))
       return {
         isSlow,
+        throwsLeft,
         wanting: wanting.length,
         refusals,
         silentFor: now() - lastSign,
@@ -360,6 +393,7 @@ const overlooked = (clock: Clock, timers: Map<unknown, number>): Clock => ({
   },
 })
 
+const ON_PURPOSE = 'thrown on purpose'
 const MAX_WELCOMES = 2
 const HOUR = 3_600_000
 
@@ -418,7 +452,10 @@ export const ALPHABET: Alphabet = {
     ({ connection }) => connection.pending.length > 0,
   ),
   'watch s1': command(
-    ({ connection }) => connection.watch('s1'),
+    ({ connection, left }) => {
+      left.delete('s1')
+      connection.watch('s1')
+    },
     ({ connection }) => !connection.cursor('s1'),
   ),
   'watch s2': command(
@@ -426,7 +463,10 @@ export const ALPHABET: Alphabet = {
     ({ connection }) => !!connection.cursor('s1') && !connection.cursor('s2'),
   ),
   'unwatch s1': command(
-    ({ connection }) => connection.unwatch('s1'),
+    ({ connection, left }) => {
+      connection.unwatch('s1')
+      left.add('s1')
+    },
     ({ connection }) => !!connection.cursor('s1'),
   ),
 
@@ -562,4 +602,37 @@ export const RESETS: Alphabet = {
   // History was lost: what is shown is stale. The cursors are at the head.
   'resume reset': loses('reset'),
   'resume gone': loses('gone'),
+}
+
+const isBatch = ({ endpoint }: TestPost) => endpoint === 'batch'
+/** The first message is taken, the others are refused. */
+const mixed = ({ body }: TestPost) =>
+  (body.messages as readonly { id: string }[]).map(({ id }, index) => ({ id, status: index ? 403 : 200, receipt: {} }))
+
+/** What is rarer, to be added to `ALPHABET`: answers that are half good, late or out of order, and an app that throws. */
+export const ODDITIES: Alphabet = {
+  'batch mixed': ends(isBatch, (post) => post.answers(200, { results: mixed(post) })),
+  // The order is a promise of the protocol: nothing may be taken from one that breaks it.
+  'batch shuffled': ends(isBatch, (post) => post.answers(200, { results: mixed(post).reverse() })),
+  'late probe answer': down(
+    ({ stream }) => stream.sends({ type: 'probe', nonce: 'of another' }),
+    (_, world) => !!world.probing(),
+  ),
+  // It was on its way when the server was told.
+  'event after unwatch': down(
+    ({ stream }, { event, heads, head }) => {
+      const seq = head('s1') + 1
+      heads.set('s1', seq)
+      stream.sends({ ...event, sessionId: 's1', seq })
+    },
+    ({ welcomes }, world) => welcomes > 0 && world.left.has('s1') && world.head('s1') < world.atMost.events,
+  ),
+  'listener throws thrice': down(
+    (_, world) => {
+      world.throwsThrice()
+      world.publishes('s1')
+    },
+    ({ sent }, world) =>
+      sent.get('s1') === world.head('s1') && !world.memory().throwsLeft && world.head('s1') < world.atMost.events,
+  ),
 }

@@ -5,6 +5,7 @@ export {
   createWorld,
   type Letter,
   type Line,
+  ODDITIES,
   RESETS,
   type World,
   type WorldOptions,

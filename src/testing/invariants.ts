@@ -256,7 +256,10 @@ const flow: Watch = ({ connection, messages }, report) => {
     if (status === 'gone' || status === 'forbidden') left.add(sessionId)
     if (status === 'reset') seen.delete(sessionId)
   })
-  connection.on('message', ({ sessionId, seq }) => seen.set(sessionId, seq))
+  connection.on('message', ({ sessionId, seq }) => {
+    seen.set(sessionId, seq)
+    if (seq !== undefined && left.has(sessionId)) report(`a message of ${sessionId}, which the app has left`)
+  })
 
   /** Must the app hear of it at once? Not if it waits behind a message that a listener threw at. */
   const isDue = ({ type, sessionId, seq, epoch }: Partial<Record<string, unknown>>) => {
@@ -307,12 +310,17 @@ const stale: Watch = (harness, report) => {
     const { type, resumeId } = Object(frame)
     return type === 'reconnected' && resumeId !== undefined && resumeId !== posts.findLast(isResume)?.body.resumeId
   }
+  const isOldProof = (frame: unknown) => {
+    const { type, nonce } = Object(frame)
+    return type === 'probe' && nonce !== posts.findLast(({ endpoint }) => endpoint === 'probe')?.body.nonce
+  }
   before(connection, COMMANDS, disturb)
   before(harness.page, PAGE_EVENTS, disturb)
   return {
     onFrame(stream, type, data) {
       if (stream !== liveOf(streams)) late(`a late ${type} of a stream`, everything)
       else if (type === 'message' && isOldMarker(parse(data))) late('the marker of an earlier resume', line)
+      else if (type === 'message' && isOldProof(parse(data))) late('the answer to another probe', line)
       else disturb()
     },
     onAnswer(post, { status }) {
