@@ -22,6 +22,14 @@ export interface Order {
   readonly seconds: number
 }
 
+export interface Production {
+  readonly published: number
+  readonly failed: number
+  /** ms, once it is done. */
+  readonly took: number
+  readonly isDone: boolean
+}
+
 /** What a node can be asked from outside, beside the chat. */
 export interface NodeControl {
   /** Bytes that stay, after a collection where there is one to be had. */
@@ -29,7 +37,7 @@ export interface NodeControl {
   /** µs of this process. */
   cpu(): number
   produce(order: Order): void
-  look(): { readonly published: number; readonly failed: number; readonly isDone: boolean }
+  look(): Production
   /** How many events each session was sent. */
   sent(): Readonly<Record<string, number>>
 }
@@ -50,6 +58,7 @@ export async function startNode({ log, port = 0, host }: { log: SessionLog; port
   const sent: Record<string, number> = {}
   let published = 0
   let failed = 0
+  let took = 0
   let isDone = true
 
   async function produce({ sessions, rate, seconds }: Order) {
@@ -71,6 +80,7 @@ export async function startNode({ log, port = 0, host }: { log: SessionLog; port
       }
     }
     await Promise.all(tails.values())
+    took = now() - startedAt
     isDone = true
   }
 
@@ -96,7 +106,7 @@ export async function startNode({ log, port = 0, host }: { log: SessionLog; port
     },
     cpu: cpuTime,
     produce: (order) => void produce(order),
-    look: () => ({ published, failed, isDone }),
+    look: () => ({ published, failed, took, isDone }),
     sent: () => sent,
   }
 

@@ -1,3 +1,4 @@
+import { availableParallelism, loadavg } from 'node:os'
 import { quantile } from './measure'
 import type { Options } from './options'
 import type { Summary } from './run'
@@ -22,8 +23,13 @@ export function describe(summary: Summary, { clients, sessions, rate, transport 
       `${count(delivered)} of ${count(expected)}; lost ${lost}, doubled ${doubled}, out of order ${disordered}`,
     ],
     ['latency', `p50 ${ms(quantile(latencies, 0.5))}, p99 ${ms(quantile(latencies, 0.99))}, max ${ms(latencies.max)}`],
-    ['server', `CPU ${shares(summary.nodeCpu)}; ${kib(summary.rss, clients)} KiB of RSS per stream`],
+    [
+      'server',
+      `CPU ${shares(summary.nodeCpu)}; ${kib(summary.rss, clients)} KiB of RSS per stream, of all that it has grown by`,
+    ],
     ['clients', `CPU ${shares(summary.clientCpu)}`],
+    // With more to do than cores, latencies are about the machine.
+    ['machine', `${availableParallelism()} cores, load average ${loadavg()[0]?.toFixed(1)}`],
   ]
   const notes = [
     reached < rate * 0.95 && 'The producers did not reach the rate: the server is at its limit.',

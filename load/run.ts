@@ -55,6 +55,8 @@ export async function run(options: RunOptions): Promise<Summary> {
 
   const rssBefore = await ask(nodes, (node) => node.rss())
   const opening = ask(groups, (group) => group.open())
+  // Whoever could not open has been told below.
+  opening.catch(() => {})
   const connected = await follow('connecting', clients, async () => {
     const open = sum(await ask(groups, (group) => group.look()), ({ open }) => open)
     return { done: open, isOver: open === clients }
@@ -104,7 +106,7 @@ export async function run(options: RunOptions): Promise<Summary> {
     doubled: sum(verdicts, ({ doubled }) => doubled),
     disordered: sum(verdicts, ({ disordered }) => disordered),
     latencies: merge(verdicts.map(({ latencies }) => latencies)),
-    seconds: took / 1_000,
+    seconds: Math.max(...looks.map(({ took }) => took)) / 1_000,
     nodeCpu: shares(nodesBefore, nodesAfter),
     clientCpu: shares(groupsBefore, groupsAfter),
     rss: rssAfter.map((rss, index) => rss - (rssBefore[index] ?? 0)),
