@@ -77,6 +77,10 @@ async function launch(port: number, args: readonly string[]): Promise<ChildProce
     '0',
   ]
   const server = spawn(program, [...own, ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
+  // Whatever becomes of this process.
+  const kill = () => server.kill('SIGKILL')
+  process.once('exit', kill)
+  server.once('exit', () => process.off('exit', kill))
   let said = ''
   for await (const chunk of server.stdout) {
     said += chunk

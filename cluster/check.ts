@@ -1,0 +1,178 @@
+import type { Verdict } from 'holdline'
+
+/** What became of a run, as seen from outside: by the clients, by the producer, and in the log. */
+export interface History {
+  /** How often Redis came back with nothing. */
+  readonly restarts: number
+  /** The sessions, as they stand in the log at the end. */
+  readonly logs: Readonly<Record<string, Log>>
+  /** In the order of each client's `send()`. */
+  readonly commands: readonly Command[]
+  /** In the order of the calls. */
+  readonly appends: readonly Append[]
+  readonly heard: readonly Heard[]
+  /** Requests about streams of nodes that were dead. */
+  readonly probes: readonly Probe[]
+  /** What no run should see, e.g. a node that ended by itself. */
+  readonly surprises: readonly string[]
+}
+export interface Log {
+  readonly epoch: string
+  /** Its events, each as `<seq> <what>`. */
+  readonly events: readonly string[]
+}
+export interface Place {
+  readonly epoch: string
+  readonly seq: number
+}
+export interface Command {
+  readonly client: number
+  readonly sessionId: string
+  /** What its events say. The receipt says where in the log they stand. */
+  readonly whats: readonly string[]
+  readonly verdict?: Verdict | undefined
+}
+export interface Append {
+  readonly sessionId: string
+  readonly what: string
+  /** Missing if the append was rejected: nobody knows then. */
+  readonly place?: Place | undefined
+}
+/** What a client was told of a session. */
+export interface Heard {
+  readonly client: number
+  readonly sessionId: string
+  /** The first one begins at the cursor that the client came with, each further one with a `reset`. */
+  readonly lives: readonly Life[]
+}
+export interface Life {
+  /** The cursor that it begins at. */
+  readonly after: number
+  /** Unknown before the first event. */
+  readonly epoch?: string | undefined
+  readonly events: readonly string[]
+}
+export interface Probe {
+  readonly what: string
+  /** Missing if there was no answer. */
+  readonly status?: number | undefined
+  readonly ms: number
+}
+
+/** ms. */
+const MAX_PROBE = 1_000
+
+/** The rules that the history breaks; none, if the library keeps its word. */
+export function check({ restarts, logs, commands, appends, heard, probes, surprises }: History): string[] {
+  const violations = [...surprises]
+  const expect = (holds: unknown, rule: string) => holds || violations.push(rule)
+  /** The numbers under which something stands in the log. */
+  const seqs = new Map<string, number[]>()
+  const seqsOf = (sessionId: string, what: string) => seqs.get(`${sessionId} ${what}`) ?? []
+
+  for (const [sessionId, { events }] of Object.entries(logs)) {
+    for (const [index, event] of events.entries()) {
+      const seq = Number.parseInt(event, 10)
+      expect(seq === index + 1, `the log of ${sessionId} has ${seq} in the place of ${index + 1}`)
+      const key = `${sessionId} ${whatOf(event)}`
+      const known = seqs.get(key)
+      if (known) known.push(seq)
+      else seqs.set(key, [seq])
+    }
+  }
+
+  /** What was acknowledged stands where that was said, what was not may be missing, and nothing stands there twice. */
+  function checkPlace(sessionId: string, what: string, place: Place | undefined) {
+    const found = seqsOf(sessionId, what)
+    const told = `${what} of ${sessionId}`
+    expect(found.length <= 1, `doubled: ${told} is in the log at ${found}`)
+    if (!place) return
+    const isOfThisLife = place.epoch === logs[sessionId]?.epoch
+    expect(isOfThisLife || restarts > 0, `${told} was acknowledged in an epoch that is not the log's`)
+    if (!isOfThisLife) return
+    expect(found.length > 0, `lost: ${told}, acknowledged as ${place.seq}, is not in the log`)
+    expect(
+      found.length !== 1 || found[0] === place.seq,
+      `${told}, acknowledged as ${place.seq}, is in the log at ${found}`,
+    )
+  }
+
+  /** Of each line, the last place in the log. */
+  const last = new Map<string, number>()
+  function checkOrder(line: string, sessionId: string, what: string) {
+    const [seq = 0] = seqsOf(sessionId, what)
+    const key = `${line} ${sessionId}`
+    const before = last.get(key) ?? 0
+    expect(!seq || seq > before, `reordered: ${what} is number ${seq} of ${sessionId}, after ${before}`)
+    last.set(key, Math.max(seq, before))
+  }
+
+  for (const { client, sessionId, whats, verdict } of commands) {
+    expect(verdict?.status === 'accepted', `${whats[0]} to ${sessionId} ended ${verdict?.status ?? 'not at all'}`)
+    const places = verdict?.status === 'accepted' ? Object(verdict.receipt).places : undefined
+    for (const [index, what] of whats.entries()) {
+      expect(
+        verdict?.status !== 'accepted' || places?.[index],
+        `the receipt of ${what} to ${sessionId} says nothing of it`,
+      )
+      checkPlace(sessionId, what, places?.[index])
+      checkOrder(`client ${client}`, sessionId, what)
+    }
+  }
+  for (const { sessionId, what, place } of appends) {
+    checkPlace(sessionId, what, place)
+    // One that was rejected may have been under way for longer.
+    if (place) checkOrder('the producer', sessionId, what)
+  }
+  const known = new Set([
+    ...commands.flatMap(keysOf),
+    ...appends.flatMap((append) => keysOf({ ...append, whats: [append.what] })),
+  ])
+  for (const key of seqs.keys()) expect(known.has(key), `nobody sent this to session ${key}`)
+
+  /** What has been number `seq` of an epoch that is over. */
+  const past = new Map<string, string>()
+  for (const { client, sessionId, lives } of heard) {
+    const where = `client ${client} in ${sessionId}`
+    expect(lives.length === restarts + 1, `${where} was told 'reset' ${lives.length - 1} times`)
+    for (const { after, epoch, events } of lives.slice(0, -1)) {
+      for (const [index, event] of events.entries()) {
+        const key = `${sessionId} ${epoch} ${after + index + 1}`
+        const other = past.get(key) ?? event
+        const isNext = Number.parseInt(event, 10) === after + index + 1
+        expect(isNext && event === other, `${where} heard '${event}' as number ${after + index + 1} before the reset`)
+        past.set(key, other)
+      }
+    }
+    const { after = 0, epoch, events = [] } = lives.at(-1) ?? {}
+    const log = logs[sessionId]
+    expect(epoch === undefined || epoch === log?.epoch, `${where} is in another epoch than the log`)
+    const fault = difference(events, log?.events.slice(after) ?? [])
+    expect(!fault, `${fault} (${where}, from ${after})`)
+  }
+
+  for (const { what, status, ms } of probes) {
+    const told = `${what} to a dead node's stream: ${status ?? 'no answer'} after ${ms.toFixed(0)} ms`
+    expect(status === 404 && ms < MAX_PROBE, told)
+  }
+  return violations
+}
+
+/** The first thing that is wrong with what was heard. */
+function difference(heard: readonly string[], log: readonly string[]): string | undefined {
+  const at = Array.from({ length: Math.max(heard.length, log.length) }).findIndex(
+    (_, index) => heard[index] !== log[index],
+  )
+  if (at < 0) return undefined
+  const [got, wanted] = [heard[at], log[at]]
+  const before = heard[at - 1] ?? 'the beginning'
+  if (got === undefined) return `lost: nothing was heard after '${before}', not even '${wanted}'`
+  if (heard.indexOf(got) < at) return `doubled: '${got}' was heard again after '${before}'`
+  if (!log.includes(got)) return `'${got}', which is not in the log, was heard after '${before}'`
+  if (wanted !== undefined && heard.includes(wanted)) return `reordered: '${got}' was heard before '${wanted}'`
+  return `lost: '${got}' was heard after '${before}', without '${wanted}'`
+}
+
+const whatOf = (event: string) => event.slice(event.indexOf(' ') + 1)
+const keysOf = ({ sessionId, whats }: Pick<Command, 'sessionId' | 'whats'>) =>
+  whats.map((what) => `${sessionId} ${what}`)

@@ -1,0 +1,176 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Connection, createConnection } from 'holdline'
+import { eventSourceTransport, fetchStreamTransport } from 'holdline/adapters'
+import { createDice, oneOf, type Random } from '../chaos/dice'
+import type { Command, Heard, Life } from './check'
+
+interface Said {
+  readonly type: 'said'
+  readonly sessionId: string
+  readonly seq: number
+  readonly epoch: string
+  readonly what: string
+}
+export interface ClientsOptions {
+  readonly count: number
+  readonly seed: number
+  readonly ports: readonly number[]
+  /** Each client begins somewhere before this event. */
+  readonly history: number
+}
+export type Clients = ReturnType<typeof createClients>
+
+/** So many clients share a session. Each has one of its own, too. */
+const SHARED_BY = 40
+export const sharedOf = (client: number, count: number) => `shared-${client % Math.ceil(count / SHARED_BY)}`
+export const sessionsOf = (client: number, count: number) => [sharedOf(client, count), `own-${client}`]
+
+/** About how long a client waits between two messages, ms. */
+const PAUSE = 2_000
+/** Of 1,000 messages, so many are followed by a fresh stream. */
+const RESTLESS = 20
+const PLACEHOLDER = 'http://cluster'
+
+/** Real clients, all in this process, and what they are told. */
+export function createClients({ count, seed, ports, history }: ClientsOptions) {
+  const dice = createDice(seed)
+  const commands: Writable<Command>[] = []
+  const lives = new Map<string, OwnLife[]>()
+  const heard: Heard[] = []
+  const surprises: string[] = []
+  const onSurprise = (what: string) => void surprises.push(what)
+  /** Answers by what they were, and lost lines by why. */
+  const counts: Record<string, number> = {}
+  const tally = (what: string) => {
+    counts[what] = (counts[what] ?? 0) + 1
+  }
+  /** Indices of `ports`: where a stream can be opened. */
+  let up: readonly number[] = [...ports.keys()]
+  let settled = 0
+  let events = 0
+  let isOver = false
+
+  function start(client: number): Connection<Said> {
+    const random = dice.draw('client', client)
+    const connection = createConnection<Said>({
+      url: `${PLACEHOLDER}/api/chat`,
+      transport: client % 2 ? fetchStreamTransport : eventSourceTransport,
+      headers: { authorization: `client-${client}` },
+      fetch: unkindBalancer({ ports, up: () => up, random, tally }),
+      random,
+      backoff: { base: 200, cap: 2_000 },
+    })
+    for (const sessionId of sessionsOf(client, count)) {
+      const after = Math.floor(random() * history)
+      const own: OwnLife[] = [{ after, events: [] }]
+      lives.set(`${client} ${sessionId}`, own)
+      heard.push({ client, sessionId, lives: own })
+      connection.watch(sessionId, { after })
+    }
+    connection.on('message', ({ sessionId, seq, epoch, what }) => {
+      const life = lives.get(`${client} ${sessionId}`)?.at(-1)
+      if (!life) return onSurprise(`client ${client} heard something of ${sessionId}`)
+      life.epoch ??= epoch
+      if (epoch !== life.epoch) onSurprise(`client ${client} was told of no reset of ${sessionId}`)
+      life.events.push(`${seq} ${what}`)
+      events += 1
+    })
+    connection.on('session', ({ sessionId, status, to }) => {
+      tally(`session: ${status}`)
+      if (status === 'reset') lives.get(`${client} ${sessionId}`)?.push({ after: to, events: [] })
+      else if (status !== 'resumed') onSurprise(`client ${client}, session ${sessionId}: ${status}`)
+    })
+    connection.on('closed', ({ reason }) => tally(`line closed: ${reason}`))
+    connection.on('stopped', ({ error }) => onSurprise(`client ${client} has stopped: ${error.message}`))
+    connection.on('error', ({ error }) => {
+      if (/internal|bad-message|poison/.test(error.code)) onSurprise(`client ${client}: ${error.message}`)
+    })
+    connection.connect()
+    return connection
+  }
+
+  async function talk(client: number, connection: Connection<Said>) {
+    const random = dice.draw('talk', client)
+    for (let n = 1; ; n++) {
+      await sleep(2 * PAUSE * random(), undefined, { ref: false })
+      if (isOver) return
+      const sessionId = oneOf(random, sessionsOf(client, count))
+      // One event, or three, in the middle of which a node may die.
+      const whats = Array.from({ length: random() < 0.2 ? 3 : 1 }, (_, part) => `c${client}.${n}.${part}`)
+      const command: Writable<Command> = { client, sessionId, whats }
+      commands.push(command)
+      void connection.send({ type: 'send', sessionId, n, whats }).settled.then((verdict) => {
+        command.verdict = verdict
+        settled += 1
+      })
+      if (1_000 * random() < RESTLESS) connection.reconnect()
+    }
+  }
+
+  const connections = Array.from({ length: count }, (_, client) => start(client))
+
+  return {
+    reach(indices: readonly number[]) {
+      up = indices
+    },
+    talk() {
+      for (const [client, connection] of connections.entries()) void talk(client, connection)
+    },
+    hush() {
+      isOver = true
+    },
+    reconnect() {
+      for (const connection of connections) connection.reconnect()
+    },
+    look: () => ({
+      sent: commands.length,
+      settled,
+      events,
+      open: connections.filter(({ isOpen }) => isOpen).length,
+    }),
+    /** Whether everybody has applied what the sessions have. */
+    haveReached: (heads: Readonly<Record<string, number>>) =>
+      connections.every(({ sessions }) =>
+        sessions.every(({ sessionId, lastSeq }) => lastSeq >= (heads[sessionId] ?? 0)),
+      ),
+    /** Of those that are not through, for whoever has to find out why. */
+    complaints: () =>
+      connections.flatMap(({ phase, pending, sessions, lastError, trace }, client) => {
+        const steps = JSON.stringify(trace().steps.slice(-8))
+        const told = `${phase}, ${pending.length} messages, ${JSON.stringify(sessions)}: ${lastError} ${steps}`
+        return phase === 'open' && pending.length === 0 ? [] : [`client ${client}: ${told}`]
+      }),
+    result: () => ({ commands, heard, counts, surprises }),
+  }
+}
+
+type OwnLife = Writable<Life> & { readonly events: string[] }
+type Writable<T> = { -readonly [Key in keyof T]: T[Key] }
+
+interface BalancerOptions {
+  readonly ports: readonly number[]
+  readonly random: Random
+  up(): readonly number[]
+  tally(what: string): void
+}
+
+/** A stream goes to any node that is up. A POST goes to another one, whether that is up or not. */
+function unkindBalancer({ ports, up, random, tally }: BalancerOptions): typeof fetch {
+  let home = 0
+  return async (input, init) => {
+    const isPost = init?.method === 'POST'
+    if (!isPost) home = oneOf(random, up()) ?? home
+    const others = [...ports.keys()].filter((index) => index !== home)
+    const target = isPost ? (oneOf(random, others) ?? home) : home
+    const url = String(input).replace(PLACEHOLDER, `http://127.0.0.1:${ports[target]}`)
+    const name = isPost ? `POST ${url.split('/').pop()}` : 'stream'
+    try {
+      const response = await fetch(url, init)
+      tally(`${name}: ${response.status}`)
+      return response
+    } catch (error) {
+      tally(`${name}: no answer`)
+      throw error
+    }
+  }
+}

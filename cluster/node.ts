@@ -1,0 +1,57 @@
+import { once } from 'node:events'
+import type { Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { createAdaptorServer } from '@hono/node-server'
+import { type CloseOptions, createChatServer, type SessionLog } from 'holdline/server'
+import type { Place } from './check'
+
+/** Every so many events one is too big to be announced with its content. */
+const BIG_EVERY = 50
+const BIG = 'x'.repeat(5_000)
+/** ms. */
+const GRACE = 500
+
+export const eventOf = (what: string, n: number) => ({ type: 'said', what, ...(n % BIG_EVERY === 0 && { text: BIG }) })
+
+export interface NodeOptions {
+  readonly log: SessionLog
+  readonly port: number
+  onError(error: unknown): void
+}
+
+/** One node of the cluster. A command says what it wants to see in the log, event by event. */
+export async function startNode({ log, port, onError }: NodeOptions) {
+  const chat = createChatServer({
+    log,
+    heartbeat: 5_000,
+    authenticate: ({ headers }) => ({ id: headers.get('authorization') ?? 'nobody' }),
+    authorize: () => true,
+    async onCommand({ sessionId = '', message: { n, whats }, publish }) {
+      const places: Place[] = []
+      for (const what of whats as string[]) {
+        // Long enough to die in the middle of it.
+        await sleep(20 * Math.random())
+        const { epoch, seq } = await publish(sessionId, eventOf(what, Number(n)))
+        places.push({ epoch, seq })
+      }
+      return { places }
+    },
+    onError,
+  })
+  const server = createAdaptorServer({ fetch: chat.fetch }) as Server
+  server.listen(port, '127.0.0.1')
+  await once(server, 'listening')
+  return {
+    publish: chat.publish,
+    port: (server.address() as AddressInfo).port,
+    async close(options?: CloseOptions) {
+      await chat.close(options)
+      const closed = once(server, 'close')
+      server.close()
+      // Whoever is being answered, is answered. Connections that are kept alive would be so for ever: they are posted to.
+      setTimeout(() => server.closeAllConnections(), GRACE)
+      await closed
+    },
+  }
+}
