@@ -17,7 +17,9 @@ export interface RedisServer {
   readonly admin: Redis
   /** Cuts all connections but `admin`. */
   cut(): Promise<void>
-  /** Comes back on the same port with nothing. */
+  down(): Promise<void>
+  /** On the same port, with nothing. */
+  up(): Promise<void>
   restartEmpty(): Promise<void>
   stop(): Promise<void>
 }
@@ -42,6 +44,10 @@ export async function startRedis({ port: wanted, args = [] }: StartRedisOptions 
     server.kill('SIGKILL')
     await exit
   }
+  async function up() {
+    await rm(join(folder, 'dump.rdb'), { force: true })
+    server = await start()
+  }
   return {
     url: `redis://127.0.0.1:${port}`,
     port,
@@ -50,10 +56,11 @@ export async function startRedis({ port: wanted, args = [] }: StartRedisOptions 
       await admin.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
       await admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
     },
+    down: end,
+    up,
     async restartEmpty() {
       await end()
-      await rm(join(folder, 'dump.rdb'), { force: true })
-      server = await start()
+      await up()
     },
     async stop() {
       admin.disconnect()

@@ -256,7 +256,35 @@ describe('listening to a session', () => {
     expect(made.repairs).toBe(1)
   })
 
-  test('is looked after every 10 s, as long as there is somebody', async () => {
+  test('asks anew after a reconnect, though a question was under way: it may have been too early', async () => {
+    const answers: ((head: number) => void)[] = []
+    const feeds = createFeeds({
+      subscribe: async () => {},
+      unsubscribe: () => {},
+      readHead: () => new Promise((resolve) => answers.push((head) => resolve({ epoch: 'e', head }))),
+      onRepair: () => {},
+      onError: () => {},
+      onCheck: () => {},
+      clock: fakeClock(),
+    })
+    const listener = vi.fn()
+    const listening = feeds.listen('s', listener)
+    await settle()
+    answers.shift()?.(1)
+    await listening
+    // Asked before the cut, answered after it.
+    feeds.take('s', told(3))
+    const resubscribing = feeds.resubscribe()
+    await settle()
+    answers.shift()?.(3)
+    await settle()
+    answers.shift()?.(4)
+    await resubscribing
+    expect(feeds.entriesAfter('s', 4, 10)).toEqual([])
+    expect(feeds.entriesAfter('s', 3, 10)).toBeUndefined()
+  })
+
+  test('is looked after every 10 s, until it is closed', async () => {
     const made = create()
     const { feeds, calls, heads, clock } = made
     const listener = vi.fn()
@@ -272,11 +300,19 @@ describe('listening to a session', () => {
     await clock.advance(10_000)
     expect([listener.mock.calls.length, made.repairs]).toEqual([1, 1])
     stop()
-    await clock.advance(20_000)
-    expect(clock.timers).toBe(0)
-    await feeds.listen('s', listener)
-    expect(clock.timers).toBe(1)
+    calls.length = 0
+    await clock.advance(10_000)
+    expect(calls).toEqual(['check'])
     feeds.close()
+    expect(clock.timers).toBe(0)
+  })
+
+  test('that ends while it is looked after is not looked after again', async () => {
+    const { feeds, clock } = create()
+    await feeds.listen('s', () => {})
+    const looking = clock.advance(10_000)
+    feeds.close()
+    await looking
     expect(clock.timers).toBe(0)
   })
 

@@ -214,6 +214,107 @@ describeLog('redisLog', () => {
     expect(await append(log, session)).toMatchObject({ seq: 2 })
   })
 
+  test('a full Redis takes no event of a new session either', async () => {
+    const log = open()
+    const session = newSession()
+    await append(log, newSession())
+    await redis.admin.config('SET', 'maxmemory', '1')
+    await expect(append(log, session)).rejects.toThrow('OOM')
+    await redis.admin.config('SET', 'maxmemory', '0')
+    expect(await log.head(session)).toMatchObject({ head: 0 })
+  })
+
+  test('an append that Redis broke off half way is not the end of the session', async () => {
+    const session = newSession()
+    // Without the right to publish, as it is for every new user of Redis 7.
+    await redis.admin.call('ACL', 'SETUSER', 'mute', 'on', '>secret', '~*', '+@all', 'resetchannels')
+    const log = open({ url: redis.url.replace('//', '//mute:secret@') })
+    await expect(append(log, session, 1)).rejects.toThrow('channel')
+    await redis.admin.call('ACL', 'SETUSER', 'mute', 'allchannels')
+    await expect.poll(() => append(log, session, 2).catch(() => undefined)).toMatchObject({ seq: 2 })
+    expect((await log.read(session, 0, 10)).map(({ event }) => event.n)).toEqual([1, 2])
+    await redis.admin.call('ACL', 'DELUSER', 'mute')
+  })
+
+  test('a call that a slow connection delivers after a later one appends nothing', async () => {
+    const log = open()
+    const session = newSession()
+    await append(log, session)
+    const [writer = ''] = await redis.admin.keys(`holdline:{${session}}:writer:*`)
+    await redis.admin.set(writer, '1000000 1')
+    await expect(append(log, session)).rejects.toThrow('STALE')
+    expect(await log.head(session)).toMatchObject({ head: 1 })
+  })
+
+  test('the numbering outlives the events by far, however long these live', async () => {
+    const week = 7 * 86_400_000
+    const log = open({ maxAge: week })
+    const session = newSession()
+    await append(log, session)
+    // Days later.
+    await redis.admin.pexpire(metaOf(session), week - 86_400_000)
+    await append(log, session)
+    expect(await redis.admin.pttl(metaOf(session))).toBeGreaterThan(week + 80_000_000)
+  })
+
+  test('an entry that is none of ours keeps its place, and is told by name', async () => {
+    const log = joined()
+    const session = newSession()
+    await append(log, session)
+    await redis.admin.xadd(logOf(session), '0-2', 'e', '{')
+    await redis.admin.xadd(logOf(session), '0-3', 'other', '7')
+    await redis.admin.hset(metaOf(session), 'head', 3)
+    expect((await log.read(session, 0, 10)).map(({ seq, event }) => [seq, event.type])).toEqual([
+      [1, 'x'],
+      [2, 'unreadable'],
+      [3, 'unreadable'],
+    ])
+    expect(log.errors.map(String)).toEqual([
+      `Error: redisLog: ${logOf(session)} holds no event under 0-2`,
+      `Error: redisLog: ${logOf(session)} holds no event under 0-3`,
+    ])
+  })
+
+  test('a primary that becomes a replica is left, and what it refused is repeated', async () => {
+    const log = open()
+    const session = newSession()
+    await append(log, session)
+    await redis.admin.replicaof('127.0.0.1', 1)
+    const connections = async () =>
+      Number(/total_connections_received:(\d+)/.exec(await redis.admin.info('stats'))?.[1])
+    const before = await connections()
+    const appending = append(log, session)
+    await expect.poll(connections).toBeGreaterThan(before)
+    await redis.admin.replicaof('NO', 'ONE')
+    expect(await appending).toMatchObject({ seq: 2 })
+  })
+
+  test('what has timed out in an outage is not sent when it is over', async () => {
+    const log = open()
+    const session = newSession()
+    await append(log, session)
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'], shouldAdvanceTime: true })
+    try {
+      await redis.down()
+      const failing = expect(append(log, session)).rejects.toThrow('timed out')
+      await vi.advanceTimersByTimeAsync(6_000)
+      await failing
+      await redis.up()
+      const { seq } = await append(log, session)
+      expect(seq).toBe(1)
+    } finally {
+      vi.useRealTimers()
+    }
+  })
+
+  test('a look is a sign of life on the subscriptions too', async () => {
+    const log = joined()
+    await log.subscribe(newSession(), () => {})
+    await log.clock.advance(10_000)
+    const clients = async () => String(await redis.admin.call('CLIENT', 'LIST', 'TYPE', 'PUBSUB'))
+    await expect.poll(clients).toContain('cmd=ping')
+  })
+
   test('a Redis that may evict is refused, with the reason', async () => {
     await redis.admin.config('SET', 'maxmemory', '100mb')
     await redis.admin.config('SET', 'maxmemory-policy', 'allkeys-lru')
@@ -244,7 +345,8 @@ describeLog('redisLog', () => {
   })
 
   test('a client may be given instead of a URL; it is duplicated, not used', async () => {
-    const client = new Redis(redis.port, '127.0.0.1', { lazyConnect: true, keyPrefix: '' })
+    const odd = { enableOfflineQueue: false, stringNumbers: true, maxRetriesPerRequest: 0 }
+    const client = new Redis(redis.port, '127.0.0.1', { lazyConnect: true, ...odd })
     const log = open({ client })
     expect(await append(log, newSession())).toMatchObject({ seq: 1 })
     expect(client.status).toBe('wait')

@@ -128,6 +128,22 @@ describe("a command's publish", () => {
     expect(stream.events).toEqual(['room:1', 'room:2', 'room:3'])
   })
 
+  test('is counted by session: the second run may leave one out', async () => {
+    const ran: string[] = []
+    const { server } = createTestServer({
+      async onCommand({ publish }: CommandCall) {
+        const sessions = ran.length === 0 ? ['room1', 'room2'] : ['room2']
+        for (const session of sessions) await publish(session, { type: 'x' })
+        ran.push('once more')
+        if (ran.length === 1) throw new Error('no')
+      },
+    })
+    const stream = await openStream(server)
+    for (const session of ['room1', 'room2']) await stream.watch(session)
+    for (const _ of range(1, 2)) await stream.post('send', SEND, { key: 'k' })
+    expect(stream.events).toEqual(['room1:1', 'room2:1'])
+  })
+
   test('of another command, or of one without a key, is another event', async () => {
     const { server } = createTestServer({ onCommand: ({ publish }) => publish('room', { type: 'x' }) })
     const stream = await openStream(server)

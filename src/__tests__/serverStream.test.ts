@@ -641,4 +641,26 @@ describe('fairness and memory', () => {
     await settle()
     expect(stream.events).toEqual(['room:1'])
   })
+
+  test('big events are not read again and again, to be written one by one', async () => {
+    const inner = memoryLog()
+    let handedOut = 0
+    const log = {
+      ...inner,
+      async read(...given: Parameters<typeof inner.read>) {
+        const entries = await inner.read(...given)
+        handedOut += entries.length
+        return entries
+      },
+    }
+    const { server } = createTestServer({ log })
+    for (const n of range(1, 32)) await server.publish('room', { type: 'x', n, text: 'x'.repeat(100_000) })
+    for (const n of range(33, 100)) await server.publish('room', { type: 'x', n })
+    const stream = await openStream(server)
+    await stream.watch('room')
+    await until(() => stream.events.length === 100, 'all of them')
+    // 16 at first, then as many as are written, and more again when they are small.
+    expect(handedOut).toBeLessThan(200)
+    expect(stream.events).toEqual(range(1, 100).map((seq) => `room:${seq}`))
+  })
 })

@@ -49,6 +49,8 @@ interface Attached {
   readonly epoch: string
   /** The `seq` that was written last. */
   position: number
+  /** How many events are read at a time: fewer where they are big. */
+  turn: number
   unsubscribe(): void
 }
 
@@ -124,7 +126,7 @@ class PulledStream implements ChatStream, UnderlyingDefaultSource<Uint8Array<Arr
     if (this.#attached.has(sessionId)) this.detach(sessionId)
     this.#refuseIfEnded()
     if (this.#attached.size >= this.#options.maxSessions) return false
-    const session: Attached = { epoch, position: after, unsubscribe: () => {} }
+    const session: Attached = { epoch, position: after, turn: TURN_EVENTS, unsubscribe: () => {} }
     const readOn = () => {
       if (this.#attached.get(sessionId) !== session) return
       this.#unread.add(sessionId)
@@ -214,7 +216,7 @@ class PulledStream implements ChatStream, UnderlyingDefaultSource<Uint8Array<Arr
       this.#unread.delete(sessionId)
       const session = this.#attached.get(sessionId)
       if (!session) continue
-      const reading = log.read(sessionId, session.position, TURN_EVENTS)
+      const reading = log.read(sessionId, session.position, session.turn)
       // Not `await` in any case: a log in memory is read without giving way.
       const entries = reading instanceof Promise ? await reading : reading
       const last = entries.at(-1)
@@ -225,13 +227,17 @@ class PulledStream implements ChatStream, UnderlyingDefaultSource<Uint8Array<Arr
         this.end()
         return ''
       }
+      const before = events
       for (const entry of entries) {
         chunk += eventFrame(entry)
         session.position = entry.seq
         events += 1
         if (chunk.length >= CHUNK_CHARS) break
       }
-      if (entries.length === TURN_EVENTS || (last && session.position < last.seq)) this.#unread.add(sessionId)
+      const isMore = entries.length === session.turn || (last && session.position < last.seq)
+      const written = events - before
+      session.turn = written < entries.length ? written : Math.min(2 * session.turn, TURN_EVENTS)
+      if (isMore) this.#unread.add(sessionId)
     }
     while (this.#isReplayed(this.#markers[0])) chunk += this.#markers.shift()?.frame
     return chunk

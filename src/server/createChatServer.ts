@@ -302,9 +302,10 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
 
   /** The events of one run of a command, told apart by their order. */
   function publishOnce(identity: string | undefined, fingerprint: string): ChatServer['publish'] {
-    let count = 0
+    const counts = new Map<string, number>()
     return (sessionId, event) => {
-      count += 1
+      const count = (counts.get(sessionId) ?? 0) + 1
+      counts.set(sessionId, count)
       return publish(sessionId, event, identity === undefined ? undefined : { id: `${identity}#${count}`, fingerprint })
     }
   }

@@ -1,4 +1,4 @@
-import { type JsonObject, parseJson } from '../protocol'
+import { isText, type JsonObject, parseJson } from '../protocol'
 import type { Answer } from './cluster'
 import { createConnections, nodeOf } from './connections'
 import { Refusal, refusalOf } from './http'
@@ -23,6 +23,7 @@ export interface StreamsOptions {
 }
 
 const UNKNOWN = () => new Refusal(404, 'unknown-stream')
+const TOO_MANY = () => new Refusal(429, 'too-many', { 'Retry-After': '5' })
 const UNAVAILABLE = () => new Refusal(503, 'unavailable', { 'Retry-After': '1' })
 
 /** All streams that a request may name, in whichever process they are. */
@@ -37,11 +38,13 @@ export function createStreams({ log, limits, clock, onMetric, onError }: Streams
     const answer = await cluster?.ask(node, request)
     onMetric({ name: 'forwarded', value: 1 })
     onMetric({ name: 'forward.duration', value: Math.max(0, clock.now() - start) })
-    if (answer === 'silent') throw UNAVAILABLE()
-    if (typeof answer !== 'object') throw UNKNOWN()
-    const value = parseJson(answer.json)
-    if (answer.status === 200) return value
-    throw new Refusal(answer.status, String(Object(value).error), answer.headers)
+    if (answer === 'gone') throw UNKNOWN()
+    // Whatever is no answer of this version's is one to try again.
+    const { status, json }: JsonObject = Object(answer)
+    const value = isText(json) ? parseJson(json) : undefined
+    if (status === 200 && value !== undefined) return value
+    if (status === 404) throw UNKNOWN()
+    throw status === 429 ? TOO_MANY() : UNAVAILABLE()
   }
 
   /** The other end of `askOther`. */

@@ -25,13 +25,13 @@ type Known = readonly [sessionId: string, { readonly feed: SessionFeed; readonly
 /** The sessions that somebody in this process listens to. */
 export function createFeeds({ subscribe, unsubscribe, readHead, onRepair, onError, onCheck, clock }: FeedsOptions) {
   const feeds = new Map<string, Known[1]>()
-  let timer: unknown
+  let timer: unknown = clock.setTimeout(check, CHECK_INTERVAL)
+  let isClosed = false
 
   function start(sessionId: string) {
     const feed = new SessionFeed(() => readHead(sessionId))
     const known = { feed, subscribed: subscribe([sessionId]) }
     feeds.set(sessionId, known)
-    timer ??= clock.setTimeout(check, CHECK_INTERVAL)
     return known
   }
 
@@ -44,7 +44,7 @@ export function createFeeds({ subscribe, unsubscribe, readHead, onRepair, onErro
   const refreshAll = (some: readonly Known[]) =>
     Promise.all(
       some.map(async ([, { feed }]) => {
-        if (await feed.refresh()) onRepair()
+        if (await feed.sync()) onRepair()
       }),
     )
 
@@ -52,7 +52,7 @@ export function createFeeds({ subscribe, unsubscribe, readHead, onRepair, onErro
     const all = [...feeds]
     for (let index = 0; index < all.length; index += CHUNK) {
       const chunk = all.slice(index, index + CHUNK).filter(([sessionId]) => feeds.has(sessionId))
-      await visit(chunk).catch(onError)
+      if (chunk.length > 0) await visit(chunk).catch(onError)
     }
   }
 
@@ -60,7 +60,7 @@ export function createFeeds({ subscribe, unsubscribe, readHead, onRepair, onErro
     onCheck()
     for (const { feed } of feeds.values()) feed.tidy()
     await inChunks(refreshAll)
-    timer = feeds.size > 0 ? clock.setTimeout(check, CHECK_INTERVAL) : undefined
+    if (!isClosed) timer = clock.setTimeout(check, CHECK_INTERVAL)
   }
 
   return {
@@ -100,6 +100,7 @@ export function createFeeds({ subscribe, unsubscribe, readHead, onRepair, onErro
       }),
 
     close() {
+      isClosed = true
       clock.clearTimeout(timer)
       feeds.clear()
     },

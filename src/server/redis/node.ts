@@ -16,6 +16,8 @@ export interface NodeOptions {
 /** How long another process has for an answer, and how often it is looked whether it still is there, ms. */
 const ANSWER_TIMEOUT = 5_000
 const LOOK = 250
+/** Far more than are asked in the time in which one may come again. */
+const MAX_HEARD = 10_000
 /** How long a claim lasts that nobody renews, ms: about as long a command waits whose process has died. */
 const LEASE = 6_000
 const RENEWAL = 2_000
@@ -42,6 +44,8 @@ export function createNode({ link, keys, clock, host }: NodeOptions): RedisNode 
   const node = randomId()
   const channel = keys.nodeChannel(node)
   let hasLeft = false
+  /** Questions; one whose answer from Redis was lost is asked again after the reconnect. */
+  const heard = new Set<string>()
   const asked = new Map<string, (answer: Answer) => void>()
   let count = 0
   const nextId = () => {
@@ -66,7 +70,9 @@ export function createNode({ link, keys, clock, host }: NodeOptions): RedisNode 
     receive(text) {
       const { id, from, request, answer } = Object(parseJson(text))
       if (answer) asked.get(id)?.(answer)
-      else if (isText(from)) {
+      else if (isText(from) && isText(id) && !heard.has(id)) {
+        const [oldest = ''] = heard.add(id)
+        if (heard.size > MAX_HEARD) heard.delete(oldest)
         host
           .serve(request)
           .then((answer) => send(from, { id, answer }))

@@ -23,16 +23,27 @@ export function createRedisLink(
 ): RedisLink {
   const settings = {
     lazyConnect: true,
-    // Limited by time, not by tries.
-    maxRetriesPerRequest: null,
     commandTimeout: COMMAND_TIMEOUT,
+    // By time, and not by tries: these take about as long. What has been waiting in a longer outage is then let go.
+    maxRetriesPerRequest: 12,
+    // A connection can die without a word.
+    socketTimeout: COMMAND_TIMEOUT,
     // After a reconnect whoever subscribed has to read what was missed, so they subscribe anew themselves.
     autoResubscribe: false,
+    // A primary that has become a replica: connect anew, to wherever the name leads now, and repeat.
+    reconnectOnError: (error: Error) => (error.message.startsWith('READONLY') ? (2 as const) : false),
+    // A client that is handed in may be set up in another way.
+    enableOfflineQueue: true,
+    stringNumbers: false,
   }
   const clients: Redis[] = []
   const open = () => {
     const client = source instanceof Redis ? source.duplicate(settings) : new Redis(source, settings)
     clients.push(client)
+    // ioredis keeps what has timed out and sends it with the next connection: much too late, and after whoever asked has given up.
+    const { sendCommand } = client
+    client.sendCommand = (command, stream) =>
+      command.isSettled ? command.promise : sendCommand.call(client, command, stream)
     // Each try of a long outage fails with an error of its own. One is told.
     let isTold = false
     client.on('error', (error) => {

@@ -1,9 +1,9 @@
 import { Redis } from 'ioredis'
-import { parseJson } from '../../protocol'
+import { isObject, isText, parseJson } from '../../protocol'
 import { checkMethods, checkNames, checkNumber } from '../check'
 import type { Cluster, ClusterHost } from '../cluster'
 import type { Clock } from '../options'
-import type { LogEntry, SessionEvent, SessionLog } from '../sessionLog'
+import type { LogEntry, SessionLog } from '../sessionLog'
 import { createAppender } from './appender'
 import { createFeeds } from './feeds'
 import { createKeys } from './keys'
@@ -80,7 +80,11 @@ export function redisLog(options: RedisLogOptions): RedisLog {
     readHead: (sessionId) => read(sessionId, 0, 0),
     onRepair: () => onRepair(),
     onError: (error) => onError(error),
-    onCheck: link.forgetServer,
+    onCheck() {
+      link.forgetServer()
+      // Or nobody would notice that its connection is dead.
+      if (node) link.subscriber.ping().catch(() => {})
+    },
     clock,
   })
 
@@ -88,8 +92,16 @@ export function redisLog(options: RedisLogOptions): RedisLog {
     const server = await link.server()
     const given = [server, crypto.randomUUID(), keep, after, limit]
     const [epoch, head, raw] = await link.commands.holdlineRead(keys.meta(sessionId), keys.log(sessionId), ...given)
-    const entries = raw.flatMap(([id, [, json = '']]) => toEntry(sessionId, seqOf(id), epoch, json) ?? [])
+    const entries = raw.map(([id, [, json = '']]) => toEntry(sessionId, seqOf(id), epoch, json))
     return { epoch, head, entries, first: raw[0] ? seqOf(raw[0][0]) : undefined }
+  }
+
+  /** An event that somebody has tampered with keeps its place, or its readers would never get beyond it. */
+  function toEntry(sessionId: string, seq: number, epoch: string, json: string): LogEntry {
+    const event = parseJson(json)
+    if (isObject(event) && isText(event.type)) return { sessionId, seq, epoch, event: { ...event, type: event.type } }
+    onError(new Error(`redisLog: ${keys.log(sessionId)} holds no event under 0-${seq}`))
+    return { sessionId, seq, epoch, event: { type: 'unreadable' } }
   }
 
   link.subscriber.on('message', (channel: string, text: string) => {
@@ -123,8 +135,9 @@ export function redisLog(options: RedisLogOptions): RedisLog {
       if (node) throw new TypeError('redisLog: a log serves one server; make another one')
       onError = host.onError
       onRepair = () => host.onMetric({ name: 'repairs', value: 1 })
-      onceAge = host.receiptAge
-      node = createNode({ link, keys, clock, host })
+      // Redis takes whole ms.
+      onceAge = Math.ceil(host.receiptAge)
+      node = createNode({ link, keys, clock, host: { ...host, receiptAge: onceAge } })
       // `ready` does it.
       link.subscriber.connect().catch(() => {})
       return node
@@ -135,12 +148,6 @@ export function redisLog(options: RedisLogOptions): RedisLog {
       link.close()
     },
   }
-}
-
-/** Whatever else is stored there is not ours. */
-function toEntry(sessionId: string, seq: number, epoch: string, json: string): LogEntry | undefined {
-  const event = parseJson(json) as SessionEvent | undefined
-  return event && { sessionId, seq, epoch, event }
 }
 
 function resolve(options: RedisLogOptions) {

@@ -15,10 +15,10 @@ end
 if known[1] and known[3] == server then
   epoch = known[1]
 else
-  if not known[1] then redis.call('DEL', KEYS[2]) end
   redis.call('HSET', meta, 'epoch', epoch, 'head', head, 'server', server)
+  if not known[1] then redis.call('DEL', KEYS[2]) end
 end
-if keep > 0 and redis.call('PTTL', meta) < keep / 2 then redis.call('PEXPIRE', meta, keep) end
+if keep > 0 and redis.call('PTTL', meta) < keep - 3600000 then redis.call('PEXPIRE', meta, keep) end
 `
 
 /** KEYS meta log; ARGV server epoch keep after limit → [epoch, head, entries] */
@@ -31,7 +31,7 @@ return { epoch, head, redis.call('XRANGE', KEYS[2], '(0-' .. ARGV[4], '+', 'COUN
  * the number of its once key or 0, fingerprint → [epoch, seq…], -1 for an id that was used for something else.
  *
  * ioredis repeats what it got no answer to, after a reconnect; `writer` remembers the answer to the last call of this
- * process, and a process has one call per session in the air.
+ * process, and a process has one call per session in the air. What breaks off (a right that is missing) leaves the numbering whole.
  */
 const APPEND = `${OPEN}
 local n = ARGV[9]
@@ -43,6 +43,7 @@ if last then
     for seq in string.gmatch(seqs, '[^,]+') do answer[#answer + 1] = tonumber(seq) end
     return answer
   end
+  if tonumber(number) > tonumber(n) then return redis.error_reply('STALE a later call came first') end
 end
 local answer, seqs = { epoch }, {}
 for i = 10, #ARGV, 3 do
@@ -57,13 +58,13 @@ for i = 10, #ARGV, 3 do
     head = head + 1
     seq = head
     redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], '0-' .. seq, 'e', json)
+    redis.call('HSET', meta, 'head', head)
     if key then redis.call('SET', key, seq .. ' ' .. fingerprint, 'PX', ARGV[8]) end
     redis.call('PUBLISH', ARGV[6], epoch .. ' ' .. seq .. (#json <= tonumber(ARGV[7]) and ' ' .. json or ''))
   end
   answer[#answer + 1] = seq
   seqs[#seqs + 1] = seq
 end
-redis.call('HSET', meta, 'head', head)
 if ARGV[5] ~= '0' then redis.call('PEXPIRE', KEYS[2], ARGV[5]) end
 redis.call('SET', KEYS[3], n .. ' ' .. table.concat(seqs, ','), 'PX', 600000)
 return answer
