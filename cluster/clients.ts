@@ -96,7 +96,7 @@ export function createClients({ count, seed, ports, history }: ClientsOptions) {
       if (isOver) return
       const sessionId = oneOf(random, sessionsOf(client, count))
       // One event, or three, in the middle of which a node may die.
-      const whats = Array.from({ length: random() < 0.2 ? 3 : 1 }, (_, part) => `c${client}.${n}.${part}`)
+      const whats = Array.from({ length: random() < 0.5 ? 3 : 1 }, (_, part) => `c${client}.${n}.${part}`)
       const command: Writable<Command> = { client, sessionId, whats }
       commands.push(command)
       void connection.send({ type: 'send', sessionId, n, whats }).settled.then((verdict) => {

@@ -6,6 +6,8 @@ import type { World } from './world'
 
 export type Mishap = 'kill' | 'cut' | 'restart'
 
+/** How long Redis sleeps, s. */
+const SLEEP = 0.1
 /** Of a principal that nobody else is. */
 const PROBER = { authorization: 'prober', 'content-type': 'application/json' }
 /** Nothing of this may be done. */
@@ -68,12 +70,33 @@ export function createMishaps(
 }
 
 /** In turn: all that commands go over, all that announcements go over, one of the latter. Returns how many those were. */
-async function cut({ admin }: RedisServer, random: Random, nth: number): Promise<number> {
-  if (nth % 3 === 0) return Number(await admin.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes'))
+async function cut(redis: RedisServer, random: Random, nth: number): Promise<number> {
+  const { admin } = redis
+  if (nth % 3 === 0) return cutUnanswered(redis)
   if (nth % 3 === 1) return Number(await admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub'))
-  const ids = String(await admin.call('CLIENT', 'LIST', 'TYPE', 'pubsub')).match(/(?<=^id=)\d+/gm) ?? []
+  const ids = await clientsOf(redis, 'pubsub')
   return ids.length > 0 ? Number(await admin.call('CLIENT', 'KILL', 'ID', oneOf(random, ids))) : 0
 }
+
+/**
+ * While Redis sleeps, commands pile up, and the cut behind them. In one turn it carries them out and closes the connections
+ * that it would have answered on.
+ */
+async function cutUnanswered(redis: RedisServer): Promise<number> {
+  const { admin } = redis
+  const second = admin.duplicate()
+  const own = [String(await admin.client('ID')), String(await second.client('ID'))]
+  const ids = (await clientsOf(redis, 'normal')).filter((id) => !own.includes(id))
+  const sleeping = admin.call('DEBUG', 'SLEEP', SLEEP)
+  await sleep(500 * SLEEP)
+  const results = await second.pipeline(ids.map((id) => ['client', 'kill', 'id', id])).exec()
+  await sleeping
+  second.disconnect()
+  return results?.filter(([error]) => !error).length ?? 0
+}
+
+const clientsOf = async ({ admin }: RedisServer, type: 'normal' | 'pubsub') =>
+  String(await admin.call('CLIENT', 'LIST', 'TYPE', type)).match(/(?<=^id=)\d+/gm) ?? []
 
 /** When what is to be done, s. About evenly: all at one moment would leave nothing to break. */
 export const schedule = ({ draw }: Dice, times: Readonly<Record<Mishap, number>>, seconds: number) =>

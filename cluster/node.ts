@@ -9,6 +9,8 @@ import type { Place } from './check'
 /** Every so many events one is too big to be announced with its content. */
 const BIG_EVERY = 50
 const BIG = 'x'.repeat(5_000)
+/** Between the events of a command, at most, ms. */
+const PAUSE = 100
 /** ms. */
 const GRACE = 500
 
@@ -30,8 +32,8 @@ export async function startNode({ log, port, onError }: NodeOptions) {
     async onCommand({ sessionId = '', message: { n, whats }, publish }) {
       const places: Place[] = []
       for (const what of whats as string[]) {
-        // Long enough to die in the middle of it.
-        await sleep(20 * Math.random())
+        // Between two of them there is time to die.
+        if (places.length > 0) await sleep(PAUSE * Math.random())
         const { epoch, seq } = await publish(sessionId, eventOf(what, Number(n)))
         places.push({ epoch, seq })
       }

@@ -17,7 +17,7 @@ export interface World {
 }
 
 export async function redisWorld(options: Omit<NodesOptions, 'url'>): Promise<World> {
-  const redis = await startRedis()
+  const redis = await startRedis({ args: ['--enable-debug-command', 'yes'] })
   const nodes = await startNodes({ ...options, url: redis.url })
   const log = redisLog({ url: redis.url, maxEvents: 1_000_000 })
   // A process that serves nobody. That Redis is away for a moment is what this is about.
