@@ -3,7 +3,8 @@ import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest'
 import { type LogEntry, type Metric, memoryLog, type SessionLog } from '../server'
 import { type RedisLogOptions, redisLog } from '../server/redis'
 import { describeWithRedis, type RedisServer, startRedis } from './_redis'
-import { createTestServer, fakeClock, openStream, range } from './_server'
+import { startRedisProxy } from './_redisProxy'
+import { createTestServer, fakeClock, openStream, range, settle } from './_server'
 
 let redis: RedisServer
 let sessions = 0
@@ -159,7 +160,8 @@ describeLog('redisLog', () => {
         position = Math.max(position, seq)
       }
     }
-    await one.subscribe(session, () => void readOn())
+    // A read that the end of the test cuts off is nobody's.
+    await one.subscribe(session, () => void readOn().catch(() => {}))
     let n = 0
     const entries: LogEntry[] = []
     for (let cut = 0; cut < 20; cut += 1) {
@@ -171,6 +173,50 @@ describeLog('redisLog', () => {
     expect(entries.map(({ seq, event }) => [seq, event.n])).toEqual(range(1, n).map((seq) => [seq, seq]))
     await expect.poll(() => heard.at(-1), { timeout: 5_000 }).toBe(n)
     expect(heard).toEqual(range(1, n))
+  })
+
+  test('an append whose answer was lost is repeated, and appended once', async () => {
+    const proxy = await startRedisProxy(redis.port)
+    opened.push(proxy)
+    const log = open({ url: proxy.url })
+    const session = newSession()
+    await append(log, session)
+    proxy.mode = 'swallow answers'
+    const appending = appendAll(log, session, 2, 4)
+    await expect.poll(() => redis.admin.hget(metaOf(session), 'head')).toBe('4')
+    proxy.mode = 'pass'
+    proxy.cut()
+    expect(seqs(await appending)).toEqual([2, 3, 4])
+    expect((await log.head(session)).head).toBe(4)
+  })
+
+  test('an outage is told once, however many tries it takes, and the next one again', async () => {
+    const proxy = await startRedisProxy(redis.port)
+    opened.push(proxy)
+    const log = joined({ url: proxy.url })
+    const session = newSession()
+    for (const outages of [1, 2]) {
+      await append(log, session)
+      proxy.mode = 'refuse'
+      const before = proxy.attempts
+      proxy.cut()
+      // Two connections, and more tries than that.
+      await expect.poll(() => proxy.attempts, { timeout: 5_000 }).toBeGreaterThan(before + 5)
+      proxy.mode = 'pass'
+      await expect.poll(() => append(log, session).catch(() => undefined), { timeout: 5_000 }).toBeDefined()
+      // One for each connection at most.
+      expect(log.errors.length).toBeGreaterThanOrEqual(outages)
+      expect(log.errors.length).toBeLessThanOrEqual(2 * outages)
+    }
+  })
+
+  test('events of a session whose numbering was lost are no part of the next one', async () => {
+    const log = open()
+    const session = newSession()
+    await appendAll(log, session, 1, 3)
+    await redis.admin.del(metaOf(session))
+    expect(await append(log, session)).toMatchObject({ seq: 1 })
+    expect(await log.read(session, 0, 10)).toHaveLength(1)
   })
 
   test('keeps about `maxEvents`: what is gone is skipped, and `first` tells', async () => {
@@ -185,10 +231,11 @@ describeLog('redisLog', () => {
   })
 
   test('the numbering outlives the events: what comes later goes on from there', async () => {
-    const log = open({ maxAge: 1_000 })
+    const log = open({ maxAge: 10_000 })
     const session = newSession()
     const { epoch } = await append(log, session)
-    expect(await redis.admin.pttl(logOf(session))).toBeLessThanOrEqual(1_000)
+    expect(await redis.admin.pttl(logOf(session))).toBeGreaterThan(0)
+    expect(await redis.admin.pttl(logOf(session))).toBeLessThanOrEqual(10_000)
     expect(await redis.admin.pttl(metaOf(session))).toBeGreaterThan(86_000_000)
     // As if the time were over.
     await redis.admin.del(logOf(session))
@@ -297,7 +344,9 @@ describeLog('redisLog', () => {
     try {
       await redis.down()
       const failing = expect(append(log, session)).rejects.toThrow('timed out')
-      await vi.advanceTimersByTimeAsync(6_000)
+      await settle()
+      // In one go, so that there is no time for enough tries to give it up.
+      vi.advanceTimersByTime(5_001)
       await failing
       await redis.up()
       const { seq } = await append(log, session)
@@ -395,6 +444,10 @@ describeLog('a Redis that loses its memory', () => {
     ])
     await server.publish(session, { type: 'x' })
     await expect.poll(() => next.events).toEqual([`${session}:1`])
+    // And it stays the same one, whenever somebody looks.
+    const head = await log.head(session)
+    await log.clock.advance(10_000)
+    expect((await log.head(session)).epoch).toBe(head.epoch)
   })
 
   test('an epoch ends with the promotion of a replica: it may lack what clients have seen', async () => {
@@ -433,6 +486,17 @@ describeLog('a Redis that loses its memory', () => {
     // Still thinks that it talks to the old one.
     expect(await append(late, session)).toMatchObject({ epoch: head.epoch })
     expect((await log.head(session)).epoch).toBe(head.epoch)
+  })
+
+  test('after a reconnect nobody takes it for the old one', async () => {
+    const log = open()
+    const session = newSession()
+    const { epoch } = await append(log, session)
+    await redis.admin.replicaof('127.0.0.1', 1)
+    await redis.admin.replicaof('NO', 'ONE')
+    expect(await log.head(session)).toMatchObject({ epoch })
+    await redis.cut()
+    await expect.poll(async () => (await log.head(session)).epoch).not.toBe(epoch)
   })
 
   test('`replicas`: an event that is on too few is not acknowledged', async () => {

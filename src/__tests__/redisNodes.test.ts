@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest'
 import { type ChatServerOptions, type CommandCall, CommandRejected, type Metric } from '../server'
 import { redisLog } from '../server/redis'
 import { describeWithRedis, type RedisServer, startRedis } from './_redis'
+import { startRedisProxy } from './_redisProxy'
 import {
   answer,
   createTestServer,
@@ -22,9 +23,9 @@ describeWithRedis('two processes behind a balancer that knows no mercy', () => {
   const newRoom = () => `room${++rooms}`
 
   /** A process: its server, its log, and the clock of the latter. */
-  function start(overrides: Partial<ChatServerOptions> = {}) {
+  function start(overrides: Partial<ChatServerOptions> = {}, url = redis.url) {
     const clock = fakeClock()
-    const log = redisLog({ url: redis.url, clock })
+    const log = redisLog({ url, clock })
     opened.push(log)
     const metrics: Metric[] = []
     const started = createTestServer({ log, onMetric: (metric) => metrics.push(metric), ...overrides })
@@ -95,6 +96,8 @@ describeWithRedis('two processes behind a balancer that knows no mercy', () => {
     expect((await stream.post('watch', { type: 'watch', ...cursor('bobs') })).status).toBe(403)
     expect((await stream.post('probe', { type: 'probe', nonce: 'n1' })).status).toBe(200)
     await expect.poll(() => stream.ofType('probe')).toEqual([{ type: 'probe', nonce: 'n1' }])
+    // That of the regular look: none is left behind by an answer.
+    expect(there.logClock.timers).toBe(1)
     expect((await stream.post('unwatch', { type: 'unwatch', sessionId: room })).status).toBe(200)
     await here.server.publish(room, { type: 'x' })
     await stream.post('probe', { type: 'probe', nonce: 'n2' })
@@ -309,6 +312,63 @@ describeWithRedis('two processes behind a balancer that knows no mercy', () => {
     expect(await answer(bobs.post('send', send(room), { key }))).toEqual([200, { ran: 2 }])
   })
 
+  test('a process that never ran the command knows which one it was', async () => {
+    const onCommand = ({ message }: CommandCall) => ({ n: message.n })
+    const [here, there] = [start({ onCommand }), start({ onCommand })]
+    const room = newRoom()
+    const stream = await connect(here, there)
+    const { connectionId } = stream
+    const key = `k-${room}`
+    expect(await answer(stream.post('send', send(room, { n: 1 }), { key }))).toEqual([200, { n: 1 }])
+    const elsewhere = (n: number) => answer(post(here.server, 'send', send(room, { n }), { connectionId, key }))
+    expect(await elsewhere(2)).toEqual([409, { error: 'id-reused' }])
+    expect(await elsewhere(1)).toEqual([200, { n: 1 }])
+  })
+
+  test('what is known of a command is kept for as long as `limits.receiptAge` says, in whole ms', async () => {
+    const onCommand = ({ publish, sessionId = '' }: CommandCall) => publish(sessionId, { type: 'x' })
+    const [here, there] = [start(), start({ onCommand, limits: { receiptAge: 86_400_000 / 7 } })]
+    await redis.admin.flushall()
+    const room = newRoom()
+    const stream = await connect(here, there)
+    expect((await stream.post('send', send(room), { key: `k-${room}` })).status).toBe(200)
+    const keys = await redis.admin.keys('*')
+    const kept = keys.filter((key) => key.includes(':once:') || key.includes(':receipt:'))
+    expect(kept).toHaveLength(2)
+    for (const key of kept) {
+      const ms = await redis.admin.pttl(key)
+      expect(ms).toBeGreaterThan(12_000_000)
+      expect(ms).toBeLessThanOrEqual(12_342_858)
+    }
+  })
+
+  test('a stream that is attached stays where it is when it is asked to join', async () => {
+    const here = start()
+    const stream = await openStream(here.server)
+    const room = newRoom()
+    await stream.watch(room)
+    const { epoch } = await here.server.publish(room, { type: 'x' })
+    const { connectionId } = stream
+    const call = { type: 'join', sessionId: room, after: 0, epoch }
+    const asking = redis.admin.duplicate()
+    await asking.subscribe('holdline:node:me')
+    const answered = new Promise((resolve) => asking.once('message', resolve))
+    const question = JSON.stringify({ id: 'me.1', from: 'me', request: { principalId: 'alice', connectionId, call } })
+    await expect.poll(() => redis.admin.publish(`holdline:node:${connectionId.split('.')[0]}`, question)).toBe(1)
+    await answered
+    await here.server.publish(room, { type: 'x' })
+    await expect.poll(() => stream.events).toEqual([`${room}:1`, `${room}:2`])
+    asking.disconnect()
+  })
+
+  test('a stream of its own that is unknown is no question to anybody', async () => {
+    const here = start()
+    const { connectionId } = await openStream(here.server)
+    const unknown = `${connectionId.split('.')[0]}.${'A'.repeat(22)}`
+    expect((await post(here.server, 'stop', { type: 'stop' }, { connectionId: unknown })).status).toBe(404)
+    expect(here.metrics).not.toContainEqual({ name: 'forwarded', value: 1 })
+  })
+
   test('how a command was rejected, and what may not be run any more, is known to all', async () => {
     const onCommand = vi.fn(() => {
       throw new CommandRejected(422, 'no')
@@ -372,6 +432,47 @@ describeWithRedis('two processes behind a balancer that knows no mercy', () => {
     manual.endNext()
     expect(await first).toEqual([200, { n: 1 }])
     await expect.poll(() => redis.admin.pttl(receipt)).toBeGreaterThan(6_000)
+    // That of the regular look.
+    expect(there.logClock.timers).toBe(1)
+  })
+
+  test('whoever has lost a claim does not overwrite what the next one says', async () => {
+    const manual = manualCommands()
+    const [here, there] = [start(), start({ onCommand: manual.onCommand })]
+    const room = newRoom()
+    const stream = await connect(here, there)
+    const first = answer(stream.post('send', send(room), { key: `k-${room}` }))
+    await expect.poll(() => manual.running).toBe(1)
+    const keys = await redis.admin.keys('holdline:receipt:*')
+    const values = await Promise.all(keys.map(async (key) => [key, await redis.admin.get(key)] as const))
+    const [receipt = ''] = values.find(([, value]) => value?.includes('claimedBy')) ?? []
+    await redis.admin.set(receipt, '{"fingerprint":"other"}')
+    await there.logClock.advance(2_000)
+    manual.endNext()
+    // It was run, and says so.
+    expect(await first).toEqual([200, { n: 1 }])
+    expect(await redis.admin.get(receipt)).toBe('{"fingerprint":"other"}')
+  })
+
+  test('a claim whose answer was lost is found to be its own', async () => {
+    const proxy = await startRedisProxy(redis.port)
+    opened.push(proxy)
+    const [here, there] = [start(), start({}, proxy.url)]
+    const room = newRoom()
+    const stream = await connect(there, there)
+    await stream.post('watch', { type: 'watch', ...cursor(room) })
+    expect(here.errors).toEqual([])
+    proxy.mode = 'swallow answers'
+    const sent = answer(stream.post('send', send(room), { key: `k-${room}` }))
+    const claims = async () => {
+      const keys = await redis.admin.keys('holdline:receipt:*')
+      const values = await Promise.all(keys.map((key) => redis.admin.get(key)))
+      return values.filter((value) => value?.includes('claimedBy')).length
+    }
+    await expect.poll(claims).toBe(1)
+    proxy.mode = 'pass'
+    proxy.cut()
+    expect(await sent).toEqual([200, { took: 'send' }])
   })
 
   test('a command whose process died is run again, and what it published is not published twice', async () => {

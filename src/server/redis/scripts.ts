@@ -9,7 +9,7 @@ const OPEN = `
 local meta, server, epoch, keep = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3])
 local known = redis.call('HMGET', meta, 'epoch', 'head', 'server')
 local head = tonumber(known[2] or '0')
-if known[1] and known[3] ~= server then
+if known[3] ~= server then
   server = string.match(redis.call('INFO', 'replication'), 'master_replid:(%w+)') or ''
 end
 if known[1] and known[3] == server then
