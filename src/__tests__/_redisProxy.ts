@@ -1,6 +1,6 @@
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 
-export type ProxyMode = 'pass' | 'swallow answers' | 'refuse'
+export type ProxyMode = 'pass' | 'swallow questions' | 'swallow answers' | 'refuse'
 
 /** A TCP proxy before a Redis, on a free port of 127.0.0.1, that does to connections what networks do. */
 export async function startRedisProxy(port: number) {
@@ -11,8 +11,8 @@ export async function startRedisProxy(port: number) {
     attempts += 1
     if (mode === 'refuse') return void socket.destroy()
     const upstream = connect(port, '127.0.0.1')
-    socket.on('data', (bytes) => upstream.write(bytes))
-    upstream.on('data', (bytes) => mode === 'pass' && socket.write(bytes))
+    socket.on('data', (bytes) => mode !== 'swallow questions' && upstream.write(bytes))
+    upstream.on('data', (bytes) => mode !== 'swallow answers' && socket.write(bytes))
     for (const [one, other] of [
       [socket, upstream],
       [upstream, socket],

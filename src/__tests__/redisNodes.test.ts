@@ -52,6 +52,13 @@ describeWithRedis('two processes behind a balancer that knows no mercy', () => {
     }
   }
 
+  /** Lets the second look come, 250 ms later. */
+  async function looking(process: Process, asking: Promise<Response>) {
+    await expect.poll(() => process.logClock.timers).toBe(2)
+    await process.logClock.advance(250)
+    return asking
+  }
+
   const send = (sessionId: string, more = {}) => ({ type: 'send', sessionId, ...more })
   const cursor = (sessionId: string, lastSeq = 0) => ({ sessionId, lastSeq })
 
@@ -162,16 +169,33 @@ describeWithRedis('two processes behind a balancer that knows no mercy', () => {
     }
   })
 
-  test('a POST for the stream of a process that is no more is answered 404 at once', async () => {
+  test('a POST for the stream of a process that is no more is answered 404, after a second look', async () => {
     const onCommand = vi.fn()
     const [here, there] = [start(), start({ onCommand })]
     const stream = await connect(here, there)
     here.log.close()
     await expect.poll(() => redis.admin.publish(`holdline:node:${stream.connectionId.split('.')[0]}`, '')).toBe(0)
-    // No clock moves here.
-    expect((await stream.post('send', send('room'))).status).toBe(404)
-    expect((await stream.post('reconnect', { type: 'reconnect', sessions: [] })).status).toBe(404)
+    expect((await looking(there, stream.post('send', send('room')))).status).toBe(404)
+    expect((await looking(there, stream.post('reconnect', { type: 'reconnect', sessions: [] }))).status).toBe(404)
+    expect(there.logClock.timers).toBe(1)
     expect(onCommand).not.toHaveBeenCalled()
+  })
+
+  test('a process whose subscription is just being renewed is found at the second look', async () => {
+    const there = start()
+    const connectionId = `late.${'A'.repeat(22)}`
+    const asking = post(there.server, 'probe', { type: 'probe', nonce: 'n' }, { connectionId })
+    await expect.poll(() => there.logClock.timers).toBe(2)
+    const late = redis.admin.duplicate()
+    late.on('message', (_, text) => {
+      const { id, from } = JSON.parse(text)
+      void redis.admin.publish(`holdline:node:${from}`, JSON.stringify({ id, answer: { status: 200, json: 'null' } }))
+    })
+    await late.subscribe('holdline:node:late')
+    await there.logClock.advance(250)
+    expect((await asking).status).toBe(200)
+    expect(there.logClock.timers).toBe(1)
+    late.disconnect()
   })
 
   test('a process that does not answer within 5 s is one to try again: 503', async () => {
@@ -522,10 +546,11 @@ describeWithRedis('two processes behind a balancer that knows no mercy', () => {
     await here.server.close({ retryAfter: 10, spread: 20_000 })
     await expect.poll(() => stream.ending).toBe('ended')
     expect(stream.ofType('goodbye')).toEqual([{ type: 'goodbye', retryAfter: 10, spread: 20_000 }])
-    expect((await stream.post('watch', { type: 'watch', ...cursor(room) })).status).toBe(404)
+    const watch = () => stream.post('watch', { type: 'watch', ...cursor(room) })
+    expect((await looking(there, watch())).status).toBe(404)
     await redis.cut()
     await expect.poll(async () => (await here.log.head(room)).head).toBe(0)
-    expect((await stream.post('watch', { type: 'watch', ...cursor(room) })).status).toBe(404)
+    expect((await looking(there, watch())).status).toBe(404)
     // Its log is open: what was going on there can be told to the end.
     await here.server.publish(room, { type: 'last words' })
     const next = await connect(there, there)

@@ -33,7 +33,7 @@ export interface ClusterHost {
 export interface Cluster {
   /** The name of this process, `^[A-Za-z0-9_-]+$`; no other one, now or later, has it. */
   readonly node: string
-  /** What `node` answers; `'gone'`, at once, if there is no such process; `'silent'` if nothing came within 5 s. */
+  /** What `node` answers; `'gone'`, soon, if there is no such process; `'silent'` if nothing came within 5 s. */
   ask(node: string, request: object): Promise<Answer | 'gone' | 'silent'>
   /** How the command ended, in whichever process. */
   outcome(identity: string): Promise<Outcome | undefined>

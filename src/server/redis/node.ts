@@ -94,7 +94,12 @@ export function createNode({ link, keys, clock, host }: NodeOptions): RedisNode 
           /** It may have died with the question. */
           const look = (waited: number) =>
             link.commands.pubsub('NUMSUB', keys.nodeChannel(to)).then(([, count]) => check(count, waited), reject)
-          send(to, { id, from: node, request }).then((receivers) => check(receivers, 0), reject)
+          const say = () => send(to, { id, from: node, request })
+          say().then((receivers) => {
+            if (receivers !== 0) return check(receivers, 0)
+            // Or it is about to subscribe anew: its streams are healthy, and a 404 would end them.
+            timer = clock.setTimeout(() => say().then((again) => check(again, LOOK), reject), LOOK)
+          }, reject)
         })
       } finally {
         clock.clearTimeout(timer)
