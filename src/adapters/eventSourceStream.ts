@@ -76,16 +76,17 @@ export function openEventSource(
       const created = factory(url, setup)
       source = 'then' in created ? await created : created
       if (closed) return source.close()
-      for (const type of ['open', 'welcome', 'message'] as const) {
+      for (const type of ['open', 'welcome'] as const) {
         source.addEventListener(type, ({ data }) => {
-          if (closed) return
           try {
-            handlers[type](data ?? '')
+            if (!closed) handlers[type](data ?? '')
           } catch (cause) {
             fail({ cause })
           }
         })
       }
+      // Without a `try`: it would cost a twentieth of the throughput, and the data plane catches what an app throws.
+      source.addEventListener('message', ({ data }) => closed || handlers.message(data ?? ''))
       source.addEventListener('error', fail)
     } catch (cause) {
       fail({ cause })
