@@ -30,7 +30,7 @@ export interface CommandCall<P extends Principal = Principal> {
   /**
    * As the server's, and safe to repeat: if this command did not get to its end (the process died, `onCommand` threw) and
    * is run again, here or in another process, the nth event that it publishes to a session is the one that was published
-   * before, and is not appended again.
+   * before, and is not appended again. Once the command has returned there are no repeats, and the server's does the same.
    */
   publish<E extends { readonly type: string }>(sessionId: string, event: E): Promise<LogEntry>
 }

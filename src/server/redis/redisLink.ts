@@ -65,7 +65,9 @@ export function createRedisLink(
   commands.on('close', forgetServer)
 
   async function askServer(): Promise<string> {
-    const info = await commands.info()
+    const info = await commands.info().catch((cause: Error) => {
+      throw new Error(`redisLog: Redis does not answer (${cause.message})`, { cause })
+    })
     const field = (name: string) => new RegExp(`^${name}:(.*?)\\r?$`, 'm').exec(info)?.[1] ?? ''
     const policy = field('maxmemory_policy')
     if (Number(field('maxmemory')) > 0 && policy !== 'noeviction') {
