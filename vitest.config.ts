@@ -7,7 +7,10 @@ export default defineConfig({
   resolve: {
     alias: [
       { find: /^holdline$/, replacement: source('index.ts') },
-      { find: /^holdline\/(machine|adapters|server|server\/redis|testing|inspect|chat)$/, replacement: source('$1/index.ts') },
+      {
+        find: /^holdline\/(machine|adapters|server|server\/redis|testing|inspect|chat)$/,
+        replacement: source('$1/index.ts'),
+      },
     ],
   },
   test: {
