@@ -122,8 +122,8 @@ export const PLANTED: readonly PlantedBug[] = [
     row: 'C21 I11',
     bug: 'callbacks of a closed EventSource are still heard',
     file: EVENT_SOURCE,
-    find: '          if (closed) return\n          try {',
-    replace: '          try {',
+    find: 'if (!closed) handlers[type](data',
+    replace: 'handlers[type](data',
   },
   {
     row: 'C22',
