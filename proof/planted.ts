@@ -379,7 +379,7 @@ export const PLANTED: readonly PlantedBug[] = [
     row: 'C50',
     bug: 'S: another payload under a known key is answered like the first',
     file: 'src/server/commands.ts',
-    find: 'if (known) return known.fingerprint === fingerprint ? known.answer : ID_REUSED',
+    find: 'if (known) return answerTo(known, fingerprint)',
     replace: 'if (known) return known.answer',
   },
   {

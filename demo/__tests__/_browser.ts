@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { type Browser, chromium } from 'playwright-core'
+import { warnLoudly } from '../../src/__tests__/_loud'
 
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable', 'chrome', 'msedge']
 const PLACES = [
@@ -22,17 +23,14 @@ export function findBrowser(): string | undefined {
   return candidates.find((path) => existsSync(path))
 }
 
-/** Skipping them silently would look like success, so it is said loudly, and on CI it is a failure. */
+/** On CI it is a failure. */
 export function warnOfMissingBrowser() {
-  const lines = [
+  warnLoudly([
     'THE BROWSER TESTS OF THE DEMO ARE SKIPPED: no Chromium was found.',
     '',
     'Install one (apt-get install chromium), or say where it is:',
     'CHROME_PATH=/path/to/chrome npm test',
-  ]
-  const width = Math.max(...lines.map(({ length }) => length))
-  const rule = '!'.repeat(width + 6)
-  console.warn(['', rule, ...lines.map((line) => `!! ${line.padEnd(width)} !!`), rule, ''].join('\n'))
+  ])
 }
 
 export const launch = (executablePath: string): Promise<Browser> =>

@@ -1,9 +1,10 @@
 import { describe, expect, test } from 'vitest'
+import { warnLoudly } from './_loud'
 import { hasRedis } from './_redisServer'
 
 export * from './_redisServer'
 
-/** Skipping them silently would look like success, so it is said loudly, and on CI it is a failure. */
+/** Without one they are skipped, loudly, and on CI that is a failure. */
 export function describeWithRedis(what: string, tests: () => void) {
   if (hasRedis) return describe(what, tests)
   const lines = [
@@ -12,9 +13,7 @@ export function describeWithRedis(what: string, tests: () => void) {
     'Install one (apt-get install redis-server), or say where it is:',
     'REDIS_SERVER=/path/to/redis-server npm test',
   ]
-  const width = Math.max(...lines.map(({ length }) => length))
-  const rule = '!'.repeat(width + 6)
-  console.warn(['', rule, ...lines.map((line) => `!! ${line.padEnd(width)} !!`), rule, ''].join('\n'))
+  warnLoudly(lines)
   describe.skip(what, tests)
   test.runIf(process.env.CI)('on CI there is a redis-server', () => {
     expect.unreachable(lines.join('\n'))

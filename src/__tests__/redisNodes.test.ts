@@ -1,4 +1,3 @@
-import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest'
 import { type ChatServerOptions, type CommandCall, CommandRejected, type Metric } from '../server'
 import { redisLog } from '../server/redis'
@@ -37,7 +36,7 @@ describeWithRedis('two processes behind a balancer that knows no mercy', () => {
   async function connect(here: Process, there: Process, as = 'alice') {
     const stream = await openStream(here.server, as)
     // Its channel has to stand before it can be reached.
-    await expect.poll(() => redis.admin.publish(`holdline:node:${stream.connectionId.split('.')[0]}`, '')).toBe(1)
+    await expect.poll(() => redis.admin.publish(channelOf(nodeOf(stream)), '')).toBe(1)
     const { connectionId } = stream
     return {
       ...stream,
@@ -50,6 +49,30 @@ describeWithRedis('two processes behind a balancer that knows no mercy', () => {
       post: (endpoint: string, body: unknown, options: PostOptions = {}) =>
         post(there.server, endpoint, body, { as, connectionId, ...options }),
     }
+  }
+
+  /** Another process, as far as Redis knows: it keeps what it is told, and answers each question the same, or not at all. */
+  async function startPeer(name: string, told?: unknown) {
+    const client = redis.admin.duplicate()
+    const heard: { readonly id: string; readonly from: string; readonly answer?: unknown }[] = []
+    client.on('message', (_, text) => {
+      const message = JSON.parse(text)
+      heard.push(message)
+      if (told !== undefined) void tell(message.from, { id: message.id, answer: told })
+    })
+    await client.subscribe(channelOf(name))
+    return { heard, leave: () => client.disconnect() }
+  }
+  const channelOf = (name: string) => `holdline:node:${name}`
+  const tell = (name: string, message: object) => redis.admin.publish(channelOf(name), JSON.stringify(message))
+  const streamOf = (name: string) => `${name}.${'A'.repeat(22)}`
+  const nodeOf = ({ connectionId }: { connectionId: string }) => connectionId.split('.')[0] ?? ''
+
+  /** The keys of the commands that somebody is running. */
+  async function claims() {
+    const keys = await redis.admin.keys('holdline:receipt:*')
+    const values = await Promise.all(keys.map((key) => redis.admin.get(key)))
+    return keys.filter((_, index) => values[index]?.includes('claimedBy'))
   }
 
   /** Lets the second look come, 250 ms later. */
@@ -157,7 +180,7 @@ describeWithRedis('two processes behind a balancer that knows no mercy', () => {
     const [here, there] = [start(), start()]
     const stream = await connect(here, there)
     const bobs = { as: 'bob', connectionId: stream.connectionId }
-    const never = { connectionId: `${stream.connectionId.split('.')[0]}.${'A'.repeat(22)}` }
+    const never = { connectionId: streamOf(nodeOf(stream)) }
     for (const options of [bobs, never]) {
       const sessions = [cursor('room')]
       expect((await post(there.server, 'reconnect', { type: 'reconnect', sessions }, options)).status).toBe(404)
@@ -174,7 +197,7 @@ describeWithRedis('two processes behind a balancer that knows no mercy', () => {
     const [here, there] = [start(), start({ onCommand })]
     const stream = await connect(here, there)
     here.log.close()
-    await expect.poll(() => redis.admin.publish(`holdline:node:${stream.connectionId.split('.')[0]}`, '')).toBe(0)
+    await expect.poll(() => redis.admin.publish(channelOf(nodeOf(stream)), '')).toBe(0)
     expect((await looking(there, stream.post('send', send('room')))).status).toBe(404)
     expect((await looking(there, stream.post('reconnect', { type: 'reconnect', sessions: [] }))).status).toBe(404)
     expect(there.logClock.timers).toBe(1)
@@ -183,29 +206,22 @@ describeWithRedis('two processes behind a balancer that knows no mercy', () => {
 
   test('a process whose subscription is just being renewed is found at the second look', async () => {
     const there = start()
-    const connectionId = `late.${'A'.repeat(22)}`
+    const connectionId = streamOf('late')
     const asking = post(there.server, 'probe', { type: 'probe', nonce: 'n' }, { connectionId })
     await expect.poll(() => there.logClock.timers).toBe(2)
-    const late = redis.admin.duplicate()
-    late.on('message', (_, text) => {
-      const { id, from } = JSON.parse(text)
-      void redis.admin.publish(`holdline:node:${from}`, JSON.stringify({ id, answer: { status: 200, json: 'null' } }))
-    })
-    await late.subscribe('holdline:node:late')
+    const late = await startPeer('late', { status: 200, json: 'null' })
     await there.logClock.advance(250)
     expect((await asking).status).toBe(200)
     expect(there.logClock.timers).toBe(1)
-    late.disconnect()
+    late.leave()
   })
 
   test('a process that does not answer within 5 s is one to try again: 503', async () => {
     const there = start()
-    const zombie = new Redis(redis.port)
-    await zombie.subscribe('holdline:node:zombie')
-    const connectionId = `zombie.${'A'.repeat(22)}`
+    const zombie = await startPeer('zombie')
+    const connectionId = streamOf('zombie')
     const answering = post(there.server, 'watch', { type: 'watch', ...cursor('room') }, { connectionId })
-    const heard = new Promise((resolve) => zombie.once('message', (_, text) => resolve(text)))
-    const asked = await heard
+    await expect.poll(() => zombie.heard).toHaveLength(1)
     // Now and then it is looked whether the process still is there. It is.
     let looks = 0
     let response: Response | undefined
@@ -221,22 +237,21 @@ describeWithRedis('two processes behind a balancer that knows no mercy', () => {
     expect(looks).toBe(20)
     expect([response.status, response.headers.get('Retry-After')]).toEqual([503, '1'])
     // What comes later is nobody's.
-    const { id, from } = JSON.parse(String(asked))
-    await redis.admin.publish(`holdline:node:${from}`, JSON.stringify({ id, answer: { status: 200, json: 'null' } }))
+    const [{ id, from } = { id: '', from: '' }] = zombie.heard
+    expect(await tell(from, { id, answer: { status: 200, json: 'null' } })).toBe(1)
     await settle()
     expect(there.errors).toEqual([])
-    zombie.disconnect()
+    zombie.leave()
   })
 
   test('a process that dies with the question is gone, and not silent', async () => {
     const there = start()
-    const zombie = new Redis(redis.port)
-    await zombie.subscribe('holdline:node:dying')
-    const connectionId = `dying.${'A'.repeat(22)}`
+    const dying = await startPeer('dying')
+    const connectionId = streamOf('dying')
     const answering = post(there.server, 'watch', { type: 'watch', ...cursor('room') }, { connectionId })
-    await new Promise((resolve) => zombie.once('message', resolve))
-    zombie.disconnect()
-    await expect.poll(() => redis.admin.pubsub('NUMSUB', 'holdline:node:dying')).toEqual(['holdline:node:dying', 0])
+    await expect.poll(() => dying.heard).toHaveLength(1)
+    dying.leave()
+    await expect.poll(() => redis.admin.pubsub('NUMSUB', channelOf('dying'))).toEqual([channelOf('dying'), 0])
     await there.logClock.advance(250)
     expect((await answering).status).toBe(404)
     // That of the regular look.
@@ -246,25 +261,25 @@ describeWithRedis('two processes behind a balancer that knows no mercy', () => {
   test('what another version asks, and what is no question at all, harms nobody', async () => {
     const [here, there] = [start(), start()]
     const stream = await connect(here, there)
-    const [node = ''] = stream.connectionId.split('.')
-    const listener = new Redis(redis.port)
-    await listener.subscribe('holdline:node:me')
-    const answers: unknown[] = []
-    listener.on('message', (_, text) => answers.push(JSON.parse(text)))
-    const ask = (message: unknown) =>
-      redis.admin.publish(`holdline:node:${node}`, typeof message === 'string' ? message : JSON.stringify(message))
-    for (const nonsense of ['', '{', 'null', '[]', '7', '{"answer":{}}', '{"from":1}']) await ask(nonsense)
+    const me = await startPeer('me')
+    for (const nonsense of ['', '{', 'null', '[]', '7', '{"answer":{}}', '{"from":1}']) {
+      await redis.admin.publish(channelOf(nodeOf(stream)), nonsense)
+    }
     const { connectionId } = stream
     let count = 0
     for (const call of [undefined, null, {}, { type: 'later' }, { type: 'join', sessionId: 'room' }]) {
       count += 1
-      await ask({ id: `me.${count}`, from: 'me', request: { principalId: 'alice', connectionId, call } })
+      await tell(nodeOf(stream), {
+        id: `me.${count}`,
+        from: 'me',
+        request: { principalId: 'alice', connectionId, call },
+      })
     }
-    await expect.poll(() => answers).toHaveLength(5)
-    for (const told of answers) expect(told).toMatchObject({ answer: { status: 503 } })
+    await expect.poll(() => me.heard).toHaveLength(5)
+    for (const told of me.heard) expect(told).toMatchObject({ answer: { status: 503 } })
     expect((await stream.post('probe', { type: 'probe', nonce: 'n' })).status).toBe(200)
     expect(here.errors).toEqual([])
-    listener.disconnect()
+    me.leave()
   })
 
   test.each([
@@ -277,41 +292,28 @@ describeWithRedis('two processes behind a balancer that knows no mercy', () => {
     [{ status: 200, json: 7 }],
     [{ status: 404.5, json: 'null', headers: { 'no header': 1 } }],
   ])('the answer %j of another process is none: 503', async (told) => {
-    const there = start()
-    const zombie = new Redis(redis.port)
-    await zombie.subscribe('holdline:node:odd')
-    zombie.on('message', (_, text) => {
-      const { id, from } = JSON.parse(text)
-      void redis.admin.publish(`holdline:node:${from}`, JSON.stringify({ id, answer: told }))
-    })
-    const connectionId = `odd.${'A'.repeat(22)}`
     const onCommand = vi.fn()
-    await expect.poll(() => redis.admin.call('PUBSUB', 'CHANNELS', 'holdline:node:*')).toHaveLength(2)
+    const there = start({ onCommand })
+    const odd = await startPeer('odd', told)
+    const connectionId = streamOf('odd')
+    await expect.poll(() => redis.admin.call('PUBSUB', 'CHANNELS', channelOf('*'))).toHaveLength(2)
     expect((await post(there.server, 'send', send('room'), { connectionId })).status).toBe(503)
     expect(onCommand).not.toHaveBeenCalled()
-    zombie.disconnect()
+    odd.leave()
   })
 
   test('a question that comes twice, as after a reconnect, is carried out once', async () => {
     const [here, there] = [start(), start()]
     const stream = await connect(here, there)
     const { connectionId } = stream
-    const asking = redis.admin.duplicate()
-    await asking.subscribe('holdline:node:me')
-    const answers: unknown[] = []
-    asking.on('message', (_, text) => answers.push(text))
-    const question = (id: string) =>
-      JSON.stringify({
-        id,
-        from: 'me',
-        request: { principalId: 'alice', connectionId, call: { type: 'echo', nonce: id } },
-      })
+    const me = await startPeer('me')
     for (const id of ['me.1', 'me.1', 'me.2']) {
-      await redis.admin.publish(`holdline:node:${connectionId.split('.')[0]}`, question(id))
+      const call = { type: 'echo', nonce: id }
+      await tell(nodeOf(stream), { id, from: 'me', request: { principalId: 'alice', connectionId, call } })
     }
-    await expect.poll(() => answers).toHaveLength(2)
+    await expect.poll(() => me.heard).toHaveLength(2)
     await expect.poll(() => stream.ofType('probe').map(({ nonce }) => nonce)).toEqual(['me.1', 'me.2'])
-    asking.disconnect()
+    me.leave()
   })
 
   test('a repeat gets the same receipt in every process, and something else under its key a 409', async () => {
@@ -374,21 +376,18 @@ describeWithRedis('two processes behind a balancer that knows no mercy', () => {
     const { epoch } = await here.server.publish(room, { type: 'x' })
     const { connectionId } = stream
     const call = { type: 'join', sessionId: room, after: 0, epoch }
-    const asking = redis.admin.duplicate()
-    await asking.subscribe('holdline:node:me')
-    const answered = new Promise((resolve) => asking.once('message', resolve))
-    const question = JSON.stringify({ id: 'me.1', from: 'me', request: { principalId: 'alice', connectionId, call } })
-    await expect.poll(() => redis.admin.publish(`holdline:node:${connectionId.split('.')[0]}`, question)).toBe(1)
-    await answered
+    const me = await startPeer('me')
+    const question = { id: 'me.1', from: 'me', request: { principalId: 'alice', connectionId, call } }
+    await expect.poll(() => tell(nodeOf(stream), question)).toBe(1)
+    await expect.poll(() => me.heard).toHaveLength(1)
     await here.server.publish(room, { type: 'x' })
     await expect.poll(() => stream.events).toEqual([`${room}:1`, `${room}:2`])
-    asking.disconnect()
+    me.leave()
   })
 
   test('a stream of its own that is unknown is no question to anybody', async () => {
     const here = start()
-    const { connectionId } = await openStream(here.server)
-    const unknown = `${connectionId.split('.')[0]}.${'A'.repeat(22)}`
+    const unknown = streamOf(nodeOf(await openStream(here.server)))
     expect((await post(here.server, 'stop', { type: 'stop' }, { connectionId: unknown })).status).toBe(404)
     expect(here.metrics).not.toContainEqual({ name: 'forwarded', value: 1 })
   })
@@ -445,10 +444,7 @@ describeWithRedis('two processes behind a balancer that knows no mercy', () => {
     const stream = await connect(here, there)
     const first = answer(stream.post('send', send(room), { key: `k-${room}` }))
     await expect.poll(() => manual.running).toBe(1)
-    const [receipt = ''] = await redis.admin.keys('holdline:receipt:*').then(async (keys) => {
-      const values = await Promise.all(keys.map(async (key) => [key, await redis.admin.get(key)] as const))
-      return values.filter(([, value]) => value?.includes('claimedBy')).map(([key]) => key)
-    })
+    const [receipt = ''] = await claims()
     await redis.admin.pexpire(receipt, 100_000)
     await there.logClock.advance(2_000)
     // Renewed: what is left is the length of a claim again.
@@ -467,9 +463,7 @@ describeWithRedis('two processes behind a balancer that knows no mercy', () => {
     const stream = await connect(here, there)
     const first = answer(stream.post('send', send(room), { key: `k-${room}` }))
     await expect.poll(() => manual.running).toBe(1)
-    const keys = await redis.admin.keys('holdline:receipt:*')
-    const values = await Promise.all(keys.map(async (key) => [key, await redis.admin.get(key)] as const))
-    const [receipt = ''] = values.find(([, value]) => value?.includes('claimedBy')) ?? []
+    const [receipt = ''] = await claims()
     await redis.admin.set(receipt, '{"fingerprint":"other"}')
     await there.logClock.advance(2_000)
     manual.endNext()
@@ -488,12 +482,7 @@ describeWithRedis('two processes behind a balancer that knows no mercy', () => {
     expect(here.errors).toEqual([])
     proxy.mode = 'swallow answers'
     const sent = answer(stream.post('send', send(room), { key: `k-${room}` }))
-    const claims = async () => {
-      const keys = await redis.admin.keys('holdline:receipt:*')
-      const values = await Promise.all(keys.map((key) => redis.admin.get(key)))
-      return values.filter((value) => value?.includes('claimedBy')).length
-    }
-    await expect.poll(claims).toBe(1)
+    await expect.poll(claims).toHaveLength(1)
     proxy.mode = 'pass'
     proxy.cut()
     expect(await sent).toEqual([200, { took: 'send' }])
@@ -517,9 +506,7 @@ describeWithRedis('two processes behind a balancer that knows no mercy', () => {
     await expect.poll(() => stream.events).toEqual([`${room}:1`])
     there.log.close()
     // As if the claim had run out.
-    for (const name of await redis.admin.keys('holdline:receipt:*')) {
-      if ((await redis.admin.get(name))?.includes('claimedBy')) await redis.admin.del(name)
-    }
+    await redis.admin.del(await claims())
     const again = answer(post(here.server, 'send', send(room), { connectionId: stream.connectionId, key }))
     expect(await again).toEqual([200, [1, 2]])
     expect((await here.log.read(room, 0, 10)).map(({ event }) => event.type)).toEqual(['one', 'two'])

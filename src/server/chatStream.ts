@@ -1,5 +1,5 @@
 import type { SessionVerdict } from '../protocol'
-import { Refusal } from './http'
+import { tooMany, unknownStream } from './http'
 import type { Clock } from './options'
 import type { LogEntry, SessionLog } from './sessionLog'
 
@@ -300,12 +300,12 @@ class PulledStream implements ChatStream, UnderlyingDefaultSource<Uint8Array<Arr
   }
 
   #refuseIfEnded() {
-    if (this.#hasEnded) throw new Refusal(404, 'unknown-stream')
+    if (this.#hasEnded) throw unknownStream()
   }
 
   #refuseIf(isFull: boolean) {
     this.#refuseIfEnded()
-    if (isFull) throw new Refusal(429, 'too-many', { 'Retry-After': '5' })
+    if (isFull) throw tooMany()
   }
 }
 

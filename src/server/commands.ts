@@ -50,7 +50,14 @@ export interface CommandsOptions {
   onError(error: unknown): void
 }
 
+interface Known {
+  readonly fingerprint: string
+  readonly answer: MaybePromise<Answer>
+}
+
 const ID_REUSED: Answer = { status: 409, json: '{"error":"id-reused"}' }
+/** To a repeat: the same answer, if it is the same command. */
+const answerTo = (known: Known, fingerprint: string) => (known.fingerprint === fingerprint ? known.answer : ID_REUSED)
 const UNAVAILABLE: Answer = { status: 503, json: '{"error":"unavailable"}', headers: { 'Retry-After': '1' } }
 
 /** Runs each command once, and remembers how it ended. */
@@ -75,7 +82,7 @@ export function createCommands({ receiptAge, receipts, clock, shared, onError }:
     if (!shared) return answerOf(run)
     try {
       const claim = await shared.claim(identity, fingerprint)
-      if ('answer' in claim) return claim.fingerprint === fingerprint ? claim.answer : ID_REUSED
+      if ('answer' in claim) return answerTo(claim, fingerprint)
       const answer = await answerOf(run)
       // It was run, whether others hear of it or not.
       await claim.settle(answer.status < 500 ? answer : undefined).catch(onError)
@@ -90,7 +97,7 @@ export function createCommands({ receiptAge, receipts, clock, shared, onError }:
   async function answerElsewhere(identity: string, fingerprint: string): Promise<Answer | undefined> {
     try {
       const known = await shared?.outcome(identity)
-      return known && (known.fingerprint === fingerprint ? known.answer : ID_REUSED)
+      return known && answerTo(known, fingerprint)
     } catch (error) {
       onError(error)
       return UNAVAILABLE
@@ -132,7 +139,7 @@ export function createCommands({ receiptAge, receipts, clock, shared, onError }:
       if (identity === undefined) return refusal ?? inTurn(chain, () => answerOf(run))
       forgetOld()
       const known = running.get(identity) ?? ended.get(identity)
-      if (known) return known.fingerprint === fingerprint ? known.answer : ID_REUSED
+      if (known) return answerTo(known, fingerprint)
       if (refusal) return (await answerElsewhere(identity, fingerprint)) ?? refusal
       const answer = inTurn(chain, () => runOnce(identity, fingerprint, run))
       running.set(identity, { fingerprint, answer })

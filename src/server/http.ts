@@ -12,6 +12,10 @@ export class Refusal extends Error {
   }
 }
 
+/** To a client: open another stream. */
+export const unknownStream = () => new Refusal(404, 'unknown-stream')
+export const tooMany = () => new Refusal(429, 'too-many', { 'Retry-After': '5' })
+
 /** What a client is told of an error: nothing, if it was not meant for it. */
 export function refusalOf(error: unknown, onError: (error: unknown) => void): Answer {
   if (error instanceof Refusal) {

@@ -17,6 +17,8 @@ export interface Clock {
   clearTimeout(timer: unknown): void
 }
 
+export type Timers = Pick<Clock, 'setTimeout' | 'clearTimeout'>
+
 export interface CommandCall<P extends Principal = Principal> {
   readonly principal: P
   /** The message's `type`. Its endpoint is the one that was posted to. */
@@ -136,7 +138,7 @@ const DURATIONS = ['stall', 'streamAge', 'receiptAge']
 /** [spec] setTimeout beyond 2^31-1 ms fires at once. */
 const MAX_TIMER = 1_900_000_000
 
-const wallClock: Clock = {
+export const wallClock: Clock = {
   now: () => Date.now(),
   setTimeout: (callback, ms) => setTimeout(callback, ms),
   clearTimeout: (timer) => clearTimeout(timer as ReturnType<typeof setTimeout> | undefined),

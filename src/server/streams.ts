@@ -1,7 +1,7 @@
 import { isText, type JsonObject, parseJson } from '../protocol'
 import type { Answer } from './cluster'
 import { createConnections, nodeOf } from './connections'
-import { Refusal, refusalOf } from './http'
+import { Refusal, refusalOf, tooMany, unknownStream } from './http'
 import type { Metric } from './metrics'
 import type { Clock } from './options'
 import type { SessionLog } from './sessionLog'
@@ -22,8 +22,6 @@ export interface StreamsOptions {
   onError(error: unknown): void
 }
 
-const UNKNOWN = () => new Refusal(404, 'unknown-stream')
-const TOO_MANY = () => new Refusal(429, 'too-many', { 'Retry-After': '5' })
 const UNAVAILABLE = () => new Refusal(503, 'unavailable', { 'Retry-After': '1' })
 
 /** All streams that a request may name, in whichever process they are. */
@@ -38,13 +36,13 @@ export function createStreams({ log, limits, clock, onMetric, onError }: Streams
     const answer = await cluster?.ask(node, request)
     onMetric({ name: 'forwarded', value: 1 })
     onMetric({ name: 'forward.duration', value: Math.max(0, clock.now() - start) })
-    if (answer === 'gone') throw UNKNOWN()
+    if (answer === 'gone') throw unknownStream()
     // Whatever is no answer of this version's is one to try again.
     const { status, json }: JsonObject = Object(answer)
     const value = isText(json) ? parseJson(json) : undefined
     if (status === 200 && value !== undefined) return value
-    if (status === 404) throw UNKNOWN()
-    throw status === 429 ? TOO_MANY() : UNAVAILABLE()
+    if (status === 404) throw unknownStream()
+    throw status === 429 ? tooMany() : UNAVAILABLE()
   }
 
   /** The other end of `askOther`. */
@@ -52,7 +50,7 @@ export function createStreams({ log, limits, clock, onMetric, onError }: Streams
     const { principalId, connectionId, call }: JsonObject = Object(request)
     try {
       const known = connections.find(connectionId, String(principalId))
-      if (!known) throw UNKNOWN()
+      if (!known) throw unknownStream()
       const parsed = parseCall(call)
       // Another version's, in the middle of an update.
       if (!parsed) throw UNAVAILABLE()
@@ -76,7 +74,7 @@ export function createStreams({ log, limits, clock, onMetric, onError }: Streams
       const known = connections.find(id, principalId)
       if (known) return { id: known.id, call: (call) => callStream(known.stream, call) }
       const node = nodeOf(id)
-      if (!cluster || node === undefined || node === cluster.node) throw UNKNOWN()
+      if (!cluster || node === undefined || node === cluster.node) throw unknownStream()
       return { id: String(id), call: (call) => askOther(node, { principalId, connectionId: id, call }) }
     },
   }

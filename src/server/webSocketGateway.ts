@@ -10,7 +10,7 @@ import {
 } from '../protocol'
 import { checkFunction, checkMethods, checkNames } from './check'
 import { createFrameOrder, isCommand } from './frameOrder'
-import type { Clock } from './options'
+import type { Timers } from './options'
 import { type FrameAnswer, readFrames, toAnswer, toClose, toHeaders } from './webSocketFrames'
 
 /** What is used of a socket. Those of the `ws` package fit, and native ones of servers that may close with any code. */
@@ -36,7 +36,7 @@ export interface WebSocketGatewayOptions {
    */
   readonly headers?: readonly string[]
   /** Default: the global timers. */
-  readonly clock?: Pick<Clock, 'setTimeout' | 'clearTimeout'>
+  readonly clock?: Timers
 }
 
 export interface WebSocketGateway {

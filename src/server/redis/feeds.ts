@@ -1,4 +1,4 @@
-import type { Clock } from '../options'
+import type { Timers } from '../options'
 import type { LogEntry } from '../sessionLog'
 import { type Announcement, SessionFeed } from './sessionFeed'
 
@@ -12,7 +12,7 @@ export interface FeedsOptions {
   onError(error: unknown): void
   /** It is time to look whether all is as it was. */
   onCheck(): void
-  readonly clock: Pick<Clock, 'setTimeout' | 'clearTimeout'>
+  readonly clock: Timers
 }
 
 /** Pub/Sub promises nothing, so once in a while somebody looks. ms. */

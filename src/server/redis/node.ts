@@ -2,14 +2,14 @@ import { isObject, isText, parseJson } from '../../protocol'
 import type { Answer, Claim, Cluster, ClusterHost, Outcome } from '../cluster'
 import { randomId } from '../connections'
 import { digest } from '../digest'
-import type { Clock } from '../options'
+import type { Timers } from '../options'
 import type { Keys } from './keys'
 import type { RedisLink } from './redisLink'
 
 export interface NodeOptions {
   readonly link: RedisLink
   readonly keys: Keys
-  readonly clock: Pick<Clock, 'setTimeout' | 'clearTimeout'>
+  readonly clock: Timers
   readonly host: ClusterHost
 }
 

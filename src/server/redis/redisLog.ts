@@ -2,7 +2,7 @@ import { Redis } from 'ioredis'
 import { isObject, isText, parseJson } from '../../protocol'
 import { checkMethods, checkNames, checkNumber } from '../check'
 import type { Cluster, ClusterHost } from '../cluster'
-import type { Clock } from '../options'
+import { type Timers, wallClock } from '../options'
 import type { LogEntry, SessionLog } from '../sessionLog'
 import { createAppender } from './appender'
 import { createFeeds } from './feeds'
@@ -31,7 +31,7 @@ export interface RedisLogOptions {
    */
   readonly replicas?: number
   /** Default: the global timers. */
-  readonly clock?: Pick<Clock, 'setTimeout' | 'clearTimeout'>
+  readonly clock?: Timers
 }
 
 export interface RedisLog extends SessionLog {
@@ -42,10 +42,14 @@ export interface RedisLog extends SessionLog {
 }
 
 const DAY = 86_400_000
-/** They do not keep a process alive; its connections do. */
-const timers: Pick<Clock, 'setTimeout' | 'clearTimeout'> = {
-  setTimeout: (callback, ms) => setTimeout(callback, ms).unref?.(),
-  clearTimeout: (timer) => clearTimeout(timer as ReturnType<typeof setTimeout> | undefined),
+const timers: Timers = {
+  ...wallClock,
+  setTimeout(callback, ms) {
+    const timer = setTimeout(callback, ms)
+    // It does not keep a process alive; its connections do. Where it is a number, there is no such thing.
+    timer.unref?.()
+    return timer
+  },
 }
 
 /**
