@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { warnLoudly } from './_loud'
+import { warnLoudly } from '../../tools/shared/warnLoudly'
 import { hasRedis } from './_redisServer'
 
 export * from './_redisServer'
