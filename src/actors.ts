@@ -7,7 +7,8 @@ import { connectionMachine, type ProbeInput, type ResumeInput } from './machine/
 import { outboxMachine, type PosterEvent } from './machine/outboxMachine'
 import type { ConnectionContext, ConnectionEvent, OutboxEvent } from './machine/types'
 import { MAX_DELAY, type Settings } from './options'
-import { type Outbox, STREAM_FACTS } from './outbox'
+import type { Outbox } from './outbox/outbox'
+import { meaningOf } from './status'
 import { isObject, MAX_SESSIONS_PER_RESUME, parseVerdicts, parseWelcome } from './protocol'
 
 type Tell<Event extends EventObject = ConnectionEvent> = (event: Event) => void
@@ -52,6 +53,8 @@ export function bindActors(
   const { clock } = settings
   /** Ends what is posted on behalf of the page. */
   let suspension: AbortController | undefined
+  /** How long the server remembers what it took, ms. */
+  let receiptAge = Infinity
 
   function suspend() {
     const { connectionId } = context()
@@ -92,9 +95,16 @@ export function bindActors(
       }
       listen(({ type }) => {
         if (type === 'stop') return outbox.stop()
-        const { connectionId, features } = context()
+        const { connectionId, features, resumes, trust } = context()
         try {
-          outbox.start({ connectionId, features, pause: (delay) => tell({ type: 'pause', delay }) })
+          outbox.start({
+            connectionId,
+            features,
+            receiptAge,
+            isProven: resumes > 0,
+            isDoubted: trust === 'lost',
+            tell: (type) => tell({ type }),
+          })
         } catch (error) {
           // XState cleans nothing up after a listener that throws.
           end()
@@ -121,6 +131,7 @@ export function bindActors(
           const welcome = parseWelcome(data)
           if (!welcome) return tell({ type: 'stream.failed', error: new ConnectionError('bad-welcome') })
           const { heartbeat = settings.heartbeat ?? null, features } = welcome
+          receiptAge = welcome.receiptAge ?? Infinity
           const cursors = inbox.welcome(features.includes('contiguous-seq'))
           stopWatchdog()
           if (heartbeat) {
@@ -128,7 +139,8 @@ export function bindActors(
               tell({ type: 'stream.silent', error: new ConnectionError('stream-silent') }),
             )
           }
-          tell({ ...welcome, type: 'stream.welcomed', heartbeat, cursors })
+          const { connectionId } = welcome
+          tell({ type: 'stream.welcomed', connectionId, heartbeat, features, cursors })
         },
         message(data, json) {
           const control = inbox.receive(data, json)
@@ -177,8 +189,9 @@ export function bindActors(
       const abort = new AbortController()
       const body = JSON.stringify({ type: 'probe', nonce })
       carrier.post('probe', body, abort).catch((error: ConnectionError) => {
-        const type = STREAM_FACTS[error.status ?? 0]
-        if (type) tell({ type, error })
+        const meaning = meaningOf(error.status ?? 0)
+        if (meaning === 'credentials') tell({ type: 'upstream.unauthorized', error })
+        if (meaning === 'stream') tell({ type: 'upstream.disowned', error })
       })
       return () => abort.abort()
     },

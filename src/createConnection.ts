@@ -6,7 +6,8 @@ import { phase as phaseOf } from './machine/phase'
 import type { ConnectionContext, ConnectionEvent } from './machine/types'
 import { Notifier } from './notifier'
 import { invalid, readOptions } from './options'
-import { createOutbox, type Outbox } from './outbox'
+import { Outbox } from './outbox/outbox'
+import type { OwnPost } from './outbox/ownPosts'
 import { isSeq, isText, parseVerdicts } from './protocol'
 import { Recorder } from './recorder'
 import { createStore } from './store'
@@ -39,7 +40,7 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
   const notifier = new Notifier((): ConnectionSnapshot => {
     const { connectionId, attempt, lastError, delay } = context()
     retryAt = phase() === 'backoff' ? (retryAt ?? clock.now() + delay) : null
-    return { phase: phase(), connectionId, attempt, retryAt, pending: outbox.size(), lastError }
+    return { phase: phase(), connectionId, attempt, retryAt, pendingCount: outbox.size, outbox: outbox.state, lastError }
   })
   const { report, getSnapshot, subscribe } = notifier
   const recorder = new Recorder(clock, backoff.maxAttempts)
@@ -50,8 +51,13 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
   const carrier = settings.transport({ ...settings, context })
   const store = settings.store && createStore(settings.store, report)
   const inbox = new Inbox(settings, store, notifier, resumeLeftOvers)
-  const onChange = ({ id, status, message }: Delivery) => notifier.note('delivery', { id, status, message })
-  const outbox = createOutbox(settings, carrier, store, onChange, command, report, end)
+  const outbox = new Outbox(settings, carrier, store, {
+    changed: ({ id, status, message }: Delivery) => notifier.note('delivery', { id, status, message }),
+    waits: notifier.publishSoon,
+    tellMachine: command,
+    report,
+    crash: end,
+  })
 
   function command(event: ConnectionEvent) {
     if (!isDisposed) actor.send(event)
@@ -120,7 +126,7 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
     [Symbol.dispose]: dispose,
 
     send: (message, options) => outbox.enqueue(message, options) as Delivery<Outbound>,
-    clearOutbox: outbox.clear,
+    clearOutbox: () => outbox.clear(),
 
     watch(sessionId, { after } = {}) {
       if (!isText(sessionId) || !sessionId) throw invalid('sessionId')
@@ -133,18 +139,19 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
         attachment = inbox.attachment(sessionId)
         return attachment?.cursor
       }
-      outbox.post('watch', sessionId, fields, (verdict) => {
-        const isBehind = verdict.status !== 'accepted' || attachment?.confirm(parseVerdicts(verdict.receipt))
+      const settle: OwnPost['settle'] = (end) => {
+        const isBehind = 'error' in end || attachment?.confirm(parseVerdicts(end.receipt))
         if (isBehind) resumeLeftOvers()
-      })
+      }
+      outbox.post({ type: 'watch', sessionId, fields, settle })
     },
     unwatch(sessionId) {
       inbox.unwatch(sessionId)
       // No stream carries it.
       if (!context().connectionId) return
       // Watched again meanwhile, the session may have been attached before this detached it.
-      const isDeaf = () => inbox.want(sessionId) && resumeLeftOvers()
-      outbox.post('unwatch', sessionId, () => !inbox.cursor(sessionId) && { sessionId }, isDeaf)
+      const settle = () => inbox.want(sessionId) && resumeLeftOvers()
+      outbox.post({ type: 'unwatch', sessionId, fields: () => !inbox.cursor(sessionId) && { sessionId }, settle })
     },
     cursor: (sessionId) => inbox.cursor(sessionId),
 
@@ -182,7 +189,7 @@ const CURRENT = {
     return snapshotOf(this).retryAt
   },
   get pending() {
-    return partsOf(this).outbox.pending()
+    return partsOf(this).outbox.pending
   },
   get sessions() {
     return partsOf(this).inbox.cursors()

@@ -20,6 +20,8 @@
  * | `no-progress` | two resumes in a row replayed nothing of what was missing |
  * | `probe-timeout` | the stream did not answer a probe |
  * | `goodbye` | the server asked to come back later |
+ * | `exhausted` | failed, or its stream dropped, as often as `outbox` allows; repeat it under the same id |
+ * | `unknown-endpoint` | the server answers 404 for the message's endpoint, on streams that it knows |
  * | `gave-up` | no attempts left (`backoff.maxAttempts`) |
  * | `unknown-type` | `message.type` has no endpoint, or is reserved for the library |
  * | `invalid-message` | an outbound message that is no object or does not survive `JSON.stringify` |
@@ -52,6 +54,8 @@ export type ConnectionErrorCode =
   | 'no-progress'
   | 'probe-timeout'
   | 'goodbye'
+  | 'exhausted'
+  | 'unknown-endpoint'
   | 'gave-up'
   | 'unknown-type'
   | 'invalid-message'

@@ -13,6 +13,7 @@ export class Notifier {
   #snapshot = {} as ConnectionSnapshot
   #told = this.#snapshot
   #facts: Fact[] = []
+  #publication: Promise<void> | undefined
   #due: (Fact | readonly ['snapshot', ConnectionSnapshot])[] = []
   readonly #warned: string[] = []
   readonly #read: () => ConnectionSnapshot
@@ -80,7 +81,17 @@ export class Notifier {
 
   /** To be told with the next `publish`, in this tick in any case. */
   note(...fact: Fact) {
-    if (this.#facts.push(fact) === 1) queueMicrotask(() => this.publish())
+    this.#facts.push(fact)
+    this.publishSoon()
+  }
+
+  /** Once for all that changes in this tick. */
+  readonly publishSoon = () => {
+    if (this.#publication) return
+    this.#publication = Promise.resolve().then(() => {
+      this.#publication = undefined
+      this.publish()
+    })
   }
 
   /** Snapshot first, then `phase`, then the facts, deliveries last. */

@@ -114,6 +114,9 @@ export function readOptions(options: ConnectionOptions): Settings {
         maxAge: [(value) => typeof value === 'number' && value > 0, Infinity],
         overflow: [(value) => value === 'reject' || value === 'drop-oldest', 'reject'],
         maxInFlight: [isAtLeastOne],
+        maxFailures: [isAtLeastOne, 12],
+        maxDrops: [isAtLeastOne, 24],
+        giveUpAfter: [isAtLeastOne, 600_000],
       },
       storage: [isObject],
       timeouts: {

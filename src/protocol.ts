@@ -14,6 +14,8 @@ export const FEATURES = [
   'receipts',
   'idempotency',
   'batch',
+  'lanes',
+  'cancels',
 ] as const
 export type Feature = (typeof FEATURES)[number]
 
@@ -36,6 +38,8 @@ export const RESERVED_TYPES: readonly string[] = ['reconnect', 'probe', 'batch']
 
 export const CONNECTION_ID_HEADER = 'X-Connection-ID'
 export const IDEMPOTENCY_KEY_HEADER = 'Idempotency-Key'
+/** With the feature `lanes`: the order that a POST belongs to. */
+export const LANE_HEADER = 'X-Lane'
 /** A client with more sends several resumes, behind the same barrier. */
 export const MAX_SESSIONS_PER_RESUME = 100
 /** A longer queue takes several batches, one after the other. */
@@ -79,6 +83,8 @@ export interface Welcome {
   /** Promised distance of signs of life on the stream, ms. */
   readonly heartbeat: number | undefined
   readonly features: readonly Feature[]
+  /** How long the server remembers what it took, ms. */
+  readonly receiptAge: number | undefined
 }
 
 /** A frame that speaks to the library, not to the app. */
@@ -104,12 +110,13 @@ const text = (value: unknown) => (isText(value) ? value : undefined)
 
 /** `undefined` if the frame is no welcome of this protocol version. */
 export function parseWelcome(json: string): Welcome | undefined {
-  const { protocolVersion, connectionId, heartbeat, features }: JsonObject = Object(parseJson(json))
+  const { protocolVersion, connectionId, heartbeat, features, receiptAge }: JsonObject = Object(parseJson(json))
   // It has to go into a header.
   if (protocolVersion !== PROTOCOL_VERSION || !isText(connectionId) || !/^[ -~]+$/.test(connectionId)) return undefined
   return {
     connectionId,
     heartbeat: duration(heartbeat) || undefined,
+    receiptAge: duration(receiptAge) || undefined,
     // Those that this version does not know are for later ones.
     features: FEATURES.filter((feature) => Array.isArray(features) && features.includes(feature)),
   }
@@ -161,9 +168,6 @@ export function parseResults(answer: unknown): readonly BatchResult[] {
   }
   return parsed
 }
-
-/** Statuses that a message is repeated after, unchanged, now or on a fresh stream. */
-export const isToBeRepeated = (status: number) => status >= 500 || [401, 404, 408, 425, 429].includes(status)
 
 /** `undefined` if it is no JSON. */
 export function parseJson(json: string): unknown {

@@ -22,7 +22,6 @@ interface Facts {
   readonly resumeId?: string | null
   readonly nonce?: string
   readonly awayFor?: unknown
-  readonly delay?: unknown
 }
 const number = (value: unknown) => (typeof value === 'number' ? value : undefined)
 
@@ -55,7 +54,7 @@ export class Recorder {
       rootId,
       _transitions: [taken],
     } = inspected
-    const { cursors, leftOvers, resumeId, nonce, awayFor, delay } = event as Facts
+    const { cursors, leftOvers, resumeId, nonce, awayFor } = event as Facts
     const state = snapshot as AnyMachineSnapshot
     // What the chart has no word for is XState's own, or the app's.
     if (!taken && !state.machine.events.includes(event.type)) return
@@ -83,6 +82,7 @@ export class Recorder {
         to,
         refused: !taken,
         attempt: known.attempt,
+        trust: known.trust,
         fruitless: known.fruitless,
         resumes: known.resumes,
         features: known.features,
@@ -91,7 +91,7 @@ export class Recorder {
         moved: leftOvers && !!madeProgress(known.cursors, leftOvers),
         own: nonce ? nonce === nonceOf(known) : resumeId == null ? resumeId : resumeId === known.resumeId,
         awayFor: number(awayFor),
-        delay: number(to === 'active.backoff' ? after.delay : delay),
+        delay: to === 'active.backoff' ? after.delay : undefined,
         code: fault?.code,
         status: fault?.status,
         retryable: fault?.retryable,

@@ -9,6 +9,11 @@ export interface StoredMessage {
   /** Wall-clock time, ms. */
   readonly expiresAt: number
   readonly attempts: number
+  readonly failures?: number
+  readonly drops?: number
+  readonly lane?: string | undefined
+  /** When it was posted first, wall-clock ms. */
+  readonly triedAt?: number | undefined
   /** Where it is stored. */
   readonly place?: string | undefined
 }
@@ -16,6 +21,10 @@ export interface StoredMessage {
 /** What changes of a message while it is stored. */
 export interface Storable {
   readonly expiresAt: number
+  readonly failures: number
+  readonly drops: number
+  readonly lane: { readonly name: string }
+  readonly triedAt: number | undefined
   attempts: number
   place?: string | undefined
   number?: number
@@ -141,13 +150,13 @@ export function createStore({ storage, key, locks, clock }: StoreOptions, report
     },
     /** Also one that could not be stored at first keeps its number. */
     put(entry: Storable, id: string, json: string) {
-      const { attempts, expiresAt } = entry
+      const { attempts, failures, drops, triedAt, expiresAt, lane } = entry
       if (!entry.number) {
         lastNumber = Math.max(lastNumber + 1, clock.now())
         entry.number = lastNumber
       }
       const place = entry.place ?? `${messages}${owner}:${entry.number}`
-      const fields = JSON.stringify({ id, attempts, expiresAt })
+      const fields = JSON.stringify({ id, attempts, failures, drops, triedAt, expiresAt, lane: lane.name })
       entry.place = write(place, `{"message":${json},${fields.slice(1)}`) ?? entry.place
       // What was released is not free at once.
       if (locks && !holdsOwn) void hold(owner, false)
@@ -181,10 +190,20 @@ const ownerOf = (place: string) => place.split(':').at(-2) ?? ''
 const numberOf = (place: string) => Number(place.split(':').at(-1)) || 0
 
 function parseMessage(value: unknown, place: string): StoredMessage | undefined {
-  const { id, message, attempts, expiresAt } = Object(value)
+  const { id, message, attempts, failures, drops, triedAt, expiresAt, lane } = Object(value)
   const isMessage = isText(id) && MESSAGE_ID.test(id) && isObject(message) && isSeq(attempts) && numberOf(place) > 0
   // JSON has no Infinity, but null.
   return isMessage
-    ? { id, message: message as Typed, attempts, expiresAt: Number(expiresAt ?? Infinity), place }
+    ? {
+        id,
+        message: message as Typed,
+        attempts,
+        failures: isSeq(failures) ? failures : 0,
+        drops: isSeq(drops) ? drops : 0,
+        triedAt: isSeq(triedAt) ? triedAt : undefined,
+        lane: isText(lane) ? lane : undefined,
+        expiresAt: Number(expiresAt ?? Infinity),
+        place,
+      }
     : undefined
 }

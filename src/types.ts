@@ -54,8 +54,23 @@ export interface OutboxLimits {
    * if there is none, or the new one alone is too large, the new one. Default `reject`.
    */
   readonly overflow: 'reject' | 'drop-oldest'
-  /** POSTs under way at a time, from 1 to `Infinity`. With more than 1 they start in order, but may arrive in another. Default: what the transport can keep in order, else 1. */
+  /**
+   * How many lanes post at the same time, from 1 to `Infinity`. Each has one POST under way; over a transport that keeps order, up to 64.
+   * Default: 3, because HTTP/1.1 gives a page six connections per origin; over a WebSocket 64.
+   */
   readonly maxInFlight: number
+  /**
+   * A message that failed this often, posted alone on a stream that lived, is given up (`unknown`, `exhausted`) once the server
+   * has taken another one meanwhile. Default 12.
+   */
+  readonly maxFailures: number
+  /** A message whose stream dropped this often in a row while it was posted is given up (`unknown`, `exhausted`). Default 24. */
+  readonly maxDrops: number
+  /**
+   * Where no other message can prove that the fault is the message's own, it is given up after this long on an open line whose server
+   * answers other POSTs, ms. Default 600,000 (10 min).
+   */
+  readonly giveUpAfter: number
 }
 
 export interface ConnectionOptions {
@@ -137,8 +152,22 @@ export interface Delivery<Outbound = OutboundMessage> {
   readonly status: DeliveryStatus
   /** Never rejects. */
   readonly settled: Promise<Verdict>
-  /** Give up on it. Unattempted: `rejected` (`cancelled`). Attempted: `unknown`. Settled: nothing happens. */
-  cancel(): void
+  /** How often it was posted. */
+  readonly attempts: number
+  /** Why it was not accepted when it was posted last; null if that is not known, or has not happened. */
+  readonly error: ConnectionError | null
+  /** When it is tried again at the earliest, ms since the epoch; null if it need not wait, is on its way, or has its verdict. */
+  readonly retryAt: number | null
+  /** Give up on it: `rejected` (`cancelled`), or `unknown` if it was attempted. False if it has its verdict already. */
+  cancel(): boolean
+}
+
+/** What the queue does. */
+export interface OutboxState {
+  /** `held`: the line is not open. `pausing`: nothing that is queued may leave before `retryAt`. */
+  readonly state: 'held' | 'flowing' | 'pausing'
+  /** The earliest next try of any message that waits, ms since the epoch; null if none waits. */
+  readonly retryAt: number | null
 }
 
 export interface SendOptions {
@@ -146,6 +175,13 @@ export interface SendOptions {
   readonly id?: string
   /** Not posted for the first time after this long, ms: then it is `rejected` (`expired`). Default: `outbox.maxAge`. */
   readonly maxAge?: number
+  /**
+   * Messages of one lane stay in order with each other, and none of another lane waits for them. Default: the message's
+   * `sessionId`; messages without one share a lane, and `switch_session` has its own.
+   */
+  readonly lane?: string
+  /** Its abort is `cancel()`. */
+  readonly signal?: AbortSignal
 }
 
 export interface SessionNews {
@@ -186,7 +222,8 @@ export interface ConnectionSnapshot {
   /** When `backoff` ends, ms since the epoch; null in every other phase. */
   readonly retryAt: number | null
   /** The number of unsettled deliveries. */
-  readonly pending: number
+  readonly pendingCount: number
+  readonly outbox: OutboxState
   readonly lastError: ConnectionError | null
 }
 
@@ -204,6 +241,7 @@ export interface TraceStep {
   readonly refused: boolean
   /** What the connection knew before the step: failures in a row, resumes in a row without progress, resumes of this stream … */
   readonly attempt: number
+  readonly trust?: 'kept' | 'lost' | undefined
   readonly fruitless: number
   readonly resumes: number
   /** … and what the last welcome announced. */

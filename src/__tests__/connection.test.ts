@@ -709,7 +709,15 @@ describe('the public object', () => {
     const seen: unknown[] = []
     const unsubscribe = connection.subscribe((snapshot) => seen.push(snapshot))
     expect(seen).toEqual([
-      { phase: 'idle', connectionId: null, attempt: 0, retryAt: null, pending: 0, lastError: null },
+      {
+        phase: 'idle',
+        connectionId: null,
+        attempt: 0,
+        retryAt: null,
+        pendingCount: 0,
+        outbox: { state: 'held', retryAt: null },
+        lastError: null,
+      },
     ])
     expect(connection.getSnapshot()).toBe(connection.getSnapshot())
     await world.opens()
@@ -717,9 +725,9 @@ describe('the public object', () => {
     connection.connect()
     expect(connection.getSnapshot()).toBe(before)
     connection.send(prompt('hi'))
-    expect(connection.getSnapshot()).toMatchObject({ pending: 1 })
+    expect(connection.getSnapshot()).toMatchObject({ pendingCount: 1 })
     await settle()
-    expect(connection.getSnapshot()).toMatchObject({ pending: 0, phase: 'open' })
+    expect(connection.getSnapshot()).toMatchObject({ pendingCount: 0, phase: 'open' })
     const count = seen.length
     unsubscribe()
     connection.disconnect()

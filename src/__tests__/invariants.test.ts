@@ -196,7 +196,10 @@ test('I4: a message that overtakes another is seen', async () => {
   const world = begin((environment) => {
     const connection = createConnection(environment)
     const { send } = connection
-    const first: Delivery = { id: 'm1', message: PROMPT, status: 'queued', settled: new Promise(() => {}), cancel() {} }
+    const first: Delivery = {
+      ...{ id: 'm1', message: PROMPT, status: 'queued', settled: new Promise(() => {}) },
+      ...{ attempts: 0, error: null, retryAt: null, cancel: () => false },
+    }
     let isFirst = true
     return Object.assign(connection, {
       send(...args: Parameters<typeof send>) {

@@ -19,6 +19,9 @@ const bytesOf = (text: string) => Buffer.byteLength(JSON.stringify(prompt(text))
 const prompts = (world: World) => world.postsTo('send').map(({ body }) => body.prompt)
 const sendAll = ({ connection }: World, texts: Iterable<string>) =>
   Array.from(texts, (text) => connection.send(prompt(text)))
+/** Each in a lane of its own. */
+const sendApart = ({ connection }: World, texts: Iterable<string>) =>
+  Array.from(texts, (text) => connection.send(prompt(text), { lane: text }))
 const statuses = (deliveries: readonly Delivery[]) => deliveries.map(({ status }) => status)
 const pending = (world: World) => world.connection.pending.map(({ message }) => message.prompt)
 /** The POST that carries this. */
@@ -49,7 +52,7 @@ describe('C26: a full queue never drops silently', () => {
       expect(await dropped?.settled).toMatchObject(FULL)
       expect(told).toEqual(['a queued', 'b queued', 'c queued', `${victim} rejected`])
       expect(pending(world)).toEqual(rest)
-      expect(world.connection.getSnapshot().pending).toBe(2)
+      expect(world.connection.getSnapshot().pendingCount).toBe(2)
       await world.opens()
       expect(prompts(world)).toEqual(rest)
     }
@@ -102,9 +105,9 @@ describe('C26: a full queue never drops silently', () => {
 
   test('drop-oldest never drops what was attempted, be it in flight or waiting to be repeated', async () => {
     const world = await opened({ maxMessages: 2, maxInFlight: 2, overflow: 'drop-oldest' })
-    const first = sendAll(world, 'ab')
+    const first = sendApart(world, 'ab')
     await settle()
-    const [c] = sendAll(world, 'c')
+    const [c] = sendApart(world, 'c')
     expect([...statuses(first), c?.status]).toEqual(['sending', 'sending', 'rejected'])
     await postOf(world, 'a').answers(503)
     expect(statuses([...first, ...sendAll(world, 'd')])).toEqual(['queued', 'sending', 'rejected'])
@@ -204,9 +207,9 @@ test('outbox.maxAge is the age of a message that brings none, and a limit for wh
 describe('maxInFlight', () => {
   const THREE = { maxInFlight: 3 }
 
-  test('I4: as many POSTs as allowed at a time, started in order; each end starts the next', async () => {
+  test('as many lanes as allowed post at a time, the one that waited longest first; each end lets the next one start', async () => {
     const world = await opened(THREE)
-    sendAll(world, 'abcdef')
+    sendApart(world, 'abcdef')
     await settle()
     expect(prompts(world)).toEqual(['a', 'b', 'c'])
     await postOf(world, 'c').answers(200)
@@ -218,7 +221,7 @@ describe('maxInFlight', () => {
   test('Infinity: all at once, in order', async () => {
     const world = await opened({ maxInFlight: Number.POSITIVE_INFINITY })
     const texts = Array.from({ length: 500 }, (_, index) => `p${index}`)
-    const deliveries = sendAll(world, texts)
+    const deliveries = sendApart(world, texts)
     await settle()
     expect(prompts(world)).toEqual(texts)
     for (const post of world.posts.toReversed()) void post.answers(200)
@@ -228,18 +231,18 @@ describe('maxInFlight', () => {
     expect(pending(world)).toEqual([])
   })
 
-  test('C25: one that fails is repeated alone, after its pause; the others are not aborted, and none starts meanwhile', async () => {
+  test('C25 C61: one that fails pauses its lane; the others are not aborted, and another lane takes the place', async () => {
     const world = await opened(THREE, SERVER_IS_SILENT, { features: ['idempotency'] })
-    const deliveries = sendAll(world, 'abcd')
+    const deliveries = sendApart(world, 'abcd')
     await settle()
     await postOf(world, 'b').answers(503)
+    expect(statuses(deliveries)).toEqual(['sending', 'queued', 'sending', 'sending'])
     await postOf(world, 'c').answers(200)
-    expect(world.posts.map(({ aborted }) => aborted)).toEqual([false, false, false])
-    expect(statuses(deliveries)).toEqual(['sending', 'queued', 'accepted', 'queued'])
+    expect(world.posts.map(({ aborted }) => aborted)).toEqual([false, false, false, false])
     await world.clock.advance(249)
-    expect(prompts(world)).toEqual(['a', 'b', 'c'])
+    expect(prompts(world)).toEqual(['a', 'b', 'c', 'd'])
     await world.clock.advance(1)
-    expect(prompts(world)).toEqual(['a', 'b', 'c', 'b', 'd'])
+    expect(prompts(world)).toEqual(['a', 'b', 'c', 'd', 'b'])
     await world.clock.advance(2_000)
     expect(world.posts.some(({ aborted }) => aborted)).toBe(false)
     for (const post of world.posts) if (!post.answered) await post.answers(200)
@@ -247,46 +250,56 @@ describe('maxInFlight', () => {
     expect(verdicts.map(({ status, attempts }) => [status, attempts])).toEqual([1, 2, 1, 1].map((n) => ['accepted', n]))
   })
 
-  test.each([
-    [429, 500],
-    [500, 429],
-  ])('C40 I12: of the waits that %i and %i ask for, the longer one holds, across streams too', async (...answers) => {
+  test('C40 C64 I12: a wait that the server asked for outlives the stream, one of our own does not', async () => {
     const world = await opened(THREE)
-    sendAll(world, 'ab')
+    sendApart(world, 'ab')
     await settle()
-    for (const [index, status] of answers.entries()) {
-      await world.posts[index]?.answers(status, {}, status === 429 ? { 'retry-after': '60' } : {})
-    }
+    await postOf(world, 'a').answers(429, {}, { 'retry-after': '60' })
+    await postOf(world, 'b').answers(500, { error: 'no' })
     world.connection.reconnect()
     await world.opens()
+    expect(prompts(world)).toEqual(['a', 'b', 'b'])
     await world.clock.advance(59_999)
-    expect(prompts(world)).toEqual(['a', 'b'])
+    expect(prompts(world).filter((text) => text === 'a')).toEqual(['a'])
     await world.clock.advance(30_001)
-    expect(prompts(world)).toEqual(['a', 'b', 'a', 'b'])
+    expect(prompts(world).filter((text) => text === 'a')).toEqual(['a', 'a'])
+  })
+
+  test('C40: a second lane that is told to wait, and nothing taken between, pauses them all', async () => {
+    const world = await opened(THREE)
+    sendApart(world, 'abc')
+    await settle()
+    for (const text of 'ab') await postOf(world, text).answers(429, {}, { 'retry-after': '60' })
+    await postOf(world, 'c').answers(200)
+    sendApart(world, 'd')
+    await world.clock.advance(59_999)
+    expect(prompts(world)).toEqual([...'abc'])
+    await world.clock.advance(30_001)
+    expect(prompts(world).toSorted()).toEqual([...'aabbcd'])
   })
 
   test('C59: the grace of 1 s is for POSTs of an older stream only', async () => {
     const idempotent: Opening = { features: ['idempotency'] }
     const world = await opened(THREE, SERVER_IS_SILENT, idempotent)
-    sendAll(world, 'ab')
+    sendApart(world, 'ab')
     await settle()
     world.connection.reconnect()
     await world.opens(idempotent)
-    sendAll(world, 'cd')
+    sendApart(world, 'cd')
     await settle()
     expect(prompts(world)).toEqual(['a', 'b', 'c'])
     await world.clock.advance(999)
     expect(world.posts.some(({ aborted }) => aborted)).toBe(false)
     await world.clock.advance(1)
     expect(world.posts.map(({ aborted }) => aborted)).toEqual([true, true, false, false, false])
-    expect(prompts(world)).toEqual(['a', 'b', 'c', 'a', 'b'])
+    expect(prompts(world)).toEqual(['a', 'b', 'c', 'd', 'a'])
     await world.clock.advance(2_000)
     expect(world.posts).toHaveLength(5)
   })
 
   test.each([404, 401])('I11: %i of an older stream says nothing about the new one', async (status) => {
     const world = await opened(THREE)
-    const deliveries = sendAll(world, 'ab')
+    const deliveries = sendApart(world, 'ab')
     await settle()
     world.connection.reconnect()
     await world.opens()
@@ -304,7 +317,7 @@ describe('maxInFlight', () => {
 
   test('disconnect aborts all; all stay queued, in order', async () => {
     const world = await opened(THREE)
-    const deliveries = sendAll(world, 'abcd')
+    const deliveries = sendApart(world, 'abcd')
     await settle()
     world.connection.disconnect()
     expect(world.posts.map(({ aborted }) => aborted)).toEqual([true, true, true])
@@ -317,9 +330,10 @@ describe('maxInFlight', () => {
 
   test('cancel of one of three aborts that one, which ends unknown, and makes room for the next', async () => {
     const world = await opened(THREE)
-    const deliveries = sendAll(world, 'abcd')
+    const deliveries = sendApart(world, 'abcd')
     await settle()
-    deliveries[1]?.cancel()
+    expect(deliveries[1]?.cancel()).toBe(true)
+    expect(deliveries[1]?.cancel()).toBe(false)
     await settle()
     expect(world.posts.map(({ aborted }) => aborted)).toEqual([false, true, false, false])
     expect(prompts(world)).toEqual(['a', 'b', 'c', 'd'])

@@ -33,9 +33,11 @@ const CONNECTION_EVENTS = Object.keys({
   'upstream.disowned': 1,
   'upstream.unauthorized': 1,
   'resume.succeeded': 1,
+  'upstream.doubtful': 1,
+  'upstream.proved': 1,
   'resume.failed': 1,
 } satisfies Record<ConnectionEvent['type'], 1>)
-const OUTBOX_EVENTS = Object.keys({ release: 1, hold: 1, pause: 1 } satisfies Record<OutboxEvent['type'], 1>)
+const OUTBOX_EVENTS = Object.keys({ release: 1, hold: 1, pause: 1, flow: 1 } satisfies Record<OutboxEvent['type'], 1>)
 const PHASES = Object.keys({
   idle: 1,
   connecting: 1,

@@ -44,7 +44,7 @@ describe('C29: a reload keeps what has no verdict', () => {
     )
     await settle()
     expect(told).toEqual(['id-a queued', 'id-b queued', 'id-c queued'])
-    expect(world.connection.getSnapshot().pending).toBe(3)
+    expect(world.connection.getSnapshot().pendingCount).toBe(3)
     const deliveries = world.connection.pending
     await world.opens()
     expect(world.postsTo('send').map(({ headers, body }) => [headers.get('idempotency-key'), body])).toEqual(

@@ -1,6 +1,6 @@
 import { ConnectionError, type ConnectionErrorCode } from '../errors'
 import { clampServerDelay } from '../machine/backoff'
-import { CONNECTION_ID_HEADER, IDEMPOTENCY_KEY_HEADER, isText, type JsonObject, parseJson } from '../protocol'
+import { CONNECTION_ID_HEADER, IDEMPOTENCY_KEY_HEADER, LANE_HEADER, isText, type JsonObject, parseJson } from '../protocol'
 import type { Clock } from '../types'
 
 export interface HeadersRequest {
@@ -26,6 +26,8 @@ export interface PostOptions {
   /** ms for the whole exchange, the body of the answer included. Default: none, the caller aborts. */
   readonly timeout?: number
   readonly idempotencyKey?: string | undefined
+  /** The order that it belongs to, where the server keeps orders apart. */
+  readonly lane?: string | undefined
   readonly keepalive?: boolean
   /**
    * Of a message: whether a 2xx counts only with a body. If not, one that is cut off counts too. Undefined: an empty body
@@ -99,7 +101,7 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
      * `ConnectionError`. `abort` ends the POST, and is what its timeout ends it with.
      */
     post(endpoint: string, body: string, abort: AbortController, options: PostOptions = {}): Promise<unknown> {
-      const { timeout, idempotencyKey, keepalive = false, needsReceipt, onStart } = options
+      const { timeout, idempotencyKey, lane, keepalive = false, needsReceipt, onStart } = options
       const { signal } = abort
       const timer =
         timeout &&
@@ -116,6 +118,8 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
           all.set('Content-Type', 'application/json')
           if (connectionId) all.set(CONNECTION_ID_HEADER, connectionId)
           if (idempotencyKey) all.set(IDEMPOTENCY_KEY_HEADER, idempotencyKey)
+          // [spec] Fetch: a header value is bytes, a lane may be named by any text.
+          if (lane !== undefined) all.set(LANE_HEADER, encodeURIComponent(lane))
           return fetch(`${url}/${endpoint}`, { method: 'POST', body, headers: all, credentials, keepalive, signal })
         })
         if (!response.ok) {
@@ -175,7 +179,7 @@ const RETRYABLE = /^([^4]|404|408|410|425|429)/
 
 /** `reason` is what the server says for itself, the `error` of its JSON. */
 export function toHttpError(status: number, reason?: unknown, retryAfter?: number): ConnectionError {
-  const code = reason === 'id-reused' ? reason : (CODES[status] ?? 'http')
+  const code = reason === 'id-reused' || reason === 'cancelled' ? reason : (CODES[status] ?? 'http')
   return new ConnectionError(code, `the server answered ${status}${isText(reason) ? `: ${reason}` : ''}`, {
     status,
     retryable: RETRYABLE.test(String(status)),

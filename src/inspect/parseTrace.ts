@@ -45,6 +45,7 @@ const STEP = {
 const OPTIONAL = {
   sessions: isNumber,
   moved: isFlag,
+  trust: isOneOf('kept', 'lost'),
   own: either(isOneOf(null), isFlag),
   // For ever is a number too, and null in JSON.
   awayFor: either(isOneOf(null), isAnyNumber),

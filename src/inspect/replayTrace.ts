@@ -118,6 +118,7 @@ function contextOf(step: TraceStep, maxAttempts: number): ConnectionContext {
     cursors: [ASKED],
     resumeId: `r${resumes}`,
     probes: 1,
+    trust: step.trust ?? 'kept',
     lastError: null,
   }
 }

@@ -29,6 +29,7 @@ const CLOSE_REASONS: Readonly<Record<string, CloseReason>> = {
   gapped: 'gap',
   drained: 'goodbye',
   probing: 'probe-timeout',
+  doubting: 'probe-timeout',
 }
 const closeReason = ({ type }: EventObject) => {
   const word = type.startsWith('xstate.error') ? 'failed' : type.replace(/.*\./, '')
@@ -69,6 +70,13 @@ const confirms = ({ resumes, resumeId }: ConnectionContext, done: Done) =>
   done.resumeId === null ? resumes === 1 : done.resumeId === undefined || done.resumeId === resumeId
 
 export const nonceOf = ({ probes }: ConnectionContext) => `p${probes}`
+
+const probe = {
+  src: 'probe' as const,
+  id: 'probe',
+  input: ({ context }: { context: ConnectionContext }) => ({ nonce: nonceOf(context) }),
+}
+const probed = { guard: withEvent('answersProbe'), target: 'steady' as const }
 
 /** The resume is answered and, where the server marks the end of a replay, replayed. Left-overs belong to the same barrier. */
 const resumeDone = [
@@ -134,6 +142,9 @@ export const connectionMachine = setup({
       return { lastError, serverDelay: delay ?? { retryAfter: lastError.retryAfter } }
     }),
     clearFailures: assign({ lastError: null, fruitless: 0 }),
+    /** The next lines are not trusted before one of them has taken a POST. */
+    recordDoubt: assign({ trust: 'lost' }),
+    forgetDoubt: assign({ trust: 'kept' }),
     countAttempt: assign({ attempt: ({ context }) => context.attempt + 1 }),
     resetAttempts: assign({ attempt: 0 }),
     drawDelay: assign({
@@ -161,6 +172,7 @@ export const connectionMachine = setup({
     isFruitlessAgain: ({ context }, done: Done) =>
       confirms(context, done) && context.fruitless > 0 && !madeProgress(context.cursors, done.leftOvers),
     isFatal: (_, { error }: { error: ConnectionError }) => !error.retryable,
+    isTrusted: ({ context }) => context.trust === 'kept',
     canProbe: ({ context }) => context.features.includes('probe'),
     wasAwayTooLong: ({ context }, { awayFor }: { awayFor: number }) => awayFor > 2 * (context.heartbeat ?? 5_000),
     answersProbe: ({ context }, { nonce }: { nonce: string }) => nonce === nonceOf(context),
@@ -182,6 +194,7 @@ export const connectionMachine = setup({
     policy: input,
     ...NO_STREAM,
     attempt: 0,
+    trust: 'kept',
     delay: 0,
     fruitless: 0,
     probes: 0,
@@ -326,33 +339,48 @@ export const connectionMachine = setup({
               states: {
                 steady: {
                   on: {
+                    'upstream.doubtful': { guard: 'canProbe', target: 'doubting' },
+                    'upstream.proved': { target: 'steady', reenter: true, actions: 'forgetDoubt' },
                     wake: [
                       { guard: 'canProbe', target: 'probing' },
                       { guard: withEvent('wasAwayTooLong'), target: '#streaming' },
                     ],
                   },
                   after: {
-                    stableDelay: { actions: 'resetAttempts' },
+                    stableDelay: { guard: 'isTrusted', actions: 'resetAttempts' },
                   },
                 },
                 probing: {
                   entry: 'numberProbe',
                   invoke: {
-                    src: 'probe',
-                    id: 'probe',
-                    input: ({ context }) => ({ nonce: nonceOf(context) }),
+                    ...probe,
                     onError: { target: '#streaming', actions: recordReported },
                   },
                   on: {
-                    'stream.probed': {
-                      guard: withEvent('answersProbe'),
-                      target: 'steady',
-                    },
+                    'stream.probed': probed,
+                    'upstream.doubtful': { target: 'doubting' },
                   },
                   after: {
                     probeTimeout: {
                       target: '#streaming',
                       actions: missed('probe-timeout'),
+                    },
+                  },
+                },
+                /** As `probing`, but no POST starts: POSTs have failed as they would on a dead line. */
+                doubting: {
+                  entry: ['holdOutbox', 'numberProbe'],
+                  invoke: {
+                    ...probe,
+                    onError: retry,
+                  },
+                  on: {
+                    'stream.probed': { ...probed, actions: 'releaseOutbox' },
+                  },
+                  after: {
+                    probeTimeout: {
+                      target: '#backoff',
+                      actions: [missed('probe-timeout'), 'recordDoubt'],
                     },
                   },
                 },

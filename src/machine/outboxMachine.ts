@@ -1,4 +1,4 @@
-import { assign, type EventObject, fromCallback, type NonReducibleUnknown, sendTo } from 'xstate'
+import { type EventObject, fromCallback, type NonReducibleUnknown, sendTo } from 'xstate'
 import { setup } from './setup'
 import type { OutboxEvent } from './types'
 
@@ -18,33 +18,28 @@ export const withEvent = <Name extends string>(type: Name) => ({
 })
 
 /**
- * The gate of the outbox: nothing is posted but in `flowing`. The queue is data and outlives it; what posts is `poster`,
- * which exists as long as this machine does, because a POST in flight may settle while the gate is held.
+ * The gate of the outbox: no POST starts but in `released`. `pausing` says that all lanes wait; the waits are the lanes' own. The queue is
+ * data and outlives it; what posts is `poster`, which exists as long as this machine does, because a POST in flight may settle while the
+ * gate is held.
  */
 export const outboxMachine = setup({
   types: {} as {
-    context: { readonly delay: number }
     events: OutboxEvent
   },
   actors: {
-    /** Told to `start` and to `stop`; tells `pause`. Its end aborts what is in flight. */
+    /** Told to `start` and to `stop`; tells `pause` and `flow`. Its end aborts what is in flight. */
     poster: notProvided(),
   },
   actions: {
     startPosting: sendTo('poster', { type: 'start' } satisfies PosterEvent),
     stopPosting: sendTo('poster', { type: 'stop' } satisfies PosterEvent),
-    recordDelay: assign({ delay: (_, params: { delay: number }) => params.delay }),
     // An action that throws fails this machine, and so reaches the `onError` of whoever invoked it.
     fail: (_, params: { error: unknown }) => {
       throw params.error
     },
   },
-  delays: {
-    retryDelay: ({ context }) => context.delay,
-  },
 }).createMachine({
   id: 'outbox',
-  context: { delay: 0 },
   invoke: {
     src: 'poster',
     id: 'poster',
@@ -58,19 +53,25 @@ export const outboxMachine = setup({
   states: {
     held: {
       on: {
-        release: { target: 'flowing' },
+        release: { target: 'released' },
       },
     },
-    flowing: {
+    released: {
       entry: 'startPosting',
       exit: 'stopPosting',
-      on: {
-        pause: { target: 'pausing', actions: withEvent('recordDelay') },
-      },
-    },
-    pausing: {
-      after: {
-        retryDelay: { target: 'flowing' },
+
+      initial: 'flowing',
+      states: {
+        flowing: {
+          on: {
+            pause: { target: 'pausing' },
+          },
+        },
+        pausing: {
+          on: {
+            flow: { target: 'flowing' },
+          },
+        },
       },
     },
   },

@@ -62,6 +62,8 @@ export interface ConnectionContext {
   readonly policy: ConnectionInput
   /** Failures in a row; reset by `stableDelay` of `open`. */
   readonly attempt: number
+  /** `lost` after a line that read open and took no POST: then time alone does not reset the attempts, but a POST that succeeds. */
+  readonly trust: 'kept' | 'lost'
   /** The current wait in `backoff`, ms. */
   readonly delay: number
   /** What the server asked for when it failed or said goodbye; used by the next backoff only. */
@@ -111,6 +113,10 @@ export type StreamEvent =
 export type UpstreamEvent =
   | { type: 'upstream.disowned'; error: ConnectionError }
   | { type: 'upstream.unauthorized'; error: ConnectionError }
+  /** POSTs fail as they would on a dead line: is the stream alive? */
+  | { type: 'upstream.doubtful'; error: ConnectionError }
+  /** The first POST that succeeds while the line is not trusted. */
+  | { type: 'upstream.proved' }
 
 /** How the resume in flight ended. */
 export type ResumeEvent =
@@ -128,4 +134,4 @@ export type ConnectionEmitted =
   | { type: 'closed'; reason: CloseReason; error?: ConnectionError }
   | { type: 'stopped'; error: ConnectionError }
 
-export type OutboxEvent = { type: 'release' } | { type: 'hold' } | { type: 'pause'; delay: number }
+export type OutboxEvent = { type: 'release' } | { type: 'hold' } | { type: 'pause' } | { type: 'flow' }

@@ -1,4 +1,5 @@
-import { isObject, isText, isToBeRepeated, type JsonObject, MAX_BATCH_MESSAGES, MESSAGE_ID } from '../protocol'
+import { isObject, isText, type JsonObject, MAX_BATCH_MESSAGES, MESSAGE_ID } from '../protocol'
+import { isToBeRepeated } from '../status'
 import type { Answer } from './cluster'
 import { Refusal } from './http'
 

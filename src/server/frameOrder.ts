@@ -1,4 +1,5 @@
-import { isToBeRepeated, type JsonObject, parseResults } from '../protocol'
+import { type JsonObject, parseResults } from '../protocol'
+import { isToBeRepeated } from '../status'
 import type { FrameAnswer } from './webSocketFrames'
 
 export interface Frame {

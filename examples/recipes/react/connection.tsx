@@ -33,7 +33,7 @@ export interface Store<T> {
 export const useConnectionSnapshot = () => useStore(useConnection())
 
 export function Status() {
-  const { phase, pending, retryAt } = useConnectionSnapshot()
-  if (phase === 'open') return <output>{pending ? `sending ${pending} …` : 'online'}</output>
+  const { phase, pendingCount, retryAt } = useConnectionSnapshot()
+  if (phase === 'open') return <output>{pendingCount ? `sending ${pendingCount} …` : 'online'}</output>
   return <output>{retryAt ? `again at ${new Date(retryAt).toLocaleTimeString()}` : phase}</output>
 }

@@ -6,8 +6,8 @@ import { useConnection, useStore } from './connection'
 export const Status = defineComponent(() => {
   const { snapshot } = useConnection()
   return () => {
-    const { phase, pending } = snapshot.value
-    return h('output', phase !== 'open' ? phase : pending ? `sending ${pending} …` : 'online')
+    const { phase, pendingCount } = snapshot.value
+    return h('output', phase !== 'open' ? phase : pendingCount ? `sending ${pendingCount} …` : 'online')
   }
 })
 

@@ -19,7 +19,8 @@ export function createRemote<Inbound = InboundMessage, Outbound extends Outbound
     connectionId: null,
     attempt: 0,
     retryAt: null,
-    pending: 0,
+    pendingCount: 0,
+    outbox: { state: 'held', retryAt: null },
     lastError: null,
   }
   const subscribers = new Set<() => void>()

@@ -1,0 +1,70 @@
+import { describe, expect, test } from 'vitest'
+import { toHttpError } from '../../adapters/fetchUpstream'
+import { ConnectionError } from '../../errors'
+import { type Judgement, judge } from '../../outbox/judge'
+import type { Feature } from '../../protocol'
+import { meaningOf } from '../../status'
+
+const NONE: readonly Feature[] = []
+const IDEMPOTENT: readonly Feature[] = ['idempotency']
+const RECEIPTS: readonly Feature[] = ['receipts']
+const answered = (status: number, reason?: string) => toHttpError(status, reason)
+
+/** In short: what becomes of the message, and what else is known. */
+function say(judgement: Judgement): string {
+  if (judgement.ruling === 'settle') return judgement.ending.status
+  if (judgement.ruling === 'line') return judgement.fact
+  const { counts, leavesDoubt, isOminous } = judgement
+  return ['repeat', counts && 'counts', leavesDoubt && 'doubt', isOminous && 'ominous'].filter(Boolean).join(' ')
+}
+
+describe('what the end of a POST means for a message', () => {
+  test.each<[string, outcome: unknown, features: readonly Feature[], first: string, inDoubt: string]>([
+    ['2xx with JSON', { a: 1 }, NONE, 'accepted', 'accepted'],
+    ['2xx, empty', null, NONE, 'accepted', 'accepted'],
+    ['2xx that is no JSON', undefined, NONE, 'accepted', 'accepted'],
+    ['2xx that is no JSON, receipts promised', undefined, RECEIPTS, 'repeat counts doubt', 'repeat counts doubt'],
+    ['400', answered(400), NONE, 'rejected', 'unknown'],
+    ['400, idempotent', answered(400), IDEMPOTENT, 'rejected', 'rejected'],
+    ['401', answered(401), NONE, 'upstream.unauthorized', 'upstream.unauthorized'],
+    ['403', answered(403), NONE, 'rejected', 'unknown'],
+    ['404', answered(404), NONE, 'upstream.disowned', 'upstream.disowned'],
+    ['408', answered(408), NONE, 'repeat counts', 'repeat counts'],
+    ['409', answered(409, 'id-reused'), IDEMPOTENT, 'rejected', 'rejected'],
+    ['410: of a message, not of the stream', answered(410), NONE, 'rejected', 'unknown'],
+    ['413', answered(413), NONE, 'rejected', 'unknown'],
+    ['422, idempotent', answered(422), IDEMPOTENT, 'rejected', 'rejected'],
+    ['425: another one has to go first', answered(425), NONE, 'repeat', 'repeat'],
+    ['429', answered(429), NONE, 'repeat counts', 'repeat counts'],
+    ['500 in JSON: a server of ours', answered(500, 'internal'), NONE, 'repeat counts doubt', 'repeat counts doubt'],
+    [
+      '502: a proxy before a dead one',
+      answered(502),
+      NONE,
+      'repeat counts doubt ominous',
+      'repeat counts doubt ominous',
+    ],
+    ['503 in JSON', answered(503, 'unavailable'), IDEMPOTENT, 'repeat counts doubt', 'repeat counts doubt'],
+    ['network', new ConnectionError('network'), NONE, 'repeat counts doubt ominous', 'repeat counts doubt ominous'],
+    ['timeout', new ConnectionError('timeout'), NONE, 'repeat counts doubt ominous', 'repeat counts doubt ominous'],
+    ['HTML', new ConnectionError('bad-response'), NONE, 'repeat counts doubt', 'repeat counts doubt'],
+    ['a hook that failed', new ConnectionError('hook-failed'), NONE, 'repeat counts doubt', 'repeat counts doubt'],
+  ])('%s', (_, outcome, features, first, inDoubt) => {
+    const said = [false, true].map((isInDoubt) => say(judge({ outcome, features, isInDoubt })))
+    expect(said).toEqual([first, inDoubt])
+  })
+
+  test('every status has one meaning', () => {
+    const meanings = new Map<string, number[]>()
+    for (let status = 200; status < 600; status++) {
+      const meaning = meaningOf(status)
+      meanings.set(meaning, [...(meanings.get(meaning) ?? []), status])
+    }
+    expect([...meanings.keys()].toSorted()).toEqual(['accepted', 'credentials', 'early', 'later', 'refused', 'stream'])
+    expect(meanings.get('credentials')).toEqual([401])
+    expect(meanings.get('stream')).toEqual([404])
+    expect(meanings.get('early')).toEqual([425])
+    expect(meanings.get('later')?.filter((status) => status < 500)).toEqual([408, 429])
+    expect(meaningOf(0)).toBe('later')
+  })
+})

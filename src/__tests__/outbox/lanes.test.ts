@@ -1,0 +1,413 @@
+import type { ConnectionOptions, Feature } from 'holdline'
+import { describe, expect, test } from 'vitest'
+import {
+  createWorld,
+  type FakePost,
+  SERVER_ACCEPTS,
+  SERVER_IS_SILENT,
+  type ServerBehaviour,
+  settle,
+  type World,
+} from '../_fakes'
+
+const prompt = (text: string, sessionId?: string) => ({ type: 'send', prompt: text, ...(sessionId && { sessionId }) })
+const texts = (world: World) => world.posts.map(({ endpoint, body }) => (endpoint === 'send' ? body.prompt : endpoint))
+function postOf(world: World, text: string): FakePost {
+  const post = world.posts.findLast(({ body }) => body.prompt === text)
+  if (!post) throw new Error(`${text} was not posted`)
+  return post
+}
+/** Answers what carries these texts so; accepts all else. */
+const poisoned =
+  (bad: readonly string[], behaviour: ServerBehaviour): ServerBehaviour =>
+  (post) =>
+    bad.includes(String(post.body.prompt)) ? behaviour(post) : SERVER_ACCEPTS(post)
+const INTERNAL: ServerBehaviour = (post) => post.answers(500, { error: 'internal' })
+
+async function opened(
+  behaviour: ServerBehaviour = SERVER_IS_SILENT,
+  { features = [], ...options }: Partial<ConnectionOptions> & { features?: readonly Feature[] } = {},
+) {
+  const world = createWorld(options, behaviour)
+  await world.opens({ features })
+  return world
+}
+
+describe('lanes', () => {
+  test('I13 C61: a message that is always answered 500 holds up no other session', async () => {
+    const world = await opened(poisoned(['bad'], INTERNAL))
+    world.connection.send(prompt('bad', 's1'))
+    await settle()
+    const other = world.connection.send(prompt('good', 's2'))
+    await settle()
+    expect(other.status).toBe('accepted')
+  })
+
+  test('I4: messages of one session stay in order, one at a time; two sessions do not wait for each other', async () => {
+    const world = await opened()
+    for (const text of ['a1', 'a2', 'b1', 'b2']) world.connection.send(prompt(text, text[0]))
+    await settle()
+    expect(texts(world)).toEqual(['a1', 'b1'])
+    await postOf(world, 'b1').answers(200)
+    expect(texts(world)).toEqual(['a1', 'b1', 'b2'])
+  })
+
+  test('messages without a session share a lane, `switch_session` has its own, and `lane` names another', async () => {
+    const world = await opened(SERVER_IS_SILENT, { outbox: { maxInFlight: 9 } })
+    world.connection.send(prompt('x'))
+    world.connection.send(prompt('y'))
+    world.connection.send({ type: 'switch_session', sessionId: 's1' })
+    world.connection.send(prompt('z'), { lane: 'z' })
+    await settle()
+    expect(texts(world)).toEqual(['x', 'switch', 'z'])
+  })
+
+  test('the lane "s1" is not that of the session s1', async () => {
+    const world = await opened()
+    world.connection.send(prompt('session', 's1'))
+    world.connection.send(prompt('lane'), { lane: 's1' })
+    await settle()
+    expect(texts(world)).toEqual(['session', 'lane'])
+  })
+
+  test.each([
+    [[] as Feature[], null],
+    [['lanes'] as Feature[], 'session%3As%201'],
+  ])('with the features %j a POST carries the lane %s', async (features, lane) => {
+    const world = await opened(SERVER_ACCEPTS, { features })
+    await world.connection.send(prompt('a', 's 1')).settled
+    expect(world.post('send').headers.get('x-lane')).toBe(lane)
+  })
+
+  test('a wait of one lane is told by the delivery, and by the snapshot while others flow', async () => {
+    const world = await opened(poisoned(['bad'], INTERNAL))
+    const bad = world.connection.send(prompt('bad', 's1'))
+    await settle()
+    const retryAt = world.clock.now() + 250
+    expect([bad.status, bad.attempts, bad.error?.status, bad.retryAt]).toEqual(['queued', 1, 500, retryAt])
+    expect(world.connection.getSnapshot().outbox).toEqual({ state: 'pausing', retryAt })
+    world.server(SERVER_IS_SILENT)
+    world.connection.send(prompt('slow', 's2'))
+    await settle()
+    expect(world.connection.getSnapshot().outbox).toEqual({ state: 'flowing', retryAt })
+  })
+
+  test('I15 C64: a new stream starts fresh; no wait of our own outlives it', async () => {
+    const world = await opened(INTERNAL)
+    const { connection } = world
+    connection.send(prompt('a', 's1'))
+    await world.clock.advance(20_000)
+    expect(connection.getSnapshot().outbox.state).toBe('pausing')
+    world.server(SERVER_ACCEPTS)
+    connection.reconnect()
+    expect(connection.getSnapshot().outbox.state).toBe('held')
+    await world.opens()
+    expect([connection.pending, connection.getSnapshot().outbox]).toEqual([[], { state: 'flowing', retryAt: null }])
+  })
+
+  test('the abort of its signal gives a message up', async () => {
+    const world = await opened()
+    const abort = new AbortController()
+    const first = world.connection.send(prompt('a'))
+    const second = world.connection.send(prompt('b'), { signal: abort.signal })
+    abort.abort()
+    expect(await second.settled).toMatchObject({ status: 'rejected', error: { code: 'cancelled' } })
+    expect(world.connection.send(prompt('c'), { signal: abort.signal }).status).toBe('rejected')
+    expect(first.status).toBe('sending')
+  })
+})
+
+describe('no message blocks for ever', () => {
+  test('C61: after 12 failures a message is given up, once the server has taken another one', async () => {
+    const world = await opened(poisoned(['bad'], INTERNAL))
+    const bad = world.connection.send(prompt('bad', 's1'))
+    const next = world.connection.send(prompt('next', 's1'))
+    await settle()
+    await world.connection.send(prompt('good', 's2')).settled
+    await world.clock.advance(300_000)
+    expect(await bad.settled).toMatchObject({ status: 'unknown', attempts: 12, error: { code: 'exhausted' } })
+    expect(next.status).toBe('accepted')
+  })
+
+  test('C61: without that proof, the next message of its lane is tried in its place, and is the proof', async () => {
+    const world = await opened(poisoned(['bad'], INTERNAL))
+    const bad = world.connection.send(prompt('bad', 's1'))
+    const next = world.connection.send(prompt('next', 's1'))
+    await world.clock.advance(300_000)
+    expect([next.status, bad.status]).toEqual(['accepted', 'unknown'])
+    expect(world.posts.filter(({ body }) => body.prompt === 'bad')).toHaveLength(13)
+  })
+
+  test('C61: inside a batch too', async () => {
+    const behaviour: ServerBehaviour = (post) => {
+      if (post.endpoint !== 'batch') return poisoned(['bad'], INTERNAL)(post)
+      const results: unknown[] = []
+      for (const { id, body } of post.body.messages as { id: string; body: { prompt: string } }[]) {
+        if (body.prompt === 'bad') {
+          results.push({ id, status: 500, error: 'internal' })
+          break
+        }
+        results.push({ id, status: 200, receipt: null })
+      }
+      return post.answers(200, { results })
+    }
+    const world = createWorld({}, behaviour)
+    const [bad, ...others] = ['bad', 'b', 'c', 'd'].map((text) => world.connection.send(prompt(text, 's1')))
+    await world.opens({ features: ['batch'] })
+    await world.clock.advance(300_000)
+    expect([bad?.status, ...others.map(({ status }) => status)]).toEqual([
+      'unknown',
+      'accepted',
+      'accepted',
+      'accepted',
+    ])
+  })
+
+  test('C61: a batch that is answered 413 or 500 as a whole, because of one of them, is halved until that one stands alone', async () => {
+    const behaviour: ServerBehaviour = (post) => {
+      const carried = (post.body.messages ?? []) as { id: string; body: { prompt: string } }[]
+      const isBad = [post.body, ...carried.map(({ body }) => body)].some((body) => body.prompt === '7')
+      if (isBad) return post.answers(500, { error: 'internal' })
+      if (post.endpoint !== 'batch') return SERVER_ACCEPTS(post)
+      return post.answers(200, { results: carried.map(({ id }) => ({ id, status: 200, receipt: null })) })
+    }
+    const world = createWorld({}, behaviour)
+    const deliveries = Array.from({ length: 20 }, (_, index) => world.connection.send(prompt(`${index}`, 's1')))
+    await world.opens({ features: ['batch'] })
+    await world.clock.advance(600_000)
+    expect(deliveries.map(({ status }) => status)).toEqual(
+      deliveries.map((_, index) => (index === 7 ? 'unknown' : 'accepted')),
+    )
+  })
+
+  test.each([3 * 60_000, 3 * 3_600_000])(
+    'an outage of everything for %i ms, with the stream up, loses nothing',
+    async (ms) => {
+      const world = await opened(INTERNAL)
+      const alone = world.connection.send(prompt('alone', 's0'))
+      const queue = Array.from({ length: 20 }, (_, index) =>
+        world.connection.send(prompt(`${index}`, `s${(index % 3) + 1}`)),
+      )
+      await world.clock.advance(ms)
+      expect([alone, ...queue].filter(({ status }) => status !== 'queued' && status !== 'sending')).toEqual([])
+      world.server(SERVER_ACCEPTS)
+      await world.clock.advance(60_000)
+      expect([alone, ...queue].map(({ status }) => status)).toEqual(Array(21).fill('accepted'))
+    },
+  )
+
+  test('a last message that fails while the server answers other POSTs ends after giveUpAfter of open line', async () => {
+    const world = createWorld({ cursors: [{ sessionId: 's1', lastSeq: 0 }] }, poisoned(['bad'], INTERNAL))
+    await world.opens()
+    const bad = world.connection.send(prompt('bad', 's1'))
+    await world.clock.advance(400_000)
+    expect(bad.status).toBe('queued')
+    world.connection.reconnect()
+    await world.clock.advance(60_000)
+    await world.opens()
+    await world.clock.advance(180_000)
+    expect(bad.status).toBe('queued')
+    await world.clock.advance(90_000)
+    expect(await bad.settled).toMatchObject({ status: 'unknown', error: { code: 'exhausted' } })
+  })
+
+  test('a prompt whose stream drops whenever it is posted is given up after 24 times in a row', async () => {
+    const world = createWorld({}, SERVER_IS_SILENT)
+    const killer = world.connection.send(prompt('kills its server', 's1'))
+    for (let drops = 0; drops < 24; drops++) {
+      expect(killer.status).toMatch(/queued|sending/)
+      await world.opens({ features: ['idempotency'] })
+      await settle()
+      world.stream.fails()
+      await world.retries()
+      await world.opens({ features: ['idempotency'] })
+      await world.clock.advance(1_000)
+    }
+    expect(await killer.settled).toMatchObject({ status: 'unknown', error: { code: 'exhausted' } })
+  })
+
+  test('what was attempted before `receiptAge` ran out is not posted again', async () => {
+    const world = createWorld({}, INTERNAL)
+    world.connection.connect()
+    world.stream.opens()
+    world.stream.welcomes({ connectionId: 'c1', features: ['idempotency'], receiptAge: 60_000 })
+    const old = world.connection.send(prompt('old', 's1'))
+    await world.clock.advance(90_000)
+    expect(await old.settled).toMatchObject({ status: 'unknown', error: { code: 'expired' } })
+    const last = world.posts.at(-1)?.at ?? 0
+    expect(last - (world.posts[0]?.at ?? 0)).toBeLessThanOrEqual(60_000)
+  })
+})
+
+describe('C62: 404', () => {
+  test('about the stream, where its JSON says so, however often: nothing is rejected', async () => {
+    const world = createWorld({}, (post) => post.answers(404, { error: 'unknown-stream' }))
+    const delivery = world.connection.send(prompt('a', 's1'))
+    for (let streams = 0; streams < 10; streams++) {
+      await world.opens()
+      if (world.connection.phase === 'backoff') await world.retries()
+    }
+    expect(delivery.status).toBe('queued')
+  })
+
+  test('is about the endpoint, once three fresh streams had each answered another POST', async () => {
+    const behaviour: ServerBehaviour = (post) =>
+      post.endpoint === 'send' ? post.answers(404, {}) : SERVER_ACCEPTS(post)
+    const world = createWorld({ cursors: [{ sessionId: 's1', lastSeq: 0 }] }, behaviour)
+    const delivery = world.connection.send(prompt('a', 's1'))
+    for (let streams = 1; streams <= 3; streams++) {
+      expect(delivery.status).toBe('queued')
+      await world.opens()
+      if (world.connection.phase === 'backoff') await world.retries()
+    }
+    expect(await delivery.settled).toMatchObject({
+      status: 'rejected',
+      attempts: 3,
+      error: { code: 'unknown-endpoint' },
+    })
+    expect(world.connection.phase).toBe('open')
+  })
+
+  test('without sessions to resume, the probe is the proof that the stream is known', async () => {
+    const world = createWorld({}, (post) => {
+      if (post.endpoint === 'send') return post.answers(404, {})
+      if (post.endpoint === 'probe') world.stream.sends({ type: 'probe', nonce: post.body.nonce })
+      return SERVER_ACCEPTS(post)
+    })
+    const delivery = world.connection.send(prompt('a', 's1'))
+    for (let streams = 1; streams <= 6 && delivery.status === 'queued'; streams++) {
+      await world.opens({ features: ['probe'] })
+      if (world.connection.phase === 'backoff') await world.retries()
+    }
+    expect(await delivery.settled).toMatchObject({ status: 'rejected', error: { code: 'unknown-endpoint' } })
+  })
+
+  test('of an endpoint that has answered 2xx before is never about the endpoint', async () => {
+    const world = createWorld({ cursors: [{ sessionId: 's1', lastSeq: 0 }] })
+    await world.opens()
+    await world.connection.send(prompt('known', 's1')).settled
+    world.server((post) => (post.endpoint === 'send' ? post.answers(404, {}) : SERVER_ACCEPTS(post)))
+    const delivery = world.connection.send(prompt('a', 's1'))
+    for (let streams = 0; streams < 6; streams++) {
+      await settle()
+      if (world.connection.phase === 'backoff') await world.retries()
+      await world.opens()
+    }
+    expect(delivery.status).toBe('queued')
+  })
+})
+
+describe('C75: doubt', () => {
+  const badGateway: ServerBehaviour = (post) => post.answersText(502, 'Bad Gateway')
+
+  test('two POSTs in a row that no server of ours answered: nothing is posted until the probe is answered', async () => {
+    const world = await opened(badGateway, { features: ['probe'] })
+    for (const text of 'ab') world.connection.send(prompt(text, text))
+    await settle()
+    expect(texts(world)).toEqual(['a', 'b', 'probe'])
+    world.server(SERVER_ACCEPTS)
+    const third = world.connection.send(prompt('c', 'c'))
+    await world.clock.advance(1_000)
+    expect(third.status).toBe('queued')
+    world.stream.sends({ type: 'probe', nonce: world.post('probe').body.nonce })
+    await world.clock.advance(1_000)
+    expect([third.status, world.log]).toEqual(['accepted', ['opened']])
+  })
+
+  test('a probe that doubt began and that nobody answers leads to backoff, and counts', async () => {
+    const world = await opened(badGateway, { features: ['probe'] })
+    for (const text of 'ab') world.connection.send(prompt(text, text))
+    await world.clock.advance(2_000)
+    expect([world.connection.phase, world.connection.attempt]).toEqual(['backoff', 1])
+    expect(world.log).toEqual(['opened', 'closed probe-timeout'])
+  })
+
+  test('after that, time alone does not reset the attempts, but a POST that succeeds', async () => {
+    const world = await opened(badGateway, { features: ['probe'] })
+    for (const text of 'ab') world.connection.send(prompt(text, text))
+    await world.clock.advance(2_000)
+    world.server(SERVER_IS_SILENT)
+    await world.retries()
+    await world.opens({ features: ['probe'] })
+    await world.clock.advance(6_000)
+    expect([world.connection.phase, world.connection.attempt]).toEqual(['open', 1])
+    await postOf(world, 'a').answers(200)
+    await world.clock.advance(5_000)
+    expect(world.connection.attempt).toBe(0)
+  })
+
+  test('an answer of a server of ours is no reason to doubt the line', async () => {
+    const world = await opened(INTERNAL, { features: ['probe'] })
+    for (const text of 'abc') world.connection.send(prompt(text, text))
+    await world.clock.advance(5_000)
+    expect(world.posts.some(({ endpoint }) => endpoint === 'probe')).toBe(false)
+  })
+})
+
+describe('stop', () => {
+  const stop = { type: 'stop', sessionId: 's1' }
+
+  test('does not wait behind the prompt that it stops, and names it', async () => {
+    const world = await opened(SERVER_IS_SILENT, { features: ['cancels'] })
+    const first = world.connection.send(prompt('first', 's1'))
+    await settle()
+    world.connection.send(stop)
+    await settle()
+    expect(texts(world)).toEqual(['first', 'stop'])
+    expect(world.post('stop').body).toEqual({ ...stop, cancels: [first.id] })
+  })
+
+  test('takes back what was never posted; another session keeps its prompts', async () => {
+    const world = createWorld()
+    const prompts = ['s1', 's2'].map((id) => world.connection.send(prompt('a', id)))
+    const stopping = world.connection.send(stop)
+    expect(prompts.map(({ status }) => status)).toEqual(['rejected', 'queued'])
+    expect(await prompts[0]?.settled).toMatchObject({ error: { code: 'cancelled' } })
+    await world.opens()
+    expect((await stopping.settled).status).toBe('accepted')
+    expect(world.post('stop').body).toEqual(stop)
+  })
+
+  test('a prompt that waits for its repeat is answered `cancelled` by a server that knows, and posted no more for another', async () => {
+    for (const features of [['cancels'], []] as Feature[][]) {
+      const world = await opened(poisoned(['first'], INTERNAL), { features })
+      const first = world.connection.send(prompt('first', 's1'))
+      await settle()
+      world.connection.send(stop)
+      await settle()
+      expect(texts(world)).toEqual(['first', 'stop'])
+      world.server((post) => post.answers(409, { error: 'cancelled' }))
+      await world.clock.advance(10_000)
+      const status = features.length ? 'rejected' : 'unknown'
+      expect(await first.settled).toMatchObject({ status, error: { code: 'cancelled' } })
+      expect(texts(world)).toEqual(features.length ? ['first', 'stop', 'first'] : ['first', 'stop'])
+    }
+  })
+
+  test('I4: the prompt after it does not overtake it', async () => {
+    const world = await opened()
+    world.connection.send(prompt('first', 's1'))
+    await settle()
+    world.connection.send(stop)
+    world.connection.send(prompt('second', 's1'))
+    await settle()
+    expect(texts(world)).toEqual(['first', 'stop'])
+    await world.post('stop').answers(200)
+    expect(texts(world)).toEqual(['first', 'stop'])
+    await postOf(world, 'first').answers(200)
+    expect(texts(world)).toEqual(['first', 'stop', 'second'])
+  })
+
+  test('a repeat of it carries the same list', async () => {
+    const world = await opened((post) => post.endpoint === 'stop' && post.answers(503, { error: 'no' }), {
+      features: ['cancels'],
+    })
+    world.connection.send(prompt('first', 's1'))
+    await settle()
+    world.connection.send(stop)
+    await world.clock.advance(2_000)
+    const bodies = world.postsTo('stop').map(({ body }) => JSON.stringify(body))
+    expect(bodies.length).toBeGreaterThan(1)
+    expect(new Set(bodies).size).toBe(1)
+  })
+})

@@ -1,0 +1,40 @@
+import type { Feature } from '../protocol'
+import type { Lane } from './lane'
+import type { Message } from './message'
+
+/** One period in which POSTs may start. */
+export interface Gate {
+  readonly connectionId: string | null
+  /** Announced by the server. */
+  readonly features: readonly Feature[]
+  /** How long the server remembers what it took, ms. */
+  readonly receiptAge: number
+  /** The stream has answered a POST already: the resume, or the probe. */
+  readonly isProven: boolean
+  /** The last line read open and took no POST. */
+  readonly isDoubted: boolean
+  /** Tells the machine whether something may leave. */
+  tell(state: 'flow' | 'pause'): void
+}
+
+/** One POST, and the messages that it carries: one, or a batch. */
+export class Flight {
+  /** `underWay`: `fetch` was called, so the server may have it. */
+  state: 'preparing' | 'underWay' | 'over' = 'preparing'
+  readonly abort = new AbortController()
+  readonly gate: Gate
+  readonly messages: readonly Message[]
+
+  constructor(gate: Gate, messages: readonly Message[]) {
+    this.gate = gate
+    this.messages = messages
+  }
+
+  get isBatch() {
+    return this.messages.length > 1
+  }
+
+  get lanes(): ReadonlySet<Lane> {
+    return new Set(this.messages.map(({ lane }) => lane))
+  }
+}

@@ -1,0 +1,93 @@
+import type { ConnectionError } from '../errors'
+import type { StoredMessage } from '../store'
+import type { Delivery, DeliveryStatus, Typed, Verdict } from '../types'
+import type { Flight } from './flight'
+import type { Ending } from './judge'
+import type { Lane } from './lane'
+import type { Node } from './queue'
+
+export type MessageState =
+  | { readonly name: 'queued' }
+  /** In a POST that is being prepared, or under way. */
+  | { readonly name: 'carried'; readonly flight: Flight }
+  | { readonly name: 'ended'; readonly status: Verdict['status'] }
+
+/** One message of the app's, from `send` to its verdict. */
+export class Message {
+  state: MessageState = { name: 'queued' }
+  attempts: number
+  /** Attempts of it alone that failed while their stream lived. */
+  failures: number
+  /** Attempts in a row whose stream dropped. */
+  drops: number
+  triedAt: number | undefined
+  /** How things stood at its first failure: what the server had taken until then, and for how long the line had been open. */
+  firstFailure: { readonly accepted: number; readonly answered: number; readonly openFor: number } | undefined
+  /** An earlier POST may have been applied, and its answer was lost. */
+  isInDoubt: boolean
+  /** The stop that it must not overtake. */
+  after: Message | undefined
+  /** What the server had taken when it was posted last. */
+  takenBefore = 0
+  /** A batch has shown that it must go alone. */
+  isAlone = false
+  lastError: ConnectionError | null = null
+  place: string | undefined
+  number?: number
+  /** Its places in the line of all messages and in its lane. */
+  inLine: Node<Message> | undefined
+  inLane: Node<Message> | undefined
+  delivery!: Delivery
+  /** The status that the app was told last. */
+  told: DeliveryStatus | undefined
+  settle: (verdict: Verdict) => void = () => {}
+
+  readonly id: string
+  readonly payload: Typed
+  readonly expiresAt: number
+  readonly lane: Lane
+  readonly endpoint: string
+  json: string
+  readonly bytes: number
+
+  constructor(
+    { id, message, expiresAt, attempts, failures = 0, drops = 0, triedAt, place }: StoredMessage,
+    { lane, endpoint, json, bytes }: { lane: Lane; endpoint: string; json: string; bytes: number },
+  ) {
+    this.id = id
+    this.payload = message
+    this.expiresAt = expiresAt
+    this.attempts = attempts
+    this.failures = failures
+    this.drops = drops
+    this.triedAt = triedAt
+    this.place = place
+    this.isInDoubt = attempts > 0
+    this.lane = lane
+    this.endpoint = endpoint
+    this.json = json
+    this.bytes = bytes
+  }
+
+  get flight(): Flight | undefined {
+    return this.state.name === 'carried' ? this.state.flight : undefined
+  }
+
+  get status(): DeliveryStatus {
+    if (this.state.name === 'ended') return this.state.status
+    return this.flight?.state === 'underWay' ? 'sending' : 'queued'
+  }
+
+  get isEnded(): boolean {
+    return this.state.name === 'ended'
+  }
+
+  get isStop(): boolean {
+    return this.endpoint !== '' && this.payload.type === 'stop'
+  }
+
+  end(ending: Ending) {
+    this.state = { name: 'ended', status: ending.status }
+    this.settle({ ...ending, id: this.id, attempts: this.attempts })
+  }
+}

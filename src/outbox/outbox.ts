@@ -1,0 +1,299 @@
+import type { Carrier } from '../adapters/transport'
+import { ConnectionError, type ConnectionErrorCode } from '../errors'
+import type { UpstreamEvent } from '../machine/types'
+import { invalid, type Settings } from '../options'
+import { isObject, isText, MESSAGE_ID, newId, RESERVED_TYPES } from '../protocol'
+import type { Store, StoredMessage } from '../store'
+import type { Delivery, OutboxState, SendOptions, Typed } from '../types'
+import { sizeOf } from './batch'
+import type { Gate } from './flight'
+import type { Ending } from './judge'
+import { laneName, stoppedBy } from './lane'
+import { Message } from './message'
+import { type OwnPost, OwnPosts } from './ownPosts'
+import { Poster } from './poster'
+import { Queue } from './queue'
+import { cancelledBy } from './stop'
+
+export interface OutboxHost {
+  changed(delivery: Delivery): void
+  /** What the queue waits for has changed. */
+  waits(): void
+  tellMachine(fact: UpstreamEvent): void
+  report(error: ConnectionError): void
+  crash(cause: unknown): void
+}
+
+/** Life of the queue: it is restored once there is a line, and accepts nothing once it has retired. */
+type Life = 'ready' | 'restoring' | 'retired'
+
+/** The queue of what goes up. It outlives every stream. */
+export class Outbox {
+  readonly #settings: Settings
+  readonly #store: Store | null
+  readonly #host: OutboxHost
+  readonly #poster: Poster
+  readonly #own: OwnPosts
+  /** The messages without a verdict, by their ids, and in the order of `send()`. */
+  readonly #unsettled = new Map<string, Message>()
+  readonly #line = new Queue<Message>()
+  /** The last stop of each lane that has one without a verdict. */
+  readonly #stops = new Map<string, Message>()
+  #bytes = 0
+  #state: OutboxState = { state: 'held', retryAt: null }
+  #life: Life = 'ready'
+
+  constructor(settings: Settings, carrier: Carrier, store: Store | null, host: OutboxHost) {
+    this.#settings = settings
+    this.#store = store
+    this.#host = host
+    this.#own = new OwnPosts(settings, carrier, {
+      ...host,
+      isMissing: (endpoint, error) => this.#poster.isMissing(endpoint, error),
+    })
+    this.#poster = new Poster(settings, carrier, {
+      end: (message, ending) => this.#end(message, ending),
+      giveUp: (message, code) => this.#giveUp(message, code),
+      starting: (message) => {
+        this.#keep(message)
+        this.#tell(message)
+      },
+      cancelledBy: (stop) => cancelledBy(stop, this.#line),
+      waits: host.waits,
+      changed: (message) => this.#tell(message),
+      report: host.report,
+      tellMachine: host.tellMachine,
+      crash: host.crash,
+    })
+  }
+
+  // What the app does
+
+  enqueue(message: Typed, options: SendOptions = {}): Delivery {
+    const { id = newId(), maxAge = this.#settings.outbox.maxAge, lane, signal } = options
+    if (!MESSAGE_ID.test(id) || this.#unsettled.has(id))
+      throw invalid('id', 'in use, or not 1-255 visible ASCII characters')
+    if (!(maxAge > 0)) throw invalid('maxAge')
+    if (!(lane === undefined || isText(lane))) throw invalid('lane')
+    const name = laneName(Object(message), lane)
+    const expiresAt = this.#settings.clock.now() + maxAge
+    const entry = this.#admit({ id, message, expiresAt, attempts: 0, lane: name }, 'last')
+    this.#welcome(entry)
+    if (this.#life === 'retired') this.#giveUp(entry, 'disposed')
+    else if (signal?.aborted) this.#giveUp(entry)
+    else if (!entry.isEnded) this.#makeRoom(entry)
+    if (!entry.isEnded) {
+      signal?.addEventListener('abort', () => this.#giveUp(entry), { once: true })
+      this.#keep(entry)
+      if (entry.isStop) for (const other of cancelledBy(entry, this.#line)) if (!other.attempts) this.#giveUp(other)
+      this.#poster.pump()
+    }
+    return entry.delivery
+  }
+
+  /** Takes a message into the line. */
+  #admit(data: StoredMessage, where: 'first' | 'last'): Message {
+    const { endpoints } = this.#settings
+    const json = toJson(data.message)
+    const type = isText(data.message?.type) ? data.message.type : ''
+    const endpoint = Object.hasOwn(endpoints, type) && !RESERVED_TYPES.includes(type) ? (endpoints[type] ?? '') : ''
+    const lane = this.#poster.lanes.get(data.lane ?? laneName(Object(data.message), undefined))
+    const message = new Message(data, { lane, endpoint, json, bytes: sizeOf(json) })
+    message.delivery = this.#deliveryOf(message)
+    message.inLine = where === 'last' ? this.#line.push(message) : this.#line.unshift(message)
+    this.#unsettled.set(message.id, message)
+    this.#bytes += message.bytes
+    this.#poster.lanes.enter(message, where)
+    return message
+  }
+
+  /** Tells of a message that was admitted. One that can never be posted ends at once. */
+  #welcome(message: Message) {
+    this.#tell(message)
+    const { json, endpoint, payload, lane } = message
+    const stopped = stoppedBy(lane.name)
+    if (stopped === undefined) message.after = this.#stops.get(lane.name)
+    else this.#stops.set(stopped, message)
+    if (!json) this.#giveUp(message, 'invalid-message')
+    else if (!endpoint)
+      this.#giveUp(message, 'unknown-type', `no endpoint for ${isText(payload?.type) ? payload.type : ''}`)
+  }
+
+  #deliveryOf(message: Message): Delivery {
+    const settled = new Promise<Awaited<Delivery['settled']>>((resolve) => {
+      message.settle = resolve
+    })
+    const retryAt = () => this.#poster.retryAt(message)
+    return {
+      id: message.id,
+      message: message.payload,
+      settled,
+      get status() {
+        return message.status
+      },
+      get attempts() {
+        return message.attempts
+      },
+      get error() {
+        return message.lastError
+      },
+      get retryAt() {
+        return retryAt()
+      },
+      cancel: () => this.#giveUp(message),
+    }
+  }
+
+  /** `drop-oldest` evicts only if that frees enough room. */
+  #makeRoom(message: Message) {
+    const { maxMessages, maxBytes, overflow } = this.#settings.outbox
+    let messagesOver = this.#unsettled.size - maxMessages
+    let bytesOver = this.#bytes - maxBytes
+    const isFull = () => messagesOver > 0 || bytesOver > 0
+    const victims: Message[] = []
+    if (overflow === 'drop-oldest') {
+      for (const old of this.#line) {
+        if (old === message || !isFull()) break
+        if (old.attempts) continue
+        victims.push(old)
+        messagesOver--
+        bytesOver -= old.bytes
+      }
+    }
+    for (const victim of isFull() ? [message] : victims) this.#giveUp(victim, 'outbox-full')
+  }
+
+  clear() {
+    // Each end would let the next one leave.
+    this.#poster.hush()
+    for (const message of [...this.#unsettled.values()]) this.#giveUp(message)
+    if (this.#life !== 'retired') this.#store?.clear()
+    if (this.#life !== 'restoring') this.#poster.speak()
+  }
+
+  // Ends
+
+  #giveUp(message: Message, code: ConnectionErrorCode = 'cancelled', why?: string): boolean {
+    if (message.isEnded) return false
+    const { flight, attempts, place } = message
+    const isInDoubt = attempts > 0 || (this.#life === 'retired' && place !== undefined)
+    this.#end(message, { status: isInDoubt ? 'unknown' : 'rejected', error: new ConnectionError(code, why) })
+    // A POST that is not under way must not carry it; one that is may still carry others.
+    if (flight && !(flight.state === 'underWay' && flight.messages.some((other) => !other.isEnded)))
+      this.#poster.land(flight)
+    return true
+  }
+
+  #end(message: Message, ending: Ending) {
+    if (message.isEnded) return
+    message.end(ending)
+    if (message.inLine) this.#line.remove(message.inLine)
+    this.#unsettled.delete(message.id)
+    this.#bytes -= message.bytes
+    this.#poster.patience.forget(message)
+    this.#poster.lanes.leave(message)
+    this.#letPass(message)
+    this.#tell(message)
+    if (this.#life === 'retired') return
+    this.#store?.remove(message.place)
+    // A lock that is being taken over is ours already.
+    if (!this.#unsettled.size && this.#life !== 'restoring') this.#store?.release()
+  }
+
+  /** What was sent after a stop waits for no longer than it takes. */
+  #letPass(stop: Message) {
+    const stopped = stoppedBy(stop.lane.name)
+    if (stopped === undefined) return
+    if (this.#stops.get(stopped) === stop) this.#stops.delete(stopped)
+    this.#poster.lanes.readyNamed(stopped)
+  }
+
+  #keep(message: Message) {
+    this.#store?.put(message, message.id, message.json)
+  }
+
+  #tell(message: Message) {
+    if (message.told === message.status) return
+    message.told = message.status
+    this.#host.changed(message.delivery)
+  }
+
+  // Storage
+
+  /** The messages of pages that are gone stand before all that is new. */
+  restore() {
+    if (!this.#store || this.#life !== 'ready') return
+    this.#life = 'restoring'
+    this.#poster.hush()
+    this.#store.adopt((messages) => {
+      const isRetired = this.#life !== 'restoring'
+      const admitted: Message[] = []
+      for (const message of [...messages].reverse()) {
+        const known = this.#unsettled.get(message.id)
+        if (!known && !isRetired) admitted.unshift(this.#admit(message, 'first'))
+        else if (known && known.place !== message.place) this.#store?.remove(message.place)
+      }
+      for (const message of admitted) this.#welcome(message)
+      if (!isRetired) this.#life = 'ready'
+      if (!this.#unsettled.size || isRetired) this.#store?.release()
+      this.#poster.speak()
+    })
+  }
+
+  // The line
+
+  start(gate: Gate) {
+    // Before the gate opens: a stored message may be the first.
+    this.restore()
+    this.#own.start(gate)
+    this.#poster.start(gate)
+  }
+
+  stop() {
+    this.#own.stop()
+    this.#poster.stop()
+  }
+
+  /** Ends every POST in flight. */
+  abort() {
+    this.#own.abort()
+    this.#poster.abort()
+  }
+
+  /** Nothing is accepted any more; what is stored stays. */
+  retire() {
+    this.#life = 'retired'
+    this.clear()
+    this.#store?.release()
+  }
+
+  post(own: OwnPost) {
+    this.#own.post(own)
+  }
+
+  // What it is like
+
+  get size() {
+    return this.#unsettled.size
+  }
+
+  /** Oldest first. */
+  get pending(): readonly Delivery[] {
+    return Array.from(this.#line, ({ delivery }) => delivery)
+  }
+
+  /** The same reference until it changes. */
+  get state(): OutboxState {
+    const { state, retryAt } = this.#poster.state
+    if (state !== this.#state.state || retryAt !== this.#state.retryAt) this.#state = { state, retryAt }
+    return this.#state
+  }
+}
+
+function toJson(message: unknown): string {
+  try {
+    return (isObject(message) && JSON.stringify(message)) || ''
+  } catch {
+    return ''
+  }
+}

@@ -1,0 +1,100 @@
+import type { Carrier } from '../adapters/transport'
+import type { ConnectionError } from '../errors'
+import type { UpstreamEvent } from '../machine/types'
+import type { Settings } from '../options'
+import type { Gate } from './flight'
+import { judge } from './judge'
+
+/** A POST of the library's own about a session. */
+export interface OwnPost {
+  readonly type: 'watch' | 'unwatch'
+  readonly sessionId: string
+  /** The rest of the body when its turn comes; nothing if there is no need to post it any more. */
+  fields(): object | false | undefined
+  /** Called once, unless its stream ends first: the resume on the next one takes its place. */
+  settle(end: { readonly receipt: unknown } | { readonly error: ConnectionError }): void
+}
+
+export interface OwnPostsHost {
+  tellMachine(fact: UpstreamEvent): void
+  report(error: ConnectionError): void
+  crash(cause: unknown): void
+  /** Whether the endpoint that answered 404 is missing, and not the stream. */
+  isMissing(endpoint: string, error: ConnectionError): boolean
+}
+
+/** What is posted about sessions, in a lane of its own: one at a time, in order, and no longer than its stream lives. */
+export class OwnPosts {
+  readonly #settings: Settings
+  readonly #carrier: Carrier
+  readonly #host: OwnPostsHost
+  readonly #queue = new Map<string, OwnPost>()
+  #gate: Gate | null = null
+  #stream: string | null = null
+  #underWay: AbortController | null = null
+
+  constructor(settings: Settings, carrier: Carrier, host: OwnPostsHost) {
+    this.#settings = settings
+    this.#carrier = carrier
+    this.#host = host
+  }
+
+  /** One of a kind that waits already is enough. */
+  post(post: OwnPost) {
+    const kind = `${post.type} ${post.sessionId}`
+    if (!this.#queue.has(kind)) this.#queue.set(kind, post)
+    queueMicrotask(() => this.#pump())
+  }
+
+  start(gate: Gate) {
+    if (gate.connectionId !== this.#stream) this.abort()
+    this.#stream = gate.connectionId
+    this.#gate = gate
+    this.#pump()
+  }
+
+  stop() {
+    this.#gate = null
+  }
+
+  /** The end of the stream, and of all that was to be posted about it. */
+  abort() {
+    this.#queue.clear()
+    this.#underWay?.abort()
+    this.#underWay = null
+  }
+
+  #pump() {
+    for (const [kind, post] of this.#queue) {
+      if (!this.#gate || this.#underWay) return
+      this.#queue.delete(kind)
+      const fields = post.fields()
+      if (fields) this.#send(post, fields, this.#gate).catch(this.#host.crash)
+    }
+  }
+
+  async #send(post: OwnPost, fields: object, gate: Gate) {
+    const abort = new AbortController()
+    this.#underWay = abort
+    const outcome = await this.#carrier
+      .post(post.type, JSON.stringify({ type: post.type, ...fields }), abort, {
+        timeout: this.#settings.timeouts.send,
+        needsReceipt: gate.features.includes('receipts'),
+      })
+      .catch((error: ConnectionError) => error)
+    if (this.#underWay !== abort) return
+    this.#underWay = null
+    const judgement = judge({ outcome, features: gate.features, isInDoubt: false })
+    if (judgement.ruling === 'line' && !this.#host.isMissing(post.type, judgement.error)) {
+      this.#host.tellMachine({ type: judgement.fact, error: judgement.error })
+    } else if (judgement.ruling === 'settle' && judgement.ending.status === 'accepted') {
+      post.settle({ receipt: judgement.ending.receipt })
+    } else {
+      const error =
+        judgement.ruling === 'settle' ? (judgement.ending as { error: ConnectionError }).error : judgement.error
+      this.#host.report(error)
+      post.settle({ error })
+    }
+    this.#pump()
+  }
+}

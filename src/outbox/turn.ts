@@ -1,0 +1,20 @@
+import type { Lane } from './lane'
+import type { Message } from './message'
+import type { Patience } from './patience'
+
+/**
+ * The message of a lane whose turn it is. Where one has used up its failures, and nothing proves yet that the fault is its own, the next one
+ * is tried in its place.
+ */
+export function nextOf(lane: Lane, depth: number, patience: Patience): Message | undefined {
+  if (lane.wait || lane.flights.size >= depth) return undefined
+  for (const { state } of lane.flights) if (state === 'preparing') return undefined
+  let exhausted: Message | undefined
+  for (const message of lane.messages) {
+    if (message.flight) continue
+    if (message.after && !message.after.isEnded) break
+    if (!patience.isExhausted(message)) return message
+    exhausted ??= message
+  }
+  return exhausted
+}
