@@ -79,7 +79,7 @@ describe('a POST', () => {
     expect(requests).toHaveLength(1)
     expect(requests[0]).toMatchObject({
       url: `${BASE}/send`,
-      init: { method: 'POST', body: '{"a":1}', credentials: 'include', keepalive: false, signal: abort.signal },
+      init: { method: 'POST', body: '{"a":1}', credentials: 'include', redirect: 'manual', signal: abort.signal },
     })
     expect(Object.fromEntries(requests[0]?.headers ?? [])).toEqual({
       'content-type': 'application/json',
@@ -117,7 +117,8 @@ describe('a POST', () => {
         () => new Response('<p>log in', { headers: { 'content-type': 'text/html; charset=utf-8' } }),
       ])
       const { error } = await post(needsReceipt === undefined ? {} : { needsReceipt })
-      expect(error).toMatchObject({ code: 'bad-response', message: 'HTML, not JSON: send' })
+      const message = 'POST send (text/html; charset=utf-8): the server answered 200, 9 characters, no JSON'
+      expect(error).toMatchObject({ code: 'bad-response', message })
     },
   )
 
@@ -129,7 +130,11 @@ describe('a POST', () => {
   test('that reaches nobody says where to, and why', async () => {
     const cause = new TypeError('fetch failed')
     const { post } = createServer([() => Promise.reject(cause)])
-    expect((await post()).error).toMatchObject({ code: 'network', message: 'POST failed: send', cause })
+    expect((await post()).error).toMatchObject({
+      code: 'network',
+      message: 'POST send: TypeError: fetch failed',
+      cause,
+    })
   })
 
   test('C20: without an answer in time is ended, and says which; its timer ends with it', async () => {
@@ -141,7 +146,7 @@ describe('a POST', () => {
     expect([outcome.settled, abort.signal.aborted]).toEqual([false, false])
     clock.advance(1)
     await settle()
-    expect(outcome.error).toMatchObject({ code: 'timeout', message: 'no answer: send' })
+    expect(outcome.error).toMatchObject({ code: 'timeout', message: 'POST send: no answer within 1000 ms' })
     expect(abort.signal.aborted).toBe(true)
   })
 
@@ -208,7 +213,7 @@ describe('a POST that the server refuses', () => {
     expect((await post()).error).toMatchObject({
       code: 'http',
       status: 402,
-      message: 'the server answered 402: no-credit',
+      message: 'POST send (application/json): the server answered 402: no-credit',
       cause: 'no-credit',
     })
   })
@@ -220,7 +225,11 @@ describe('a POST that the server refuses', () => {
 
   test('in words that are no JSON is not read: a body that never comes holds up nothing', async () => {
     const { post } = createServer([half(503, 'text/plain')])
-    expect((await post()).error).toMatchObject({ code: 'http', status: 503, message: 'the server answered 503' })
+    expect((await post()).error).toMatchObject({
+      code: 'http',
+      status: 503,
+      message: 'POST send (text/plain): the server answered 503',
+    })
   })
 
   test('has its status even if the JSON that goes with it never comes', async () => {
