@@ -144,7 +144,7 @@ describe('C40: Retry-After', () => {
   )
 
   // [spec] V8 reads a year out of nearly any text, and any date that is not HTTP's.
-  const NO_DATES = ['in 5', '2030', '2026-01-01T00:01:30Z', 'Thu, 01 Jan 2026 00:01:30 +0000', 'May be 12:30:30 maybe']
+  const NO_DATES = ['in 5', '2026-01-01T00:01:30Z', 'Thu, 01 Jan 2026 00:01:30 +0000', 'May be 12:30:30 maybe']
   const NO_NUMBERS = ['-3', '+3', '.5', '2.', '1e3', '3 s', '3;4']
   const NOTHING = [
     null,
