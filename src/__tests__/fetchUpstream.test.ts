@@ -122,6 +122,38 @@ describe('a POST', () => {
     },
   )
 
+  test.each(['Text/HTML', 'TEXT/HTML; Charset=UTF-8', 'application/xhtml+xml', ' text/html ;x=1'])(
+    'C69: %s is HTML in any case and with any parameters',
+    async (type) => {
+      const { post } = createServer([() => new Response('<p>log in', { headers: { 'content-type': type } })])
+      expect((await post({ needsReceipt: false })).error).toMatchObject({ code: 'bad-response' })
+    },
+  )
+
+  describe('C116: an answer that promised JSON and has none is a failure', () => {
+    const promising = (body: string | null, headers: Record<string, string> = {}, status = 200) =>
+      createServer([() => new Response(body, { status, headers: { 'content-type': 'Application/JSON', ...headers } })])
+
+    test.each(['', '{"ok":', '{"results":[{"id":'])('cut off after %j, as WebKit tells it', async (body) => {
+      for (const needsReceipt of [undefined, true]) {
+        expect((await promising(body).post({ needsReceipt })).error).toMatchObject({
+          code: 'bad-response',
+          retryable: true,
+          message: `POST send (Application/JSON): the server answered 200, ${body.length} characters, no JSON`,
+        })
+      }
+    })
+
+    test('not to a message where no receipt was announced: its 2xx has been seen, and a repeat may be applied twice', async () => {
+      expect(await promising('{"ok":').post({ needsReceipt: false })).toMatchObject({ value: null, error: undefined })
+    })
+
+    test('nor if it says itself that it is empty', async () => {
+      expect(await promising('', { 'content-length': '0' }).post()).toMatchObject({ value: null, error: undefined })
+      expect(await promising(null, {}, 204).post()).toMatchObject({ value: null, error: undefined })
+    })
+  })
+
   test('is answered by JSON whatever its server calls it', async () => {
     const { post } = createServer([() => new Response('{"ok":true}', { headers: { 'content-type': 'text/html' } })])
     expect((await post()).value).toEqual({ ok: true })
@@ -162,6 +194,17 @@ describe('a POST', () => {
       expect(getEventListeners(abort.signal, 'abort').map(({ name }) => name)).toEqual(['eventHandler'])
       expect(added.mock.calls.length).toBe(removed.mock.calls.length + 1)
     }
+  })
+
+  test('C117: says that its time is up, whatever reason the engine gives for the abort', async () => {
+    const ownReason = new DOMException('Fetch is aborted', 'AbortError')
+    const { post, clock } = createServer([NEVER])
+    const abort = new AbortController()
+    Object.defineProperty(abort.signal, 'reason', { value: ownReason })
+    const outcome = await post({ timeout: 1_000 }, abort)
+    clock.advance(1_000)
+    await settle()
+    expect(outcome.error).toMatchObject({ code: 'timeout', message: 'POST send: no answer within 1000 ms' })
   })
 
   test('without a timeout has no timer', async () => {
@@ -216,6 +259,29 @@ describe('a POST that the server refuses', () => {
       message: 'POST send (application/json): the server answered 402: no-credit',
       cause: 'no-credit',
     })
+  })
+
+  test.each([
+    'Application/JSON',
+    'application/problem+json',
+    'TEXT/JSON;charset=utf-8',
+    'application/vnd.api+JSON ; v=1',
+  ])('C69: in JSON that is called %s, its words are read', async (type) => {
+    const answer = () => new Response('{"error":"id-reused"}', { status: 409, headers: { 'content-type': type } })
+    expect((await createServer([answer]).post()).error).toMatchObject({ code: 'id-reused', status: 409 })
+  })
+
+  test.each(['application/jsonp', 'text/plain; format=/json', 'application/json-seq'])(
+    'C69: %s is no JSON: its body is not waited for',
+    async (type) => {
+      expect((await createServer([half(409, type)]).post()).error).toMatchObject({ code: 'http', status: 409 })
+    },
+  )
+
+  test('C66: and at what time by its own clock, not by ours', async () => {
+    const headers = { date: 'Thu, 01 Jan 2026 00:00:00 GMT', 'retry-after': 'Thu, 01 Jan 2026 00:00:04 GMT' }
+    const { post } = createServer([() => new Response(null, { status: 503, headers })])
+    expect((await post()).error).toMatchObject({ retryAfter: 4_000 })
   })
 
   test('C40: knows how long to wait', async () => {
@@ -377,7 +443,57 @@ describe('C31: a 401', () => {
   })
 })
 
+describe('C81: a request says nothing that nobody asked for', () => {
+  const requestsOf = async (credentials?: 'omit') => {
+    const inits: RequestInit[] = []
+    const upstream = createUpstream({
+      url: BASE,
+      fetch: async (_, init = {}) => {
+        inits.push(init)
+        return OK()
+      },
+      ...(credentials && { credentials }),
+      clock: fakeClock(),
+      context: () => ({ attempt: 0, connectionId: 'c1' }),
+    })
+    await upstream.post('send', '{}', new AbortController())
+    await upstream.streamFetch(`${BASE}/events`, { cache: 'no-store' })
+    return inits.map((init) => Object.keys(init).sort())
+  }
+
+  test('no credentials, no cache and no keepalive', async () => {
+    expect(await requestsOf()).toEqual([
+      ['body', 'headers', 'method', 'redirect', 'signal'],
+      ['cache', 'headers'],
+    ])
+  })
+
+  test('credentials where the option says so', async () => {
+    expect((await requestsOf('omit')).every((keys) => keys.includes('credentials'))).toBe(true)
+  })
+
+  // Old versions of workerd throw on it, and that of React Native changes the URL for it.
+  test.each([undefined, class {}])('no cache for a stream where requests have none', async (Request) => {
+    vi.stubGlobal('Request', Request)
+    expect((await requestsOf())[1]).toEqual(['headers'])
+  })
+})
+
 describe('the request of a stream', () => {
+  test('C69: Text/Event-Stream is an event stream to every EventSource that asks by case', async () => {
+    const body = new ReadableStream()
+    const type = 'Text/Event-Stream;Charset=UTF-8'
+    const { streamFetch } = createServer([
+      () => new Response(body, { headers: { 'content-type': type, 'retry-after': '7' } }),
+    ])
+    const response = await streamFetch(BASE, {})
+    expect(Object.fromEntries(response.headers)).toEqual({
+      'content-type': 'text/event-stream;charset=utf-8',
+      'retry-after': '7',
+    })
+    expect([response.status, response.body]).toEqual([200, body])
+  })
+
   test('is made as the EventSource wants it, with the headers and the credentials of the connection', async () => {
     const { streamFetch, requests, asked } = createServer([OK], TOKEN)
     const { signal } = new AbortController()
@@ -418,6 +534,6 @@ describe('a beacon', () => {
 
   test.each([undefined, {}])('is none where the navigator is %j', (navigator) => {
     vi.stubGlobal('navigator', navigator)
-    expect(() => createServer([OK]).beacon('suspend', '{}')).not.toThrow()
+    expect(createServer([OK]).beacon('suspend', '{}')).toBe(false)
   })
 })

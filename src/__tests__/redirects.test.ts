@@ -63,6 +63,8 @@ const upstreamTo = (url: string, given?: typeof fetch, headers: HeadersHook = ()
     context: () => ({ attempt: 0, connectionId: 'c1' }),
   })
 
+const until = (check: () => void) => vi.waitFor(check, 15_000)
+
 const PROMPT = '{"type":"send","prompt":"hi"}'
 const OPTIONS: PostOptions = { idempotencyKey: 'k1' }
 const post = ({ post }: ReturnType<typeof upstreamTo>, endpoint = 'send', options: PostOptions = OPTIONS) =>
@@ -352,7 +354,7 @@ describe('C63: over a whole connection', () => {
       const { connection, errors, heal } = await connect(features, 'send')
       connection.connect()
       const delivery = connection.send({ type: 'send', prompt: 'hi' })
-      await vi.waitFor(() => expect(errors.length).toBeGreaterThan(1))
+      await until(() => expect(errors.length).toBeGreaterThan(1))
       expect([new Set(errors), delivery.status === 'accepted']).toEqual([new Set(['redirected']), false])
       heal()
       expect(await delivery.settled).toMatchObject({ status: 'accepted', receipt: { ok: true } })
@@ -368,9 +370,7 @@ describe('C63: over a whole connection', () => {
       connection.watch('s1')
       const delivery = connection.send({ type: 'send', prompt: 'hi' })
       connection.connect()
-      await vi.waitFor(() =>
-        expect(site.paths().filter((path) => path.endsWith('/reconnect')).length).toBeGreaterThan(1),
-      )
+      await until(() => expect(site.paths().filter((path) => path.endsWith('/reconnect')).length).toBeGreaterThan(1))
       expect(connection.lastError).toMatchObject({ code: 'redirected', message: expect.stringContaining('/login') })
       expect([opened.mock.calls, delivery.status]).toEqual([[], 'queued'])
       heal()
@@ -381,16 +381,16 @@ describe('C63: over a whole connection', () => {
   test('a `watch` that is redirected attaches nothing: a resume does', async () => {
     const { site, connection } = await connect(['watch-replay'], 'watch')
     connection.connect()
-    await vi.waitFor(() => expect(connection.isOpen).toBe(true))
+    await until(() => expect(connection.isOpen).toBe(true))
     connection.watch('s1')
-    await vi.waitFor(() => expect(site.paths()).toContain('POST /api/chat/reconnect'))
+    await until(() => expect(site.paths()).toContain('POST /api/chat/reconnect'))
   })
 
   test('a batch that is redirected is no batch that was turned down: it is repeated', async () => {
     const { site, connection, errors, heal } = await connect(['batch', 'receipts'], 'batch')
     const deliveries = ['a', 'b'].map((prompt) => connection.send({ type: 'send', prompt }))
     connection.connect()
-    await vi.waitFor(() => expect(errors).toContain('redirected'))
+    await until(() => expect(errors).toContain('redirected'))
     expect(site.paths()).not.toContain('POST /api/chat/send')
     heal()
     await Promise.all(deliveries.map(({ settled }) => settled))
@@ -401,9 +401,9 @@ describe('C63: over a whole connection', () => {
     const closed = vi.fn()
     connection.on('closed', closed)
     connection.connect()
-    await vi.waitFor(() => expect(connection.isOpen).toBe(true))
+    await until(() => expect(connection.isOpen).toBe(true))
     connection.wake()
-    await vi.waitFor(() => expect(closed.mock.calls).toMatchObject([[{ reason: 'probe-timeout' }]]))
+    await until(() => expect(closed.mock.calls).toMatchObject([[{ reason: 'probe-timeout' }]]))
     await settle()
   })
 })
