@@ -649,7 +649,7 @@ describe('the page', () => {
     test.each([
       ['there is no Request at all', undefined, {}],
       ['Request knows no keepalive, and there is no sendBeacon', class {}, {}],
-      ['nor a navigator', class {}, undefined],
+      ['Request knows no keepalive, and there is no navigator', class {}, undefined],
       ['sendBeacon refuses it', class {}, { sendBeacon: () => false }],
     ])('is a plain POST where %s', async (_, Request, navigator) => {
       vi.stubGlobal('Request', Request)

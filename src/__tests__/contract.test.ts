@@ -115,6 +115,13 @@ test.each([
     brokenBy(({ post }) => ({ post: (...given) => post(...given).catch(() => null) })),
   ],
   [
+    'takes a redirect for success',
+    'C63',
+    brokenBy(({ post }) => ({
+      post: (...given) => post(...given).catch((error) => (error.code === 'redirected' ? null : Promise.reject(error))),
+    })),
+  ],
+  [
     'lets the second post overtake the first',
     'I4',
     brokenBy(({ post }) => ({ maxInFlight: () => 9, post: late(post) })),
