@@ -298,13 +298,12 @@ export function createOutbox(
     starting = flight
     inFlight++
     const isBatch = entries.length > 1
-    const delivery = entries[0]?.delivery
     const outcome = await carrier
       .post(endpoint, body, flight.abort, {
         timeout: timeouts.send,
         // What the library itself posts is repeated by other means, so a broken answer to it is none.
-        needsReceipt: isBatch || opened.features.includes('receipts') || (delivery && false),
-        idempotencyKey: isBatch ? undefined : delivery?.id,
+        needsReceipt: isBatch || opened.features.includes('receipts') || (entries[0]?.delivery && false),
+        idempotencyKey: isBatch ? undefined : entries[0]?.delivery?.id,
         onStart() {
           // What was given up, or got too old, while the headers were waited for must not be carried.
           if (gate !== opened || entries.some((entry) => isEnded(entry) || isExpired(entry))) land(flight)

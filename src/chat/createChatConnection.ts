@@ -70,7 +70,9 @@ export function createChatConnection(options: ChatConnectionOptions): ChatConnec
     url: `${baseUrl.replace(/\/+$/, '')}/api/chat`,
     fetch(input, init = {}) {
       const headers = toPlainObject(new Headers(init.headers))
-      if (!suspendUrl || !String(input).endsWith('/api/chat/suspend')) return fetch(String(input), { ...init, headers })
+      // The line's own suspend signal, and nothing else, has no key.
+      const isSignal = String(input).endsWith('/suspend') && !headers[IDEMPOTENCY_KEY_HEADER]
+      if (!suspendUrl || !isSignal) return fetch(String(input), { ...init, headers })
       const message = Object(parseJson(String(init.body)))
       const body = JSON.stringify({ ...message, connectionId: headers[CONNECTION_ID_HEADER] })
       return fetch(suspendUrl, { ...init, headers, body })
