@@ -37,6 +37,11 @@ export interface PostOptions {
   readonly onStart?: () => void
 }
 
+/** What the status of an answer says, should its body never come; null is success. */
+interface Known {
+  answer?: ConnectionError | null
+}
+
 export type Upstream = ReturnType<typeof createUpstream>
 
 /** Everything that goes over `fetch`. It tells what happened; what that means is decided elsewhere. */
@@ -98,6 +103,12 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
   }
 
   const at = (endpoint: string) => moved.get(endpoint) ?? `${url}/${endpoint}`
+  /** Where a page is redirected to. [spec] Fetch: it is told that only after the redirect was followed. */
+  const whereTo = (target: string, signal: AbortSignal) =>
+    fetch(target, { method: 'POST', body: '{}', credentials: 'omit', signal }).then(
+      (answer) => answer.url,
+      () => '',
+    )
   const origin = `${/^\w+:\/\/[^/]*/.exec(url)}/`
 
   /**
@@ -113,16 +124,7 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
       const isHidden = type === 'opaqueredirect'
       // Not every `fetch` of an app's own obeys `redirect`, nor tells that it has followed one.
       if (!location && !isHidden && !(redirected ?? followed)) return response
-      const asked = { method: 'POST', body: '{}', credentials: 'omit', signal } as const
-      const seen = location
-        ? new URL(location, target).href
-        : // [spec] Fetch: a page is not told the target of a redirect before it has been followed.
-          isHidden
-          ? await fetch(target, asked).then(
-              ({ url }) => url,
-              () => '',
-            )
-          : followed
+      const seen = location ? new URL(location, target).href : isHidden ? await whereTo(target, signal) : followed
       const [place = ''] = seen.split(/[?#]/)
       const isFit = location
         ? status > 306 && hops < MAX_HOPS
@@ -137,6 +139,33 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
       if (isHidden) moved.set(endpoint, seen)
       target = seen
     }
+  }
+
+  /** The JSON of an answer to `what`. */
+  async function read(response: Response, what: string, needsReceipt: boolean | undefined, known: Known) {
+    const { ok, status, headers } = response
+    const type = headers.get('content-type') ?? 'no content type'
+    const where = `${what} (${type}): `
+    const isJson = JSON_TYPE.test(type)
+    if (!ok) {
+      const retryAfter = parseRetryAfter(headers.get('retry-after'), clock.now(), headers.get('date'))
+      known.answer = toHttpError(status, undefined, retryAfter, where)
+      if (isJson) {
+        const { error } = Object(parseJson(await response.text()))
+        known.answer = toHttpError(status, error, retryAfter, where)
+      } else discard(response)
+      throw known.answer
+    }
+    // A page answered in the server's place, e.g. by a captive portal.
+    const isHtml = HTML_TYPE.test(type)
+    if (needsReceipt === false && !isHtml) known.answer = null
+    const text = await response.text()
+    // WebKit takes a body that was cut off for complete.
+    const isMissed = isJson && status !== 204 && headers.get('content-length') !== '0'
+    const json = text ? parseJson(text) : needsReceipt || isMissed ? undefined : null
+    if (json !== undefined || !(isHtml || isMissed)) return json
+    const why = `${where}the server answered ${status}, ${text.length} characters, no JSON`
+    throw new ConnectionError('bad-response', why)
   }
 
   return {
@@ -154,8 +183,7 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
           late = new ConnectionError('timeout', `POST ${endpoint}: no answer within ${timeout} ms`)
           abort.abort(late)
         }, timeout)
-      /** What the status says, should the body never come; null is success. */
-      let answer: ConnectionError | null | undefined
+      const known: Known = {}
       const perform = async (target: string, own: Headers) => {
         onStart?.()
         if (signal.aborted) throw signal.reason
@@ -172,31 +200,7 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
         const response = await authorized('post', signal, (own) =>
           follow(endpoint, signal, (target) => perform(target, own)),
         )
-        const { ok, status, headers } = response
-        const type = headers.get('content-type') ?? 'no content type'
-        const where = `POST ${endpoint} (${type}): `
-        const isJson = JSON_TYPE.test(type)
-        if (!ok) {
-          const retryAfter = parseRetryAfter(headers.get('retry-after'), clock.now(), headers.get('date'))
-          answer = toHttpError(status, undefined, retryAfter, where)
-          if (isJson) {
-            const { error } = Object(parseJson(await response.text()))
-            answer = toHttpError(status, error, retryAfter, where)
-          } else discard(response)
-          throw answer
-        }
-        // A page answered in the server's place, e.g. by a captive portal.
-        const isHtml = HTML_TYPE.test(type)
-        if (needsReceipt === false && !isHtml) answer = null
-        const text = await response.text()
-        // WebKit takes a body that was cut off for complete.
-        const isMissed = isJson && status !== 204 && headers.get('content-length') !== '0'
-        const json = text ? parseJson(text) : needsReceipt || isMissed ? undefined : null
-        if (json === undefined && (isHtml || isMissed)) {
-          const why = `${where}the server answered ${status}, ${text.length} characters, no JSON`
-          throw new ConnectionError('bad-response', why)
-        }
-        return json
+        return read(response, `POST ${endpoint}`, needsReceipt, known)
       }
       // A hook or a body that never settles does not watch the signal.
       const aborted = new Promise((_, reject) => {
@@ -204,6 +208,7 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
       })
       return Promise.race([exchange(), aborted])
         .catch((cause) => {
+          const { answer } = known
           if (answer === null) return null
           // WebKit's own reason for an abort is another than the one that was given.
           const error = answer ?? late ?? cause
