@@ -1,5 +1,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { existsSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -18,7 +19,8 @@ const FIREFOX = findTool('firefox-esr')
 const PUPPETEER = findPackage('puppeteer-core')
 const WEBKIT = findTool('WebKitWebDriver')
 const XVFB = findTool('Xvfb')
-const MINI_BROWSER = '/usr/lib/x86_64-linux-gnu/webkit2gtk-4.1/MiniBrowser'
+const PLACE = '/usr/lib/x86_64-linux-gnu/webkit2gtk-4.1/MiniBrowser'
+const MINI_BROWSER = findTool('MiniBrowser') ?? (existsSync(PLACE) ? PLACE : undefined)
 const RUN_TIMES = {
   deno: ['run', '--allow-net'],
   bun: [],
@@ -72,6 +74,10 @@ async function startSites(script: string) {
     const [, place = '', status = ''] = /^\/(\w+?)(\d*)\//.exec(path) ?? []
     if (path === '/')
       response.writeHead(200, { 'content-type': 'text/html' }).end(`<!doctype html><script>${script}</script>`)
+    else if (path === '/line/events') {
+      response.writeHead(200, { 'content-type': 'text/event-stream' })
+      response.write('event: welcome\ndata: {"type":"welcome","protocolVersion":2,"connectionId":"c1"}\n\n')
+    } else if (path === '/never') return
     else if (path === '/login') json(response, { user: null })
     else if (place === 'slash' && !path.endsWith('/'))
       response.writeHead(Number(status), { location: `${path}/` }).end()
@@ -129,6 +135,18 @@ describeWith('C63 C103 C116: POSTs from a page of Chromium', { CHROMIUM }, () =>
     await page.goto(sites.site.origin)
     check(sites, await page.evaluate(call(sites.site.origin)))
   })
+
+  test('C70: the farewell arrives beside 60 kB of the page’s own that outlive it too, while the page lives', async () => {
+    const { site } = await startSites(script)
+    const browser = await chromium.launch({ executablePath: CHROMIUM as string, args: ['--headless', '--no-sandbox'] })
+    closing.push(() => browser.close())
+    const page = await browser.newPage()
+    await page.goto(site.origin)
+    await page.evaluate(`tryFarewell(${JSON.stringify(site.origin)})`)
+    const farewells = () => site.seen.filter(({ path }) => path === '/line/suspend')
+    await vi.waitFor(() => expect(farewells()).toHaveLength(1), 30_000)
+    expect(JSON.parse(farewells()[0]?.body ?? '').sessions).toHaveLength(40)
+  })
 })
 
 describeWith('C63 C103 C116: POSTs from a page of Firefox', { FIREFOX, PUPPETEER }, () => {
@@ -143,7 +161,7 @@ describeWith('C63 C103 C116: POSTs from a page of Firefox', { FIREFOX, PUPPETEER
   })
 })
 
-describeWith('C63 C103 C116: POSTs from a page of WebKit', { WEBKIT, XVFB }, () => {
+describeWith('C63 C103 C116: POSTs from a page of WebKit', { WEBKIT, XVFB, MINI_BROWSER }, () => {
   let driver = ''
   const start = (command: string, args: readonly string[], env = {}): ChildProcess => {
     const child = spawn(command, args, { env: { ...process.env, ...env }, stdio: 'ignore' })

@@ -1,3 +1,4 @@
+import { createConnection } from '../../src'
 import { createUpstream } from '../../src/adapters/fetchUpstream'
 
 export const PROMPT = '{"type":"send","prompt":"hi"}'
@@ -27,4 +28,15 @@ export async function tryPosts(base: string, places: readonly string[]) {
   return outcomes
 }
 
-Object.assign(globalThis, { tryPosts })
+/** Says farewell while another request of the page takes most of what all that outlive it have together. */
+export async function tryFarewell(base: string) {
+  const cursors = Array.from({ length: 40 }, (_, index) => ({ sessionId: `s${index}`.padEnd(200, '-'), lastSeq: 1 }))
+  const connection = createConnection({ url: `${base}/line`, cursors, pageLifecycle: false })
+  connection.connect()
+  while (!connection.isOpen) await new Promise((resolve) => setTimeout(resolve, 10))
+  void fetch(`${base}/never`, { method: 'POST', keepalive: true, body: 'x'.repeat(60_000) }).catch(() => {})
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  connection.suspend()
+}
+
+Object.assign(globalThis, { tryPosts, tryFarewell })
