@@ -1,17 +1,21 @@
 import type { EventSourceInit } from 'eventsource'
 import { ConnectionError } from '../errors'
+import { isOfAnother, redirectedTo, toRefusal } from './streamAnswer'
 
 /** The part of an EventSource's events that is used; which field is there depends on the event's type. */
 export interface StreamEvent {
   readonly data?: string
   readonly code?: number | undefined
   readonly message?: string | undefined
+  /** Of the URL that the stream came from in the end. */
+  readonly origin?: string | undefined
 }
 
 /** What is used of an EventSource. Both the native one and the `eventsource` package fit. */
 export interface EventSourceLike {
   addEventListener(type: string, listener: (event: StreamEvent) => void): void
   close(): void
+  readonly readyState?: number
 }
 
 export interface EventSourceSetup {
@@ -49,18 +53,30 @@ export const defaultEventSource =
         )
   }
 
+/** [spec] HTML: the `readyState` of an EventSource that is over. */
+const CLOSED = 2
+
+/** One EventSource. */
+export interface EventSourceLine {
+  /** Silent from now on. */
+  close(): void
+  /** Tells the error that it did not tell: after a navigation that stays on the page an EventSource may be over without one. */
+  check(): void
+}
+
 /**
  * One EventSource, used once. It is closed at its first error: its own retry would race the machine's, with the pacing
- * of the browser. Silent after the returned function was called.
+ * of the browser.
  */
 export function openEventSource(
   factory: EventSourceFactory,
   url: string,
   setup: EventSourceSetup,
   handlers: StreamHandlers,
-): () => void {
+): EventSourceLine {
   let source: EventSourceLike | undefined
   let closed = false
+  let isOurs = false
 
   const close = () => {
     closed = true
@@ -71,35 +87,47 @@ export function openEventSource(
     close()
     handlers.error(toStreamError(event))
   }
+  /** A stream does not change its origin, so one frame is as good as all of them. Most implementations tell none. */
+  const isAccepted = ({ origin }: StreamEvent) => {
+    isOurs = !origin || !isOfAnother(origin, url)
+    if (!isOurs) fail({ cause: redirectedTo(String(origin)) })
+    return isOurs
+  }
   const open = async () => {
     try {
       const created = factory(url, setup)
       source = 'then' in created ? await created : created
       if (closed) return source.close()
       for (const type of ['open', 'welcome'] as const) {
-        source.addEventListener(type, ({ data }) => {
+        source.addEventListener(type, (event) => {
           try {
-            if (!closed) handlers[type](data ?? '')
+            if (!closed && (type === 'open' || isAccepted(event))) handlers[type](event.data ?? '')
           } catch (cause) {
             fail({ cause })
           }
         })
       }
       // Without a `try`: it would cost a twentieth of the throughput, and the data plane catches what an app throws.
-      source.addEventListener('message', ({ data }) => closed || handlers.message(data ?? ''))
+      source.addEventListener('message', (event) => {
+        if (!closed && (isOurs || isAccepted(event))) handlers.message(event.data ?? '')
+      })
       source.addEventListener('error', fail)
     } catch (cause) {
       fail({ cause })
     }
   }
   void open()
-  return close
+  return {
+    close,
+    check() {
+      if (source?.readyState === CLOSED) fail({ message: 'the stream is closed, and no error was told' })
+    },
+  }
 }
 
 // The native EventSource tells nothing; the `eventsource` package puts the HTTP status into `code`.
-function toStreamError(event: { code?: number; message?: string; cause?: unknown }) {
-  const { code, cause, message = cause ? String(cause) : 'the stream was cut' } = event
+function toStreamError({ code, cause, message }: { code?: number; message?: string; cause?: unknown }) {
   if (cause instanceof ConnectionError) return cause
-  const status = typeof code === 'number' ? code : undefined
-  return new ConnectionError(status === 401 ? 'unauthorized' : 'stream-failed', message, { status, cause })
+  if (typeof code === 'number') return toRefusal(code)
+  return new ConnectionError('stream-failed', message ?? (cause ? String(cause) : 'the stream was cut'), { cause })
 }
