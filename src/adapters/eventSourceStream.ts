@@ -1,12 +1,13 @@
-import type { EventSourceInit } from 'eventsource'
 import { ConnectionError } from '../errors'
-import { isOfAnother, redirectedTo, toRefusal } from './streamAnswer'
+import { foreignOrigin, toRefusal } from './streamAnswer'
 
 /** The part of an EventSource's events that is used; which field is there depends on the event's type. */
 export interface StreamEvent {
   readonly data?: string
   readonly code?: number | undefined
   readonly message?: string | undefined
+  /** Of an error. */
+  readonly cause?: unknown
   /** Of the URL that the stream came from in the end. */
   readonly origin?: string | undefined
 }
@@ -43,8 +44,8 @@ export const defaultEventSource =
     const Native = globalThis.EventSource
     return Native && !needsHeaders
       ? new Native(url, setup)
-      : import('eventsource').then(
-          ({ EventSource }) => new EventSource(url, setup as EventSourceInit),
+      : import('./packageEventSource').then(
+          ({ packageEventSource }) => packageEventSource(url, setup),
           (cause) => {
             throw new ConnectionError('invalid-option', 'createEventSource: none here, nor the eventsource package', {
               cause,
@@ -61,7 +62,7 @@ export interface EventSourceLine {
   /** Silent from now on. */
   close(): void
   /** Tells the error that it did not tell: after a navigation that stays on the page an EventSource may be over without one. */
-  check(): void
+  check(): unknown
 }
 
 /**
@@ -82,16 +83,17 @@ export function openEventSource(
     closed = true
     source?.close()
   }
-  const fail = (event: object) => {
+  const fail = (event: StreamEvent) => {
     if (closed) return
     close()
     handlers.error(toStreamError(event))
   }
-  /** A stream does not change its origin, so one frame is as good as all of them. Most implementations tell none. */
-  const isAccepted = ({ origin }: StreamEvent) => {
-    isOurs = !origin || !isOfAnother(origin, url)
-    if (!isOurs) fail({ cause: redirectedTo(String(origin)) })
-    return isOurs
+  const on = (type: 'welcome' | 'message', { data = '', origin }: StreamEvent) => {
+    // One frame speaks for all of its stream.
+    const cause = !isOurs && origin && foreignOrigin(origin, url)
+    isOurs = !cause
+    if (cause) fail({ cause })
+    else handlers[type](data)
   }
   const open = async () => {
     try {
@@ -101,16 +103,14 @@ export function openEventSource(
       for (const type of ['open', 'welcome'] as const) {
         source.addEventListener(type, (event) => {
           try {
-            if (!closed && (type === 'open' || isAccepted(event))) handlers[type](event.data ?? '')
+            if (!closed) type === 'open' ? handlers.open() : on(type, event)
           } catch (cause) {
             fail({ cause })
           }
         })
       }
       // Without a `try`: it would cost a twentieth of the throughput, and the data plane catches what an app throws.
-      source.addEventListener('message', (event) => {
-        if (!closed && (isOurs || isAccepted(event))) handlers.message(event.data ?? '')
-      })
+      source.addEventListener('message', (event) => closed || on('message', event))
       source.addEventListener('error', fail)
     } catch (cause) {
       fail({ cause })
@@ -119,15 +119,12 @@ export function openEventSource(
   void open()
   return {
     close,
-    check() {
-      if (source?.readyState === CLOSED) fail({ message: 'the stream is closed, and no error was told' })
-    },
+    check: () => source?.readyState === CLOSED && fail({ message: 'closed without an error' }),
   }
 }
 
 // The native EventSource tells nothing; the `eventsource` package puts the HTTP status into `code`.
-function toStreamError({ code, cause, message }: { code?: number; message?: string; cause?: unknown }) {
+function toStreamError({ code, cause, message = cause ? String(cause) : 'the stream was cut' }: StreamEvent) {
   if (cause instanceof ConnectionError) return cause
-  if (typeof code === 'number') return toRefusal(code)
-  return new ConnectionError('stream-failed', message ?? (cause ? String(cause) : 'the stream was cut'), { cause })
+  return typeof code === 'number' ? toRefusal(code) : new ConnectionError('stream-failed', message, { cause })
 }

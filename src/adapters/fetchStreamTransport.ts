@@ -1,9 +1,10 @@
 import { createParser } from 'eventsource-parser'
 import { ConnectionError } from '../errors'
 import type { Clock } from '../types'
+import { completeLines } from './completeLines'
 import type { StreamHandlers } from './eventSourceStream'
 import { createUpstream } from './fetchUpstream'
-import { completeLines, refusalOf, toStreamRequest } from './streamAnswer'
+import { refusalOf } from './streamAnswer'
 import type { Transport } from './transport'
 
 /**
@@ -34,7 +35,13 @@ function openFetchStream(
   })
 
   async function read() {
-    const response = await fetch(url, toStreamRequest(signal))
+    const response = await fetch(url, {
+      // [spec] HTML, server-sent events: what an EventSource asks for.
+      headers: { Accept: 'text/event-stream' },
+      // Some run-times refuse what they do not know.
+      ...('cache' in Request.prototype && { cache: 'no-store' }),
+      signal,
+    })
     const refusal = await refusalOf(response, url, clock.now())
     if (signal.aborted) return
     const { body } = response

@@ -1,4 +1,4 @@
-import { ConnectionError } from '../errors'
+import type { ConnectionError } from '../errors'
 import type { Feature } from '../protocol'
 import {
   type EventSourceFactory,
@@ -7,7 +7,7 @@ import {
   type StreamHandlers,
 } from './eventSourceStream'
 import { createUpstream, type PostOptions, type UpstreamOptions } from './fetchUpstream'
-import { refusalOf, toPackageResponse, toStreamRequest } from './streamAnswer'
+import { refusalOf } from './streamAnswer'
 
 /** What a transport is given by its connection: the options, checked and complete, and the connection as it is now. */
 export interface TransportSetup extends UpstreamOptions {
@@ -52,13 +52,12 @@ export const eventSourceTransport: Transport = (setup) => {
     const url = `${setup.url}/events`
     const abort = new AbortController()
     const { signal } = abort
+    let isOpen = false
     let timer: unknown
-    /** It has opened, or asks with our `fetch`: there is nothing more to learn of why it failed. */
-    let isKnown = false
 
     const close = () => {
-      abort.abort()
       clock.clearTimeout(timer)
+      abort.abort()
       own.close()
     }
     const fail = (error: ConnectionError) => {
@@ -66,40 +65,23 @@ export const eventSourceTransport: Transport = (setup) => {
       close()
       handlers.error(error)
     }
-    const read = async (response: Response) => {
-      const refusal = await refusalOf(response, url, clock.now())
-      if (refusal) throw refusal
-      return response
-    }
-    /** The native EventSource does not tell the status with which it was refused. Nothing is asked at a first failure, which may pass. */
+    /** The native EventSource does not tell with which status it was refused. Nothing is asked at a first failure, which may pass. */
     const ask = (error: ConnectionError) => {
-      if (isKnown || error.status || error.cause || !context().attempt) return fail(error)
+      if (isOpen || error.status || error.cause || !context().attempt) return fail(error)
       timer = clock.setTimeout(() => fail(error), ASK_TIMEOUT)
-      streamFetch(`${url}?ask`, toStreamRequest(signal))
-        .then(read)
-        .then(
-          () => fail(error),
-          (cause) => fail(cause instanceof ConnectionError ? cause : error),
-        )
-    }
-    const fetch = async (...request: Parameters<typeof streamFetch>) => {
-      isKnown = true
-      try {
-        return toPackageResponse(await read(await streamFetch(...request)))
-      } catch (cause) {
-        // Not left to the package, which hides what the answer was, and an AbortError altogether.
-        fail(cause instanceof ConnectionError ? cause : new ConnectionError('stream-failed', String(cause), { cause }))
-        throw cause
-      }
+      streamFetch(`${url}?ask`, { headers: { Accept: 'text/event-stream' }, signal })
+        .then((response) => refusalOf(response, url, clock.now()))
+        .catch(() => undefined)
+        .then((refusal) => fail(refusal ?? error))
     }
     const own = openEventSource(
       createEventSource,
       url,
-      { withCredentials: credentials === 'include', fetch },
+      { withCredentials: credentials === 'include', fetch: streamFetch },
       {
         ...handlers,
         open() {
-          isKnown = true
+          isOpen = true
           handlers.open()
         },
         error: ask,
