@@ -89,7 +89,8 @@ export interface ConnectionOptions {
    * 10,000. A storage that is full or throws is reported (`storage-failed`), and memory goes on; what is corrupt is
    * reported (`storage-corrupt`) and set aside under `<key>.corrupt`. What a page that is gone has left is taken over; whether it
    * is gone is told by Web Locks (`locks`, default `navigator.locks`). Where there are none, two pages with one key may post a
-   * message twice, under the same id. Default: none.
+   * message twice, under the same id. Locks that fail, or do not answer within 2 s, are reported (`storage-failed`): then nothing
+   * is taken over. Default: none.
    */
   readonly storage?: StorageLike | { readonly storage: StorageLike; readonly key?: string; readonly locks?: LocksLike }
   readonly timeouts?: Partial<Timeouts>
