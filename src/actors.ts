@@ -57,7 +57,8 @@ export function bindActors(
     const { connectionId } = context()
     const message = { type: 'session_suspend', sessions: inbox.cursors().slice(0, MAX_SESSIONS_PER_RESUME) }
     if (!connectionId || !message.sessions.length) return
-    if ('keepalive' in Request.prototype) {
+    // React Native has neither: there the app lives on.
+    if ('keepalive' in Request.prototype || !globalThis.navigator?.sendBeacon) {
       // After an async hook the page may be back, on another stream.
       const onStart = () => {
         if (context().connectionId !== connectionId) throw new ConnectionError('cancelled')

@@ -14,7 +14,7 @@ export class Notifier {
   #told = this.#snapshot
   #facts: Fact[] = []
   #due: (Fact | readonly ['snapshot', ConnectionSnapshot])[] = []
-  readonly #warned: string[] = []
+  readonly #warned = new Set<string>()
   readonly #read: () => ConnectionSnapshot
 
   constructor(read: () => ConnectionSnapshot) {
@@ -72,10 +72,13 @@ export class Notifier {
 
   /** Tells an error that the line survived, and warns where nobody listens. */
   readonly report = (error: ConnectionError) => {
-    const { code } = error
-    if (this.tell('error', { error }) || this.#warned.includes(code)) return
-    this.#warned.push(code)
-    console.warn(`holdline: ${code}`, error)
+    if (!this.tell('error', { error })) this.warn(error.code, error.code, error)
+  }
+
+  /** On the console, once per kind. */
+  readonly warn = (kind: string, what: string, ...cause: unknown[]) => {
+    if (!this.#warned.has(kind)) console.warn(`holdline: ${what}`, ...cause)
+    this.#warned.add(kind)
   }
 
   /** To be told with the next `publish`, in this tick in any case. */
@@ -100,7 +103,13 @@ export class Notifier {
     }
     if (isTelling) return
     // More may become due meanwhile.
-    for (const [name, event] of this.#due) this.tell(name, event)
+    for (const [name, event] of this.#due) {
+      const isHeard = this.tell(name, event)
+      if (name === 'stopped' && !isHeard) {
+        const { error } = event as ConnectionEvents['stopped']
+        this.warn(name, `stopped, and comes back by connect() only: ${error.code}: ${error.message}`, error)
+      }
+    }
     this.#due = []
   }
 }

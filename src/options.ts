@@ -4,7 +4,7 @@ import { type PageLifecycle, pageLifecycle } from './adapters/pageLifecycle'
 import { eventSourceTransport, type Transport } from './adapters/transport'
 import { ConnectionError } from './errors'
 import type { BackoffPolicy, Timeouts } from './machine/types'
-import { type Cursor, ENDPOINTS, isCursor, isObject, isSeq, isText, RESERVED_TYPES } from './protocol'
+import { type Cursor, ENDPOINTS, isCursor, isObject, isSeq, isText, type JsonObject, RESERVED_TYPES } from './protocol'
 import type { StoreOptions } from './store'
 import type { Clock, ConnectionOptions, OutboxLimits } from './types'
 
@@ -33,42 +33,82 @@ export interface Settings
 /** [spec] HTML, timers: a longer delay overflows the signed 32-bit integer and fires at once. */
 export const MAX_DELAY = 2_147_483_647
 
-type Check = (value: unknown) => unknown
+interface Check {
+  (value: unknown): unknown
+  /** For the message; completes "that is not …". */
+  expected?: string
+}
 /** Each option's check and default, in a list; an option of options is a table of its own. */
 type Table = { readonly [option: string]: Table | readonly [check: Check, preset?: unknown] }
 
-export const isFunction: Check = (value) => typeof value === 'function'
-const isTimeout: Check = (value) => typeof value === 'number' && value > 0 && value <= MAX_DELAY
-export const isDelay: Check = (value) => value === 0 || isTimeout(value)
-const has =
-  (...methods: string[]): Check =>
-  (value) =>
-    isObject(value) && methods.every((method) => isFunction(value[method]))
-const maps =
-  (pattern: RegExp): Check =>
-  (value) =>
-    isObject(value) && Object.values(value).every((entry) => isText(entry) && pattern.test(entry))
-const isAtLeastOne: Check = (value) => value === Infinity || (isSeq(value) && value > 0)
-const isStorage = has('getItem', 'setItem', 'removeItem', 'key')
+export const being = (expected: string, check: Check) => Object.assign(check, { expected })
+export const oneOf = (names: string) =>
+  being(`one of ${names}`, (value) => isText(value) && names.split(' ').includes(value))
+export const isFunction = being('a function', (value) => typeof value === 'function')
+export const isAge = being('ms above 0', (value) => typeof value === 'number' && value > 0)
+const isTimeout = being('ms above 0 and below 2^31', (value) => isAge(value) && (value as number) <= MAX_DELAY)
+export const isDelay = being('0, or ms below 2^31', (value) => value === 0 || isTimeout(value))
+export const isWhole = being('a whole number', (value) => isSeq(value))
+const isCount = being('a whole number, or Infinity', (value) => value === Infinity || isSeq(value))
+const isAtLeastOne = being('a whole number above 0, or Infinity', (value) => value !== 0 && isCount(value))
+export const isName = being('a string with characters', (value) => isText(value) && value)
+const isOptions = being('an object', (value) => isObject(value))
+const has = (methods: string) =>
+  being(
+    `an object with ${methods}`,
+    (value) => isObject(value) && methods.split(', ').every((name) => isFunction(value[name])),
+  )
+const maps = (pattern: RegExp) => (value: unknown) =>
+  isObject(value) && Object.values(value).every((entry) => isText(entry) && pattern.test(entry))
+const isComplete = has('getItem, setItem, removeItem, key')
+const isStorage = being(
+  `a storage that answers at once, like localStorage: ${isComplete.expected}, length`,
+  (value) => {
+    try {
+      return isComplete(value)
+    } catch {
+      // One that cannot even be looked at is used like any other that fails: reported, once.
+      return true
+    }
+  },
+)
 
-export const invalid = (option: string, why = 'not valid') => new ConnectionError('invalid-option', `${option}: ${why}`)
+export const invalid = (option: string, why: string) => new ConnectionError('invalid-option', `${option}: ${why}`)
 
-/** What is `undefined` is not given. Throws a `ConnectionError` (`invalid-option`) that names the culprit. */
-export function read(table: Table, given: unknown = {}, path = ''): object {
-  if (!isObject(given)) throw invalid(path || 'options')
+/** For a message: neither a password nor a token of a URL. */
+const show = (value: unknown) =>
+  isText(value)
+    ? `"${value.replace(/\/\/.*@|[?#].*/, '…')}"`
+    : Object(value) === value
+      ? `this ${typeof value}`
+      : String(value)
+
+/** Throws a `ConnectionError` (`invalid-option`) that names the option, what it is and what it should be. */
+export function check(option: string, value: unknown, test: Check) {
+  try {
+    if (test(value)) return
+  } catch {}
+  // What is given as headers is likely to be a token.
+  throw invalid(option, `${option === 'headers' ? `this ${typeof value}` : show(value)} is not ${test.expected}`)
+}
+
+/** What is `undefined` is not given; without a default of `null` it need not be. */
+export function read(table: Table, options: unknown = {}, path = ''): object {
+  check(path || 'options', options, isOptions)
+  const given = options as JsonObject
   const prefix = path && `${path}.`
-  for (const key of Object.keys(given))
-    if (!Object.hasOwn(table, key)) throw invalid(prefix + key, 'there is no such option')
+  for (const key of Object.keys(given)) {
+    const names = Object.keys(table)
+    if (!names.includes(key)) throw invalid(prefix + key, `there is no such option; there are ${names.join(', ')}`)
+  }
   return Object.fromEntries(
     Object.entries(table).map(([key, rule]) => {
       const option = prefix + key
       if (!Array.isArray(rule)) return [key, read(rule as Table, given[key], option)]
-      const [check, preset] = rule
-      const { [key]: value = preset } = given
-      try {
-        if (value === undefined || check(value)) return [key, value]
-      } catch {}
-      throw invalid(option)
+      const [test, preset] = rule
+      const { [key]: value = preset ?? undefined } = given
+      if (value !== undefined || preset === null) check(option, value, test)
+      return [key, value]
     }),
   )
 }
@@ -79,22 +119,29 @@ const CLOCK: Clock = {
   clearTimeout: (timer) => clearTimeout(timer as ReturnType<typeof setTimeout>),
 }
 
-const resolve = (url: unknown) => new URL(String(url), globalThis.location?.href).href
-export const isUrl: Check = (value) => isText(value) && /^https?:\/\/[^/@]+\/[^?#]*$/.test(resolve(value))
+/** A relative one stays as it is where there is no page, e.g. while a server renders: it must not connect there. */
+const resolve = (url: string) => {
+  const page = globalThis.location?.href
+  return page || isAbsolute(url) ? new URL(url, page).href : url
+}
+export const isAbsolute = (url: string) => /^https?:/i.test(url)
+export const isUrl = being(
+  'an http(s) URL without credentials, query or fragment',
+  (value) => isText(value) && /^(https?:\/\/[^/@]+\/[^?#]*|[^:?#]*)$/.test(resolve(value)),
+)
 
-function readStore(given: NonNullable<ConnectionOptions['storage']>, url: string, clock: Clock): StoreOptions {
+function readStore(given: NonNullable<ConnectionOptions['storage']>, url: string, clock: Clock): StoreOptions | null {
   const table = {
-    storage: [isStorage, null],
-    key: [(value) => isText(value) && value !== '', `holdline:${url}`],
+    storage: [(value) => value === null || isStorage(value)],
+    key: [isName, `holdline:${url}`],
     locks: [has('request'), globalThis.navigator?.locks],
   } satisfies Table
-  return {
-    ...(read(table, 'storage' in given && !isStorage(given) ? given : { storage: given }, 'storage') as Omit<
-      StoreOptions,
-      'clock'
-    >),
-    clock,
-  }
+  const { storage, ...rest } = read(
+    table,
+    isStorage(given) || !('storage' in given) ? { storage: given } : { ...given },
+    'storage',
+  ) as StoreOptions
+  return storage ? { ...rest, storage, clock } : null
 }
 
 export function readOptions(options: ConnectionOptions): Settings {
@@ -105,17 +152,26 @@ export function readOptions(options: ConnectionOptions): Settings {
       fetch: [isFunction, globalThis.fetch ?? null],
       createEventSource: [isFunction],
       transport: [isFunction, eventSourceTransport],
-      headers: [(value) => isFunction(value) || (maps(/^/)(value) && new Headers(value as HeadersInit))],
-      credentials: [(value) => /^(omit|same-origin|include)$/.test(String(value)), 'same-origin'],
-      cursors: [(value) => Array.isArray(value) && value.every(isCursor), []],
+      headers: [
+        being(
+          'a function, or an object of header names and strings',
+          (value) => isFunction(value) || (maps(/^/)(value) && new Headers(value as HeadersInit)),
+        ),
+      ],
+      credentials: [oneOf('omit same-origin include'), 'same-origin'],
+      cursors: [
+        being('a list of { sessionId, lastSeq, epoch? }', (value) => Array.isArray(value) && value.every(isCursor)),
+        [],
+      ],
       outbox: {
         maxMessages: [isAtLeastOne, 1_000],
         maxBytes: [isAtLeastOne, 4_194_304],
-        maxAge: [(value) => typeof value === 'number' && value > 0, Infinity],
-        overflow: [(value) => value === 'reject' || value === 'drop-oldest', 'reject'],
+        maxAge: [isAge, Infinity],
+        overflow: [oneOf('reject drop-oldest'), 'reject'],
         maxInFlight: [isAtLeastOne],
       },
-      storage: [isObject],
+      // Where the platform has none, it may be null.
+      storage: [being('a storage', (value) => value === null || isObject(value))],
       timeouts: {
         connect: [isTimeout, 15_000],
         welcome: [isTimeout, 10_000],
@@ -126,21 +182,33 @@ export function readOptions(options: ConnectionOptions): Settings {
       backoff: {
         base: [isDelay, 500],
         cap: [isDelay, 30_000],
-        maxAttempts: [(value) => isSeq(value) || value === Infinity, Infinity],
+        maxAttempts: [isCount, Infinity],
         stableDelay: [isDelay, 5_000],
       },
       heartbeat: [isTimeout],
-      dedupe: [(value) => typeof value === 'boolean', true],
-      pageLifecycle: [(value) => value === false || has('subscribe')(value)],
-      inspect: [(value) => isFunction(value) || has('next')(value)],
-      clock: [has('now', 'setTimeout', 'clearTimeout'), CLOCK],
+      dedupe: [being('true or false', (value) => typeof value === 'boolean'), true],
+      pageLifecycle: [
+        being('false, or an object with subscribe', (value) => value === false || has('subscribe')(value)),
+      ],
+      inspect: [being('a function, or an object with next', (value) => isFunction(value) || has('next')(value))],
+      clock: [has('now, setTimeout, clearTimeout'), CLOCK],
       random: [isFunction, Math.random],
       protocol: {
-        endpoints: [(value) => maps(/^[\w-]+$/)(value) && !RESERVED_TYPES.some((type) => type in Object(value))],
+        endpoints: [
+          being(
+            `a map from types, but not ${RESERVED_TYPES}, to path segments`,
+            (value) => maps(/^[\w-]+$/)(value) && !RESERVED_TYPES.some((type) => type in Object(value)),
+          ),
+        ],
       },
     },
     options ?? null,
   ) as Settings & Pick<ConnectionOptions, 'protocol' | 'storage'>
+  if (!globalThis.crypto?.getRandomValues)
+    throw invalid(
+      'crypto.getRandomValues',
+      "there is none, and ids are drawn from it; in React Native import 'react-native-get-random-values' first",
+    )
   const url = resolve(settings.url).replace(/\/+$/, '')
   // Not a spread: V8 gives each clone that is added to a hidden class of its own, 0.5 KiB.
   return Object.assign(settings, {

@@ -1,4 +1,5 @@
 import { ConnectionError } from './errors'
+import type { Notifier } from './notifier'
 import { type Cursor, isCursor, isObject, isSeq, isText, MESSAGE_ID, newId, parseJson } from './protocol'
 import type { Clock, LocksLike, StorageLike, Typed } from './types'
 
@@ -28,6 +29,9 @@ export interface StoreOptions {
   readonly clock: Clock
 }
 
+/** The keys of the live connections of this page. */
+const inUse = new WeakMap<StorageLike, Set<string>>()
+
 /** How long the answer to a lock request may hold up the line, ms. */
 const LOCK_TIMEOUT = 2_000
 
@@ -38,10 +42,7 @@ export type Store = ReturnType<typeof createStore>
  * `<key>:cursor:<sessionId>`. A storage that fails harms nothing but that. The owner is one connection; as long as it
  * has something stored it holds a Web Lock of that name, so that no other page takes its messages for left behind.
  */
-export function createStore(
-  { storage, key, locks: given, clock }: StoreOptions,
-  report: (error: ConnectionError) => void,
-) {
+export function createStore({ storage, key, locks: given, clock }: StoreOptions, { report, warn }: Notifier) {
   /** None as well, once they have failed. */
   let locks = given
   const owner = newId()
@@ -56,6 +57,11 @@ export function createStore(
   let busy: Promise<void> | null = null
   let release = () => {}
   let holdsOwn = false
+
+  const keys = inUse.get(storage) ?? new Set()
+  if (keys.has(key))
+    warn('shared-key', `another connection of this page stores under "${key}": dispose() one, or give each its own key`)
+  inUse.set(storage, keys.add(key))
 
   // The app has had no chance to listen yet, when the first of it is read.
   const tell = (error: ConnectionError) => queueMicrotask(() => report(error))
@@ -84,11 +90,11 @@ export function createStore(
     if (!isGone) undeletable.add(place)
   }
   const placesOf = (prefix: string) =>
-    attempt(() =>
-      Array.from({ length: storage.length }, (_, index) => storage.key(index) ?? '').filter((place) =>
-        place.startsWith(prefix),
-      ),
-    ) ?? []
+    attempt(() => {
+      const { length } = storage
+      if (!isSeq(length)) throw 'its length is no number: a storage has to answer at once, like localStorage'
+      return Array.from({ length }, (_, index) => storage.key(index) ?? '').filter((place) => place.startsWith(prefix))
+    }) ?? []
 
   function read<T>(place: string, parse: (value: unknown) => T | undefined): T[] {
     const text = attempt(() => storage.getItem(place))
@@ -180,6 +186,10 @@ export function createStore(
       release()
       busy = null
       holdsOwn = false
+    },
+    /** The connection is no more. */
+    close() {
+      keys.delete(key)
     },
     /** All messages under the key, whoever stored them. */
     clear() {

@@ -109,7 +109,7 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
       const exchange = async () => {
         const response = await authorized('post', signal, (own) => {
           onStart?.()
-          signal.throwIfAborted()
+          if (signal.aborted) throw signal.reason
           const { connectionId } = context()
           // Set, not spread: whoever names one of them must not send it twice.
           const all = new Headers(own)

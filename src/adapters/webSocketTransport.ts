@@ -76,7 +76,7 @@ export const webSocketTransport =
 
     async function connect(headers: Headers, signal: AbortSignal): Promise<Response> {
       const Socket = WebSocket ?? globalThis.WebSocket ?? (await loadWs())
-      signal.throwIfAborted()
+      if (signal.aborted) throw signal.reason
       const socket: WebSocketLike = new Socket(socketUrl)
       const waiting: Line['waiting'] = new Map()
       const own: Line = { socket, hello: '', features: [], waiting }
