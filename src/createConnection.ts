@@ -84,15 +84,10 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
     const sessions = inbox.cursors().map(({ sessionId }) => sessionId)
     notifier.note(type, (type === 'opened' ? { ...fact, sessions } : fact) as never)
   })
-  // A line that was open once tells how it is lost; one that never was has nothing to tell it with.
+  // Once it was open, `closed` tells how it is lost.
   const forget = notifier.on('phase', () => {
-    const { code, message } = context().lastError ?? {}
     if (phase() === 'open') forget()
-    if (phase() === 'backoff')
-      notifier.warn(
-        'unreached',
-        `no connection to ${settings.url} yet, it is tried again: ${code}: ${message}. Does it run there, and take this origin?`,
-      )
+    if (phase() === 'backoff') notifier.warn(`not connected to ${settings.url} yet, but trying`, context().lastError)
   })
   actor.subscribe(() => notifier.publish(), end, end)
   actor.start()
@@ -127,8 +122,7 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
   const own = { getSnapshot, inbox, outbox }
   return Object.assign(Object.create(CURRENT, { [parts]: { value: () => own } }), {
     connect() {
-      if (!isAbsolute(settings.url))
-        throw invalid('url', `${settings.url} is relative, and there is no page here to resolve it against`)
+      if (!isAbsolute(settings.url)) throw invalid('url', `${settings.url} is relative, and here is no page`)
       command({ type: 'connect' })
     },
     disconnect: () => command({ type: 'disconnect' }),

@@ -71,14 +71,14 @@ export class Notifier {
   }
 
   /** Tells an error that the line survived, and warns where nobody listens. */
-  readonly report = (error: ConnectionError) => {
-    if (!this.tell('error', { error })) this.warn(error.code, error.code, error)
+  readonly report = (error: ConnectionError, name: 'error' | 'stopped' = 'error') => {
+    if (!this.tell(name, { error })) this.warn(name === 'error' ? error.code : 'stopped until connect()', error)
   }
 
-  /** On the console, once per kind. */
-  readonly warn = (kind: string, what: string, ...cause: unknown[]) => {
-    if (!this.#warned.has(kind)) console.warn(`holdline: ${what}`, ...cause)
-    this.#warned.add(kind)
+  /** On the console, once. */
+  readonly warn = (what: string, cause: unknown) => {
+    if (!this.#warned.has(what)) console.warn(`holdline: ${what}`, cause)
+    this.#warned.add(what)
   }
 
   /** To be told with the next `publish`, in this tick in any case. */
@@ -104,11 +104,8 @@ export class Notifier {
     if (isTelling) return
     // More may become due meanwhile.
     for (const [name, event] of this.#due) {
-      const isHeard = this.tell(name, event)
-      if (name === 'stopped' && !isHeard) {
-        const { error } = event as ConnectionEvents['stopped']
-        this.warn(name, `stopped, and comes back by connect() only: ${error.code}: ${error.message}`, error)
-      }
+      if (name === 'stopped') this.report(event.error, name)
+      else this.tell(name, event)
     }
     this.#due = []
   }

@@ -42,16 +42,15 @@ interface Check {
 type Table = { readonly [option: string]: Table | readonly [check: Check, preset?: unknown] }
 
 export const being = (expected: string, check: Check) => Object.assign(check, { expected })
-export const oneOf = (names: string) =>
-  being(`one of ${names}`, (value) => isText(value) && names.split(' ').includes(value))
+export const oneOf = (names: string) => being(names, (value) => names.split(' ').includes(value as string))
 export const isFunction = being('a function', (value) => typeof value === 'function')
-export const isAge = being('ms above 0', (value) => typeof value === 'number' && value > 0)
-const isTimeout = being('ms above 0 and below 2^31', (value) => isAge(value) && (value as number) <= MAX_DELAY)
-export const isDelay = being('0, or ms below 2^31', (value) => value === 0 || isTimeout(value))
+export const isAge = being('ms > 0', (value) => typeof value === 'number' && value > 0)
+const isTimeout = being('ms > 0, < 2^31', (value) => isAge(value) && (value as number) <= MAX_DELAY)
+export const isDelay = being('ms, < 2^31', (value) => value === 0 || isTimeout(value))
 export const isWhole = being('a whole number', (value) => isSeq(value))
-const isCount = being('a whole number, or Infinity', (value) => value === Infinity || isSeq(value))
-const isAtLeastOne = being('a whole number above 0, or Infinity', (value) => value !== 0 && isCount(value))
-export const isName = being('a string with characters', (value) => isText(value) && value)
+const isCount = being('a whole number or Infinity', (value) => value === Infinity || isSeq(value))
+const isAtLeastOne = being('a whole number > 0 or Infinity', (value) => value !== 0 && isCount(value))
+export const isName = being('a string, not empty', (value) => isText(value) && value)
 const isOptions = being('an object', (value) => isObject(value))
 const has = (methods: string) =>
   being(
@@ -61,35 +60,25 @@ const has = (methods: string) =>
 const maps = (pattern: RegExp) => (value: unknown) =>
   isObject(value) && Object.values(value).every((entry) => isText(entry) && pattern.test(entry))
 const isComplete = has('getItem, setItem, removeItem, key')
-const isStorage = being(
-  `a storage that answers at once, like localStorage: ${isComplete.expected}, length`,
-  (value) => {
-    try {
-      return isComplete(value)
-    } catch {
-      // One that cannot even be looked at is used like any other that fails: reported, once.
-      return true
-    }
-  },
-)
+const isStorage = being('a storage that answers at once, like localStorage', (value) => {
+  try {
+    return isComplete(value)
+  } catch {
+    // One that cannot even be looked at is used like any other that fails: reported, once.
+    return true
+  }
+})
 
 export const invalid = (option: string, why: string) => new ConnectionError('invalid-option', `${option}: ${why}`)
-
-/** For a message: neither a password nor a token of a URL. */
-const show = (value: unknown) =>
-  isText(value)
-    ? `"${value.replace(/\/\/.*@|[?#].*/, '…')}"`
-    : Object(value) === value
-      ? `this ${typeof value}`
-      : String(value)
 
 /** Throws a `ConnectionError` (`invalid-option`) that names the option, what it is and what it should be. */
 export function check(option: string, value: unknown, test: Check) {
   try {
     if (test(value)) return
   } catch {}
-  // What is given as headers is likely to be a token.
-  throw invalid(option, `${option === 'headers' ? `this ${typeof value}` : show(value)} is not ${test.expected}`)
+  // Not what may be a secret: a text given as headers, what a URL has before an @ or after a ?.
+  const seen = Object(value) === value || option === 'headers' ? typeof value : String(value)
+  throw invalid(option, `${seen.replace(/\/\/.*@|[?#].*/, '…')} is not ${test.expected}`)
 }
 
 /** What is `undefined` is not given; without a default of `null` it need not be. */
@@ -97,10 +86,8 @@ export function read(table: Table, options: unknown = {}, path = ''): object {
   check(path || 'options', options, isOptions)
   const given = options as JsonObject
   const prefix = path && `${path}.`
-  for (const key of Object.keys(given)) {
-    const names = Object.keys(table)
-    if (!names.includes(key)) throw invalid(prefix + key, `there is no such option; there are ${names.join(', ')}`)
-  }
+  for (const key of Object.keys(given))
+    if (!Object.hasOwn(table, key)) throw invalid(prefix + key, 'there is no such option')
   return Object.fromEntries(
     Object.entries(table).map(([key, rule]) => {
       const option = prefix + key
@@ -126,7 +113,7 @@ const resolve = (url: string) => {
 }
 export const isAbsolute = (url: string) => /^https?:/i.test(url)
 export const isUrl = being(
-  'an http(s) URL without credentials, query or fragment',
+  'an http(s) URL without @, ? or #',
   (value) => isText(value) && /^(https?:\/\/[^/@]+\/[^?#]*|[^:?#]*)$/.test(resolve(value)),
 )
 
@@ -138,7 +125,7 @@ function readStore(given: NonNullable<ConnectionOptions['storage']>, url: string
   } satisfies Table
   const { storage, ...rest } = read(
     table,
-    isStorage(given) || !('storage' in given) ? { storage: given } : { ...given },
+    isStorage(given) || !('storage' in given) ? { storage: given } : given,
     'storage',
   ) as StoreOptions
   return storage ? { ...rest, storage, clock } : null
@@ -154,15 +141,12 @@ export function readOptions(options: ConnectionOptions): Settings {
       transport: [isFunction, eventSourceTransport],
       headers: [
         being(
-          'a function, or an object of header names and strings',
+          'a function or a map of strings',
           (value) => isFunction(value) || (maps(/^/)(value) && new Headers(value as HeadersInit)),
         ),
       ],
       credentials: [oneOf('omit same-origin include'), 'same-origin'],
-      cursors: [
-        being('a list of { sessionId, lastSeq, epoch? }', (value) => Array.isArray(value) && value.every(isCursor)),
-        [],
-      ],
+      cursors: [being('a list of cursors', (value) => Array.isArray(value) && value.every(isCursor)), []],
       outbox: {
         maxMessages: [isAtLeastOne, 1_000],
         maxBytes: [isAtLeastOne, 4_194_304],
@@ -171,7 +155,7 @@ export function readOptions(options: ConnectionOptions): Settings {
         maxInFlight: [isAtLeastOne],
       },
       // Where the platform has none, it may be null.
-      storage: [being('a storage', (value) => value === null || isObject(value))],
+      storage: [being('an object', (value) => value === null || isObject(value))],
       timeouts: {
         connect: [isTimeout, 15_000],
         welcome: [isTimeout, 10_000],
@@ -186,17 +170,15 @@ export function readOptions(options: ConnectionOptions): Settings {
         stableDelay: [isDelay, 5_000],
       },
       heartbeat: [isTimeout],
-      dedupe: [being('true or false', (value) => typeof value === 'boolean'), true],
-      pageLifecycle: [
-        being('false, or an object with subscribe', (value) => value === false || has('subscribe')(value)),
-      ],
-      inspect: [being('a function, or an object with next', (value) => isFunction(value) || has('next')(value))],
+      dedupe: [being('a boolean', (value) => typeof value === 'boolean'), true],
+      pageLifecycle: [being('false or a PageLifecycle', (value) => value === false || has('subscribe')(value))],
+      inspect: [being('a function or an observer', (value) => isFunction(value) || has('next')(value))],
       clock: [has('now, setTimeout, clearTimeout'), CLOCK],
       random: [isFunction, Math.random],
       protocol: {
         endpoints: [
           being(
-            `a map from types, but not ${RESERVED_TYPES}, to path segments`,
+            'a map of types, not reserved, to paths',
             (value) => maps(/^[\w-]+$/)(value) && !RESERVED_TYPES.some((type) => type in Object(value)),
           ),
         ],
@@ -207,7 +189,7 @@ export function readOptions(options: ConnectionOptions): Settings {
   if (!globalThis.crypto?.getRandomValues)
     throw invalid(
       'crypto.getRandomValues',
-      "there is none, and ids are drawn from it; in React Native import 'react-native-get-random-values' first",
+      "there is none; in React Native import 'react-native-get-random-values' first",
     )
   const url = resolve(settings.url).replace(/\/+$/, '')
   // Not a spread: V8 gives each clone that is added to a hidden class of its own, 0.5 KiB.

@@ -59,8 +59,7 @@ export function createStore({ storage, key, locks: given, clock }: StoreOptions,
   let holdsOwn = false
 
   const keys = inUse.get(storage) ?? new Set()
-  if (keys.has(key))
-    warn('shared-key', `another connection of this page stores under "${key}": dispose() one, or give each its own key`)
+  if (keys.has(key)) warn('two connections of this page use one storage key: dispose() one, or give each its own', key)
   inUse.set(storage, keys.add(key))
 
   // The app has had no chance to listen yet, when the first of it is read.
@@ -92,7 +91,7 @@ export function createStore({ storage, key, locks: given, clock }: StoreOptions,
   const placesOf = (prefix: string) =>
     attempt(() => {
       const { length } = storage
-      if (!isSeq(length)) throw 'its length is no number: a storage has to answer at once, like localStorage'
+      if (!isSeq(length)) throw 'length is no number: not like localStorage'
       return Array.from({ length }, (_, index) => storage.key(index) ?? '').filter((place) => place.startsWith(prefix))
     }) ?? []
 
@@ -134,7 +133,7 @@ export function createStore({ storage, key, locks: given, clock }: StoreOptions,
       }
       const fail = (cause: unknown) => {
         if (!isDue) return
-        const why = `locks.request: ${cause}. What other pages have left stays stored; another page may post what is sent here, under the same id`
+        const why = `locks.request: ${cause}: other pages’ messages are left alone, and ours may be posted by them too`
         if (locks) tell(new ConnectionError('storage-failed', why, { cause }))
         locks = undefined
         settle(false)

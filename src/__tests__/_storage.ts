@@ -121,4 +121,7 @@ export const load = (
   behaviour?: ServerBehaviour,
 ) =>
   // Each page has a Storage object of its own, for what all of them share.
-  createWorld({ storage: { storage: Object.create(storage), key: 'k', ...(locks && { locks }) }, ...options }, behaviour)
+  createWorld(
+    { storage: { storage: Object.create(storage), key: 'k', ...(locks && { locks }) }, ...options },
+    behaviour,
+  )
