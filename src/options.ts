@@ -62,7 +62,7 @@ const maps = (pattern: RegExp) => (value: unknown) =>
 const isComplete = has('getItem, setItem, removeItem, key')
 const isStorage = being('a storage that answers at once, like localStorage', (value) => {
   try {
-    return isComplete(value)
+    return value === null || isComplete(value)
   } catch {
     // One that cannot even be looked at is used like any other that fails: reported, once.
     return true
@@ -119,7 +119,7 @@ export const isUrl = being(
 
 function readStore(given: NonNullable<ConnectionOptions['storage']>, url: string, clock: Clock): StoreOptions | null {
   const table = {
-    storage: [(value) => value === null || isStorage(value)],
+    storage: [isStorage],
     key: [isName, `holdline:${url}`],
     locks: [has('request'), globalThis.navigator?.locks],
   } satisfies Table
