@@ -3,7 +3,7 @@ import type { Carrier } from './adapters/transport'
 import { ConnectionError, type ConnectionErrorCode } from './errors'
 import { backoffDelay } from './machine/backoff'
 import type { UpstreamEvent } from './machine/types'
-import { invalid, type Settings } from './options'
+import { check, invalid, isAge, type Settings } from './options'
 import {
   type Feature,
   isObject,
@@ -110,7 +110,7 @@ export function createOutbox(
     if (!MESSAGE_ID.test(id) || unsettled.has(id)) {
       throw invalid('id', 'in use, or not 1-255 visible ASCII characters')
     }
-    if (!(maxAge > 0)) throw invalid('maxAge')
+    check('maxAge', maxAge, isAge)
     const entry = admit({ id, message, expiresAt: clock.now() + maxAge, attempts: 0 })
     if (isRetired) giveUp(entry, 'disposed')
     else if (!isEnded(entry)) makeRoom(entry)

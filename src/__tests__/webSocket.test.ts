@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import { webSocketTransport } from '../adapters'
 import type { HeadersHook } from '../adapters/fetchUpstream'
+import { webSocketTransport } from '../adapters/websocket'
 import type { Feature } from '../protocol'
 import { createClock, settle } from './_fakes'
 import { createSocketWorld, FakeSocket, fakeSockets } from './_socket'

@@ -17,7 +17,7 @@ export interface UpstreamOptions {
   readonly fetch: typeof fetch
   readonly headers?: HeaderMap | HeadersHook
   /** Where it is not given no request names any, so a `fetch` of the app's own sets what it likes. */
-  readonly credentials?: 'omit' | 'same-origin' | 'include'
+  readonly credentials?: 'omit' | 'same-origin' | 'include' | undefined
   readonly clock: Clock
   /** Of the connection as it is now. */
   readonly context: () => { readonly attempt: number; readonly connectionId: string | null }

@@ -94,7 +94,7 @@ export const webSocketTransport =
 
     async function connect(headers: Headers, signal: AbortSignal): Promise<Response> {
       const Socket = WebSocket ?? globalThis.WebSocket ?? (await loadWs())
-      signal.throwIfAborted()
+      if (signal.aborted) throw signal.reason
       const socket: WebSocketLike = new Socket(`${setup.url.replace(/^http/, 'ws')}/${path}`)
       const waiting: Line['waiting'] = new Map()
       return new Promise((resolve, reject) => {
