@@ -44,7 +44,7 @@ describe('a hello', () => {
   test('opens the stream; the welcome is the first frame', async () => {
     const { opens } = createServer()
     const socket = await opens()
-    expect(socket.said).toMatchObject([{ type: 'welcome', protocolVersion: 2, heartbeat: 15_000 }])
+    expect(socket.said).toMatchObject([{ type: 'welcome', protocolVersion: 2, heartbeat: 8_000 }])
   })
 
   test('has to come in 10 s', async () => {
