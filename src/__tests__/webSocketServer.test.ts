@@ -125,6 +125,25 @@ describe('a hello', () => {
     ])
   })
 
+  test('C84: the upgrade is read before accept returns: some hosts close it with the response', async () => {
+    const { server, clock } = createTestServer()
+    const gateway = createWebSocketGateway({ fetch: server.fetch, clock })
+    const socket = new ServerSocket()
+    let isClosed = false
+    const upgrade = new Request(`${BASE}/socket`, { headers: { authorization: 'alice' } })
+    const request = new Proxy(upgrade, {
+      get(target, name) {
+        if (isClosed) throw new TypeError('request closed')
+        return Reflect.get(target, name, target)
+      },
+    })
+    gateway.accept(socket, request)
+    isClosed = true
+    socket.hears({ type: 'hello', protocolVersion: 2 })
+    await until(() => socket.said.length > 0, 'a welcome')
+    expect(await ask(socket, 'send', send(1))).toMatchObject({ status: 200 })
+  })
+
   test('again speaks for the frames after it; another principal does not find the stream', async () => {
     const { opens } = createServer()
     const socket = await opens()
