@@ -142,6 +142,9 @@ describe('a hello', () => {
     socket.hears({ type: 'hello', protocolVersion: 2 })
     await until(() => socket.said.length > 0, 'a welcome')
     expect(await ask(socket, 'send', send(1))).toMatchObject({ status: 200 })
+    expect(() => gateway.accept(new ServerSocket(), request)).toThrow(
+      'copy it before the upgrade, with new Request(request)',
+    )
   })
 
   test('again speaks for the frames after it; another principal does not find the stream', async () => {

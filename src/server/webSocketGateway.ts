@@ -46,7 +46,9 @@ export interface WebSocketGatewayOptions {
 export interface WebSocketGateway {
   /**
    * Serves a socket; to be called before its first message. `request` is its upgrade: the endpoints are where that was. It is read
-   * before this returns, and not kept: some hosts close it with the upgrade.
+   * before this returns, and not kept.
+   *
+   * @throws TypeError if the host has closed the request with the upgrade, as Deno does: hand over a copy that was made before
    */
   accept(socket: GatewaySocket, request: Request): void
 }
@@ -85,8 +87,7 @@ export function createWebSocketGateway(options: WebSocketGatewayOptions): WebSoc
   const told = new Set(names.map((name) => name.toLowerCase()))
 
   function accept(socket: GatewaySocket, request: Request) {
-    const { url } = request
-    const upgrade = new Headers(request.headers)
+    const { url, headers: upgrade } = copyOf(request)
     const inOrder = createFrameOrder()
     let headers: Headers | undefined
     let connectionId = ''
@@ -240,4 +241,14 @@ export function createWebSocketGateway(options: WebSocketGatewayOptions): WebSoc
   }
 
   return { accept }
+}
+
+function copyOf(request: Request): { readonly url: string; readonly headers: Headers } {
+  try {
+    return { url: request.url, headers: new Headers(request.headers) }
+  } catch (cause) {
+    const message =
+      'accept: the request of the upgrade cannot be read any more; copy it before the upgrade, with new Request(request)'
+    throw new TypeError(message, { cause })
+  }
 }
