@@ -1,5 +1,6 @@
 import { ENDPOINTS, type JsonObject, RESERVED_TYPES } from '../protocol'
 import { checkFunction, checkMethods, checkNames, checkNumber } from './check'
+import { Refusal } from './http'
 import { memoryLog } from './memoryLog'
 import type { Metric } from './metrics'
 import type { LogEntry, MaybePromise, SessionLog } from './sessionLog'
@@ -162,7 +163,9 @@ export function resolveOptions<P extends Principal>(options: ChatServerOptions<P
   const limits = resolveLimits(options.limits)
   const typeEndpoints = resolveEndpoints(options.endpoints)
   // A promise's executor turns whatever the hook throws into a rejection, and that one is caught.
-  const onError = (error: unknown) => void new Promise((resolve) => resolve(hook(error))).catch(() => {})
+  const onError = (error: unknown) =>
+    // A refusal is meant for the client. A log that rejects with one has told why.
+    error instanceof Refusal || void new Promise((resolve) => resolve(hook(error))).catch(() => {})
   const onMetric = (metric: Metric) => {
     try {
       measure(metric)
