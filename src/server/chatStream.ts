@@ -1,7 +1,7 @@
 import type { SessionVerdict } from '../protocol'
 import { tooMany, unknownStream } from './http'
 import type { Clock } from './options'
-import type { LogEntry, SessionLog } from './sessionLog'
+import type { LogEntry, SessionHead, SessionLog } from './sessionLog'
 
 /** About how much is written per read of the client: enough to be quick, little enough to be memory for nobody. */
 const CHUNK_CHARS = 64 * 1024
@@ -56,7 +56,7 @@ export interface ChatStream {
 }
 
 interface Attached {
-  readonly epoch: string
+  epoch: string
   /** The `seq` that was written last. */
   position: number
   /** How many events are read at a time: fewer where they are big. */
@@ -243,8 +243,10 @@ class PulledStream implements ChatStream, UnderlyingDefaultSource<Uint8Array<Arr
       // Not `await` in any case: a log in memory is read without giving way.
       const entries = reading instanceof Promise ? await reading : reading
       const last = entries.at(-1)
-      const { epoch } = last ?? (await log.head(sessionId))
-      if (this.#attached.get(sessionId) !== session) continue
+      const { epoch, isUnreadable }: Pick<SessionHead, 'epoch' | 'isUnreadable'> = last ?? (await log.head(sessionId))
+      if (isUnreadable || this.#attached.get(sessionId) !== session) continue
+      // A client that has no event of the session has none of another epoch.
+      if (session.position === 0) session.epoch = epoch
       if (epoch !== session.epoch) {
         // The session's numbering started again. The next resume of the client will be told so, with `reset`.
         this.end()

@@ -18,7 +18,7 @@ import type { Answer } from './cluster'
 import { createCommands } from './commands'
 import type { Turn } from './connections'
 import { digest } from './digest'
-import { jsonResponse, Misconfiguration, Refusal, refusalOf } from './http'
+import { jsonResponse, Misconfiguration, Refusal, refusalOf, unavailable } from './http'
 import { BATCH_DEPTH, MAX_DEPTH } from './json'
 import type { MetricName } from './metrics'
 import { type ChatServerOptions, type Principal, resolveOptions } from './options'
@@ -330,7 +330,8 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
     try {
       if ((await authorize(principal, sessionId, 'write')) !== true) throw new Refusal(403, 'forbidden')
       if (attached.includes(sessionId) || (await authorize(principal, sessionId, 'read')) !== true) return undefined
-      const { head, epoch } = await log.head(sessionId)
+      const { head, epoch, isUnreadable } = await log.head(sessionId)
+      if (isUnreadable) throw unavailable()
       await stream.call({ type: 'join', sessionId, after: head, epoch })
       return undefined
     } catch (error) {

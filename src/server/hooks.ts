@@ -1,3 +1,4 @@
+import { Refusal } from './http'
 import type { Metric } from './metrics'
 
 export interface Hooks {
@@ -12,7 +13,8 @@ const MAX_NOTICES = 100
 export function guardHooks({ onError: hook, onMetric: measure }: Hooks) {
   // A promise's executor turns whatever the hook throws into a rejection, and that one is caught.
   const onError = (error: unknown) =>
-    void new Promise((resolve) => resolve((hook ?? console.error)(error))).catch(() => {})
+    // A refusal is meant for the client. A log that rejects with one has told why.
+    error instanceof Refusal || void new Promise((resolve) => resolve((hook ?? console.error)(error))).catch(() => {})
 
   const onMetric = (metric: Metric) => {
     try {

@@ -21,6 +21,8 @@ export class Misconfiguration extends Refusal {
 
 /** To a client: open another stream. */
 export const unknownStream = () => new Refusal(404, 'unknown-stream')
+/** Also what a log rejects with that has told why. */
+export const unavailable = () => new Refusal(503, 'unavailable', { 'Retry-After': '1' })
 export const tooMany = () => new Refusal(429, 'too-many', { 'Retry-After': '5' })
 
 /** What a client is told of an error: nothing, if it was not meant for it. */

@@ -2,7 +2,7 @@ import { isText, type JsonObject, parseJson } from '../protocol'
 import type { Answer } from './cluster'
 import { createConnections, nodeOf } from './connections'
 import { createEndedStreams } from './endedStreams'
-import { Refusal, refusalOf, tooMany, unknownStream } from './http'
+import { refusalOf, tooMany, unavailable, unknownStream } from './http'
 import type { Metric } from './metrics'
 import type { Clock } from './options'
 import type { SessionLog } from './sessionLog'
@@ -23,8 +23,6 @@ export interface StreamsOptions {
   onMetric(metric: Metric): void
   onError(error: unknown): void
 }
-
-const UNAVAILABLE = () => new Refusal(503, 'unavailable', { 'Retry-After': '1' })
 
 /** All streams that a request may name, in whichever process they are. */
 export function createStreams({ log, limits, heartbeat, clock, onMetric, onError }: StreamsOptions) {
@@ -59,7 +57,7 @@ export function createStreams({ log, limits, heartbeat, clock, onMetric, onError
     const value = isText(json) ? parseJson(json) : undefined
     if (status === 200 && value !== undefined) return value
     if (status === 404) throw unknownStream()
-    throw status === 429 ? tooMany() : UNAVAILABLE()
+    throw status === 429 ? tooMany() : unavailable()
   }
 
   /** The other end of `askOther`. */
@@ -68,7 +66,7 @@ export function createStreams({ log, limits, heartbeat, clock, onMetric, onError
     try {
       const parsed = parseCall(call)
       // Another version's, in the middle of an update.
-      if (!parsed) throw UNAVAILABLE()
+      if (!parsed) throw unavailable()
       return { status: 200, json: JSON.stringify(await callHere(String(principalId), connectionId, parsed)) ?? 'null' }
     } catch (error) {
       return refusalOf(error, onError)
