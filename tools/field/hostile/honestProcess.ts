@@ -9,6 +9,9 @@ import type { Wire } from './types'
 // The honest client: a connection of this library that sends and receives all the time, and measures.
 
 const SEND_INTERVAL = 50
+const LAG_INTERVAL = 20
+/** How long a page is away when it is loaded again, ms. */
+const RELOAD = 150
 /** How long it has to come back after a `reconnect()`, and to be done at the end, ms. */
 const PATIENCE = 5_000
 
@@ -16,6 +19,8 @@ const PATIENCE = 5_000
 export interface Latency {
   readonly send: number
   readonly arrive: number
+  /** How late this process's own timers were: what the machine is to blame for. */
+  readonly lag: number
 }
 
 export interface Account {
@@ -34,7 +39,7 @@ export interface HonestProcess {
   /** From now on times are counted anew. */
   measure(): void
   latency(): Latency
-  /** A fresh stream, as a reload makes one: how long it took, ms; null if it was not open again in 5 s. */
+  /** As a reload does it: how long it took to be open again, ms; null if that was not within 5 s. */
   reconnect(): Promise<number | null>
   /** No more is sent. What became of everything, once it is done, or 5 s later. */
   settle(published: Readonly<Record<string, number>>): Promise<Account>
@@ -43,6 +48,7 @@ export interface HonestProcess {
 let connection: Connection
 let sends: Histogram
 let arrivals: Histogram
+let lags: Histogram
 let sender: NodeJS.Timeout
 let sent = 0
 let doubled = 0
@@ -57,14 +63,17 @@ serveIpc({
   open,
   pay: async () => (await send('pay', 'payment-1')).status,
   measure,
-  latency: () => ({ send: Math.round(quantile(sends, 0.99)), arrive: Math.round(quantile(arrivals, 0.99)) }),
+  latency: () => ({ send: p99(sends), arrive: p99(arrivals), lag: p99(lags) }),
   reconnect,
   settle,
 } satisfies HonestProcess)
 
+const p99 = (times: Histogram) => Math.round(quantile(times, 0.99))
+
 function measure() {
   sends = emptyHistogram()
   arrivals = emptyHistogram()
+  lags = emptyHistogram()
 }
 
 async function open(url: string, over: Wire) {
@@ -81,6 +90,15 @@ async function open(url: string, over: Wire) {
   connection.connect()
   await isOpen()
   sender = setInterval(() => void sendOne(), SEND_INTERVAL)
+  void watchLag()
+}
+
+async function watchLag() {
+  for (;;) {
+    const due = now() + LAG_INTERVAL
+    await pause(LAG_INTERVAL)
+    record(lags, Math.max(0, now() - due))
+  }
 }
 
 /** As soon as it is, or after 5 s. */
@@ -113,8 +131,10 @@ function receive({ type, sessionId, n, at, forged: isForged }: InboundMessage) {
 }
 
 async function reconnect() {
+  connection.disconnect()
+  await pause(RELOAD)
   const at = now()
-  connection.reconnect()
+  connection.connect()
   return (await isOpen()) ? Math.round(now() - at) : null
 }
 

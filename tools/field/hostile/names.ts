@@ -8,4 +8,4 @@ export const HONEST = 'honest'
 export const OWN_SESSION = 'honest-1'
 export const ROOM = 'room-1'
 /** `limits.receipts`: few, so that it does not take an attack long to get at them. */
-export const RECEIPTS = 8_000
+export const RECEIPTS = 4_000

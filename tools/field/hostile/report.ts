@@ -1,4 +1,6 @@
 import type { Result } from './soak'
+import type { ClientWire, Trap } from './trap'
+import type { Findings } from './types'
 
 const COLUMNS = [
   'row',
@@ -65,4 +67,14 @@ function cells({
     `${quiet.arrive}→${attacked?.arrive ?? '–'}`,
     reconnected === null ? 'never' : String(reconnected ?? '–'),
   ]
+}
+
+/** What a trap has found. */
+export function describeFindings(trap: Trap, over: ClientWire | undefined, { failures, facts }: Findings): string {
+  const told = Object.entries(facts).map(([name, value]) => `${name} ${value}`)
+  return [
+    `${failures.length ? 'FAIL' : 'pass'} ${trap.row} ${trap.name}${over ? ` over ${over}` : ''}`,
+    ...(told.length ? [`     ${told.join(' · ')}`] : []),
+    ...failures.map((failure) => `   ✗ ${failure}`),
+  ].join('\n')
 }

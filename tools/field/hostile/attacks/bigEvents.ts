@@ -1,8 +1,12 @@
-import type { Attack, Target } from '../types'
-import { dial, flood, found, keptLine, text } from '../wire'
+import type { Attack } from '../types'
+import { dial, flood, found, keptLine, swelling, text } from '../wire'
 
-const say = (target: Target, sessionId: string) =>
-  JSON.stringify({ type: 'say', sessionId, text: text(250_000), over: target.over })
+const BYTES = 250_000
+const say = (sessionId: string) => JSON.stringify({ type: 'say', sessionId, text: text(BYTES) })
+/** As large on the wire, twenty times as large as what it is parsed into. */
+const saySwelling = (sessionId: string) => `{"type":"say","sessionId":"${sessionId}","text":${swelling(BYTES)}}`
+/** What Redis may hold for it, MiB: one principal has an eighth of a budget of 256, and some. */
+const MAX_IN_REDIS = 64
 /** What one principal may have replayed, MB per second. */
 const REPLAY_RATE = 32
 
@@ -16,7 +20,7 @@ export const bigEvents: Attack = {
     const line = keptLine(target)
     let kept = 0
     await flood(signal, { count: 1_200, atOnce: 6, perSecond: 300 }, async (n) => {
-      const answer = await (await line())?.post('say', say(target, `mallory-${n % 20}`))
+      const answer = await (await line())?.post('say', (n % 2 ? say : saySwelling)(`mallory-${n % 4}`))
       if (answer?.status === 200) kept += 1
     })
     const reader = await line()
@@ -24,7 +28,7 @@ export const bigEvents: Attack = {
   },
   async audit(redis) {
     const used = Number(/used_memory:(\d+)/.exec(await redis.info('memory'))?.[1]) / 2 ** 20
-    return used <= 256 ? [] : [`Redis holds ${Math.round(used)} MiB after it, more than 256`]
+    return used <= MAX_IN_REDIS ? [] : [`Redis holds ${Math.round(used)} MiB after it, more than ${MAX_IN_REDIS}`]
   },
 }
 
@@ -34,10 +38,13 @@ export const replays: Attack = {
   name: 'resumes that replay 25 MB',
   over: ['http', 'websocket'],
   logs: ['memory', 'redis'],
+  seconds: 7,
   async run(target, signal) {
-    const author = await dial(target)
-    for (let n = 0; n < 100 && !signal.aborted; n += 1) await author?.post('say', say(target, `mallory-${n % 100}`))
-    author?.cut()
+    const author = keptLine(target)
+    await flood(signal, { count: 100, atOnce: 10, perSecond: 200 }, async (n) =>
+      (await author())?.post('say', say(`mallory-${n}`)),
+    )
+    ;(await author())?.cut()
     const sessions = Array.from({ length: 100 }, (_, n) => ({ sessionId: `mallory-${n}`, lastSeq: 0 }))
     const body = JSON.stringify({ type: 'reconnect', sessions })
     let received = 0
@@ -56,6 +63,7 @@ export const replays: Attack = {
     const rate = Math.round(received / 1e3 / Math.max(1, Date.now() - start))
     return found(
       { resumes, 'received MB': Math.round(received / 1e6), 'MB/s': rate },
+      received === 0 && 'nothing was replayed: the attack has shown nothing',
       rate > REPLAY_RATE && `one principal was replayed ${rate} MB/s, more than ${REPLAY_RATE}`,
     )
   },
