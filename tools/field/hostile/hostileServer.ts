@@ -130,10 +130,15 @@ function serveSockets(server: Server, onFrame: OnFrame) {
 }
 
 function overHttp(response: ServerResponse): Stream {
+  /** Resolves the `raw` that waits, if one does. */
+  let goOn = () => {}
   const raw = async (text: string) => {
     if (response.destroyed || response.write(text)) return
-    await Promise.race([once(response, 'drain'), once(response, 'close')]).catch(() => {})
+    await new Promise<void>((resolve) => {
+      goOn = resolve
+    })
   }
+  for (const event of ['drain', 'close']) response.on(event, () => goOn())
   response.on('error', () => {})
   return {
     raw,

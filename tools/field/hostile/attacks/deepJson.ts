@@ -14,10 +14,6 @@ export const deepJson: Attack = {
   async run(target, signal) {
     const line = keptLine(target)
     const statuses = new Map<string, number>()
-    const ask = async (endpoint: string, json: string, depth: number) => {
-      const answer = await (await line())?.post(endpoint, json, freshId())
-      statuses.set(`${endpoint} at depth ${depth}`, answer?.status ?? 0)
-    }
     const bodies = (deep: string): readonly (readonly [endpoint: string, json: string])[] => [
       ['send', `{"type":"send","sessionId":"mallory-1","text":${deep}}`],
       ['say', `{"type":"say","sessionId":"mallory-1","text":${deep}}`],
@@ -33,7 +29,9 @@ export const deepJson: Attack = {
     if (target.over === 'websocket') await strangers(target, signal)
     const posts = await flood(signal, { count: shots.length, atOnce: 4, perSecond: 30 }, async (n) => {
       const [endpoint, json, depth] = shots[n] ?? ['send', '{}', 0]
-      await ask(endpoint, json, depth)
+      const answer = await (await line())?.post(endpoint, json, freshId())
+      const which = `${endpoint} ${json.replace(/\[\[+\]+\]/, '…')} at depth ${depth}`
+      statuses.set(which, answer?.status ?? 0)
     })
     const failed = [...statuses].filter(([, status]) => status >= 500)
     const { count, last } = await control(target).errors()

@@ -55,20 +55,21 @@ export const endlessAnswer: Trap = {
   async run(victim, over) {
     let sent = 0
     let answers = 0
-    const answer = async (response: ServerResponse) => {
+    const answer = (response: ServerResponse) => {
       response.writeHead(answers++ % 2 ? 200 : 400, { 'Content-Type': 'application/json' })
       response.write('{"error":"')
-      for (; sent < SIZE && !response.destroyed; sent += MIB) {
-        if (!response.write(CHUNK))
-          await new Promise((resolve) => response.once('drain', resolve).once('close', resolve))
+      const pump = () => {
+        for (; sent < SIZE && !response.destroyed; sent += MIB) if (!response.write(CHUNK)) return
+        response.end('"}')
       }
-      response.end('"}')
+      response.on('drain', pump)
+      pump()
     }
     const server = await startHostileServer({
       features: ['receipts', 'idempotency'],
       onRequest(request, response) {
         const isSend = request.url?.endsWith('/send') ?? false
-        if (isSend) void answer(response)
+        if (isSend) answer(response)
         return isSend
       },
     })
