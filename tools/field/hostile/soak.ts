@@ -16,8 +16,10 @@ const SPARE = 1_500
 const SLOWER = 5
 const FLOOR = 50
 const WARM_UP = 400
-const QUIET = 1_500
-const ATTACK = 4
+const QUIET = 1_200
+const ATTACK = 3.5
+/** As long again at most where an attack is not done, ms. */
+const MORE = 4_000
 /** After it, for whoever has to notice that the attackers are gone, ms. */
 const CALM = 500
 
@@ -97,7 +99,7 @@ async function watch({ attack, target, server, honest, attacker, redis }: Watche
 
   await honest.ask.measure()
   const attacking = attacker.ask.run(attack.name, target).catch((error: unknown) => brokenOff(error))
-  await Promise.race([sleep((attack.seconds ?? ATTACK) * 1_000), ended(server)])
+  await Promise.race([takeTime((attack.seconds ?? ATTACK) * 1_000, attacker), ended(server)])
   const attacked = await honest.ask.latency()
   const reconnected = server.end ? undefined : await honest.ask.reconnect()
   await attacker.ask.stop().catch(() => {})
@@ -135,6 +137,12 @@ async function watch({ attack, target, server, honest, attacker, redis }: Watche
 }
 
 const brokenOff = (error: unknown): Findings => ({ failures: [`the attack broke off: ${error}`], facts: {} })
+
+/** The attack's, and some more where the machine is slow. */
+async function takeTime(ms: number, attacker: Program<AttackerProcess>) {
+  await sleep(ms)
+  for (let more = 0; more < MORE && (await attacker.ask.isBusy().catch(() => false)); more += 100) await sleep(100)
+}
 
 async function ended(program: Program<unknown>) {
   while (!program.end) await sleep(50)

@@ -28,7 +28,7 @@ export interface Attack {
   readonly name: string
   readonly over: readonly Wire[]
   readonly logs: readonly LogKind[]
-  /** How long it goes on, s. Default: 4. */
+  /** How long it goes on, s. Default: 3.5. */
   readonly seconds?: number
   /** Runs in a process of its own until `signal`; bounded in count and bandwidth by itself. */
   run(target: Target, signal: AbortSignal): Promise<Findings>

@@ -20,6 +20,8 @@ export interface Line {
   readonly received: number
   onFrame: (frame: JsonObject) => void
   post(endpoint: string, json: string, id?: string): Promise<Answer>
+  /** The same for who does not wait for the answer: resolves when it has left. */
+  push(endpoint: string, json: string): Promise<void>
   /** Reads no more. */
   pause(): void
   /** At once, without a farewell. */
@@ -74,6 +76,12 @@ function dialHttp({ url }: Target, as: string): Promise<Line | undefined> {
           'X-Connection-ID': line.connectionId,
           ...(id !== undefined && { 'Idempotency-Key': id }),
         }),
+      push: (endpoint: string, json: string) =>
+        new Promise<void>((resolve) => {
+          const headers = { Authorization: as, 'X-Connection-ID': line.connectionId, 'Idempotency-Key': freshId() }
+          const left = (posted: ClientRequest) => posted.on('finish', () => resolve()).on('close', () => resolve())
+          void post(`${url}/${endpoint}`, json, headers, left)
+        }),
       pause: () => void asked.socket?.pause(),
       cut: () => void asked.destroy(),
     }
@@ -123,6 +131,10 @@ function dialSocket(target: Target, as: string): Promise<Line | undefined> {
           waiting.set(id, settle)
           socket.send(`{"id":${JSON.stringify(id)},"endpoint":"${endpoint}","body":${json}}`)
         }),
+      push: (endpoint: string, json: string) =>
+        new Promise<void>((resolve) =>
+          socket.send(`{"id":"${freshId()}","endpoint":"${endpoint}","body":${json}}`, () => resolve()),
+        ),
       pause: () => void socket.pause(),
       cut: () => void socket.terminate(),
     }
@@ -166,6 +178,10 @@ export interface Pace {
   readonly perSecond: number
 }
 
+let floods = 0
+/** Whether an attack is still at it; then it has time to come to its end. */
+export const isBusy = () => floods > 0
+
 /** Tasks in a row, until there were enough of them or the signal says so. Returns how many were begun. */
 export async function flood(signal: AbortSignal, pace: Pace, task: (n: number) => unknown): Promise<number> {
   const start = Date.now()
@@ -181,7 +197,9 @@ export async function flood(signal: AbortSignal, pace: Pace, task: (n: number) =
       await Promise.race([task(n), end])
     }
   }
+  floods += 1
   await Promise.all(Array.from({ length: pace.atOnce }, work))
+  floods -= 1
   return begun
 }
 
@@ -211,5 +229,7 @@ export const swelling = (bytes: number) => `[${'{},'.repeat(Math.max(0, Math.flo
 /** `[[[…]]]` */
 export const nested = (depth: number) => '['.repeat(depth) + ']'.repeat(depth)
 export const text = (chars: number) => 'x'.repeat(chars)
+/** One character that is none of Latin-1 makes two bytes of each in memory; on the wire it is one all the same. */
+export const wideText = (chars: number) => `${text(chars - 1)}漢`
 export const KIB = 1_024
 export const MIB = 1_048_576

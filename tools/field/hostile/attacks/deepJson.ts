@@ -9,7 +9,7 @@ export const deepJson: Attack = {
   row: 'C83',
   name: 'deep JSON',
   over: ['http', 'websocket'],
-  logs: ['memory', 'redis'],
+  logs: ['memory'],
   seconds: 3,
   async run(target, signal) {
     const line = keptLine(target)

@@ -1,6 +1,19 @@
 import { WebSocket } from 'ws'
 import type { Attack } from '../types'
-import { aborted, flood, found, freshId, hello, keptLine, MIB, post, socketUrl, swelling, text } from '../wire'
+import {
+  aborted,
+  flood,
+  found,
+  freshId,
+  hello,
+  keptLine,
+  MIB,
+  post,
+  socketUrl,
+  swelling,
+  text,
+  wideText,
+} from '../wire'
 
 /** A refused batch leaves its first id behind: 256 of them for each socket, each as large as a frame. */
 export const megabyteIds: Attack = {
@@ -25,18 +38,19 @@ export const strangersAtTheDoor: Attack = {
   over: ['http', 'websocket'],
   logs: ['memory'],
   async run(target, signal) {
-    const big = JSON.stringify({ type: 'send', text: text(MIB - 200) })
+    const big = JSON.stringify({ type: 'send', text: wideText(MIB - 200) })
     if (target.over === 'http') {
       const small = JSON.stringify({ type: 'send', text: text(250_000) })
       const strangers = { count: 600, atOnce: 600, perSecond: 200 }
-      const posts = await flood(signal, strangers, (n) =>
-        post(`${target.url}/send`, small, { Authorization: `stranger-${n}` }),
-      )
+      const posts = await flood(signal, strangers, (n) => {
+        void post(`${target.url}/send`, small, { Authorization: `stranger-${n}` })
+      })
+      await aborted(signal)
       return found({ posts })
     }
     const sockets: WebSocket[] = []
     let frames = 0
-    await flood(signal, { count: 110, atOnce: 110, perSecond: 50 }, async (n) => {
+    await flood(signal, { count: 110, atOnce: 110, perSecond: 80 }, async (n) => {
       const socket = new WebSocket(socketUrl(target), { perMessageDeflate: false })
       sockets.push(socket)
       socket.on('error', () => {})
@@ -63,10 +77,10 @@ export const framesBehindSlowCommand: Attack = {
   logs: ['memory'],
   async run(target, signal) {
     const line = keptLine(target)
-    const body = JSON.stringify({ type: 'send', sessionId: 'mallory-1', text: text(MIB - 200) })
+    const body = JSON.stringify({ messages: [{ id: wideText(MIB - 200) }] })
     void (await line())?.post('slow', '{"type":"slow","sessionId":"mallory-1"}')
-    const frames = await flood(signal, { count: 400, atOnce: 400, perSecond: 100 }, async () =>
-      (await line())?.post('send', body),
+    const frames = await flood(signal, { count: 400, atOnce: 4, perSecond: 130 }, async () =>
+      (await line())?.push('batch', body),
     )
     return found({ frames })
   },

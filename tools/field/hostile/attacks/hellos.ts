@@ -81,7 +81,7 @@ export const silentSockets: Attack = {
 export const numericPrincipal: Attack = {
   row: 'C109',
   name: 'a principal whose id is a number',
-  over: ['http', 'websocket'],
+  over: ['http'],
   logs: ['memory'],
   seconds: 1,
   async run(target, signal) {

@@ -63,7 +63,7 @@ export const reconnectFlood: Attack = {
   row: 'C57',
   name: 'a flood of reconnects',
   over: ['http', 'websocket'],
-  logs: ['memory', 'redis'],
+  logs: ['memory'],
   async run(target, signal) {
     const sessions = Array.from({ length: 20 }, (_, n) => ({ sessionId: `room-${n}`, lastSeq: 0 }))
     const body = JSON.stringify({ type: 'reconnect', sessions })
