@@ -3,7 +3,7 @@ import { webSocketTransport } from 'holdline/adapters'
 import { WebSocket } from 'ws'
 import { emptyHistogram, type Histogram, now, quantile, record } from '../../../load/measure'
 import { serveIpc } from './ipc'
-import { ENDPOINTS, HONEST, OWN_SESSION, ROOM } from './names'
+import { ENDPOINTS, HONEST, OWN_SESSION, ROOM, TICK } from './names'
 import type { Wire } from './types'
 
 // The honest client: a connection of this library that sends and receives all the time, and measures.
@@ -51,6 +51,9 @@ let arrivals: Histogram
 let lags: Histogram
 let sender: NodeJS.Timeout
 let sent = 0
+let lastArrival = now()
+/** When the messages were sent that have no verdict yet. */
+const waiting = new Set<number>()
 let doubled = 0
 let forged = 0
 const notAccepted: Record<string, number> = {}
@@ -63,12 +66,19 @@ serveIpc({
   open,
   pay: async () => (await send('pay', 'payment-1')).status,
   measure,
-  latency: () => ({ send: p99(sends), arrive: p99(arrivals), lag: p99(lags) }),
+  latency,
   reconnect,
   settle,
 } satisfies HonestProcess)
 
 const p99 = (times: Histogram) => Math.round(quantile(times, 0.99))
+
+/** A message without a receipt, and an event that is missing, have waited until now. */
+function latency(): Latency {
+  for (const at of waiting) record(sends, now() - at)
+  record(arrivals, Math.max(0, now() - lastArrival - TICK))
+  return { send: p99(sends), arrive: p99(arrivals), lag: p99(lags) }
+}
 
 function measure() {
   sends = emptyHistogram()
@@ -113,7 +123,9 @@ const send = (type: string, id?: string) =>
 async function sendOne() {
   const at = now()
   sent += 1
+  waiting.add(at)
   const verdict = await send('send')
+  waiting.delete(at)
   record(sends, now() - at)
   if (verdict.status === 'accepted') return
   const why = `${verdict.status} (${verdict.error.code})`
@@ -124,7 +136,8 @@ function receive({ type, sessionId, n, at, forged: isForged }: InboundMessage) {
   const known = seen.get(String(sessionId))
   if (isForged) forged += 1
   if (type !== 'tick' || typeof n !== 'number' || typeof at !== 'number' || isForged || !known) return
-  record(arrivals, Math.max(0, now() - at))
+  lastArrival = now()
+  record(arrivals, Math.max(0, lastArrival - at))
   if (known.has(n) || n < (last.get(String(sessionId)) ?? 0)) doubled += 1
   known.add(n)
   last.set(String(sessionId), n)

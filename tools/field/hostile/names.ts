@@ -9,3 +9,5 @@ export const OWN_SESSION = 'honest-1'
 export const ROOM = 'room-1'
 /** `limits.receipts`: few, so that it does not take an attack long to get at them. */
 export const RECEIPTS = 4_000
+/** Each session has an event each 50 ms. */
+export const TICK = 50

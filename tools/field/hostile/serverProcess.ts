@@ -16,7 +16,7 @@ import { WebSocketServer } from 'ws'
 import { now } from '../../../load/measure'
 import { answer, type Call } from '../../../load/remote'
 import { serveIpc } from './ipc'
-import { ENDPOINTS, HONEST, OWN_SESSION, RECEIPTS, ROOM } from './names'
+import { ENDPOINTS, HONEST, OWN_SESSION, RECEIPTS, ROOM, TICK } from './names'
 import type { LogKind } from './types'
 
 // The server under attack: the real server half with an ordinary chat app on it.
@@ -24,7 +24,6 @@ import type { LogKind } from './types'
 const REAUTHORIZE = 1_000
 const SLOW_COMMAND = 20_000
 const SLOW_LOGIN = 5_000
-const TICK = 50
 
 export interface Tick {
   readonly type: 'tick'

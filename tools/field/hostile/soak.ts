@@ -83,7 +83,18 @@ interface Watched {
   readonly redis: Parameters<NonNullable<Attack['audit']>>[0] | undefined
 }
 
-async function watch({ attack, target, server, honest, attacker, redis }: Watched): Promise<Result> {
+/** What the server's process holds, until `stop`. */
+function watchMemory(server: Program<unknown>, onTooMuch: () => void) {
+  const rss = { start: server.rss(), peak: 0 }
+  const timer = setInterval(() => {
+    rss.peak = Math.max(rss.peak, server.rss())
+    if (rss.peak > SPARE) onTooMuch()
+  }, 50)
+  return { rss, stop: () => clearInterval(timer) }
+}
+
+async function watch(watched: Watched): Promise<Result> {
+  const { attack, target, server, honest, attacker, redis } = watched
   const control = overHttp<ServerControl>(target.control)
   await sleep(WARM_UP)
   await honest.ask.measure()
@@ -91,50 +102,55 @@ async function watch({ attack, target, server, honest, attacker, redis }: Watche
   await sleep(QUIET)
   const quiet = await honest.ask.latency()
   await control.kept()
-  const rss = { start: server.rss(), peak: 0 }
-  const sampler = setInterval(() => {
-    rss.peak = Math.max(rss.peak, server.rss())
-    if (rss.peak > SPARE) attacker.ask.stop().catch(() => {})
-  }, 50)
 
+  const memory = watchMemory(server, () => attacker.ask.stop().catch(() => {}))
+  const seen = await underAttack(watched)
+  attacker.stop()
+  await sleep(CALM)
+
+  const paidAgain = server.end ? undefined : await soon(honest.ask.pay())
+  await soon(control.stopTicks())
+  const account = await honest.ask.settle((await soon(control.ticks())) ?? {})
+  const ranTwice = (await soon(control.ranTwice())) ?? {}
+  const kept = await soon(control.kept())
+  memory.stop()
+  const result: Omit<Result, 'failures'> = {
+    attack,
+    over: target.over,
+    log: target.log,
+    rss: memory.rss,
+    kept: kept && Math.round(kept / 2 ** 20),
+    quiet,
+    ...seen,
+    account: server.end ? undefined : account,
+    end: server.end,
+  }
+  const payments = server.end ? [paid] : [paid, paidAgain]
+  return {
+    ...result,
+    failures: [
+      ...judge(result),
+      ...payments.filter((status) => status !== 'accepted').map((status) => `a payment was ${status}, not accepted`),
+      ...Object.entries(ranTwice).map(([key, count]) => `the command '${key}' ran ${count} times`),
+      ...(redis && attack.audit ? await attack.audit(redis) : []),
+    ],
+  }
+}
+
+/** The attack from its begin to its end, as the honest client sees it. */
+async function underAttack({ attack, target, server, honest, attacker }: Watched) {
   await honest.ask.measure()
   const attacking = attacker.ask.run(attack.name, target).catch((error: unknown) => brokenOff(error))
   await Promise.race([takeTime((attack.seconds ?? ATTACK) * 1_000, attacker), ended(server)])
   const attacked = await honest.ask.latency()
   const reconnected = server.end ? undefined : await honest.ask.reconnect()
   await attacker.ask.stop().catch(() => {})
-  const findings = await Promise.race([attacking, sleep(4_000)])
-  attacker.stop()
-  await sleep(CALM)
-
-  // Nothing that is asked of a server may hold up the verdict on it.
-  const ask = <T>(asked: Promise<T>) =>
-    Promise.race([asked.catch(() => undefined), sleep(3_000)]) as Promise<T | undefined>
-  const paidAgain = server.end ? undefined : await Promise.race([honest.ask.pay(), sleep(3_000)])
-  await ask(control.stopTicks())
-  const account = await honest.ask.settle((await ask(control.ticks())) ?? {})
-  const ranTwice = (await ask(control.ranTwice())) ?? {}
-  const kept = await ask(control.kept())
-  clearInterval(sampler)
-  const audited = redis && attack.audit ? await attack.audit(redis) : []
-  const partial: Omit<Result, 'failures'> = {
-    attack,
-    over: target.over,
-    log: target.log,
-    rss,
-    kept: kept && Math.round(kept / 2 ** 20),
-    quiet,
-    attacked,
-    reconnected,
-    account: server.end ? undefined : account,
-    findings: findings ?? undefined,
-    end: server.end,
-  }
-  const pay = [paid, ...(server.end ? [] : [paidAgain])].filter((status) => status !== 'accepted')
-  const failures = [...judge(partial), ...pay.map((status) => `the payment was ${status}, not accepted`), ...audited]
-  for (const [key, count] of Object.entries(ranTwice)) failures.push(`the command '${key}' ran ${count} times`)
-  return { ...partial, failures }
+  return { attacked, reconnected, findings: await soon(attacking) }
 }
+
+/** No answer of a server may hold up the verdict on it. */
+const soon = <T>(asked: Promise<T>) =>
+  Promise.race([asked.catch(() => undefined), sleep(4_000, undefined, { ref: false })])
 
 const brokenOff = (error: unknown): Findings => ({ failures: [`the attack broke off: ${error}`], facts: {} })
 
