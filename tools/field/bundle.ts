@@ -19,11 +19,10 @@ const shared = (entry: string): BuildOptions => ({
 
 /** A script for a page, as text. */
 export async function bundleForPage(entry: string): Promise<string> {
-  // Both are for where there is none of its own.
   const { outputFiles } = await build({
     ...shared(entry),
     platform: 'browser',
-    external: ['eventsource', 'ws'],
+    external: ['ws'],
     alias: {},
     write: false,
   })

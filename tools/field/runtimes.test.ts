@@ -92,7 +92,9 @@ for (const { name, path, args = [], script, cannot } of RUNTIMES) {
     beforeAll(async () => {
       const bundle = await bundleForRuntime(script)
       remove = bundle.remove
-      started = start(path ?? '', [...args, bundle.path], { env: { ...ENVIRONMENT, DENO_NO_UPDATE_CHECK: '1', NO_COLOR: '1' } })
+      started = start(path ?? '', [...args, bundle.path], {
+        env: { ...ENVIRONMENT, DENO_NO_UPDATE_CHECK: '1', NO_COLOR: '1' },
+      })
       run = readRun(started)
     })
     afterAll(async () => {
