@@ -16,5 +16,6 @@ export default defineConfig({
     testTimeout: 180_000,
     hookTimeout: 180_000,
     fileParallelism: false,
+    reporters: ['default', './tools/field/tableReporter.ts'],
   },
 })

@@ -95,7 +95,7 @@ async function createSession(
     version: capabilities.browserVersion,
     async open(url) {
       const { handle } = await inWindow(first, () =>
-        call<{ handle: string }>('POST', `${session}/window/new`, { type: 'tab' }),
+        call<{ handle: string }>('POST', `${session}/window/new`, { type: 'window' }),
       )
       await inWindow(handle, () => call('POST', `${session}/url`, { url }))
       return {
