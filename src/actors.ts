@@ -1,4 +1,5 @@
 import { type AnyActorRef, type EventObject, fromCallback, type NonReducibleUnknown } from 'xstate'
+import { canRequest } from './adapters/fetchUpstream'
 import { watchSilence } from './adapters/silence'
 import type { Carrier } from './adapters/transport'
 import { ConnectionError } from './errors'
@@ -7,8 +8,8 @@ import { connectionMachine, type ProbeInput, type ResumeInput } from './machine/
 import { outboxMachine, type PosterEvent } from './machine/outboxMachine'
 import type { ConnectionContext, ConnectionEvent, OutboxEvent } from './machine/types'
 import { MAX_DELAY, type Settings } from './options'
-import { type Outbox, STREAM_FACTS } from './outbox'
-import { isObject, MAX_SESSIONS_PER_RESUME, parseVerdicts, parseWelcome } from './protocol'
+import { type Outbox, STREAM_FACTS, sizeOf } from './outbox'
+import { type Cursor, isObject, MAX_SESSIONS_PER_RESUME, parseVerdicts, parseWelcome } from './protocol'
 
 type Tell<Event extends EventObject = ConnectionEvent> = (event: Event) => void
 
@@ -20,6 +21,12 @@ interface Actors {
   resume(tell: Tell, input: ResumeInput): () => void
   probe(tell: Tell, input: ProbeInput): () => void
 }
+
+/**
+ * [spec] Fetch: the bodies of all `keepalive` requests under way have 64 KiB together, a beacon's among them; one too many is a network
+ * error. Half of it leaves room for the page's own.
+ */
+const MAX_SUSPEND_BYTES = 32_768
 
 // One provided machine serves all connections: providing actors per connection would copy the whole chart, 23 KiB each.
 // An actor finds its connection by the actor system that it lives in, and its work by its id.
@@ -55,20 +62,34 @@ export function bindActors(
 
   function suspend() {
     const { connectionId } = context()
-    const message = { type: 'session_suspend', sessions: inbox.cursors().slice(0, MAX_SESSIONS_PER_RESUME) }
-    if (!connectionId || !message.sessions.length) return
-    if ('keepalive' in Request.prototype) {
-      // After an async hook the page may be back, on another stream.
-      const onStart = () => {
-        if (context().connectionId !== connectionId) throw new ConnectionError('cancelled')
-      }
-      // What the last one said is old.
-      suspension?.abort()
-      suspension = new AbortController()
-      const options = { timeout: settings.timeouts.send, keepalive: true, onStart }
-      // Best effort: the page may be gone before an answer comes.
-      carrier.post('suspend', JSON.stringify(message), suspension, options).catch(() => {})
-    } else carrier.beacon('suspend', JSON.stringify({ ...message, connectionId }))
+    const sessions: Cursor[] = []
+    let room = MAX_SUSPEND_BYTES
+    for (const cursor of inbox.cursors().slice(0, MAX_SESSIONS_PER_RESUME)) {
+      room -= sizeOf(JSON.stringify(cursor))
+      if (room >= 0) sessions.push(cursor)
+    }
+    if (!connectionId || !sessions.length) return
+    // What the last one said is old.
+    suspension?.abort()
+    const abort = new AbortController()
+    suspension = abort
+    const message = { type: 'session_suspend', sessions }
+    const post = (keepalive: boolean) =>
+      carrier.post('suspend', JSON.stringify(message), abort, {
+        timeout: settings.timeouts.send,
+        keepalive,
+        // After an async hook the page may be back, on another stream.
+        onStart() {
+          if (context().connectionId !== connectionId) throw new ConnectionError('cancelled')
+        },
+      })
+    // Best effort: the page may be gone before an answer comes. While it still lives, a POST that the quota was too small for leaves without it.
+    if (canRequest('keepalive'))
+      post(true)
+        .catch(({ code }) => code === 'network' && post(false))
+        .catch(() => {})
+    else if (carrier.beacon('suspend', JSON.stringify({ ...message, connectionId })) === false)
+      post(false).catch(() => {})
   }
 
   actorsOf.set(system, {
@@ -158,7 +179,9 @@ export function bindActors(
       const succeed = (json: unknown) => {
         if (abort.signal.aborted) return
         if (json === undefined || (isObject(json) && json.ok === false))
-          return fail(new ConnectionError('bad-response'))
+          return fail(
+            new ConnectionError('bad-response', `POST reconnect: ${json ? 'ok: false' : 'no JSON'}`, { cause: json }),
+          )
         inbox.judge(resumeId, parseVerdicts(json))
         if (abort.signal.aborted) return
         stopWatching = watchSilence(clock, settings.timeouts.resume, inbox.events, () =>

@@ -10,6 +10,7 @@
  * | `unauthorized` | 401, and the `headers` hook had nothing better (or there is none) |
  * | `forbidden` | 403: this message or this resume is not allowed |
  * | `unknown-stream` | 404/410: the server does not know the stream (any more) |
+ * | `redirected` | a POST was redirected to another origin, another page (a login?), or in a way that makes it a GET; the message names the target |
  * | `bad-response` | a 2xx whose body is not what the protocol says, e.g. the HTML of a captive portal |
  * | `bad-welcome` | the `welcome` frame is malformed, or speaks another protocol version |
  * | `bad-message` | an inbound frame that is not JSON, not an object, or has malformed `sessionId`, `seq`, `prevSeq` |
@@ -42,6 +43,7 @@ export type ConnectionErrorCode =
   | 'unauthorized'
   | 'forbidden'
   | 'unknown-stream'
+  | 'redirected'
   | 'bad-response'
   | 'bad-welcome'
   | 'bad-message'
@@ -81,6 +83,7 @@ const RETRYABLE: readonly ConnectionErrorCode[] = [
   'network',
   'timeout',
   'unknown-stream',
+  'redirected',
   'bad-response',
   'bad-welcome',
   'stream-failed',

@@ -15,7 +15,6 @@ export interface Settings
   readonly createEventSource: EventSourceFactory
   readonly transport: Transport
   readonly headers?: HeaderMap | HeadersHook
-  readonly credentials: NonNullable<ConnectionOptions['credentials']>
   readonly cursors: readonly Cursor[]
   readonly outbox: Omit<OutboxLimits, 'maxInFlight'> & Partial<OutboxLimits>
   readonly store: StoreOptions | null
@@ -75,6 +74,7 @@ export function read(table: Table, given: unknown = {}, path = ''): object {
 
 const CLOCK: Clock = {
   now: () => Date.now(),
+  elapsed: () => globalThis.performance?.now() ?? 0,
   setTimeout: (callback, ms) => setTimeout(callback, ms),
   clearTimeout: (timer) => clearTimeout(timer as ReturnType<typeof setTimeout>),
 }
@@ -101,12 +101,12 @@ export function readOptions(options: ConnectionOptions): Settings {
   const settings = read(
     {
       url: [isUrl, null],
-      // Called without a `this`, so it need not be bound.
-      fetch: [isFunction, globalThis.fetch ?? null],
+      // Looked up at each call: request mocks and instrumentation replace it.
+      fetch: [isFunction, globalThis.fetch ? (...given: Parameters<typeof fetch>) => globalThis.fetch(...given) : null],
       createEventSource: [isFunction],
       transport: [isFunction, eventSourceTransport],
       headers: [(value) => isFunction(value) || (maps(/^/)(value) && new Headers(value as HeadersInit))],
-      credentials: [(value) => /^(omit|same-origin|include)$/.test(String(value)), 'same-origin'],
+      credentials: [(value) => /^(omit|same-origin|include)$/.test(String(value))],
       cursors: [(value) => Array.isArray(value) && value.every(isCursor), []],
       outbox: {
         maxMessages: [isAtLeastOne, 1_000],

@@ -16,7 +16,7 @@ import {
   RESERVED_TYPES,
 } from './protocol'
 import type { Storable, Store, StoredMessage } from './store'
-import type { Delivery, DeliveryStatus, SendOptions, Typed, Verdict } from './types'
+import type { Clock, Delivery, DeliveryStatus, SendOptions, Typed, Verdict } from './types'
 
 /** The answers that are about the stream, not about what was posted. */
 export const STREAM_FACTS: Readonly<Partial<Record<number, UpstreamEvent['type']>>> = {
@@ -40,6 +40,8 @@ interface Entry extends Storable {
   /** JSON; empty if there is no need to post it any more. */
   readonly body: () => string
   readonly bytes: number
+  /** Of the time that has passed by then, ms. */
+  readonly deadline: number
   settle: (verdict: Verdict) => void
   status: DeliveryStatus
   /** Failures, those included that came before `fetch`. */
@@ -100,6 +102,7 @@ export function createOutbox(
   /** No POST starts before this wall-clock time: what the last failure asked for outlives the gate. */
   let notBefore = 0
   let lastDelay = 0
+  const elapsed = stopwatch(clock)
 
   // The queue
 
@@ -129,6 +132,7 @@ export function createOutbox(
         body: () => json,
         bytes: sizeOf(json),
         expiresAt,
+        deadline: elapsed() + expiresAt - clock.now(),
         settle() {},
         status: 'queued',
         attempts,
@@ -269,7 +273,7 @@ export function createOutbox(
     }
   }
 
-  const isExpired = (entry: Entry) => !entry.attempts && clock.now() >= entry.expiresAt
+  const isExpired = ({ attempts, deadline }: Entry) => !attempts && deadline < Infinity && elapsed() >= deadline
 
   /** What may go in one POST with `first`. */
   function batchFrom(first: Entry, { features }: Gate): readonly Entry[] {
@@ -292,11 +296,13 @@ export function createOutbox(
     starting = flight
     inFlight++
     const isBatch = entries.length > 1
+    const delivery = entries[0]?.delivery
     const outcome = await carrier
       .post(endpoint, body, flight.abort, {
         timeout: timeouts.send,
-        needsReceipt: isBatch || opened.features.includes('receipts'),
-        idempotencyKey: isBatch ? undefined : entries[0]?.delivery?.id,
+        // What the library itself posts is repeated by other means, so a broken answer to it is none.
+        needsReceipt: isBatch || opened.features.includes('receipts') || (delivery && false),
+        idempotencyKey: isBatch ? undefined : delivery?.id,
         onStart() {
           // What was given up, or got too old, while the headers were waited for must not be carried.
           if (gate !== opened || entries.some((entry) => isEnded(entry) || isExpired(entry))) land(flight)
@@ -358,7 +364,8 @@ export function createOutbox(
     if (isEnded(entry)) return
     if (outcome instanceof ConnectionError) fail(entry, opened, outcome, carried)
     else if (outcome === undefined && opened.features.includes('receipts')) {
-      fail(entry, opened, new ConnectionError('bad-response'), carried)
+      const why = `POST ${entry.endpoint}: a 2xx without JSON, but the server announced receipts`
+      fail(entry, opened, new ConnectionError('bad-response', why), carried)
     } else end(entry, { status: 'accepted', receipt: outcome ?? null })
   }
 
@@ -399,7 +406,9 @@ export function createOutbox(
     // What is the library's own has another way, and must not hold up the app's messages.
     if (isFinal(error) || !entry.delivery) {
       // An idempotent server would have said of a repeat what it said of the first.
-      const isInDoubt = entry.isInDoubt && !opened.features.includes('idempotency')
+      const isInDoubt =
+        (entry.isInDoubt || (CONFLICTS.includes(status) && error.code !== 'id-reused')) &&
+        !opened.features.includes('idempotency')
       return end(entry, { status: isInDoubt ? 'unknown' : 'rejected', error })
     }
     if (!/^4/.test(String(status))) for (const each of carried) each.isInDoubt ||= each.attempts > 0
@@ -456,6 +465,7 @@ export function createOutbox(
         body,
         bytes: 0,
         expiresAt: Infinity,
+        deadline: Infinity,
         settle,
         status: 'queued',
         attempts: 0,
@@ -508,6 +518,12 @@ export function createOutbox(
 
 type Ending = Verdict extends infer V ? (V extends Verdict ? Omit<V, 'id' | 'attempts'> : never) : never
 
+/**
+ * [spec] RFC 9110 §15.5.10, §15.5.11 and RFC 4918 §11.3: what the state of a resource brings about. Browsers and Deno repeat a POST
+ * by themselves when a kept-alive socket is reset, so that state may be the work of the first one.
+ */
+const CONFLICTS = [409, 410, 423]
+
 /** What a server itself acts on has no place in a batch. */
 const POSTED_ALONE = ['watch', 'unwatch', 'suspend']
 /** Brackets and field names of one message of a batch, bytes. */
@@ -518,7 +534,25 @@ const isEnded = ({ status }: Entry) => !/^(queued|sending)$/.test(status)
 /** Not worth another try. 410 speaks of a stream only in the answer to a resume. */
 const isFinal = ({ retryable, status = 0 }: ConnectionError) => !STREAM_FACTS[status] && (!retryable || status === 410)
 
-const sizeOf = (json: string) => new TextEncoder().encode(json).length
+/**
+ * Counts the time that has passed since, ms. A wall clock that is set back does not stop it. One that goes forward counts: most
+ * engines' other clock stands still while the machine sleeps, so that is what a sleep looks like.
+ */
+function stopwatch(clock: Clock): () => number {
+  let total = 0
+  let wall = clock.now()
+  let steady = clock.elapsed?.() ?? 0
+  return () => {
+    const [oldWall, oldSteady] = [wall, steady]
+    wall = clock.now()
+    steady = clock.elapsed?.() ?? 0
+    total += Math.max(0, wall - oldWall, steady - oldSteady)
+    return total
+  }
+}
+
+/** In UTF-8. */
+export const sizeOf = (json: string) => new TextEncoder().encode(json).length
 
 function toJson(message: unknown): string {
   try {

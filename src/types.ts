@@ -15,10 +15,12 @@ import type {
 } from './machine/types'
 import type { Cursor, Feature, JsonObject, SessionStatus } from './protocol'
 
-/** Time, injected. The default is `Date.now` and the global timers. */
+/** Time, injected. The default is `Date.now`, `performance.now` and the global timers. */
 export interface Clock {
   /** Wall-clock time, ms since the epoch. */
   now(): number
+  /** ms since any moment, by a clock that cannot be set. `maxAge` goes on by it where `now` is set back. Default: `now` alone. */
+  elapsed?(): number
   setTimeout(callback: () => void, ms: number): unknown
   clearTimeout(timer: unknown): void
 }
@@ -47,7 +49,10 @@ export interface OutboxLimits {
   readonly maxMessages: number
   /** Of the messages' JSON in UTF-8. Default 4 194 304 (4 MiB). */
   readonly maxBytes: number
-  /** A message that has not been posted for this long is `rejected` (`expired`) when its turn comes, ms. Default: no limit. */
+  /**
+   * A message that has not been posted for this long is `rejected` (`expired`) when its turn comes, ms. A sleep of the machine counts;
+   * across a reload it is told by the wall clock. Default: no limit.
+   */
   readonly maxAge: number
   /**
    * Over the bounds, `reject` rejects the new message (`outbox-full`), `drop-oldest` the oldest one that was never posted;
@@ -64,7 +69,7 @@ export interface ConnectionOptions {
    * `POST {url}/reconnect` and so on. No query string, no fragment.
    */
   readonly url: string
-  /** For every POST, and for the stream where the `eventsource` package reads it. Default: `globalThis.fetch`. */
+  /** For every POST, and for the stream where the `eventsource` package reads it. Default: `globalThis.fetch`, looked up at each call. */
   readonly fetch?: typeof fetch
   /**
    * Creates a stream. Default: `globalThis.EventSource` where it exists and no `headers` are given (the native one
@@ -78,7 +83,10 @@ export interface ConnectionOptions {
    * more, with `reason: 'unauthorized'`, and the request is repeated; a second 401 in a row stops the connection.
    */
   readonly headers?: Readonly<Record<string, string>> | HeadersHook
-  /** As in `fetch`; the stream is created `withCredentials` for `'include'`. Default `'same-origin'`. */
+  /**
+   * As in `fetch`; the stream is created `withCredentials` for `'include'`. Default: requests name none, which to `fetch` is
+   * `'same-origin'`.
+   */
   readonly credentials?: 'omit' | 'same-origin' | 'include'
   /** Where to resume from, e.g. saved by the app before a reload. Default: none. */
   readonly cursors?: readonly Cursor[]

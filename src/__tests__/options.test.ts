@@ -1,6 +1,9 @@
-import { expect, test } from 'vitest'
+import { afterEach, expect, test, vi } from 'vitest'
 import { ConnectionError, type ConnectionOptions, createConnection } from '../index'
+import { readOptions } from '../options'
 import { createStorage } from './_storage'
+
+afterEach(() => vi.unstubAllGlobals())
 
 const url = 'https://host/api/chat'
 const storage = createStorage()
@@ -101,6 +104,14 @@ test('without a global fetch, the missing option is named', () => {
   } finally {
     globalThis.fetch = fetch
   }
+})
+
+test('C81: the global fetch is looked up at each call; one that is given is called as it is', async () => {
+  vi.stubGlobal('fetch', () => expect.unreachable('the fetch of the time when the connection was made'))
+  const settings = [readOptions({ url }), readOptions({ url, fetch: async () => new Response('given') })]
+  vi.stubGlobal('fetch', async () => new Response('mocked'))
+  const answers = await Promise.all(settings.map(async ({ fetch }) => (await fetch(url)).text()))
+  expect(answers).toEqual(['mocked', 'given'])
 })
 
 test('nothing is touched before connect', () => {

@@ -68,7 +68,7 @@ function openFetchStream(
 function refusalOf({ status, headers }: Response, now: number): ConnectionError | undefined {
   const type = headers.get('content-type') ?? 'nothing'
   if (status === 200 && /^text\/event-stream\b/i.test(type)) return undefined
-  const retryAfter = parseRetryAfter(headers.get('retry-after'), now)
+  const retryAfter = parseRetryAfter(headers.get('retry-after'), now, headers.get('date'))
   const message = status === 200 ? `${type}, not text/event-stream` : `the server answered ${status}`
   return new ConnectionError(status === 401 ? 'unauthorized' : 'stream-failed', message, { status, retryAfter })
 }

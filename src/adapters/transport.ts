@@ -19,7 +19,7 @@ export interface Carrier {
    * with a `ConnectionError`, whose `status` is read as in HTTP. `abort` ends it, and is what its timeout ends it with.
    */
   post(endpoint: string, body: string, abort: AbortController, options?: PostOptions): Promise<unknown>
-  /** Delivers without an answer, while the page goes away. */
+  /** Delivers without an answer, while the page goes away. False: it was not taken. */
   beacon(endpoint: string, body: string): unknown
   /** How many POSTs may be under way at a time where `outbox.maxInFlight` is not given. Default: 1. */
   maxInFlight?(features: readonly Feature[]): number

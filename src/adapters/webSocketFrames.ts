@@ -25,7 +25,7 @@ export const toFrame = (id: string, endpoint: string, body: string) =>
 
 export function toResponse({ status, receipt = null, error, retryAfter }: Answer): Response {
   if (status < 300) return new Response(JSON.stringify(receipt))
-  const seconds = retryAfter ? String(Math.ceil(retryAfter / 1_000)) : ''
+  const seconds = retryAfter ? String(Math.ceil(clampServerDelay(retryAfter) / 1_000)) : ''
   const headers = { 'Content-Type': 'application/json', 'Retry-After': seconds }
   return new Response(JSON.stringify({ error }), { status, headers })
 }

@@ -70,8 +70,7 @@ export function createChatConnection(options: ChatConnectionOptions): ChatConnec
     url: `${baseUrl.replace(/\/+$/, '')}/api/chat`,
     fetch(input, init = {}) {
       const headers = toPlainObject(new Headers(init.headers))
-      // What is posted on behalf of a page that may go away is the suspend signal, and nothing else.
-      if (!init.keepalive || !suspendUrl) return fetch(String(input), { ...init, headers })
+      if (!suspendUrl || !String(input).endsWith('/api/chat/suspend')) return fetch(String(input), { ...init, headers })
       const message = Object(parseJson(String(init.body)))
       const body = JSON.stringify({ ...message, connectionId: headers[CONNECTION_ID_HEADER] })
       return fetch(suspendUrl, { ...init, headers, body })
@@ -81,7 +80,7 @@ export function createChatConnection(options: ChatConnectionOptions): ChatConnec
       const carrier = eventSourceTransport(setup)
       if (!suspendUrl) return carrier
       const beacon = (_: string, body: string) =>
-        globalThis.navigator?.sendBeacon?.(suspendUrl, new Blob([body], { type: 'application/json' }))
+        globalThis.navigator?.sendBeacon?.(suspendUrl, new Blob([body], { type: 'application/json' })) ?? false
       return { ...carrier, beacon }
     },
     backoff: { base: reconnectDelayMs },
