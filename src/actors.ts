@@ -2,7 +2,7 @@ import { type AnyActorRef, type EventObject, fromCallback, type NonReducibleUnkn
 import { canRequest } from './adapters/fetchUpstream'
 import { watchSilence } from './adapters/silence'
 import type { Carrier } from './adapters/transport'
-import { ConnectionError } from './errors'
+import { ConnectionError, type ConnectionErrorCode } from './errors'
 import type { Inbox } from './inbox'
 import { connectionMachine, type ProbeInput, type ResumeInput } from './machine/connectionMachine'
 import { outboxMachine, type PosterEvent } from './machine/outboxMachine'
@@ -10,6 +10,9 @@ import type { ConnectionContext, ConnectionEvent, OutboxEvent } from './machine/
 import { MAX_DELAY, type Settings } from './options'
 import { type Outbox, STREAM_FACTS, sizeOf } from './outbox'
 import { type Cursor, isObject, MAX_SESSIONS_PER_RESUME, parseVerdicts, parseWelcome } from './protocol'
+
+/** What a stream may be refused with; later they are how it ended. */
+const REFUSALS: readonly ConnectionErrorCode[] = ['unauthorized', 'forbidden', 'ended']
 
 type Tell<Event extends EventObject = ConnectionEvent> = (event: Event) => void
 
@@ -59,9 +62,11 @@ export function bindActors(
   const { clock } = settings
   /** Ends what is posted on behalf of the page. */
   let suspension: AbortController | undefined
+  /** Of the last stream: an engine may end it before it says that the page goes away. */
+  let lastId: string | null = null
 
   function suspend() {
-    const { connectionId } = context()
+    const connectionId = lastId
     const sessions: Cursor[] = []
     let room = MAX_SUSPEND_BYTES
     for (const cursor of inbox.cursors().slice(0, MAX_SESSIONS_PER_RESUME)) {
@@ -73,14 +78,14 @@ export function bindActors(
     suspension?.abort()
     const abort = new AbortController()
     suspension = abort
-    const message = { type: 'session_suspend', sessions }
+    const message = { type: 'session_suspend', connectionId, sessions }
     const post = (keepalive: boolean) =>
       carrier.post('suspend', JSON.stringify(message), abort, {
         timeout: settings.timeouts.send,
         keepalive,
         // After an async hook the page may be back, on another stream.
         onStart() {
-          if (context().connectionId !== connectionId) throw new ConnectionError('cancelled')
+          if (lastId !== connectionId) throw new ConnectionError('cancelled')
         },
       })
     // Best effort: the page may be gone before an answer comes. While it still lives, a POST that the quota was too small for leaves without it.
@@ -88,20 +93,22 @@ export function bindActors(
       post(true)
         .catch(({ code }) => code === 'network' && post(false))
         .catch(() => {})
-    else if (carrier.beacon('suspend', JSON.stringify({ ...message, connectionId })) === false)
-      post(false).catch(() => {})
+    else if (carrier.beacon('suspend', JSON.stringify(message)) === false) post(false).catch(() => {})
   }
 
   actorsOf.set(system, {
     pageLifecycle(tell) {
       const unsubscribe = settings.pageLifecycle?.subscribe((signal) => {
         if (signal.type === 'suspend') suspend()
-        else if (signal.type === 'wake') tell({ type: 'wake', awayFor: Number(signal.awayFor) || 0 })
-        else if (signal.type === 'reconnect') tell({ type: 'reconnect' })
+        else if (signal.type === 'wake') {
+          carrier.check?.()
+          tell({ type: 'wake', awayFor: Number(signal.awayFor) || 0 })
+        } else if (signal.type === 'reconnect') tell({ type: 'reconnect' })
       })
       return () => {
         unsubscribe?.()
         suspension?.abort()
+        lastId = null
       }
     },
 
@@ -130,14 +137,10 @@ export function bindActors(
       const close = carrier.open({
         sign: inbox.sign,
         open: () => tell({ type: 'stream.opened' }),
-        error: (error) =>
-          tell({
-            type:
-              error.code === 'unauthorized' && context().connectionId === null
-                ? 'stream.unauthorized'
-                : 'stream.failed',
-            error,
-          }),
+        error(error) {
+          const isRefused = context().connectionId === null && REFUSALS.includes(error.code)
+          tell({ type: isRefused ? 'stream.refused' : 'stream.failed', error })
+        },
         welcome(data) {
           const welcome = parseWelcome(data)
           if (!welcome) return tell({ type: 'stream.failed', error: new ConnectionError('bad-welcome') })
@@ -149,6 +152,7 @@ export function bindActors(
               tell({ type: 'stream.silent', error: new ConnectionError('stream-silent') }),
             )
           }
+          lastId = welcome.connectionId
           tell({ ...welcome, type: 'stream.welcomed', heartbeat, cursors })
         },
         message(data, json) {

@@ -5,9 +5,9 @@ import { Inbox } from './inbox'
 import { phase as phaseOf } from './machine/phase'
 import type { ConnectionContext, ConnectionEvent } from './machine/types'
 import { Notifier } from './notifier'
-import { invalid, readOptions } from './options'
+import { check, invalid, isAbsolute, isFunction, isName, isWhole, oneOf, readOptions } from './options'
 import { createOutbox, type Outbox } from './outbox'
-import { isSeq, isText, parseVerdicts } from './protocol'
+import { parseVerdicts } from './protocol'
 import { Recorder } from './recorder'
 import { createStore } from './store'
 import type {
@@ -16,6 +16,7 @@ import type {
   ConnectionOptions,
   ConnectionSnapshot,
   Delivery,
+  EndpointsFor,
   InboundMessage,
   OutboundMessage,
   Typed,
@@ -27,7 +28,7 @@ import type {
  * @throws {ConnectionError} `invalid-option`; the message names the option.
  */
 export function createConnection<Inbound extends object = InboundMessage, Outbound extends Typed = OutboundMessage>(
-  options: ConnectionOptions,
+  options: ConnectionOptions & EndpointsFor<Outbound>,
 ): Connection<Inbound, Outbound> {
   const settings = readOptions(options)
   const { backoff, clock, random, timeouts } = settings
@@ -48,7 +49,7 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
   const phase = () => (remains ? 'idle' : phaseOf(actor.getSnapshot()))
 
   const carrier = settings.transport({ ...settings, context })
-  const store = settings.store && createStore(settings.store, report)
+  const store = settings.store && createStore(settings.store, notifier)
   const inbox = new Inbox(settings, store, notifier, resumeLeftOvers)
   const onChange = ({ id, status, message }: Delivery) => notifier.note('delivery', { id, status, message })
   const outbox = createOutbox(settings, carrier, store, onChange, command, report, end)
@@ -83,6 +84,11 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
     const sessions = inbox.cursors().map(({ sessionId }) => sessionId)
     notifier.note(type, (type === 'opened' ? { ...fact, sessions } : fact) as never)
   })
+  // Once it was open, `closed` tells how it is lost.
+  const forget = notifier.on('phase', () => {
+    if (phase() === 'open') forget()
+    if (phase() === 'backoff') notifier.warn(`not connected to ${settings.url} yet, but trying`, context().lastError)
+  })
   actor.subscribe(() => notifier.publish(), end, end)
   actor.start()
   // Not before: what is told now is told when the app had a chance to listen.
@@ -94,6 +100,7 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
     for (const child of Object.values(actor.getSnapshot().children)) child?.send({ type: 'xstate.stop' } as never)
     if (isDisposed) return
     isDisposed = true
+    store?.close()
     const error = new ConnectionError('internal', 'the machine stopped', { cause })
     if (phase() === 'open') notifier.note('closed', { reason: 'failed', error })
     remains = { ...context(), connectionId: null, lastError: error }
@@ -105,17 +112,25 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
   function dispose() {
     if (isDisposed) return
     isDisposed = true
+    store?.close()
     actor.send({ type: 'disconnect' })
     outbox.retire()
     // In a listener, the disconnect still stands in line behind the event that is being told.
     queueMicrotask(() => actor.stop())
   }
 
-  return Object.assign(Object.create(CURRENT, { [parts]: { value: { getSnapshot, inbox, outbox } } }), {
-    connect: () => command({ type: 'connect' }),
+  const own = { getSnapshot, inbox, outbox }
+  return Object.assign(Object.create(CURRENT, { [parts]: { value: () => own } }), {
+    connect() {
+      if (!isAbsolute(settings.url)) throw invalid('url', `${settings.url} is relative, and here is no page`)
+      command({ type: 'connect' })
+    },
     disconnect: () => command({ type: 'disconnect' }),
     reconnect: () => command({ type: 'reconnect' }),
-    wake: ({ awayFor = 0 } = {}) => command({ type: 'wake', awayFor }),
+    wake({ awayFor = 0 } = {}) {
+      carrier.check?.()
+      command({ type: 'wake', awayFor })
+    },
     dispose,
     [Symbol.dispose]: dispose,
 
@@ -123,8 +138,8 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
     clearOutbox: outbox.clear,
 
     watch(sessionId, { after } = {}) {
-      if (!isText(sessionId) || !sessionId) throw invalid('sessionId')
-      if (!isSeq(after ?? 0)) throw invalid('after', 'not a whole number')
+      check('sessionId', sessionId, isName)
+      check('after', after ?? 0, isWhole)
       if (!inbox.watch(sessionId, after)) return
       if (!context().features.includes('watch-replay')) return resumeLeftOvers()
       // A resume that comes first attaches the session too: then there is nothing left to post.
@@ -148,8 +163,11 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
     },
     cursor: (sessionId) => inbox.cursor(sessionId),
 
-    on: (name, listener) =>
-      name === 'message' ? inbox.listen(listener as never) : notifier.on(name, listener as never),
+    on(name, listener) {
+      check('event', name, isEvent)
+      check('listener', listener, isFunction)
+      return name === 'message' ? inbox.listen(listener as never) : notifier.on(name, listener as never)
+    },
     suspend,
     trace: () => recorder.trace(),
     actor: actor as unknown as ConnectionActor,
@@ -158,11 +176,15 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
   } satisfies Omit<Connection<Inbound, Outbound>, keyof typeof CURRENT>)
 }
 
+const isEvent = oneOf('message opened closed stopped phase session delivery rejected error')
+
 const parts = Symbol('parts')
 type Parts = Pick<Connection, 'getSnapshot'> & { readonly inbox: Inbox; readonly outbox: Outbox }
 
 // On a prototype of their own: an object literal with getters is a dictionary to V8, 2 KiB per connection.
 const CURRENT = {
+  // [Vue] A connection in a `ref` or `reactive` stays what it is, as with `markRaw`.
+  __v_skip: true,
   get phase() {
     return snapshotOf(this).phase
   },
@@ -189,6 +211,6 @@ const CURRENT = {
   },
 }
 
-/** For what stands on top of a connection and lives in this package. */
-export const partsOf = (connection: unknown) => (connection as { readonly [parts]: Parts })[parts]
+/** For what stands on top of a connection and lives in this package. A function, because a proxy leaves that as it is. */
+export const partsOf = (connection: unknown) => (connection as { readonly [parts]: () => Parts })[parts]()
 const snapshotOf = (connection: unknown) => partsOf(connection).getSnapshot()

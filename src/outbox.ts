@@ -3,7 +3,7 @@ import type { Carrier } from './adapters/transport'
 import { ConnectionError, type ConnectionErrorCode } from './errors'
 import { backoffDelay } from './machine/backoff'
 import type { UpstreamEvent } from './machine/types'
-import { invalid, type Settings } from './options'
+import { check, invalid, isAge, type Settings } from './options'
 import {
   type Feature,
   isObject,
@@ -16,7 +16,7 @@ import {
   RESERVED_TYPES,
 } from './protocol'
 import type { Storable, Store, StoredMessage } from './store'
-import type { Clock, Delivery, DeliveryStatus, SendOptions, Typed, Verdict } from './types'
+import type { Delivery, DeliveryStatus, SendOptions, Typed, Verdict } from './types'
 
 /** The answers that are about the stream, not about what was posted. */
 export const STREAM_FACTS: Readonly<Partial<Record<number, UpstreamEvent['type']>>> = {
@@ -40,7 +40,7 @@ interface Entry extends Storable {
   /** JSON; empty if there is no need to post it any more. */
   readonly body: () => string
   readonly bytes: number
-  /** Of the time that has passed by then, ms. */
+  /** `expiresAt` by the clock that cannot be set. */
   readonly deadline: number
   settle: (verdict: Verdict) => void
   status: DeliveryStatus
@@ -102,7 +102,7 @@ export function createOutbox(
   /** No POST starts before this wall-clock time: what the last failure asked for outlives the gate. */
   let notBefore = 0
   let lastDelay = 0
-  const elapsed = stopwatch(clock)
+  const elapsed = () => clock.elapsed?.() ?? 0
 
   // The queue
 
@@ -110,7 +110,7 @@ export function createOutbox(
     if (!MESSAGE_ID.test(id) || unsettled.has(id)) {
       throw invalid('id', 'in use, or not 1-255 visible ASCII characters')
     }
-    if (!(maxAge > 0)) throw invalid('maxAge')
+    check('maxAge', maxAge, isAge)
     const entry = admit({ id, message, expiresAt: clock.now() + maxAge, attempts: 0 })
     if (isRetired) giveUp(entry, 'disposed')
     else if (!isEnded(entry)) makeRoom(entry)
@@ -273,7 +273,9 @@ export function createOutbox(
     }
   }
 
-  const isExpired = ({ attempts, deadline }: Entry) => !attempts && deadline < Infinity && elapsed() >= deadline
+  // The first to run out: the wall clock may have been set back, and most engines' other one stands still while the machine sleeps.
+  const isExpired = ({ attempts, expiresAt, deadline }: Entry) =>
+    !attempts && (clock.now() >= expiresAt || elapsed() >= deadline)
 
   /** What may go in one POST with `first`. */
   function batchFrom(first: Entry, { features }: Gate): readonly Entry[] {
@@ -296,13 +298,12 @@ export function createOutbox(
     starting = flight
     inFlight++
     const isBatch = entries.length > 1
-    const delivery = entries[0]?.delivery
     const outcome = await carrier
       .post(endpoint, body, flight.abort, {
         timeout: timeouts.send,
         // What the library itself posts is repeated by other means, so a broken answer to it is none.
-        needsReceipt: isBatch || opened.features.includes('receipts') || (delivery && false),
-        idempotencyKey: isBatch ? undefined : delivery?.id,
+        needsReceipt: isBatch || opened.features.includes('receipts') || (entries[0]?.delivery && false),
+        idempotencyKey: isBatch ? undefined : entries[0]?.delivery?.id,
         onStart() {
           // What was given up, or got too old, while the headers were waited for must not be carried.
           if (gate !== opened || entries.some((entry) => isEnded(entry) || isExpired(entry))) land(flight)
@@ -533,23 +534,6 @@ const isEnded = ({ status }: Entry) => !/^(queued|sending)$/.test(status)
 
 /** Not worth another try. 410 speaks of a stream only in the answer to a resume. */
 const isFinal = ({ retryable, status = 0 }: ConnectionError) => !STREAM_FACTS[status] && (!retryable || status === 410)
-
-/**
- * Counts the time that has passed since, ms. A wall clock that is set back does not stop it. One that goes forward counts: most
- * engines' other clock stands still while the machine sleeps, so that is what a sleep looks like.
- */
-function stopwatch(clock: Clock): () => number {
-  let total = 0
-  let wall = clock.now()
-  let steady = clock.elapsed?.() ?? 0
-  return () => {
-    const [oldWall, oldSteady] = [wall, steady]
-    wall = clock.now()
-    steady = clock.elapsed?.() ?? 0
-    total += Math.max(0, wall - oldWall, steady - oldSteady)
-    return total
-  }
-}
 
 /** In UTF-8. */
 export const sizeOf = (json: string) => new TextEncoder().encode(json).length

@@ -120,9 +120,7 @@ describe('C40: Retry-After', () => {
     ['more digits than a number has', '9'.repeat(400), FIVE_MINUTES],
     ['C66: decimals, which are rounded up', '2.5', 3_000],
     ['C66: two headers, which `fetch` joins', '3, 3', 3_000],
-    ['C66: two headers that differ: the longer wait', '2,7', 7_000],
-    ['C66: a number and something else', 'soon, 4', 4_000],
-    ['C66: two headers with dates', 'Thu, 01 Jan 2026 00:01:30 GMT, Thu, 01 Jan 2026 00:02:00 GMT', 120_000],
+    ['C66: two headers that differ: the first', '2.5 ,7', 3_000],
     ['C66: an HTTP date in the form of asctime, which is UTC', 'Thu Jan  1 00:01:30 2026', 90_000],
   ])('as %s', (_, value, ms) => {
     expect(parseRetryAfter(value, NOW)).toBe(ms)
@@ -145,7 +143,7 @@ describe('C40: Retry-After', () => {
 
   // [spec] V8 reads a year out of nearly any text, and any date that is not HTTP's.
   const NO_DATES = ['in 5', '2026-01-01T00:01:30Z', 'Thu, 01 Jan 2026 00:01:30 +0000', 'May be 12:30:30 maybe']
-  const NO_NUMBERS = ['-3', '+3', '.5', '2.', '1e3', '3 s', '3;4']
+  const NO_NUMBERS = ['-3', '+3', '.5', '2.', '1e3', '3 s', '3;4', 'soon, 4']
   const NOTHING = [
     null,
     '',

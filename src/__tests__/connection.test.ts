@@ -429,6 +429,7 @@ describe('the stream', () => {
     expect(world.log).toEqual(['opened', 'closed goodbye'])
     await world.retries()
     world.stream.fails()
+    await settle()
     expect((world.connection.retryAt ?? 0) - world.clock.now()).toBe(500)
   })
 
@@ -594,7 +595,7 @@ describe('the page', () => {
     await ready
     tell({ type: 'suspend' })
     await settle()
-    expect(world.post('suspend').body).toEqual({ type: 'session_suspend', sessions: CURSORS })
+    expect(world.post('suspend').body).toEqual({ type: 'session_suspend', connectionId: 'c1', sessions: CURSORS })
     expect(world.post('suspend').keepalive).toBe(true)
     expect(world.post('suspend').headers.get('x-connection-id')).toBe('c1')
   })
@@ -649,7 +650,7 @@ describe('the page', () => {
     test.each([
       ['there is no Request at all', undefined, {}],
       ['Request knows no keepalive, and there is no sendBeacon', class {}, {}],
-      ['nor a navigator', class {}, undefined],
+      ['Request knows no keepalive, and there is no navigator', class {}, undefined],
       ['sendBeacon refuses it', class {}, { sendBeacon: () => false }],
     ])('is a plain POST where %s', async (_, Request, navigator) => {
       vi.stubGlobal('Request', Request)

@@ -280,17 +280,6 @@ describe('C67: maxAge is about the time that has passed', () => {
     })
   })
 
-  test('a clock that has only a wall time goes on from where it was set to', async () => {
-    const { times } = queued()
-    const world = createWorld({ clock: { ...createClock(), now: () => times.wall } })
-    const delivery = world.connection.send(prompt('a'), { maxAge: MINUTE })
-    times.wall -= HOUR
-    world.connection.send(prompt('b'))
-    times.wall += MINUTE
-    await world.opens()
-    expect(await delivery.settled).toMatchObject({ status: 'rejected', error: { code: 'expired' } })
-  })
-
   test.each([
     [MINUTE - 1, 'accepted'],
     [MINUTE, 'rejected'],

@@ -17,7 +17,7 @@ export interface UpstreamOptions {
   readonly fetch: typeof fetch
   readonly headers?: HeaderMap | HeadersHook
   /** Where it is not given no request names any, so a `fetch` of the app's own sets what it likes. */
-  readonly credentials?: 'omit' | 'same-origin' | 'include'
+  readonly credentials?: 'omit' | 'same-origin' | 'include' | undefined
   readonly clock: Clock
   /** Of the connection as it is now. */
   readonly context: () => { readonly attempt: number; readonly connectionId: string | null }
@@ -35,6 +35,11 @@ export interface PostOptions {
   readonly needsReceipt?: boolean | undefined
   /** Called in the same tick as `fetch`, after everything asynchronous: what it throws ends the POST before it starts. */
   readonly onStart?: () => void
+}
+
+/** What the status of an answer says, should its body never come; null is success. */
+interface Known {
+  answer?: ConnectionError | null
 }
 
 export type Upstream = ReturnType<typeof createUpstream>
@@ -98,46 +103,69 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
   }
 
   const at = (endpoint: string) => moved.get(endpoint) ?? `${url}/${endpoint}`
-
-  /** Where an answer sends the POST; `undefined` if it is the answer. */
-  function redirectOf({ url: seen, type, status, headers, redirected }: Response, target: string, signal: AbortSignal) {
-    // Not every `fetch` of an app's own obeys `redirect`, nor tells that it has followed one.
-    if (redirected ?? (seen && seen.toLowerCase() !== target.toLowerCase())) return seen
-    const location = isRedirect(status) && headers.get('location')
-    if (location) return resolve(location, target)
-    if (type !== 'opaqueredirect') return undefined
-    // [spec] Fetch: a page is not told the target of a redirect before it has been followed.
-    return fetch(target, { method: 'POST', body: '{}', credentials: 'omit', signal }).then(
-      (followed) => followed.url,
+  /** Where a page is redirected to. [spec] Fetch: it is told that only after the redirect was followed. */
+  const whereTo = (target: string, signal: AbortSignal) =>
+    fetch(target, { method: 'POST', body: '{}', credentials: 'omit', signal }).then(
+      (answer) => answer.url,
       () => '',
     )
-  }
+  const origin = `${/^\w+:\/\/[^/]*/.exec(url)}/`
 
   /**
    * Performs a POST. Redirects are followed by hand: `fetch` makes it a GET after a 301, 302 or 303, and carries it to any origin
-   * after a 307 or 308. Where the status is hidden, a target counts that ends with the endpoint: a login page does not.
+   * after a 307 or 308. Where the status is not seen, a target counts that ends with the endpoint: a login page does not.
    */
   async function follow(endpoint: string, signal: AbortSignal, perform: (target: string) => Promise<Response>) {
     let target = at(endpoint)
     for (let hops = 0; ; hops++) {
       const response = await perform(target)
-      const seen = await redirectOf(response, target, signal)
-      if (seen === undefined) return response
-      const { ok, status, redirected } = response
-      const isVisible = !redirected && isRedirect(status)
-      const [, origin = '', path = ''] = ORIGIN_AND_PATH.exec(seen) ?? []
-      const keepsPost = isVisible ? status > 306 : !hops && path.replace(/\/$/, '').endsWith(`/${endpoint}`)
-      if (!keepsPost || hops === MAX_HOPS || !`${url}/`.startsWith(`${origin}/`)) {
-        discard(response)
-        const why = `POST ${endpoint}: redirected to ${origin + path || 'another origin'}; log in, or correct \`url\``
-        throw new ConnectionError('redirected', why, { status: isVisible ? status : undefined })
-      }
-      if (!isVisible) moved.set(endpoint, seen)
-      // It was followed already, so this is the answer.
-      if (redirected && ok) return response
+      const { status, type, redirected, url: followed } = response
+      const location = isRedirect(status) && response.headers.get('location')
+      const isHidden = type === 'opaqueredirect'
+      // Not every `fetch` of an app's own obeys `redirect`, nor tells that it has followed one.
+      if (!location && !isHidden && !(redirected ?? followed)) return response
+      const seen = location ? new URL(location, target).href : isHidden ? await whereTo(target, signal) : followed
+      const [place = ''] = seen.split(/[?#]/)
+      const isFit = location
+        ? status > 306 && hops < MAX_HOPS
+        : !hops && place.replace(/\/$/, '').endsWith(`/${endpoint}`)
+      const isOurs = isFit && place.startsWith(origin)
+      if (isOurs && !location && !isHidden) return response
       discard(response)
+      if (!isOurs) {
+        const why = `POST ${endpoint}: redirected to ${place || 'another origin'}; log in, or correct \`url\``
+        throw new ConnectionError('redirected', why, { status: location ? status : undefined })
+      }
+      if (isHidden) moved.set(endpoint, seen)
       target = seen
     }
+  }
+
+  /** The JSON of an answer to `what`. */
+  async function read(response: Response, what: string, needsReceipt: boolean | undefined, known: Known) {
+    const { ok, status, headers } = response
+    const type = headers.get('content-type') ?? 'no content type'
+    const where = `${what} (${type}): `
+    const isJson = JSON_TYPE.test(type)
+    if (!ok) {
+      const retryAfter = parseRetryAfter(headers.get('retry-after'), clock.now(), headers.get('date'))
+      known.answer = toHttpError(status, undefined, retryAfter, where)
+      if (isJson) {
+        const { error } = Object(parseJson(await response.text()))
+        known.answer = toHttpError(status, error, retryAfter, where)
+      } else discard(response)
+      throw known.answer
+    }
+    // A page answered in the server's place, e.g. by a captive portal.
+    const isHtml = HTML_TYPE.test(type)
+    if (needsReceipt === false && !isHtml) known.answer = null
+    const text = await response.text()
+    // WebKit takes a body that was cut off for complete.
+    const isMissed = isJson && status !== 204 && headers.get('content-length') !== '0'
+    const json = text ? parseJson(text) : needsReceipt || isMissed ? undefined : null
+    if (json !== undefined || !(isHtml || isMissed)) return json
+    const why = `${where}the server answered ${status}, ${text.length} characters, no JSON`
+    throw new ConnectionError('bad-response', why)
   }
 
   return {
@@ -155,9 +183,8 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
           late = new ConnectionError('timeout', `POST ${endpoint}: no answer within ${timeout} ms`)
           abort.abort(late)
         }, timeout)
-      /** What the status says, should the body never come; null is success. */
-      let answer: ConnectionError | null | undefined
-      const perform = (target: string, own: Headers) => {
+      const known: Known = {}
+      const perform = async (target: string, own: Headers) => {
         onStart?.()
         if (signal.aborted) throw signal.reason
         const { connectionId } = context()
@@ -166,17 +193,14 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
         all.set('Content-Type', 'application/json')
         if (connectionId) all.set(CONNECTION_ID_HEADER, connectionId)
         if (idempotencyKey) all.set(IDEMPOTENCY_KEY_HEADER, idempotencyKey)
-        const init: RequestInit = { method: 'POST', body, headers: all, redirect: 'manual', signal, ...shared }
-        if (keepalive) init.keepalive = true
-        return fetch(target, init)
+        const more = keepalive && { keepalive }
+        return fetch(target, { method: 'POST', body, headers: all, redirect: 'manual', signal, ...shared, ...more })
       }
       const exchange = async () => {
         const response = await authorized('post', signal, (own) =>
-          follow(endpoint, signal, async (target) => perform(target, own)),
+          follow(endpoint, signal, (target) => perform(target, own)),
         )
-        return read(endpoint, response, clock.now(), needsReceipt, (known) => {
-          answer = known
-        })
+        return read(response, `POST ${endpoint}`, needsReceipt, known)
       }
       // A hook or a body that never settles does not watch the signal.
       const aborted = new Promise((_, reject) => {
@@ -184,6 +208,7 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
       })
       return Promise.race([exchange(), aborted])
         .catch((cause) => {
+          const { answer } = known
           if (answer === null) return null
           // WebKit's own reason for an abort is another than the one that was given.
           const error = answer ?? late ?? cause
@@ -195,20 +220,19 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
     /** For EventSource implementations that take a `fetch`. */
     async streamFetch(input: string | URL, init: RequestInit): Promise<Response> {
       const response = await authorized('stream', init.signal, (own) => {
+        // Not every `fetch` knows signals.
+        if (init.signal?.aborted) throw init.signal.reason
         const all = new Headers(init.headers)
         own.forEach((value, name) => {
           all.set(name, value)
         })
         const { cache, ...rest } = init
-        const cached = cache && canRequest('cache') && { cache }
-        return fetch(input, { ...rest, ...cached, headers: all, ...shared })
+        return fetch(input, { ...rest, ...(canRequest('cache') && cache && { cache }), headers: all, ...shared })
       })
-      const type = response.headers.get('content-type')
-      if (!/[A-Z]/.test(type ?? '')) return response
+      const type = response.headers.get('content-type') ?? ''
       // The `eventsource` package takes Text/Event-Stream for another type.
-      const headers = new Headers(response.headers)
-      headers.set('content-type', String(type).toLowerCase())
-      return Object.defineProperty(response, 'headers', { value: headers })
+      const value = /^text\/event-stream/i.test(type) && new Headers({ 'content-type': type.toLowerCase() })
+      return value ? Object.defineProperty(response, 'headers', { value }) : response
     },
     /** Where `keepalive` is not supported: no headers, so the body has to say whose it is. False: it was not taken. */
     beacon: (endpoint: string, body: string): boolean =>
@@ -220,56 +244,12 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
 export const canRequest = (option: 'cache' | 'keepalive') => option in (globalThis.Request?.prototype ?? {})
 
 const MAX_HOPS = 5
-const isRedirect = (status: number) => /^30[12378]$/.test(String(status))
-const ORIGIN_AND_PATH = /^(\w+:\/\/[^/?#]+)([^?#]*)/
+const isRedirect = (status: number) => /30[12378]/.test(String(status))
 // [spec] RFC 9110 §8.3.1: the names of media types are case-insensitive.
-const JSON_TYPE = /^\s*[^\s;,]+[/+]json\s*([;,]|$)/i
-const HTML_TYPE = /^\s*(text\/html|application\/xhtml\+xml)\b/i
+const JSON_TYPE = /^[^\s;,]+[/+]json\s*([;,]|$)/i
+const HTML_TYPE = /^(text\/html|application\/xhtml)\b/i
 
 const discard = ({ body }: Response) => void body?.cancel().catch(() => {})
-
-function resolve(location: string, base: string): string {
-  try {
-    return new URL(location, base).href
-  } catch {
-    return ''
-  }
-}
-
-/** The JSON of an answer. `tell` is told as soon as the rest of it does not matter any more. */
-async function read(
-  endpoint: string,
-  response: Response,
-  now: number,
-  needsReceipt: boolean | undefined,
-  tell: (answer: ConnectionError | null) => void,
-): Promise<unknown> {
-  const { ok, status, headers } = response
-  const type = headers.get('content-type') ?? ''
-  const isJson = JSON_TYPE.test(type)
-  const where = `POST ${endpoint} (${type || 'no content type'}): `
-  if (!ok) {
-    const retryAfter = parseRetryAfter(headers.get('retry-after'), now, headers.get('date'))
-    const refuse = (reason?: unknown) => {
-      const error = toHttpError(status, reason, retryAfter, where)
-      tell(error)
-      return error
-    }
-    const refusal = refuse()
-    if (isJson) throw refuse(Object(parseJson(await response.text())).error)
-    discard(response)
-    throw refusal
-  }
-  // A page answered in the server's place, e.g. by a captive portal.
-  const isHtml = HTML_TYPE.test(type)
-  if (needsReceipt === false && !isHtml) tell(null)
-  const text = await response.text()
-  // WebKit takes a body that was cut off for complete.
-  const isPromised = isJson && !/20[45]/.test(String(status)) && headers.get('content-length') !== '0'
-  const json = text ? parseJson(text) : needsReceipt || isPromised ? undefined : null
-  if (json !== undefined || !(isHtml || isPromised)) return json
-  throw new ConnectionError('bad-response', `${where}the server answered ${status}, ${text.length} characters, no JSON`)
-}
 
 const CODES: Partial<Record<number, ConnectionErrorCode>> = {
   401: 'unauthorized',
@@ -291,25 +271,17 @@ export function toHttpError(status: number, reason?: unknown, retryAfter?: numbe
   })
 }
 
-// [spec] RFC 9110 §5.6.7: three forms, of which the last one, asctime's, names no zone.
-const HTTP_DATE = /^[A-Z][a-z]+,? .+:\d\d (GMT|\d{4})$/
-
 /**
  * [spec] RFC 9110 §10.2.3: `Retry-After` is a number of seconds or an HTTP date. In ms, clamped to 5 min; `undefined` for anything
- * else. Decimals are rounded up, and of several values the longest counts. A date is read against `date`, the answer's own `Date`:
- * `now` is the clock of this machine, which may be wrong.
+ * else. Decimals are rounded up, and of several numbers (`fetch` joins headers) the first counts. A date is read against `date`, the
+ * answer's own `Date`: `now` is the clock of this machine, which may be wrong.
  */
 export function parseRetryAfter(value: string | null, now: number, date?: string | null): number | undefined {
-  const delays = String(value)
-    .split(/,(?!\s*\d\d[ -][A-Z])/)
-    .flatMap((part) => {
-      const text = part.trim()
-      const delay = /^\d+(\.\d+)?$/.test(text)
-        ? Math.ceil(Number(text)) * 1_000
-        : parseDate(text) - (parseDate(date ?? '') || now)
-      return Number.isNaN(delay) ? [] : [clampServerDelay(delay)]
-    })
-  return delays.length ? Math.max(...delays) : undefined
+  const [seconds] = /^\d+(\.\d+)?(?=\s*(,|$))/.exec(String(value).trim()) ?? []
+  const ms = seconds ? Math.ceil(Number(seconds)) * 1_000 : parseDate(value) - (parseDate(date) || now)
+  return Number.isNaN(ms) ? undefined : clampServerDelay(ms)
 }
 
-const parseDate = (text: string) => (HTTP_DATE.test(text) ? Date.parse(text.replace(/(\d{4})$/, '$1 GMT')) : Number.NaN)
+// [spec] RFC 9110 §5.6.7: three forms, of which the last one, asctime's, names no zone. `Date.parse` reads nearly anything.
+const parseDate = (text: string | null | undefined) =>
+  /^[A-Z].+:\d\d (GMT|\d{4})$/.test(String(text)) ? Date.parse(String(text).replace(/\d{4}$/, '$& GMT')) : Number.NaN
