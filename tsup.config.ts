@@ -5,6 +5,7 @@ export default defineConfig({
     index: 'src/index.ts',
     machine: 'src/machine/index.ts',
     adapters: 'src/adapters/index.ts',
+    'adapters/websocket': 'src/adapters/websocket/index.ts',
     server: 'src/server/index.ts',
     'server/redis': 'src/server/redis/index.ts',
     testing: 'src/testing/index.ts',

@@ -17,6 +17,7 @@ const NAMES = {
   '.': ['createConnection', 'ConnectionError'],
   './machine': ['connectionMachine', 'outboxMachine', 'phase', 'backoffDelay'],
   './adapters': ['openEventSource', 'defaultEventSource', 'createUpstream', 'pageLifecycle', 'watchSilence'],
+  './adapters/websocket': ['webSocketTransport'],
   './server': ['createChatServer', 'memoryLog', 'CommandRejected', 'createWebSocketGateway', 'METRICS'],
   './server/redis': ['redisLog'],
   './testing': ['createHarness'],

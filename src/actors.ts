@@ -1,15 +1,20 @@
 import { type AnyActorRef, type EventObject, fromCallback, type NonReducibleUnknown } from 'xstate'
+import { canRequest } from './adapters/fetchUpstream'
 import { watchSilence } from './adapters/silence'
 import type { Carrier } from './adapters/transport'
-import { ConnectionError } from './errors'
+import { ConnectionError, type ConnectionErrorCode } from './errors'
 import type { Inbox } from './inbox'
 import { connectionMachine, type ProbeInput, type ResumeInput } from './machine/connectionMachine'
 import { outboxMachine, type PosterEvent } from './machine/outboxMachine'
 import type { ConnectionContext, ConnectionEvent, OutboxEvent } from './machine/types'
 import { MAX_DELAY, type Settings } from './options'
+import { sizeOf } from './outbox/batch'
 import type { Outbox } from './outbox/outbox'
+import { type Cursor, isObject, MAX_SESSIONS_PER_RESUME, parseVerdicts, parseWelcome } from './protocol'
 import { meaningOf } from './status'
-import { isObject, MAX_SESSIONS_PER_RESUME, parseVerdicts, parseWelcome } from './protocol'
+
+/** What a stream may be refused with; later they are how it ended. */
+const REFUSALS: readonly ConnectionErrorCode[] = ['unauthorized', 'forbidden', 'ended']
 
 type Tell<Event extends EventObject = ConnectionEvent> = (event: Event) => void
 
@@ -21,6 +26,12 @@ interface Actors {
   resume(tell: Tell, input: ResumeInput): () => void
   probe(tell: Tell, input: ProbeInput): () => void
 }
+
+/**
+ * [spec] Fetch: the bodies of all `keepalive` requests under way have 64 KiB together, a beacon's among them; one too many is a network
+ * error. Half of it leaves room for the page's own.
+ */
+const MAX_SUSPEND_BYTES = 32_768
 
 // One provided machine serves all connections: providing actors per connection would copy the whole chart, 23 KiB each.
 // An actor finds its connection by the actor system that it lives in, and its work by its id.
@@ -55,35 +66,53 @@ export function bindActors(
   let suspension: AbortController | undefined
   /** How long the server remembers what it took, ms. */
   let receiptAge = Infinity
+  /** Of the last stream: an engine may end it before it says that the page goes away. */
+  let lastId: string | null = null
 
   function suspend() {
-    const { connectionId } = context()
-    const message = { type: 'session_suspend', sessions: inbox.cursors().slice(0, MAX_SESSIONS_PER_RESUME) }
-    if (!connectionId || !message.sessions.length) return
-    if ('keepalive' in Request.prototype) {
-      // After an async hook the page may be back, on another stream.
-      const onStart = () => {
-        if (context().connectionId !== connectionId) throw new ConnectionError('cancelled')
-      }
-      // What the last one said is old.
-      suspension?.abort()
-      suspension = new AbortController()
-      const options = { timeout: settings.timeouts.send, keepalive: true, onStart }
-      // Best effort: the page may be gone before an answer comes.
-      carrier.post('suspend', JSON.stringify(message), suspension, options).catch(() => {})
-    } else carrier.beacon('suspend', JSON.stringify({ ...message, connectionId }))
+    const connectionId = lastId
+    const sessions: Cursor[] = []
+    let room = MAX_SUSPEND_BYTES
+    for (const cursor of inbox.cursors().slice(0, MAX_SESSIONS_PER_RESUME)) {
+      room -= sizeOf(JSON.stringify(cursor))
+      if (room >= 0) sessions.push(cursor)
+    }
+    if (!connectionId || !sessions.length) return
+    // What the last one said is old.
+    suspension?.abort()
+    const abort = new AbortController()
+    suspension = abort
+    const message = { type: 'session_suspend', connectionId, sessions }
+    const post = (keepalive: boolean) =>
+      carrier.post('suspend', JSON.stringify(message), abort, {
+        timeout: settings.timeouts.send,
+        keepalive,
+        // After an async hook the page may be back, on another stream.
+        onStart() {
+          if (lastId !== connectionId) throw new ConnectionError('cancelled')
+        },
+      })
+    // Best effort: the page may be gone before an answer comes. While it still lives, a POST that the quota was too small for leaves without it.
+    if (canRequest('keepalive'))
+      post(true)
+        .catch(({ code }) => code === 'network' && post(false))
+        .catch(() => {})
+    else if (carrier.beacon('suspend', JSON.stringify(message)) === false) post(false).catch(() => {})
   }
 
   actorsOf.set(system, {
     pageLifecycle(tell) {
       const unsubscribe = settings.pageLifecycle?.subscribe((signal) => {
         if (signal.type === 'suspend') suspend()
-        else if (signal.type === 'wake') tell({ type: 'wake', awayFor: Number(signal.awayFor) || 0 })
-        else if (signal.type === 'reconnect') tell({ type: 'reconnect' })
+        else if (signal.type === 'wake') {
+          carrier.check?.()
+          tell({ type: 'wake', awayFor: Number(signal.awayFor) || 0 })
+        } else if (signal.type === 'reconnect') tell({ type: 'reconnect' })
       })
       return () => {
         unsubscribe?.()
         suspension?.abort()
+        lastId = null
       }
     },
 
@@ -119,14 +148,10 @@ export function bindActors(
       const close = carrier.open({
         sign: inbox.sign,
         open: () => tell({ type: 'stream.opened' }),
-        error: (error) =>
-          tell({
-            type:
-              error.code === 'unauthorized' && context().connectionId === null
-                ? 'stream.unauthorized'
-                : 'stream.failed',
-            error,
-          }),
+        error(error) {
+          const isRefused = context().connectionId === null && REFUSALS.includes(error.code)
+          tell({ type: isRefused ? 'stream.refused' : 'stream.failed', error })
+        },
         welcome(data) {
           const welcome = parseWelcome(data)
           if (!welcome) return tell({ type: 'stream.failed', error: new ConnectionError('bad-welcome') })
@@ -140,6 +165,7 @@ export function bindActors(
             )
           }
           const { connectionId } = welcome
+          lastId = connectionId
           tell({ type: 'stream.welcomed', connectionId, heartbeat, features, cursors })
         },
         message(data, json) {
@@ -170,7 +196,9 @@ export function bindActors(
       const succeed = (json: unknown) => {
         if (abort.signal.aborted) return
         if (json === undefined || (isObject(json) && json.ok === false))
-          return fail(new ConnectionError('bad-response'))
+          return fail(
+            new ConnectionError('bad-response', `POST reconnect: ${json ? 'ok: false' : 'no JSON'}`, { cause: json }),
+          )
         inbox.judge(resumeId, parseVerdicts(json))
         if (abort.signal.aborted) return
         stopWatching = watchSilence(clock, settings.timeouts.resume, inbox.events, () =>

@@ -5,10 +5,10 @@ import { Inbox } from './inbox'
 import { phase as phaseOf } from './machine/phase'
 import type { ConnectionContext, ConnectionEvent } from './machine/types'
 import { Notifier } from './notifier'
-import { invalid, readOptions } from './options'
+import { check, invalid, isAbsolute, isFunction, isName, isWhole, oneOf, readOptions } from './options'
 import { Outbox } from './outbox/outbox'
 import type { OwnPost } from './outbox/ownPosts'
-import { isSeq, isText, parseVerdicts } from './protocol'
+import { parseVerdicts } from './protocol'
 import { Recorder } from './recorder'
 import { createStore } from './store'
 import type {
@@ -17,6 +17,7 @@ import type {
   ConnectionOptions,
   ConnectionSnapshot,
   Delivery,
+  EndpointsFor,
   InboundMessage,
   OutboundMessage,
   Typed,
@@ -28,7 +29,7 @@ import type {
  * @throws {ConnectionError} `invalid-option`; the message names the option.
  */
 export function createConnection<Inbound extends object = InboundMessage, Outbound extends Typed = OutboundMessage>(
-  options: ConnectionOptions,
+  options: ConnectionOptions & EndpointsFor<Outbound>,
 ): Connection<Inbound, Outbound> {
   const settings = readOptions(options)
   const { backoff, clock, random, timeouts } = settings
@@ -40,7 +41,15 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
   const notifier = new Notifier((): ConnectionSnapshot => {
     const { connectionId, attempt, lastError, delay } = context()
     retryAt = phase() === 'backoff' ? (retryAt ?? clock.now() + delay) : null
-    return { phase: phase(), connectionId, attempt, retryAt, pendingCount: outbox.size, outbox: outbox.state, lastError }
+    return {
+      phase: phase(),
+      connectionId,
+      attempt,
+      retryAt,
+      pendingCount: outbox.size,
+      outbox: outbox.state,
+      lastError,
+    }
   })
   const { report, getSnapshot, subscribe } = notifier
   const recorder = new Recorder(clock, backoff.maxAttempts)
@@ -49,7 +58,7 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
   const phase = () => (remains ? 'idle' : phaseOf(actor.getSnapshot()))
 
   const carrier = settings.transport({ ...settings, context })
-  const store = settings.store && createStore(settings.store, report)
+  const store = settings.store && createStore(settings.store, notifier)
   const inbox = new Inbox(settings, store, notifier, resumeLeftOvers)
   const outbox = new Outbox(settings, carrier, store, {
     changed: ({ id, status, message }: Delivery) => notifier.note('delivery', { id, status, message }),
@@ -89,6 +98,11 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
     const sessions = inbox.cursors().map(({ sessionId }) => sessionId)
     notifier.note(type, (type === 'opened' ? { ...fact, sessions } : fact) as never)
   })
+  // Once it was open, `closed` tells how it is lost.
+  const forget = notifier.on('phase', () => {
+    if (phase() === 'open') forget()
+    if (phase() === 'backoff') notifier.warn(`not connected to ${settings.url} yet, but trying`, context().lastError)
+  })
   actor.subscribe(() => notifier.publish(), end, end)
   actor.start()
   // Not before: what is told now is told when the app had a chance to listen.
@@ -100,6 +114,7 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
     for (const child of Object.values(actor.getSnapshot().children)) child?.send({ type: 'xstate.stop' } as never)
     if (isDisposed) return
     isDisposed = true
+    store?.close()
     const error = new ConnectionError('internal', 'the machine stopped', { cause })
     if (phase() === 'open') notifier.note('closed', { reason: 'failed', error })
     remains = { ...context(), connectionId: null, lastError: error }
@@ -111,17 +126,25 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
   function dispose() {
     if (isDisposed) return
     isDisposed = true
+    store?.close()
     actor.send({ type: 'disconnect' })
     outbox.retire()
     // In a listener, the disconnect still stands in line behind the event that is being told.
     queueMicrotask(() => actor.stop())
   }
 
-  return Object.assign(Object.create(CURRENT, { [parts]: { value: { getSnapshot, inbox, outbox } } }), {
-    connect: () => command({ type: 'connect' }),
+  const own = { getSnapshot, inbox, outbox }
+  return Object.assign(Object.create(CURRENT, { [parts]: { value: () => own } }), {
+    connect() {
+      if (!isAbsolute(settings.url)) throw invalid('url', `${settings.url} is relative, and here is no page`)
+      command({ type: 'connect' })
+    },
     disconnect: () => command({ type: 'disconnect' }),
     reconnect: () => command({ type: 'reconnect' }),
-    wake: ({ awayFor = 0 } = {}) => command({ type: 'wake', awayFor }),
+    wake({ awayFor = 0 } = {}) {
+      carrier.check?.()
+      command({ type: 'wake', awayFor })
+    },
     dispose,
     [Symbol.dispose]: dispose,
 
@@ -129,8 +152,8 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
     clearOutbox: () => outbox.clear(),
 
     watch(sessionId, { after } = {}) {
-      if (!isText(sessionId) || !sessionId) throw invalid('sessionId')
-      if (!isSeq(after ?? 0)) throw invalid('after', 'not a whole number')
+      check('sessionId', sessionId, isName)
+      check('after', after ?? 0, isWhole)
       if (!inbox.watch(sessionId, after)) return
       if (!context().features.includes('watch-replay')) return resumeLeftOvers()
       // A resume that comes first attaches the session too: then there is nothing left to post.
@@ -155,8 +178,11 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
     },
     cursor: (sessionId) => inbox.cursor(sessionId),
 
-    on: (name, listener) =>
-      name === 'message' ? inbox.listen(listener as never) : notifier.on(name, listener as never),
+    on(name, listener) {
+      check('event', name, isEvent)
+      check('listener', listener, isFunction)
+      return name === 'message' ? inbox.listen(listener as never) : notifier.on(name, listener as never)
+    },
     suspend,
     trace: () => recorder.trace(),
     actor: actor as unknown as ConnectionActor,
@@ -165,11 +191,15 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
   } satisfies Omit<Connection<Inbound, Outbound>, keyof typeof CURRENT>)
 }
 
+const isEvent = oneOf('message opened closed stopped phase session delivery rejected error')
+
 const parts = Symbol('parts')
 type Parts = Pick<Connection, 'getSnapshot'> & { readonly inbox: Inbox; readonly outbox: Outbox }
 
 // On a prototype of their own: an object literal with getters is a dictionary to V8, 2 KiB per connection.
 const CURRENT = {
+  // [Vue] A connection in a `ref` or `reactive` stays what it is, as with `markRaw`.
+  __v_skip: true,
   get phase() {
     return snapshotOf(this).phase
   },
@@ -196,6 +226,6 @@ const CURRENT = {
   },
 }
 
-/** For what stands on top of a connection and lives in this package. */
-export const partsOf = (connection: unknown) => (connection as { readonly [parts]: Parts })[parts]
+/** For what stands on top of a connection and lives in this package. A function, because a proxy leaves that as it is. */
+export const partsOf = (connection: unknown) => (connection as { readonly [parts]: () => Parts })[parts]()
 const snapshotOf = (connection: unknown) => partsOf(connection).getSnapshot()

@@ -8,15 +8,19 @@
  * | `timeout` | no (complete) answer within the phase's timeout |
  * | `http` | an HTTP status without a code of its own; see `status` |
  * | `unauthorized` | 401, and the `headers` hook had nothing better (or there is none) |
- * | `forbidden` | 403: this message or this resume is not allowed |
+ * | `forbidden` | 403: this message, this resume or this stream is not allowed |
+ * | `ended` | 204 on the stream: the server wants this client to stay away |
  * | `unknown-stream` | 404/410: the server does not know the stream (any more) |
+ * | `redirected` | a POST was redirected to another origin, another page (a login?), or in a way that makes it a GET; the message names the target |
  * | `bad-response` | a 2xx whose body is not what the protocol says, e.g. the HTML of a captive portal |
  * | `bad-welcome` | the `welcome` frame is malformed, or speaks another protocol version |
  * | `bad-message` | an inbound frame that is not JSON, not an object, or has malformed `sessionId`, `seq`, `prevSeq` |
  * | `poison-message` | a `message` listener threw three times for one message; it was skipped |
  * | `listener-failed` | a listener threw; nothing else was harmed |
  * | `stream-failed` | the EventSource reported an error; `status` where it is known |
+ * | `redirected` | the answer comes from another origin than `url`, or is the answer to another request |
  * | `stream-silent` | no frame for twice the heartbeat |
+ * | `stale-events` | after a resume only events came that are older than its cursor, and were dropped: the server's log has started over under the same `epoch`, or without one |
  * | `no-progress` | two resumes in a row replayed nothing of what was missing |
  * | `probe-timeout` | the stream did not answer a probe |
  * | `goodbye` | the server asked to come back later |
@@ -27,7 +31,7 @@
  * | `invalid-message` | an outbound message that is no object or does not survive `JSON.stringify` |
  * | `outbox-full` | over `outbox.maxMessages` or `outbox.maxBytes` |
  * | `id-reused` | the server has seen another message under this id |
- * | `storage-failed` | `storage` threw, or is full; memory goes on. Reported once |
+ * | `storage-failed` | `storage` threw, or is full, and memory goes on; or its `locks` failed. Each is reported once |
  * | `storage-corrupt` | a stored entry is not what was stored; it was set aside under `<key>.corrupt` |
  * | `cancelled` | given up by `cancel()`, `clearOutbox()` or `dispose()` |
  * | `expired` | older than its `maxAge` before it could be sent |
@@ -43,14 +47,18 @@ export type ConnectionErrorCode =
   | 'http'
   | 'unauthorized'
   | 'forbidden'
+  | 'ended'
   | 'unknown-stream'
+  | 'redirected'
   | 'bad-response'
   | 'bad-welcome'
   | 'bad-message'
   | 'poison-message'
   | 'listener-failed'
   | 'stream-failed'
+  | 'redirected'
   | 'stream-silent'
+  | 'stale-events'
   | 'no-progress'
   | 'probe-timeout'
   | 'goodbye'
@@ -85,6 +93,7 @@ const RETRYABLE: readonly ConnectionErrorCode[] = [
   'network',
   'timeout',
   'unknown-stream',
+  'redirected',
   'bad-response',
   'bad-welcome',
   'stream-failed',

@@ -22,6 +22,8 @@ const MAX_WAITING = 256
 const MAX_WAITING_CHARACTERS = 2_097_152
 /** A hole that this many resumes in a row did not close will not be closed. */
 const MAX_FRUITLESS_RESUMES = 3
+/** A replay that repeats old events has reached the cursor by then, ms. */
+const STALE_AFTER = 1_000
 
 export type MessageListener = (message: JsonObject) => unknown
 
@@ -53,6 +55,10 @@ interface Session {
   dropped: number
   /** The last `seq` that was dropped as old before the resume was judged. */
   overtook: number
+  /** The lowest cursor that this stream was told; -1 once there is nothing to suspect any more, or it was told. */
+  asked: number
+  /** How many events were dropped while the cursor stood there, all of them older. */
+  stale: number
   /** The server has said of this resume what became of the session. */
   judged: boolean
   waiting: Waiting | null
@@ -69,6 +75,8 @@ export class Inbox {
   #listeners: readonly MessageListener[] = NONE
   #contiguous = false
   #resumeId: string | null = null
+  /** Runs while events that are older than a resume asked for are counted. */
+  #staleTimer: unknown
   #signs = 0
   #events = 0
   #streams = 0
@@ -134,6 +142,8 @@ export class Inbox {
       fruitless: 0,
       overtook: 0,
       dropped: 0,
+      asked: Infinity,
+      stale: 0,
       judged: false,
       waiting: null,
     }
@@ -183,6 +193,7 @@ export class Inbox {
     if (seq <= lastSeq && this.#settings.dedupe) {
       // It may be news after all: the verdict that resets this cursor may be on its way.
       if (!session.judged) session.overtook = Math.max(session.overtook, seq)
+      if (lastSeq === session.asked) this.#suspect(session, seq)
       return
     }
     let follows = prevSeq === undefined ? !this.#contiguous || seq <= lastSeq + 1 : prevSeq <= lastSeq
@@ -197,6 +208,25 @@ export class Inbox {
       session.waiting = { message, later: [], listeners: failed, repeats: 0, characters: 0 }
       this.#arm(session, session.waiting)
     } else this.#advance(session, seq)
+  }
+
+  /**
+   * An event that the resume did not ask for. A server may repeat its whole log, and so gets to the cursor; one whose log has
+   * started over does not, and what it sends until then is lost.
+   */
+  #suspect(session: Session, seq: number) {
+    if (seq === session.asked) session.asked = -1
+    else session.stale++
+    this.#staleTimer ??= this.#settings.clock.setTimeout(() => {
+      this.#staleTimer = undefined
+      for (const session of this.#sessions.values()) {
+        const { sessionId, stale, asked, lastSeq } = session
+        if (!stale || asked !== lastSeq) continue
+        session.asked = -1
+        const why = `${stale} events of session ${sessionId} were older than its cursor ${lastSeq}: a new log needs a new epoch`
+        this.#notifier.report(new ConnectionError('stale-events', why))
+      }
+    }, STALE_AFTER)
   }
 
   /** Behind a message that waits. A replay brings again what stands there already; it must not take the room of what is new. */
@@ -305,7 +335,7 @@ export class Inbox {
       // Watched anew since: the verdict is about another cursor then.
       if (!session || session.judged || session.wanted) continue
       if (status === 'reset') {
-        this.#reset(session, to, epoch ?? session.epoch)
+        this.#reset(session, to, epoch)
         continue
       }
       session.judged = true
@@ -333,6 +363,8 @@ export class Inbox {
     const wasResting = this.#isResting
     this.#isResting = false
     for (const session of this.#sessions.values()) {
+      session.asked = Infinity
+      session.stale = 0
       session.wanted = true
       if (wasResting && session.waiting) this.#arm(session, session.waiting)
     }
@@ -348,7 +380,8 @@ export class Inbox {
     return told.map((cursor) => {
       const session = this.#sessions.get(cursor.sessionId)
       if (!session) return cursor
-      Object.assign(session, { wanted: false, missing: 0, overtook: 0, judged: false })
+      const asked = Math.min(session.asked, session.lastSeq)
+      Object.assign(session, { wanted: false, missing: 0, overtook: 0, judged: false, asked })
       return cursorOf(session)
     })
   }
@@ -376,6 +409,7 @@ export class Inbox {
     const session = this.#sessions.get(sessionId)
     const stream = this.#streams
     if (!session?.wanted) return undefined
+    session.asked = Math.min(session.asked, session.lastSeq)
     return {
       cursor: cursorOf(session),
       confirm: (verdicts: readonly SessionVerdict[]) => {
@@ -420,6 +454,8 @@ export class Inbox {
   /** Idle: what waits to be offered again does so after the next welcome. */
   rest() {
     this.#isResting = true
+    this.#settings.clock.clearTimeout(this.#staleTimer)
+    this.#staleTimer = undefined
     for (const { waiting } of this.#sessions.values()) this.#settings.clock.clearTimeout(waiting?.timer)
   }
 }

@@ -15,7 +15,7 @@ export class Notifier {
   #facts: Fact[] = []
   #publication: Promise<void> | undefined
   #due: (Fact | readonly ['snapshot', ConnectionSnapshot])[] = []
-  readonly #warned: string[] = []
+  readonly #warned = new Set<string>()
   readonly #read: () => ConnectionSnapshot
 
   constructor(read: () => ConnectionSnapshot) {
@@ -72,11 +72,14 @@ export class Notifier {
   }
 
   /** Tells an error that the line survived, and warns where nobody listens. */
-  readonly report = (error: ConnectionError) => {
-    const { code } = error
-    if (this.tell('error', { error }) || this.#warned.includes(code)) return
-    this.#warned.push(code)
-    console.warn(`holdline: ${code}`, error)
+  readonly report = (error: ConnectionError, name: 'error' | 'stopped' = 'error') => {
+    if (!this.tell(name, { error })) this.warn(name === 'error' ? error.code : 'stopped until connect()', error)
+  }
+
+  /** On the console, once. */
+  readonly warn = (what: string, cause: unknown) => {
+    if (!this.#warned.has(what)) console.warn(`holdline: ${what}`, cause)
+    this.#warned.add(what)
   }
 
   /** To be told with the next `publish`, in this tick in any case. */
@@ -111,7 +114,10 @@ export class Notifier {
     }
     if (isTelling) return
     // More may become due meanwhile.
-    for (const [name, event] of this.#due) this.tell(name, event)
+    for (const [name, event] of this.#due) {
+      if (name === 'stopped') this.report(event.error, name)
+      else this.tell(name, event)
+    }
     this.#due = []
   }
 }

@@ -4,7 +4,7 @@ import { type PageLifecycle, pageLifecycle } from './adapters/pageLifecycle'
 import { eventSourceTransport, type Transport } from './adapters/transport'
 import { ConnectionError } from './errors'
 import type { BackoffPolicy, Timeouts } from './machine/types'
-import { type Cursor, ENDPOINTS, isCursor, isObject, isSeq, isText, RESERVED_TYPES } from './protocol'
+import { type Cursor, ENDPOINTS, isCursor, isObject, isSeq, isText, type JsonObject, RESERVED_TYPES } from './protocol'
 import type { StoreOptions } from './store'
 import type { Clock, ConnectionOptions, OutboxLimits } from './types'
 
@@ -15,7 +15,6 @@ export interface Settings
   readonly createEventSource: EventSourceFactory
   readonly transport: Transport
   readonly headers?: HeaderMap | HeadersHook
-  readonly credentials: NonNullable<ConnectionOptions['credentials']>
   readonly cursors: readonly Cursor[]
   readonly outbox: Omit<OutboxLimits, 'maxInFlight'> & Partial<OutboxLimits>
   readonly store: StoreOptions | null
@@ -33,29 +32,58 @@ export interface Settings
 /** [spec] HTML, timers: a longer delay overflows the signed 32-bit integer and fires at once. */
 export const MAX_DELAY = 2_147_483_647
 
-type Check = (value: unknown) => unknown
+interface Check {
+  (value: unknown): unknown
+  /** For the message; completes "that is not …". */
+  expected?: string
+}
 /** Each option's check and default, in a list; an option of options is a table of its own. */
 type Table = { readonly [option: string]: Table | readonly [check: Check, preset?: unknown] }
 
-export const isFunction: Check = (value) => typeof value === 'function'
-const isTimeout: Check = (value) => typeof value === 'number' && value > 0 && value <= MAX_DELAY
-export const isDelay: Check = (value) => value === 0 || isTimeout(value)
-const has =
-  (...methods: string[]): Check =>
-  (value) =>
-    isObject(value) && methods.every((method) => isFunction(value[method]))
-const maps =
-  (pattern: RegExp): Check =>
-  (value) =>
-    isObject(value) && Object.values(value).every((entry) => isText(entry) && pattern.test(entry))
-const isAtLeastOne: Check = (value) => value === Infinity || (isSeq(value) && value > 0)
-const isStorage = has('getItem', 'setItem', 'removeItem', 'key')
+export const being = (expected: string, check: Check) => Object.assign(check, { expected })
+export const oneOf = (names: string) => being(names, (value) => names.split(' ').includes(value as string))
+export const isFunction = being('a function', (value) => typeof value === 'function')
+export const isAge = being('ms > 0', (value) => typeof value === 'number' && value > 0)
+const isTimeout = being('ms > 0, < 2^31', (value) => isAge(value) && (value as number) <= MAX_DELAY)
+export const isDelay = being('ms, < 2^31', (value) => value === 0 || isTimeout(value))
+export const isWhole = being('a whole number', (value) => isSeq(value))
+const isCount = being('a whole number or Infinity', (value) => value === Infinity || isSeq(value))
+const isAtLeastOne = being('a whole number > 0 or Infinity', (value) => value !== 0 && isCount(value))
+export const isName = being('a string, not empty', (value) => isText(value) && value)
+const isOptions = being('an object', (value) => isObject(value))
+const has = (methods: string) =>
+  being(
+    `an object with ${methods}`,
+    (value) => isObject(value) && methods.split(', ').every((name) => isFunction(value[name])),
+  )
+const maps = (pattern: RegExp) => (value: unknown) =>
+  isObject(value) && Object.values(value).every((entry) => isText(entry) && pattern.test(entry))
+const isComplete = has('getItem, setItem, removeItem, key')
+const isStorage = being('a storage that answers at once, like localStorage', (value) => {
+  try {
+    return value === null || isComplete(value)
+  } catch {
+    // One that cannot even be looked at is used like any other that fails: reported, once.
+    return true
+  }
+})
 
-export const invalid = (option: string, why = 'not valid') => new ConnectionError('invalid-option', `${option}: ${why}`)
+export const invalid = (option: string, why: string) => new ConnectionError('invalid-option', `${option}: ${why}`)
 
-/** What is `undefined` is not given. Throws a `ConnectionError` (`invalid-option`) that names the culprit. */
-export function read(table: Table, given: unknown = {}, path = ''): object {
-  if (!isObject(given)) throw invalid(path || 'options')
+/** Throws a `ConnectionError` (`invalid-option`) that names the option, what it is and what it should be. */
+export function check(option: string, value: unknown, test: Check) {
+  try {
+    if (test(value)) return
+  } catch {}
+  // Not what may be a secret: a text given as headers, what a URL has before an @ or after a ?.
+  const seen = Object(value) === value || option === 'headers' ? typeof value : String(value)
+  throw invalid(option, `${seen.replace(/\/\/.*@|[?#].*/, '…')} is not ${test.expected}`)
+}
+
+/** What is `undefined` is not given; without a default of `null` it need not be. */
+export function read(table: Table, options: unknown = {}, path = ''): object {
+  check(path || 'options', options, isOptions)
+  const given = options as JsonObject
   const prefix = path && `${path}.`
   for (const key of Object.keys(given))
     if (!Object.hasOwn(table, key)) throw invalid(prefix + key, 'there is no such option')
@@ -63,62 +91,74 @@ export function read(table: Table, given: unknown = {}, path = ''): object {
     Object.entries(table).map(([key, rule]) => {
       const option = prefix + key
       if (!Array.isArray(rule)) return [key, read(rule as Table, given[key], option)]
-      const [check, preset] = rule
-      const { [key]: value = preset } = given
-      try {
-        if (value === undefined || check(value)) return [key, value]
-      } catch {}
-      throw invalid(option)
+      const [test, preset] = rule
+      const { [key]: value = preset ?? undefined } = given
+      if (value !== undefined || preset === null) check(option, value, test)
+      return [key, value]
     }),
   )
 }
 
 const CLOCK: Clock = {
   now: () => Date.now(),
+  elapsed: () => globalThis.performance?.now() ?? 0,
   setTimeout: (callback, ms) => setTimeout(callback, ms),
   clearTimeout: (timer) => clearTimeout(timer as ReturnType<typeof setTimeout>),
 }
 
-const resolve = (url: unknown) => new URL(String(url), globalThis.location?.href).href
-export const isUrl: Check = (value) => isText(value) && /^https?:\/\/[^/@]+\/[^?#]*$/.test(resolve(value))
+/** A relative one stays as it is where there is no page, e.g. while a server renders: it must not connect there. */
+const resolve = (url: string) => {
+  const page = globalThis.location?.href
+  return page || isAbsolute(url) ? new URL(url, page).href : url
+}
+export const isAbsolute = (url: string) => /^https?:/i.test(url)
+export const isUrl = being(
+  'an http(s) URL without @, ? or #',
+  (value) => isText(value) && /^(https?:\/\/[^/@]+\/[^?#]*|[^:?#]*)$/.test(resolve(value)),
+)
 
-function readStore(given: NonNullable<ConnectionOptions['storage']>, url: string, clock: Clock): StoreOptions {
+function readStore(given: NonNullable<ConnectionOptions['storage']>, url: string, clock: Clock): StoreOptions | null {
   const table = {
-    storage: [isStorage, null],
-    key: [(value) => isText(value) && value !== '', `holdline:${url}`],
+    storage: [isStorage],
+    key: [isName, `holdline:${url}`],
     locks: [has('request'), globalThis.navigator?.locks],
   } satisfies Table
-  return {
-    ...(read(table, 'storage' in given && !isStorage(given) ? given : { storage: given }, 'storage') as Omit<
-      StoreOptions,
-      'clock'
-    >),
-    clock,
-  }
+  const { storage, ...rest } = read(
+    table,
+    isStorage(given) || !('storage' in given) ? { storage: given } : given,
+    'storage',
+  ) as StoreOptions
+  return storage ? { ...rest, storage, clock } : null
 }
 
 export function readOptions(options: ConnectionOptions): Settings {
   const settings = read(
     {
       url: [isUrl, null],
-      // Called without a `this`, so it need not be bound.
-      fetch: [isFunction, globalThis.fetch ?? null],
+      // Looked up at each call: request mocks and instrumentation replace it.
+      fetch: [isFunction, globalThis.fetch ? (...given: Parameters<typeof fetch>) => globalThis.fetch(...given) : null],
       createEventSource: [isFunction],
       transport: [isFunction, eventSourceTransport],
-      headers: [(value) => isFunction(value) || (maps(/^/)(value) && new Headers(value as HeadersInit))],
-      credentials: [(value) => /^(omit|same-origin|include)$/.test(String(value)), 'same-origin'],
-      cursors: [(value) => Array.isArray(value) && value.every(isCursor), []],
+      headers: [
+        being(
+          'a function or a map of strings',
+          (value) => isFunction(value) || (maps(/^/)(value) && new Headers(value as HeadersInit)),
+        ),
+      ],
+      credentials: [oneOf('omit same-origin include')],
+      cursors: [being('a list of cursors', (value) => Array.isArray(value) && value.every(isCursor)), []],
       outbox: {
         maxMessages: [isAtLeastOne, 1_000],
         maxBytes: [isAtLeastOne, 4_194_304],
-        maxAge: [(value) => typeof value === 'number' && value > 0, Infinity],
-        overflow: [(value) => value === 'reject' || value === 'drop-oldest', 'reject'],
+        maxAge: [isAge, Infinity],
+        overflow: [oneOf('reject drop-oldest'), 'reject'],
         maxInFlight: [isAtLeastOne],
         maxFailures: [isAtLeastOne, 12],
         maxDrops: [isAtLeastOne, 24],
         giveUpAfter: [isAtLeastOne, 600_000],
       },
-      storage: [isObject],
+      // Where the platform has none, it may be null.
+      storage: [being('an object', (value) => value === null || isObject(value))],
       timeouts: {
         connect: [isTimeout, 15_000],
         welcome: [isTimeout, 10_000],
@@ -129,21 +169,31 @@ export function readOptions(options: ConnectionOptions): Settings {
       backoff: {
         base: [isDelay, 500],
         cap: [isDelay, 30_000],
-        maxAttempts: [(value) => isSeq(value) || value === Infinity, Infinity],
+        maxAttempts: [isCount, Infinity],
         stableDelay: [isDelay, 5_000],
       },
       heartbeat: [isTimeout],
-      dedupe: [(value) => typeof value === 'boolean', true],
-      pageLifecycle: [(value) => value === false || has('subscribe')(value)],
-      inspect: [(value) => isFunction(value) || has('next')(value)],
-      clock: [has('now', 'setTimeout', 'clearTimeout'), CLOCK],
+      dedupe: [being('a boolean', (value) => typeof value === 'boolean'), true],
+      pageLifecycle: [being('false or a PageLifecycle', (value) => value === false || has('subscribe')(value))],
+      inspect: [being('a function or an observer', (value) => isFunction(value) || has('next')(value))],
+      clock: [has('now, setTimeout, clearTimeout'), CLOCK],
       random: [isFunction, Math.random],
       protocol: {
-        endpoints: [(value) => maps(/^[\w-]+$/)(value) && !RESERVED_TYPES.some((type) => type in Object(value))],
+        endpoints: [
+          being(
+            'a map of types, not reserved, to paths',
+            (value) => maps(/^[\w-]+$/)(value) && !RESERVED_TYPES.some((type) => type in Object(value)),
+          ),
+        ],
       },
     },
     options ?? null,
   ) as Settings & Pick<ConnectionOptions, 'protocol' | 'storage'>
+  if (!globalThis.crypto?.getRandomValues)
+    throw invalid(
+      'crypto.getRandomValues',
+      "there is none; in React Native import 'react-native-get-random-values' first",
+    )
   const url = resolve(settings.url).replace(/\/+$/, '')
   // Not a spread: V8 gives each clone that is added to a hidden class of its own, 0.5 KiB.
   return Object.assign(settings, {

@@ -20,7 +20,7 @@ export const FEATURES = [
 export type Feature = (typeof FEATURES)[number]
 
 /** An outbound message's `type` names the endpoint under the base URL that it is posted to. */
-export const ENDPOINTS: Readonly<Record<string, string>> = {
+export const ENDPOINTS = {
   send: 'send',
   stop: 'stop',
   interrupt: 'interrupt',
@@ -31,7 +31,7 @@ export const ENDPOINTS: Readonly<Record<string, string>> = {
   switch_session: 'switch',
   session_suspend: 'suspend',
   session_close: 'close',
-}
+} as const satisfies Readonly<Record<string, string>>
 
 /** Endpoints that only the library itself posts to. */
 export const RESERVED_TYPES: readonly string[] = ['reconnect', 'probe', 'batch']

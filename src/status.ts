@@ -7,8 +7,8 @@
  * | `credentials` | 401 | the line stops, unless the `headers` hook has better ones |
  * | `stream` | 404 | a fresh stream; the message is repeated there |
  * | `early` | 425 | repeated: one before it is to be repeated first |
- * | `later` | 408, 429, 5xx | repeated in place, after a pause |
- * | `refused` | any other 3xx, 4xx | the verdict `rejected` |
+ * | `later` | 3xx, 408, 429, 5xx | repeated in place, after a pause: a redirect leads to a login, or to nowhere |
+ * | `refused` | any other 4xx | the verdict `rejected` |
  */
 export type StatusMeaning = 'accepted' | 'credentials' | 'stream' | 'early' | 'later' | 'refused'
 
@@ -23,7 +23,7 @@ const SPECIAL: Readonly<Partial<Record<number, StatusMeaning>>> = {
 /** 0 stands for no answer at all. */
 export function meaningOf(status: number): StatusMeaning {
   if (status >= 200 && status < 300) return 'accepted'
-  return SPECIAL[status] ?? (status >= 300 && status < 500 ? 'refused' : 'later')
+  return SPECIAL[status] ?? (status >= 400 && status < 500 ? 'refused' : 'later')
 }
 
 /** Whether a message is repeated after it, unchanged, now or on a fresh stream. */

@@ -1,4 +1,5 @@
 import { ConnectionError } from './errors'
+import type { Notifier } from './notifier'
 import { type Cursor, isCursor, isObject, isSeq, isText, MESSAGE_ID, newId, parseJson } from './protocol'
 import type { Clock, LocksLike, StorageLike, Typed } from './types'
 
@@ -37,6 +38,12 @@ export interface StoreOptions {
   readonly clock: Clock
 }
 
+/** The keys of the live connections of this page. */
+const inUse = new WeakMap<StorageLike, Set<string>>()
+
+/** How long the answer to a lock request may hold up the line, ms. */
+const LOCK_TIMEOUT = 2_000
+
 export type Store = ReturnType<typeof createStore>
 
 /**
@@ -44,7 +51,9 @@ export type Store = ReturnType<typeof createStore>
  * `<key>:cursor:<sessionId>`. A storage that fails harms nothing but that. The owner is one connection; as long as it
  * has something stored it holds a Web Lock of that name, so that no other page takes its messages for left behind.
  */
-export function createStore({ storage, key, locks, clock }: StoreOptions, report: (error: ConnectionError) => void) {
+export function createStore({ storage, key, locks: given, clock }: StoreOptions, { report, warn }: Notifier) {
+  /** None as well, once they have failed. */
+  let locks = given
   const owner = newId()
   const messages = `${key}:message:`
   const cursors = `${key}:cursor:`
@@ -57,6 +66,10 @@ export function createStore({ storage, key, locks, clock }: StoreOptions, report
   let busy: Promise<void> | null = null
   let release = () => {}
   let holdsOwn = false
+
+  const keys = inUse.get(storage) ?? new Set()
+  if (keys.has(key)) warn('two connections of this page use one storage key: dispose() one, or give each its own', key)
+  inUse.set(storage, keys.add(key))
 
   // The app has had no chance to listen yet, when the first of it is read.
   const tell = (error: ConnectionError) => queueMicrotask(() => report(error))
@@ -85,11 +98,11 @@ export function createStore({ storage, key, locks, clock }: StoreOptions, report
     if (!isGone) undeletable.add(place)
   }
   const placesOf = (prefix: string) =>
-    attempt(() =>
-      Array.from({ length: storage.length }, (_, index) => storage.key(index) ?? '').filter((place) =>
-        place.startsWith(prefix),
-      ),
-    ) ?? []
+    attempt(() => {
+      const { length } = storage
+      if (!isSeq(length)) throw 'length is no number: not like localStorage'
+      return Array.from({ length }, (_, index) => storage.key(index) ?? '').filter((place) => place.startsWith(prefix))
+    }) ?? []
 
   function read<T>(place: string, parse: (value: unknown) => T | undefined): T[] {
     const text = attempt(() => storage.getItem(place))
@@ -112,20 +125,35 @@ export function createStore({ storage, key, locks, clock }: StoreOptions, report
     return places.flatMap((place) => read(place, (value) => parseMessage(value, place)))
   }
 
-  /** Tells whether the lock is ours now; it is then until `release`. */
+  /** Tells whether the lock is ours now; it is then until `release`. Locks that fail are not asked again. */
   function hold(name: string, ifAvailable: boolean): Promise<boolean> {
     busy ??= new Promise((resolve) => {
       release = resolve
     })
     const held = busy
     return new Promise((resolve) => {
+      let isDue = true
+      const settle = (isOurs: boolean) => {
+        const end = isOurs && isDue ? held : Promise.resolve()
+        isDue = false
+        clock.clearTimeout(timer)
+        resolve(isOurs)
+        return end
+      }
+      const fail = (cause: unknown) => {
+        if (!isDue) return
+        const why = `locks.request: ${cause}: other pages’ messages are left alone, and ours may be posted by them too`
+        if (locks) tell(new ConnectionError('storage-failed', why, { cause }))
+        locks = undefined
+        settle(false)
+      }
+      const timer = clock.setTimeout(() => fail('no answer in 2 s'), LOCK_TIMEOUT)
+      // Nobody needs it any more.
+      void held.then(() => settle(false))
       const request = async () =>
         // [spec] Web Locks: a name must not begin with a dash.
-        locks?.request(`lock:${messages}${name}`, { ifAvailable }, (lock) => {
-          resolve(!!lock)
-          return lock ? held : Promise.resolve()
-        })
-      request().catch(() => resolve(false))
+        locks?.request(`lock:${messages}${name}`, { ifAvailable }, (lock) => settle(!!lock))
+      request().then(() => fail('it did not call back'), fail)
     })
   }
 
@@ -137,16 +165,14 @@ export function createStore({ storage, key, locks, clock }: StoreOptions, report
     adopt(take: (messages: readonly StoredMessage[]) => void) {
       const isLeft = (place: string) => ownerOf(place) !== owner && !undeletable.has(place)
       const places = locks || !hasAdopted ? placesOf(messages).filter(isLeft) : []
+      hasAdopted = true
       if (locks && places.length) {
         const owners = [...new Set(places.map(ownerOf))]
         void Promise.all(owners.map(async (other) => (await hold(other, true)) && other)).then((ours) =>
           // Only what was there before the locks were asked for: who lives may have stored more since.
           take(readMessages(places.filter((place) => ours.includes(ownerOf(place))))),
         )
-      } else {
-        take(readMessages(places))
-        hasAdopted = true
-      }
+      } else take(readMessages(places))
     },
     /** Also one that could not be stored at first keeps its number. */
     put(entry: Storable, id: string, json: string) {
@@ -168,6 +194,10 @@ export function createStore({ storage, key, locks, clock }: StoreOptions, report
       release()
       busy = null
       holdsOwn = false
+    },
+    /** The connection is no more. */
+    close() {
+      keys.delete(key)
     },
     /** All messages under the key, whoever stored them. */
     clear() {

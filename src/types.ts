@@ -13,12 +13,14 @@ import type {
   Phase,
   Timeouts,
 } from './machine/types'
-import type { Cursor, Feature, JsonObject, SessionStatus } from './protocol'
+import type { Cursor, ENDPOINTS, Feature, JsonObject, SessionStatus } from './protocol'
 
-/** Time, injected. The default is `Date.now` and the global timers. */
+/** Time, injected. The default is `Date.now`, `performance.now` and the global timers. */
 export interface Clock {
   /** Wall-clock time, ms since the epoch. */
   now(): number
+  /** ms since any moment, by a clock that cannot be set. `maxAge` goes on by it where `now` is set back. Default: `now` alone. */
+  elapsed?(): number
   setTimeout(callback: () => void, ms: number): unknown
   clearTimeout(timer: unknown): void
 }
@@ -47,7 +49,10 @@ export interface OutboxLimits {
   readonly maxMessages: number
   /** Of the messages' JSON in UTF-8. Default 4 194 304 (4 MiB). */
   readonly maxBytes: number
-  /** A message that has not been posted for this long is `rejected` (`expired`) when its turn comes, ms. Default: no limit. */
+  /**
+   * A message that has not been posted for this long is `rejected` (`expired`) when its turn comes, ms. A sleep of the machine counts;
+   * across a reload it is told by the wall clock. Default: no limit.
+   */
   readonly maxAge: number
   /**
    * Over the bounds, `reject` rejects the new message (`outbox-full`), `drop-oldest` the oldest one that was never posted;
@@ -73,57 +78,75 @@ export interface OutboxLimits {
   readonly giveUpAfter: number
 }
 
+/** Some of the fields; `undefined` is as good as leaving one out. */
+export type Some<T> = { readonly [Field in keyof T]?: T[Field] | undefined }
+
+/** What is `undefined` is not given: its default is used. */
 export interface ConnectionOptions {
   /**
    * Base URL, absolute or relative to the page. The stream is `GET {url}/events`; commands are `POST {url}/send`,
    * `POST {url}/reconnect` and so on. No query string, no fragment.
    */
   readonly url: string
-  /** For every POST, and for the stream where the `eventsource` package reads it. Default: `globalThis.fetch`. */
-  readonly fetch?: typeof fetch
+  /** For every POST, and for the stream where the `eventsource` package reads it. Default: `globalThis.fetch`, looked up at each call. */
+  readonly fetch?: typeof fetch | undefined
   /**
    * Creates a stream. Default: `globalThis.EventSource` where it exists and no `headers` are given (the native one
    * cannot send any), else the `eventsource` package, loaded on demand.
    */
-  readonly createEventSource?: EventSourceFactory
+  readonly createEventSource?: EventSourceFactory | undefined
   /** What carries the connection, from `holdline/adapters`. Default: Server-Sent Events read by an EventSource, and `fetch`. */
-  readonly transport?: Transport
+  readonly transport?: Transport | undefined
   /**
    * Request headers, or a (possibly async) function that is asked before every request. After a 401 it is asked once
    * more, with `reason: 'unauthorized'`, and the request is repeated; a second 401 in a row stops the connection.
    */
-  readonly headers?: Readonly<Record<string, string>> | HeadersHook
-  /** As in `fetch`; the stream is created `withCredentials` for `'include'`. Default `'same-origin'`. */
-  readonly credentials?: 'omit' | 'same-origin' | 'include'
+  readonly headers?: Readonly<Record<string, string>> | HeadersHook | undefined
+  /**
+   * As in `fetch`; the stream is created `withCredentials` for `'include'`. Default: requests name none, which to `fetch` is
+   * `'same-origin'`.
+   */
+  readonly credentials?: 'omit' | 'same-origin' | 'include' | undefined
   /** Where to resume from, e.g. saved by the app before a reload. Default: none. */
-  readonly cursors?: readonly Cursor[]
-  readonly outbox?: Partial<OutboxLimits>
+  readonly cursors?: readonly Cursor[] | undefined
+  readonly outbox?: Some<OutboxLimits> | undefined
   /**
    * Where unsettled messages and the cursors survive a reload or a crash, e.g. `localStorage`, under keys that begin with
    * `key` (default `holdline:<url>`); use one key per user. An entry per message, so a change costs the same at 10 and at
    * 10,000. A storage that is full or throws is reported (`storage-failed`), and memory goes on; what is corrupt is
    * reported (`storage-corrupt`) and set aside under `<key>.corrupt`. What a page that is gone has left is taken over; whether it
    * is gone is told by Web Locks (`locks`, default `navigator.locks`). Where there are none, two pages with one key may post a
-   * message twice, under the same id. Default: none.
+   * message twice, under the same id. Locks that fail, or do not answer within 2 s, are reported (`storage-failed`): then nothing
+   * is taken over. Default: none.
    */
-  readonly storage?: StorageLike | { readonly storage: StorageLike; readonly key?: string; readonly locks?: LocksLike }
-  readonly timeouts?: Partial<Timeouts>
-  readonly backoff?: Partial<BackoffPolicy>
+  readonly storage?:
+    | StorageLike
+    | {
+        readonly storage: StorageLike | null | undefined
+        readonly key?: string | undefined
+        readonly locks?: LocksLike | undefined
+      }
+    | null
+    | undefined
+  readonly timeouts?: Some<Timeouts> | undefined
+  readonly backoff?: Some<BackoffPolicy> | undefined
   /** For servers that send signs of life but do not announce it, ms. What the server announces wins. Default: no watchdog. */
-  readonly heartbeat?: number
+  readonly heartbeat?: number | undefined
   /** Drop events at or below the cursor. Default `true`. */
-  readonly dedupe?: boolean
+  readonly dedupe?: boolean | undefined
   /** Visibility, back/forward cache, network and clock jumps. `false` turns it off. Default: the browser's, where there is one. */
-  readonly pageLifecycle?: PageLifecycle | false
+  readonly pageLifecycle?: PageLifecycle | false | undefined
   /** Passed to XState as it is: every event and snapshot of every actor. What it throws is reported, not thrown. */
-  readonly inspect?: ((event: InspectionEvent) => void) | Observer<InspectionEvent>
-  readonly clock?: Clock
+  readonly inspect?: ((event: InspectionEvent) => void) | Observer<InspectionEvent> | undefined
+  readonly clock?: Clock | undefined
   /** ≥ 0 and < 1; draws the jitter. Default `Math.random`. */
-  readonly random?: () => number
-  readonly protocol?: {
-    /** Message types of your own and the endpoint under `url` that each is posted to. Added to the built-in ones. */
-    readonly endpoints?: Readonly<Record<string, string>>
-  }
+  readonly random?: (() => number) | undefined
+  readonly protocol?:
+    | {
+        /** Message types of your own and the endpoint under `url` that each is posted to. Added to the built-in ones. */
+        readonly endpoints?: Readonly<Record<string, string>> | undefined
+      }
+    | undefined
 }
 
 /** What comes down: any JSON object. Session events carry `sessionId` and `seq`. */
@@ -132,6 +155,15 @@ export type InboundMessage = JsonObject
 export type OutboundMessage = { readonly type: string; readonly [field: string]: unknown }
 /** The least that a message type of the app's own must have. */
 export type Typed = { readonly type: string }
+
+/** The types that have an endpoint already. */
+export type BuiltInType = keyof typeof ENDPOINTS
+/** Every other type that the app's messages can have needs one. Nothing is asked of messages whose `type` is any string. */
+export type EndpointsFor<Outbound extends Typed> = string extends Outbound['type']
+  ? unknown
+  : Exclude<Outbound['type'], BuiltInType> extends never
+    ? unknown
+    : { readonly protocol: { readonly endpoints: Readonly<Record<Exclude<Outbound['type'], BuiltInType>, string>> } }
 
 export type DeliveryStatus = 'queued' | 'sending' | 'accepted' | 'rejected' | 'unknown'
 
@@ -172,16 +204,16 @@ export interface OutboxState {
 
 export interface SendOptions {
   /** 1–255 visible ASCII characters. Default: 128 random bits, in hex. Two unsettled messages must not share one. */
-  readonly id?: string
+  readonly id?: string | undefined
   /** Not posted for the first time after this long, ms: then it is `rejected` (`expired`). Default: `outbox.maxAge`. */
-  readonly maxAge?: number
+  readonly maxAge?: number | undefined
   /**
    * Messages of one lane stay in order with each other, and none of another lane waits for them. Default: the message's
    * `sessionId`; messages without one share a lane, and `switch_session` has its own.
    */
-  readonly lane?: string
+  readonly lane?: string | undefined
   /** Its abort is `cancel()`. */
-  readonly signal?: AbortSignal
+  readonly signal?: AbortSignal | undefined
 }
 
 export interface SessionNews {
@@ -244,6 +276,8 @@ export interface TraceStep {
   readonly trust?: 'kept' | 'lost' | undefined
   readonly fruitless: number
   readonly resumes: number
+  /** 403s in a row, if there were any. */
+  readonly refusals?: number | undefined
   /** … and what the last welcome announced. */
   readonly features: readonly Feature[]
   readonly heartbeat: number | null
@@ -288,21 +322,25 @@ export type MachineSnapshot = Snapshot<unknown> & {
 /** For `@xstate/react`, `@xstate/vue`, inspectors. */
 export type ConnectionActor = ActorRef<MachineSnapshot, ConnectionEvent, ConnectionEmitted>
 
+/** `[Symbol.dispose]`, for `using`, where TypeScript's `lib` knows of it. */
+export type Disposability = SymbolConstructor extends { readonly dispose: infer Key extends symbol }
+  ? { [Name in Key]: () => void }
+  : object
+
 /** A plain object: safe to destructure. */
-export interface Connection<Inbound = InboundMessage, Outbound extends Typed = OutboundMessage> {
+export interface Connection<Inbound = InboundMessage, Outbound extends Typed = OutboundMessage> extends Disposability {
   connect(): void
   /** Ends the stream, aborts POSTs in flight; the queue and the cursors are kept. */
   disconnect(): void
   /** A fresh stream, at once. Does nothing in `idle`. */
   reconnect(): void
   /** The page or the network is back: check the stream, or skip the rest of a backoff. `awayFor` in ms. */
-  wake(options?: { readonly awayFor?: number }): void
+  wake(options?: { readonly awayFor?: number | undefined }): void
   /**
    * Disconnect for good. Unsettled deliveries end `unknown` (attempted, or stored and so may go out later) or `rejected`
    * (`cancelled`). Afterwards nothing does anything. What is stored stays.
    */
   dispose(): void
-  [Symbol.dispose](): void
 
   readonly phase: Phase
   /** Whether POSTs may start now. */
@@ -334,7 +372,7 @@ export interface Connection<Inbound = InboundMessage, Outbound extends Typed = O
    *
    * @throws {ConnectionError} `invalid-option`, for a `sessionId` that is no string or empty, or an `after` that is no whole number.
    */
-  watch(sessionId: string, options?: { readonly after?: number }): void
+  watch(sessionId: string, options?: { readonly after?: number | undefined }): void
   /** Track it no more: what still arrives for it is dropped. */
   unwatch(sessionId: string): void
   /** The last event of the session that the app has applied. */

@@ -1,5 +1,6 @@
 import type { ConnectionOptions } from 'holdline'
-import { fetchStreamTransport, webSocketTransport } from 'holdline/adapters'
+import { fetchStreamTransport } from 'holdline/adapters'
+import { webSocketTransport } from 'holdline/adapters/websocket'
 
 /** What may carry the page's connections, by the value of its option. The first is the library's default. */
 const TRANSPORTS: Readonly<Record<string, Pick<ConnectionOptions, 'transport'>>> = {

@@ -98,8 +98,12 @@ export const resumeAnswers =
 
 export type World = ReturnType<typeof createWorld>
 
-/** A real connection in a fake world: EventSource, fetch, time and chance are the test's. */
-export function createWorld(options: Partial<ConnectionOptions> = {}, behaviour: ServerBehaviour = SERVER_ACCEPTS) {
+/** A real connection in a fake world: EventSource, fetch, time and chance are the test's. `listens` to all that is logged. */
+export function createWorld(
+  options: Partial<ConnectionOptions> = {},
+  behaviour: ServerBehaviour = SERVER_ACCEPTS,
+  listens = true,
+) {
   const clock = createClock()
   const streams: FakeStream[] = []
   const posts: FakePost[] = []
@@ -110,6 +114,8 @@ export function createWorld(options: Partial<ConnectionOptions> = {}, behaviour:
 
   const fetch = ((url: string, init: RequestInit) =>
     new Promise<Response>((resolve, reject) => {
+      // Nobody is there who could say why a stream did not open.
+      if (url.endsWith('?ask')) return reject(new TypeError('fetch failed'))
       const state = { aborted: false, answered: false }
       const answer = (response: Response | Error) => {
         state.answered = true
@@ -165,7 +171,7 @@ export function createWorld(options: Partial<ConnectionOptions> = {}, behaviour:
   })
   connection.on('opened', () => log.push('opened'))
   connection.on('closed', ({ reason }) => log.push(`closed ${reason}`))
-  connection.on('stopped', ({ error }) => log.push(`stopped ${error.code}`))
+  if (listens) connection.on('stopped', ({ error }) => log.push(`stopped ${error.code}`))
   connection.on('session', ({ sessionId, status, from, to }) => log.push(`${sessionId} ${status} ${from}-${to}`))
   connection.on('error', ({ error }) => errors.push(error.code))
   connection.on('message', (message) => received.push(message))
@@ -205,6 +211,7 @@ export function createWorld(options: Partial<ConnectionOptions> = {}, behaviour:
     },
     /** To the end of the backoff. */
     async retries() {
+      await settle()
       await clock.advance((connection.retryAt ?? clock.now()) - clock.now())
     },
     event: (sessionId: string, seq: number, more: object = {}) => ({ type: 'token', sessionId, seq, ...more }),

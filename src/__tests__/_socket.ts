@@ -1,5 +1,5 @@
 import { type ConnectionOptions, createConnection, type Feature } from 'holdline'
-import { type WebSocketEvent, type WebSocketLike, webSocketTransport } from 'holdline/adapters'
+import { type WebSocketEvent, type WebSocketLike, webSocketTransport } from 'holdline/adapters/websocket'
 import { createClock, settle } from './_fakes'
 
 /** A WebSocket whose other end is the test. */

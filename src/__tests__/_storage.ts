@@ -119,4 +119,9 @@ export const load = (
   storage: FakeStorage,
   { locks, ...options }: Partial<ConnectionOptions> & { readonly locks?: FakePage } = {},
   behaviour?: ServerBehaviour,
-) => createWorld({ storage: { storage, key: 'k', ...(locks && { locks }) }, ...options }, behaviour)
+) =>
+  // Each page has a Storage object of its own, for what all of them share.
+  createWorld(
+    { storage: { storage: Object.create(storage), key: 'k', ...(locks && { locks }) }, ...options },
+    behaviour,
+  )

@@ -218,22 +218,29 @@ describe('C25: what may pass is repeated', () => {
     ['timeout', SERVER_IS_SILENT, 'timeout'],
     ['half an answer', (post) => post.answersHalf(), 'timeout'],
     ['HTML', (post) => post.answersText(200, '<html>', 'text/html'), 'bad-response'],
-  ])('C27: %s for the whole: all of it again in smaller parts, after a backoff, under the same ids', async (_, failure, code) => {
-    const { world, deliveries } = await queued('abc', first(failure))
-    expect(traffic(world)).toEqual(['batch abc'])
-    await world.clock.advance(15_000)
-    await world.clock.advance(250)
-    const [one, two, three] = world.posts as [FakePost, FakePost, FakePost]
-    expect(traffic(world)).toEqual(['batch abc', 'send a', 'batch bc'])
-    expect([...idsOf(two), ...idsOf(three)]).toEqual(idsOf(one))
-    expect(two.at - one.at).toBeGreaterThanOrEqual(250)
-    expect(statuses(deliveries)).toEqual(['accepted', 'accepted', 'accepted'])
-    expect(world.errors).toEqual([code])
-  })
+  ])(
+    'C27: %s for the whole: all of it again in smaller parts, after a backoff, under the same ids',
+    async (_, failure, code) => {
+      const { world, deliveries } = await queued('abc', first(failure))
+      expect(traffic(world)).toEqual(['batch abc'])
+      await world.clock.advance(15_000)
+      await world.clock.advance(250)
+      const [one, two, three] = world.posts as [FakePost, FakePost, FakePost]
+      expect(traffic(world)).toEqual(['batch abc', 'send a', 'batch bc'])
+      expect([...idsOf(two), ...idsOf(three)]).toEqual(idsOf(one))
+      expect(two.at - one.at).toBeGreaterThanOrEqual(250)
+      expect(statuses(deliveries)).toEqual(['accepted', 'accepted', 'accepted'])
+      expect(world.errors).toEqual([code])
+    },
+  )
 
   test.each<[string, ServerBehaviour, again: string]>([
     ['the whole', (post) => post.answers(503, {}, { 'retry-after': '7' }), 'send a'],
-    ['a result', (post) => answersEach(post, [{ id: 'id-a', status: 429, error: 'no', retryAfter: 7_000 }]), 'batch ab'],
+    [
+      'a result',
+      (post) => answersEach(post, [{ id: 'id-a', status: 429, error: 'no', retryAfter: 7_000 }]),
+      'batch ab',
+    ],
   ])('C40: the wait that is asked for by %s is a floor', async (_, busy, again) => {
     const { world } = await queued('ab', first(busy))
     await world.clock.advance(7_000)

@@ -1,14 +1,18 @@
-import { describe, expect, test, vi } from 'vitest'
-import type { PageSignal } from '../index'
+import { afterEach, describe, expect, test, vi } from 'vitest'
+import type { Cursor, PageSignal } from '../index'
 import {
   createWorld,
+  type FakePost,
   RESUME_NEVER_ANSWERED,
   resumeAnswers,
   SERVER_ACCEPTS,
   SERVER_IS_SILENT,
+  type ServerBehaviour,
   seqs,
   settle,
 } from './_fakes'
+
+afterEach(() => void vi.unstubAllGlobals())
 
 const CURSORS = [{ sessionId: 's1', lastSeq: 7 }]
 const prompt = (text: string) => ({ type: 'send', sessionId: 's1', prompt: text })
@@ -425,6 +429,7 @@ describe('the stream', () => {
     expect(world.log).toEqual(['opened', 'closed goodbye'])
     await world.retries()
     world.stream.fails()
+    await settle()
     expect((world.connection.retryAt ?? 0) - world.clock.now()).toBe(500)
   })
 
@@ -511,11 +516,14 @@ describe('pacing', () => {
 })
 
 describe('the page', () => {
-  const paged = (features: Parameters<ReturnType<typeof createWorld>['opens']>[0] = {}) => {
+  const paged = (
+    features: Parameters<ReturnType<typeof createWorld>['opens']>[0] = {},
+    cursors: readonly Cursor[] = CURSORS,
+  ) => {
     let signal: (signal: PageSignal) => void = () => {}
     let subscribed = 0
     const world = createWorld({
-      cursors: CURSORS,
+      cursors,
       pageLifecycle: {
         subscribe(listener) {
           signal = listener
@@ -587,9 +595,79 @@ describe('the page', () => {
     await ready
     tell({ type: 'suspend' })
     await settle()
-    expect(world.post('suspend').body).toEqual({ type: 'session_suspend', sessions: CURSORS })
+    expect(world.post('suspend').body).toEqual({ type: 'session_suspend', connectionId: 'c1', sessions: CURSORS })
     expect(world.post('suspend').keepalive).toBe(true)
     expect(world.post('suspend').headers.get('x-connection-id')).toBe('c1')
+  })
+
+  describe('C70: the farewell of a page', () => {
+    const quota = 65_536
+    const bytes = (post: FakePost) => new TextEncoder().encode(JSON.stringify(post.body)).length
+
+    async function leaving(cursors: readonly Cursor[], behaviour: ServerBehaviour = SERVER_ACCEPTS) {
+      const { world, tell, ready } = paged({}, cursors)
+      await ready
+      world.server(behaviour)
+      tell({ type: 'suspend' })
+      await settle()
+      return { world, tell }
+    }
+    const sessions = (count: number, characters: number) =>
+      Array.from({ length: count }, (_, index) => ({ sessionId: `${index}`.padEnd(characters, 'é'), lastSeq: 1 }))
+
+    test('is shortened to what leaves room for other requests that outlive the page', async () => {
+      const { world } = await leaving(sessions(100, 800))
+      const post = world.post('suspend')
+      expect(bytes(post)).toBeLessThan(quota / 2 + 100)
+      expect(post.body.sessions).toEqual(sessions(100, 800).slice(0, (post.body.sessions as []).length))
+      expect(post.body.sessions).not.toEqual([])
+    })
+
+    test('leaves out a session that is too large by itself, and no other', async () => {
+      const [large, small] = [...sessions(1, quota), ...sessions(1, 1)] as [Cursor, Cursor]
+      const { world } = await leaving([small, large])
+      expect(world.post('suspend').body.sessions).toEqual([small])
+    })
+
+    test('leaves without `keepalive` while the page lives, where that was refused', async () => {
+      // [spec] Fetch: over the quota it is a network error.
+      const { world } = await leaving(CURSORS, (post) => (post.keepalive ? post.fails() : SERVER_ACCEPTS(post)))
+      expect(world.postsTo('suspend').map(({ keepalive, body }) => [keepalive, body.sessions])).toEqual([
+        [true, CURSORS],
+        [false, CURSORS],
+      ])
+    })
+
+    test('is not repeated where a server has answered, nor on another stream', async () => {
+      const refused = await leaving(CURSORS, (post) => post.answers(500))
+      expect(refused.world.postsTo('suspend')).toHaveLength(1)
+      const { world } = await leaving(CURSORS, SERVER_IS_SILENT)
+      world.connection.reconnect()
+      await world.post('suspend').fails()
+      expect(world.postsTo('suspend')).toHaveLength(1)
+    })
+
+    test.each([
+      ['there is no Request at all', undefined, {}],
+      ['Request knows no keepalive, and there is no sendBeacon', class {}, {}],
+      ['Request knows no keepalive, and there is no navigator', class {}, undefined],
+      ['sendBeacon refuses it', class {}, { sendBeacon: () => false }],
+    ])('is a plain POST where %s', async (_, Request, navigator) => {
+      vi.stubGlobal('Request', Request)
+      vi.stubGlobal('navigator', navigator)
+      const { world } = await leaving(CURSORS)
+      expect(world.postsTo('suspend').map(({ keepalive, body }) => [keepalive, body.sessions])).toEqual([
+        [false, CURSORS],
+      ])
+    })
+
+    test('is a beacon, and nothing else, where that is taken', async () => {
+      const sendBeacon = vi.fn(() => true)
+      vi.stubGlobal('Request', class {})
+      vi.stubGlobal('navigator', { sendBeacon })
+      const { world } = await leaving(CURSORS)
+      expect([sendBeacon.mock.calls.length, world.postsTo('suspend').length]).toEqual([1, 0])
+    })
   })
 
   test('I8: in idle no page listener is left; connect subscribes again', async () => {

@@ -1,12 +1,7 @@
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
-import {
-  type Carrier,
-  eventSourceTransport,
-  fetchStreamTransport,
-  type Transport,
-  webSocketTransport,
-} from 'holdline/adapters'
+import { type Carrier, eventSourceTransport, fetchStreamTransport, type Transport } from 'holdline/adapters'
+import { webSocketTransport } from 'holdline/adapters/websocket'
 import { createWebSocketGateway } from 'holdline/server'
 import { type ContractPromise, type Serve, transportContract } from 'holdline/testing'
 import { describe, expect, test } from 'vitest'
@@ -113,6 +108,13 @@ test.each([
     'takes a refusal for success',
     'C58',
     brokenBy(({ post }) => ({ post: (...given) => post(...given).catch(() => null) })),
+  ],
+  [
+    'takes a redirect for success',
+    'C63',
+    brokenBy(({ post }) => ({
+      post: (...given) => post(...given).catch((error) => (error.code === 'redirected' ? null : Promise.reject(error))),
+    })),
   ],
   [
     'lets the second post overtake the first',

@@ -79,7 +79,7 @@ describe('a POST', () => {
     expect(requests).toHaveLength(1)
     expect(requests[0]).toMatchObject({
       url: `${BASE}/send`,
-      init: { method: 'POST', body: '{"a":1}', credentials: 'include', keepalive: false, signal: abort.signal },
+      init: { method: 'POST', body: '{"a":1}', credentials: 'include', redirect: 'manual', signal: abort.signal },
     })
     expect(Object.fromEntries(requests[0]?.headers ?? [])).toEqual({
       'content-type': 'application/json',
@@ -117,9 +117,42 @@ describe('a POST', () => {
         () => new Response('<p>log in', { headers: { 'content-type': 'text/html; charset=utf-8' } }),
       ])
       const { error } = await post(needsReceipt === undefined ? {} : { needsReceipt })
-      expect(error).toMatchObject({ code: 'bad-response', message: 'HTML, not JSON: send' })
+      const message = 'POST send (text/html; charset=utf-8): the server answered 200, 9 characters, no JSON'
+      expect(error).toMatchObject({ code: 'bad-response', message })
     },
   )
+
+  test.each(['Text/HTML', 'TEXT/HTML; Charset=UTF-8', 'application/xhtml+xml', ' text/html ;x=1'])(
+    'C69: %s is HTML in any case and with any parameters',
+    async (type) => {
+      const { post } = createServer([() => new Response('<p>log in', { headers: { 'content-type': type } })])
+      expect((await post({ needsReceipt: false })).error).toMatchObject({ code: 'bad-response' })
+    },
+  )
+
+  describe('C116: an answer that promised JSON and has none is a failure', () => {
+    const promising = (body: string | null, headers: Record<string, string> = {}, status = 200) =>
+      createServer([() => new Response(body, { status, headers: { 'content-type': 'Application/JSON', ...headers } })])
+
+    test.each(['', '{"ok":', '{"results":[{"id":'])('cut off after %j, as WebKit tells it', async (body) => {
+      for (const needsReceipt of [undefined, true]) {
+        expect((await promising(body).post({ needsReceipt })).error).toMatchObject({
+          code: 'bad-response',
+          retryable: true,
+          message: `POST send (Application/JSON): the server answered 200, ${body.length} characters, no JSON`,
+        })
+      }
+    })
+
+    test('not to a message where no receipt was announced: its 2xx has been seen, and a repeat may be applied twice', async () => {
+      expect(await promising('{"ok":').post({ needsReceipt: false })).toMatchObject({ value: null, error: undefined })
+    })
+
+    test('nor if it says itself that it is empty', async () => {
+      expect(await promising('', { 'content-length': '0' }).post()).toMatchObject({ value: null, error: undefined })
+      expect(await promising(null, {}, 204).post()).toMatchObject({ value: null, error: undefined })
+    })
+  })
 
   test('is answered by JSON whatever its server calls it', async () => {
     const { post } = createServer([() => new Response('{"ok":true}', { headers: { 'content-type': 'text/html' } })])
@@ -129,7 +162,11 @@ describe('a POST', () => {
   test('that reaches nobody says where to, and why', async () => {
     const cause = new TypeError('fetch failed')
     const { post } = createServer([() => Promise.reject(cause)])
-    expect((await post()).error).toMatchObject({ code: 'network', message: 'POST failed: send', cause })
+    expect((await post()).error).toMatchObject({
+      code: 'network',
+      message: 'POST send: TypeError: fetch failed',
+      cause,
+    })
   })
 
   test('C20: without an answer in time is ended, and says which; its timer ends with it', async () => {
@@ -141,7 +178,7 @@ describe('a POST', () => {
     expect([outcome.settled, abort.signal.aborted]).toEqual([false, false])
     clock.advance(1)
     await settle()
-    expect(outcome.error).toMatchObject({ code: 'timeout', message: 'no answer: send' })
+    expect(outcome.error).toMatchObject({ code: 'timeout', message: 'POST send: no answer within 1000 ms' })
     expect(abort.signal.aborted).toBe(true)
   })
 
@@ -157,6 +194,17 @@ describe('a POST', () => {
       expect(getEventListeners(abort.signal, 'abort').map(({ name }) => name)).toEqual(['eventHandler'])
       expect(added.mock.calls.length).toBe(removed.mock.calls.length + 1)
     }
+  })
+
+  test('C117: says that its time is up, whatever reason the engine gives for the abort', async () => {
+    const ownReason = new DOMException('Fetch is aborted', 'AbortError')
+    const { post, clock } = createServer([NEVER])
+    const abort = new AbortController()
+    Object.defineProperty(abort.signal, 'reason', { value: ownReason })
+    const outcome = await post({ timeout: 1_000 }, abort)
+    clock.advance(1_000)
+    await settle()
+    expect(outcome.error).toMatchObject({ code: 'timeout', message: 'POST send: no answer within 1000 ms' })
   })
 
   test('without a timeout has no timer', async () => {
@@ -208,9 +256,32 @@ describe('a POST that the server refuses', () => {
     expect((await post()).error).toMatchObject({
       code: 'http',
       status: 402,
-      message: 'the server answered 402: no-credit',
+      message: 'POST send (application/json): the server answered 402: no-credit',
       cause: 'no-credit',
     })
+  })
+
+  test.each([
+    'Application/JSON',
+    'application/problem+json',
+    'TEXT/JSON;charset=utf-8',
+    'application/vnd.api+JSON ; v=1',
+  ])('C69: in JSON that is called %s, its words are read', async (type) => {
+    const answer = () => new Response('{"error":"id-reused"}', { status: 409, headers: { 'content-type': type } })
+    expect((await createServer([answer]).post()).error).toMatchObject({ code: 'id-reused', status: 409 })
+  })
+
+  test.each(['application/jsonp', 'text/plain; format=/json', 'application/json-seq'])(
+    'C69: %s is no JSON: its body is not waited for',
+    async (type) => {
+      expect((await createServer([half(409, type)]).post()).error).toMatchObject({ code: 'http', status: 409 })
+    },
+  )
+
+  test('C66: and at what time by its own clock, not by ours', async () => {
+    const headers = { date: 'Thu, 01 Jan 2026 00:00:00 GMT', 'retry-after': 'Thu, 01 Jan 2026 00:00:04 GMT' }
+    const { post } = createServer([() => new Response(null, { status: 503, headers })])
+    expect((await post()).error).toMatchObject({ retryAfter: 4_000 })
   })
 
   test('C40: knows how long to wait', async () => {
@@ -220,7 +291,11 @@ describe('a POST that the server refuses', () => {
 
   test('in words that are no JSON is not read: a body that never comes holds up nothing', async () => {
     const { post } = createServer([half(503, 'text/plain')])
-    expect((await post()).error).toMatchObject({ code: 'http', status: 503, message: 'the server answered 503' })
+    expect((await post()).error).toMatchObject({
+      code: 'http',
+      status: 503,
+      message: 'POST send (text/plain): the server answered 503',
+    })
   })
 
   test('has its status even if the JSON that goes with it never comes', async () => {
@@ -368,7 +443,52 @@ describe('C31: a 401', () => {
   })
 })
 
+describe('C81: a request says nothing that nobody asked for', () => {
+  const requestsOf = async (credentials?: 'omit') => {
+    const inits: RequestInit[] = []
+    const upstream = createUpstream({
+      url: BASE,
+      fetch: async (_, init = {}) => {
+        inits.push(init)
+        return OK()
+      },
+      ...(credentials && { credentials }),
+      clock: fakeClock(),
+      context: () => ({ attempt: 0, connectionId: 'c1' }),
+    })
+    await upstream.post('send', '{}', new AbortController())
+    await upstream.streamFetch(`${BASE}/events`, { cache: 'no-store' })
+    return inits.map((init) => Object.keys(init).sort())
+  }
+
+  test('no credentials, no cache and no keepalive', async () => {
+    expect(await requestsOf()).toEqual([
+      ['body', 'headers', 'method', 'redirect', 'signal'],
+      ['cache', 'headers'],
+    ])
+  })
+
+  test('credentials where the option says so', async () => {
+    expect((await requestsOf('omit')).every((keys) => keys.includes('credentials'))).toBe(true)
+  })
+
+  // Old versions of workerd throw on it, and that of React Native changes the URL for it.
+  test.each([undefined, class {}])('no cache for a stream where requests have none', async (Request) => {
+    vi.stubGlobal('Request', Request)
+    expect((await requestsOf())[1]).toEqual(['headers'])
+  })
+})
+
 describe('the request of a stream', () => {
+  test('C69: Text/Event-Stream is an event stream to every EventSource that asks by case', async () => {
+    const body = new ReadableStream()
+    const type = 'Text/Event-Stream;Charset=UTF-8'
+    const { streamFetch } = createServer([() => new Response(body, { headers: { 'content-type': type } })])
+    const response = await streamFetch(BASE, {})
+    expect(response.headers.get('content-type')).toBe('text/event-stream;charset=utf-8')
+    expect([response.status, response.body]).toEqual([200, body])
+  })
+
   test('is made as the EventSource wants it, with the headers and the credentials of the connection', async () => {
     const { streamFetch, requests, asked } = createServer([OK], TOKEN)
     const { signal } = new AbortController()
@@ -409,6 +529,6 @@ describe('a beacon', () => {
 
   test.each([undefined, {}])('is none where the navigator is %j', (navigator) => {
     vi.stubGlobal('navigator', navigator)
-    expect(() => createServer([OK]).beacon('suspend', '{}')).not.toThrow()
+    expect(createServer([OK]).beacon('suspend', '{}')).toBe(false)
   })
 })

@@ -5,6 +5,7 @@ test.each([
   ['holdline', () => import('holdline')],
   ['holdline/machine', () => import('holdline/machine')],
   ['holdline/adapters', () => import('holdline/adapters')],
+  ['holdline/adapters/websocket', () => import('holdline/adapters/websocket')],
   ['holdline/server', () => import('holdline/server')],
   ['holdline/testing', () => import('holdline/testing')],
   ['holdline/chat', () => import('holdline/chat')],

@@ -1,6 +1,9 @@
-import { expect, test } from 'vitest'
+import { afterEach, expect, test, vi } from 'vitest'
 import { ConnectionError, type ConnectionOptions, createConnection } from '../index'
+import { readOptions } from '../options'
 import { createStorage } from './_storage'
+
+afterEach(() => vi.unstubAllGlobals())
 
 const url = 'https://host/api/chat'
 const storage = createStorage()
@@ -19,7 +22,8 @@ test('an option that does not fit throws a ConnectionError that names it', () =>
     ['options', 'https://host'],
     ['url', {}],
     ['url', { url: 7 }],
-    ['url', { url: '/relative/without/a/page' }],
+    ['url', { url: '/x?relative' }],
+    ['url', { url: 'mailto:x' }],
     ['url', { url: 'ftp://host/x' }],
     ['url', { url: 'https://host/x?token=1' }],
     ['url', { url: 'https://host/x#y' }],
@@ -46,7 +50,9 @@ test('an option that does not fit throws a ConnectionError that names it', () =>
     ['outbox.maxInFlight', { url, outbox: { maxInFlight: -Infinity } }],
     ['outbox.maxSize', { url, outbox: { maxSize: 1 } }],
     ['storage', { url, storage: 'localStorage' }],
-    ['storage', { url, storage: null }],
+    ['heartbeat', { url, heartbeat: null }],
+    ['headers', { url, headers: null }],
+    ['storage.storage', { url, storage: { key: 'k' } }],
     ['storage.storage', { url, storage: { getItem() {} } }],
     ['storage.storage', { url, storage: {} }],
     ['storage.storage', { url, storage: { storage: new Map() } }],
@@ -82,6 +88,51 @@ test('what is undefined is not given', () => {
   expect(refusal({ url, headers: undefined, timeouts: { send: undefined }, backoff: undefined })).toBeUndefined()
 })
 
+test('an option that does not fit says what was seen and what was expected, and gives no secret away', () => {
+  const storage = 'a storage that answers at once, like localStorage'
+  const asyncStorage = {
+    getItem: async () => null,
+    setItem: async () => {},
+    removeItem: async () => {},
+    getAllKeys: async () => [],
+  }
+  const messages: [string, unknown][] = [
+    ['options: null is not an object', undefined],
+    ['url: undefined is not an http(s) URL without @, ? or #', {}],
+    ['url: ftp://host/x is not an http(s) URL without @, ? or #', { url: 'ftp://host/x' }],
+    ['url: https:…host/x is not an http(s) URL without @, ? or #', { url: 'https://me:secret@host/x' }],
+    ['url: https://host/x… is not an http(s) URL without @, ? or #', { url: 'https://host/x?token=secret' }],
+    ['timeouts.send: 5s is not ms > 0, < 2^31', { url, timeouts: { send: '5s' } }],
+    ['timeouts.send: NaN is not ms > 0, < 2^31', { url, timeouts: { send: Number.NaN } }],
+    ['backoff.base: -1 is not ms, < 2^31', { url, backoff: { base: -1 } }],
+    ['outbox.maxMessages: 0 is not a whole number > 0 or Infinity', { url, outbox: { maxMessages: 0 } }],
+    ['outbox.overflow: drop-newest is not reject drop-oldest', { url, outbox: { overflow: 'drop-newest' } }],
+    ['headers: string is not a function or a map of strings', { url, headers: 'Bearer secret' }],
+    ['createEventSource: object is not a function', { url, createEventSource: {} }],
+    [
+      'storage.storage: object is not a storage that answers at once, like localStorage',
+      { url, storage: asyncStorage },
+    ],
+    [`storage.storage: object is not ${storage}`, { url, storage: { storage: asyncStorage } }],
+    ['clock: object is not an object with now, setTimeout, clearTimeout', { url, clock: { now: Date.now } }],
+    ['random: Symbol(Symbol.iterator) is not a function', { url, random: Symbol.iterator }],
+  ]
+  for (const [message, options] of messages) expect(refusal(options)).toMatchObject({ message })
+})
+
+test('C80: a storage that is null, as the platform gives it where there is none, is none', () => {
+  for (const none of [null, undefined, { storage: null, key: 'k' }, { storage: undefined, key: 'k' }]) {
+    const connection = createConnection({ url, storage: none })
+    connection.send({ type: 'send' })
+    connection.dispose()
+  }
+})
+
+test('C80: a relative URL is taken where there is no page: a module that a server renders may make the connection', () => {
+  for (const relative of ['/api/chat', 'api/chat', './chat', '', '//host/api/chat'])
+    expect(refusal({ url: relative })).toBeUndefined()
+})
+
 test('what is at its bound is within it', () => {
   const { POSITIVE_INFINITY: maxMessages } = Number
   const least = { maxMessages: 1, maxBytes: 1, maxAge: 1, maxInFlight: 1, overflow: 'drop-oldest' }
@@ -101,6 +152,14 @@ test('without a global fetch, the missing option is named', () => {
   } finally {
     globalThis.fetch = fetch
   }
+})
+
+test('C81: the global fetch is looked up at each call; one that is given is called as it is', async () => {
+  vi.stubGlobal('fetch', () => expect.unreachable('the fetch of the time when the connection was made'))
+  const settings = [readOptions({ url }), readOptions({ url, fetch: async () => new Response('given') })]
+  vi.stubGlobal('fetch', async () => new Response('mocked'))
+  const answers = await Promise.all(settings.map(async ({ fetch }) => (await fetch(url)).text()))
+  expect(answers).toEqual(['mocked', 'given'])
 })
 
 test('nothing is touched before connect', () => {

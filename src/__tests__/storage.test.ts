@@ -653,28 +653,128 @@ describe('pages that share a key', () => {
     expect([posted(world), stored(storage)]).toEqual([['a'], []])
   })
 
-  test.each<[string, Partial<FakePage>]>([
-    ['rejects', { request: () => Promise.reject(new Error('not here')) }],
+  const never = () => new Promise<void>(() => {})
+  const LOCKS_THAT_FAIL: [string, FakePage['request']][] = [
+    ['rejects', () => Promise.reject(new Error('not here'))],
+    ['rejects late', () => settle().then(() => Promise.reject(new Error('not here')))],
     [
       'throws',
-      {
-        request: () => {
-          throw new Error('not here')
-        },
+      () => {
+        throw new Error('not here')
       },
     ],
-    ['never has the lock', { request: async (_name, _options, callback) => callback(null) }],
-  ])('a lock manager that %s: nothing is taken over, but one’s own messages flow', async (_, broken) => {
+    ['resolves without calling back', async () => {}],
+    ['never calls back', never],
+  ]
+
+  test.each(LOCKS_THAT_FAIL)(
+    'C65: a lock manager that %s: one report, nothing is taken over, and one’s own messages flow',
+    async (_, request) => {
+      const { storage, locks, visit } = site()
+      storage.entries.set('k:message:o:1', entry('old'))
+      storage.entries.set('k:message:p:1', entry('old too'))
+      const world = visit({ ...locks.page(), request })
+      const deliveries = sendAll(world, 'ab')
+      await world.opens()
+      await world.clock.advance(2_000)
+      world.connection.reconnect()
+      await world.opens()
+      expect([posted(world), statuses(deliveries), stored(storage)]).toEqual([
+        ['a', 'b'],
+        ['accepted', 'accepted'],
+        ['old', 'old too'],
+      ])
+      expect(world.errors).toEqual(['storage-failed'])
+      world.connection.dispose()
+      await settle()
+      expect(world.clock.pending).toBe(0)
+    },
+  )
+
+  test.each(LOCKS_THAT_FAIL)(
+    'C65: a lock manager that %s when there is nothing to take over is reported too',
+    async (_, request) => {
+      const { locks, visit } = site()
+      const world = visit({ ...locks.page(), request }, SERVER_IS_SILENT)
+      sendAll(world, 'a')
+      await world.clock.advance(2_000)
+      sendAll(world, 'b')
+      await world.clock.advance(2_000)
+      expect([world.errors, world.clock.pending]).toEqual([['storage-failed'], 0])
+    },
+  )
+
+  test.each<[string, readonly (object | null)[], readonly string[]]>([
+    ['twice with it', [{}, {}], ['old', 'a']],
+    ['without it, then with it', [null, {}], ['a']],
+    ['with it, then without it', [{}, null], ['old', 'a']],
+  ])('C65: a lock manager that calls back %s: the first word counts', async (_, words, expected) => {
     const { storage, locks, visit } = site()
     storage.entries.set('k:message:o:1', entry('old'))
-    const world = visit({ ...locks.page(), ...broken })
-    const deliveries = sendAll(world, 'ab')
+    const request: FakePage['request'] = async (_name, _options, callback) => {
+      await Promise.all(words.map(callback))
+    }
+    const world = visit({ ...locks.page(), request })
+    sendAll(world, 'a')
     await world.opens()
-    expect([posted(world), statuses(deliveries), stored(storage)]).toEqual([
-      ['a', 'b'],
-      ['accepted', 'accepted'],
-      ['old'],
-    ])
+    expect([posted(world), world.errors]).toEqual([expected, []])
+  })
+
+  test('C65: a lock that is granted after its time is given back: the messages are left to a page that asks in time', async () => {
+    const { storage, locks, visit } = site()
+    storage.entries.set('k:message:o:1', entry('old'))
+    const page = locks.page()
+    const decide = page.answersLate()
+    const world = visit(page)
+    await world.clock.advance(2_000)
+    decide()
+    await world.opens()
+    expect([posted(world), locks.held()]).toEqual([[], []])
+    const other = await settled(visit())
+    expect(pending(other)).toEqual(['old'])
+  })
+
+  test('C65: a lock that is broken while it is held changes nothing, and ends nobody’s process', async () => {
+    const { storage, locks, visit } = site()
+    storage.entries.set('k:message:o:1', entry('old'))
+    const request: FakePage['request'] = async (_name, _options, callback) => {
+      void callback({})
+      await settle()
+      throw new DOMException('stolen', 'AbortError')
+    }
+    const world = visit({ ...locks.page(), request })
+    await world.opens()
+    await settle()
+    expect([posted(world), world.errors]).toEqual([['old'], []])
+  })
+
+  test('C65: a lock manager that never lets go: the next lock of one’s own is waited for in vain, and that is reported', async () => {
+    const { locks, visit } = site()
+    const page = locks.page()
+    const world = visit({
+      ...page,
+      request: (name, options, callback) =>
+        page.request(name, options, (lock) => {
+          void callback(lock)
+          return never()
+        }),
+    })
+    const [a] = sendAll(world, 'a')
+    await settle()
+    a?.cancel()
+    sendAll(world, 'b')
+    await world.clock.advance(2_000)
+    expect([world.errors, pending(world)]).toEqual([['storage-failed'], ['b']])
+  })
+
+  test('a lock that another page has: nothing is taken over, and nothing reported', async () => {
+    const { storage, locks, visit } = site()
+    storage.entries.set('k:message:o:1', entry('old'))
+    const request: FakePage['request'] = async (_name, _options, callback) => callback(null)
+    const world = visit({ ...locks.page(), request })
+    sendAll(world, 'a')
+    await world.opens()
+    expect([posted(world), stored(storage), world.errors]).toEqual([['a'], ['old'], []])
   })
 
   test('the default are the Web Locks of the platform', async () => {

@@ -3,7 +3,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import { createConnection } from 'holdline'
-import { webSocketTransport } from 'holdline/adapters'
+import { webSocketTransport } from 'holdline/adapters/websocket'
 import { type Serve, transportContract } from 'holdline/testing'
 import { afterEach, describe, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
@@ -44,7 +44,7 @@ describe('a hello', () => {
   test('opens the stream; the welcome is the first frame', async () => {
     const { opens } = createServer()
     const socket = await opens()
-    expect(socket.said).toMatchObject([{ type: 'welcome', protocolVersion: 2, heartbeat: 15_000 }])
+    expect(socket.said).toMatchObject([{ type: 'welcome', protocolVersion: 2, heartbeat: 8_000 }])
   })
 
   test('has to come in 10 s', async () => {
@@ -70,9 +70,9 @@ describe('a hello', () => {
   })
 
   test.each<[string, Parameters<typeof createTestServer>[0], Upgrade, unknown[]]>([
-    ['that names nobody', {}, { as: '' }, [4401]],
-    ['from a foreign page', {}, { headers: { Origin: 'https://evil.test' } }, [1008]],
-    ['to a server that fails', { authenticate: () => Promise.reject(new Error('secret')) }, {}, [1011]],
+    ['that names nobody', {}, { as: '' }, [4401, 'unauthorized']],
+    ['from a foreign page', {}, { headers: { Origin: 'https://evil.test' } }, [4403, 'origin']],
+    ['to a server that fails', { authenticate: () => Promise.reject(new Error('secret')) }, {}, [4500, 'internal']],
   ])('%s is closed with its own code', async (_, options, upgrade, closed) => {
     const { opens } = createServer(options)
     const socket = await opens(upgrade)
@@ -82,9 +82,9 @@ describe('a hello', () => {
   test('to a server that is full, or closed, is asked to come back', async () => {
     const { opens, server } = createServer({ limits: { streamsPerPrincipal: 1 } })
     await opens()
-    expect((await opens()).closed).toEqual([1013, '5000'])
+    expect((await opens()).closed).toEqual([4429, '5000'])
     await server.close()
-    expect((await opens()).closed).toEqual([1013, '5000'])
+    expect((await opens()).closed).toEqual([4503, '5000'])
   })
 
   test('sets the headers that it may, and never what the upgrade carries or a proxy says', async () => {
@@ -125,6 +125,28 @@ describe('a hello', () => {
     ])
   })
 
+  test('C84: the upgrade is read before accept returns: some hosts close it with the response', async () => {
+    const { server, clock } = createTestServer()
+    const gateway = createWebSocketGateway({ fetch: server.fetch, clock })
+    const socket = new ServerSocket()
+    let isClosed = false
+    const upgrade = new Request(`${BASE}/socket`, { headers: { authorization: 'alice' } })
+    const request = new Proxy(upgrade, {
+      get(target, name) {
+        if (isClosed) throw new TypeError('request closed')
+        return Reflect.get(target, name, target)
+      },
+    })
+    gateway.accept(socket, request)
+    isClosed = true
+    socket.hears({ type: 'hello', protocolVersion: 2 })
+    await until(() => socket.said.length > 0, 'a welcome')
+    expect(await ask(socket, 'send', send(1))).toMatchObject({ status: 200 })
+    expect(() => gateway.accept(new ServerSocket(), request)).toThrow(
+      'copy it before the upgrade, with new Request(request)',
+    )
+  })
+
   test('again speaks for the frames after it; another principal does not find the stream', async () => {
     const { opens } = createServer()
     const socket = await opens()
@@ -144,7 +166,7 @@ describe('a hello', () => {
   ])('from %s, where %s may: %s', async (origin, allowedOrigins, isTaken) => {
     const { opens } = createServer(allowedOrigins ? { allowedOrigins } : {})
     const socket = await opens({ headers: { Origin: origin } })
-    expect(socket.closed).toEqual(isTaken ? undefined : [1008])
+    expect(socket.closed).toEqual(isTaken ? undefined : [4403, 'origin'])
     if (isTaken) expect(await ask(socket, 'send', send(1))).toMatchObject({ status: 200 })
   })
 })
@@ -533,12 +555,12 @@ describe('limits', () => {
     for (const n of range(1, 10_000)) eager.hears({ id: `m${n}`, endpoint: 'send', body: send(n) })
     expect(eager.closed).toBeUndefined()
     eager.hears({ id: 'more', endpoint: 'send', body: send(0) })
-    expect(eager.closed).toEqual([1013])
+    expect(eager.closed).toEqual([4429])
     for (const n of range(1, 80)) deaf.hears({ id: `m${n}`, endpoint: 'send', body: send(n) })
     deaf.bufferedAmount = 300_000
     expect(deaf.closed).toBeUndefined()
     deaf.hears({ id: 'more', endpoint: 'send', body: send(0) })
-    expect(deaf.closed).toEqual([1013])
+    expect(deaf.closed).toEqual([4429])
   })
 
   test('a client that posts and does not read is answered when it reads', async () => {
@@ -583,7 +605,7 @@ describe('limits', () => {
     await clock.advance(3_900)
     expect([slow.closed, slow.events.length]).toEqual([undefined, events])
     await clock.advance(200)
-    expect([slow.closed, quick.closed, watched.subscriptions]).toEqual([[1013], undefined, 1])
+    expect([slow.closed, quick.closed, watched.subscriptions]).toEqual([[4503], undefined, 1])
   })
 
   test('one that drains in time gets everything', async () => {
@@ -608,7 +630,7 @@ describe('the end', () => {
     const socket = await opens()
     await server.close()
     await settle()
-    expect([socket.said.at(-1), socket.closed]).toEqual([{ type: 'goodbye', retryAfter: 1_000, spread: 5_000 }, [1012]])
+    expect([socket.said.at(-1), socket.closed]).toEqual([{ type: 'goodbye', retryAfter: 1_000, spread: 5_000 }, [4503]])
   })
 
   test('a socket that vanishes takes its stream along, also while that is being opened', async () => {

@@ -1,6 +1,6 @@
 import { ConnectionError, type ConnectionErrorCode } from '../errors'
 import { clampServerDelay } from '../machine/backoff'
-import { CONNECTION_ID_HEADER, IDEMPOTENCY_KEY_HEADER, LANE_HEADER, isText, type JsonObject, parseJson } from '../protocol'
+import { CONNECTION_ID_HEADER, IDEMPOTENCY_KEY_HEADER, isText, LANE_HEADER, parseJson } from '../protocol'
 import type { Clock } from '../types'
 
 export interface HeadersRequest {
@@ -16,7 +16,8 @@ export interface UpstreamOptions {
   readonly url: string
   readonly fetch: typeof fetch
   readonly headers?: HeaderMap | HeadersHook
-  readonly credentials: 'omit' | 'same-origin' | 'include'
+  /** Where it is not given no request names any, so a `fetch` of the app's own sets what it likes. */
+  readonly credentials?: 'omit' | 'same-origin' | 'include' | undefined
   readonly clock: Clock
   /** Of the connection as it is now. */
   readonly context: () => { readonly attempt: number; readonly connectionId: string | null }
@@ -33,9 +34,14 @@ export interface PostOptions {
    * Of a message: whether a 2xx counts only with a body. If not, one that is cut off counts too. Undefined: an empty body
    * counts, one that is cut off does not.
    */
-  readonly needsReceipt?: boolean
+  readonly needsReceipt?: boolean | undefined
   /** Called in the same tick as `fetch`, after everything asynchronous: what it throws ends the POST before it starts. */
   readonly onStart?: () => void
+}
+
+/** What the status of an answer says, should its body never come; null is success. */
+interface Known {
+  answer?: ConnectionError | null
 }
 
 export type Upstream = ReturnType<typeof createUpstream>
@@ -45,6 +51,9 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
   /** The hook's answer to a 401. Exists until the next 2xx: meanwhile another 401 to these headers is final. */
   let renewal: Promise<Headers> | null = null
   let isRenewed = false
+  /** The endpoints that a redirect whose target is hidden has led to, and where they are. */
+  const moved = new Map<string, string>()
+  const shared = credentials && { credentials }
 
   async function ask(reason: HeadersRequest['reason']): Promise<Headers> {
     if (typeof headers !== 'function') return new Headers(headers)
@@ -64,7 +73,7 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
     let response = await perform(await ask(reason))
     // Requests that were under way together share one renewal.
     if (response.status === 401 && typeof headers === 'function' && (!renewal || renewal !== before)) {
-      void response.body?.cancel().catch(() => {})
+      discard(response)
       if (!renewal) {
         isRenewed = false
         const mine = ask('unauthorized')
@@ -95,51 +104,107 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
     return response
   }
 
+  const at = (endpoint: string) => moved.get(endpoint) ?? `${url}/${endpoint}`
+  /** Where a page is redirected to. [spec] Fetch: it is told that only after the redirect was followed. */
+  const whereTo = (target: string, signal: AbortSignal) =>
+    fetch(target, { method: 'POST', body: '{}', credentials: 'omit', signal }).then(
+      (answer) => answer.url,
+      () => '',
+    )
+  const origin = `${/^\w+:\/\/[^/]*/.exec(url)}/`
+
+  /**
+   * Performs a POST. Redirects are followed by hand: `fetch` makes it a GET after a 301, 302 or 303, and carries it to any origin
+   * after a 307 or 308. Where the status is not seen, a target counts that ends with the endpoint: a login page does not.
+   */
+  async function follow(endpoint: string, signal: AbortSignal, perform: (target: string) => Promise<Response>) {
+    let target = at(endpoint)
+    for (let hops = 0; ; hops++) {
+      const response = await perform(target)
+      const { status, type, redirected, url: followed } = response
+      const location = isRedirect(status) && response.headers.get('location')
+      const isHidden = type === 'opaqueredirect'
+      // Not every `fetch` of an app's own obeys `redirect`, nor tells that it has followed one.
+      if (!location && !isHidden && !(redirected ?? followed)) return response
+      const seen = location ? new URL(location, target).href : isHidden ? await whereTo(target, signal) : followed
+      const [place = ''] = seen.split(/[?#]/)
+      const isFit = location
+        ? status > 306 && hops < MAX_HOPS
+        : !hops && place.replace(/\/$/, '').endsWith(`/${endpoint}`)
+      const isOurs = isFit && place.startsWith(origin)
+      if (isOurs && !location && !isHidden) return response
+      discard(response)
+      if (!isOurs) {
+        const why = `POST ${endpoint}: redirected to ${place || 'another origin'}; log in, or correct \`url\``
+        throw new ConnectionError('redirected', why, { status: location ? status : undefined })
+      }
+      if (isHidden) moved.set(endpoint, seen)
+      target = seen
+    }
+  }
+
+  /** The JSON of an answer to `what`. */
+  async function read(response: Response, what: string, needsReceipt: boolean | undefined, known: Known) {
+    const { ok, status, headers } = response
+    const type = headers.get('content-type') ?? 'no content type'
+    const where = `${what} (${type}): `
+    const isJson = JSON_TYPE.test(type)
+    if (!ok) {
+      const retryAfter = parseRetryAfter(headers.get('retry-after'), clock.now(), headers.get('date'))
+      known.answer = toHttpError(status, undefined, retryAfter, where)
+      if (isJson) {
+        const { error } = Object(parseJson(await response.text()))
+        known.answer = toHttpError(status, error, retryAfter, where)
+      } else discard(response)
+      throw known.answer
+    }
+    // A page answered in the server's place, e.g. by a captive portal.
+    const isHtml = HTML_TYPE.test(type)
+    if (needsReceipt === false && !isHtml) known.answer = null
+    const text = await response.text()
+    // WebKit takes a body that was cut off for complete.
+    const isMissed = isJson && status !== 204 && headers.get('content-length') !== '0'
+    const json = text ? parseJson(text) : needsReceipt || isMissed ? undefined : null
+    if (json !== undefined || !(isHtml || isMissed)) return json
+    const why = `${where}the server answered ${status}, ${text.length} characters, no JSON`
+    throw new ConnectionError('bad-response', why)
+  }
+
   return {
     /**
      * Posts JSON. Resolves with the JSON of the answer: null if that is empty, `undefined` if it is no JSON. Rejects with a
      * `ConnectionError`. `abort` ends the POST, and is what its timeout ends it with.
      */
     post(endpoint: string, body: string, abort: AbortController, options: PostOptions = {}): Promise<unknown> {
-      const { timeout, idempotencyKey, lane, keepalive = false, needsReceipt, onStart } = options
+      const { timeout, idempotencyKey, lane, keepalive, needsReceipt, onStart } = options
       const { signal } = abort
+      let late: ConnectionError | undefined
       const timer =
         timeout &&
-        clock.setTimeout(() => abort.abort(new ConnectionError('timeout', `no answer: ${endpoint}`)), timeout)
-      /** What the status says, should the body never come; null is success. */
-      let answer: ConnectionError | null | undefined
+        clock.setTimeout(() => {
+          late = new ConnectionError('timeout', `POST ${endpoint}: no answer within ${timeout} ms`)
+          abort.abort(late)
+        }, timeout)
+      const known: Known = {}
+      const perform = async (target: string, own: Headers) => {
+        onStart?.()
+        if (signal.aborted) throw signal.reason
+        const { connectionId } = context()
+        // Set, not spread: whoever names one of them must not send it twice.
+        const all = new Headers(own)
+        all.set('Content-Type', 'application/json')
+        if (connectionId) all.set(CONNECTION_ID_HEADER, connectionId)
+        if (idempotencyKey) all.set(IDEMPOTENCY_KEY_HEADER, idempotencyKey)
+        // [spec] Fetch: a header value is bytes; a lane may be named by any text.
+        if (lane !== undefined) all.set(LANE_HEADER, encodeURIComponent(lane))
+        const more = keepalive && { keepalive }
+        return fetch(target, { method: 'POST', body, headers: all, redirect: 'manual', signal, ...shared, ...more })
+      }
       const exchange = async () => {
-        const response = await authorized('post', signal, (own) => {
-          onStart?.()
-          signal.throwIfAborted()
-          const { connectionId } = context()
-          // Set, not spread: whoever names one of them must not send it twice.
-          const all = new Headers(own)
-          all.set('Content-Type', 'application/json')
-          if (connectionId) all.set(CONNECTION_ID_HEADER, connectionId)
-          if (idempotencyKey) all.set(IDEMPOTENCY_KEY_HEADER, idempotencyKey)
-          // [spec] Fetch: a header value is bytes, a lane may be named by any text.
-          if (lane !== undefined) all.set(LANE_HEADER, encodeURIComponent(lane))
-          return fetch(`${url}/${endpoint}`, { method: 'POST', body, headers: all, credentials, keepalive, signal })
-        })
-        if (!response.ok) {
-          const retryAfter = parseRetryAfter(response.headers.get('retry-after'), clock.now())
-          answer = toHttpError(response.status, undefined, retryAfter)
-          if (!/json/.test(String(response.headers.get('content-type')))) {
-            void response.body?.cancel().catch(() => {})
-            throw answer
-          }
-          const { error }: JsonObject = Object(parseJson(await response.text()))
-          answer = toHttpError(response.status, error, retryAfter)
-          throw answer
-        }
-        // A page answered in the server's place, e.g. by a captive portal.
-        const isHtml = /^text\/html/.test(String(response.headers.get('content-type')))
-        if (needsReceipt === false && !isHtml) answer = null
-        const text = await response.text()
-        const json = text ? parseJson(text) : needsReceipt ? undefined : null
-        if (json === undefined && isHtml) throw new ConnectionError('bad-response', `HTML, not JSON: ${endpoint}`)
-        return json
+        const response = await authorized('post', signal, (own) =>
+          follow(endpoint, signal, (target) => perform(target, own)),
+        )
+        return read(response, `POST ${endpoint}`, needsReceipt, known)
       }
       // A hook or a body that never settles does not watch the signal.
       const aborted = new Promise((_, reject) => {
@@ -147,26 +212,48 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
       })
       return Promise.race([exchange(), aborted])
         .catch((cause) => {
+          const { answer } = known
           if (answer === null) return null
-          if (answer || cause instanceof ConnectionError) throw answer ?? cause
-          throw new ConnectionError('network', `POST failed: ${endpoint}`, { cause })
+          // WebKit's own reason for an abort is another than the one that was given.
+          const error = answer ?? late ?? cause
+          if (error instanceof ConnectionError) throw error
+          throw new ConnectionError('network', `POST ${endpoint}: ${cause}`, { cause })
         })
         .finally(() => clock.clearTimeout(timer))
     },
     /** For EventSource implementations that take a `fetch`. */
-    streamFetch: (input: string | URL, init: RequestInit): Promise<Response> =>
-      authorized('stream', init.signal, (own) => {
+    async streamFetch(input: string | URL, init: RequestInit): Promise<Response> {
+      const response = await authorized('stream', init.signal, (own) => {
+        // Not every `fetch` knows signals.
+        if (init.signal?.aborted) throw init.signal.reason
         const all = new Headers(init.headers)
         own.forEach((value, name) => {
           all.set(name, value)
         })
-        return fetch(input, { ...init, headers: all, credentials })
-      }),
-    /** Where `keepalive` is not supported: no headers, so the body has to say whose it is. */
-    beacon: (endpoint: string, body: string) =>
-      globalThis.navigator?.sendBeacon?.(`${url}/${endpoint}`, new Blob([body], { type: 'application/json' })),
+        const { cache, ...rest } = init
+        return fetch(input, { ...rest, ...(canRequest('cache') && cache && { cache }), headers: all, ...shared })
+      })
+      const type = response.headers.get('content-type') ?? ''
+      // The `eventsource` package takes Text/Event-Stream for another type.
+      const value = /^text\/event-stream/i.test(type) && new Headers({ 'content-type': type.toLowerCase() })
+      return value ? Object.defineProperty(response, 'headers', { value }) : response
+    },
+    /** Where `keepalive` is not supported: no headers, so the body has to say whose it is. False: it was not taken. */
+    beacon: (endpoint: string, body: string): boolean =>
+      globalThis.navigator?.sendBeacon?.(at(endpoint), new Blob([body], { type: 'application/json' })) ?? false,
   }
 }
+
+/** Also where there is no `Request` at all. */
+export const canRequest = (option: 'cache' | 'keepalive') => option in (globalThis.Request?.prototype ?? {})
+
+const MAX_HOPS = 5
+const isRedirect = (status: number) => /30[12378]/.test(String(status))
+// [spec] RFC 9110 §8.3.1: the names of media types are case-insensitive.
+const JSON_TYPE = /^[^\s;,]+[/+]json\s*([;,]|$)/i
+const HTML_TYPE = /^(text\/html|application\/xhtml)\b/i
+
+const discard = ({ body }: Response) => void body?.cancel().catch(() => {})
 
 const CODES: Partial<Record<number, ConnectionErrorCode>> = {
   401: 'unauthorized',
@@ -177,20 +264,35 @@ const CODES: Partial<Record<number, ConnectionErrorCode>> = {
 // Worth another try, unchanged. 404 and 410 speak of the stream: a fresh one helps.
 const RETRYABLE = /^([^4]|404|408|410|425|429)/
 
-/** `reason` is what the server says for itself, the `error` of its JSON. */
-export function toHttpError(status: number, reason?: unknown, retryAfter?: number): ConnectionError {
-  const code = reason === 'id-reused' || reason === 'cancelled' ? reason : (CODES[status] ?? 'http')
-  return new ConnectionError(code, `the server answered ${status}${isText(reason) ? `: ${reason}` : ''}`, {
+/** A server's own word that is a code here too. */
+const OWN_CODES: readonly unknown[] = ['id-reused', 'cancelled'] satisfies ConnectionErrorCode[]
+
+/** `reason` is what the server says for itself, the `error` of its JSON; `where` is the beginning of the message. */
+export function toHttpError(status: number, reason?: unknown, retryAfter?: number, where = ''): ConnectionError {
+  const code = OWN_CODES.includes(reason)
+    ? (reason as ConnectionErrorCode)
+    : isRedirect(status)
+      ? 'redirected'
+      : (CODES[status] ?? 'http')
+  return new ConnectionError(code, `${where}the server answered ${status}${isText(reason) ? `: ${reason}` : ''}`, {
     status,
     retryable: RETRYABLE.test(String(status)),
-    retryAfter,
+    retryAfter: retryAfter && clampServerDelay(retryAfter),
     cause: reason,
   })
 }
 
-/** [spec] RFC 9110 §10.2.3: `Retry-After` is a number of seconds or an HTTP date. In ms, clamped to 5 min. */
-export function parseRetryAfter(value: string | null, now: number): number | undefined {
-  const text = String(value).trim()
-  const ms = /^\d+$/.test(text) ? Number(text) * 1_000 : Date.parse(text) - now
+/**
+ * [spec] RFC 9110 §10.2.3: `Retry-After` is a number of seconds or an HTTP date. In ms, clamped to 5 min; `undefined` for anything
+ * else. Decimals are rounded up, and of several numbers (`fetch` joins headers) the first counts. A date is read against `date`, the
+ * answer's own `Date`: `now` is the clock of this machine, which may be wrong.
+ */
+export function parseRetryAfter(value: string | null, now: number, date?: string | null): number | undefined {
+  const [seconds] = /^\d+(\.\d+)?(?=\s*(,|$))/.exec(String(value).trim()) ?? []
+  const ms = seconds ? Math.ceil(Number(seconds)) * 1_000 : parseDate(value) - (parseDate(date) || now)
   return Number.isNaN(ms) ? undefined : clampServerDelay(ms)
 }
+
+// [spec] RFC 9110 §5.6.7: three forms, of which the last one, asctime's, names no zone. `Date.parse` reads nearly anything.
+const parseDate = (text: string | null | undefined) =>
+  /^[A-Z].+:\d\d (GMT|\d{4})$/.test(String(text)) ? Date.parse(String(text).replace(/\d{4}$/, '$& GMT')) : Number.NaN

@@ -19,10 +19,3 @@ export {
 export { type PageLifecycle, type PageScope, type PageSignal, pageLifecycle } from './pageLifecycle'
 export { watchSilence } from './silence'
 export { type Carrier, eventSourceTransport, type Transport, type TransportSetup } from './transport'
-export {
-  type WebSocketClass,
-  type WebSocketEvent,
-  type WebSocketLike,
-  type WebSocketTransportOptions,
-  webSocketTransport,
-} from './webSocketTransport'

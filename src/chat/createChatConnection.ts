@@ -2,7 +2,7 @@ import type { EventSourceFactory } from '../adapters/eventSourceStream'
 import { eventSourceTransport } from '../adapters/transport'
 import { createConnection, partsOf } from '../createConnection'
 import type { ConnectionError } from '../errors'
-import { isDelay, isFunction, isUrl, read } from '../options'
+import { being, isDelay, isFunction, isName, isUrl, read } from '../options'
 import { CONNECTION_ID_HEADER, IDEMPOTENCY_KEY_HEADER, isCursor, isText, type JsonObject, parseJson } from '../protocol'
 import type { Connection, OutboundMessage } from '../types'
 
@@ -54,11 +54,11 @@ export interface ChatConnection {
 export function createChatConnection(options: ChatConnectionOptions): ChatConnection {
   const { baseUrl, fetch, createEventSource, reconnectDelayMs, suspendUrl } = read(
     {
-      baseUrl: [(value) => isText(value) && isUrl(`${value}/api/chat`), null],
+      baseUrl: [being('an http(s) URL, or empty', (value) => isText(value) && isUrl(`${value}/api/chat`)), null],
       fetch: [isFunction, null],
       createEventSource: [isFunction],
       reconnectDelayMs: [isDelay, 500],
-      suspendUrl: [isText],
+      suspendUrl: [isName],
     },
     options ?? null,
   ) as ChatConnectionOptions & { readonly reconnectDelayMs: number }
@@ -70,8 +70,9 @@ export function createChatConnection(options: ChatConnectionOptions): ChatConnec
     url: `${baseUrl.replace(/\/+$/, '')}/api/chat`,
     fetch(input, init = {}) {
       const headers = toPlainObject(new Headers(init.headers))
-      // What is posted on behalf of a page that may go away is the suspend signal, and nothing else.
-      if (!init.keepalive || !suspendUrl) return fetch(String(input), { ...init, headers })
+      // The line's own suspend signal, and nothing else, has no key.
+      const isSignal = String(input).endsWith('/suspend') && !headers[IDEMPOTENCY_KEY_HEADER]
+      if (!suspendUrl || !isSignal) return fetch(String(input), { ...init, headers })
       const message = Object(parseJson(String(init.body)))
       const body = JSON.stringify({ ...message, connectionId: headers[CONNECTION_ID_HEADER] })
       return fetch(suspendUrl, { ...init, headers, body })
@@ -81,7 +82,7 @@ export function createChatConnection(options: ChatConnectionOptions): ChatConnec
       const carrier = eventSourceTransport(setup)
       if (!suspendUrl) return carrier
       const beacon = (_: string, body: string) =>
-        globalThis.navigator?.sendBeacon?.(suspendUrl, new Blob([body], { type: 'application/json' }))
+        globalThis.navigator?.sendBeacon?.(suspendUrl, new Blob([body], { type: 'application/json' })) ?? false
       return { ...carrier, beacon }
     },
     backoff: { base: reconnectDelayMs },

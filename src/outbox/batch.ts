@@ -8,6 +8,7 @@ const POSTED_ALONE = ['watch', 'unwatch', 'suspend', 'stop']
 /** Brackets and field names of one message of a batch, bytes. */
 const OVERHEAD = 64
 
+/** In UTF-8. */
 export const sizeOf = (json: string) => new TextEncoder().encode(json).length
 
 const isPostedAlone = ({ isAlone, endpoint, isStop }: Message) => isAlone || isStop || POSTED_ALONE.includes(endpoint)

@@ -31,12 +31,18 @@ export type Judgement =
       readonly isOminous: boolean
     }
 
+/**
+ * [spec] RFC 9110 §15.5.10, §15.5.11 and RFC 4918 §11.3: what the state of a resource brings about. Browsers and Deno repeat a POST
+ * by themselves when a kept-alive socket is reset, so that state may be the work of the first one.
+ */
+const CONFLICTS = [409, 410, 423]
+
 /** What the end of a POST means for a message. */
 export function judge({ outcome, features, isInDoubt }: Case): Judgement {
   if (!(outcome instanceof ConnectionError)) {
     if (outcome !== undefined || !features.includes('receipts'))
       return { ruling: 'settle', ending: { status: 'accepted', receipt: outcome ?? null } }
-    return repeat(new ConnectionError('bad-response', 'a 2xx without the receipt that the server announced'))
+    return repeat(new ConnectionError('bad-response', 'a 2xx without JSON, but the server announced receipts'))
   }
   const { status = 0 } = outcome
   const meaning = meaningOf(status)
@@ -44,7 +50,8 @@ export function judge({ outcome, features, isInDoubt }: Case): Judgement {
   if (meaning === 'stream') return { ruling: 'line', fact: 'upstream.disowned', error: outcome }
   if (meaning === 'refused' || (status === 0 && !outcome.retryable)) {
     // An idempotent server would have said of a repeat what it said of the first; one that cancels knows what it did not begin.
-    const isOpen = isInDoubt && !features.includes('idempotency') && outcome.code !== 'cancelled'
+    const mayRepeat = isInDoubt || (CONFLICTS.includes(status) && outcome.code !== 'id-reused')
+    const isOpen = mayRepeat && !features.includes('idempotency') && outcome.code !== 'cancelled'
     return { ruling: 'settle', ending: { status: isOpen ? 'unknown' : 'rejected', error: outcome } }
   }
   return repeat(outcome)

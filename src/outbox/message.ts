@@ -12,6 +12,15 @@ export type MessageState =
   | { readonly name: 'carried'; readonly flight: Flight }
   | { readonly name: 'ended'; readonly status: Verdict['status'] }
 
+/** What this connection makes of a message. */
+export interface MessageForm {
+  readonly lane: Lane
+  readonly endpoint: string
+  readonly json: string
+  readonly bytes: number
+  readonly deadline: number
+}
+
 /** One message of the app's, from `send` to its verdict. */
 export class Message {
   state: MessageState = { name: 'queued' }
@@ -49,10 +58,12 @@ export class Message {
   readonly endpoint: string
   json: string
   readonly bytes: number
+  /** `expiresAt` by the clock that cannot be set. */
+  readonly deadline: number
 
   constructor(
     { id, message, expiresAt, attempts, failures = 0, drops = 0, triedAt, place }: StoredMessage,
-    { lane, endpoint, json, bytes }: { lane: Lane; endpoint: string; json: string; bytes: number },
+    { lane, endpoint, json, bytes, deadline }: MessageForm,
   ) {
     this.id = id
     this.payload = message
@@ -67,6 +78,7 @@ export class Message {
     this.endpoint = endpoint
     this.json = json
     this.bytes = bytes
+    this.deadline = deadline
   }
 
   get flight(): Flight | undefined {

@@ -1,7 +1,7 @@
 import type { Carrier } from '../adapters/transport'
 import { ConnectionError, type ConnectionErrorCode } from '../errors'
 import type { UpstreamEvent } from '../machine/types'
-import { invalid, type Settings } from '../options'
+import { check, invalid, isAge, isName, type Settings } from '../options'
 import { isObject, isText, MESSAGE_ID, newId, RESERVED_TYPES } from '../protocol'
 import type { Store, StoredMessage } from '../store'
 import type { Delivery, OutboxState, SendOptions, Typed } from '../types'
@@ -73,8 +73,8 @@ export class Outbox {
     const { id = newId(), maxAge = this.#settings.outbox.maxAge, lane, signal } = options
     if (!MESSAGE_ID.test(id) || this.#unsettled.has(id))
       throw invalid('id', 'in use, or not 1-255 visible ASCII characters')
-    if (!(maxAge > 0)) throw invalid('maxAge')
-    if (!(lane === undefined || isText(lane))) throw invalid('lane')
+    check('maxAge', maxAge, isAge)
+    if (lane !== undefined) check('lane', lane, isName)
     const name = laneName(Object(message), lane)
     const expiresAt = this.#settings.clock.now() + maxAge
     const entry = this.#admit({ id, message, expiresAt, attempts: 0, lane: name }, 'last')
@@ -98,7 +98,9 @@ export class Outbox {
     const type = isText(data.message?.type) ? data.message.type : ''
     const endpoint = Object.hasOwn(endpoints, type) && !RESERVED_TYPES.includes(type) ? (endpoints[type] ?? '') : ''
     const lane = this.#poster.lanes.get(data.lane ?? laneName(Object(data.message), undefined))
-    const message = new Message(data, { lane, endpoint, json, bytes: sizeOf(json) })
+    const { clock } = this.#settings
+    const deadline = (clock.elapsed?.() ?? 0) + data.expiresAt - clock.now()
+    const message = new Message(data, { lane, endpoint, json, bytes: sizeOf(json), deadline })
     message.delivery = this.#deliveryOf(message)
     message.inLine = where === 'last' ? this.#line.push(message) : this.#line.unshift(message)
     this.#unsettled.set(message.id, message)

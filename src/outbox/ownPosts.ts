@@ -79,7 +79,8 @@ export class OwnPosts {
     const outcome = await this.#carrier
       .post(post.type, JSON.stringify({ type: post.type, ...fields }), abort, {
         timeout: this.#settings.timeouts.send,
-        needsReceipt: gate.features.includes('receipts'),
+        // A broken answer is none: what it would have said is found out by a resume.
+        needsReceipt: gate.features.includes('receipts') || undefined,
       })
       .catch((error: ConnectionError) => error)
     if (this.#underWay !== abort) return

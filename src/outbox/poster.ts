@@ -172,9 +172,11 @@ export class Poster {
     this.lanes.ready(lane)
   }
 
-  readonly #isExpired = ({ attempts, expiresAt, triedAt = 0 }: Message) => {
-    const now = this.#settings.clock.now()
-    return attempts > 0 ? now - triedAt > (this.#gate?.receiptAge ?? Infinity) : now >= expiresAt
+  readonly #isExpired = ({ attempts, expiresAt, deadline, triedAt = 0 }: Message) => {
+    const { clock } = this.#settings
+    if (attempts > 0) return clock.now() - triedAt > (this.#gate?.receiptAge ?? Infinity)
+    // The first to run out: the wall clock may have been set back, and most engines' other one stands still while the machine sleeps.
+    return clock.now() >= expiresAt || (clock.elapsed?.() ?? 0) >= deadline
   }
 
   /** Its endpoint may be missing, and nothing proves yet that this stream is known to whoever answers. */

@@ -180,6 +180,33 @@ export const transportContract: readonly ContractCase[] = [
     expectTrue(verdict.attempts >= 2, 'it was not repeated')
   }),
 
+  behaviour('C63: a POST that is redirected was not answered, and opens nothing', async (line) => {
+    let redirects: string | undefined = 'reconnect'
+    line.intercepts((endpoint, next) => {
+      if (endpoint === 'login') return json(200, { user: null })
+      return endpoint === redirects ? new Response(null, { status: 302, headers: { Location: '/login' } }) : next()
+    })
+    line.connection.watch('s1')
+    const delivery = line.send('kept')
+    line.connection.connect()
+    await line.until('told', () => line.connection.lastError?.code === 'redirected')
+    expectEqual([phases(line).includes('open'), delivery.status], [false, 'queued'], 'after a resume')
+    redirects = 'send'
+    const isTold = () => line.told.some(([name, event]) => name === 'error' && event.error.code === 'redirected')
+    await line.until('told of the message', isTold)
+    redirects = undefined
+    expectEqual([(await delivery.settled).status, line.prompts()], ['accepted', ['kept']], 'after the login')
+  }),
+
+  behaviour('C69: the names of media types are read in any case', async (line) => {
+    const headers = { 'content-type': 'Application/JSON; Charset=UTF-8' }
+    line.intercepts((endpoint, next) =>
+      endpoint === 'send' ? new Response('{"error":"id-reused"}', { status: 409, headers }) : next(),
+    )
+    await line.opens()
+    expectEqual(errorOf(await line.send('again').settled), ['rejected', 'id-reused'], 'verdict')
+  }),
+
   behaviour('C57: a stream that the server does not know is replaced, and the message arrives', async (line) => {
     const isFirst = first(true, false)
     line.intercepts((endpoint, next) =>

@@ -11,9 +11,11 @@ import { type Behaviour, createTestServer, type TestServer, type TestServerOptio
 import { createVirtualTime, settles, type VirtualTime } from './virtualClock'
 
 /** What a connection touches of the world; to be spread into its options. */
-export type Environment = Required<
-  Pick<ConnectionOptions, 'url' | 'fetch' | 'createEventSource' | 'clock' | 'random' | 'pageLifecycle'>
->
+export type Environment = {
+  readonly [Option in 'url' | 'fetch' | 'createEventSource' | 'clock' | 'random' | 'pageLifecycle']: NonNullable<
+    ConnectionOptions[Option]
+  >
+}
 
 export interface HarnessOptions extends TestServerOptions {
   /** The connection under test. Default: `createConnection(environment)`. */

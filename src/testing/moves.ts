@@ -6,6 +6,7 @@ import type { ConnectionContext, ConnectionInput } from '../machine/types'
 import { type Cursor, FEATURES, type JsonObject } from '../protocol'
 import type { OutboundMessage } from '../types'
 import type { Harness } from './harness'
+import { isAsk } from './network'
 import type { Move } from './plan'
 
 /** What a move has to work with. */
@@ -58,8 +59,12 @@ const sends =
     harness.stream.sends(frame)
 const fails =
   (status?: number): Cause =>
-  ({ harness }) =>
+  async ({ harness }) => {
     harness.stream.fails(status)
+    await harness.settles()
+    // Nor is there anybody who could say why.
+    for (const post of harness.posts) if (isAsk(post) && !post.isAborted && !post.isAnswered) post.fails()
+  }
 
 const welcomes =
   (hasSessions: boolean, frame?: object): Cause =>
@@ -232,7 +237,9 @@ export function connectionMoves({ timeouts, backoff }: ConnectionInput): readonl
       retryable,
     ),
     move('stream.failed, 401 after the welcome', isWelcomed, fails(401), retryable),
-    move('stream.unauthorized', isUnwelcomed, fails(401), fatal),
+    move('stream.refused, 401', isUnwelcomed, fails(401), fatal),
+    move('stream.refused, 204', isUnwelcomed, fails(204), fatal),
+    move('stream.refused, 403', isUnwelcomed, fails(403), retryable),
     move('stream.silent', isWatched, waits({ isAlive: false }), retryable),
     move('stream.drained', isStreaming, sends({ type: 'goodbye' }), () => ({ delay: {}, error: TRANSIENT })),
     move('stream.gapped', isOpen, leavesOut, () => ({ cursors: [KNOWN] })),

@@ -1,0 +1,121 @@
+import { type ConnectionOptions, createConnection } from 'holdline'
+import { beforeEach, expect, test, vi } from 'vitest'
+import { createWorld, SERVER_ACCEPTS, settle } from './_fakes'
+import { createStorage } from './_storage'
+
+const warn = vi.spyOn(console, 'warn')
+beforeEach(() => {
+  warn.mockReset()
+})
+/** What the console was told, each as one text. */
+const told = () => warn.mock.calls.map((words) => words.map(String).join(' '))
+const refuses = (status: number, json: object) => (post: Parameters<typeof SERVER_ACCEPTS>[0]) =>
+  post.endpoint === 'reconnect' ? post.answers(status, json) : SERVER_ACCEPTS(post)
+/** Nobody listens to `stopped`. */
+const deaf = (options: Partial<ConnectionOptions> = {}) => createWorld(options, SERVER_ACCEPTS, false)
+const cursors = [{ sessionId: 's1', lastSeq: 1 }]
+
+test('a terminal stop without a `stopped` listener is told on the console, with what the server said; once', async () => {
+  const world = deaf({ cursors })
+  const { connection } = world
+  world.server(refuses(403, { error: 'origin' }))
+  for (let time = 0; time < 3; time++) {
+    connection.connect()
+    await world.opens()
+    await settle()
+    expect(connection.phase).toBe('idle')
+  }
+  expect(told()).toEqual([
+    expect.stringMatching(/^holdline: stopped until connect\(\) ConnectionError: .*the server answered 403: origin/),
+  ])
+})
+
+test('a terminal stop that is heard is not', async () => {
+  const world = deaf({ cursors })
+  const { connection } = world
+  connection.on('stopped', () => {})
+  world.server(refuses(401, {}))
+  connection.connect()
+  await world.opens()
+  expect([connection.phase, told()]).toEqual(['idle', []])
+})
+
+test('a connection that never came about says so, with the URL and the reason; once', async () => {
+  const world = deaf()
+  const { connection, streams } = world
+  connection.connect()
+  for (let time = 0; time < 3; time++) {
+    streams.at(-1)?.fails(503)
+    await world.retries()
+  }
+  expect(told()).toEqual([
+    expect.stringMatching(
+      /^holdline: not connected to http:\/\/test\/api\/chat yet, but trying ConnectionError: broken/,
+    ),
+  ])
+})
+
+test('one that was open once has listeners for that: the console is told nothing', async () => {
+  const world = deaf()
+  const { connection, streams } = world
+  await world.opens()
+  for (let time = 0; time < 3; time++) {
+    streams.at(-1)?.fails()
+    await world.retries()
+  }
+  expect([connection.phase, told()]).toEqual(['connecting', []])
+})
+
+test('two live connections of one page on one storage key: the second one says so, once', () => {
+  const storage = createStorage()
+  const one = createWorld({ storage: { storage, key: 'k' } })
+  createWorld({ storage: { storage, key: 'other' } })
+  createWorld({ storage: { storage: createStorage(), key: 'k' } })
+  expect(told()).toEqual([])
+  const two = createWorld({ storage: { storage, key: 'k' } })
+  expect(told()).toEqual([
+    'holdline: two connections of this page use one storage key: dispose() one, or give each its own k',
+  ])
+  one.connection.dispose()
+  two.connection.dispose()
+  createWorld({ storage: { storage, key: 'k' } })
+  expect(told()).toHaveLength(1)
+})
+
+test('an event that does not exist, or no listener: thrown, because it is a mistake in code', () => {
+  const { connection } = createWorld()
+  for (const name of ['messages', '', undefined, 'toString', 'message opened']) {
+    expect(() => connection.on(name as 'message', () => {})).toThrow(
+      expect.objectContaining({
+        name: 'ConnectionError',
+        code: 'invalid-option',
+        message: `event: ${name} is not message opened closed stopped phase session delivery rejected error`,
+      }),
+    )
+  }
+  for (const name of ['message', 'phase'] as const) {
+    expect(() => connection.on(name, undefined as never)).toThrow('listener: undefined is not a function')
+  }
+})
+
+test('C80: connect() without a page to resolve a relative URL against is thrown, and leads nowhere', () => {
+  const connection = createConnection({ url: '/api/chat' })
+  expect(() => connection.connect()).toThrow(
+    expect.objectContaining({ code: 'invalid-option', message: 'url: /api/chat is relative, and here is no page' }),
+  )
+  expect(connection.phase).toBe('idle')
+  connection.dispose()
+})
+
+test('C77: without a random source createConnection throws, and names what to install', () => {
+  for (const crypto of [undefined, {}]) {
+    vi.stubGlobal('crypto', crypto)
+    expect(() => createConnection({ url: 'https://host/api/chat' })).toThrow(
+      expect.objectContaining({
+        code: 'invalid-option',
+        message: expect.stringMatching(/^crypto.getRandomValues: .*react-native-get-random-values/),
+      }),
+    )
+    vi.unstubAllGlobals()
+  }
+})

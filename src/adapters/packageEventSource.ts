@@ -1,0 +1,45 @@
+import { EventSource, type EventSourceInit } from 'eventsource'
+import { ConnectionError } from '../errors'
+import type { EventSourceLike, EventSourceSetup } from './eventSourceStream'
+import { completeLines, expectStream } from './streamResponse'
+
+/**
+ * The EventSource of the `eventsource` package, with what it hides. It tells the status of a refusal, but not what else the answer
+ * says; it is silent about a `fetch` that rejects with an AbortError; and it needs `completeLines`.
+ */
+export function packageEventSource(url: string, setup: EventSourceSetup): EventSourceLike {
+  const fetch = async (...request: Parameters<typeof setup.fetch>) => {
+    try {
+      const response = await setup.fetch(...request)
+      await expectStream(response, url, Date.now())
+      return withCompleteLines(response)
+    } catch (cause) {
+      const error =
+        cause instanceof ConnectionError ? cause : new ConnectionError('stream-failed', String(cause), { cause })
+      source.dispatchEvent(Object.assign(new Event('error'), { cause: error }))
+      throw cause
+    }
+  }
+  const source = new EventSource(url, { ...setup, fetch } as EventSourceInit)
+  return source
+}
+
+function withCompleteLines(response: Response): Response {
+  const { body } = response
+  if (!body) return response
+  const complete = completeLines()
+  const getReader = body.getReader.bind(body)
+  const getLineReader = () => {
+    const reader = getReader()
+    const read = reader.read.bind(reader)
+    return Object.assign(reader, {
+      async read() {
+        const chunk = await read()
+        if (chunk.value) chunk.value = complete(chunk.value) as typeof chunk.value
+        return chunk
+      },
+    })
+  }
+  Object.assign(body, { getReader: getLineReader })
+  return response
+}

@@ -1,0 +1,7 @@
+export {
+  type WebSocketClass,
+  type WebSocketEvent,
+  type WebSocketLike,
+  type WebSocketTransportOptions,
+  webSocketTransport,
+} from '../webSocketTransport'

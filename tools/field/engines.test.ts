@@ -1,0 +1,34 @@
+import { afterAll, beforeAll } from 'vitest'
+import { bundleForPage } from './bundle'
+import { type Cannot, testContract, WITH_NATIVE_EVENTSOURCE } from './contract'
+import { ENGINES } from './engines'
+import type { Engine, Tab } from './engines/engine'
+import { startRelay } from './startRelay'
+import { describeWith } from './tools'
+
+const CANNOT: Readonly<Record<string, Cannot>> = {}
+
+for (const { name, tools, launch } of ENGINES) {
+  describeWith(`holdline in ${name}`, tools, () => {
+    let relay: Awaited<ReturnType<typeof startRelay>> | undefined
+    let engine: Engine | undefined
+    let tab: Tab | undefined
+    beforeAll(async () => {
+      relay = await startRelay(await bundleForPage('./page/contract.ts'))
+      engine = await launch()
+      tab = await engine.open(relay.url)
+    })
+    afterAll(async () => {
+      await engine?.close()
+      await relay?.close()
+    })
+
+    testContract(name, CANNOT[name] ?? WITH_NATIVE_EVENTSOURCE, () => ({
+      version: engine?.version ?? '',
+      outcome: async (transport, contractCase) =>
+        (await tab?.evaluate<string | null>(
+          `runCase(${JSON.stringify(transport)}, ${JSON.stringify(contractCase)})`,
+        )) ?? undefined,
+    }))
+  })
+}
