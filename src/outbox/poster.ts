@@ -379,8 +379,9 @@ export class Poster {
 
   /** As a whole: perhaps one of them spoils it. */
   #failBatch(flight: Flight, { error, leavesDoubt, isOminous }: Judgement & { ruling: 'repeat' }) {
-    this.#batchSize.halve(flight.messages.length)
-    const { retryAfter } = error
+    const { retryAfter, status, code } = error
+    // A login page, or a quota, is about none of them.
+    if (code !== 'redirected' && status !== 429) this.#batchSize.halve(flight.messages.length)
     for (const message of flight.messages) {
       message.isInDoubt ||= leavesDoubt && message.attempts > 0
       message.lastError = error

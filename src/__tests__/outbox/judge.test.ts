@@ -27,12 +27,21 @@ describe('what the end of a POST means for a message', () => {
     ['400', answered(400), NONE, 'rejected', 'unknown'],
     ['400, idempotent', answered(400), IDEMPOTENT, 'rejected', 'rejected'],
     ['401', answered(401), NONE, 'upstream.unauthorized', 'upstream.unauthorized'],
+    ['302: a login page, or nowhere', answered(302), NONE, 'repeat counts doubt', 'repeat counts doubt'],
     ['403', answered(403), NONE, 'rejected', 'unknown'],
     ['404', answered(404), NONE, 'upstream.disowned', 'upstream.disowned'],
     ['408', answered(408), NONE, 'repeat counts', 'repeat counts'],
     ['409', answered(409, 'id-reused'), IDEMPOTENT, 'rejected', 'rejected'],
-    ['410: of a message, not of the stream', answered(410), NONE, 'rejected', 'unknown'],
+    [
+      '410: of a message, not of the stream; a browser may have repeated it by itself',
+      answered(410),
+      NONE,
+      'unknown',
+      'unknown',
+    ],
     ['413', answered(413), NONE, 'rejected', 'unknown'],
+    ['409, not of this key', answered(409), NONE, 'unknown', 'unknown'],
+    ['409: cancelled before it began', answered(409, 'cancelled'), NONE, 'rejected', 'rejected'],
     ['422, idempotent', answered(422), IDEMPOTENT, 'rejected', 'rejected'],
     ['425: another one has to go first', answered(425), NONE, 'repeat', 'repeat'],
     ['429', answered(429), NONE, 'repeat counts', 'repeat counts'],
@@ -64,7 +73,7 @@ describe('what the end of a POST means for a message', () => {
     expect(meanings.get('credentials')).toEqual([401])
     expect(meanings.get('stream')).toEqual([404])
     expect(meanings.get('early')).toEqual([425])
-    expect(meanings.get('later')?.filter((status) => status < 500)).toEqual([408, 429])
+    expect(meanings.get('later')?.filter((status) => status >= 400 && status < 500)).toEqual([408, 429])
     expect(meaningOf(0)).toBe('later')
   })
 })
