@@ -213,7 +213,6 @@ describe('C25: what may pass is repeated', () => {
 
   test.each<[string, ServerBehaviour, code: string]>([
     ['500', (post) => post.answers(500), 'http'],
-    ['429', (post) => post.answers(429), 'http'],
     ['network', (post) => post.fails(), 'network'],
     ['timeout', SERVER_IS_SILENT, 'timeout'],
     ['half an answer', (post) => post.answersHalf(), 'timeout'],
@@ -233,6 +232,15 @@ describe('C25: what may pass is repeated', () => {
       expect(world.errors).toEqual([code])
     },
   )
+
+  test('C27: a quota is about none of them: the same batch again', async () => {
+    const { world } = await queued(
+      'abc',
+      first((post) => post.answers(429)),
+    )
+    await world.clock.advance(250)
+    expect(traffic(world)).toEqual(['batch abc', 'batch abc'])
+  })
 
   test.each<[string, ServerBehaviour, again: string]>([
     ['the whole', (post) => post.answers(503, {}, { 'retry-after': '7' }), 'send a'],
