@@ -1,5 +1,6 @@
 import { createConnection } from 'holdline'
-import { eventSourceTransport, fetchStreamTransport, webSocketTransport } from 'holdline/adapters'
+import { eventSourceTransport, fetchStreamTransport } from 'holdline/adapters'
+import { webSocketTransport } from 'holdline/adapters/websocket'
 import type { TransportName } from '../contract'
 
 /** What a page has seen since it was loaded. It is told again and again, because a navigation may swallow any request. */
