@@ -28,6 +28,17 @@ export function toHeaders(hello: unknown, allowed: ReadonlySet<string>, upgrade:
   return headers
 }
 
+/** Before it is closed. */
+export function readUpgrade(request: Request): { readonly url: string; readonly headers: Headers } {
+  try {
+    return { url: request.url, headers: new Headers(request.headers) }
+  } catch (cause) {
+    const message =
+      'accept: the request of the upgrade cannot be read any more; copy it before the upgrade, with new Request(request)'
+    throw new TypeError(message, { cause })
+  }
+}
+
 export async function toAnswer(response: Response): Promise<FrameAnswer> {
   const { ok, status } = response
   const json = parseJson(await response.text())
