@@ -35,7 +35,8 @@ async function usesAll({ opens, stream, event, received }: World, connection: Co
     'accepted',
   ])
   expect(connection.actor.getSnapshot().hasTag('open')).toBe(true)
-  expect(connection.getSnapshot() === connection.getSnapshot()).toBe(true)
+  const { getSnapshot } = connection
+  expect(Object.is(getSnapshot(), getSnapshot())).toBe(true)
   expect(connection.trace().steps.length).toBeGreaterThan(3)
   expect(phases).toContain('open')
   off()
