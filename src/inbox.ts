@@ -335,7 +335,7 @@ export class Inbox {
       // Watched anew since: the verdict is about another cursor then.
       if (!session || session.judged || session.wanted) continue
       if (status === 'reset') {
-        this.#reset(session, to, epoch ?? session.epoch)
+        this.#reset(session, to, epoch)
         continue
       }
       session.judged = true

@@ -7,10 +7,11 @@ export async function startRedisProxy(port: number) {
   const sockets = new Set<Socket>()
   let mode: ProxyMode = 'pass'
   let attempts = 0
+  let target = port
   const server = createServer((socket) => {
     attempts += 1
     if (mode === 'refuse') return void socket.destroy()
-    const upstream = connect(port, '127.0.0.1')
+    const upstream = connect(target, '127.0.0.1')
     socket.on('data', (bytes) => mode !== 'swallow questions' && upstream.write(bytes))
     upstream.on('data', (bytes) => mode !== 'swallow answers' && socket.write(bytes))
     for (const [one, other] of [
@@ -31,6 +32,10 @@ export async function startRedisProxy(port: number) {
     /** Connections that were tried. */
     get attempts() {
       return attempts
+    },
+    /** Where new connections lead. */
+    set target(next: number) {
+      target = next
     },
     set mode(next: ProxyMode) {
       mode = next

@@ -262,6 +262,16 @@ describe('the server has the last word on a session', () => {
     expect(world.log).toEqual(['s1 resumed 5-5', 'opened'])
   })
 
+  test('C33: a reset that tells no epoch leaves none: the first one that comes then is no second reset', async () => {
+    const world = createWorld({ cursors: [{ sessionId: 's1', lastSeq: 5, epoch: 'a' }] }, SERVER_IS_SILENT)
+    await world.opens(CONTIGUOUS)
+    const reset = { sessionId: 's1', status: 'reset', from: 5, to: 0 }
+    await world.post('reconnect').answers(200, verdicts(reset))
+    world.stream.sends(world.event('s1', 1, { epoch: 'b' }))
+    expect(world.log).toEqual(['s1 reset 5-0', 'opened'])
+    expect(world.connection.cursor('s1')).toEqual({ sessionId: 's1', lastSeq: 1, epoch: 'b' })
+  })
+
   test('the first epoch that a session hears of is no reset', async () => {
     const world = createWorld({ cursors: AT_5 })
     await world.opens(CONTIGUOUS)

@@ -2,6 +2,7 @@ import { describe, expect, test, vi } from 'vitest'
 import type { LogEntry } from '../server'
 import { createFeeds } from '../server/redis/feeds'
 import { SessionFeed } from '../server/redis/sessionFeed'
+import { createSubscriptions } from '../server/redis/subscriptions'
 import { fakeClock, range, settle } from './_server'
 
 const entryOf = (seq: number, epoch = 'e'): LogEntry => ({ sessionId: 's', seq, epoch, event: { type: 'x' } })
@@ -175,23 +176,25 @@ describe('listening to a session', () => {
     const calls: string[] = []
     const heads = new Map<string, number>()
     const clock = fakeClock()
-    const errors: unknown[] = []
     let repairs = 0
-    const state = { isDown: false }
+    const state = { isDown: false, unreadable: '' }
     const feeds = createFeeds({
-      async subscribe(sessionIds) {
-        calls.push(`subscribe ${sessionIds.join()}`)
-        if (state.isDown) throw new Error('down')
+      async subscribe(sessionId) {
+        calls.push(`subscribe ${sessionId}`)
       },
       unsubscribe: (sessionId) => calls.push(`unsubscribe ${sessionId}`),
+      async repair() {
+        calls.push('repair')
+      },
       async readHead(sessionId) {
         calls.push(`head ${sessionId}`)
+        if (state.isDown) throw new Error('down')
+        if (state.unreadable === sessionId) return undefined
         return { epoch: 'e', head: heads.get(sessionId) ?? 0 }
       },
       onRepair: () => {
         repairs += 1
       },
-      onError: (error) => errors.push(error),
       onCheck: () => calls.push('check'),
       clock,
     })
@@ -200,7 +203,6 @@ describe('listening to a session', () => {
       calls,
       heads,
       clock,
-      errors,
       state,
       get repairs() {
         return repairs
@@ -238,7 +240,7 @@ describe('listening to a session', () => {
     await expect(feeds.listen('s', () => {})).rejects.toThrow('down')
     state.isDown = false
     await feeds.listen('s', () => {})
-    expect(calls).toEqual(['subscribe s', 'unsubscribe s', 'subscribe s', 'head s'])
+    expect(calls).toEqual(['subscribe s', 'head s', 'unsubscribe s', 'subscribe s', 'head s'])
   })
 
   test('goes on after a reconnect: subscribed first, and then read', async () => {
@@ -251,7 +253,7 @@ describe('listening to a session', () => {
     listener.mockClear()
     heads.set('s', 3)
     await feeds.resubscribe()
-    expect(calls).toEqual(['subscribe s,t', 'head s', 'head t'])
+    expect(calls).toEqual(['repair', 'head s', 'head t'])
     expect(listener).toHaveBeenCalledTimes(1)
     expect(made.repairs).toBe(1)
   })
@@ -261,9 +263,9 @@ describe('listening to a session', () => {
     const feeds = createFeeds({
       subscribe: async () => {},
       unsubscribe: () => {},
+      repair: async () => {},
       readHead: () => new Promise((resolve) => answers.push((head) => resolve({ epoch: 'e', head }))),
       onRepair: () => {},
-      onError: () => {},
       onCheck: () => {},
       clock: fakeClock(),
     })
@@ -295,14 +297,14 @@ describe('listening to a session', () => {
     await clock.advance(9_999)
     expect(calls).toEqual([])
     await clock.advance(1)
-    expect(calls).toEqual(['check', 'head s'])
+    expect(calls).toEqual(['check', 'repair', 'head s'])
     expect([listener.mock.calls.length, made.repairs]).toEqual([1, 1])
     await clock.advance(10_000)
     expect([listener.mock.calls.length, made.repairs]).toEqual([1, 1])
     stop()
     calls.length = 0
     await clock.advance(10_000)
-    expect(calls).toEqual(['check'])
+    expect(calls).toEqual(['check', 'repair'])
     feeds.close()
     expect(clock.timers).toBe(0)
   })
@@ -316,13 +318,129 @@ describe('listening to a session', () => {
     expect(clock.timers).toBe(0)
   })
 
-  test('by many is looked after in parts, and one that fails does not stop the rest', async () => {
-    const { feeds, calls, errors, state } = create()
-    for (const n of range(1, 1_001)) await feeds.listen(`s${n}`, () => {})
+  test('by many is looked after, and one that fails does not stop the rest', async () => {
+    const made = create()
+    const { feeds, calls, state, heads, clock } = made
+    const listener = vi.fn()
+    for (const n of range(1, 1_001)) await feeds.listen(`s${n}`, listener)
     calls.length = 0
     state.isDown = true
     await feeds.resubscribe()
-    expect(calls.map((call) => call.split(',').length)).toEqual([500, 500, 1])
-    expect(errors).toHaveLength(3)
+    expect(calls).toEqual(['repair', ...range(1, 1_001).map((n) => `head s${n}`)])
+    expect(listener).not.toHaveBeenCalled()
+    state.isDown = false
+    for (const n of range(1, 1_001)) heads.set(`s${n}`, 1)
+    await clock.advance(10_000)
+    expect(listener).toHaveBeenCalledTimes(1_001)
+  })
+
+  test('C90: to one that cannot be read goes on when it can: whoever is behind is told', async () => {
+    const { feeds, heads, state, clock } = create()
+    const listener = vi.fn()
+    heads.set('s', 3)
+    state.unreadable = 's'
+    await feeds.listen('s', listener)
+    expect(feeds.entriesAfter('s', 0, 10)).toBeUndefined()
+    await clock.advance(10_000)
+    expect(listener).not.toHaveBeenCalled()
+    state.unreadable = ''
+    await clock.advance(10_000)
+    expect(listener).toHaveBeenCalledTimes(1)
+    expect(feeds.entriesAfter('s', 3, 10)).toEqual([])
+    // And once more, though its head is where it was.
+    state.unreadable = 's'
+    await clock.advance(10_000)
+    state.unreadable = ''
+    await clock.advance(10_000)
+    expect(listener).toHaveBeenCalledTimes(2)
+  })
+})
+
+describe('what a process is subscribed to', () => {
+  const refusal = () => new Error('NOPERM No permissions to access a channel')
+
+  function create() {
+    const calls: string[] = []
+    const refused: unknown[] = []
+    const state = { refuses: undefined as string | undefined, isSilent: false }
+    const call = (name: string, channels: readonly unknown[]) => {
+      calls.push(`${name} ${channels.length > 3 ? channels.length : channels.join()}`)
+      if (state.isSilent) throw new Error('Command timed out')
+      if (
+        state.refuses !== undefined &&
+        channels.some((channel) => String(channel).startsWith(String(state.refuses)))
+      ) {
+        throw refusal()
+      }
+    }
+    const subscriptions = createSubscriptions({
+      redis: {
+        subscribe: async (...channels: unknown[]) => call('subscribe', channels),
+        unsubscribe: async (...channels: unknown[]) => call('unsubscribe', channels),
+      },
+      onRefused: (cause) => refused.push(cause),
+    })
+    return { subscriptions, calls, refused, state }
+  }
+
+  test('C91: a subscription that was refused is asked for again, until it stands; it is told once', async () => {
+    const { subscriptions, calls, refused, state } = create()
+    state.refuses = ''
+    await subscriptions.add('a')
+    for (const _ of range(1, 3)) await subscriptions.repair()
+    expect([calls, refused]).toEqual([Array(4).fill('subscribe a'), [refusal()]])
+    state.refuses = undefined
+    for (const _ of range(1, 3)) await subscriptions.repair()
+    expect(calls).toHaveLength(5)
+    state.refuses = ''
+    await subscriptions.add('b')
+    expect(refused).toHaveLength(2)
+  })
+
+  test('C91: all of them are asked for again after a reconnect; one that is refused takes no other along', async () => {
+    const { subscriptions, calls, state } = create()
+    for (const name of ['a', 'b', 'c']) await subscriptions.add(name)
+    calls.length = 0
+    subscriptions.lose()
+    state.refuses = 'b'
+    await subscriptions.repair()
+    expect(calls).toEqual(['subscribe a,b,c', 'subscribe a', 'subscribe b', 'subscribe c'])
+    calls.length = 0
+    await subscriptions.repair()
+    expect(calls).toEqual(['subscribe b'])
+  })
+
+  test('C91: one that Redis never answered is asked for again, and many in parts', async () => {
+    const { subscriptions, calls, refused, state } = create()
+    await Promise.all(range(1, 1_001).map((n) => subscriptions.add(`s${n}`)))
+    subscriptions.lose()
+    calls.length = 0
+    state.isSilent = true
+    await subscriptions.repair()
+    expect(calls).toEqual(['subscribe 500', 'subscribe 500', 'subscribe s1001'])
+    expect(refused).toHaveLength(1)
+    state.isSilent = false
+    await subscriptions.repair()
+    await subscriptions.repair()
+    expect(calls).toHaveLength(6)
+  })
+
+  test('C91: what could not be given back is given back later, unless it is wanted again or its connection is gone', async () => {
+    const { subscriptions, calls, refused, state } = create()
+    for (const name of ['a', 'b']) await subscriptions.add(name)
+    state.isSilent = true
+    for (const name of ['a', 'b', 'never']) await subscriptions.remove(name)
+    expect(refused).toHaveLength(1)
+    state.isSilent = false
+    await subscriptions.add('a')
+    calls.length = 0
+    await subscriptions.repair()
+    expect(calls).toEqual(['unsubscribe b'])
+    state.isSilent = true
+    await subscriptions.remove('a')
+    state.isSilent = false
+    subscriptions.lose()
+    await subscriptions.repair()
+    expect(calls).toEqual(['unsubscribe b', 'unsubscribe a'])
   })
 })

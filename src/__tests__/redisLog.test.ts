@@ -69,13 +69,19 @@ describeLog('redisLog', () => {
     expect(await log.head(session)).toEqual({ epoch: entries[0]?.epoch, first: 1, head: 200 })
   })
 
-  test('a session that nobody has appended to has an epoch, and keeps it', async () => {
+  test('C90: reading creates nothing: a session has its epoch from its first event on, and keeps it', async () => {
     const [one, other] = [open(), open()]
     const session = newSession()
-    const head = await one.head(session)
-    expect(head).toEqual({ epoch: expect.stringMatching(/./), first: 1, head: 0 })
-    expect(await other.head(session)).toEqual(head)
-    expect((await append(other, session)).epoch).toBe(head.epoch)
+    expect(await one.head(session)).toEqual({ epoch: '', first: 1, head: 0 })
+    const listener = vi.fn()
+    await one.subscribe(session, listener)
+    expect(await redis.admin.keys(`holdline:{${session}}:*`)).toEqual([])
+    const { epoch } = await append(other, session)
+    expect(epoch).not.toBe('')
+    await expect.poll(() => listener.mock.calls.length).toBe(1)
+    // From memory: the first event that is told of begins the epoch.
+    expect(one.read(session, 0, 10)).toMatchObject([{ seq: 1, epoch }])
+    expect(await one.head(session)).toEqual({ epoch, first: 1, head: 1 })
   })
 
   test('processes share it: each hears of what another appended, until it stops to listen', async () => {
@@ -441,10 +447,9 @@ describeLog('a Redis that loses its memory', () => {
     const next = await openStream(server)
     const sessions = [{ sessionId: session, lastSeq: 1, epoch }]
     const { sessions: verdicts } = await (await next.post('reconnect', { type: 'reconnect', sessions })).json()
-    expect(verdicts).toEqual([
-      expect.objectContaining({ status: 'reset', to: 0, epoch: expect.not.stringMatching(epoch) }),
-    ])
-    await server.publish(session, { type: 'x' })
+    // It has no numbering yet.
+    expect(verdicts).toEqual([{ sessionId: session, status: 'reset', from: 1, to: 0 }])
+    expect(await server.publish(session, { type: 'x' })).toMatchObject({ epoch: expect.not.stringMatching(epoch) })
     await expect.poll(() => next.events).toEqual([`${session}:1`])
     // And it stays the same one, whenever somebody looks.
     const head = await log.head(session)

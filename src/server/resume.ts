@@ -23,10 +23,14 @@ export function parseCursors(value: unknown, max: number): readonly Cursor[] | u
   return [...cursors.values()]
 }
 
-/** Whether everything after the cursor can still be replayed. If not, the client goes on from the head and reloads. */
+/**
+ * Whether everything after the cursor can still be replayed. If not, the client goes on from the head and reloads. A session that
+ * cannot be read now is followed from its cursor, so that the client loses nothing: what comes after it is sent when it can be.
+ */
 export function verdictOn({ sessionId, lastSeq, epoch }: Cursor, log: SessionHead): SessionVerdict {
+  if (log.isUnreadable) return { sessionId, status: 'resumed', epoch, from: lastSeq, to: lastSeq }
   // A cursor at 0 has counted nothing, so it belongs to every epoch.
   const isOfOtherEpoch = lastSeq > 0 && epoch !== undefined && epoch !== log.epoch
   const isLost = isOfOtherEpoch || lastSeq > log.head || lastSeq < log.first - 1
-  return { sessionId, status: isLost ? 'reset' : 'resumed', epoch: log.epoch, from: lastSeq, to: log.head }
+  return { sessionId, status: isLost ? 'reset' : 'resumed', epoch: log.epoch || undefined, from: lastSeq, to: log.head }
 }

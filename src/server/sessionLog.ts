@@ -18,12 +18,20 @@ export interface LogEntry {
 
 /** How far a session's log reaches. */
 export interface SessionHead {
-  /** The life of the numbering. When a session's numbering starts again, it has another epoch. */
+  /**
+   * The life of the numbering. When a session's numbering starts again, it has another epoch. `''` if it begins with the
+   * first event, and there was none yet.
+   */
   readonly epoch: string
   /** The `seq` of the oldest event that can still be read; `head + 1` if there is none. */
   readonly first: number
   /** The `seq` of the newest event ever appended; `0` for a session without events. */
   readonly head: number
+  /**
+   * This one session cannot be read now, so nothing else here is known. `read` finds nothing in it, and the listeners of
+   * `subscribe` are called when that is over.
+   */
+  readonly isUnreadable?: boolean
 }
 
 /** What an event is known by when it is appended again, by a command that did not get to its end. */
@@ -35,7 +43,7 @@ export interface Once {
 
 /**
  * Where the events of all sessions are kept. `memoryLog` is one; a log shared by several processes fits the same
- * interface, which is why everything may be asynchronous. A rejected promise ends the stream, or answers 500.
+ * interface, which is why everything may be asynchronous. A rejected promise ends the stream, or answers 5xx.
  */
 export interface SessionLog {
   /**

@@ -2,7 +2,7 @@ import { isText, type JsonObject, parseJson } from '../protocol'
 import type { Answer } from './cluster'
 import { createConnections, nodeOf } from './connections'
 import { createEndedStreams } from './endedStreams'
-import { Refusal, refusalOf, tooMany, unknownStream } from './http'
+import { refusalOf, tooMany, unavailable, unknownStream } from './http'
 import type { Metric } from './metrics'
 import type { Clock } from './options'
 import type { SessionLog } from './sessionLog'
@@ -17,24 +17,26 @@ export interface StreamRef {
 
 export interface StreamsOptions {
   readonly log: SessionLog
-  readonly limits: { readonly receiptAge: number; readonly streamsPerPrincipal: number }
+  readonly limits: { readonly receiptAge: number; readonly streamsPerPrincipal: number; readonly stall: number }
+  readonly heartbeat: number
   readonly clock: Clock
   onMetric(metric: Metric): void
   onError(error: unknown): void
 }
 
-const UNAVAILABLE = () => new Refusal(503, 'unavailable', { 'Retry-After': '1' })
-
 /** All streams that a request may name, in whichever process they are. */
-export function createStreams({ log, limits, clock, onMetric, onError }: StreamsOptions) {
+export function createStreams({ log, limits, heartbeat, clock, onMetric, onError }: StreamsOptions) {
   const cluster = log.join?.({ receiptAge: limits.receiptAge, serve, onMetric, onError })
   const ended = createEndedStreams(clock)
-  const connections = createConnections(
-    limits.streamsPerPrincipal,
-    cluster?.node,
-    (value) => onMetric({ name: 'streams', value }),
-    ended.add,
-  )
+  const connections = createConnections({
+    maxPerPrincipal: limits.streamsPerPrincipal,
+    silence: 2 * heartbeat,
+    stall: limits.stall,
+    node: cluster?.node,
+    clock,
+    onCount: (value) => onMetric({ name: 'streams', value }),
+    onEnd: ended.add,
+  })
 
   async function callHere(principalId: string, id: unknown, call: StreamCall): Promise<unknown> {
     const known = connections.find(id, principalId)
@@ -55,7 +57,7 @@ export function createStreams({ log, limits, clock, onMetric, onError }: Streams
     const value = isText(json) ? parseJson(json) : undefined
     if (status === 200 && value !== undefined) return value
     if (status === 404) throw unknownStream()
-    throw status === 429 ? tooMany() : UNAVAILABLE()
+    throw status === 429 ? tooMany() : unavailable()
   }
 
   /** The other end of `askOther`. */
@@ -64,7 +66,7 @@ export function createStreams({ log, limits, clock, onMetric, onError }: Streams
     try {
       const parsed = parseCall(call)
       // Another version's, in the middle of an update.
-      if (!parsed) throw UNAVAILABLE()
+      if (!parsed) throw unavailable()
       return { status: 200, json: JSON.stringify(await callHere(String(principalId), connectionId, parsed)) ?? 'null' }
     } catch (error) {
       return refusalOf(error, onError)
@@ -77,9 +79,8 @@ export function createStreams({ log, limits, clock, onMetric, onError }: Streams
 
     open: connections.open,
     checkRoom: connections.checkRoom,
-    takeTurn: connections.takeTurn,
+    takeTurn: (principalId: string, id: unknown) => connections.takeTurn(connections.find(id, principalId)),
     all: connections.all,
-    isHere: (principalId: string, id: unknown) => connections.find(id, principalId) !== undefined,
 
     /** @throws Refusal 404 if there can be no such stream of theirs */
     find(principalId: string, id: unknown): StreamRef {

@@ -1,12 +1,14 @@
 import { CommandRejected } from '../commands'
 import { digest } from '../digest'
 import type { LogEntry, Once, SessionEvent } from '../sessionLog'
+import type { Health } from './health'
 import type { Keys } from './keys'
 import type { RedisLink } from './redisLink'
 
 export interface AppenderOptions {
   readonly link: RedisLink
   readonly keys: Keys
+  readonly health: Health
   /** How many events a session keeps, and for how long after the last one, ms; 0: for ever. */
   readonly maxEvents: number
   readonly maxAge: number
@@ -38,7 +40,7 @@ const REPLICA_TIMEOUT = 1_000
  * a repeat after a reconnect can be told from a new one, and a busy session costs a fraction of a call per event.
  */
 export function createAppender(options: AppenderOptions) {
-  const { link, keys, maxEvents, maxAge, keep, onceAge, replicas } = options
+  const { link, keys, health, maxEvents, maxAge, keep, onceAge, replicas } = options
   /** Of this process, in the eyes of Redis. */
   const writer = crypto.randomUUID()
   const queues = new Map<string, Waiting[]>()
@@ -70,8 +72,8 @@ export function createAppender(options: AppenderOptions) {
       names.length,
       ...names,
       server,
-      crypto.randomUUID(),
       keep,
+      crypto.randomUUID(),
       maxEvents,
       maxAge,
       keys.channel(sessionId),
@@ -84,6 +86,7 @@ export function createAppender(options: AppenderOptions) {
       appending,
       replicas > 0 ? link.writer.wait(replicas, REPLICA_TIMEOUT) : replicas,
     ])
+    health.writes()
     if (acknowledged < replicas) {
       throw new Error(`redisLog: ${acknowledged} of ${replicas} replicas have the event, so it may still be lost`)
     }

@@ -1,15 +1,17 @@
 import type { Timers } from '../options'
 import type { LogEntry } from '../sessionLog'
-import { type Announcement, SessionFeed } from './sessionFeed'
+import { type Announcement, type Head, SessionFeed } from './sessionFeed'
 
 export interface FeedsOptions {
-  /** Resolves when whatever is published from then on arrives. */
-  subscribe(sessionIds: readonly string[]): Promise<unknown>
+  /** Resolves when whatever is published from then on arrives, or when that is refused: the look finds it then. */
+  subscribe(sessionId: string): Promise<void>
   unsubscribe(sessionId: string): void
-  readHead(sessionId: string): Promise<{ readonly epoch: string; readonly head: number }>
+  /** Subscribes what is missing. */
+  repair(): Promise<void>
+  /** `undefined`: that session cannot be read, though others can. */
+  readHead(sessionId: string): Promise<Head | undefined>
   /** Events were missed, and found. */
   onRepair(): void
-  onError(error: unknown): void
   /** It is time to look whether all is as it was. */
   onCheck(): void
   readonly clock: Timers
@@ -23,14 +25,14 @@ const CHUNK = 500
 type Known = readonly [sessionId: string, { readonly feed: SessionFeed; readonly subscribed: Promise<unknown> }]
 
 /** The sessions that somebody in this process listens to. */
-export function createFeeds({ subscribe, unsubscribe, readHead, onRepair, onError, onCheck, clock }: FeedsOptions) {
+export function createFeeds({ subscribe, unsubscribe, repair, readHead, onRepair, onCheck, clock }: FeedsOptions) {
   const feeds = new Map<string, Known[1]>()
   let timer: unknown = clock.setTimeout(check, CHECK_INTERVAL)
   let isClosed = false
 
   function start(sessionId: string) {
     const feed = new SessionFeed(() => readHead(sessionId))
-    const known = { feed, subscribed: subscribe([sessionId]) }
+    const known = { feed, subscribed: subscribe(sessionId) }
     feeds.set(sessionId, known)
     return known
   }
@@ -41,25 +43,26 @@ export function createFeeds({ subscribe, unsubscribe, readHead, onRepair, onErro
     unsubscribe(sessionId)
   }
 
-  const refreshAll = (some: readonly Known[]) =>
-    Promise.all(
-      some.map(async ([, { feed }]) => {
-        if (await feed.sync()) onRepair()
-      }),
-    )
+  async function refresh([sessionId, { feed }]: Known) {
+    if (!feeds.has(sessionId)) return
+    // One that fails has told why, and the next look asks again.
+    const hasMissed = await feed.sync().catch(() => false)
+    if (hasMissed) onRepair()
+  }
 
-  async function inChunks(visit: (chunk: readonly Known[]) => Promise<unknown>) {
+  /** In this order: what is appended in between is announced. */
+  async function renew() {
+    await repair()
     const all = [...feeds]
     for (let index = 0; index < all.length; index += CHUNK) {
-      const chunk = all.slice(index, index + CHUNK).filter(([sessionId]) => feeds.has(sessionId))
-      if (chunk.length > 0) await visit(chunk).catch(onError)
+      await Promise.all(all.slice(index, index + CHUNK).map(refresh))
     }
   }
 
   async function check() {
     onCheck()
     for (const { feed } of feeds.values()) feed.tidy()
-    await inChunks(refreshAll)
+    await renew()
     if (!isClosed) timer = clock.setTimeout(check, CHECK_INTERVAL)
   }
 
@@ -82,7 +85,6 @@ export function createFeeds({ subscribe, unsubscribe, readHead, onRepair, onErro
         leave(sessionId, feed)
       }
       try {
-        // In this order: what is appended in between is announced.
         await subscribed
         await feed.sync()
         return stop
@@ -93,11 +95,7 @@ export function createFeeds({ subscribe, unsubscribe, readHead, onRepair, onErro
     },
 
     /** After the connection was lost, and with it every subscription and what was published meanwhile. */
-    resubscribe: () =>
-      inChunks(async (chunk) => {
-        await subscribe(chunk.map(([sessionId]) => sessionId))
-        await refreshAll(chunk)
-      }),
+    resubscribe: renew,
 
     close() {
       isClosed = true

@@ -3,11 +3,15 @@ import type { Answer, Claim, Cluster, ClusterHost, Outcome } from '../cluster'
 import { randomId } from '../connections'
 import { digest } from '../digest'
 import type { Timers } from '../options'
+import type { Health } from './health'
 import type { Keys } from './keys'
 import type { RedisLink } from './redisLink'
+import type { Subscriptions } from './subscriptions'
 
 export interface NodeOptions {
   readonly link: RedisLink
+  readonly subscriptions: Subscriptions
+  readonly health: Health
   readonly keys: Keys
   readonly clock: Timers
   readonly host: ClusterHost
@@ -33,17 +37,14 @@ interface Receipt extends Partial<Outcome> {
 
 export interface RedisNode extends Cluster {
   readonly channel: string
-  /** From now on the others reach it, until it leaves. To be called anew after each reconnect. */
-  subscribe(): Promise<unknown>
   /** What was published to `channel`. */
   receive(text: string): void
 }
 
 /** This process as one of several: what the others ask of it, and what they know together. */
-export function createNode({ link, keys, clock, host }: NodeOptions): RedisNode {
+export function createNode({ link, subscriptions, health, keys, clock, host }: NodeOptions): RedisNode {
   const node = randomId()
   const channel = keys.nodeChannel(node)
-  let hasLeft = false
   /** Questions; one whose answer from Redis was lost is asked again after the reconnect. */
   const heard = new Set<string>()
   const asked = new Map<string, (answer: Answer) => void>()
@@ -56,16 +57,19 @@ export function createNode({ link, keys, clock, host }: NodeOptions): RedisNode 
 
   const send = (to: string, message: object) => link.commands.publish(keys.nodeChannel(to), JSON.stringify(message))
 
+  const orUnavailable = <T>(asking: Promise<T>) =>
+    asking.catch((error: unknown): never => {
+      throw health.fails(error)
+    })
+
   async function receipt(key: string): Promise<Receipt | undefined> {
-    const stored = parseJson((await link.commands.get(key)) ?? '')
+    const stored = parseJson((await orUnavailable(link.commands.get(key))) ?? '')
     return isObject(stored) ? (stored as unknown as Receipt) : undefined
   }
 
   return {
     node,
     channel,
-
-    subscribe: async () => hasLeft || link.subscriber.subscribe(channel),
 
     receive(text) {
       const { id, from, request, answer } = Object(parseJson(text))
@@ -84,7 +88,7 @@ export function createNode({ link, keys, clock, host }: NodeOptions): RedisNode 
       const id = nextId()
       let timer: unknown
       try {
-        return await new Promise<Answer | 'gone' | 'silent'>((resolve, reject) => {
+        const asking = new Promise<Answer | 'gone' | 'silent'>((resolve, reject) => {
           asked.set(id, resolve)
           const check = (receivers: unknown, waited: number) => {
             if (receivers === 0) resolve('gone')
@@ -101,6 +105,7 @@ export function createNode({ link, keys, clock, host }: NodeOptions): RedisNode 
             timer = clock.setTimeout(() => say().then((again) => check(again, LOOK), reject), LOOK)
           }, reject)
         })
+        return await orUnavailable(asking)
       } finally {
         clock.clearTimeout(timer)
         asked.delete(id)
@@ -115,9 +120,10 @@ export function createNode({ link, keys, clock, host }: NodeOptions): RedisNode 
     async claim(identity, fingerprint): Promise<Claim | Outcome> {
       const key = keys.receipt(await digest(identity))
       const mine = JSON.stringify({ fingerprint, claimedBy: nextId() } satisfies Receipt)
-      const settle = (value: string, age: number) => link.commands.holdlineSettle(key, mine, value, age)
+      const settle = (value: string, age: number) => orUnavailable(link.commands.holdlineSettle(key, mine, value, age))
       for (let waited = 0; waited < CLAIM_TIMEOUT; waited += CLAIM_POLL) {
-        const isMine = (await link.commands.set(key, mine, 'PX', LEASE, 'NX')) !== null
+        const isMine = (await orUnavailable(link.commands.set(key, mine, 'PX', LEASE, 'NX'))) !== null
+        health.writes()
         const known = isMine ? undefined : await receipt(key)
         // A repeat of `SET` after a reconnect finds what the first one wrote.
         if (isMine || (known && JSON.stringify(known) === mine)) {
@@ -140,8 +146,7 @@ export function createNode({ link, keys, clock, host }: NodeOptions): RedisNode 
     },
 
     async leave() {
-      hasLeft = true
-      await link.subscriber.unsubscribe(channel)
+      await subscriptions.remove(channel)
     },
   }
 }

@@ -16,6 +16,9 @@ export interface RedisLink {
 /** ms. A command is repeated over reconnects until then. */
 const COMMAND_TIMEOUT = 5_000
 
+/** How often in a row a replica is left; each time takes at least 50 ms. */
+const MAX_REPLICAS = 20
+
 /** The connections of one log. None is made before it is needed. */
 export function createRedisLink(
   source: string | Redis,
@@ -58,34 +61,56 @@ export function createRedisLink(
 
   const commands = withScripts(open())
   const writer = ownWriter ? withScripts(open()) : commands
+  const subscriber = open()
   let server: Promise<string> | undefined
+  /** The one that was asked last. */
+  let known: string | undefined
+  /** An answer that is under way comes from wherever the connection is then. */
+  let isAsking = false
   const forgetServer = () => {
-    server = undefined
+    if (!isAsking) server = undefined
   }
   commands.on('close', forgetServer)
 
+  /** A primary that has become a replica answers, but it is another one now that is written to: wherever the name leads. */
+  async function askPrimary() {
+    for (let left = MAX_REPLICAS; ; left -= 1) {
+      const info = await commands.info().catch((cause: Error) => {
+        throw new Error(`redisLog: Redis does not answer (${cause.message})`, { cause })
+      })
+      const field = (name: string) => new RegExp(`^${name}:(.*?)\\r?$`, 'm').exec(info)?.[1] ?? ''
+      if (field('role') !== 'slave') return field
+      if (left === 0) throw new Error('redisLog: Redis is a replica, and must be a primary: replicas take no events')
+      commands.disconnect(true)
+    }
+  }
+
   async function askServer(): Promise<string> {
-    const info = await commands.info().catch((cause: Error) => {
-      throw new Error(`redisLog: Redis does not answer (${cause.message})`, { cause })
-    })
-    const field = (name: string) => new RegExp(`^${name}:(.*?)\\r?$`, 'm').exec(info)?.[1] ?? ''
+    const field = await askPrimary()
     const policy = field('maxmemory_policy')
     if (Number(field('maxmemory')) > 0 && policy !== 'noeviction') {
       throw new Error(`redisLog: Redis must not evict: its maxmemory-policy is '${policy}', and must be 'noeviction'`)
     }
-    return field('master_replid')
+    const id = field('master_replid')
+    // What is published there is not heard here.
+    if (known !== undefined && id !== known) subscriber.disconnect(true)
+    known = id
+    return id
   }
 
   return {
     commands,
     writer,
-    subscriber: open(),
+    subscriber,
     server() {
-      server ??= askServer().catch((error: unknown) => {
-        forgetServer()
-        throw error
+      if (server) return server
+      isAsking = true
+      const asking = askServer().finally(() => {
+        isAsking = false
       })
-      return server
+      server = asking
+      asking.catch(forgetServer)
+      return asking
     },
     forgetServer,
     close: () => {

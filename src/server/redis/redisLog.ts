@@ -1,15 +1,16 @@
 import { Redis } from 'ioredis'
-import { isObject, isText, parseJson } from '../../protocol'
 import { checkMethods, checkNames, checkNumber } from '../check'
 import type { Cluster, ClusterHost } from '../cluster'
 import { type Timers, wallClock } from '../options'
 import type { LogEntry, SessionLog } from '../sessionLog'
 import { createAppender } from './appender'
 import { createFeeds } from './feeds'
+import { createHealth } from './health'
 import { createKeys } from './keys'
 import { createNode, type RedisNode } from './node'
+import { createReader } from './reader'
 import { createRedisLink } from './redisLink'
-import { seqOf } from './scripts'
+import { createSubscriptions } from './subscriptions'
 
 export interface RedisLogOptions {
   /** `redis://…`, or `rediss://…` for TLS. Either this or `client` must be given. */
@@ -68,22 +69,34 @@ export function redisLog(options: RedisLogOptions): RedisLog {
   let onceAge = DAY
   let node: RedisNode | undefined
 
-  const link = createRedisLink(client ?? String(url), { ownWriter: replicas > 0, onError: (error) => onError(error) })
+  const tell = (error: unknown) => onError(error)
+  const link = createRedisLink(client ?? String(url), { ownWriter: replicas > 0, onError: tell })
+  const health = createHealth(tell)
+  const { read, toEntry } = createReader({ link, keys, health, keep, onError: tell })
   const append = createAppender({
     link,
     keys,
+    health,
     maxEvents,
     maxAge: maxAge === Infinity ? 0 : maxAge,
     keep,
     onceAge: () => onceAge,
     replicas,
   })
+  const subscriptions = createSubscriptions({
+    redis: link.subscriber,
+    onRefused: (cause) =>
+      health.tell(
+        'Redis refuses a subscription, so what happens elsewhere is heard late; it is asked every 10 s',
+        cause,
+      ),
+  })
   const feeds = createFeeds({
-    subscribe: (sessionIds) => link.subscriber.subscribe(...sessionIds.map(keys.channel)),
-    unsubscribe: (sessionId) => void link.subscriber.unsubscribe(keys.channel(sessionId)).catch(() => {}),
+    subscribe: (sessionId) => subscriptions.add(keys.channel(sessionId)),
+    unsubscribe: (sessionId) => void subscriptions.remove(keys.channel(sessionId)),
+    repair: subscriptions.repair,
     readHead: (sessionId) => read(sessionId, 0, 0),
     onRepair: () => onRepair(),
-    onError: (error) => onError(error),
     onCheck() {
       link.forgetServer()
       // Or nobody would notice that its connection is dead.
@@ -91,22 +104,6 @@ export function redisLog(options: RedisLogOptions): RedisLog {
     },
     clock,
   })
-
-  async function read(sessionId: string, after: number, limit: number) {
-    const server = await link.server()
-    const given = [server, crypto.randomUUID(), keep, after, limit]
-    const [epoch, head, raw] = await link.commands.holdlineRead(keys.meta(sessionId), keys.log(sessionId), ...given)
-    const entries = raw.map(([id, [, json = '']]) => toEntry(sessionId, seqOf(id), epoch, json))
-    return { epoch, head, entries, first: raw[0] ? seqOf(raw[0][0]) : undefined }
-  }
-
-  /** An event that somebody has tampered with keeps its place, or its readers would never get beyond it. */
-  function toEntry(sessionId: string, seq: number, epoch: string, json: string): LogEntry {
-    const event = parseJson(json)
-    if (isObject(event) && isText(event.type)) return { sessionId, seq, epoch, event: { ...event, type: event.type } }
-    onError(new Error(`redisLog: ${keys.log(sessionId)} holds no event under 0-${seq}`))
-    return { sessionId, seq, epoch, event: { type: 'unreadable' } }
-  }
 
   link.subscriber.on('message', (channel: string, text: string) => {
     if (channel === node?.channel) return node.receive(text)
@@ -118,7 +115,7 @@ export function redisLog(options: RedisLogOptions): RedisLog {
     feeds.take(sessionId, { epoch, seq, entry: json ? toEntry(sessionId, seq, epoch, json) : undefined })
   })
   link.subscriber.on('ready', () => {
-    node?.subscribe().catch((error: unknown) => onError(error))
+    subscriptions.lose()
     void feeds.resubscribe()
   })
 
@@ -126,11 +123,12 @@ export function redisLog(options: RedisLogOptions): RedisLog {
     append,
 
     read: (sessionId, after, limit) =>
-      feeds.entriesAfter(sessionId, after, limit) ?? read(sessionId, after, limit).then(({ entries }) => entries),
+      feeds.entriesAfter(sessionId, after, limit) ?? read(sessionId, after, limit).then((page) => page?.entries ?? []),
 
     async head(sessionId) {
-      const { epoch, head, first = head + 1 } = await read(sessionId, 0, 1)
-      return { epoch, head, first }
+      const page = await read(sessionId, 0, 1)
+      if (!page) return { epoch: '', head: 0, first: 1, isUnreadable: true }
+      return { epoch: page.epoch, head: page.head, first: page.entries[0]?.seq ?? page.head + 1 }
     },
 
     subscribe: feeds.listen,
@@ -141,13 +139,14 @@ export function redisLog(options: RedisLogOptions): RedisLog {
       onRepair = () => host.onMetric({ name: 'repairs', value: 1 })
       // Redis takes whole ms.
       onceAge = Math.ceil(host.receiptAge)
-      node = createNode({ link, keys, clock, host: { ...host, receiptAge: onceAge } })
-      // `ready` does it.
-      link.subscriber.connect().catch(() => {})
+      node = createNode({ link, subscriptions, health, keys, clock, host: { ...host, receiptAge: onceAge } })
+      void subscriptions.add(node.channel)
       return node
     },
 
     close() {
+      onError = () => {}
+      subscriptions.close()
       feeds.close()
       link.close()
     },

@@ -1,39 +1,60 @@
 import type { Redis } from 'ioredis'
 
 /**
- * What has to happen in one step. `open` finds the session's numbering, or begins one: where there is none, and where the
- * server is another than the one that wrote last (it was restarted, or promoted), because that one may have taken events
- * along that clients have seen. Only `INFO` knows the server for certain, so it is asked where the caller's word differs.
+ * Finds the numbering of a session: `epoch` is false where there is none. It has another epoch where the server is another than
+ * the one that wrote last (it was restarted, or promoted), because that one may have taken events along that clients have seen.
+ * That epoch follows from the old one, so all readers agree on it though Redis may refuse to write it. Only `INFO` knows the
+ * server for certain, so it is asked where the caller's word differs.
  */
 const OPEN = `
-local meta, server, epoch, keep = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3])
+local meta, server, keep = KEYS[1], ARGV[1], tonumber(ARGV[2])
 local known = redis.call('HMGET', meta, 'epoch', 'head', 'server')
-local head = tonumber(known[2] or '0')
-if known[3] ~= server then
+local epoch, head = known[1], tonumber(known[2] or '0')
+local function ask()
   server = string.match(redis.call('INFO', 'replication'), 'master_replid:(%w+)') or ''
 end
-if known[1] and known[3] == server then
-  epoch = known[1]
-else
-  redis.call('HSET', meta, 'epoch', epoch, 'head', head, 'server', server)
-  if not known[1] then redis.call('DEL', KEYS[2]) end
+if epoch and known[3] ~= server then
+  ask()
+  if known[3] ~= server then epoch = redis.sha1hex(epoch .. ' ' .. server) end
 end
-if keep > 0 and redis.call('PTTL', meta) < keep - 3600000 then redis.call('PEXPIRE', meta, keep) end
-`
-
-/** KEYS meta log; ARGV server epoch keep after limit → [epoch, head, entries] */
-const READ = `${OPEN}
-return { epoch, head, redis.call('XRANGE', KEYS[2], '(0-' .. ARGV[4], '+', 'COUNT', ARGV[5]) or {} }
+local function refresh(call)
+  if keep > 0 and redis.call('PTTL', meta) < keep - 3600000 then call('PEXPIRE', meta, keep) end
+end
 `
 
 /**
- * KEYS meta log writer once…; ARGV server epoch keep maxEvents maxAge channel inline onceAge n, then for each event: json,
+ * KEYS meta log; ARGV server keep after limit → [epoch, head, entries, why Redis refused to write, '' if it did, nil if nothing
+ * had to be written]; epoch '' for a session that nobody has appended to. Reading creates nothing, and needs no write.
+ */
+const READ = `${OPEN}
+if not epoch then return { '', 0, {}, false } end
+local refused = false
+local function try(...)
+  local reply = redis.pcall(...)
+  refused = type(reply) == 'table' and reply.err or refused or ''
+end
+if epoch ~= known[1] then try('HSET', meta, 'epoch', epoch, 'server', server) end
+refresh(try)
+return { epoch, head, redis.call('XRANGE', KEYS[2], '(0-' .. ARGV[3], '+', 'COUNT', ARGV[4]) or {}, refused }
+`
+
+/**
+ * KEYS meta log writer once…; ARGV server keep epoch maxEvents maxAge channel inline onceAge n, then for each event: json,
  * the number of its once key or 0, fingerprint → [epoch, seq…], -1 for an id that was used for something else.
  *
  * ioredis repeats what it got no answer to, after a reconnect; `writer` remembers the answer to the last call of this
  * process, and a process has one call per session in the air. What breaks off (a right that is missing) leaves the numbering whole.
  */
 const APPEND = `${OPEN}
+if epoch ~= known[1] or not epoch then
+  if not epoch then
+    ask()
+    epoch = ARGV[3]
+  end
+  redis.call('HSET', meta, 'epoch', epoch, 'head', head, 'server', server)
+  if not known[1] then redis.call('DEL', KEYS[2]) end
+  refresh(redis.call)
+end
 local n = ARGV[9]
 local last = redis.call('GET', KEYS[3])
 if last then
@@ -66,6 +87,7 @@ for i = 10, #ARGV, 3 do
   seqs[#seqs + 1] = seq
 end
 if ARGV[5] ~= '0' then redis.call('PEXPIRE', KEYS[2], ARGV[5]) end
+refresh(redis.call)
 redis.call('SET', KEYS[3], n .. ' ' .. table.concat(seqs, ','), 'PX', 600000)
 return answer
 `
@@ -85,7 +107,7 @@ export type RawEntry = readonly [id: string, fields: readonly string[]]
 export interface Scripts {
   holdlineRead(
     ...given: [meta: string, log: string, ...argv: (string | number)[]]
-  ): Promise<readonly [epoch: string, head: number, entries: readonly RawEntry[]]>
+  ): Promise<readonly [epoch: string, head: number, entries: readonly RawEntry[], refused: string | null]>
   holdlineAppend(
     keys: number,
     ...given: (string | number)[]

@@ -7,6 +7,9 @@ export interface Announcement {
   readonly entry: LogEntry | undefined
 }
 
+/** How far a session reaches in Redis. */
+export type Head = { readonly epoch: string; readonly head: number }
+
 /** Who is further behind reads from Redis. */
 const RING_EVENTS = 64
 
@@ -27,7 +30,7 @@ export class SessionFeed {
   #held: Announcement[] = []
   #isQuiet = true
 
-  constructor(private readonly readHead: () => Promise<{ readonly epoch: string; readonly head: number }>) {}
+  constructor(private readonly readHead: () => Promise<Head | undefined>) {}
 
   /** `undefined`: only Redis knows. */
   entriesAfter(after: number, limit: number): readonly LogEntry[] | undefined {
@@ -37,6 +40,8 @@ export class SessionFeed {
 
   take(announcement: Announcement): void {
     const { epoch, seq, entry } = announcement
+    // The first event of a session begins its epoch.
+    if (this.#epoch === '' && seq === 1) this.#epoch = epoch
     if (this.#refreshing) this.#held.push(announcement)
     else if (!this.#isLive || epoch !== this.#epoch || seq > this.#head + 1) this.refresh().catch(() => {})
     else if (seq === this.#head + 1) this.#follow(seq, entry)
@@ -65,10 +70,19 @@ export class SessionFeed {
   }
 
   async #catchUp(): Promise<boolean> {
-    const { epoch, head } = await this.readHead().catch((error: unknown) => {
+    const known = await this.readHead().catch((error: unknown) => {
       this.#isLive = false
       throw error
     })
+    if (!known) {
+      // Whatever it says when it can be read again is news to its listeners.
+      this.#epoch = ''
+      this.#head = 0
+      this.#ring = []
+      this.#isLive = false
+      return false
+    }
+    const { epoch, head } = known
     for (const { seq, entry, ...told } of this.#held) {
       if (told.epoch === this.#epoch && seq === this.#head + 1) this.#follow(seq, entry)
     }

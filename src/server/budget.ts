@@ -1,0 +1,77 @@
+/** Memory that is held for somebody, in bytes: taken before work is queued, given back when it has ended or is given up. */
+export interface Account {
+  /** False, and nothing is taken, if this account or one that it draws on has too little left. */
+  take(bytes: number): boolean
+  give(bytes: number): void
+}
+
+/** One principal holds no more than this part of the whole. */
+const SHARE = 1 / 8
+
+/** The account of one socket or stream. It draws on its principal's. */
+export class Budget implements Account {
+  readonly limit: number
+  readonly #source: Account | undefined
+  #used = 0
+
+  constructor(limit: number, source?: Account) {
+    this.limit = limit
+    this.#source = source
+  }
+
+  get used() {
+    return this.#used
+  }
+
+  take(bytes: number): boolean {
+    if (this.#used + bytes > this.limit || this.#source?.take(bytes) === false) return false
+    this.#used += bytes
+    return true
+  }
+
+  give(bytes: number) {
+    this.#used -= bytes
+    this.#source?.give(bytes)
+  }
+
+  /** The end of its owner: all that is still taken is given back. */
+  close() {
+    this.give(this.#used)
+  }
+}
+
+/** The accounts of all principals, which draw on the process's. A principal who holds nothing costs nothing. */
+export class Budgets {
+  readonly process: Budget
+  readonly #share: number
+  readonly #held = new Map<string, number>()
+
+  constructor(limit: number) {
+    this.process = new Budget(limit)
+    this.#share = Math.floor(limit * SHARE)
+  }
+
+  heldBy(principalId: string): number {
+    return this.#held.get(principalId) ?? 0
+  }
+
+  of(principalId: string): Account {
+    return {
+      take: (bytes) => {
+        const held = this.heldBy(principalId) + bytes
+        if (held > this.#share || !this.process.take(bytes)) return false
+        this.#set(principalId, held)
+        return true
+      },
+      give: (bytes) => {
+        this.process.give(bytes)
+        this.#set(principalId, this.heldBy(principalId) - bytes)
+      },
+    }
+  }
+
+  #set(principalId: string, held: number) {
+    if (held > 0) this.#held.set(principalId, held)
+    else this.#held.delete(principalId)
+  }
+}

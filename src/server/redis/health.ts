@@ -1,0 +1,58 @@
+import { type Refusal, unavailable } from '../http'
+
+/** What Redis says of one key: a right that is missing, a key of another kind. All else is about Redis as a whole. */
+const isAboutKey = (error: unknown) => /NOPERM.* keys?\b|WRONGTYPE/.test(messageOf(error))
+const isAboutWriting = (error: unknown) => /MISCONF|OOM|NOREPLICAS|READONLY/.test(messageOf(error))
+/** Sessions that are told of by name. One rule that is wrong makes thousands of them unreadable. */
+const MAX_TOLD = 10
+
+/** What Redis fails to do for this process: each kind is told once, in one sentence, until it is over. */
+export function createHealth(onError: (error: Error) => void) {
+  const unreadable = new Set<string>()
+  let doesAnswer = true
+  let doesWrite = true
+
+  const tell = (what: string, cause: unknown) =>
+    onError(new Error(`redisLog: ${what} (${messageOf(cause)})`, { cause }))
+
+  function refusesWrites(cause: unknown) {
+    if (doesWrite) tell('Redis refuses to write, so sessions are read, but events and commands are not taken', cause)
+    doesWrite = false
+  }
+
+  return {
+    tell,
+    refusesWrites,
+    writes() {
+      doesWrite = true
+    },
+
+    /** What to reject with: whoever asked is to come back, and need not tell anybody. */
+    fails(cause: unknown): Refusal {
+      if (isAboutWriting(cause)) refusesWrites(cause)
+      else {
+        if (doesAnswer) tell('Redis does not do what it is asked, so clients are told to come back later', cause)
+        doesAnswer = false
+      }
+      return Object.assign(unavailable(), { cause })
+    },
+
+    /** False if not only this session is concerned. */
+    cannotRead(sessionId: string, cause: unknown): boolean {
+      if (!isAboutKey(cause)) return false
+      if (!unreadable.has(sessionId) && unreadable.size < MAX_TOLD) {
+        unreadable.add(sessionId)
+        tell(`session ${sessionId} cannot be read, and waits until it can`, cause)
+      }
+      return true
+    },
+    hasRead(sessionId: string) {
+      doesAnswer = true
+      unreadable.delete(sessionId)
+    },
+  }
+}
+
+export type Health = ReturnType<typeof createHealth>
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
