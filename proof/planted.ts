@@ -372,8 +372,8 @@ export const PLANTED: readonly PlantedBug[] = [
     row: 'C45 C51',
     bug: 'S: a stream is found by its id, whoever asks',
     file: 'src/server/connections.ts',
-    find: 'return connection?.principalId === principalId ? connection : undefined',
-    replace: 'return principalId ? connection : undefined',
+    find: 'if (connection?.principalId !== principalId) return undefined',
+    replace: 'if (!connection || !principalId) return undefined',
   },
   {
     row: 'C50',

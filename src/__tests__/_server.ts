@@ -109,6 +109,7 @@ export function createTestServer(overrides: Partial<ChatServerOptions<Principal>
       sessionId.startsWith('gone') ? 'gone' : sessionId.startsWith(id) || sessionId.startsWith('room'),
     onCommand: ({ type }) => ({ took: type }),
     onError: (error) => errors.push(error),
+    allowedHosts: 'any',
     ...overrides,
   })
   return { server, clock, errors }

@@ -81,7 +81,7 @@ describe('checks', () => {
     expect((await stream.post('probe', PROBE)).status).toBe(200)
   })
 
-  test('an endless body is read no further than limits.bodyBytes', async () => {
+  test('an endless body is read no further than 4 MiB, and not cancelled: on Node that would cut off the answer', async () => {
     const { server } = createTestServer({ limits: { bodyBytes: 10_000 } })
     const { connectionId } = await openStream(server)
     let pulled = 0
@@ -89,7 +89,7 @@ describe('checks', () => {
     const body = new ReadableStream({
       pull: (controller) => {
         pulled += 1
-        controller.enqueue(new Uint8Array(1_000).fill(32))
+        controller.enqueue(new Uint8Array(100_000).fill(32))
       },
       cancel: () => {
         isCancelled = true
@@ -98,8 +98,8 @@ describe('checks', () => {
     const headers = { 'Content-Type': 'application/json', Authorization: 'alice', 'X-Connection-ID': connectionId }
     const init = { method: 'POST', headers, body, duplex: 'half' } as RequestInit
     expect((await server.fetch(new Request(`${BASE}/probe`, init))).status).toBe(413)
-    expect(pulled).toBeLessThan(20)
-    expect(isCancelled).toBe(true)
+    expect(pulled).toBeLessThan(50)
+    expect(isCancelled).toBe(false)
   })
 })
 
@@ -170,7 +170,7 @@ describe('origins', () => {
     expect(allowed.headers.get('vary')).toBe('Origin')
     for (const origin of ['https://evil.example', 'http://chat.test', 'https://app.example.evil']) {
       const refused = await getEvents(server, 'alice', from(origin))
-      expect(await answer(Promise.resolve(refused))).toEqual([403, { error: 'origin' }])
+      expect(await answer(Promise.resolve(refused))).toMatchObject([403, { error: 'origin' }])
       expect(refused.headers.get('access-control-allow-origin')).toBeNull()
     }
     expect((await getEvents(server)).status).toBe(200)
@@ -212,6 +212,13 @@ describe('options', () => {
     ['allowedOrigins', { allowedOrigins: 'https://a.example' }],
     ['allowedOrigins', { allowedOrigins: ['https://a.example/'] }],
     ['allowedOrigins', { allowedOrigins: ['*'] }],
+    ['allowedHosts', { allowedHosts: 'chat.example' }],
+    ['allowedHosts', { allowedHosts: ['chat.example:80'] }],
+    ['allowedHosts', { allowedHosts: ['https://chat.example'] }],
+    ['allowedHeaders', { allowedHeaders: 'traceparent' }],
+    ['allowedHeaders', { allowedHeaders: ['*'] }],
+    ['trustProxy', { trustProxy: 1 }],
+    ['limits.bodyTimeout', { limits: { bodyTimeout: 0 } }],
     ['limits', { limits: 7 }],
     ['stal', { limits: { stal: 1 } }],
     ['limits.stall', { limits: { stall: -1 } }],

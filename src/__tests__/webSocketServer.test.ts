@@ -44,7 +44,7 @@ describe('a hello', () => {
   test('opens the stream; the welcome is the first frame', async () => {
     const { opens } = createServer()
     const socket = await opens()
-    expect(socket.said).toMatchObject([{ type: 'welcome', protocolVersion: 2, heartbeat: 15_000 }])
+    expect(socket.said).toMatchObject([{ type: 'welcome', protocolVersion: 2, heartbeat: 8_000 }])
   })
 
   test('has to come in 10 s', async () => {
@@ -123,6 +123,28 @@ describe('a hello', () => {
       { 'x-tenant': 'acme', cookie: 'id=alice', host: 'chat.test' },
       { authorization: 'of the proxy', cookie: 'id=alice', host: 'chat.test' },
     ])
+  })
+
+  test('C84: the upgrade is read before accept returns: some hosts close it with the response', async () => {
+    const { server, clock } = createTestServer()
+    const gateway = createWebSocketGateway({ fetch: server.fetch, clock })
+    const socket = new ServerSocket()
+    let isClosed = false
+    const upgrade = new Request(`${BASE}/socket`, { headers: { authorization: 'alice' } })
+    const request = new Proxy(upgrade, {
+      get(target, name) {
+        if (isClosed) throw new TypeError('request closed')
+        return Reflect.get(target, name, target)
+      },
+    })
+    gateway.accept(socket, request)
+    isClosed = true
+    socket.hears({ type: 'hello', protocolVersion: 2 })
+    await until(() => socket.said.length > 0, 'a welcome')
+    expect(await ask(socket, 'send', send(1))).toMatchObject({ status: 200 })
+    expect(() => gateway.accept(new ServerSocket(), request)).toThrow(
+      'copy it before the upgrade, with new Request(request)',
+    )
   })
 
   test('again speaks for the frames after it; another principal does not find the stream', async () => {

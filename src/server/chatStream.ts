@@ -23,14 +23,22 @@ export interface ChatStreamOptions {
   readonly welcome: object
   /** Called once, however the stream ended. */
   onEnd(): void
-  /** Called before, if the reason was a client that had stopped reading. */
+  /** Called before, if the stream was taken from its client. */
   onEvict(): void
   onError(error: unknown): void
+}
+
+/** What a client is told that is to come back, ms. */
+export interface Goodbye {
+  readonly retryAfter?: number
+  readonly spread?: number
 }
 
 /** One live SSE response. After its end every method but `say`, `attach` and `confirm` (which refuse) does nothing. */
 export interface ChatStream {
   readonly body: ReadableStream<Uint8Array<ArrayBuffer>>
+  /** For how long nobody has read, ms; 0 while a read is waiting. */
+  readonly unreadFor: number
   isAttached(sessionId: string): boolean
   /**
    * Writes what is in the log after `after`, and whatever follows. A session that is attached starts over there.
@@ -42,7 +50,9 @@ export interface ChatStream {
   say(frame: object): void
   /** Queues a replay marker; it is written as soon as each of its sessions has been written up to its `to`. */
   confirm(marker: { readonly resumeId?: string; readonly sessions: readonly SessionVerdict[] }): void
-  end(goodbye?: { readonly retryAfter?: number; readonly spread?: number }): void
+  end(goodbye?: Goodbye): void
+  /** Takes the stream from its client. Without a goodbye, because nobody reads. */
+  evict(goodbye?: Goodbye): void
 }
 
 interface Attached {
@@ -116,7 +126,11 @@ class PulledStream implements ChatStream, UnderlyingDefaultSource<Uint8Array<Arr
     this.#release()
   }
 
-  // What a stream can be told
+  // What a stream can be asked and told
+
+  get unreadFor() {
+    return this.#isAsked ? 0 : Math.max(0, this.#options.clock.now() - this.#lastWrite)
+  }
 
   isAttached(sessionId: string) {
     return this.#attached.has(sessionId)
@@ -169,10 +183,19 @@ class PulledStream implements ChatStream, UnderlyingDefaultSource<Uint8Array<Arr
     this.#announceWork()
   }
 
-  end(goodbye: { readonly retryAfter?: number; readonly spread?: number } = {}) {
+  end(goodbye: Goodbye = {}) {
     if (this.#hasEnded) return
     this.#sink?.enqueue(encoder.encode(toFrame({ type: 'goodbye', ...goodbye })))
     this.#sink?.close()
+    this.#release()
+  }
+
+  evict(goodbye?: Goodbye) {
+    if (this.#hasEnded) return
+    this.#options.onEvict()
+    if (goodbye) return this.end(goodbye)
+    // An error, not an end: hosts wait for an end to be sent, and nobody is reading.
+    this.#sink?.error(new Error('the client stopped reading'))
     this.#release()
   }
 
@@ -261,15 +284,8 @@ class PulledStream implements ChatStream, UnderlyingDefaultSource<Uint8Array<Arr
     if (this.#isAsked || this.#hasEnded || this.#stallTimer !== undefined || !this.#hasWork()) return
     this.#stallTimer = this.#options.clock.setTimeout(() => {
       this.#stallTimer = undefined
-      if (this.#hasWork()) this.#evict()
+      if (this.#hasWork()) this.evict()
     }, this.#options.stall)
-  }
-
-  /** An error, not an end: hosts wait for an end to be sent, and nobody is reading. */
-  #evict() {
-    this.#options.onEvict()
-    this.#sink?.error(new Error('the client stopped reading'))
-    this.#release()
   }
 
   /** One timer for the pings and the age. An age of its own would be a list of its own in Node, as no two are the same. */

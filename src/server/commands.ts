@@ -1,4 +1,5 @@
 import type { Answer, Cluster } from './cluster'
+import { isTooDeep, MAX_DEPTH } from './json'
 import type { Clock } from './options'
 import type { MaybePromise } from './sessionLog'
 
@@ -118,7 +119,9 @@ export function createCommands({ receiptAge, receipts, clock, shared, onError }:
   /** The command was applied, so a receipt that is no JSON must not look like a failure: the client would repeat it. */
   function toJson(receipt: unknown): string {
     try {
-      return JSON.stringify(receipt) ?? 'null'
+      const json = JSON.stringify(receipt) ?? 'null'
+      if (isTooDeep(json)) throw new TypeError(`onCommand: a receipt must not be nested more than ${MAX_DEPTH} deep`)
+      return json
     } catch (error) {
       onError(error)
       return 'null'

@@ -1,14 +1,41 @@
 import type { ChatStream } from './chatStream'
 import { Refusal } from './http'
+import type { Clock } from './options'
 
 /** One live stream, and whose it is. */
 export interface Connection {
   readonly id: string
   readonly principalId: string
   readonly stream: ChatStream
+  /** When the stream was opened, or last named by a request. */
+  heardAt: number
   /** Settles when every command that has arrived so far was started or refused. */
   line: Promise<void>
 }
+
+/** The connections of one principal. */
+interface Siblings {
+  readonly all: Set<Connection>
+  /** How long after this eviction of a silent one the next has to wait, ms. */
+  patience: number
+  nextAt: number
+}
+
+export interface ConnectionsOptions {
+  readonly maxPerPrincipal: number
+  /** Who has not been heard of for this long is silent, ms. */
+  readonly silence: number
+  /** Who has not read for this long does not read, ms. */
+  readonly stall: number
+  /** The process, where there are several. */
+  readonly node: string | undefined
+  readonly clock: Pick<Clock, 'now'>
+  onCount(count: number): void
+}
+
+const MAX_PATIENCE = 3_600_000
+/** ms. As long as who is told 429 waits. */
+const COME_BACK = { retryAfter: 5_000 }
 
 /** A command's place in the order of arrival: start when `before` has settled, then `leave()`. */
 export interface Turn {
@@ -20,13 +47,15 @@ export interface Turn {
  * The live streams by their connectionId, which names the process too where there are several. A stream removes itself by
  * identity, so an old one never takes a new one along.
  */
-export function createConnections(maxPerPrincipal: number, node: string | undefined, onCount: (count: number) => void) {
+export function createConnections(options: ConnectionsOptions) {
+  const { maxPerPrincipal, silence, stall, node, clock, onCount } = options
   const byId = new Map<string, Connection>()
-  const byPrincipal = new Map<string, Set<Connection>>()
+  const byPrincipal = new Map<string, Siblings>()
 
-  function add(connection: Connection, siblings: Set<Connection>) {
+  function add(connection: Connection, siblings: Siblings) {
     byId.set(connection.id, connection)
-    byPrincipal.set(connection.principalId, siblings.add(connection))
+    siblings.all.add(connection)
+    byPrincipal.set(connection.principalId, siblings)
     onCount(byId.size)
   }
 
@@ -35,32 +64,55 @@ export function createConnections(maxPerPrincipal: number, node: string | undefi
     const connection = byId.get(id)
     if (!connection || !siblings) return
     byId.delete(id)
-    siblings.delete(connection)
-    if (siblings.size === 0) byPrincipal.delete(principalId)
+    siblings.all.delete(connection)
+    if (siblings.all.size === 0) byPrincipal.delete(principalId)
     onCount(byId.size)
   }
 
+  /** Ends one that does not read; else the longest silent one. */
+  function makeRoom(siblings: Siblings): boolean {
+    const [unread] = [...siblings.all].sort((a, b) => b.stream.unreadFor - a.stream.unreadFor)
+    if (unread && unread.stream.unreadFor >= stall) {
+      unread.stream.evict()
+      return true
+    }
+    const now = clock.now()
+    const [silent] = [...siblings.all].sort((a, b) => a.heardAt - b.heardAt)
+    if (!silent || now - silent.heardAt < silence || now < siblings.nextAt) return false
+    // A frozen page cannot be told from one that reads and says nothing: small writes end in buffers between here and there. One
+    // that reads hears the goodbye and comes back, and must not find 20 others of its kind that take turns in evicting each other.
+    siblings.nextAt = now + siblings.patience
+    siblings.patience = Math.min(2 * siblings.patience, MAX_PATIENCE)
+    silent.stream.evict(COME_BACK)
+    return true
+  }
+
   return {
-    /** @throws Refusal 429 over the limit */
+    /** @throws Refusal 429 over the limit, if all of them seem to be alive */
     open(principalId: string, createStream: (connectionId: string, onEnd: () => void) => ChatStream): Connection {
-      const siblings = byPrincipal.get(principalId) ?? new Set()
-      if (siblings.size >= maxPerPrincipal) throw new Refusal(429, 'too-many-streams', { 'Retry-After': '5' })
+      const siblings = byPrincipal.get(principalId) ?? { all: new Set(), patience: silence, nextAt: 0 }
+      if (siblings.all.size < maxPerPrincipal) siblings.patience = silence
+      else if (!makeRoom(siblings)) throw new Refusal(429, 'too-many-streams', { 'Retry-After': '5' })
       const id = node === undefined ? randomId() : `${node}.${randomId()}`
       const stream = createStream(id, () => remove({ id, principalId }))
-      const connection = { id, principalId, stream, line: Promise.resolve() }
+      const connection = { id, principalId, stream, heardAt: clock.now(), line: Promise.resolve() }
       add(connection, siblings)
       return connection
     },
 
-    /** The id is no credential: of another principal it is as unknown as one that was never given out. */
+    /**
+     * What a request names, and so is heard of. The id is no credential: of another principal it is as unknown as one that was
+     * never given out.
+     */
     find(id: unknown, principalId: string): Connection | undefined {
       const connection = typeof id === 'string' ? byId.get(id) : undefined
-      return connection?.principalId === principalId ? connection : undefined
+      if (connection?.principalId !== principalId) return undefined
+      connection.heardAt = clock.now()
+      return connection
     },
 
-    /** Takes the next place in the line of a stream. Nothing is known of the caller yet, so an unknown id is nothing special. */
-    takeTurn(id: string | null): Turn {
-      const connection = id === null ? undefined : byId.get(id)
+    /** Takes the next place in the line of a stream. There is none for one that is elsewhere, or unknown. */
+    takeTurn(connection: Connection | undefined): Turn {
       const before = connection?.line ?? Promise.resolve()
       let leave = () => {}
       const left = new Promise<void>((resolve) => {

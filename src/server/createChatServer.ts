@@ -7,22 +7,24 @@ import {
   isText,
   type JsonObject,
   PROTOCOL_VERSION,
-  parseControl,
   parseVerdicts,
   type SessionVerdict,
 } from '../protocol'
 import { answerBatch, parseBatch } from './batch'
+import { discardBody, readMessage } from './body'
 import { createChatStream } from './chatStream'
 import { checkNames, checkNumber } from './check'
 import type { Answer } from './cluster'
 import { createCommands } from './commands'
 import type { Turn } from './connections'
 import { digest } from './digest'
-import { jsonResponse, originPolicy, Refusal, readMessage, refusalOf, unavailable } from './http'
+import { jsonResponse, Misconfiguration, Refusal, refusalOf, unavailable } from './http'
+import { BATCH_DEPTH, MAX_DEPTH } from './json'
 import type { MetricName } from './metrics'
 import { type ChatServerOptions, type Principal, resolveOptions } from './options'
+import { createOrigins } from './origins'
+import { createPublisher, type Publish } from './publisher'
 import { isSessionId, parseCursor, parseCursors, verdictOn } from './resume'
-import type { LogEntry, Once, SessionEvent } from './sessionLog'
 import { createStreams, type StreamRef } from './streams'
 
 export interface ChatServer {
@@ -33,10 +35,11 @@ export interface ChatServer {
   fetch(request: Request): Promise<Response>
   /**
    * Appends an event to a session; every stream that is attached to it gets it, as `{ ...event, sessionId, seq, epoch }`.
-   * The event is copied as JSON. Rejects with a TypeError if the session id or the event is not valid, or if the event's
-   * `type` is one of the protocol's own; and with whatever the log rejects with.
+   * The event is copied as JSON. Rejects with a TypeError if the session id or the event is not valid (JSON, at most 128 levels
+   * deep), or if the event's `type` is one of the protocol's own; and with whatever the log rejects with. `onError` is told
+   * too, so it need not be awaited: a rejection that nobody handles does not end the process.
    */
-  publish<E extends { readonly type: string }>(sessionId: string, event: E): Promise<LogEntry>
+  readonly publish: Publish
   /**
    * Drains: says goodbye on every stream and ends it; from now on every request is answered 503, with `Retry-After`.
    * Resolves when the commands that were running have ended. `publish` keeps working: the log is not closed.
@@ -82,34 +85,43 @@ interface Call<P> {
  * @throws TypeError naming the option, if one is invalid or unknown
  */
 export function createChatServer<P extends Principal>(options: ChatServerOptions<P>): ChatServer {
-  const { authenticate, authorize, onCommand, onSuspend, onError, heartbeat, allowedOrigins, limits, ...injected } =
-    resolveOptions(options)
-  const { log, clock, random, typeEndpoints, onMetric } = injected
-  const origins = originPolicy(allowedOrigins)
-  const streams = createStreams({ log, limits, clock, onMetric, onError })
+  const resolved = resolveOptions(options)
+  const { authenticate, authorize, onCommand, onSuspend, onError, heartbeat, allowedOrigins, limits } = resolved
+  const { log, clock, random, typeEndpoints, onMetric, notify } = resolved
+  const origins = createOrigins(resolved)
+  const streams = createStreams({ log, limits, heartbeat, clock, onMetric, onError })
   const commands = createCommands({ ...limits, clock, shared: streams.cluster, onError })
   const endpoints = new Set([...typeEndpoints.values(), 'batch'])
   let isClosed = false
 
   const tell = (name: MetricName, value = 1) => onMetric({ name, value })
+  const { publish, publishOnce } = createPublisher({ log, clock, tell, onError })
 
   // Routing
 
   async function fetch(request: Request): Promise<Response> {
-    const response = await route(request).catch((error: unknown) => toResponse(answerTo(error)))
+    const response = await route(request).catch((error: unknown) => refuse(request, error))
     for (const [name, value] of Object.entries(origins.corsHeaders(request))) response.headers.set(name, value)
     return response
   }
 
+  async function refuse(request: Request, error: unknown): Promise<Response> {
+    if (error instanceof Misconfiguration) notify(error.code, error.message)
+    const answer = answerTo(error)
+    await discardBody(request, limits.bodyTimeout, clock)
+    return toResponse(answer)
+  }
+
   async function route(request: Request): Promise<Response> {
-    const endpoint = new URL(request.url).pathname.split('/').pop() ?? ''
+    // Wherever it is mounted, and whatever a host adds or leaves of slashes.
+    const endpoint = new URL(request.url).pathname.split('/').findLast(Boolean) ?? ''
     const method = endpoint === 'events' ? 'GET' : 'POST'
     refuseIfClosed()
     // Not 404 for a POST: to a client that means that its stream is unknown, and it would open another, for ever.
     if (method === 'POST' && !endpoints.has(endpoint)) {
       throw request.method === 'POST' ? new Refusal(400, 'unknown-endpoint') : new Refusal(404, 'not-found')
     }
-    if (!origins.accepts(request)) throw new Refusal(403, 'origin')
+    origins.check(request)
     if (request.method === 'OPTIONS' && allowedOrigins)
       return new Response(null, { status: 204, headers: PREFLIGHT_HEADERS })
     if (request.method !== method) throw new Refusal(405, 'method-not-allowed', { Allow: method })
@@ -157,18 +169,22 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
   async function takePost(request: Request, endpoint: string): Promise<Response> {
     const header = request.headers.get(CONNECTION_ID_HEADER)
     const own = Object.hasOwn(ownEndpoints, endpoint) ? ownEndpoints[endpoint] : undefined
-    const turn = streams.takeTurn(own ? null : header)
+    const principal = await identify(request)
+    const { bodyBytes: bytes, bodyTimeout: timeout } = limits
+    const depth = endpoint === 'batch' ? BATCH_DEPTH : MAX_DEPTH
+    const message = await readMessage(request, { bytes, timeout, depth }, clock)
+    // [spec] sendBeacon cannot set headers.
+    const connectionId = header ?? (endpoint === 'suspend' && message.connectionId)
+    if (own) {
+      const result = await own(admit(principal, connectionId, endpoint, message))
+      return jsonResponse(200, JSON.stringify({ ok: true, ...result }))
+    }
+    // It has arrived when its body is here: one that stalls on the way, perhaps the dead twin of a repeat, holds up nobody.
+    const turn = streams.takeTurn(principal.id, header)
     try {
-      const principal = await identify(request)
-      // Someone else's slow request must not hold up the stream that it names.
-      if (!streams.isHere(principal.id, header)) turn.leave()
-      const message = await readMessage(request, limits.bodyBytes)
       if (endpoint === 'batch') return toResponse(await batch(principal, header, message, turn))
-      // [spec] sendBeacon cannot set headers.
-      const call = admit(principal, header ?? (endpoint === 'suspend' && message.connectionId), endpoint, message)
-      if (own) return jsonResponse(200, JSON.stringify({ ok: true, ...(await own(call)) }))
       const key = request.headers.get(IDEMPOTENCY_KEY_HEADER) ?? undefined
-      return toResponse(await command(call, endpoint, key, turn))
+      return toResponse(await command(admit(principal, header, endpoint, message), endpoint, key, turn))
     } finally {
       turn.leave()
     }
@@ -300,16 +316,6 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
     return answering
   }
 
-  /** The events of one run of a command, told apart by their order. */
-  function publishOnce(identity: string | undefined, fingerprint: string): ChatServer['publish'] {
-    const counts = new Map<string, number>()
-    return (sessionId, event) => {
-      const count = (counts.get(sessionId) ?? 0) + 1
-      counts.set(sessionId, count)
-      return publish(sessionId, event, identity === undefined ? undefined : { id: `${identity}#${count}`, fingerprint })
-    }
-  }
-
   /**
    * Attaches before a command runs, so that whoever sent it hears what comes of it; and finds out whether the stream still
    * is there, because on another one they would not. Returns why the command must not run.
@@ -330,20 +336,10 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
     }
   }
 
-  async function publish(sessionId: string, event: object, once?: Once): Promise<LogEntry> {
-    if (!isSessionId(sessionId)) throw new TypeError('publish: the session id must match ^[A-Za-z0-9_-]{1,128}$')
-    const copy = copyOf(event)
-    const start = clock.now()
-    const entry = await log.append(sessionId, copy, once)
-    tell('appends')
-    tell('append.duration', Math.max(0, clock.now() - start))
-    return entry
-  }
-
   return {
     fetch,
 
-    publish: (sessionId, event) => publish(sessionId, event),
+    publish,
 
     async close(options = {}) {
       checkNames('close', options, ['retryAfter', 'spread'])
@@ -358,14 +354,3 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
 }
 
 const toResponse = ({ status, json, headers }: Answer) => jsonResponse(status, json, headers)
-
-/** What the event is as JSON, and independent of what the app does to it later. */
-function copyOf(event: object): SessionEvent {
-  const copy: unknown = JSON.parse(JSON.stringify(event) ?? 'null')
-  if (!isObject(copy) || typeof copy.type !== 'string') {
-    throw new TypeError("publish: an event must be a JSON object with a string 'type'")
-  }
-  if (copy.type === 'welcome' || parseControl(copy))
-    throw new TypeError(`publish: the type '${copy.type}' is the protocol's`)
-  return { ...copy, type: copy.type }
-}

@@ -4,7 +4,11 @@ export const METRICS = {
   appends: { kind: 'counter', unit: '{event}', about: 'Events appended to the log.' },
   'append.duration': { kind: 'histogram', unit: 'ms', about: 'How long the log took for an append.' },
   replays: { kind: 'counter', unit: '{event}', about: 'Events that clients had missed when they resumed.' },
-  evictions: { kind: 'counter', unit: '{stream}', about: 'Streams taken from clients that had stopped reading.' },
+  evictions: {
+    kind: 'counter',
+    unit: '{stream}',
+    about: 'Streams taken from clients that had stopped reading, or were silent when another was opened.',
+  },
   forwarded: { kind: 'counter', unit: '{request}', about: "Requests about a stream of another process's." },
   'forward.duration': { kind: 'histogram', unit: 'ms', about: 'How long the other process took to answer.' },
   repairs: { kind: 'counter', unit: '{repair}', about: 'Times that a shared log had to be read anew after a gap.' },

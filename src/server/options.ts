@@ -1,8 +1,9 @@
 import { ENDPOINTS, type JsonObject, RESERVED_TYPES } from '../protocol'
 import { checkFunction, checkMethods, checkNames, checkNumber } from './check'
-import { Refusal } from './http'
+import { guardHooks } from './hooks'
 import { memoryLog } from './memoryLog'
 import type { Metric } from './metrics'
+import { checkHeaders, checkHosts, checkOrigins } from './origins'
 import type { LogEntry, MaybePromise, SessionLog } from './sessionLog'
 
 /** Who makes a request. Whatever else `authenticate` returns is handed through to the other hooks. */
@@ -48,11 +49,16 @@ export interface SuspendCall<P extends Principal = Principal> {
 export interface ServerLimits {
   /** Size of a POST body, bytes. Beyond: 413. Default: 262,144 (256 KiB). */
   readonly bodyBytes?: number
+  /** How long a POST body may take to arrive in full, ms. Beyond: 408, and the client repeats it. Default: 10,000. */
+  readonly bodyTimeout?: number
   /** Sessions in one `reconnect` or `suspend`. Beyond: 400. Default: 100. */
   readonly sessionsPerResume?: number
   /** Sessions that one stream is attached to. Beyond: `forbidden`; a command is run all the same. Default: 1,000. */
   readonly sessionsPerStream?: number
-  /** Live streams of one principal. Beyond: 429. Default: 20. */
+  /**
+   * Live streams of one principal. A new one beyond takes the place of one that does not read, or whose client has not been
+   * heard of for two heartbeats, the longest silent first; if there is none: 429. Default: 20.
+   */
   readonly streamsPerPrincipal?: number
   /** A client that does not read for this long, while there is something to write, loses its stream; ms. Default: 10,000. */
   readonly stall?: number
@@ -87,18 +93,35 @@ export interface ChatServerOptions<P extends Principal = Principal> {
   onCommand(call: CommandCall<P>): unknown
   /** The client's page is going to sleep, or away. Default: nothing. */
   onSuspend?(call: SuspendCall<P>): unknown
-  /** Something unexpected was thrown; the client was told no more than `internal`. Default: `console.error`. */
+  /**
+   * Something unexpected was thrown, and the client was told no more than `internal`; or `publish` has failed, whether it is
+   * awaited or not; or a request was refused for a setting (`origin`, `host`, `body-consumed`), each such sentence once.
+   * Default: the console.
+   */
   onError?(error: unknown): unknown
   /** What happens here, in numbers: `METRICS` says what each one counts. Called often, so be quick. Default: nothing. */
   onMetric?(metric: Metric): unknown
-  /** Distance of the `ping`s on a stream with nothing else to say, ms. Default: 15,000. */
+  /**
+   * Distance of the `ping`s on a stream with nothing else to say, ms. Default: 8,000, because hosts and proxies cut what is quiet
+   * for 10 s.
+   */
   readonly heartbeat?: number
   /**
    * The complete list of the origins that browsers may call from, e.g. `['https://app.example']`; they get CORS headers
    * with credentials. Others are refused with 403, requests without an `Origin` are not affected.
-   * Default: the origin that the server itself is called at.
+   * Default: the origin that the server itself is called at, told by `Sec-Fetch-Site` or, where the browser sends none, by `Host`.
    */
   readonly allowedOrigins?: readonly string[]
+  /**
+   * The names that this server is called by, without ports, e.g. `['chat.example']`; a request for another one is refused with
+   * 403. It stops DNS rebinding: a page whose own name was pointed at this server. Default: any, with one `console.warn` outside
+   * loopback unless `allowedOrigins` is given; `'any'` says that it is meant.
+   */
+  readonly allowedHosts?: readonly string[] | 'any'
+  /** Further headers that pages of `allowedOrigins` may send, e.g. `['traceparent']`. Default: none but the protocol's own. */
+  readonly allowedHeaders?: readonly string[]
+  /** Take `X-Forwarded-Host` for the host. Only behind a proxy that always sets it. Default: false. */
+  readonly trustProxy?: boolean
   readonly limits?: ServerLimits
   /** Further commands: message `type` → endpoint. Default: none but the protocol's own. */
   readonly endpoints?: Readonly<Record<string, string>>
@@ -120,6 +143,9 @@ const OPTIONS = [
   'onMetric',
   'heartbeat',
   'allowedOrigins',
+  'allowedHosts',
+  'allowedHeaders',
+  'trustProxy',
   'limits',
   'endpoints',
   'clock',
@@ -127,6 +153,7 @@ const OPTIONS = [
 ]
 const LIMITS = {
   bodyBytes: 262_144,
+  bodyTimeout: 10_000,
   sessionsPerResume: 100,
   sessionsPerStream: 1_000,
   streamsPerPrincipal: 20,
@@ -135,7 +162,7 @@ const LIMITS = {
   receiptAge: 86_400_000,
   receipts: 100_000,
 } satisfies Required<ServerLimits>
-const DURATIONS = ['stall', 'streamAge', 'receiptAge']
+const DURATIONS = ['bodyTimeout', 'stall', 'streamAge', 'receiptAge']
 /** [spec] setTimeout beyond 2^31-1 ms fires at once. */
 const MAX_TIMER = 1_900_000_000
 
@@ -149,42 +176,34 @@ export const wallClock: Clock = {
 export function resolveOptions<P extends Principal>(options: ChatServerOptions<P>) {
   checkNames('createChatServer', options, OPTIONS)
   for (const name of ['authenticate', 'authorize', 'onCommand'] as const) checkFunction(name, options[name])
-  const { clock = wallClock, random = Math.random, heartbeat = 15_000, allowedOrigins } = options
-  const { onError: hook = console.error, onMetric: measure = () => {}, onSuspend = () => {} } = options
-  checkFunction('onError', hook)
-  checkFunction('onMetric', measure)
-  checkFunction('onSuspend', onSuspend)
+  const { clock = wallClock, random = Math.random, heartbeat = 8_000, onSuspend = () => {} } = options
+  const { allowedOrigins, allowedHosts, allowedHeaders = [], trustProxy = false } = options
+  for (const name of ['onError', 'onMetric', 'onSuspend'] as const) {
+    if (options[name] !== undefined) checkFunction(name, options[name])
+  }
   checkFunction('random', random)
   checkMethods('clock', clock, ['now', 'setTimeout', 'clearTimeout'])
   const log = options.log ?? memoryLog({ clock })
   checkMethods('log', log, ['append', 'read', 'head', 'subscribe'])
   checkNumber('heartbeat', heartbeat, { max: MAX_TIMER })
   if (allowedOrigins !== undefined) checkOrigins(allowedOrigins)
-  const limits = resolveLimits(options.limits)
-  const typeEndpoints = resolveEndpoints(options.endpoints)
-  // A promise's executor turns whatever the hook throws into a rejection, and that one is caught.
-  const onError = (error: unknown) =>
-    // A refusal is meant for the client. A log that rejects with one has told why.
-    error instanceof Refusal || void new Promise((resolve) => resolve(hook(error))).catch(() => {})
-  const onMetric = (metric: Metric) => {
-    try {
-      measure(metric)
-    } catch (error) {
-      onError(error)
-    }
-  }
+  if (allowedHosts !== undefined && allowedHosts !== 'any') checkHosts(allowedHosts)
+  checkHeaders(allowedHeaders)
+  if (typeof trustProxy !== 'boolean') throw new TypeError("'trustProxy' must be a boolean")
   return {
     ...options,
+    ...guardHooks(options),
     clock,
     random,
     heartbeat,
     allowedOrigins,
-    onError,
-    onMetric,
+    allowedHosts,
+    allowedHeaders,
+    trustProxy,
     onSuspend,
     log,
-    limits,
-    typeEndpoints,
+    limits: resolveLimits(options.limits),
+    typeEndpoints: resolveEndpoints(options.endpoints),
   }
 }
 
@@ -195,14 +214,6 @@ function resolveLimits(limits: ServerLimits = {}): Required<ServerLimits> {
     checkNumber(`limits.${name}`, value, DURATIONS.includes(name) ? { max: MAX_TIMER } : { integer: true })
   }
   return resolved
-}
-
-function checkOrigins(origins: readonly unknown[]) {
-  if (!Array.isArray(origins)) throw new TypeError("'allowedOrigins' must be an array")
-  for (const origin of origins) {
-    if (typeof origin === 'string' && /^[a-z][a-z0-9+.-]*:\/\/[^/?#\sA-Z]+$/.test(origin)) continue
-    throw new TypeError(`'allowedOrigins' must hold origins like 'https://app.example', not ${JSON.stringify(origin)}`)
-  }
 }
 
 /** By message type; a Map, because the type comes from the client and could be `constructor`. */

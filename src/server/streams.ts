@@ -16,18 +16,24 @@ export interface StreamRef {
 
 export interface StreamsOptions {
   readonly log: SessionLog
-  readonly limits: { readonly receiptAge: number; readonly streamsPerPrincipal: number }
+  readonly limits: { readonly receiptAge: number; readonly streamsPerPrincipal: number; readonly stall: number }
+  readonly heartbeat: number
   readonly clock: Clock
   onMetric(metric: Metric): void
   onError(error: unknown): void
 }
 
 /** All streams that a request may name, in whichever process they are. */
-export function createStreams({ log, limits, clock, onMetric, onError }: StreamsOptions) {
+export function createStreams({ log, limits, heartbeat, clock, onMetric, onError }: StreamsOptions) {
   const cluster = log.join?.({ receiptAge: limits.receiptAge, serve, onMetric, onError })
-  const connections = createConnections(limits.streamsPerPrincipal, cluster?.node, (value) =>
-    onMetric({ name: 'streams', value }),
-  )
+  const connections = createConnections({
+    maxPerPrincipal: limits.streamsPerPrincipal,
+    silence: 2 * heartbeat,
+    stall: limits.stall,
+    node: cluster?.node,
+    clock,
+    onCount: (value) => onMetric({ name: 'streams', value }),
+  })
 
   async function askOther(node: string, request: object): Promise<unknown> {
     const start = clock.now()
@@ -63,9 +69,8 @@ export function createStreams({ log, limits, clock, onMetric, onError }: Streams
     cluster,
 
     open: connections.open,
-    takeTurn: connections.takeTurn,
+    takeTurn: (principalId: string, id: unknown) => connections.takeTurn(connections.find(id, principalId)),
     all: connections.all,
-    isHere: (principalId: string, id: unknown) => connections.find(id, principalId) !== undefined,
 
     /** @throws Refusal 404 if there can be no such stream of theirs */
     find(principalId: string, id: unknown): StreamRef {

@@ -5,6 +5,8 @@ export interface FrameAnswer {
   readonly status: number
   readonly receipt?: unknown
   readonly error?: unknown
+  /** What is wrong, in a sentence. */
+  readonly message?: unknown
   /** ms, like every time in a frame. */
   readonly retryAfter?: number | undefined
 }
@@ -30,7 +32,8 @@ export async function toAnswer(response: Response): Promise<FrameAnswer> {
   const { ok, status } = response
   const json = parseJson(await response.text())
   if (ok) return { status, receipt: json }
-  return { status, error: Object(json).error, retryAfter: retryAfterOf(response) }
+  const { error, message } = Object(json)
+  return { status, error, message, retryAfter: retryAfterOf(response) }
 }
 
 /** Why a stream was not opened, as the arguments of a close. */

@@ -10,6 +10,8 @@ import {
 } from '../protocol'
 import { checkFunction, checkMethods, checkNames } from './check'
 import { createFrameOrder, isCommand } from './frameOrder'
+import { guardHooks } from './hooks'
+import { FRAME_DEPTH, isTooDeep } from './json'
 import type { Timers } from './options'
 import { type FrameAnswer, readFrames, toAnswer, toClose, toHeaders } from './webSocketFrames'
 
@@ -35,12 +37,19 @@ export interface WebSocketGatewayOptions {
    * `hello`, so name none that a proxy is trusted to set. What the upgrade carries is never overwritten. Default: `['authorization']`.
    */
   readonly headers?: readonly string[]
+  /** `fetch` rejected, or a socket threw; the client was told no more than `internal`, or 1011. Default: `console.error`. */
+  onError?(error: unknown): unknown
   /** Default: the global timers. */
   readonly clock?: Timers
 }
 
 export interface WebSocketGateway {
-  /** Serves a socket; to be called before its first message. `request` is its upgrade: the endpoints are where that was. */
+  /**
+   * Serves a socket; to be called before its first message. `request` is its upgrade: the endpoints are where that was. It is read
+   * before this returns, and not kept.
+   *
+   * @throws TypeError if the host has closed the request with the upgrade, as Deno does: hand over a copy that was made before
+   */
   accept(socket: GatewaySocket, request: Request): void
 }
 
@@ -58,6 +67,7 @@ const HIGH_WATER = 262_144
 /** There is no event that tells on every host that a socket has drained. ms. */
 const DRAIN_POLL = 20
 const TOO_MANY: FrameAnswer = { status: 429, error: 'too-many', retryAfter: 1_000 }
+const TOO_DEEP: FrameAnswer = { status: 400, error: 'too-deep' }
 const INTERNAL: FrameAnswer = { status: 500, error: 'internal' }
 
 /**
@@ -67,14 +77,17 @@ const INTERNAL: FrameAnswer = { status: 500, error: 'internal' }
  * @throws TypeError naming the option, if one is invalid or unknown
  */
 export function createWebSocketGateway(options: WebSocketGatewayOptions): WebSocketGateway {
-  checkNames('createWebSocketGateway', options, ['fetch', 'headers', 'clock'])
+  checkNames('createWebSocketGateway', options, ['fetch', 'headers', 'onError', 'clock'])
   const { fetch, headers: names = ['authorization'], clock = globalThis } = options
   checkFunction('fetch', fetch)
+  if (options.onError !== undefined) checkFunction('onError', options.onError)
+  const { onError } = guardHooks(options)
   checkMethods('clock', clock, ['setTimeout', 'clearTimeout'])
   if (!Array.isArray(names) || !names.every(isText)) throw new TypeError("'headers' must be an array of header names")
   const told = new Set(names.map((name) => name.toLowerCase()))
 
   function accept(socket: GatewaySocket, request: Request) {
+    const { url, headers: upgrade } = copyOf(request)
     const inOrder = createFrameOrder()
     let headers: Headers | undefined
     let connectionId = ''
@@ -91,19 +104,42 @@ export function createWebSocketGateway(options: WebSocketGatewayOptions): WebSoc
       reader?.cancel().catch(() => {})
     }
 
-    function close(code: number, reason?: string) {
+    function hangUp(how: () => void) {
       if (isOver) return
       end()
-      socket.close(code, reason)
+      try {
+        how()
+      } catch (error) {
+        onError(error)
+      }
     }
+
+    const close = (code: number, reason?: string) => hangUp(() => socket.close(code, reason))
 
     /** The stream has failed. That is what becomes of a client that stops reading, and it would not read a close either. */
-    function cut() {
-      if (!isOver) socket.terminate?.()
-      close(1013)
+    const cut = () =>
+      hangUp(() => {
+        socket.terminate?.()
+        socket.close(1013)
+      })
+
+    /** What goes wrong here must cost this socket only: thrown in a listener, or rejected with nobody there, it ends the process. */
+    function fail(error: unknown) {
+      onError(error)
+      close(1011)
     }
 
-    const ask = async (endpoint: string, init: RequestInit) => fetch(new Request(new URL(endpoint, request.url), init))
+    const guarded =
+      <T>(listener: (value: T) => void) =>
+      (value: T) => {
+        try {
+          listener(value)
+        } catch (error) {
+          fail(error)
+        }
+      }
+
+    const ask = async (endpoint: string, init: RequestInit) => fetch(new Request(new URL(endpoint, url), init))
     const isClogged = () => socket.bufferedAmount > HIGH_WATER
     const send = (frame: string) => socket.readyState === OPEN && socket.send(frame)
     const sendAck = (id: string, answer: FrameAnswer) => send(JSON.stringify({ type: 'ack', id, ...answer }))
@@ -137,9 +173,10 @@ export function createWebSocketGateway(options: WebSocketGatewayOptions): WebSoc
       if (!isText(data)) return close(1003)
       if (data.length > MAX_FRAME) return close(1009)
       const frame = parseJson(data)
-      if (!isObject(frame)) close(1007)
+      const isDeep = isTooDeep(data, FRAME_DEPTH)
+      if (!isObject(frame) || (isDeep && frame.type === 'hello')) close(1007)
       else if (frame.type === 'hello') greet(frame)
-      else if (headers) take(frame, data.length)
+      else if (headers) take(frame, data.length, isDeep)
       else close(1002)
     }
 
@@ -147,23 +184,27 @@ export function createWebSocketGateway(options: WebSocketGatewayOptions): WebSoc
     function greet({ protocolVersion, headers: given }: JsonObject) {
       if (protocolVersion !== PROTOCOL_VERSION) return close(1002)
       const isFirst = !headers
-      headers = toHeaders(given, told, request.headers)
+      headers = toHeaders(given, told, upgrade)
       if (!headers) return close(1007)
       if (!isFirst) return
       clock.clearTimeout(helloTimer)
-      openStream().catch(cut)
+      openStream().catch((error) => {
+        if (!isOver) onError(error)
+        cut()
+      })
     }
 
-    function take({ id, endpoint, body }: JsonObject, chars: number) {
+    function take({ id, endpoint, body }: JsonObject, chars: number, isDeep: boolean) {
       if (!isText(id) || !MESSAGE_ID.test(id) || !isText(endpoint) || !/^[\w-]+$/.test(endpoint)) return close(1007)
       const isTooMany = held >= MAX_HELD || heldChars > MAX_HELD_CHARS
       if (isTooMany && (isClogged() || waiting >= MAX_WAITING)) return close(1013)
-      const size = isTooMany ? 0 : chars
+      const size = isTooMany || isDeep ? 0 : chars
       waiting += 1
       held += size && 1
       heldChars += size
-      const perform = isTooMany ? async () => TOO_MANY : toPost(id, endpoint, body)
-      inOrder({ id, endpoint, body }, perform).then(async (answer) => {
+      // A frame that is too deep is answered in its turn: closed for it, the socket would be opened anew, and the frame repeated.
+      const perform = isTooMany ? async () => TOO_MANY : isDeep ? async () => TOO_DEEP : toPost(id, endpoint, body)
+      const answered = inOrder({ id, endpoint, body }, perform).then(async (answer) => {
         // Who posts and does not read has no more answers here than frames.
         await drained()
         waiting -= 1
@@ -171,6 +212,7 @@ export function createWebSocketGateway(options: WebSocketGatewayOptions): WebSoc
         heldChars -= size
         sendAck(id, answer)
       })
+      answered.catch(fail)
     }
 
     /** With the headers of now. */
@@ -183,14 +225,30 @@ export function createWebSocketGateway(options: WebSocketGatewayOptions): WebSoc
       return () =>
         ask(endpoint, init)
           .then(toAnswer)
-          .catch(() => INTERNAL)
+          .catch((error) => {
+            onError(error)
+            return INTERNAL
+          })
     }
 
-    socket.addEventListener('message', ({ data }) => receive(data))
-    socket.addEventListener('close', end)
+    socket.addEventListener(
+      'message',
+      guarded(({ data }) => receive(data)),
+    )
+    socket.addEventListener('close', guarded(end))
     // A `close` follows; but the `ws` package throws an `error` that nobody listens to.
-    socket.addEventListener('error', end)
+    socket.addEventListener('error', guarded(end))
   }
 
   return { accept }
+}
+
+function copyOf(request: Request): { readonly url: string; readonly headers: Headers } {
+  try {
+    return { url: request.url, headers: new Headers(request.headers) }
+  } catch (cause) {
+    const message =
+      'accept: the request of the upgrade cannot be read any more; copy it before the upgrade, with new Request(request)'
+    throw new TypeError(message, { cause })
+  }
 }

@@ -1,0 +1,120 @@
+import { isObject, type JsonObject } from '../protocol'
+import { Misconfiguration, Refusal } from './http'
+import { isTooDeep } from './json'
+import type { Timers } from './options'
+
+export interface BodyLimits {
+  readonly bytes: number
+  /** For the whole body, ms. */
+  readonly timeout: number
+  readonly depth: number
+}
+
+/** What is read and thrown away of a body that was refused: as much as a client's whole outbox holds, bytes. */
+const MAX_DISCARDED = 4_194_304
+
+/** The request's body as a JSON object; everything else is refused: 415, 413, 408 or 400. */
+export async function readMessage(request: Request, limits: BodyLimits, clock: Timers): Promise<JsonObject> {
+  if (!/^application\/json\s*(;|$)/i.test(request.headers.get('Content-Type') ?? '')) {
+    throw new Refusal(415, 'unsupported-media-type')
+  }
+  if (Number(request.headers.get('Content-Length')) > limits.bytes) throw new Refusal(413, 'too-large')
+  const text = await readText(request, limits, clock)
+  if (isTooDeep(text, limits.depth)) throw new Refusal(400, 'too-deep')
+  try {
+    const message: unknown = JSON.parse(text)
+    if (isObject(message)) return message
+  } catch {}
+  throw text === '[object Object]' ? alreadyParsed() : new Refusal(400, 'bad-request')
+}
+
+/** Counts while it reads, because `Content-Length` may be missing or wrong. */
+async function readText(request: Request, { bytes: max, timeout }: BodyLimits, clock: Timers): Promise<string> {
+  const { body, headers } = request
+  if (request.bodyUsed || body?.locked) throw alreadyRead()
+  const decoder = new TextDecoder('utf-8', { fatal: true })
+  let text = ''
+  let bytes = 0
+  const ending = await readParts(body, timeout, clock, (part) => {
+    bytes += part.byteLength
+    if (bytes <= max) text += decoder.decode(part, { stream: true })
+    return bytes <= max
+  })
+  if (ending === 'stopped') throw new Refusal(413, 'too-large')
+  // It holds up nothing but itself: a command takes its turn when its body is here.
+  if (ending === 'late') throw new Refusal(408, 'body-timeout')
+  if (
+    ending === 'ended' &&
+    bytes === 0 &&
+    (Number(headers.get('Content-Length')) > 0 || headers.has('Transfer-Encoding'))
+  )
+    throw alreadyRead()
+  try {
+    if (ending === 'ended') return text + decoder.decode()
+  } catch {}
+  // Cut off, or not UTF-8. Nobody but this client is to blame, so it is not an internal error.
+  throw new Refusal(400, 'bad-request')
+}
+
+/**
+ * Reads and discards what is left of a refused body. Else the host closes the connection in the middle of it, the answer is lost in
+ * a reset (behind nginx, one in ten), and the client repeats what was refused for good.
+ */
+export async function discardBody({ body }: Request, timeout: number, clock: Timers): Promise<void> {
+  // Locked: it was late already.
+  if (!body || body.locked) return
+  let bytes = 0
+  await readParts(body, timeout, clock, (part) => {
+    bytes += part.byteLength
+    return bytes <= MAX_DISCARDED
+  })
+}
+
+type Ending = 'ended' | 'stopped' | 'late' | 'failed'
+
+/**
+ * Until `take` says no. The body is never cancelled: on Node that destroys the socket, with the answer in it. One that is late
+ * stays locked, because there is a read under way.
+ */
+async function readParts(
+  body: Request['body'],
+  timeout: number,
+  clock: Timers,
+  take: (part: Uint8Array) => boolean,
+): Promise<Ending> {
+  if (!body) return 'ended'
+  const reader = body.getReader()
+  let timer: unknown
+  const late = new Promise<'late'>((resolve) => {
+    timer = clock.setTimeout(() => resolve('late'), timeout)
+  })
+  let ending: Ending | undefined
+  try {
+    while (!ending) {
+      const read = await Promise.race([reader.read(), late])
+      if (read === 'late') ending = read
+      else if (read.done) ending = 'ended'
+      else if (!take(read.value)) ending = 'stopped'
+    }
+  } catch {
+    ending = 'failed'
+  }
+  clock.clearTimeout(timer)
+  if (ending !== 'late') reader.releaseLock()
+  return ending
+}
+
+const alreadyRead = () =>
+  new Misconfiguration(
+    500,
+    'body-consumed',
+    'The body of this POST had been read before holdline saw it: mount the chat before express.json() or whatever parses bodies, ' +
+      'or make the Request from what was parsed (docs/hosts.md)',
+  )
+
+const alreadyParsed = () =>
+  new Misconfiguration(
+    500,
+    'body-consumed',
+    "The body of this POST is '[object Object]': hand JSON.stringify(body) to the Request (docs/hosts.md)",
+  )
