@@ -22,6 +22,7 @@ interface Case {
 const CASES: readonly Case[] = [
   { name: 'nginx-alone', tellsHost: false, hasIdle: true },
   { name: 'nginx-host', tellsHost: false, hasIdle: true },
+  { name: 'nginx-http-host', tellsHost: true, hasIdle: true },
   { name: 'nginx-host-port', tellsHost: true, hasIdle: true },
   { name: 'apache', tellsHost: false, forwardsHost: true, hasIdle: true },
   { name: 'apache-host', tellsHost: true, forwardsHost: true, hasIdle: true },
