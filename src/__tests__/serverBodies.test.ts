@@ -241,20 +241,23 @@ describe('over real HTTP', () => {
     return port
   }
 
-  test.each([1_000_000, 4_000_000])(
-    'each of 20 bodies of %d bytes has its 413, and not one is a reset',
-    async (size) => {
-      const port = await listen()
-      for (const _ of range(1, 20)) {
-        const response = await fetch(`http://127.0.0.1:${port}/send`, {
-          method: 'POST',
-          headers: { 'Content-Type': 'application/json', Authorization: 'me' },
-          body: 'x'.repeat(size),
-        })
-        expect(await answer(Promise.resolve(response))).toEqual([413, { error: 'too-large' }])
-      }
-    },
-  )
+  test.each([
+    [1_000_000, 'in one piece'],
+    [4_000_000, 'in one piece'],
+    [4_000_000, 'chunked'],
+  ])('each of 20 bodies of %d bytes, %s, has its 413, and not one is a reset', async (size, how) => {
+    const port = await listen()
+    for (const _ of range(1, 20)) {
+      const text = 'x'.repeat(size)
+      const response = await fetch(`http://127.0.0.1:${port}/send`, {
+        method: 'POST',
+        headers: { 'Content-Type': 'application/json', Authorization: 'me' },
+        body: how === 'chunked' ? new Blob([text]).stream() : text,
+        duplex: 'half',
+      } as RequestInit)
+      expect(await answer(Promise.resolve(response))).toEqual([413, { error: 'too-large' }])
+    }
+  })
 
   test('C89: a body that never comes is answered on its own connection', async () => {
     const port = await listen()

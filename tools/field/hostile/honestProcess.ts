@@ -1,5 +1,5 @@
 import { type Connection, createConnection, type InboundMessage } from 'holdline'
-import { webSocketTransport } from 'holdline/adapters'
+import { webSocketTransport } from 'holdline/adapters/websocket'
 import { WebSocket } from 'ws'
 import { emptyHistogram, type Histogram, now, quantile, record } from '../../../load/measure'
 import { serveIpc } from './ipc'

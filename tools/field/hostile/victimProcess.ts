@@ -1,5 +1,6 @@
 import { type Connection, type ConnectionOptions, createConnection, type Verdict } from 'holdline'
-import { fetchStreamTransport, webSocketTransport } from 'holdline/adapters'
+import { fetchStreamTransport } from 'holdline/adapters'
+import { webSocketTransport } from 'holdline/adapters/websocket'
 import { WebSocket } from 'ws'
 import { serveIpc } from './ipc'
 import type { ClientWire } from './trap'

@@ -1,5 +1,6 @@
 import { createConnection } from 'holdline'
-import { eventSourceTransport, fetchStreamTransport, webSocketTransport } from 'holdline/adapters'
+import { eventSourceTransport, fetchStreamTransport } from 'holdline/adapters'
+import { webSocketTransport } from 'holdline/adapters/websocket'
 import type { TransportName } from '../contract'
 
 /** What a page has seen since it was loaded. It is told again and again, because a navigation may swallow any request. */
@@ -66,8 +67,30 @@ addEventListener('pageshow', ({ persisted }) => {
   if (persisted && connection.phase === 'idle') connection.connect()
   void tell()
 })
-if (options.has('disconnects')) addEventListener('pagehide', () => connection.disconnect())
 
 connection.watch('s1')
 connection.connect()
-Object.assign(globalThis, { connection })
+
+/** The code with which a POST ends that is given so many ms. */
+function post(timeout: number): Promise<string> {
+  const { post } = fetchStreamTransport({
+    url: '/api/chat',
+    fetch: (...given) => fetch(...given),
+    credentials: 'same-origin',
+    clock: {
+      now: Date.now,
+      setTimeout: (...given) => setTimeout(...given),
+      clearTimeout: (timer) => clearTimeout(timer as number),
+    },
+    context: () => ({ attempt: 0, connectionId: connection.connectionId }),
+    createEventSource: () => {
+      throw new Error('not used')
+    },
+  })
+  return post('send', '{}', new AbortController(), { timeout }).then(
+    () => 'an answer',
+    ({ code }) => code,
+  )
+}
+
+Object.assign(globalThis, { connection, post })

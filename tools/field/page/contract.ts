@@ -1,4 +1,5 @@
-import { eventSourceTransport, fetchStreamTransport, type Transport, webSocketTransport } from 'holdline/adapters'
+import { eventSourceTransport, fetchStreamTransport, type Transport } from 'holdline/adapters'
+import { webSocketTransport } from 'holdline/adapters/websocket'
 import { type Serve, transportContract } from 'holdline/testing'
 import type { TransportName } from '../contract'
 import type { FromPage, ToPage } from './relay'
