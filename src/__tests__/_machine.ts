@@ -69,6 +69,8 @@ export const refused = (error = unauthorized): ConnectionEvent => ({ type: 'stre
 export const bareForbidden = new ConnectionError('forbidden', '403', { status: 403, retryable: true })
 export const disowned: ConnectionEvent = { type: 'upstream.disowned', error: notFound }
 export const upstreamUnauthorized: ConnectionEvent = { type: 'upstream.unauthorized', error: unauthorized }
+export const doubtful: ConnectionEvent = { type: 'upstream.doubtful', error: transient }
+export const proved: ConnectionEvent = { type: 'upstream.proved' }
 export const succeeded = (leftOvers: readonly Cursor[] = []): ConnectionEvent => ({
   type: 'resume.succeeded',
   leftOvers,

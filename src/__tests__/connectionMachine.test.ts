@@ -10,6 +10,7 @@ import {
   connect,
   disconnect,
   disowned,
+  doubtful,
   drained,
   failed,
   fatal,
@@ -22,6 +23,7 @@ import {
   POLICY,
   policy,
   probed,
+  proved,
   reconnect,
   refused,
   replayed,
@@ -51,6 +53,7 @@ const STATES = {
   conf: 'confirming',
   steady: 'steady',
   probe: 'probing',
+  doubt: 'doubting',
   back: 'backoff',
 } as const
 type Column = keyof typeof STATES
@@ -65,6 +68,7 @@ const PHASE_OF: Record<State, Phase> = {
   confirming: 'reconnecting',
   steady: 'open',
   probing: 'open',
+  doubting: 'open',
   backoff: 'backoff',
 }
 
@@ -112,6 +116,8 @@ function pathTo(state: State, { features = [], heartbeat = 15_000, resumes, frui
       return [...start, welcome([], features, heartbeat)]
     case 'probing':
       return [...start, welcome([], [...features, 'probe'], heartbeat), wake()]
+    case 'doubting':
+      return [...start, welcome([], [...features, 'probe'], heartbeat), doubtful]
     case 'backoff':
       return [...start, streamFailed()]
   }
@@ -152,6 +158,9 @@ const EVENTS: Record<string, readonly [ConnectionEvent, World?]> = {
   'upstream.disowned, attempt = 0': [disowned],
   'upstream.disowned, attempt > 0': [disowned, { attempt: 1 }],
   'upstream.unauthorized': [upstreamUnauthorized],
+  'upstream.doubtful, probe announced': [doubtful, { features: ['probe'] }],
+  'upstream.doubtful': [doubtful],
+  'upstream.proved': [proved],
   'resume.succeeded': [succeeded()],
   'resume.succeeded, marker announced': [succeeded(), { features: MARKER }],
   'resume.succeeded, left-overs': [succeeded(MOVED)],
@@ -164,49 +173,52 @@ const EVENTS: Record<string, readonly [ConnectionEvent, World?]> = {
 
 /** Design §2, down to the innermost states; `–` is refused. */
 const TABLE = `
-  event                                             | idle | conn   | await  | post   | repl   | conf   | steady | probe  | back
-  connect                                           | conn | –      | –      | –      | –      | –      | –      | –      | –
-  disconnect                                        | –    | idle   | idle   | idle   | idle   | idle   | idle   | idle   | idle
-  reconnect                                         | –    | conn   | conn   | conn   | conn   | conn   | conn   | conn   | conn
-  wake, probe announced                             | –    | –      | –      | –      | –      | –      | probe  | –      | conn
-  wake, away for more than two heartbeats           | –    | –      | –      | –      | –      | –      | conn   | –      | conn
-  wake, away for two heartbeats                     | –    | –      | –      | –      | –      | –      | –      | –      | conn
-  wake without a heartbeat, away for more than 10 s | –    | –      | –      | –      | –      | –      | conn   | –      | conn
-  wake without a heartbeat, away for 10 s           | –    | –      | –      | –      | –      | –      | –      | –      | conn
-  stream.opened                                     | –    | await  | –      | –      | –      | –      | –      | –      | –
-  stream.welcomed, no cursors                       | –    | steady | steady | steady | steady | steady | steady | steady | –
-  stream.welcomed, cursors                          | –    | post   | post   | post   | post   | post   | post   | post   | –
-  stream.replayed, its id                           | –    | –      | –      | conf   | steady | –      | –      | –      | –
-  stream.replayed, its id, the second resume        | –    | –      | –      | conf   | steady | –      | –      | –      | –
-  stream.replayed, no id, a single resume           | –    | –      | –      | conf   | steady | –      | –      | –      | –
-  stream.replayed, no id, the second resume         | –    | –      | –      | –      | –      | –      | –      | –      | –
-  stream.replayed, a wrong id                       | –    | –      | –      | –      | –      | –      | –      | –      | –
-  stream.replayed, the id of the resume before      | –    | –      | –      | –      | –      | –      | –      | –      | –
-  stream.replayed, its id, left-overs               | –    | –      | –      | conf   | post   | –      | –      | –      | –
-  stream.replayed, no id, left-overs                | –    | –      | –      | conf   | post   | –      | –      | –      | –
-  stream.replayed, a wrong id, left-overs           | –    | –      | –      | –      | –      | –      | –      | –      | –
-  stream.replayed, left-overs, fruitless again      | –    | –      | –      | conf   | back   | –      | –      | –      | –
-  stream.replayed, left-overs, progress at last     | –    | –      | –      | conf   | post   | –      | –      | –      | –
-  stream.gapped                                     | –    | –      | –      | –      | –      | –      | post   | post   | –
-  stream.probed, its nonce                          | –    | –      | –      | –      | –      | –      | –      | steady | –
-  stream.probed, another nonce                      | –    | –      | –      | –      | –      | –      | –      | –      | –
-  stream.drained                                    | –    | back   | back   | back   | back   | back   | back   | back   | –
-  stream.failed                                     | –    | back   | back   | back   | back   | back   | back   | back   | –
-  stream.silent                                     | –    | –      | –      | back   | back   | back   | back   | back   | –
-  stream.refused                                    | –    | idle   | idle   | –      | –      | –      | –      | –      | –
-  stream.refused, it may pass                       | –    | back   | back   | –      | –      | –      | –      | –      | –
-  stream.refused, it may pass, the third in a row   | –    | idle   | idle   | –      | –      | –      | –      | –      | –
-  upstream.disowned, attempt = 0                    | –    | –      | –      | –      | –      | –      | conn   | conn   | –
-  upstream.disowned, attempt > 0                    | –    | –      | –      | –      | –      | –      | back   | back   | –
-  upstream.unauthorized                             | –    | –      | –      | –      | –      | –      | idle   | idle   | –
-  resume.succeeded                                  | –    | –      | –      | steady | –      | steady | –      | –      | –
-  resume.succeeded, marker announced                | –    | –      | –      | repl   | –      | steady | –      | –      | –
-  resume.succeeded, left-overs                      | –    | –      | –      | post   | –      | post   | –      | –      | –
-  resume.succeeded, left-overs, marker announced    | –    | –      | –      | repl   | –      | post   | –      | –      | –
-  resume.succeeded, left-overs, fruitless again     | –    | –      | –      | back   | –      | back   | –      | –      | –
-  resume.succeeded, left-overs, progress at last    | –    | –      | –      | post   | –      | post   | –      | –      | –
-  resume.failed, transient                          | –    | –      | –      | back   | back   | back   | –      | –      | –
-  resume.failed, fatal                              | –    | –      | –      | idle   | idle   | idle   | –      | –      | –
+  event                                             | idle | conn   | await  | post   | repl   | conf   | steady | probe  | doubt  | back
+  connect                                           | conn | –      | –      | –      | –      | –      | –      | –      | –      | –
+  disconnect                                        | –    | idle   | idle   | idle   | idle   | idle   | idle   | idle   | idle   | idle
+  reconnect                                         | –    | conn   | conn   | conn   | conn   | conn   | conn   | conn   | conn   | conn
+  wake, probe announced                             | –    | –      | –      | –      | –      | –      | probe  | –      | –      | conn
+  wake, away for more than two heartbeats           | –    | –      | –      | –      | –      | –      | conn   | –      | –      | conn
+  wake, away for two heartbeats                     | –    | –      | –      | –      | –      | –      | –      | –      | –      | conn
+  wake without a heartbeat, away for more than 10 s | –    | –      | –      | –      | –      | –      | conn   | –      | –      | conn
+  wake without a heartbeat, away for 10 s           | –    | –      | –      | –      | –      | –      | –      | –      | –      | conn
+  stream.opened                                     | –    | await  | –      | –      | –      | –      | –      | –      | –      | –
+  stream.welcomed, no cursors                       | –    | steady | steady | steady | steady | steady | steady | steady | steady | –
+  stream.welcomed, cursors                          | –    | post   | post   | post   | post   | post   | post   | post   | post   | –
+  stream.replayed, its id                           | –    | –      | –      | conf   | steady | –      | –      | –      | –      | –
+  stream.replayed, its id, the second resume        | –    | –      | –      | conf   | steady | –      | –      | –      | –      | –
+  stream.replayed, no id, a single resume           | –    | –      | –      | conf   | steady | –      | –      | –      | –      | –
+  stream.replayed, no id, the second resume         | –    | –      | –      | –      | –      | –      | –      | –      | –      | –
+  stream.replayed, a wrong id                       | –    | –      | –      | –      | –      | –      | –      | –      | –      | –
+  stream.replayed, the id of the resume before      | –    | –      | –      | –      | –      | –      | –      | –      | –      | –
+  stream.replayed, its id, left-overs               | –    | –      | –      | conf   | post   | –      | –      | –      | –      | –
+  stream.replayed, no id, left-overs                | –    | –      | –      | conf   | post   | –      | –      | –      | –      | –
+  stream.replayed, a wrong id, left-overs           | –    | –      | –      | –      | –      | –      | –      | –      | –      | –
+  stream.replayed, left-overs, fruitless again      | –    | –      | –      | conf   | back   | –      | –      | –      | –      | –
+  stream.replayed, left-overs, progress at last     | –    | –      | –      | conf   | post   | –      | –      | –      | –      | –
+  stream.gapped                                     | –    | –      | –      | –      | –      | –      | post   | post   | post   | –
+  stream.probed, its nonce                          | –    | –      | –      | –      | –      | –      | –      | steady | steady | –
+  stream.probed, another nonce                      | –    | –      | –      | –      | –      | –      | –      | –      | –      | –
+  stream.drained                                    | –    | back   | back   | back   | back   | back   | back   | back   | back   | –
+  stream.failed                                     | –    | back   | back   | back   | back   | back   | back   | back   | back   | –
+  stream.silent                                     | –    | –      | –      | back   | back   | back   | back   | back   | back   | –
+  stream.refused                                    | –    | idle   | idle   | –      | –      | –      | –      | –      | –      | –
+  stream.refused, it may pass                       | –    | back   | back   | –      | –      | –      | –      | –      | –      | –
+  stream.refused, it may pass, the third in a row   | –    | idle   | idle   | –      | –      | –      | –      | –      | –      | –
+  upstream.disowned, attempt = 0                    | –    | –      | –      | –      | –      | –      | conn   | conn   | conn   | –
+  upstream.disowned, attempt > 0                    | –    | –      | –      | –      | –      | –      | back   | back   | back   | –
+  upstream.unauthorized                             | –    | –      | –      | –      | –      | –      | idle   | idle   | idle   | –
+  upstream.doubtful, probe announced                | –    | –      | –      | –      | –      | –      | doubt  | doubt  | –      | –
+  upstream.doubtful                                 | –    | –      | –      | –      | –      | –      | –      | doubt  | –      | –
+  upstream.proved                                   | –    | –      | –      | –      | –      | –      | steady | –      | –      | –
+  resume.succeeded                                  | –    | –      | –      | steady | –      | steady | –      | –      | –      | –
+  resume.succeeded, marker announced                | –    | –      | –      | repl   | –      | steady | –      | –      | –      | –
+  resume.succeeded, left-overs                      | –    | –      | –      | post   | –      | post   | –      | –      | –      | –
+  resume.succeeded, left-overs, marker announced    | –    | –      | –      | repl   | –      | post   | –      | –      | –      | –
+  resume.succeeded, left-overs, fruitless again     | –    | –      | –      | back   | –      | back   | –      | –      | –      | –
+  resume.succeeded, left-overs, progress at last    | –    | –      | –      | post   | –      | post   | –      | –      | –      | –
+  resume.failed, transient                          | –    | –      | –      | back   | back   | back   | –      | –      | –      | –
+  resume.failed, fatal                              | –    | –      | –      | idle   | idle   | idle   | –      | –      | –      | –
 `
 const [[, ...columns] = [], ...rows] = TABLE.trim()
   .split('\n')
@@ -248,7 +260,7 @@ describe('the transition table', () => {
     const known = connectionMachine.events.filter((type) => !type.startsWith('xstate.'))
     expect([...new Set(types)].sort()).toEqual([...known].sort())
     expect(rows.map(([name]) => name)).toEqual(Object.keys(EVENTS))
-    expect(CELLS).toHaveLength(Object.keys(EVENTS).length * 9)
+    expect(CELLS).toHaveLength(Object.keys(EVENTS).length * 10)
   })
 
   const accepted = CELLS.flatMap((cell) => (cell.to === null ? [] : [{ ...cell, to: cell.to }]))
@@ -269,7 +281,7 @@ describe('the transition table', () => {
     const isOpen = (state: State) => PHASE_OF[state] === 'open'
     const isResuming = (state: State) => PHASE_OF[state] === 'reconnecting'
     const isStreaming = (state: State) => state !== 'idle' && state !== 'backoff'
-    const staysOpen = to === 'probing' || event.type === 'stream.probed'
+    const staysOpen = to === 'probing' || to === 'doubting' || /probed|proved/.test(event.type)
     const closes = isOpen(from) && !staysOpen
     const opens = to === 'steady' && !staysOpen
     const stops = to === 'idle' && event.type !== 'disconnect'
@@ -277,13 +289,16 @@ describe('the transition table', () => {
     expect(after.stopped.includes('eventStream')).toBe(isStreaming(from) && (!isStreaming(to) || to === 'connecting'))
     expect(after.started.includes('resume')).toBe(to === 'posting')
     expect(after.stopped.includes('resume')).toBe(isResuming(from) && (!isResuming(to) || to === 'posting'))
-    expect(after.started.includes('probe')).toBe(to === 'probing')
-    expect(after.stopped.includes('probe')).toBe(from === 'probing')
+    const isProbing = (state: State) => state === 'probing' || state === 'doubting'
+    expect(after.started.includes('probe')).toBe(isProbing(to))
+    expect(after.stopped.includes('probe')).toBe(isProbing(from))
     expect(after.started.includes('outbox')).toBe(from === 'idle')
     expect(after.stopped.includes('outbox')).toBe(to === 'idle')
     expect(after.started.includes('pageLifecycle')).toBe(from === 'idle')
     expect(after.stopped.includes('pageLifecycle')).toBe(to === 'idle')
-    expect(after.told).toEqual([...(closes ? ['hold'] : []), ...(opens ? ['release'] : [])])
+    const holds = closes || to === 'doubting'
+    const releases = opens || (from === 'doubting' && to === 'steady' && staysOpen)
+    expect(after.told).toEqual([...(holds ? ['hold'] : []), ...(releases ? ['release'] : [])])
     expect(after.emitted.map(({ type }) => type)).toEqual([
       ...(closes ? ['closed'] : []),
       ...(stops ? ['stopped'] : []),
