@@ -1,7 +1,7 @@
 import { type AnyActorRef, type EventObject, fromCallback, type NonReducibleUnknown } from 'xstate'
 import { watchSilence } from './adapters/silence'
 import type { Carrier } from './adapters/transport'
-import { ConnectionError } from './errors'
+import { ConnectionError, type ConnectionErrorCode } from './errors'
 import type { Inbox } from './inbox'
 import { connectionMachine, type ProbeInput, type ResumeInput } from './machine/connectionMachine'
 import { outboxMachine, type PosterEvent } from './machine/outboxMachine'
@@ -9,6 +9,9 @@ import type { ConnectionContext, ConnectionEvent, OutboxEvent } from './machine/
 import { MAX_DELAY, type Settings } from './options'
 import { type Outbox, STREAM_FACTS } from './outbox'
 import { isObject, MAX_SESSIONS_PER_RESUME, parseVerdicts, parseWelcome } from './protocol'
+
+/** What a stream may be refused with; later they are how it ended. */
+const REFUSALS: readonly ConnectionErrorCode[] = ['unauthorized', 'forbidden', 'ended']
 
 type Tell<Event extends EventObject = ConnectionEvent> = (event: Event) => void
 
@@ -52,15 +55,21 @@ export function bindActors(
   const { clock } = settings
   /** Ends what is posted on behalf of the page. */
   let suspension: AbortController | undefined
+  /** Of the last stream: an engine may end it before it says that the page goes away. */
+  let lastId: string | null = null
 
   function suspend() {
-    const { connectionId } = context()
-    const message = { type: 'session_suspend', sessions: inbox.cursors().slice(0, MAX_SESSIONS_PER_RESUME) }
+    const connectionId = lastId
+    const message = {
+      type: 'session_suspend',
+      connectionId,
+      sessions: inbox.cursors().slice(0, MAX_SESSIONS_PER_RESUME),
+    }
     if (!connectionId || !message.sessions.length) return
     if ('keepalive' in Request.prototype) {
       // After an async hook the page may be back, on another stream.
       const onStart = () => {
-        if (context().connectionId !== connectionId) throw new ConnectionError('cancelled')
+        if (lastId !== connectionId) throw new ConnectionError('cancelled')
       }
       // What the last one said is old.
       suspension?.abort()
@@ -68,19 +77,22 @@ export function bindActors(
       const options = { timeout: settings.timeouts.send, keepalive: true, onStart }
       // Best effort: the page may be gone before an answer comes.
       carrier.post('suspend', JSON.stringify(message), suspension, options).catch(() => {})
-    } else carrier.beacon('suspend', JSON.stringify({ ...message, connectionId }))
+    } else carrier.beacon('suspend', JSON.stringify(message))
   }
 
   actorsOf.set(system, {
     pageLifecycle(tell) {
       const unsubscribe = settings.pageLifecycle?.subscribe((signal) => {
         if (signal.type === 'suspend') suspend()
-        else if (signal.type === 'wake') tell({ type: 'wake', awayFor: Number(signal.awayFor) || 0 })
-        else if (signal.type === 'reconnect') tell({ type: 'reconnect' })
+        else if (signal.type === 'wake') {
+          carrier.check?.()
+          tell({ type: 'wake', awayFor: Number(signal.awayFor) || 0 })
+        } else if (signal.type === 'reconnect') tell({ type: 'reconnect' })
       })
       return () => {
         unsubscribe?.()
         suspension?.abort()
+        lastId = null
       }
     },
 
@@ -109,14 +121,10 @@ export function bindActors(
       const close = carrier.open({
         sign: inbox.sign,
         open: () => tell({ type: 'stream.opened' }),
-        error: (error) =>
-          tell({
-            type:
-              error.code === 'unauthorized' && context().connectionId === null
-                ? 'stream.unauthorized'
-                : 'stream.failed',
-            error,
-          }),
+        error(error) {
+          const isRefused = context().connectionId === null && REFUSALS.includes(error.code)
+          tell({ type: isRefused ? 'stream.refused' : 'stream.failed', error })
+        },
         welcome(data) {
           const welcome = parseWelcome(data)
           if (!welcome) return tell({ type: 'stream.failed', error: new ConnectionError('bad-welcome') })
@@ -128,6 +136,7 @@ export function bindActors(
               tell({ type: 'stream.silent', error: new ConnectionError('stream-silent') }),
             )
           }
+          lastId = welcome.connectionId
           tell({ ...welcome, type: 'stream.welcomed', heartbeat, cursors })
         },
         message(data, json) {

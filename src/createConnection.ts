@@ -115,7 +115,10 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
     connect: () => command({ type: 'connect' }),
     disconnect: () => command({ type: 'disconnect' }),
     reconnect: () => command({ type: 'reconnect' }),
-    wake: ({ awayFor = 0 } = {}) => command({ type: 'wake', awayFor }),
+    wake({ awayFor = 0 } = {}) {
+      carrier.check?.()
+      command({ type: 'wake', awayFor })
+    },
     dispose,
     [Symbol.dispose]: dispose,
 

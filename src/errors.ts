@@ -8,7 +8,8 @@
  * | `timeout` | no (complete) answer within the phase's timeout |
  * | `http` | an HTTP status without a code of its own; see `status` |
  * | `unauthorized` | 401, and the `headers` hook had nothing better (or there is none) |
- * | `forbidden` | 403: this message or this resume is not allowed |
+ * | `forbidden` | 403: this message, this resume or this stream is not allowed |
+ * | `ended` | 204 on the stream: the server wants this client to stay away |
  * | `unknown-stream` | 404/410: the server does not know the stream (any more) |
  * | `bad-response` | a 2xx whose body is not what the protocol says, e.g. the HTML of a captive portal |
  * | `bad-welcome` | the `welcome` frame is malformed, or speaks another protocol version |
@@ -16,7 +17,9 @@
  * | `poison-message` | a `message` listener threw three times for one message; it was skipped |
  * | `listener-failed` | a listener threw; nothing else was harmed |
  * | `stream-failed` | the EventSource reported an error; `status` where it is known |
+ * | `redirected` | the answer comes from another origin than `url`, or is the answer to another request |
  * | `stream-silent` | no frame for twice the heartbeat |
+ * | `stale-events` | after a resume only events came that are older than its cursor, and were dropped: the server's log has started over under the same `epoch`, or without one |
  * | `no-progress` | two resumes in a row replayed nothing of what was missing |
  * | `probe-timeout` | the stream did not answer a probe |
  * | `goodbye` | the server asked to come back later |
@@ -41,6 +44,7 @@ export type ConnectionErrorCode =
   | 'http'
   | 'unauthorized'
   | 'forbidden'
+  | 'ended'
   | 'unknown-stream'
   | 'bad-response'
   | 'bad-welcome'
@@ -48,7 +52,9 @@ export type ConnectionErrorCode =
   | 'poison-message'
   | 'listener-failed'
   | 'stream-failed'
+  | 'redirected'
   | 'stream-silent'
+  | 'stale-events'
   | 'no-progress'
   | 'probe-timeout'
   | 'goodbye'

@@ -22,6 +22,8 @@ const MAX_WAITING = 256
 const MAX_WAITING_CHARACTERS = 2_097_152
 /** A hole that this many resumes in a row did not close will not be closed. */
 const MAX_FRUITLESS_RESUMES = 3
+/** A replay that repeats old events has reached the cursor by then, ms. */
+const STALE_AFTER = 1_000
 
 export type MessageListener = (message: JsonObject) => unknown
 
@@ -53,6 +55,10 @@ interface Session {
   dropped: number
   /** The last `seq` that was dropped as old before the resume was judged. */
   overtook: number
+  /** The cursor that was told first on this stream; -1 before that, 0 once the log is known to go on from there, or not to. */
+  asked: number
+  /** How many events were dropped while the cursor stood there, all of them older. */
+  stale: number
   /** The server has said of this resume what became of the session. */
   judged: boolean
   waiting: Waiting | null
@@ -69,6 +75,8 @@ export class Inbox {
   #listeners: readonly MessageListener[] = NONE
   #contiguous = false
   #resumeId: string | null = null
+  /** Runs while events that are older than a resume asked for are counted. */
+  #staleTimer: unknown
   #signs = 0
   #events = 0
   #streams = 0
@@ -134,6 +142,8 @@ export class Inbox {
       fruitless: 0,
       overtook: 0,
       dropped: 0,
+      asked: -1,
+      stale: 0,
       judged: false,
       waiting: null,
     }
@@ -183,6 +193,7 @@ export class Inbox {
     if (seq <= lastSeq && this.#settings.dedupe) {
       // It may be news after all: the verdict that resets this cursor may be on its way.
       if (!session.judged) session.overtook = Math.max(session.overtook, seq)
+      if (lastSeq === session.asked) this.#suspect(session, seq)
       return
     }
     let follows = prevSeq === undefined ? !this.#contiguous || seq <= lastSeq + 1 : prevSeq <= lastSeq
@@ -197,6 +208,35 @@ export class Inbox {
       session.waiting = { message, later: [], listeners: failed, repeats: 0, characters: 0 }
       this.#arm(session, session.waiting)
     } else this.#advance(session, seq)
+  }
+
+  /**
+   * An event that the resume did not ask for. A server may repeat its whole log, and so get to the cursor; one whose log has
+   * started over does not, and all that it sends until then is lost.
+   */
+  #suspect(session: Session, seq: number) {
+    if (seq === session.asked) {
+      session.asked = 0
+      return
+    }
+    session.stale++
+    this.#staleTimer ??= this.#settings.clock.setTimeout(() => {
+      this.#staleTimer = undefined
+      const sessions = [...this.#sessions.values()]
+      const stale = sessions.filter(({ stale, asked, lastSeq }) => stale && asked === lastSeq)
+      if (!stale.length) return
+      for (const session of sessions) session.asked = 0
+      const counts = stale.map(
+        ({ sessionId, stale, lastSeq }) => `${stale} of ${sessionId}, whose cursor is ${lastSeq}`,
+      )
+      const why = `events dropped as old: ${counts.join('; ')}. A log that starts over needs another epoch`
+      this.#notifier.report(new ConnectionError('stale-events', why))
+    }, STALE_AFTER)
+  }
+
+  #stopCounting() {
+    this.#settings.clock.clearTimeout(this.#staleTimer)
+    this.#staleTimer = undefined
   }
 
   /** Behind a message that waits. A replay brings again what stands there already; it must not take the room of what is new. */
@@ -284,6 +324,7 @@ export class Inbox {
       overtook: 0,
       holeAt: -1,
       fruitless: 0,
+      asked: 0,
       judged: true,
     })
     this.#keep(sessionId)
@@ -332,7 +373,10 @@ export class Inbox {
     this.#streams++
     const wasResting = this.#isResting
     this.#isResting = false
+    this.#stopCounting()
     for (const session of this.#sessions.values()) {
+      session.asked = -1
+      session.stale = 0
       session.wanted = true
       if (wasResting && session.waiting) this.#arm(session, session.waiting)
     }
@@ -349,8 +393,13 @@ export class Inbox {
       const session = this.#sessions.get(cursor.sessionId)
       if (!session) return cursor
       Object.assign(session, { wanted: false, missing: 0, overtook: 0, judged: false })
+      this.#ask(session)
       return cursorOf(session)
     })
+  }
+
+  #ask(session: Session) {
+    if (session.asked < 0) session.asked = session.lastSeq
   }
 
   /** Whether the session is tracked, and was taken for attached: then the next resume takes it along. */
@@ -376,6 +425,7 @@ export class Inbox {
     const session = this.#sessions.get(sessionId)
     const stream = this.#streams
     if (!session?.wanted) return undefined
+    this.#ask(session)
     return {
       cursor: cursorOf(session),
       confirm: (verdicts: readonly SessionVerdict[]) => {
@@ -420,6 +470,7 @@ export class Inbox {
   /** Idle: what waits to be offered again does so after the next welcome. */
   rest() {
     this.#isResting = true
+    this.#stopCounting()
     for (const { waiting } of this.#sessions.values()) this.#settings.clock.clearTimeout(waiting?.timer)
   }
 }

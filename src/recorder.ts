@@ -85,6 +85,7 @@ export class Recorder {
         attempt: known.attempt,
         fruitless: known.fruitless,
         resumes: known.resumes,
+        refusals: known.refusals || undefined,
         features: known.features,
         heartbeat: known.heartbeat,
         sessions: number((cursors ?? leftOvers)?.length),

@@ -206,6 +206,8 @@ export interface TraceStep {
   readonly attempt: number
   readonly fruitless: number
   readonly resumes: number
+  /** 403s in a row, if there were any. */
+  readonly refusals?: number | undefined
   /** … and what the last welcome announced. */
   readonly features: readonly Feature[]
   readonly heartbeat: number | null

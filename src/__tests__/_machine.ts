@@ -64,7 +64,9 @@ export const probed = (nonce: string): ConnectionEvent => ({ type: 'stream.probe
 export const drained = (delay: ServerDelay = {}): ConnectionEvent => ({ type: 'stream.drained', delay, error: bye })
 export const streamFailed = (error = transient): ConnectionEvent => ({ type: 'stream.failed', error })
 export const silent: ConnectionEvent = { type: 'stream.silent', error: silence }
-export const streamUnauthorized: ConnectionEvent = { type: 'stream.unauthorized', error: unauthorized }
+export const refused = (error = unauthorized): ConnectionEvent => ({ type: 'stream.refused', error })
+/** A 403 without a word: a firewall's, maybe. */
+export const bareForbidden = new ConnectionError('forbidden', '403', { status: 403, retryable: true })
 export const disowned: ConnectionEvent = { type: 'upstream.disowned', error: notFound }
 export const upstreamUnauthorized: ConnectionEvent = { type: 'upstream.unauthorized', error: unauthorized }
 export const succeeded = (leftOvers: readonly Cursor[] = []): ConnectionEvent => ({

@@ -4,6 +4,7 @@ import { ConnectionError } from '../errors'
 import { type ConnectionEvent, connectionMachine, type Phase, type ServerDelay } from '../machine'
 import type { Cursor, Feature } from '../protocol'
 import {
+  bareForbidden,
   bye,
   CURSORS,
   connect,
@@ -22,13 +23,13 @@ import {
   policy,
   probed,
   reconnect,
+  refused,
   replayed,
   silence,
   silent,
   startMachine,
   step,
   streamFailed,
-  streamUnauthorized,
   succeeded,
   transient,
   unauthorized,
@@ -77,11 +78,14 @@ interface World {
   readonly fruitless?: true
   /** The stream before this one failed. */
   readonly attempt?: 1
+  /** The streams before this one were refused with a 403 that may pass. */
+  readonly refusals?: 2
 }
 
 /** How a state is reached. `resuming` has its resume in flight. */
-function pathTo(state: State, { features = [], heartbeat = 15_000, resumes, fruitless, attempt }: World) {
-  const start = [connect, ...(attempt ? [streamFailed(), wake()] : [])]
+function pathTo(state: State, { features = [], heartbeat = 15_000, resumes, fruitless, attempt, refusals }: World) {
+  const refusal = [refused(bareForbidden), wake()]
+  const start = [connect, ...(attempt ? [streamFailed(), wake()] : []), ...(refusals ? [...refusal, ...refusal] : [])]
   const resuming = (more: readonly Feature[] = []) => {
     const announced = [...features, ...more]
     const greet = welcome(CURSORS, announced, heartbeat)
@@ -142,7 +146,9 @@ const EVENTS: Record<string, readonly [ConnectionEvent, World?]> = {
   'stream.drained': [drained()],
   'stream.failed': [streamFailed()],
   'stream.silent': [silent],
-  'stream.unauthorized': [streamUnauthorized],
+  'stream.refused': [refused()],
+  'stream.refused, it may pass': [refused(bareForbidden)],
+  'stream.refused, it may pass, the third in a row': [refused(bareForbidden), { refusals: 2 }],
   'upstream.disowned, attempt = 0': [disowned],
   'upstream.disowned, attempt > 0': [disowned, { attempt: 1 }],
   'upstream.unauthorized': [upstreamUnauthorized],
@@ -187,7 +193,9 @@ const TABLE = `
   stream.drained                                    | –    | back   | back   | back   | back   | back   | back   | back   | –
   stream.failed                                     | –    | back   | back   | back   | back   | back   | back   | back   | –
   stream.silent                                     | –    | –      | –      | back   | back   | back   | back   | back   | –
-  stream.unauthorized                               | –    | idle   | idle   | –      | –      | –      | –      | –      | –
+  stream.refused                                    | –    | idle   | idle   | –      | –      | –      | –      | –      | –
+  stream.refused, it may pass                       | –    | back   | back   | –      | –      | –      | –      | –      | –
+  stream.refused, it may pass, the third in a row   | –    | idle   | idle   | –      | –      | –      | –      | –      | –
   upstream.disowned, attempt = 0                    | –    | –      | –      | –      | –      | –      | conn   | conn   | –
   upstream.disowned, attempt > 0                    | –    | –      | –      | –      | –      | –      | back   | back   | –
   upstream.unauthorized                             | –    | –      | –      | –      | –      | –      | idle   | idle   | –
@@ -357,7 +365,8 @@ describe('closed tells why', () => {
       drained(),
       failed(),
       failed(fatal),
-      streamUnauthorized,
+      refused(),
+      refused(bareForbidden),
     ]
     for (const path of neverOpen) {
       for (const ending of endings) {
@@ -902,8 +911,8 @@ describe('backoff', () => {
 
 describe('a terminal stop', () => {
   test.each<[string, readonly ConnectionEvent[], ConnectionEvent, ConnectionError]>([
-    ['401 on the stream', [connect], streamUnauthorized, unauthorized],
-    ['401 on the stream, after it opened', [connect, opened], streamUnauthorized, unauthorized],
+    ['401 on the stream', [connect], refused(), unauthorized],
+    ['401 on the stream, after it opened', [connect, opened], refused(), unauthorized],
     ['401 on a POST', OPEN, upstreamUnauthorized, unauthorized],
     ['403 on the resume', POSTING, failed(fatal), fatal],
     ['401 on the resume', POSTING, failed(unauthorized), unauthorized],
@@ -947,7 +956,7 @@ const anyEvent: fc.Arbitrary<ConnectionEvent> = fc.oneof(
   { weight: 2, arbitrary: anyCursors.map(gapped) },
   { weight: 2, arbitrary: fc.constantFrom('p1', 'p2', '').map(probed) },
   { weight: 1, arbitrary: anyDelay.map(drained) },
-  { weight: 1, arbitrary: fc.constantFrom(streamFailed(), silent, streamUnauthorized) },
+  { weight: 1, arbitrary: fc.constantFrom(streamFailed(), silent, refused(), refused(bareForbidden)) },
   { weight: 2, arbitrary: fc.constantFrom(disowned, upstreamUnauthorized) },
   { weight: 5, arbitrary: anyCursors.map(succeeded) },
   { weight: 1, arbitrary: fc.constantFrom(failed(), failed(fatal), failed(notFound)) },

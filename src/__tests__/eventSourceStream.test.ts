@@ -27,7 +27,7 @@ function open(factory: EventSourceFactory) {
     error: (error) => heard.push(error),
     sign: () => heard.push('sign'),
   }
-  return { heard, close: openEventSource(factory, URL, SETUP, handlers) }
+  return { heard, ...openEventSource(factory, URL, SETUP, handlers) }
 }
 
 function opened() {

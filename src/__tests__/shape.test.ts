@@ -29,7 +29,7 @@ const CONNECTION_EVENTS = Object.keys({
   'stream.drained': 1,
   'stream.failed': 1,
   'stream.silent': 1,
-  'stream.unauthorized': 1,
+  'stream.refused': 1,
   'upstream.disowned': 1,
   'upstream.unauthorized': 1,
   'resume.succeeded': 1,

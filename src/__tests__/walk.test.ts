@@ -70,13 +70,13 @@ describe('the walk', () => {
   })
 
   test('sends an event to the machine itself only where nobody is left who would tell it', () => {
-    const streamFacts = 'opened welcomed replayed gapped probed drained failed silent unauthorized'.split(' ')
+    const streamFacts = 'opened welcomed replayed gapped probed drained failed silent refused'.split(' ')
     const facts: Record<string, readonly string[]> = {
       stream: streamFacts.map((fact) => `stream.${fact}`),
       watchdog: ['stream.silent'],
       resume: ['resume.succeeded', 'resume.failed'],
       hole: ['stream.gapped'],
-      welcomed: ['stream.unauthorized'],
+      welcomed: ['stream.refused'],
       posts: ['upstream.disowned', 'upstream.unauthorized'],
       answered: ['resume.succeeded'],
     }

@@ -1,17 +1,22 @@
-import type { EventSourceInit } from 'eventsource'
 import { ConnectionError } from '../errors'
+import { foreignOrigin, toRefusal } from './streamAnswer'
 
 /** The part of an EventSource's events that is used; which field is there depends on the event's type. */
 export interface StreamEvent {
   readonly data?: string
   readonly code?: number | undefined
   readonly message?: string | undefined
+  /** Of an error. */
+  readonly cause?: unknown
+  /** Of the URL that the stream came from in the end. */
+  readonly origin?: string | undefined
 }
 
 /** What is used of an EventSource. Both the native one and the `eventsource` package fit. */
 export interface EventSourceLike {
   addEventListener(type: string, listener: (event: StreamEvent) => void): void
   close(): void
+  readonly readyState?: number
 }
 
 export interface EventSourceSetup {
@@ -39,8 +44,8 @@ export const defaultEventSource =
     const Native = globalThis.EventSource
     return Native && !needsHeaders
       ? new Native(url, setup)
-      : import('eventsource').then(
-          ({ EventSource }) => new EventSource(url, setup as EventSourceInit),
+      : import('./packageEventSource').then(
+          ({ packageEventSource }) => packageEventSource(url, setup),
           (cause) => {
             throw new ConnectionError('invalid-option', 'createEventSource: none here, nor the eventsource package', {
               cause,
@@ -49,27 +54,46 @@ export const defaultEventSource =
         )
   }
 
+/** [spec] HTML: the `readyState` of an EventSource that is over. */
+const CLOSED = 2
+
+/** One EventSource. */
+export interface EventSourceLine {
+  /** Silent from now on. */
+  close(): void
+  /** Tells the error that it did not tell: after a navigation that stays on the page an EventSource may be over without one. */
+  check(): unknown
+}
+
 /**
  * One EventSource, used once. It is closed at its first error: its own retry would race the machine's, with the pacing
- * of the browser. Silent after the returned function was called.
+ * of the browser.
  */
 export function openEventSource(
   factory: EventSourceFactory,
   url: string,
   setup: EventSourceSetup,
   handlers: StreamHandlers,
-): () => void {
+): EventSourceLine {
   let source: EventSourceLike | undefined
   let closed = false
+  let isOurs = false
 
   const close = () => {
     closed = true
     source?.close()
   }
-  const fail = (event: object) => {
+  const fail = (event: StreamEvent) => {
     if (closed) return
     close()
     handlers.error(toStreamError(event))
+  }
+  const on = (type: 'welcome' | 'message', { data = '', origin }: StreamEvent) => {
+    // One frame speaks for all of its stream.
+    const cause = !isOurs && origin && foreignOrigin(origin, url)
+    isOurs = !cause
+    if (cause) fail({ cause })
+    else handlers[type](data)
   }
   const open = async () => {
     try {
@@ -77,29 +101,30 @@ export function openEventSource(
       source = 'then' in created ? await created : created
       if (closed) return source.close()
       for (const type of ['open', 'welcome'] as const) {
-        source.addEventListener(type, ({ data }) => {
+        source.addEventListener(type, (event) => {
           try {
-            if (!closed) handlers[type](data ?? '')
+            if (!closed) type === 'open' ? handlers.open() : on(type, event)
           } catch (cause) {
             fail({ cause })
           }
         })
       }
       // Without a `try`: it would cost a twentieth of the throughput, and the data plane catches what an app throws.
-      source.addEventListener('message', ({ data }) => closed || handlers.message(data ?? ''))
+      source.addEventListener('message', (event) => closed || on('message', event))
       source.addEventListener('error', fail)
     } catch (cause) {
       fail({ cause })
     }
   }
   void open()
-  return close
+  return {
+    close,
+    check: () => source?.readyState === CLOSED && fail({ message: 'closed without an error' }),
+  }
 }
 
 // The native EventSource tells nothing; the `eventsource` package puts the HTTP status into `code`.
-function toStreamError(event: { code?: number; message?: string; cause?: unknown }) {
-  const { code, cause, message = cause ? String(cause) : 'the stream was cut' } = event
+function toStreamError({ code, cause, message = cause ? String(cause) : 'the stream was cut' }: StreamEvent) {
   if (cause instanceof ConnectionError) return cause
-  const status = typeof code === 'number' ? code : undefined
-  return new ConnectionError(status === 401 ? 'unauthorized' : 'stream-failed', message, { status, cause })
+  return typeof code === 'number' ? toRefusal(code) : new ConnectionError('stream-failed', message, { cause })
 }

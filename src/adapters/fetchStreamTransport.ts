@@ -1,8 +1,10 @@
 import { createParser } from 'eventsource-parser'
 import { ConnectionError } from '../errors'
 import type { Clock } from '../types'
+import { completeLines } from './completeLines'
 import type { StreamHandlers } from './eventSourceStream'
-import { createUpstream, parseRetryAfter } from './fetchUpstream'
+import { createUpstream } from './fetchUpstream'
+import { refusalOf } from './streamAnswer'
 import type { Transport } from './transport'
 
 /**
@@ -33,24 +35,27 @@ function openFetchStream(
   })
 
   async function read() {
-    // [spec] HTML, server-sent events: what an EventSource asks for.
-    const response = await fetch(url, { headers: { Accept: 'text/event-stream' }, cache: 'no-store', signal })
+    const response = await fetch(url, {
+      // [spec] HTML, server-sent events: what an EventSource asks for.
+      headers: { Accept: 'text/event-stream' },
+      // Some run-times refuse what they do not know.
+      ...('cache' in Request.prototype && { cache: 'no-store' }),
+      signal,
+    })
+    const refusal = await refusalOf(response, url, clock.now())
     if (signal.aborted) return
     const { body } = response
-    const refusal = refusalOf(response, clock.now())
-    if (refusal || !body) {
-      void body?.cancel().catch(() => {})
-      throw refusal ?? new ConnectionError('stream-failed', 'no body')
-    }
+    if (refusal || !body) throw refusal ?? new ConnectionError('stream-failed', 'no body')
     handlers.open()
     const reader = body.getReader()
     // Not every `fetch` that an app brings along knows signals.
     signal.addEventListener('abort', () => void reader.cancel().catch(() => {}))
     const decoder = new TextDecoder()
+    const complete = completeLines()
     for (;;) {
       const { done, value } = await reader.read()
       if (done) throw new ConnectionError('stream-failed', 'the stream ended')
-      parser.feed(decoder.decode(value, { stream: true }))
+      parser.feed(decoder.decode(complete(value), { stream: true }))
     }
   }
 
@@ -62,13 +67,4 @@ function openFetchStream(
     )
   })
   return () => abort.abort()
-}
-
-/** [spec] HTML, server-sent events: anything but 200 and `text/event-stream` is a failure. */
-function refusalOf({ status, headers }: Response, now: number): ConnectionError | undefined {
-  const type = headers.get('content-type') ?? 'nothing'
-  if (status === 200 && /^text\/event-stream\b/i.test(type)) return undefined
-  const retryAfter = parseRetryAfter(headers.get('retry-after'), now)
-  const message = status === 200 ? `${type}, not text/event-stream` : `the server answered ${status}`
-  return new ConnectionError(status === 401 ? 'unauthorized' : 'stream-failed', message, { status, retryAfter })
 }

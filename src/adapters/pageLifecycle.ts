@@ -4,7 +4,7 @@ import type { Clock } from '../types'
 export type PageSignal =
   /** The page may be frozen or gone any moment. */
   | { readonly type: 'suspend' }
-  /** It is back, or the network is, after `awayFor` ms. */
+  /** It is back, or the network is, after `awayFor` ms; Infinity if whatever was open may be dead. */
   | { readonly type: 'wake'; readonly awayFor: number }
   /** It came back from the back/forward cache: whatever was open is dead. */
   | { readonly type: 'reconnect' }
@@ -24,12 +24,14 @@ export interface PageScope extends Partial<EventScope> {
   readonly document?: EventScope & { readonly visibilityState: string }
 }
 
-const ON_PAGE = ['pagehide', 'pageshow', 'offline', 'online']
+const ON_PAGE = ['pagehide', 'pageshow', 'offline', 'online', 'beforeunload']
 const ON_DOCUMENT = ['visibilitychange', 'freeze']
 
 /** How often the wall clock is looked at, and how late a look must be for it to have jumped, ms. */
 const LOOK_EVERY = 5_000
 const JUMP = 5_000
+/** A page that is still there so long after `beforeunload` stays, ms. */
+const STAYS = 1_000
 
 /** Page visibility, freezing, the back/forward cache, the network, and sleep; whatever of it the scope has. */
 export function pageLifecycle(clock: Clock, scope: PageScope = globalThis as PageScope): PageLifecycle {
@@ -42,6 +44,7 @@ export function pageLifecycle(clock: Clock, scope: PageScope = globalThis as Pag
       let suspended = false
       let due = Infinity
       let timer: unknown
+      let stayTimer: unknown
 
       const wake = (since: number | null) =>
         listener({ type: 'wake', awayFor: Math.max(0, clock.now() - (since ?? Infinity)) })
@@ -50,7 +53,11 @@ export function pageLifecycle(clock: Clock, scope: PageScope = globalThis as Pag
         suspended = false
       }
       const handle = ({ type, persisted }: Partial<PageTransitionEvent>) => {
-        if (type === 'offline') offlineSince = clock.now()
+        if (type === 'beforeunload') {
+          // A download, or a 204: Firefox and WebKit end what is open, without an event. Tried by `wake`, or replaced.
+          clock.clearTimeout(stayTimer)
+          stayTimer = clock.setTimeout(() => wake(-Infinity), STAYS)
+        } else if (type === 'offline') offlineSince = clock.now()
         else if (type === 'online') {
           wake(offlineSince)
           offlineSince = null
@@ -62,6 +69,7 @@ export function pageLifecycle(clock: Clock, scope: PageScope = globalThis as Pag
           wake(awaySince)
           back()
         } else {
+          if (type === 'pagehide') clock.clearTimeout(stayTimer)
           awaySince ??= clock.now()
           // visibilitychange, pagehide and freeze follow each other; one signal is enough.
           if (!suspended) listener({ type: 'suspend' })
@@ -85,6 +93,7 @@ export function pageLifecycle(clock: Clock, scope: PageScope = globalThis as Pag
       return () => {
         change('removeEventListener')
         clock.clearTimeout(timer)
+        clock.clearTimeout(stayTimer)
       }
     },
   }

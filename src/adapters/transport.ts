@@ -1,6 +1,13 @@
+import type { ConnectionError } from '../errors'
 import type { Feature } from '../protocol'
-import { type EventSourceFactory, openEventSource, type StreamHandlers } from './eventSourceStream'
+import {
+  type EventSourceFactory,
+  type EventSourceLine,
+  openEventSource,
+  type StreamHandlers,
+} from './eventSourceStream'
 import { createUpstream, type PostOptions, type UpstreamOptions } from './fetchUpstream'
+import { refusalOf } from './streamAnswer'
 
 /** What a transport is given by its connection: the options, checked and complete, and the connection as it is now. */
 export interface TransportSetup extends UpstreamOptions {
@@ -11,7 +18,8 @@ export interface TransportSetup extends UpstreamOptions {
 export interface Carrier {
   /**
    * Opens a stream; there is at most one at a time. The returned function closes it: after that no handler may be called. After
-   * `error` the stream is over.
+   * `error` the stream is over. Before the welcome an error with the code `unauthorized`, `forbidden` or `ended` stops the line, unless it
+   * is `retryable`; the third `forbidden` in a row does in any case.
    */
   open(handlers: StreamHandlers): () => void
   /**
@@ -21,6 +29,8 @@ export interface Carrier {
   post(endpoint: string, body: string, abort: AbortController, options?: PostOptions): Promise<unknown>
   /** Delivers without an answer, while the page goes away. */
   beacon(endpoint: string, body: string): unknown
+  /** Called when the page may have lost the stream, e.g. at a wake: if it is over and has told no error, it tells one now. */
+  check?(): void
   /** How many POSTs may be under way at a time where `outbox.maxInFlight` is not given. Default: 1. */
   maxInFlight?(features: readonly Feature[]): number
 }
@@ -28,10 +38,67 @@ export interface Carrier {
 /** Called once per connection; touches nothing before `open` and `post`. */
 export type Transport = (setup: TransportSetup) => Carrier
 
+/** How long a server may take to say why an EventSource did not open, ms. */
+const ASK_TIMEOUT = 3_000
+
 /** The default: Server-Sent Events down, read by an EventSource, and `fetch` up. */
 export const eventSourceTransport: Transport = (setup) => {
-  const { streamFetch, ...upstream } = createUpstream(setup)
-  const { createEventSource, url, credentials } = setup
-  const stream = { withCredentials: credentials === 'include', fetch: streamFetch }
-  return { ...upstream, open: (handlers) => openEventSource(createEventSource, `${url}/events`, stream, handlers) }
+  const { streamFetch, post, beacon } = createUpstream(setup)
+  const { createEventSource, clock, context, credentials } = setup
+  let line: EventSourceLine | undefined
+  const check = () => line?.check()
+
+  function open(handlers: StreamHandlers) {
+    const url = `${setup.url}/events`
+    const abort = new AbortController()
+    const { signal } = abort
+    let isOpen = false
+    let timer: unknown
+
+    const close = () => {
+      clock.clearTimeout(timer)
+      abort.abort()
+      own.close()
+    }
+    const fail = (error: ConnectionError) => {
+      if (signal.aborted) return
+      close()
+      handlers.error(error)
+    }
+    /** The native EventSource does not tell with which status it was refused. Nothing is asked at a first failure, which may pass. */
+    const ask = (error: ConnectionError) => {
+      if (isOpen || error.status || error.cause || !context().attempt) return fail(error)
+      timer = clock.setTimeout(() => fail(error), ASK_TIMEOUT)
+      streamFetch(`${url}?ask`, { headers: { Accept: 'text/event-stream' }, signal })
+        .then((response) => refusalOf(response, url, clock.now()))
+        .catch(() => undefined)
+        .then((refusal) => fail(refusal ?? error))
+    }
+    const own = openEventSource(
+      createEventSource,
+      url,
+      { withCredentials: credentials === 'include', fetch: streamFetch },
+      {
+        ...handlers,
+        open() {
+          isOpen = true
+          handlers.open()
+        },
+        error: ask,
+      },
+    )
+    line = own
+    return close
+  }
+
+  return {
+    open,
+    check,
+    post(...request) {
+      // In a tick of its own: it may end the stream, and with it what is being posted.
+      queueMicrotask(check)
+      return post(...request)
+    },
+    beacon,
+  }
 }

@@ -5,10 +5,10 @@ import { type BatchResult, CONNECTION_ID_HEADER, IDEMPOTENCY_KEY_HEADER, PROTOCO
 /** An `ack` says what an element of a batch's `results` does. */
 export type Answer = Partial<BatchResult> & Pick<BatchResult, 'status'>
 
-/** [spec] RFC 6455 §7.4.1: 1008 and 1009; its registry: 1012 and 1013. 4401 is ours. */
-export const REFUSED = [1008, 4401]
+/** [spec] RFC 6455 §7.4.1: 1008 and 1009; its registry: 1012 and 1013, which WebKit tells as 1006. */
 export const TOO_BIG = 1009
-const COME_BACK = [1012, 1013]
+const STATUSES: Partial<Record<number, number>> = { 1008: 403, 1012: 503, 1013: 503, 4204: 204 }
+const COME_BACK = [429, 503]
 /** When, where the reason does not say, ms. */
 const COME_BACK_DELAY = 1_000
 
@@ -30,10 +30,25 @@ export function toResponse({ status, receipt = null, error, retryAfter }: Answer
   return new Response(JSON.stringify({ error }), { status, headers })
 }
 
-/** Of what a close says, no more is taken than whether and when to come back. */
+/** The HTTP status that a close stands for: ours are 4000 and the status. Undefined if it says nothing but that the socket is closed. */
+export const statusOf = (code: number) => (code >= 4_400 && code < 4_600 ? code - 4_000 : STATUSES[code])
+
+/** What a close says to a request for a stream. */
+export function toRefused(code: number, status: number, reason: string): Response {
+  if (status === 204) return new Response(null, { status })
+  const error = code > 4_000 ? reason || undefined : undefined
+  return toResponse({ status, error, retryAfter: toDelay(status, reason) })
+}
+
+const toDelay = (status: number | undefined, reason: string) =>
+  status && COME_BACK.includes(status)
+    ? clampServerDelay(/^\d+$/.test(reason) ? Number(reason) : COME_BACK_DELAY)
+    : undefined
+
+/** Of a close after the welcome no more is taken than whether and when to come back. */
 export function toStreamError(code = 0, reason = '', cause?: unknown): ConnectionError {
-  const delay = clampServerDelay(/^\d+$/.test(reason) ? Number(reason) : COME_BACK_DELAY)
-  const details = { retryable: true, retryAfter: COME_BACK.includes(code) ? delay : undefined, cause }
+  const status = statusOf(code)
+  const details = { retryable: true, retryAfter: toDelay(status, reason), cause }
   const why = cause ? String(cause) : `the socket was closed: ${code}`
-  return new ConnectionError(REFUSED.includes(code) ? 'unauthorized' : 'stream-failed', why, details)
+  return new ConnectionError(status === 401 ? 'unauthorized' : 'stream-failed', why, details)
 }

@@ -12,8 +12,18 @@ import {
 } from '../protocol'
 import type { StreamHandlers } from './eventSourceStream'
 import { createUpstream } from './fetchUpstream'
+import { refusalOf } from './streamAnswer'
 import type { Transport } from './transport'
-import { type Answer, REFUSED, TOO_BIG, toFrame, toHello, toResponse, toStreamError } from './webSocketFrames'
+import {
+  type Answer,
+  statusOf,
+  TOO_BIG,
+  toFrame,
+  toHello,
+  toRefused,
+  toResponse,
+  toStreamError,
+} from './webSocketFrames'
 
 /** What is used of a WebSocket. Both the native one and the `ws` package fit. */
 export interface WebSocketLike {
@@ -46,11 +56,20 @@ interface Line {
   features: readonly Feature[]
   /** The frames without an answer, by their ids. */
   readonly waiting: Map<unknown, { readonly frame: string; readonly settle: (answer: Answer | Error) => void }>
+  /** As if a `close` had come. */
+  readonly end: () => void
+  /** Is set while a `close` is waited for. */
+  timer?: unknown
   /** Of the last resume. Its marker, which echoes the `resumeId`, is as good an answer as its `ack`. */
   resume?: { readonly id: string; readonly resumeId: unknown }
 }
 
+/** [spec] HTML: the `readyState` of a WebSocket. */
 const OPEN = 1
+const CLOSING = 2
+const CLOSED = 3
+/** A socket that is closing has so long to say why, ms. */
+const CLOSING_TIMEOUT = 1_000
 const MAX_IN_FLIGHT = 64
 
 /**
@@ -60,7 +79,6 @@ const MAX_IN_FLIGHT = 64
 export const webSocketTransport =
   ({ WebSocket, path = 'socket' }: WebSocketTransportOptions = {}): Transport =>
   (setup) => {
-    const socketUrl = `${setup.url.replace(/^http/, 'ws')}/${path}`
     /** None before its hello, and none after its end. */
     let line: Line | undefined
     let handlers: StreamHandlers
@@ -77,9 +95,8 @@ export const webSocketTransport =
     async function connect(headers: Headers, signal: AbortSignal): Promise<Response> {
       const Socket = WebSocket ?? globalThis.WebSocket ?? (await loadWs())
       signal.throwIfAborted()
-      const socket: WebSocketLike = new Socket(socketUrl)
+      const socket: WebSocketLike = new Socket(`${setup.url.replace(/^http/, 'ws')}/${path}`)
       const waiting: Line['waiting'] = new Map()
-      const own: Line = { socket, hello: '', features: [], waiting }
       return new Promise((resolve, reject) => {
         let isWelcome = false
         let isOver = false
@@ -87,20 +104,23 @@ export const webSocketTransport =
           isOver = true
           if (line === own) line = undefined
           signal.removeEventListener('abort', drop)
+          setup.clock.clearTimeout(own.timer)
           for (const { settle } of waiting.values()) settle(new Error('the socket was closed'))
           socket.close()
         }
         // An `error` is an end too: not every implementation has a `close` after it.
-        const end = ({ code = 0, reason }: WebSocketEvent) => {
+        const end = ({ code = 0, reason = '' }: Partial<WebSocketEvent> = {}) => {
           if (isOver) return
           // Some frame was too big, so the biggest was. Repeated, it would cost every socket to come.
           const [biggest] = [...waiting.values()].sort((a, b) => b.frame.length - a.frame.length)
           if (code === TOO_BIG) biggest?.settle({ status: 413 })
           drop()
+          const status = statusOf(code)
           if (isWelcome) handlers.error(toStreamError(code, reason))
-          else if (REFUSED.includes(code)) resolve(new Response(null, { status: 401 }))
+          else if (status) resolve(toRefused(code, status, reason))
           else reject(toStreamError(code, reason))
         }
+        const own: Line = { socket, hello: '', features: [], waiting, end }
         const settle = (id: unknown, answer: Answer) => {
           waiting.get(id)?.settle(answer)
           waiting.delete(id)
@@ -123,7 +143,7 @@ export const webSocketTransport =
           } else if (type === 'welcome' && sessionId === undefined) {
             isWelcome = true
             own.features = parseWelcome(text)?.features ?? []
-            resolve(new Response())
+            resolve(new Response(null, { headers: { 'Content-Type': 'text/event-stream' } }))
             handlers.welcome(text)
           } else {
             const { resume } = own
@@ -139,7 +159,10 @@ export const webSocketTransport =
 
     async function exchange(endpoint: string, headers: Headers, body: string): Promise<Response> {
       const own = line
-      if (own?.socket.readyState !== OPEN) throw new Error('no socket is open')
+      if (own?.socket.readyState !== OPEN) {
+        check()
+        throw new Error('no socket is open')
+      }
       greet(own, headers)
       const id = headers.get(IDEMPOTENCY_KEY_HEADER) ?? newId()
       const frame = toFrame(id, endpoint, body)
@@ -153,17 +176,27 @@ export const webSocketTransport =
       return toResponse(answer)
     }
 
+    /** Some sockets are over and have told no `close`; one that is closing may still do. */
+    function check() {
+      if (line?.socket.readyState === CLOSED) line.end()
+      else if (line?.socket.readyState === CLOSING) line.timer ??= setup.clock.setTimeout(line.end, CLOSING_TIMEOUT)
+    }
+
     return {
       post,
+      check,
       open(given) {
         const abort = new AbortController()
         const fail = (error: ConnectionError) => abort.signal.aborted || given.error(error)
         handlers = given
         isOpen = false
-        streamFetch(socketUrl, { signal: abort.signal }).then(
-          ({ ok }) => ok || fail(new ConnectionError('unauthorized', undefined, { status: 401 })),
-          (cause) => fail(cause instanceof ConnectionError ? cause : toStreamError(0, '', cause)),
-        )
+        const { url, clock } = setup
+        streamFetch(url, { signal: abort.signal })
+          .then((response) => refusalOf(response, url, clock.now()))
+          .then(
+            (refusal) => refusal && fail(refusal),
+            (cause) => fail(cause instanceof ConnectionError ? cause : toStreamError(0, '', cause)),
+          )
         return () => abort.abort()
       },
       beacon: (endpoint, body) =>

@@ -43,6 +43,7 @@ const STEP = {
   heartbeat: either(isOneOf(null), isNumber),
 } satisfies Fields
 const OPTIONAL = {
+  refusals: isCount,
   sessions: isNumber,
   moved: isFlag,
   own: either(isOneOf(null), isFlag),

@@ -100,7 +100,7 @@ const ASKED = { sessionId: 'asked', lastSeq: 0 }
 const SINCE = { sessionId: 'since', lastSeq: 0 }
 
 function contextOf(step: TraceStep, maxAttempts: number): ConnectionContext {
-  const { attempt, fruitless, resumes, features, heartbeat } = step
+  const { attempt, fruitless, resumes, refusals = 0, features, heartbeat } = step
   return {
     policy: {
       backoff: { base: 0, cap: 0, maxAttempts, stableDelay: 0 },
@@ -110,6 +110,7 @@ function contextOf(step: TraceStep, maxAttempts: number): ConnectionContext {
     attempt,
     fruitless,
     resumes,
+    refusals,
     features,
     heartbeat,
     delay: 0,

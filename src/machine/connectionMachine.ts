@@ -68,6 +68,9 @@ type Done = { readonly leftOvers: readonly Cursor[]; readonly resumeId?: string 
 const confirms = ({ resumes, resumeId }: ConnectionContext, done: Done) =>
   done.resumeId === null ? resumes === 1 : done.resumeId === undefined || done.resumeId === resumeId
 
+/** A 403 that a firewall gave may pass; this many in a row do not. */
+const MAX_REFUSALS = 3
+
 export const nonceOf = ({ probes }: ConnectionContext) => `p${probes}`
 
 /** The resume is answered and, where the server marks the end of a replay, replayed. Left-overs belong to the same barrier. */
@@ -80,6 +83,8 @@ const resumeDone = [
     actions: withEvent('recordLeftOvers'),
   },
 ]
+
+const refused = [{ guard: withEvent('mayPass'), ...retry }, stop]
 
 /** What is known of the live stream, while there is none. */
 const NO_STREAM = {
@@ -129,11 +134,15 @@ export const connectionMachine = setup({
       resumeId: ({ context }) => `r${context.resumes + 1}`,
     }),
     numberProbe: assign({ probes: ({ context }) => context.probes + 1 }),
-    recordError: assign((_, { error, delay }: Failure) => {
+    recordError: assign(({ context: { refusals } }, { error, delay }: Failure) => {
       const lastError = toConnectionError(error)
-      return { lastError, serverDelay: delay ?? { retryAfter: lastError.retryAfter } }
+      return {
+        lastError,
+        refusals: lastError.code === 'forbidden' ? refusals + 1 : 0,
+        serverDelay: delay ?? { retryAfter: lastError.retryAfter },
+      }
     }),
-    clearFailures: assign({ lastError: null, fruitless: 0 }),
+    clearFailures: assign({ lastError: null, fruitless: 0, refusals: 0 }),
     countAttempt: assign({ attempt: ({ context }) => context.attempt + 1 }),
     resetAttempts: assign({ attempt: 0 }),
     drawDelay: assign({
@@ -160,6 +169,8 @@ export const connectionMachine = setup({
     completesResume: ({ context }, done: Done) => confirms(context, done) && !done.leftOvers.length,
     isFruitlessAgain: ({ context }, done: Done) =>
       confirms(context, done) && context.fruitless > 0 && !madeProgress(context.cursors, done.leftOvers),
+    mayPass: ({ context }, { error }: { error: ConnectionError }) =>
+      error.retryable && context.refusals < MAX_REFUSALS - 1,
     isFatal: (_, { error }: { error: ConnectionError }) => !error.retryable,
     canProbe: ({ context }) => context.features.includes('probe'),
     wasAwayTooLong: ({ context }, { awayFor }: { awayFor: number }) => awayFor > 2 * (context.heartbeat ?? 5_000),
@@ -184,6 +195,7 @@ export const connectionMachine = setup({
     attempt: 0,
     delay: 0,
     fruitless: 0,
+    refusals: 0,
     probes: 0,
     lastError: null,
   }),
@@ -241,7 +253,7 @@ export const connectionMachine = setup({
               tags: 'connecting',
               on: {
                 'stream.opened': { target: 'awaitingWelcome' },
-                'stream.unauthorized': stop,
+                'stream.refused': refused,
               },
               after: {
                 connectTimeout: timedOut('stream'),
@@ -251,7 +263,7 @@ export const connectionMachine = setup({
             awaitingWelcome: {
               tags: 'awaitingWelcome',
               on: {
-                'stream.unauthorized': stop,
+                'stream.refused': refused,
               },
               after: {
                 welcomeTimeout: timedOut('welcome'),

@@ -77,6 +77,8 @@ export interface ConnectionContext {
   readonly resumeId: string | null
   /** Resumes in a row that moved none of their cursors. */
   readonly fruitless: number
+  /** 403s in a row that streams were refused with. */
+  readonly refusals: number
   /** Probes so far; the nonce of the current one. */
   readonly probes: number
   readonly lastError: ConnectionError | null
@@ -105,7 +107,8 @@ export type StreamEvent =
   | { type: 'stream.drained'; delay: ServerDelay; error: ConnectionError }
   | { type: 'stream.failed'; error: ConnectionError }
   | { type: 'stream.silent'; error: ConnectionError }
-  | { type: 'stream.unauthorized'; error: ConnectionError }
+  /** Instead of a welcome: 401, 403 or 204. `retryable` if it may pass. */
+  | { type: 'stream.refused'; error: ConnectionError }
 
 /** Facts about POSTs other than the resume. */
 export type UpstreamEvent =

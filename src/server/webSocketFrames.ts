@@ -33,11 +33,16 @@ export async function toAnswer(response: Response): Promise<FrameAnswer> {
   return { status, error: Object(json).error, retryAfter: retryAfterOf(response) }
 }
 
-/** Why a stream was not opened, as the arguments of a close. */
-export function toClose(response: Response): [code: number, reason?: string] {
+/**
+ * Why a stream was not opened, as the arguments of a close: 4000 and the status, since WebKit hides 1012 and 1013. The reason is when to
+ * come back, or the `error`. [spec] RFC 6455 §5.5: at most 123 bytes.
+ */
+export async function toClose(response: Response): Promise<[code: number, reason?: string]> {
   const { status } = response
-  if (status === 429 || status === 503) return [1013, String(retryAfterOf(response) ?? '')]
-  return [status === 401 ? 4401 : status === 403 ? 1008 : 1011]
+  if (status < 300 && status !== 204) return [1011]
+  const { error } = await toAnswer(response)
+  const reason = String((status === 429 || status === 503 ? retryAfterOf(response) : error) ?? '')
+  return [4_000 + status, /^[ -~]{0,123}$/.test(reason) ? reason : '']
 }
 
 function retryAfterOf({ headers }: Response): number | undefined {

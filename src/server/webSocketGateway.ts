@@ -100,7 +100,7 @@ export function createWebSocketGateway(options: WebSocketGatewayOptions): WebSoc
     /** The stream has failed. That is what becomes of a client that stops reading, and it would not read a close either. */
     function cut() {
       if (!isOver) socket.terminate?.()
-      close(1013)
+      close(4503)
     }
 
     const ask = async (endpoint: string, init: RequestInit) => fetch(new Request(new URL(endpoint, request.url), init))
@@ -117,7 +117,7 @@ export function createWebSocketGateway(options: WebSocketGatewayOptions): WebSoc
       const response = await ask('events', { headers: headers as Headers })
       const { ok, body } = response
       if (isOver) return body?.cancel()
-      if (!ok || !body) return close(...toClose(response))
+      if (!ok || !body) return close(...(await toClose(response)))
       reader = body.getReader()
       // Nobody reads while the socket drains, so that the stream notices; this is how it tells.
       reader.closed.catch(cut)
@@ -127,7 +127,7 @@ export function createWebSocketGateway(options: WebSocketGatewayOptions): WebSoc
         frames.forEach(send)
         await drained()
       }
-      close(1012)
+      close(4503)
     }
 
     // Up
@@ -157,7 +157,7 @@ export function createWebSocketGateway(options: WebSocketGatewayOptions): WebSoc
     function take({ id, endpoint, body }: JsonObject, chars: number) {
       if (!isText(id) || !MESSAGE_ID.test(id) || !isText(endpoint) || !/^[\w-]+$/.test(endpoint)) return close(1007)
       const isTooMany = held >= MAX_HELD || heldChars > MAX_HELD_CHARS
-      if (isTooMany && (isClogged() || waiting >= MAX_WAITING)) return close(1013)
+      if (isTooMany && (isClogged() || waiting >= MAX_WAITING)) return close(4429)
       const size = isTooMany ? 0 : chars
       waiting += 1
       held += size && 1

@@ -493,8 +493,13 @@ export const ALPHABET: Alphabet = {
     ({ welcomes }) => welcomes < MAX_WELCOMES,
   ),
   'stream failed': down(({ stream }) => stream.fails()),
-  'stream failed 401': down(
+  'stream refused 401': down(
     ({ stream }) => stream.fails(401),
+    ({ welcomes }) => !welcomes,
+  ),
+  // Three in a row are one too many.
+  'stream refused 403': down(
+    ({ stream }) => stream.fails(403),
     ({ welcomes }) => !welcomes,
   ),
   'stream silent': down((line) => {

@@ -1,0 +1,53 @@
+import { EventSource, type EventSourceInit } from 'eventsource'
+import { ConnectionError } from '../errors'
+import { completeLines } from './completeLines'
+import type { EventSourceLike, EventSourceSetup } from './eventSourceStream'
+import { refusalOf } from './streamAnswer'
+
+/**
+ * The EventSource of the `eventsource` package, with what it hides. It tells the status of a refusal, but not what else the answer
+ * says; it is silent about a `fetch` that rejects with an AbortError; it compares the media type by case; and it needs `completeLines`.
+ */
+export function packageEventSource(url: string, setup: EventSourceSetup): EventSourceLike {
+  const fetch = async (...request: Parameters<typeof setup.fetch>) => {
+    try {
+      const response = await setup.fetch(...request)
+      const refusal = await refusalOf(response, url, Date.now())
+      if (refusal) throw refusal
+      return toLowerCase(withCompleteLines(response))
+    } catch (cause) {
+      const error =
+        cause instanceof ConnectionError ? cause : new ConnectionError('stream-failed', String(cause), { cause })
+      source.dispatchEvent(Object.assign(new Event('error'), { cause: error }))
+      throw cause
+    }
+  }
+  const source = new EventSource(url, { ...setup, fetch } as EventSourceInit)
+  return source
+}
+
+function toLowerCase(response: Response): Response {
+  const headers = new Headers(response.headers)
+  headers.set('content-type', 'text/event-stream')
+  return Object.defineProperty(response, 'headers', { value: headers })
+}
+
+function withCompleteLines(response: Response): Response {
+  const { body } = response
+  if (!body) return response
+  const complete = completeLines()
+  const getReader = body.getReader.bind(body)
+  const getLineReader = () => {
+    const reader = getReader()
+    const read = reader.read.bind(reader)
+    return Object.assign(reader, {
+      async read() {
+        const chunk = await read()
+        if (chunk.value) chunk.value = complete(chunk.value) as typeof chunk.value
+        return chunk
+      },
+    })
+  }
+  Object.assign(body, { getReader: getLineReader })
+  return response
+}
