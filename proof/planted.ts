@@ -16,6 +16,7 @@ const INBOX = 'src/inbox.ts'
 const OUTBOX = 'src/outbox.ts'
 const UPSTREAM = 'src/adapters/fetchUpstream.ts'
 const EVENT_SOURCE = 'src/adapters/eventSourceStream.ts'
+const TRANSPORT = 'src/adapters/transport.ts'
 
 export const PLANTED: readonly PlantedBug[] = [
   {
@@ -122,8 +123,8 @@ export const PLANTED: readonly PlantedBug[] = [
     row: 'C21 I11',
     bug: 'callbacks of a closed EventSource are still heard',
     file: EVENT_SOURCE,
-    find: 'if (!closed) handlers[type](data',
-    replace: 'handlers[type](data',
+    find: "closed || hear('message', event)",
+    replace: "hear('message', event)",
   },
   {
     row: 'C22',
@@ -402,5 +403,82 @@ export const PLANTED: readonly PlantedBug[] = [
     file: INBOX,
     find: 'if (++waiting.repeats < REPEATS.length) return',
     replace: 'if (++waiting.repeats > 0) return',
+  },
+  {
+    row: 'C72',
+    bug: 'a stream that is refused is tried again, for ever',
+    file: MACHINE,
+    find: 'error.retryable && context.refusals < MAX_REFUSALS - 1',
+    replace: 'error.retryable || context.refusals >= 0',
+  },
+  {
+    row: 'C72',
+    bug: 'a 403 that may pass is tried again, for ever',
+    file: MACHINE,
+    find: "refusals: lastError.code === 'forbidden' ? refusals + 1 : 0,",
+    replace: 'refusals: 0 * refusals,',
+  },
+  {
+    row: 'C72 I8',
+    bug: 'why a stream failed is asked on after it was left',
+    file: TRANSPORT,
+    find: '      clock.clearTimeout(timer)\n      abort.abort()\n',
+    replace: '      if (!isOpen) return own.close()\n      abort.abort()\n',
+  },
+  {
+    row: 'C72 I12',
+    bug: 'how long to wait is lost between the answer to a question and the line',
+    file: 'src/adapters/streamRefusal.ts',
+    find: "parseRetryAfter(headers.get('retry-after'), now)",
+    replace: "parseRetryAfter(headers.get('retry-later'), now)",
+  },
+  {
+    row: 'C73',
+    bug: 'a CR at the end of a chunk waits for the next one',
+    file: 'src/adapters/streamResponse.ts',
+    find: 'if (!isHalf || !rest.length) return rest',
+    replace: 'if (rest) return rest',
+  },
+  {
+    row: 'C74',
+    bug: 'a log that starts over is dropped without a word',
+    file: INBOX,
+    find: 'if (lastSeq === session.asked) this.#suspect(session, seq)',
+    replace: 'if (lastSeq < 0) this.#suspect(session, seq)',
+  },
+  {
+    row: 'C74',
+    bug: 'a server that repeats its whole log is said to have lost it',
+    file: INBOX,
+    find: 'if (seq === session.asked) session.asked = -1\n    else session.stale++',
+    replace: 'session.stale++',
+  },
+  {
+    row: 'C76',
+    bug: 'a socket that is over and has not said so is not told of',
+    file: 'src/adapters/webSocketTransport.ts',
+    find: 'if (line?.socket.readyState === CLOSED) line.end()',
+    replace: 'if (line?.socket.readyState === -1) line.end()',
+  },
+  {
+    row: 'C103',
+    bug: 'a stream that was redirected to another origin is believed',
+    file: EVENT_SOURCE,
+    find: 'isOurs ||= !event.origin ||',
+    replace: 'isOurs ||= true ||',
+  },
+  {
+    row: 'C112',
+    bug: 'nobody looks whether the stream has survived a navigation that stays on the page',
+    file: 'src/adapters/pageLifecycle.ts',
+    find: 'stayTimer = clock.setTimeout(() => wake(-Infinity), STAYS)',
+    replace: 'stayTimer = undefined',
+  },
+  {
+    row: 'C114',
+    bug: 'the farewell of a page whose stream is gone already is not posted',
+    file: ACTORS,
+    find: 'const connectionId = lastId',
+    replace: 'const { connectionId } = context()',
   },
 ]

@@ -55,7 +55,7 @@ interface Session {
   dropped: number
   /** The last `seq` that was dropped as old before the resume was judged. */
   overtook: number
-  /** The cursor that was told first on this stream; -1 before that, 0 once the log is known to go on from there, or not to. */
+  /** The lowest cursor that this stream was told; -1 once there is nothing to suspect any more, or it was told. */
   asked: number
   /** How many events were dropped while the cursor stood there, all of them older. */
   stale: number
@@ -142,7 +142,7 @@ export class Inbox {
       fruitless: 0,
       overtook: 0,
       dropped: 0,
-      asked: -1,
+      asked: Infinity,
       stale: 0,
       judged: false,
       waiting: null,
@@ -211,32 +211,22 @@ export class Inbox {
   }
 
   /**
-   * An event that the resume did not ask for. A server may repeat its whole log, and so get to the cursor; one whose log has
-   * started over does not, and all that it sends until then is lost.
+   * An event that the resume did not ask for. A server may repeat its whole log, and so gets to the cursor; one whose log has
+   * started over does not, and what it sends until then is lost.
    */
   #suspect(session: Session, seq: number) {
-    if (seq === session.asked) {
-      session.asked = 0
-      return
-    }
-    session.stale++
+    if (seq === session.asked) session.asked = -1
+    else session.stale++
     this.#staleTimer ??= this.#settings.clock.setTimeout(() => {
       this.#staleTimer = undefined
-      const sessions = [...this.#sessions.values()]
-      const stale = sessions.filter(({ stale, asked, lastSeq }) => stale && asked === lastSeq)
-      if (!stale.length) return
-      for (const session of sessions) session.asked = 0
-      const counts = stale.map(
-        ({ sessionId, stale, lastSeq }) => `${stale} of ${sessionId}, whose cursor is ${lastSeq}`,
-      )
-      const why = `events dropped as old: ${counts.join('; ')}. A log that starts over needs another epoch`
-      this.#notifier.report(new ConnectionError('stale-events', why))
+      for (const session of this.#sessions.values()) {
+        const { sessionId, stale, asked, lastSeq } = session
+        if (!stale || asked !== lastSeq) continue
+        session.asked = -1
+        const why = `${stale} events of session ${sessionId} were older than its cursor ${lastSeq}: a new log needs a new epoch`
+        this.#notifier.report(new ConnectionError('stale-events', why))
+      }
     }, STALE_AFTER)
-  }
-
-  #stopCounting() {
-    this.#settings.clock.clearTimeout(this.#staleTimer)
-    this.#staleTimer = undefined
   }
 
   /** Behind a message that waits. A replay brings again what stands there already; it must not take the room of what is new. */
@@ -324,7 +314,6 @@ export class Inbox {
       overtook: 0,
       holeAt: -1,
       fruitless: 0,
-      asked: 0,
       judged: true,
     })
     this.#keep(sessionId)
@@ -373,9 +362,8 @@ export class Inbox {
     this.#streams++
     const wasResting = this.#isResting
     this.#isResting = false
-    this.#stopCounting()
     for (const session of this.#sessions.values()) {
-      session.asked = -1
+      session.asked = Infinity
       session.stale = 0
       session.wanted = true
       if (wasResting && session.waiting) this.#arm(session, session.waiting)
@@ -392,14 +380,10 @@ export class Inbox {
     return told.map((cursor) => {
       const session = this.#sessions.get(cursor.sessionId)
       if (!session) return cursor
-      Object.assign(session, { wanted: false, missing: 0, overtook: 0, judged: false })
-      this.#ask(session)
+      const asked = Math.min(session.asked, session.lastSeq)
+      Object.assign(session, { wanted: false, missing: 0, overtook: 0, judged: false, asked })
       return cursorOf(session)
     })
-  }
-
-  #ask(session: Session) {
-    if (session.asked < 0) session.asked = session.lastSeq
   }
 
   /** Whether the session is tracked, and was taken for attached: then the next resume takes it along. */
@@ -425,7 +409,7 @@ export class Inbox {
     const session = this.#sessions.get(sessionId)
     const stream = this.#streams
     if (!session?.wanted) return undefined
-    this.#ask(session)
+    session.asked = Math.min(session.asked, session.lastSeq)
     return {
       cursor: cursorOf(session),
       confirm: (verdicts: readonly SessionVerdict[]) => {
@@ -470,7 +454,8 @@ export class Inbox {
   /** Idle: what waits to be offered again does so after the next welcome. */
   rest() {
     this.#isResting = true
-    this.#stopCounting()
+    this.#settings.clock.clearTimeout(this.#staleTimer)
+    this.#staleTimer = undefined
     for (const { waiting } of this.#sessions.values()) this.#settings.clock.clearTimeout(waiting?.timer)
   }
 }

@@ -16,6 +16,7 @@ const SETUP: EventSourceSetup = { withCredentials: true, fetch }
 afterEach(() => {
   vi.unstubAllGlobals()
   vi.doUnmock('eventsource')
+  vi.resetModules()
 })
 
 function open(factory: EventSourceFactory) {
@@ -89,7 +90,8 @@ describe('the error of a stream', () => {
 
   test('has the status and the words of who knows them', () => {
     const error = errorOf({ code: 503, message: 'busy' })
-    expect(error).toMatchObject({ code: 'stream-failed', status: 503, message: 'busy', retryable: true })
+    expect(error).toMatchObject({ code: 'stream-failed', status: 503, retryable: true })
+    expect(errorOf({ message: 'reset by peer' })).toMatchObject({ code: 'stream-failed', message: 'reset by peer' })
   })
 
   test('C31: is `unauthorized` for a 401', () => {
@@ -113,6 +115,63 @@ describe('the error of a stream', () => {
       throw error
     })
     expect(heard[0]).toBe(error)
+  })
+})
+
+describe('C103: a stream that was redirected to another origin', () => {
+  const from = (origin: unknown, type = 'welcome') => {
+    const { source, heard } = opened()
+    source.opens()
+    source.dispatch(type, { data: 'a', origin })
+    source.dispatch('message', { data: 'b', origin })
+    return [source.closed, ...heard.slice(1)]
+  }
+  const FAILED = expect.objectContaining({
+    code: 'stream-failed',
+    message: expect.stringContaining('http://evil.test'),
+  })
+
+  test('has failed with its first frame, and nothing of it is heard', () => {
+    expect(from('http://evil.test')).toEqual([true, FAILED])
+    expect(from('http://evil.test', 'message')).toEqual([true, FAILED])
+  })
+
+  test.each(['https://test', 'http://test:8080', 'http://test.evil', 'http://tes', 'null'])(
+    '%s is another origin than http://test',
+    (origin) => {
+      expect(from(origin)[0]).toBe(true)
+    },
+  )
+
+  test('is not one of an EventSource that tells no origin', () => {
+    for (const origin of ['http://test', '', undefined]) expect(from(origin)).toEqual([false, 'welcome a', 'message b'])
+  })
+})
+
+describe('C76: a look at an EventSource', () => {
+  const looked = (readyState: number | undefined) => {
+    const { source, heard, check } = opened()
+    source.opens()
+    Object.assign(source, { readyState })
+    check()
+    check()
+    return [source.closed, ...heard.slice(1)]
+  }
+
+  test('that is closed and has told no error tells it now, once', () => {
+    expect(looked(2)).toEqual([true, expect.objectContaining({ code: 'stream-failed', retryable: true })])
+  })
+
+  test('that is open, connecting, or of an implementation that does not say, changes nothing', () => {
+    for (const readyState of [0, 1, undefined]) expect(looked(readyState)).toEqual([false])
+  })
+
+  test('that was left is silent', () => {
+    const { source, heard, check, close } = opened()
+    close()
+    Object.assign(source, { readyState: 2 })
+    check()
+    expect(heard).toEqual([])
   })
 })
 
@@ -141,7 +200,7 @@ describe('the EventSource that is made by default', () => {
     vi.doMock('eventsource', () => ({ EventSource: FromPackage }))
     const made = await defaultEventSource(needsHeaders)(URL, SETUP)
     expect(made).toBeInstanceOf(FromPackage)
-    expect(made).toEqual(new FromPackage(URL, SETUP))
+    expect(made).toMatchObject({ url: URL, setup: { withCredentials: true, fetch: expect.any(Function) } })
   })
 
   test('is none without the package: the error names the option that helps, and why', async () => {

@@ -351,7 +351,7 @@ describe('I8: in idle', () => {
         },
       }),
     )
-    world.sees('I8', '6 page listeners')
+    world.sees('I8', '7 page listeners')
   })
 })
 

@@ -226,7 +226,7 @@ describe('C24: a clock that jumps', () => {
 describe('unsubscribing', () => {
   test('I8: removes every listener and the timer, and nothing is told any more', () => {
     const page = openPage()
-    expect(page.listeners).toBe(6)
+    expect(page.listeners).toBe(7)
     expect(page.clock.pending).toHaveLength(1)
     page.hide()
     page.clock.advance(30_000)

@@ -117,7 +117,7 @@ describe('the walk', () => {
   })
 
   test('is told in a few lines, with one for each thing that is wrong', () => {
-    expect(formatWalk(report)).toMatch(/^\d+ steps: 48 transitions covered, 3 injected, 0 unreachable; .*$/)
+    expect(formatWalk(report)).toMatch(/^\d+ steps: 50 transitions covered, 3 injected, 0 unreachable; .*$/)
     const lines = formatWalk({ ...report, missing: ['one', 'two'], violations: ['three'] }).split('\n')
     expect(lines.slice(1)).toEqual(['missing    one', 'missing    two', 'violation  three'])
   })
@@ -141,7 +141,7 @@ describe('what is wrong is missing', () => {
         'reconnecting: resume.failed [isFatal] → idle: it was not taken',
       ]),
     )
-    expect(covered).toHaveLength(46)
+    expect(covered).toHaveLength(48)
   })
 
   test('what an adapter never tells', async () => {

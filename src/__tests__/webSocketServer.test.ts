@@ -70,9 +70,9 @@ describe('a hello', () => {
   })
 
   test.each<[string, Parameters<typeof createTestServer>[0], Upgrade, unknown[]]>([
-    ['that names nobody', {}, { as: '' }, [4401]],
-    ['from a foreign page', {}, { headers: { Origin: 'https://evil.test' } }, [1008]],
-    ['to a server that fails', { authenticate: () => Promise.reject(new Error('secret')) }, {}, [1011]],
+    ['that names nobody', {}, { as: '' }, [4401, 'unauthorized']],
+    ['from a foreign page', {}, { headers: { Origin: 'https://evil.test' } }, [4403, 'origin']],
+    ['to a server that fails', { authenticate: () => Promise.reject(new Error('secret')) }, {}, [4500, 'internal']],
   ])('%s is closed with its own code', async (_, options, upgrade, closed) => {
     const { opens } = createServer(options)
     const socket = await opens(upgrade)
@@ -82,9 +82,9 @@ describe('a hello', () => {
   test('to a server that is full, or closed, is asked to come back', async () => {
     const { opens, server } = createServer({ limits: { streamsPerPrincipal: 1 } })
     await opens()
-    expect((await opens()).closed).toEqual([1013, '5000'])
+    expect((await opens()).closed).toEqual([4429, '5000'])
     await server.close()
-    expect((await opens()).closed).toEqual([1013, '5000'])
+    expect((await opens()).closed).toEqual([4503, '5000'])
   })
 
   test('sets the headers that it may, and never what the upgrade carries or a proxy says', async () => {
@@ -144,7 +144,7 @@ describe('a hello', () => {
   ])('from %s, where %s may: %s', async (origin, allowedOrigins, isTaken) => {
     const { opens } = createServer(allowedOrigins ? { allowedOrigins } : {})
     const socket = await opens({ headers: { Origin: origin } })
-    expect(socket.closed).toEqual(isTaken ? undefined : [1008])
+    expect(socket.closed).toEqual(isTaken ? undefined : [4403, 'origin'])
     if (isTaken) expect(await ask(socket, 'send', send(1))).toMatchObject({ status: 200 })
   })
 })
@@ -533,12 +533,12 @@ describe('limits', () => {
     for (const n of range(1, 10_000)) eager.hears({ id: `m${n}`, endpoint: 'send', body: send(n) })
     expect(eager.closed).toBeUndefined()
     eager.hears({ id: 'more', endpoint: 'send', body: send(0) })
-    expect(eager.closed).toEqual([1013])
+    expect(eager.closed).toEqual([4429])
     for (const n of range(1, 80)) deaf.hears({ id: `m${n}`, endpoint: 'send', body: send(n) })
     deaf.bufferedAmount = 300_000
     expect(deaf.closed).toBeUndefined()
     deaf.hears({ id: 'more', endpoint: 'send', body: send(0) })
-    expect(deaf.closed).toEqual([1013])
+    expect(deaf.closed).toEqual([4429])
   })
 
   test('a client that posts and does not read is answered when it reads', async () => {
@@ -583,7 +583,7 @@ describe('limits', () => {
     await clock.advance(3_900)
     expect([slow.closed, slow.events.length]).toEqual([undefined, events])
     await clock.advance(200)
-    expect([slow.closed, quick.closed, watched.subscriptions]).toEqual([[1013], undefined, 1])
+    expect([slow.closed, quick.closed, watched.subscriptions]).toEqual([[4503], undefined, 1])
   })
 
   test('one that drains in time gets everything', async () => {
@@ -608,7 +608,7 @@ describe('the end', () => {
     const socket = await opens()
     await server.close()
     await settle()
-    expect([socket.said.at(-1), socket.closed]).toEqual([{ type: 'goodbye', retryAfter: 1_000, spread: 5_000 }, [1012]])
+    expect([socket.said.at(-1), socket.closed]).toEqual([{ type: 'goodbye', retryAfter: 1_000, spread: 5_000 }, [4503]])
   })
 
   test('a socket that vanishes takes its stream along, also while that is being opened', async () => {

@@ -1,5 +1,5 @@
 import { ConnectionError } from '../errors'
-import { foreignOrigin, toRefusal } from './streamAnswer'
+import { toRefusal } from './streamRefusal'
 
 /** The part of an EventSource's events that is used; which field is there depends on the event's type. */
 export interface StreamEvent {
@@ -88,12 +88,11 @@ export function openEventSource(
     close()
     handlers.error(toStreamError(event))
   }
-  const on = (type: 'welcome' | 'message', { data = '', origin }: StreamEvent) => {
+  const hear = (type: 'welcome' | 'message', event: StreamEvent) => {
     // One frame speaks for all of its stream.
-    const cause = !isOurs && origin && foreignOrigin(origin, url)
-    isOurs = !cause
-    if (cause) fail({ cause })
-    else handlers[type](data)
+    isOurs ||= !event.origin || url.startsWith(`${event.origin}/`)
+    if (isOurs) handlers[type](event.data ?? '')
+    else fail({ message: `redirected to ${event.origin}` })
   }
   const open = async () => {
     try {
@@ -103,14 +102,14 @@ export function openEventSource(
       for (const type of ['open', 'welcome'] as const) {
         source.addEventListener(type, (event) => {
           try {
-            if (!closed) type === 'open' ? handlers.open() : on(type, event)
+            if (!closed) type === 'open' ? handlers.open() : hear(type, event)
           } catch (cause) {
             fail({ cause })
           }
         })
       }
       // Without a `try`: it would cost a twentieth of the throughput, and the data plane catches what an app throws.
-      source.addEventListener('message', (event) => closed || on('message', event))
+      source.addEventListener('message', (event) => closed || hear('message', event))
       source.addEventListener('error', fail)
     } catch (cause) {
       fail({ cause })
@@ -119,7 +118,7 @@ export function openEventSource(
   void open()
   return {
     close,
-    check: () => source?.readyState === CLOSED && fail({ message: 'closed without an error' }),
+    check: () => source?.readyState === CLOSED && fail({}),
   }
 }
 

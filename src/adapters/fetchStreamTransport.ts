@@ -1,10 +1,9 @@
 import { createParser } from 'eventsource-parser'
 import { ConnectionError } from '../errors'
 import type { Clock } from '../types'
-import { completeLines } from './completeLines'
 import type { StreamHandlers } from './eventSourceStream'
 import { createUpstream } from './fetchUpstream'
-import { refusalOf } from './streamAnswer'
+import { completeLines, expectStream } from './streamResponse'
 import type { Transport } from './transport'
 
 /**
@@ -42,10 +41,10 @@ function openFetchStream(
       ...('cache' in Request.prototype && { cache: 'no-store' }),
       signal,
     })
-    const refusal = await refusalOf(response, url, clock.now())
+    await expectStream(response, url, clock.now())
     if (signal.aborted) return
     const { body } = response
-    if (refusal || !body) throw refusal ?? new ConnectionError('stream-failed', 'no body')
+    if (!body) throw new ConnectionError('stream-failed', 'no body')
     handlers.open()
     const reader = body.getReader()
     // Not every `fetch` that an app brings along knows signals.

@@ -1,8 +1,7 @@
 import { EventSource, type EventSourceInit } from 'eventsource'
 import { ConnectionError } from '../errors'
-import { completeLines } from './completeLines'
 import type { EventSourceLike, EventSourceSetup } from './eventSourceStream'
-import { refusalOf } from './streamAnswer'
+import { completeLines, expectStream } from './streamResponse'
 
 /**
  * The EventSource of the `eventsource` package, with what it hides. It tells the status of a refusal, but not what else the answer
@@ -12,8 +11,7 @@ export function packageEventSource(url: string, setup: EventSourceSetup): EventS
   const fetch = async (...request: Parameters<typeof setup.fetch>) => {
     try {
       const response = await setup.fetch(...request)
-      const refusal = await refusalOf(response, url, Date.now())
-      if (refusal) throw refusal
+      await expectStream(response, url, Date.now())
       return toLowerCase(withCompleteLines(response))
     } catch (cause) {
       const error =

@@ -7,7 +7,7 @@ import {
   type StreamHandlers,
 } from './eventSourceStream'
 import { createUpstream, type PostOptions, type UpstreamOptions } from './fetchUpstream'
-import { refusalOf } from './streamAnswer'
+import { readRefusal } from './streamRefusal'
 
 /** What a transport is given by its connection: the options, checked and complete, and the connection as it is now. */
 export interface TransportSetup extends UpstreamOptions {
@@ -67,12 +67,13 @@ export const eventSourceTransport: Transport = (setup) => {
     }
     /** The native EventSource does not tell with which status it was refused. Nothing is asked at a first failure, which may pass. */
     const ask = (error: ConnectionError) => {
-      if (isOpen || error.status || error.cause || !context().attempt) return fail(error)
+      const { attempt, connectionId } = context()
+      if (isOpen || connectionId || error.status || error.cause || !attempt) return fail(error)
       timer = clock.setTimeout(() => fail(error), ASK_TIMEOUT)
       streamFetch(`${url}?ask`, { headers: { Accept: 'text/event-stream' }, signal })
-        .then((response) => refusalOf(response, url, clock.now()))
-        .catch(() => undefined)
-        .then((refusal) => fail(refusal ?? error))
+        .then((response) => (response.status === 200 ? error : readRefusal(response, clock.now())))
+        .catch(() => error)
+        .then(fail)
     }
     const own = openEventSource(
       createEventSource,

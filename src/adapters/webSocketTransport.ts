@@ -12,7 +12,7 @@ import {
 } from '../protocol'
 import type { StreamHandlers } from './eventSourceStream'
 import { createUpstream } from './fetchUpstream'
-import { refusalOf } from './streamAnswer'
+import { expectStream } from './streamResponse'
 import type { Transport } from './transport'
 import {
   type Answer,
@@ -192,11 +192,8 @@ export const webSocketTransport =
         isOpen = false
         const { url, clock } = setup
         streamFetch(url, { signal: abort.signal })
-          .then((response) => refusalOf(response, url, clock.now()))
-          .then(
-            (refusal) => refusal && fail(refusal),
-            (cause) => fail(cause instanceof ConnectionError ? cause : toStreamError(0, '', cause)),
-          )
+          .then((response) => expectStream(response, url, clock.now()))
+          .catch((cause) => fail(cause instanceof ConnectionError ? cause : toStreamError(0, '', cause)))
         return () => abort.abort()
       },
       beacon: (endpoint, body) =>

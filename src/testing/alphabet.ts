@@ -4,7 +4,7 @@ import type { Clock, Connection, ConnectionOptions, Delivery, OutboundMessage } 
 import { serverIsSilent } from './behaviours'
 import { createHarness, type Environment, type Harness } from './harness'
 import { carried, type Oracle, watchInvariants } from './invariants'
-import { sessionsOf, type TestPost, type TestStream } from './network'
+import { isAsk, sessionsOf, type TestPost, type TestStream } from './network'
 
 export interface WorldOptions {
   /** The connection under test. Default: `createConnection(environment)`. */
@@ -497,6 +497,10 @@ export const ALPHABET: Alphabet = {
     ({ stream }) => stream.fails(401),
     ({ welcomes }) => !welcomes,
   ),
+  // The connection asks why, and is told.
+  'ask 401': ends(isAsk, says(401)),
+  'ask 429': ends(isAsk, says(429, TWO_SECONDS)),
+  'ask lost': ends(isAsk, (post) => post.fails()),
   // Three in a row are one too many.
   'stream refused 403': down(
     ({ stream }) => stream.fails(403),

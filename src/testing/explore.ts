@@ -257,6 +257,7 @@ export function fingerprint(world: World): string {
     children.outbox?.getSnapshot().value,
     Math.min(context.attempt, 5),
     context.fruitless,
+    context.refusals,
     Math.min(context.resumes, 2),
     line && [
       line.isOpened,
@@ -298,6 +299,7 @@ interface Inside {
   readonly context: {
     readonly attempt: number
     readonly fruitless: number
+    readonly refusals: number
     readonly resumes: number
     readonly heartbeat: number | null
   }

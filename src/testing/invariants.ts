@@ -1,6 +1,6 @@
 import type { Connection, Delivery, Verdict } from '../types'
 import type { Harness, Observer } from './harness'
-import type { Answer, TestPost, TestStream } from './network'
+import { type Answer, isAsk, type TestPost, type TestStream } from './network'
 
 /** What holds at every moment, whatever happens. I9 is about the future, so it is `explore` that looks after it. */
 export const INVARIANTS = {
@@ -74,7 +74,7 @@ const describe = ({ invariant, message }: Violation) => `  ${invariant} (${INVAR
 
 // I1
 
-const oneStream: Watch = ({ connection, streams }, report) => ({
+const oneStream: Watch = ({ connection, streams, posts }, report) => ({
   onStream(stream) {
     if (streams.some((other) => other !== stream && !other.isClosed)) report('a stream begins beside a live one')
   },
@@ -82,6 +82,9 @@ const oneStream: Watch = ({ connection, streams }, report) => ({
     const { phase } = connection
     const live = streams.filter(isLive).length
     if (live > 1 || (live && isStreamless(phase))) report(`${live} live in ${phase}`)
+    const isAsking = posts.some((post) => isAsk(post) && isInFlight(post))
+    if (isAsking && (live || phase !== 'connecting'))
+      report(`it is asked why a stream failed in ${phase}, with ${live} live`)
   },
 })
 
@@ -442,7 +445,7 @@ const pacing: Watch = ({ connection, streams, page, time, random }, report) => {
       if (post.isAborted) return
       const { status, text } = answer
       const wished = wishOf(answer, now())
-      if (isResume(post) && !isOk(status)) wish = wished
+      if ((isResume(post) || isAsk(post)) && !isOk(status)) wish = wished
       const results = resultsOf(post, status, text)
       const is404 = status === 404 || results.some((result) => result.status === 404)
       if (is404 && post.connectionId === liveId(streams)) isDisowned = true

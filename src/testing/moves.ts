@@ -6,6 +6,7 @@ import type { ConnectionContext, ConnectionInput } from '../machine/types'
 import { type Cursor, FEATURES, type JsonObject } from '../protocol'
 import type { OutboundMessage } from '../types'
 import type { Harness } from './harness'
+import { isAsk } from './network'
 import type { Move } from './plan'
 
 /** What a move has to work with. */
@@ -58,8 +59,12 @@ const sends =
     harness.stream.sends(frame)
 const fails =
   (status?: number): Cause =>
-  ({ harness }) =>
+  async ({ harness }) => {
     harness.stream.fails(status)
+    await harness.settles()
+    // Nor is there anybody who could say why.
+    for (const post of harness.posts) if (isAsk(post) && !post.isAborted && !post.isAnswered) post.fails()
+  }
 
 const welcomes =
   (hasSessions: boolean, frame?: object): Cause =>

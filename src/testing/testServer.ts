@@ -1,6 +1,6 @@
 import { type Cursor, FEATURES, type Feature, isCursor, type JsonObject } from '../protocol'
 import type { Clock } from '../types'
-import type { TestPost, TestStream } from './network'
+import { isAsk, type TestPost, type TestStream } from './network'
 
 /**
  * What a server does, as a chain: each behaviour deals with what it is about, and leaves the rest to `next`. One that does
@@ -117,6 +117,8 @@ export function createTestServer(
 
   function take(post: TestPost) {
     const { endpoint, body, key } = post
+    // It has nothing against a stream.
+    if (isAsk(post)) return post.answers(200)
     const line = liveLines().find(({ stream }) => stream.connectionId === post.connectionId)
     if (!line) return post.answers(404, { error: 'unknown-stream' })
     if (endpoint === 'reconnect') {
