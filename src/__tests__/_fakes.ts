@@ -110,6 +110,8 @@ export function createWorld(options: Partial<ConnectionOptions> = {}, behaviour:
 
   const fetch = ((url: string, init: RequestInit) =>
     new Promise<Response>((resolve, reject) => {
+      // Nobody is there who could say why a stream did not open.
+      if (url.endsWith('?ask')) return reject(new TypeError('fetch failed'))
       const state = { aborted: false, answered: false }
       const answer = (response: Response | Error) => {
         state.answered = true
@@ -205,6 +207,7 @@ export function createWorld(options: Partial<ConnectionOptions> = {}, behaviour:
     },
     /** To the end of the backoff. */
     async retries() {
+      await settle()
       await clock.advance((connection.retryAt ?? clock.now()) - clock.now())
     },
     event: (sessionId: string, seq: number, more: object = {}) => ({ type: 'token', sessionId, seq, ...more }),

@@ -418,7 +418,7 @@ describe('the interface of the client that this replaces', () => {
     world.chat.sendSuspend()
     await settles()
     expect(world.calls.map(([url]) => url)).toEqual(['http://test/api/chat/suspend'])
-    expect(world.post('suspend').body).toEqual({ type: 'session_suspend', sessions: CURSORS_OF_S1 })
+    expect(world.post('suspend').body).toMatchObject({ type: 'session_suspend', sessions: CURSORS_OF_S1 })
   })
 
   test('suspendUrl is where the signal goes, and nothing else; its body says whose it is', async () => {

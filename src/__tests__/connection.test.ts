@@ -425,6 +425,7 @@ describe('the stream', () => {
     expect(world.log).toEqual(['opened', 'closed goodbye'])
     await world.retries()
     world.stream.fails()
+    await settle()
     expect((world.connection.retryAt ?? 0) - world.clock.now()).toBe(500)
   })
 
@@ -587,7 +588,7 @@ describe('the page', () => {
     await ready
     tell({ type: 'suspend' })
     await settle()
-    expect(world.post('suspend').body).toEqual({ type: 'session_suspend', sessions: CURSORS })
+    expect(world.post('suspend').body).toEqual({ type: 'session_suspend', connectionId: 'c1', sessions: CURSORS })
     expect(world.post('suspend').keepalive).toBe(true)
     expect(world.post('suspend').headers.get('x-connection-id')).toBe('c1')
   })

@@ -152,6 +152,8 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
     /** For EventSource implementations that take a `fetch`. */
     streamFetch: (input: string | URL, init: RequestInit): Promise<Response> =>
       authorized('stream', init.signal, (own) => {
+        // Not every `fetch` knows signals.
+        if (init.signal?.aborted) throw init.signal.reason
         const all = new Headers(init.headers)
         own.forEach((value, name) => {
           all.set(name, value)

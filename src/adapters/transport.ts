@@ -52,13 +52,14 @@ export const eventSourceTransport: Transport = (setup) => {
     const url = `${setup.url}/events`
     const abort = new AbortController()
     const { signal } = abort
+    let own: EventSourceLine | undefined
     let isOpen = false
     let timer: unknown
 
     const close = () => {
       clock.clearTimeout(timer)
       abort.abort()
-      own.close()
+      own?.close()
     }
     const fail = (error: ConnectionError) => {
       if (signal.aborted) return
@@ -75,7 +76,7 @@ export const eventSourceTransport: Transport = (setup) => {
         .catch(() => error)
         .then(fail)
     }
-    const own = openEventSource(
+    own = openEventSource(
       createEventSource,
       url,
       { withCredentials: credentials === 'include', fetch: streamFetch },
