@@ -21,8 +21,8 @@ export interface ChatStreamOptions {
   readonly age: number
   readonly maxSessions: number
   readonly welcome: object
-  /** Called once, however the stream ended. */
-  onEnd(): void
+  /** Called once, however the stream ended, with the sessions that were attached. */
+  onEnd(sessionIds: Iterable<string>): void
   /** Called before, if the reason was a client that had stopped reading. */
   onEvict(): void
   onError(error: unknown): void
@@ -294,9 +294,9 @@ class PulledStream implements ChatStream, UnderlyingDefaultSource<Uint8Array<Arr
     this.#hasEnded = true
     for (const timer of [this.#stallTimer, this.#timer]) this.#options.clock.clearTimeout(timer)
     for (const session of this.#attached.values()) session.unsubscribe()
+    this.#options.onEnd(this.#attached.keys())
     this.#attached.clear()
     this.#unread.clear()
-    this.#options.onEnd()
   }
 
   #refuseIfEnded() {

@@ -20,7 +20,12 @@ export interface Turn {
  * The live streams by their connectionId, which names the process too where there are several. A stream removes itself by
  * identity, so an old one never takes a new one along.
  */
-export function createConnections(maxPerPrincipal: number, node: string | undefined, onCount: (count: number) => void) {
+export function createConnections(
+  maxPerPrincipal: number,
+  node: string | undefined,
+  onCount: (count: number) => void,
+  onEnd: (id: string, principalId: string, sessionIds: Iterable<string>) => void,
+) {
   const byId = new Map<string, Connection>()
   const byPrincipal = new Map<string, Set<Connection>>()
 
@@ -40,13 +45,28 @@ export function createConnections(maxPerPrincipal: number, node: string | undefi
     onCount(byId.size)
   }
 
+  /** @throws Refusal 429 over the limit */
+  function siblingsOf(principalId: string): Set<Connection> {
+    const siblings = byPrincipal.get(principalId) ?? new Set()
+    if (siblings.size >= maxPerPrincipal) throw new Refusal(429, 'too-many-streams', { 'Retry-After': '5' })
+    return siblings
+  }
+
   return {
+    /** Whether one more would be opened. @throws Refusal 429 over the limit */
+    checkRoom: (principalId: string) => void siblingsOf(principalId),
+
     /** @throws Refusal 429 over the limit */
-    open(principalId: string, createStream: (connectionId: string, onEnd: () => void) => ChatStream): Connection {
-      const siblings = byPrincipal.get(principalId) ?? new Set()
-      if (siblings.size >= maxPerPrincipal) throw new Refusal(429, 'too-many-streams', { 'Retry-After': '5' })
+    open(
+      principalId: string,
+      createStream: (connectionId: string, onEnd: (sessionIds: Iterable<string>) => void) => ChatStream,
+    ): Connection {
+      const siblings = siblingsOf(principalId)
       const id = node === undefined ? randomId() : `${node}.${randomId()}`
-      const stream = createStream(id, () => remove({ id, principalId }))
+      const stream = createStream(id, (sessionIds) => {
+        remove({ id, principalId })
+        onEnd(id, principalId, sessionIds)
+      })
       const connection = { id, principalId, stream, line: Promise.resolve() }
       add(connection, siblings)
       return connection

@@ -135,6 +135,11 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
   async function openStream(request: Request): Promise<Response> {
     const principal = await identify(request)
     refuseIfClosed()
+    // A native EventSource does not tell why it was refused, so the client asks. Nothing is opened.
+    if (new URL(request.url).searchParams.has('ask')) {
+      streams.checkRoom(principal.id)
+      return new Response('', { headers: EVENT_STREAM_HEADERS })
+    }
     const { stream } = streams.open(principal.id, (connectionId, onEnd) =>
       createChatStream({
         log,
@@ -216,10 +221,8 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
     async suspend({ principal, message, stream }) {
       const cursors = parseCursors(message.sessions, limits.sessionsPerResume)
       if (!cursors) throw new Refusal(400, 'bad-request')
-      const attached = await attachedOf(
-        stream,
-        cursors.map(({ sessionId }) => sessionId),
-      )
+      const sessionIds = cursors.map(({ sessionId }) => sessionId)
+      const attached = [await stream.call({ type: 'farewell', sessionIds })].flat()
       const sessions = cursors.filter(({ sessionId }) => attached.includes(sessionId))
       await onSuspend({ principal, connectionId: stream.id, sessions })
       return undefined

@@ -17,6 +17,8 @@ export type StreamCall =
   | { readonly type: 'echo'; readonly nonce: string }
   /** Answers with those that are attached. */
   | { readonly type: 'attached'; readonly sessionIds: readonly string[] }
+  /** The same, also of a stream that has just ended. */
+  | { readonly type: 'farewell'; readonly sessionIds: readonly string[] }
 
 export async function callStream(stream: ChatStream, call: StreamCall): Promise<unknown> {
   switch (call.type) {
@@ -33,6 +35,7 @@ export async function callStream(stream: ChatStream, call: StreamCall): Promise<
     case 'echo':
       return stream.say({ type: 'probe', nonce: call.nonce })
     case 'attached':
+    case 'farewell':
       return call.sessionIds.filter((sessionId) => stream.isAttached(sessionId))
   }
 }
@@ -51,7 +54,8 @@ async function takeOn(stream: ChatStream, verdict: SessionVerdict): Promise<Sess
 export function parseCall(value: unknown): StreamCall | undefined {
   if (!isObject(value)) return undefined
   const { type, sessionId, after, epoch, nonce, sessionIds, marker } = value
-  if (type === 'attached' && Array.isArray(sessionIds) && sessionIds.every(isText)) return { type, sessionIds }
+  const isList = Array.isArray(sessionIds) && sessionIds.every(isText)
+  if ((type === 'attached' || type === 'farewell') && isList) return { type, sessionIds }
   if (type === 'echo' && isText(nonce)) return { type, nonce }
   if (type === 'resume') {
     const resumeId = isObject(marker) && isText(marker.resumeId) ? { resumeId: marker.resumeId } : {}

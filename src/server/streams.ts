@@ -1,6 +1,7 @@
 import { isText, type JsonObject, parseJson } from '../protocol'
 import type { Answer } from './cluster'
 import { createConnections, nodeOf } from './connections'
+import { createEndedStreams } from './endedStreams'
 import { Refusal, refusalOf, tooMany, unknownStream } from './http'
 import type { Metric } from './metrics'
 import type { Clock } from './options'
@@ -27,9 +28,21 @@ const UNAVAILABLE = () => new Refusal(503, 'unavailable', { 'Retry-After': '1' }
 /** All streams that a request may name, in whichever process they are. */
 export function createStreams({ log, limits, clock, onMetric, onError }: StreamsOptions) {
   const cluster = log.join?.({ receiptAge: limits.receiptAge, serve, onMetric, onError })
-  const connections = createConnections(limits.streamsPerPrincipal, cluster?.node, (value) =>
-    onMetric({ name: 'streams', value }),
+  const ended = createEndedStreams(clock)
+  const connections = createConnections(
+    limits.streamsPerPrincipal,
+    cluster?.node,
+    (value) => onMetric({ name: 'streams', value }),
+    ended.add,
   )
+
+  async function callHere(principalId: string, id: unknown, call: StreamCall): Promise<unknown> {
+    const known = connections.find(id, principalId)
+    if (known) return callStream(known.stream, call)
+    const attached = call.type === 'farewell' && ended.attachedOf(id, principalId, call.sessionIds)
+    if (!attached) throw unknownStream()
+    return attached
+  }
 
   async function askOther(node: string, request: object): Promise<unknown> {
     const start = clock.now()
@@ -49,12 +62,10 @@ export function createStreams({ log, limits, clock, onMetric, onError }: Streams
   async function serve(request: unknown): Promise<Answer> {
     const { principalId, connectionId, call }: JsonObject = Object(request)
     try {
-      const known = connections.find(connectionId, String(principalId))
-      if (!known) throw unknownStream()
       const parsed = parseCall(call)
       // Another version's, in the middle of an update.
       if (!parsed) throw UNAVAILABLE()
-      return { status: 200, json: JSON.stringify(await callStream(known.stream, parsed)) ?? 'null' }
+      return { status: 200, json: JSON.stringify(await callHere(String(principalId), connectionId, parsed)) ?? 'null' }
     } catch (error) {
       return refusalOf(error, onError)
     }
@@ -65,14 +76,15 @@ export function createStreams({ log, limits, clock, onMetric, onError }: Streams
     cluster,
 
     open: connections.open,
+    checkRoom: connections.checkRoom,
     takeTurn: connections.takeTurn,
     all: connections.all,
     isHere: (principalId: string, id: unknown) => connections.find(id, principalId) !== undefined,
 
     /** @throws Refusal 404 if there can be no such stream of theirs */
     find(principalId: string, id: unknown): StreamRef {
-      const known = connections.find(id, principalId)
-      if (known) return { id: known.id, call: (call) => callStream(known.stream, call) }
+      if (connections.find(id, principalId) || ended.attachedOf(id, principalId, []))
+        return { id: String(id), call: (call) => callHere(principalId, id, call) }
       const node = nodeOf(id)
       if (!cluster || node === undefined || node === cluster.node) throw unknownStream()
       return { id: String(id), call: (call) => askOther(node, { principalId, connectionId: id, call }) }
