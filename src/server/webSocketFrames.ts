@@ -1,4 +1,4 @@
-import { parseJson } from '../protocol'
+import { isText, parseJson } from '../protocol'
 
 /** What an `ack` says besides its id. */
 export interface FrameAnswer {
@@ -41,8 +41,8 @@ export async function toClose(response: Response): Promise<[code: number, reason
   const { status } = response
   if (status < 300 && status !== 204) return [1011]
   const { error } = await toAnswer(response)
-  const reason = String((status === 429 || status === 503 ? retryAfterOf(response) : error) ?? '')
-  return [4_000 + status, /^[ -~]{0,123}$/.test(reason) ? reason : '']
+  const reason = status === 429 || status === 503 ? String(retryAfterOf(response) ?? '') : error
+  return [4_000 + status, isText(reason) && /^[ -~]{0,123}$/.test(reason) ? reason : '']
 }
 
 function retryAfterOf({ headers }: Response): number | undefined {
