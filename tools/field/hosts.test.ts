@@ -1,5 +1,6 @@
 import { createConnection, type Transport } from 'holdline'
-import { fetchStreamTransport, webSocketTransport } from 'holdline/adapters'
+import { fetchStreamTransport } from 'holdline/adapters'
+import { webSocketTransport } from 'holdline/adapters/websocket'
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest'
 import WebSocket from 'ws'
 import { type Running, runBlock } from './hostBlock'
