@@ -643,6 +643,7 @@ describe('the page', () => {
       expect(refused.world.postsTo('suspend')).toHaveLength(1)
       const { world } = await leaving(CURSORS, SERVER_IS_SILENT)
       world.connection.reconnect()
+      await world.opens()
       await world.post('suspend').fails()
       expect(world.postsTo('suspend')).toHaveLength(1)
     })
@@ -668,6 +669,55 @@ describe('the page', () => {
       const { world } = await leaving(CURSORS)
       expect([sendBeacon.mock.calls.length, world.postsTo('suspend').length]).toEqual([1, 0])
     })
+  })
+
+  test('C112: a wake of unknown length proves the stream, or replaces it where that cannot be done', async () => {
+    const { world, tell, ready } = paged({ heartbeat: 15_000 })
+    await ready
+    tell({ type: 'wake', awayFor: Number.POSITIVE_INFINITY })
+    await settle()
+    expect([world.log, world.live.length]).toEqual([['opened', 'closed wake'], 1])
+    await world.opens({ features: ['probe'] })
+    tell({ type: 'wake', awayFor: Number.POSITIVE_INFINITY })
+    await settle()
+    expect([world.connection.phase, world.postsTo('probe').length]).toEqual(['open', 1])
+  })
+
+  test('C76: a wake finds a stream that has ended without an event, whatever the phase', async () => {
+    for (const phase of ['connecting', 'awaitingWelcome', 'open']) {
+      const { world, tell, ready } = paged()
+      await ready
+      world.connection.reconnect()
+      if (phase === 'awaitingWelcome') world.stream.opens()
+      if (phase === 'open') await world.opens()
+      expect(world.connection.phase).toBe(phase)
+      Object.assign(world.stream, { readyState: 2 })
+      tell({ type: 'wake', awayFor: 0 })
+      await settle()
+      expect([world.connection.phase, world.streams.length, world.live.length]).toEqual(['connecting', 3, 1])
+    }
+  })
+
+  test('C114: the farewell of a page whose stream is gone names the last one', async () => {
+    const { world, tell, ready } = paged()
+    await ready
+    world.stream.fails()
+    tell({ type: 'suspend' })
+    await settle()
+    const { body, headers, keepalive } = world.post('suspend')
+    expect(body).toEqual({ type: 'session_suspend', connectionId: 'c1', sessions: CURSORS })
+    expect([headers.get('x-connection-id'), keepalive]).toEqual([null, true])
+  })
+
+  test('C114: there is none before the first stream, nor after a disconnect', async () => {
+    const { world, tell } = paged()
+    world.connection.connect()
+    tell({ type: 'suspend' })
+    await world.opens()
+    world.connection.disconnect()
+    world.connection.suspend()
+    await settle()
+    expect(world.postsTo('suspend')).toEqual([])
   })
 
   test('I8: in idle no page listener is left; connect subscribes again', async () => {

@@ -1,19 +1,51 @@
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
-import { type Carrier, eventSourceTransport, fetchStreamTransport, type Transport } from 'holdline/adapters'
+import type { EventSource } from 'eventsource'
+import {
+  type Carrier,
+  defaultEventSource,
+  type EventSourceFactory,
+  eventSourceTransport,
+  fetchStreamTransport,
+  type Transport,
+} from 'holdline/adapters'
 import { webSocketTransport } from 'holdline/adapters/websocket'
 import { createWebSocketGateway } from 'holdline/server'
 import { type ContractPromise, type Serve, transportContract } from 'holdline/testing'
 import { describe, expect, test } from 'vitest'
-import { WebSocketServer } from 'ws'
+import { WebSocket, WebSocketServer } from 'ws'
+import { packageEventSource } from '../adapters/packageEventSource'
 import { listen } from './_http'
 import { startTcpProxy } from './_tcpProxy'
 
+/** The last EventSource of a connection, to be closed behind its back. */
+function withEventSource(transport: Transport, create: EventSourceFactory) {
+  let last: { close(): void } | undefined
+  const createEventSource: EventSourceFactory = async (url, setup) => {
+    last = await create(url, setup)
+    return last as Awaited<ReturnType<EventSourceFactory>>
+  }
+  return { transport, options: { createEventSource }, hush: () => last?.close() }
+}
+
+/** As that of a browser: no word about why it failed, and its own `fetch`. */
+const nativeLike: EventSourceFactory = (url) => {
+  const source = packageEventSource(url, { withCredentials: false, fetch }) as EventSource
+  return {
+    addEventListener: (type, listener) =>
+      source.addEventListener(type, (event) => listener(type === 'error' ? {} : (event as object))),
+    close: () => source.close(),
+    get readyState() {
+      return source.readyState
+    },
+  }
+}
+
 const overHttp =
-  (transport: Transport): Serve =>
+  (transport: Transport, more: () => object = () => ({})): Serve =>
   async (fetch) => {
     const host = await listen(fetch)
-    return { url: host.url, transport, cut: host.destroySockets, close: host.close }
+    return { url: host.url, transport, cut: host.destroySockets, close: host.close, ...more() }
   }
 
 const overWebSocket: Serve = async (fetch) => {
@@ -28,10 +60,22 @@ const overWebSocket: Serve = async (fetch) => {
   const cut = () => {
     for (const socket of server.clients) socket.terminate()
   }
+  let hush = () => {}
+  class Hushed extends WebSocket {
+    constructor(url: string) {
+      super(url)
+      hush = () => {
+        for (const type of ['error', 'close']) this.removeAllListeners(type)
+        this.on('error', () => {})
+        this.terminate()
+      }
+    }
+  }
   return {
     url: `${base}/api/chat`,
-    transport: webSocketTransport(),
+    transport: webSocketTransport({ WebSocket: Hushed as never }),
     cut,
+    hush: () => hush(),
     async close() {
       cut()
       await new Promise((resolve) => server.close(resolve))
@@ -60,9 +104,18 @@ const roughly =
 
 /** What each transport cannot tell; docs/transports.md says so. */
 const TRANSPORTS: readonly (readonly [name: string, serve: Serve, cannot: readonly ContractPromise[]])[] = [
-  ['eventSourceTransport', overHttp(eventSourceTransport), ['stream-retry-after', 'comments']],
-  ['fetchStreamTransport', overHttp(fetchStreamTransport), []],
-  ['webSocketTransport', overWebSocket, ['comments']],
+  [
+    'eventSourceTransport',
+    overHttp(eventSourceTransport, () => withEventSource(eventSourceTransport, defaultEventSource(true))),
+    ['comments'],
+  ],
+  [
+    'eventSourceTransport, with an EventSource like a browser’s',
+    overHttp(eventSourceTransport, () => withEventSource(eventSourceTransport, nativeLike)),
+    ['stream-retry-after', 'comments'],
+  ],
+  ['fetchStreamTransport', overHttp(fetchStreamTransport), ['silent-ends']],
+  ['webSocketTransport', overWebSocket, ['comments', 'line-ends']],
 ]
 const ROUGHLY = TRANSPORTS.map(([name, serve, cannot]) => [`${name}, on a rough line`, roughly(serve), cannot] as const)
 

@@ -4,6 +4,7 @@ import { fetchStreamTransport } from 'holdline/adapters'
 import { createHarness, type HarnessOptions } from 'holdline/testing'
 import { describe, expect, test } from 'vitest'
 import type { ConnectionOptions } from '../types'
+import { listen } from './_http'
 
 const encoder = new TextEncoder()
 const WELCOME = `event: welcome\ndata: ${JSON.stringify({ type: 'welcome', protocolVersion: 2, connectionId: 'c1', heartbeat: 1_000 })}\n\n`
@@ -260,4 +261,69 @@ describe('a stream read with fetch', () => {
     await harness.settles()
     expect(cancelled).toBe(1)
   })
+
+  test('C72: a 403 that does not say why stops the line at the third time', async () => {
+    const world = createWorld(Array(9).fill({ status: 403, headers: { 'content-type': 'text/html' } }))
+    await world.connects()
+    await world.harness.passes(60_000)
+    expect([world.connection.phase, world.served.length]).toEqual(['idle', 3])
+  })
+
+  test('C73: a welcome whose lines end in CR is heard before the next byte', async () => {
+    const world = createWorld()
+    await world.connects()
+    await world.stream.writes(`${WELCOME.replaceAll('\n', '\r')}`)
+    expect(world.connection.phase).toBe('open')
+    await world.stream.writes(event(1).replaceAll('\n', '\r'))
+    expect(seqs(world)).toEqual([1])
+  })
+
+  test('C73: wherever the bytes are cut, CR, LF and CRLF end the same lines', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.constantFrom('\r', '\n', '\r\n'),
+        fc.array(fc.integer({ min: 1, max: 30 }), { maxLength: 40 }),
+        async (end, sizes) => {
+          const world = createWorld()
+          await world.connects()
+          const text = `${WELCOME}${event(1)}: a comment\n\n${event(2)}`.replaceAll('\n', end)
+          const bytes = encoder.encode(text)
+          let at = 0
+          for (const size of sizes) {
+            if (at < bytes.length) await world.stream.writes(bytes.slice(at, at + size))
+            at += size
+          }
+          if (at < bytes.length) await world.stream.writes(bytes.slice(at))
+          expect(seqs(world)).toEqual([1, 2])
+        },
+      ),
+      { numRuns: 60 },
+    )
+  })
 })
+
+test.each([
+  ['the fetch stream', { transport: fetchStreamTransport }],
+  ['the eventsource package', { headers: {} }],
+] as const)(
+  'C103: over %s a stream of another origin is not believed, one that was moved within it is',
+  async (_, options) => {
+    const welcome = () => new Response(WELCOME, { headers: { 'content-type': 'text/event-stream' } })
+    const elsewhere = await listen(welcome)
+    let target = elsewhere.url
+    const host = await listen(({ url }) =>
+      url.endsWith('/events') ? new Response(null, { status: 307, headers: { location: target } }) : welcome(),
+    )
+    const connection = createConnection({ url: host.url, ...options, backoff: { base: 1, cap: 1 } })
+    const opened: unknown[] = []
+    connection.on('opened', (event) => opened.push(event))
+    connection.connect()
+    await expect.poll(() => connection.attempt, { timeout: 5_000 }).toBeGreaterThan(2)
+    expect([opened, connection.lastError?.message]).toEqual([[], expect.stringContaining(elsewhere.url)])
+    target = '/moved'
+    await expect.poll(() => opened.length, { timeout: 5_000 }).toBeGreaterThan(0)
+    connection.dispose()
+    await host.close()
+    await elsewhere.close()
+  },
+)

@@ -1,4 +1,5 @@
 import fc from 'fast-check'
+import type { ConnectionError, ConnectionOptions, Cursor } from 'holdline'
 import { describe, expect, test } from 'vitest'
 import { createWorld, RESUME_NEVER_ANSWERED, SERVER_ACCEPTS, SERVER_IS_SILENT, seqs, settle } from './_fakes'
 
@@ -771,5 +772,107 @@ describe('hostile frames', () => {
       }),
       { numRuns: 200 },
     )
+  })
+})
+
+describe('C74: a log that starts over without an epoch', () => {
+  const AT_99 = [{ sessionId: 's1', lastSeq: 99 }]
+  /** The errors that were told, in full. */
+  async function resumed(cursors: readonly Cursor[] = AT_99, options: Partial<ConnectionOptions> = {}) {
+    const world = createWorld({ cursors, ...options })
+    const told: ConnectionError[] = []
+    world.connection.on('error', ({ error }) => told.push(error))
+    await world.opens()
+    const sends = (...events: readonly (readonly [sessionId: string, seq: number])[]) => {
+      for (const [sessionId, seq] of events) world.stream.sends(world.event(sessionId, seq))
+    }
+    return { world, told, sends }
+  }
+  const range = (from: number, to: number, sessionId = 's1') =>
+    Array.from({ length: to - from + 1 }, (_, index) => [sessionId, from + index] as const)
+
+  test('is told a second after the first event that was dropped, once per resume, with counts', async () => {
+    const { world, told, sends } = await resumed()
+    sends(...range(1, 4))
+    await world.clock.advance(999)
+    expect(told).toEqual([])
+    await world.clock.advance(1)
+    expect(told).toMatchObject([
+      { code: 'stale-events', message: expect.stringMatching(/^4 events of session s1 .*99/) },
+    ])
+    sends(...range(5, 8))
+    await world.clock.advance(60_000)
+    expect(told).toHaveLength(1)
+    world.stream.fails()
+    await world.retries()
+    await world.opens()
+    sends(...range(1, 2))
+    await world.clock.advance(1_000)
+    expect(told).toMatchObject([{}, { message: expect.stringMatching(/^2 events/) }])
+    expect(seqs(world, 's1')).toEqual([])
+  })
+
+  test('is told of a session that was watched from there on', async () => {
+    const { world, told, sends } = await resumed([])
+    world.connection.watch('s1', { after: 99 })
+    await settle()
+    sends(...range(1, 4))
+    await world.clock.advance(1_000)
+    expect(told).toMatchObject([{ code: 'stale-events' }])
+  })
+
+  test('is told of each session for itself', async () => {
+    const { world, told, sends } = await resumed([
+      ...AT_99,
+      { sessionId: 's2', lastSeq: 7 },
+      { sessionId: 's3', lastSeq: 3 },
+    ])
+    sends(...range(1, 4), ...range(1, 3, 's2'), ...range(4, 5, 's3'))
+    await world.clock.advance(1_000)
+    expect(told.map(({ message }) => message.slice(0, 24))).toEqual([
+      '4 events of session s1 w',
+      '3 events of session s2 w',
+    ])
+  })
+
+  test.each<[string, readonly (readonly [string, number])[]]>([
+    ['a replay that overlaps with what came live', [...range(100, 103), ...range(100, 104)]],
+    ['a server that repeats its whole log, up to the cursor', range(1, 99)],
+    ['a server that repeats its whole log, and more', range(1, 101)],
+    ['a live event before an old replay', [...range(100, 100), ...range(1, 99)]],
+    ['the last event again', [['s1', 99]]],
+    ['nothing', []],
+  ])('is not: %s', async (_, events) => {
+    const { world, told, sends } = await resumed()
+    sends(...events)
+    await world.clock.advance(60_000)
+    expect(told).toEqual([])
+  })
+
+  test('is not: events that are repeated where no resume asked for anything', async () => {
+    const { world, told, sends } = await resumed([])
+    sends(...range(1, 5), ...range(2, 4))
+    await world.clock.advance(60_000)
+    expect(told).toEqual([])
+  })
+
+  test('is not: events that a verdict explains', async () => {
+    const { world, told, sends } = await resumed()
+    sends(...range(1, 4))
+    world.stream.sends({
+      type: 'reconnected',
+      sessions: [{ sessionId: 's1', status: 'reset', from: 0, to: 4 }],
+    })
+    await world.clock.advance(60_000)
+    expect([told, world.log.at(-1)]).toEqual([[], 's1 reset 99-4'])
+  })
+
+  test('I8: is forgotten in idle', async () => {
+    const { world, told, sends } = await resumed()
+    sends(...range(1, 4))
+    world.connection.disconnect()
+    expect(world.clock.pending).toBe(0)
+    await world.clock.advance(60_000)
+    expect(told).toEqual([])
   })
 })

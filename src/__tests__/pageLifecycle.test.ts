@@ -48,6 +48,7 @@ function openPage({ visibility = 'visible' as DocumentVisibilityState } = {}) {
     pageshow: (persisted: boolean) => page.fire('pageshow', { persisted }),
     offline: () => page.fire('offline'),
     online: () => page.fire('online'),
+    beforeunload: () => page.fire('beforeunload'),
     take: () => signals.splice(0),
     get listeners() {
       return page.listeners + document.listeners
@@ -220,6 +221,53 @@ describe('C24: a clock that jumps', () => {
     page.clock.set(-3_600_000)
     page.show()
     expect(page.take().at(-1)).toEqual(wake(0))
+  })
+})
+
+describe('C112: a navigation that stays on the page', () => {
+  const DOUBT = wake(Number.POSITIVE_INFINITY)
+
+  test('wakes the line a second later: what was open may be dead, and no engine says so', () => {
+    const page = openPage()
+    page.beforeunload()
+    page.clock.advance(999)
+    expect(page.signals).toEqual([])
+    page.clock.advance(1)
+    expect(page.signals).toEqual([DOUBT])
+    page.clock.advance(60_000)
+    expect(page.signals).toHaveLength(1)
+  })
+
+  test('wakes it once for several in a second, and again for a later one', () => {
+    const page = openPage()
+    for (const pause of [500, 500, 5_000, 5_000]) {
+      page.beforeunload()
+      page.clock.advance(pause)
+    }
+    expect(page.signals).toEqual([DOUBT, DOUBT])
+  })
+
+  test('that leaves it after all wakes nothing', () => {
+    const page = openPage()
+    page.beforeunload()
+    page.pagehide()
+    page.clock.advance(60_000)
+    expect(page.signals).toEqual([SUSPEND])
+  })
+
+  test('leaves a page that was hidden meanwhile in doubt all the same', () => {
+    const page = openPage()
+    page.beforeunload()
+    page.hide()
+    page.clock.advance(1_000)
+    expect(page.signals).toEqual([SUSPEND, DOUBT])
+  })
+
+  test('I8: is forgotten with the subscription', () => {
+    const page = openPage()
+    page.beforeunload()
+    page.unsubscribe()
+    expect(page.clock.pending).toEqual([])
   })
 })
 

@@ -1,5 +1,6 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { type CommandCall, CommandRejected } from '../server'
+import { createEndedStreams } from '../server/endedStreams'
 import {
   answer,
   counter,
@@ -7,6 +8,7 @@ import {
   fakeClock,
   manualCommands,
   openStream,
+  type PostOptions,
   post,
   range,
   settle,
@@ -412,6 +414,83 @@ describe('order', () => {
     expect((await running).status).toBe(200)
     expect((await Promise.all(late)).map(({ status }) => status)).toEqual([503, 503])
     expect(commands.calls).toHaveLength(1)
+  })
+})
+
+describe('C114: a farewell after the end of its stream', () => {
+  const SESSIONS = [
+    { sessionId: 'room', lastSeq: 7 },
+    { sessionId: 'alice-other', lastSeq: 1 },
+  ]
+  async function ended(options: Parameters<typeof createTestServer>[0] = {}) {
+    const onSuspend = vi.fn()
+    const { server, clock } = createTestServer({ onSuspend, ...options })
+    const stream = await openStream(server)
+    await stream.watch('room')
+    await stream.cancel()
+    await settle()
+    const farewell = (more: PostOptions = {}) => {
+      const body = { type: 'session_suspend', connectionId: stream.connectionId, sessions: SESSIONS }
+      return post(server, 'suspend', body, more)
+    }
+    return { server, clock, stream, onSuspend, farewell }
+  }
+
+  test('reaches the app, with the sessions that were attached, by its header or by its body', async () => {
+    const { stream, onSuspend, farewell } = await ended()
+    for (const more of [{}, { connectionId: stream.connectionId }]) {
+      expect((await farewell(more)).status).toBe(200)
+      expect(onSuspend).toHaveBeenLastCalledWith({
+        principal: { id: 'alice' },
+        connectionId: stream.connectionId,
+        sessions: [{ sessionId: 'room', lastSeq: 7 }],
+      })
+    }
+  })
+
+  test('is taken for ten seconds, and from nobody else', async () => {
+    const { clock, onSuspend, farewell } = await ended()
+    expect((await farewell({ as: 'bob' })).status).toBe(404)
+    await clock.advance(10_000)
+    expect((await farewell()).status).toBe(200)
+    await clock.advance(1)
+    expect([(await farewell()).status, onSuspend.mock.calls.length]).toEqual([404, 1])
+  })
+
+  test.each([
+    ['send', { type: 'send', sessionId: 'room' }],
+    ['watch', { type: 'watch', sessionId: 'room', lastSeq: 0 }],
+    ['reconnect', { type: 'reconnect', resumeId: 'r1', sessions: SESSIONS }],
+    ['probe', { type: 'probe', nonce: 'n' }],
+  ])('is all that an ended stream takes: %s is answered 404', async (endpoint, body) => {
+    const onCommand = vi.fn()
+    const { stream } = await ended({ onCommand })
+    expect((await stream.post(endpoint, body)).status).toBe(404)
+    expect(onCommand).not.toHaveBeenCalled()
+  })
+
+  test('is bounded: by count, by sessions and by a clock that was set back', () => {
+    let now = 0
+    const streams = createEndedStreams({ now: () => now })
+    const knows = (id: string) => streams.attachedOf(id, 'me', ['s0']) !== undefined
+    for (let n = 0; n < 6_000; n++) streams.add(`c${n}`, 'me', ['s0'])
+    expect([knows('c0'), knows('c999'), knows('c1000'), knows('c5999')]).toEqual([false, false, true, true])
+    streams.add(
+      'big',
+      'me',
+      Array.from({ length: 9_999 }, (_, n) => `s${n}`),
+    )
+    expect([knows('c5999'), knows('big')]).toEqual([false, true])
+    streams.add(
+      'bigger',
+      'me',
+      Array.from({ length: 10_000 }, (_, n) => `s${n}`),
+    )
+    expect([knows('big'), knows('bigger')]).toEqual([false, false])
+    now = 20_000
+    streams.add('later', 'me', [])
+    now = 0
+    expect(knows('later')).toBe(false)
   })
 })
 

@@ -275,6 +275,116 @@ describe('a close', () => {
   })
 })
 
+describe('C72: a close before the welcome', () => {
+  async function refused(code: number, reason = '', times = 1) {
+    const world = createSocketWorld({ headers: () => ({}) })
+    world.connection.connect()
+    for (let time = 0; time < times; time++) {
+      if (world.connection.phase === 'backoff') await world.retries()
+      await settle()
+      world.socket.opens()
+      world.socket.shuts(code, reason)
+      await settle()
+    }
+    return world
+  }
+
+  test.each([
+    [4204, '', 'ended', 204],
+    [4403, 'origin', 'forbidden', 403],
+  ])('with %i "%s" stops the line at once: %s', async (code, reason, error, status) => {
+    const world = await refused(code, reason)
+    expect([world.connection.phase, world.log, world.sockets.length]).toEqual(['idle', [`stopped ${error}`], 1])
+    expect(world.connection.lastError?.status).toBe(status)
+  })
+
+  test.each([1008, 4403])('with %i and no word may pass: the third in a row stops the line', async (code) => {
+    expect((await refused(code, '', 2)).connection.phase).toBe('backoff')
+    expect((await refused(code, '', 3)).log).toEqual(['stopped forbidden'])
+  })
+
+  test('with 1008 and a word is another party’s, and may pass as well', async () => {
+    expect((await refused(1008, 'policy')).connection.phase).toBe('backoff')
+  })
+
+  test.each([4400, 4404, 4500, 4599])('with %i is an ordinary failure with a status', async (code) => {
+    const { connection } = await refused(code, 'why')
+    expect([connection.phase, connection.lastError]).toMatchObject([
+      'backoff',
+      { code: 'stream-failed', status: code - 4_000 },
+    ])
+  })
+
+  test('is no refusal after it: the line comes back', async () => {
+    for (const code of [4204, 4403]) {
+      const world = createSocketWorld()
+      await world.opens()
+      world.socket.shuts(code, 'origin')
+      expect([world.connection.phase, world.connection.lastError?.code]).toEqual(['backoff', 'stream-failed'])
+    }
+  })
+})
+
+describe('C76: a socket that is over and has told no close', () => {
+  const noticed: readonly (readonly [string, (world: ReturnType<typeof createSocketWorld>) => unknown])[] = [
+    ['a message', (world) => world.send('a')],
+    ['a wake', (world) => world.connection.wake()],
+  ]
+
+  test.each(noticed)('is noticed with %s, and replaced', async (_, act) => {
+    const world = createSocketWorld()
+    await world.opens(ACKED)
+    world.socket.readyState = 3
+    act(world)
+    await settle()
+    expect(world.connection.phase).not.toBe('open')
+    expect(world.log).toEqual(['opened', 'closed failed'])
+    if (world.connection.phase === 'backoff') await world.retries()
+    await world.opens(ACKED)
+    await world.clock.advance(1_000)
+    expect(world.connection.pending.length).toBe(world.socket.ids('send').length)
+  })
+
+  test.each(noticed)('is noticed a second after %s, if it is closing and never gets there', async (_, act) => {
+    const world = createSocketWorld({ outbox: { maxInFlight: 1 } })
+    await world.opens(ACKED)
+    world.socket.readyState = 2
+    act(world)
+    await world.clock.advance(999)
+    expect(world.connection.phase).toBe('open')
+    await world.clock.advance(1)
+    expect([world.connection.phase, world.log.at(-1)]).toEqual(['backoff', 'closed failed'])
+  })
+
+  test('may still say why it closes', async () => {
+    const world = createSocketWorld()
+    await world.opens(ACKED)
+    world.socket.readyState = 2
+    world.connection.wake()
+    world.socket.shuts(4503, '7000')
+    await settle()
+    expect(world.connection.lastError?.retryAfter).toBe(7_000)
+  })
+
+  test('I8: is not waited for after a disconnect', async () => {
+    const world = createSocketWorld()
+    await world.opens(ACKED)
+    world.socket.readyState = 2
+    world.connection.wake()
+    world.connection.disconnect()
+    await settle()
+    expect(world.clock.pending).toBe(0)
+  })
+
+  test('a wake with an open socket changes nothing', async () => {
+    const world = createSocketWorld()
+    await world.opens(ACKED)
+    world.connection.wake()
+    await settle()
+    expect([world.connection.phase, world.sockets.length]).toEqual(['open', 1])
+  })
+})
+
 describe('authorisation', () => {
   const asked = (world: ReturnType<typeof createSocketWorld>) =>
     world.sockets.map(({ hellos }) => hellos.map(({ headers }) => headers))

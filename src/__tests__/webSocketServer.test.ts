@@ -79,6 +79,21 @@ describe('a hello', () => {
     expect([socket.closed, socket.said]).toEqual([closed, []])
   })
 
+  test.each<[string, Response, unknown[]]>([
+    ['204', new Response(null, { status: 204 }), [4204, '']],
+    ['403 without a word', new Response('<h1>no</h1>', { status: 403 }), [4403, '']],
+    ['a word that is too long for a close', Response.json({ error: 'x'.repeat(124) }, { status: 403 }), [4403, '']],
+    ['a word that is no text', Response.json({ error: { a: 1 } }, { status: 403 }), [4403, '']],
+    ['a success without a body', new Response(null), [1011]],
+    ['429 without a delay', new Response(null, { status: 429 }), [4429, '']],
+  ])('C113: whose stream is answered with %s is closed with 4000 and the status', async (_, response, closed) => {
+    const { connect } = createSockets({ fetch: () => response })
+    const socket = connect()
+    socket.hears({ type: 'hello', protocolVersion: 2 })
+    await settle()
+    expect(socket.closed).toEqual(closed)
+  })
+
   test('to a server that is full, or closed, is asked to come back', async () => {
     const { opens, server } = createServer({ limits: { streamsPerPrincipal: 1 } })
     await opens()
@@ -788,7 +803,10 @@ describe('over real sockets', () => {
     [', on a rough line', roughly],
   ])('the contract of a transport%s', (_, serve) => {
     // A comment is nothing on a socket.
-    test.each(transportContract.filter(({ needs }) => needs !== 'comments'))('$name', ({ run }) => run(serve))
+    test.each(transportContract.filter(({ needs = '' }) => !/^(comments|line-ends|silent-ends)$/.test(needs)))(
+      '$name',
+      ({ run }) => run(serve),
+    )
   })
 
   test.each([1, 2, 3])(

@@ -64,18 +64,16 @@ export async function discardBody({ body }: Request, timeout: number, clock: Tim
   // Locked: it was late already.
   if (!body || body.locked) return
   let bytes = 0
-  await readParts(body, timeout, clock, (part) => {
+  const ending = await readParts(body, timeout, clock, (part) => {
     bytes += part.byteLength
     return bytes <= MAX_DISCARDED
   })
+  if (ending === 'stopped') body.cancel().catch(() => {})
 }
 
 type Ending = 'ended' | 'stopped' | 'late' | 'failed'
 
-/**
- * Until `take` says no. The body is never cancelled: on Node that destroys the socket, with the answer in it. One that is late
- * stays locked, because there is a read under way.
- */
+/** Until `take` says no; the rest can be read on. One that is late is given up: it is cancelled, and stays locked. */
 async function readParts(
   body: Request['body'],
   timeout: number,
@@ -100,7 +98,8 @@ async function readParts(
     ending = 'failed'
   }
   clock.clearTimeout(timer)
-  if (ending !== 'late') reader.releaseLock()
+  if (ending === 'late') reader.cancel().catch(() => {})
+  else reader.releaseLock()
   return ending
 }
 

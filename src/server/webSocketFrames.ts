@@ -1,4 +1,4 @@
-import { parseJson } from '../protocol'
+import { isText, parseJson } from '../protocol'
 
 /** What an `ack` says besides its id. */
 export interface FrameAnswer {
@@ -28,6 +28,17 @@ export function toHeaders(hello: unknown, allowed: ReadonlySet<string>, upgrade:
   return headers
 }
 
+/** Before it is closed. */
+export function readUpgrade(request: Request): { readonly url: string; readonly headers: Headers } {
+  try {
+    return { url: request.url, headers: new Headers(request.headers) }
+  } catch (cause) {
+    const message =
+      'accept: the request of the upgrade cannot be read any more; copy it before the upgrade, with new Request(request)'
+    throw new TypeError(message, { cause })
+  }
+}
+
 export async function toAnswer(response: Response): Promise<FrameAnswer> {
   const { ok, status } = response
   const json = parseJson(await response.text())
@@ -44,8 +55,8 @@ export async function toClose(response: Response): Promise<[code: number, reason
   const { status } = response
   if (status < 300 && status !== 204) return [1011]
   const { error } = await toAnswer(response)
-  const reason = String((status === 429 || status === 503 ? retryAfterOf(response) : error) ?? '')
-  return [4_000 + status, /^[ -~]{0,123}$/.test(reason) ? reason : '']
+  const reason = status === 429 || status === 503 ? String(retryAfterOf(response) ?? '') : error
+  return [4_000 + status, isText(reason) && /^[ -~]{0,123}$/.test(reason) ? reason : '']
 }
 
 function retryAfterOf({ headers }: Response): number | undefined {

@@ -13,7 +13,7 @@ import { createFrameOrder, isCommand } from './frameOrder'
 import { guardHooks } from './hooks'
 import { FRAME_DEPTH, isTooDeep } from './json'
 import type { Timers } from './options'
-import { type FrameAnswer, readFrames, toAnswer, toClose, toHeaders } from './webSocketFrames'
+import { type FrameAnswer, readFrames, readUpgrade, toAnswer, toClose, toHeaders } from './webSocketFrames'
 
 /** What is used of a socket. Those of the `ws` package fit, and native ones of servers that may close with any code. */
 export interface GatewaySocket {
@@ -87,7 +87,7 @@ export function createWebSocketGateway(options: WebSocketGatewayOptions): WebSoc
   const told = new Set(names.map((name) => name.toLowerCase()))
 
   function accept(socket: GatewaySocket, request: Request) {
-    const { url, headers: upgrade } = copyOf(request)
+    const { url, headers: upgrade } = readUpgrade(request)
     const inOrder = createFrameOrder()
     let headers: Headers | undefined
     let connectionId = ''
@@ -241,14 +241,4 @@ export function createWebSocketGateway(options: WebSocketGatewayOptions): WebSoc
   }
 
   return { accept }
-}
-
-function copyOf(request: Request): { readonly url: string; readonly headers: Headers } {
-  try {
-    return { url: request.url, headers: new Headers(request.headers) }
-  } catch (cause) {
-    const message =
-      'accept: the request of the upgrade cannot be read any more; copy it before the upgrade, with new Request(request)'
-    throw new TypeError(message, { cause })
-  }
 }

@@ -478,6 +478,7 @@ export const ALPHABET: Alphabet = {
     // The timers that are due by now.
     await time.passes(0)
   }, isActive),
+  'navigation that stays': command(({ harness: { page } }) => page.stays(), isActive),
   'page comes back from the cache': command(({ harness: { page } }) => {
     page.leaves()
     page.returns()

@@ -12,6 +12,10 @@ export type ContractPromise =
   | 'renewal-of-posts'
   /** That a comment on the stream is a sign of life. */
   | 'comments'
+  /** That a line of the stream may end in CR, LF or CRLF. */
+  | 'line-ends'
+  /** That a stream can be over without an event; the host has to be able to `hush`. */
+  | 'silent-ends'
 
 /** One behaviour of design and protocol that has to hold over any transport. */
 export interface ContractCase {
@@ -254,6 +258,79 @@ export const transportContract: readonly ContractCase[] = [
       expectEqual([line.connection.phase, line.connection.lastError?.code], ['idle', 'unauthorized'], 'stopped')
     },
     { needs: 'stream-status' },
+  ),
+
+  ...(
+    [
+      ['204', 'ended', () => new Response(null, { status: 204 })],
+      ['403 that says why', 'forbidden', () => json(403, { error: 'blocked' })],
+      ['403 that says nothing, three times in a row', 'forbidden', () => new Response('<h1>no</h1>', { status: 403 })],
+    ] as const
+  ).map(([status, code, refuse]) =>
+    behaviour(
+      `C72: a stream that is refused with ${status} stops the line`,
+      async (line) => {
+        line.interceptsStreams(refuse)
+        const delivery = line.send('kept')
+        line.connection.connect()
+        await line.until('stopped', () => line.told.some(([name]) => name === 'stopped'))
+        expectEqual([line.connection.phase, line.connection.lastError?.code], ['idle', code], 'stopped')
+        line.interceptsStreams((next) => next())
+        line.connection.connect()
+        expectEqual((await delivery.settled).status, 'accepted', 'after another connect')
+      },
+      { needs: 'stream-status' },
+    ),
+  ),
+
+  behaviour('C72: a 403 that says nothing may pass', async (line) => {
+    let refusals = 0
+    line.interceptsStreams((next) => (refusals++ < 2 ? new Response('<h1>no</h1>', { status: 403 }) : next()))
+    await line.opens()
+    expectEqual(refusals >= 2, true, 'refused')
+  }),
+
+  behaviour('C69: the media type of a stream is read whatever its case', async (line) => {
+    line.interceptsStreams(async (next) => {
+      const { body, headers } = await next()
+      const own = new Headers(headers)
+      own.set('content-type', 'Text/Event-Stream; Charset=UTF-8')
+      return new Response(body, { headers: own })
+    })
+    await line.opens()
+    expectEqual(phases(line).includes('backoff'), false, 'backoff')
+  }),
+
+  behaviour(
+    'C73: an event ends with its empty line, whatever that ends in, and not with the next byte',
+    async (line) => {
+      await line.opens()
+      for (const [index, end] of ['\r', '\n', '\r\n'].entries()) {
+        line.saysRaw(`data: {"type":"notice","index":${index}}${end}${end}`)
+        await line.until(JSON.stringify(end), () => line.messages.length === index + 1)
+      }
+      // Half of a CRLF, and the other half.
+      for (const part of ['data: {"type":"notice"}\r', '\n\r', '\ndata: {"type":"end"}\r', '\n\r']) line.saysRaw(part)
+      await line.until('CRLF in halves', () => line.messages.length === 5)
+      expectEqual(line.messages.slice(3), [{ type: 'notice' }, { type: 'end' }], 'messages')
+    },
+    { needs: 'line-ends' },
+  ),
+
+  behaviour(
+    'C76: a stream that has ended without an event is noticed with the next message, and at a wake',
+    async (line) => {
+      await line.opens()
+      line.hush()
+      expectEqual((await line.send('noticed').settled).status, 'accepted', 'verdict')
+      await line.until('open again', () => line.connection.isOpen)
+      expectEqual(closings(line), ['failed'], 'closed')
+      line.hush()
+      line.connection.wake()
+      await line.until('open once more', () => closings(line).length === 2 && line.connection.isOpen)
+      expectEqual(closings(line), ['failed', 'failed'], 'closed')
+    },
+    { needs: 'silent-ends' },
   ),
 
   behaviour(

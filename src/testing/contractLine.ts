@@ -12,6 +12,8 @@ export interface ContractHost {
   readonly options?: Partial<ConnectionOptions>
   /** Cuts every connection, without a word. */
   cut(): void
+  /** Ends what carries the stream of the client without an event, as engines do at times. What carries it says so if it is asked. */
+  hush?(): void
   close(): Promise<void>
 }
 export type Serve = (fetch: (request: Request) => Promise<Response>) => Promise<ContractHost>
@@ -70,6 +72,8 @@ export async function createContractLine(serve: Serve, options: Partial<Connecti
       return onPost(endpoint, next)
     }
     const response = await onStream(next)
+    // A question why a stream did not open is no stream.
+    if (request.url.endsWith('?ask')) return response
     if (!response.ok || !response.body) return response
     streams++
     body = tamper(
@@ -115,6 +119,10 @@ export async function createContractLine(serve: Serve, options: Partial<Connecti
     },
     publish: (sessionId: string, event: object = { type: 'token' }) => chat.publish(sessionId, event as never),
     cut: host.cut,
+    hush() {
+      if (!host.hush) throw new Error('no stream of this host ends without an event')
+      host.hush()
+    },
     /** The next POSTs are answered by this. */
     intercepts(handler: typeof onPost) {
       onPost = handler

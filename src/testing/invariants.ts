@@ -363,6 +363,7 @@ const pacing: Watch = ({ connection, streams, page, time, random }, report) => {
   let isAsked = false
   let askedAt = Number.NaN
   const wokenAt: number[] = []
+  const stayedAt: number[] = []
   let isDisowned = false
   let draws: number[] = []
   let wish = NO_WISH
@@ -381,6 +382,10 @@ const pacing: Watch = ({ connection, streams, page, time, random }, report) => {
   before(connection, ['connect', 'reconnect'], ask)
   before(connection, ['wake'], wake)
   before(page, ['shows', 'returns', 'comesOnline'], wake)
+  before(page, ['stays'], () => {
+    wokenAt.push(now() + STAYS)
+    stayedAt.push(now() + STAYS)
+  })
   // The page lifecycle notices it as soon as a timer has a chance to fire.
   before(time, ['jumps'], (ms: number) => {
     askedAt = now() + ms
@@ -429,7 +434,8 @@ const pacing: Watch = ({ connection, streams, page, time, random }, report) => {
       if (isFreeTry) failures = 1
       const early = due - now()
       due = Number.POSITIVE_INFINITY
-      if (isFirst || isAsked || askedAt === now() || isProbeOver || isFreeTry || early <= 0) isFirst = false
+      const isByPage = askedAt === now() || stayedAt.includes(now())
+      if (isFirst || isAsked || isByPage || isProbeOver || isFreeTry || early <= 0) isFirst = false
       else if (early === Number.POSITIVE_INFINITY) report('a stream that nobody asked for')
       else report(`a stream ${Math.ceil(early)} ms too early`)
     },
@@ -499,7 +505,9 @@ const COMMANDS = [
   'unwatch',
   'suspend',
 ] as const
-const PAGE_EVENTS = ['hides', 'shows', 'leaves', 'returns', 'freezes', 'goesOffline', 'comesOnline'] as const
+const PAGE_EVENTS = ['hides', 'shows', 'stays', 'leaves', 'returns', 'freezes', 'goesOffline', 'comesOnline'] as const
+/** docs/transports.md: a page that is there so long after `beforeunload` stays, ms. */
+const STAYS = 1_000
 /** docs/protocol.md: frames that speak to the client, not to the app. */
 const CONTROL: readonly unknown[] = ['ping', 'probe', 'reconnected', 'goodbye']
 /** What is posted without a key, and waits for `open` like a message. */

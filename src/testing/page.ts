@@ -7,6 +7,8 @@ export interface TestPage extends PageScope {
   hides(): void
   /** It is back. */
   shows(): void
+  /** A navigation that does not leave it: a download, or an answer 204. */
+  stays(): void
   /** Into the back/forward cache, and out of it again. */
   leaves(): void
   returns(): void
@@ -52,7 +54,9 @@ export function createPage(): TestPage {
     },
     hides: () => becomes('hidden'),
     shows: () => becomes('visible'),
+    stays: () => dispatch(page, 'beforeunload'),
     leaves() {
+      dispatch(page, 'beforeunload')
       becomes('hidden')
       dispatch(page, 'pagehide', { persisted: true })
     },

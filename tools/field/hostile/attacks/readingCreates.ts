@@ -17,10 +17,10 @@ export const readingCreates: Attack = {
   async run(target, signal) {
     const before = await control(target).kept()
     let sessions = 0
-    // Each takes some: a stream may carry 1,000.
-    await flood(signal, { count: 80, atOnce: 4, perSecond: 20 }, async () => {
+    // A stream may carry 1,000; those beyond are looked up as well, and answered `forbidden`.
+    await flood(signal, { count: 36, atOnce: 4, perSecond: 9 }, async () => {
       const line = await dial(target)
-      for (let n = 0; line && n < 5 && !signal.aborted; n += 1) {
+      for (let n = 0; line && n < 12 && !signal.aborted; n += 1) {
         sessions += PER_RESUME
         const cursors = Array.from({ length: PER_RESUME }, () => ({ sessionId: `mallory-${freshId()}`, lastSeq: 0 }))
         await Promise.race([
