@@ -12,19 +12,29 @@ import { createChatServer } from 'holdline/server'
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const OWN = fileURLToPath(new URL('./node_modules', import.meta.url))
 
+let tarball: string | undefined
+
+/** Packs holdline, once, with its `prepack`, which builds. */
+function pack(): string {
+  if (tarball) return tarball
+  const folder = mkdtempSync(join(tmpdir(), 'holdline-pack-'))
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
+  const packed = spawnSync('npm', ['pack', '--json', '--pack-destination', folder], { cwd: root, encoding: 'utf8' })
+  if (packed.status !== 0) throw new Error(`npm pack: ${packed.stderr}`)
+  const [{ filename }] = JSON.parse(packed.stdout.slice(packed.stdout.indexOf('[')))
+  tarball = join(folder, filename)
+  return tarball
+}
+
 /**
  * An app as a user has it: a folder of files, and in its node_modules holdline from its own tarball, what that depends on, and copies of
  * `packages` of this folder.
  */
 export function createApp(files: Readonly<Record<string, string>>, packages: readonly string[] = []) {
   const folder = mkdtempSync(join(tmpdir(), 'holdline-app-'))
-  // With its `prepack`, which builds.
-  const packed = spawnSync('npm', ['pack', '--json', '--pack-destination', folder], { cwd: root, encoding: 'utf8' })
-  if (packed.status !== 0) throw new Error(`npm pack: ${packed.stderr}`)
-  const [{ filename }] = JSON.parse(packed.stdout.slice(packed.stdout.indexOf('[')))
   const installed = join(folder, 'node_modules', 'holdline')
   mkdirSync(installed, { recursive: true })
-  spawnSync('tar', ['xzf', join(folder, filename), '-C', installed, '--strip-components=1'])
+  spawnSync('tar', ['xzf', pack(), '-C', installed, '--strip-components=1'])
   for (const name of ['xstate', 'eventsource', 'eventsource-parser'])
     cpSync(join(root, 'node_modules', name), join(folder, 'node_modules', name), { recursive: true })
   for (const name of packages) cpSync(join(OWN, name), join(folder, 'node_modules', name), { recursive: true })

@@ -41,12 +41,13 @@ const files = Object.fromEntries(
 
 const vite = findPackage('vite')
 describeWith('Vite 8, its development server, with its proxy', { vite, chromium: findBrowser() }, () => {
-  const app = createApp(files)
+  let app: ReturnType<typeof createApp>
   let chat: Awaited<ReturnType<typeof startChat>>
   let server: { listen(): Promise<unknown>; close(): Promise<void>; resolvedUrls: { local: string[] } }
   let browser: Browser
 
   beforeAll(async () => {
+    app = createApp(files)
     chat = await startChat()
     const { createServer } = await import(join(vite as string, 'dist/node/index.js'))
     server = await createServer({
@@ -62,7 +63,7 @@ describeWith('Vite 8, its development server, with its proxy', { vite, chromium:
     await browser?.close()
     await server?.close()
     await chat?.close()
-    app.remove()
+    app?.remove()
   })
 
   test.each(Object.keys(PAGES))('C78: a page that imports %s loads, connects, sends and hears', async (entry) => {
@@ -81,8 +82,11 @@ describeWith('Vite 8, its development server, with its proxy', { vite, chromium:
 
 const metro = findPackage('metro')
 describeWith('Metro, which bundles for React Native', { metro }, () => {
-  const app = createApp(files, ['metro-runtime', '@babel/runtime'])
-  afterAll(app.remove)
+  let app: ReturnType<typeof createApp>
+  beforeAll(() => {
+    app = createApp(files, ['metro-runtime', '@babel/runtime'])
+  })
+  afterAll(() => app?.remove())
 
   test.each(Object.keys(PAGES))('C78: %s resolves and is bundled, with nothing of ws', async (entry) => {
     const require = createRequire(join(metro as string, 'package.json'))
