@@ -45,6 +45,8 @@ export function createApp(files: Readonly<Record<string, string>>, packages: rea
   return { folder, remove: () => rmSync(folder, { recursive: true, force: true }) }
 }
 
+export type App = ReturnType<typeof createApp>
+
 /** The real server half on a free port: it answers each prompt with an event, and with a receipt. */
 export async function startChat() {
   const chat = createChatServer({
@@ -78,4 +80,27 @@ export async function run(command: string, args: readonly string[], cwd: string)
     })
   const [code] = await once(child, 'exit')
   return { code, output }
+}
+
+/** Runs a Node program that says where it serves, until it is stopped. */
+export async function startApp(args: readonly string[], cwd: string) {
+  const child = spawn(process.execPath, args, { cwd, env: { ...process.env, NEXT_TELEMETRY_DISABLED: '1' } })
+  const exited = once(child, 'exit')
+  let output = ''
+  const url = await new Promise<string>((resolve, reject) => {
+    for (const stream of [child.stdout, child.stderr])
+      stream.setEncoding('utf8').on('data', (text: string) => {
+        output += text
+        const [found] = /http:\/\/127\.0\.0\.1:[1-9]\d*/.exec(output) ?? []
+        if (found && /ready/i.test(output)) resolve(found)
+      })
+    exited.then(() => reject(new Error(`it has ended: ${output}`)))
+  })
+  return {
+    url,
+    async stop() {
+      child.kill()
+      await exited
+    },
+  }
 }

@@ -4,7 +4,7 @@ import { runInNewContext } from 'node:vm'
 import type { Browser } from 'playwright-core'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { findBrowser, launch } from '../../demo/__tests__/_browser'
-import { createApp, startChat } from './app'
+import { type App, createApp, startChat } from './app'
 import { describeWith, findPackage } from './tools'
 
 /** Sends a prompt, hears its echo, and says both in the title. */
@@ -41,7 +41,7 @@ const files = Object.fromEntries(
 
 const vite = findPackage('vite')
 describeWith('Vite 8, its development server, with its proxy', { vite, chromium: findBrowser() }, () => {
-  let app: ReturnType<typeof createApp>
+  let app: App
   let chat: Awaited<ReturnType<typeof startChat>>
   let server: { listen(): Promise<unknown>; close(): Promise<void>; resolvedUrls: { local: string[] } }
   let browser: Browser
@@ -82,7 +82,7 @@ describeWith('Vite 8, its development server, with its proxy', { vite, chromium:
 
 const metro = findPackage('metro')
 describeWith('Metro, which bundles for React Native', { metro }, () => {
-  let app: ReturnType<typeof createApp>
+  let app: App
   beforeAll(() => {
     app = createApp(files, ['metro-runtime', '@babel/runtime'])
   })
