@@ -1,9 +1,17 @@
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { transformSync } from 'esbuild'
 import type { Browser } from 'playwright-core'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { findBrowser, launch } from '../../demo/__tests__/_browser'
 import { type App, createApp, run, startApp } from './app'
 import { describeWith, findPackage } from './tools'
+
+/** A file of examples/recipes/next, without its types. */
+const recipe = (name: string) =>
+  transformSync(readFileSync(new URL(`../../examples/recipes/next/${name}.ts`, import.meta.url), 'utf8'), {
+    loader: 'ts',
+  }).code
 
 const FILES = {
   'package.json': JSON.stringify({ name: 'app', private: true, type: 'module' }),
@@ -11,10 +19,7 @@ const FILES = {
   'app/layout.jsx': `export default function Layout({ children }) {
   return <html lang="en"><body>{children}</body></html>
 }`,
-  // Made where the module is evaluated: while the page is built, on the server that renders it, and in the browser.
-  'app/connection.js': `'use client'
-import { createConnection } from 'holdline'
-export const connection = createConnection({ url: '/api/chat', storage: globalThis.localStorage })`,
+  'app/connection.js': recipe('connection'),
   'app/page.jsx': `import { Chat } from './chat'
 export default function Page() {
   return <Chat />
@@ -37,21 +42,8 @@ export function Chat() {
   const send = () => connection.send({ type: 'send', sessionId: 's1', prompt: 'hi' })
   return <main><output>{phase}</output><button onClick={send}>send</button><p>{said.join()}</p></main>
 }`,
-  // One server for all routes and reloads of this process: a module may be evaluated more than once.
-  'lib/chat.js': `import { createChatServer } from 'holdline/server'
-globalThis.chat ??= createChatServer({
-  authenticate: () => ({ id: 'u' }),
-  authorize: () => true,
-  async onCommand({ sessionId, message, publish }) {
-    await publish(sessionId, { type: 'echo', text: 'echo of ' + message.prompt })
-    return { taken: true }
-  },
-})
-export const { chat } = globalThis`,
-  'app/api/chat/[endpoint]/route.js': `import { chat } from '../../../../lib/chat'
-export const dynamic = 'force-dynamic'
-export const GET = (request) => chat.fetch(request)
-export const POST = (request) => chat.fetch(request)`,
+  'app/api/chat/[endpoint]/chat.js': recipe('chat'),
+  'app/api/chat/[endpoint]/route.js': recipe('route'),
 }
 
 /** Next and all that it needs; copies, because Turbopack follows no link out of the app. */
