@@ -123,8 +123,8 @@ export const PLANTED: readonly PlantedBug[] = [
     row: 'C21 I11',
     bug: 'callbacks of a closed EventSource are still heard',
     file: EVENT_SOURCE,
-    find: "closed || hear('message', event)",
-    replace: "hear('message', event)",
+    find: 'if (!closed) isOurs ?',
+    replace: 'isOurs ?',
   },
   {
     row: 'C22',

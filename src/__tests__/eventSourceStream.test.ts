@@ -143,6 +143,11 @@ describe('C103: a stream that was redirected to another origin', () => {
     },
   )
 
+  test('is not one of an EventSource that tells the whole URL, as that of Deno does', () => {
+    expect(from('http://test/chat/events?x=1')).toEqual([false, 'welcome a', 'message b'])
+    expect(from('http://evil.test/http://test/')).toEqual([true, FAILED])
+  })
+
   test('is not one of an EventSource that tells no origin', () => {
     for (const origin of ['http://test', '', undefined]) expect(from(origin)).toEqual([false, 'welcome a', 'message b'])
   })

@@ -71,6 +71,20 @@ describe('checks', () => {
     expect(errors).toEqual([])
   })
 
+  test('C117: a Request that has no `body`, as in Firefox, is read all the same', async () => {
+    const { server } = createTestServer({ limits: { bodyBytes: 100 } })
+    const { connectionId } = await openStream(server)
+    const headers = { 'Content-Type': 'application/json', Authorization: 'alice', 'X-Connection-ID': connectionId }
+    const ask = async (body: string) => {
+      const request = new Request(`${BASE}/probe`, { method: 'POST', headers, body })
+      Object.defineProperty(request, 'body', { value: undefined })
+      return (await server.fetch(request)).status
+    }
+    expect(await ask(JSON.stringify(PROBE))).toBe(200)
+    expect(await ask('x'.repeat(101))).toBe(413)
+    expect(await ask('')).toBe(400)
+  })
+
   test('a body over limits.bodyBytes is a 413, whatever its content-length says', async () => {
     const { server } = createTestServer({ limits: { bodyBytes: 100 } })
     const stream = await openStream(server)

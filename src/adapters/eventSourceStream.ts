@@ -90,7 +90,7 @@ export function openEventSource(
   }
   const hear = (type: 'welcome' | 'message', event: StreamEvent) => {
     // One frame speaks for all of its stream.
-    isOurs ||= !event.origin || url.startsWith(`${event.origin}/`)
+    isOurs ||= !event.origin || originOf(event.origin) === originOf(url)
     if (isOurs) handlers[type](event.data ?? '')
     else fail({ message: `redirected to ${event.origin}` })
   }
@@ -109,7 +109,9 @@ export function openEventSource(
         })
       }
       // Without a `try`: it would cost a twentieth of the throughput, and the data plane catches what an app throws.
-      source.addEventListener('message', (event) => closed || hear('message', event))
+      source.addEventListener('message', (event) => {
+        if (!closed) isOurs ? handlers.message(event.data ?? '') : hear('message', event)
+      })
       source.addEventListener('error', fail)
     } catch (cause) {
       fail({ cause })
@@ -121,6 +123,9 @@ export function openEventSource(
     check: () => source?.readyState === CLOSED && fail({}),
   }
 }
+
+/** Deno tells the whole URL in an event's `origin`. */
+const originOf = (url: string) => /^\w+:\/\/[^/]+/.exec(url)?.[0]
 
 // The native EventSource tells nothing; the `eventsource` package puts the HTTP status into `code`.
 function toStreamError({ code, cause, message = cause ? String(cause) : 'the stream was cut' }: StreamEvent) {

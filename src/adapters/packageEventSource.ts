@@ -39,11 +39,11 @@ function withCompleteLines(response: Response): Response {
     const reader = getReader()
     const read = reader.read.bind(reader)
     return Object.assign(reader, {
-      async read() {
-        const chunk = await read()
-        if (chunk.value) chunk.value = complete(chunk.value) as typeof chunk.value
-        return chunk
-      },
+      read: () =>
+        read().then((chunk) => {
+          if (chunk.value) chunk.value = complete(chunk.value) as typeof chunk.value
+          return chunk
+        }),
     })
   }
   Object.assign(body, { getReader: getLineReader })

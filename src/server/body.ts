@@ -30,8 +30,10 @@ export async function readMessage(request: Request, limits: BodyLimits, clock: T
 
 /** Counts while it reads, because `Content-Length` may be missing or wrong. */
 async function readText(request: Request, { bytes: max, timeout }: BodyLimits, clock: Timers): Promise<string> {
-  const { body, headers } = request
-  if (request.bodyUsed || body?.locked) throw alreadyRead()
+  const { headers } = request
+  if (request.bodyUsed || request.body?.locked) throw alreadyRead()
+  // Firefox, where a service worker may be the server, has no `Request.prototype.body`.
+  const body = request.body === undefined ? (await request.blob()).stream() : request.body
   const decoder = new TextDecoder('utf-8', { fatal: true })
   let text = ''
   let bytes = 0

@@ -3,18 +3,15 @@ import { describe, expect, test } from 'vitest'
 
 export const TRANSPORTS = ['EventSource', 'fetch', 'WebSocket'] as const
 export type TransportName = (typeof TRANSPORTS)[number]
-export type Cannot = Readonly<Record<TransportName, readonly ContractPromise[]>>
 
-/** The `eventsource` package tells the status of a refusal, but neither its headers nor comments. */
-export const WITH_EVENTSOURCE_PACKAGE: Cannot = {
+/**
+ * The same in all of them: an EventSource does not tell the headers of an answer, neither the native one nor the `eventsource` package,
+ * and no comment; a WebSocket has none.
+ */
+export const CANNOT: Readonly<Record<TransportName, readonly ContractPromise[]>> = {
   EventSource: ['stream-retry-after', 'comments'],
   fetch: [],
   WebSocket: ['comments'],
-}
-/** [spec] HTML, server-sent events: an EventSource gives its page an `error` event, and nothing in it. */
-export const WITH_NATIVE_EVENTSOURCE: Cannot = {
-  ...WITH_EVENTSOURCE_PACKAGE,
-  EventSource: ['stream-status', 'stream-retry-after', 'comments'],
 }
 
 /** What the table at the end is made of. */
@@ -37,10 +34,10 @@ export interface ContractRun {
 }
 
 /** One test per transport and case. The exceptions are cases too: they have to fail. */
-export function testContract(host: string, cannot: Cannot, run: () => ContractRun) {
+export function testContract(host: string, run: () => ContractRun) {
   describe.each(TRANSPORTS)(`the contract over %s in ${host}`, (transport) => {
     for (const { name, needs } of transportContract) {
-      const isException = needs !== undefined && cannot[transport].includes(needs)
+      const isException = needs !== undefined && CANNOT[transport].includes(needs)
       test(isException ? `cannot (${needs}): ${name}` : name, async ({ task }) => {
         const error = await run().outcome(transport, name)
         task.meta.cell = { host, transport, isException, version: run().version }

@@ -1,12 +1,10 @@
 import { afterAll, beforeAll } from 'vitest'
 import { bundleForPage } from './bundle'
-import { type Cannot, testContract, WITH_NATIVE_EVENTSOURCE } from './contract'
+import { testContract } from './contract'
 import { ENGINES } from './engines'
 import type { Engine, Tab } from './engines/engine'
 import { startRelay } from './startRelay'
 import { describeWith } from './tools'
-
-const CANNOT: Readonly<Record<string, Cannot>> = {}
 
 for (const { name, tools, launch } of ENGINES) {
   describeWith(`holdline in ${name}`, tools, () => {
@@ -23,7 +21,7 @@ for (const { name, tools, launch } of ENGINES) {
       await relay?.close()
     })
 
-    testContract(name, CANNOT[name] ?? WITH_NATIVE_EVENTSOURCE, () => ({
+    testContract(name, () => ({
       version: engine?.version ?? '',
       outcome: async (transport, contractCase) =>
         (await tab?.evaluate<string | null>(

@@ -2,14 +2,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { bundleForRuntime } from './bundle'
-import {
-  type Cannot,
-  type ContractRun,
-  type TransportName,
-  testContract,
-  WITH_EVENTSOURCE_PACKAGE,
-  WITH_NATIVE_EVENTSOURCE,
-} from './contract'
+import { type ContractRun, type TransportName, testContract } from './contract'
 import { type Started, start } from './process'
 import type { Outcome } from './runtimes/runContract'
 import { describeWith, findPackage, findTool } from './tools'
@@ -22,7 +15,6 @@ interface Runtime {
   readonly args?: readonly string[]
   /** What serves and runs the cases, natively. */
   readonly script: string
-  readonly cannot: Cannot
 }
 
 const nodeOf = (alias: string) => {
@@ -33,21 +25,18 @@ const node = (name: string, path: string | undefined): Runtime => ({
   name,
   path,
   script: './runtimes/node.ts',
-  cannot: WITH_EVENTSOURCE_PACKAGE,
 })
 
 const RUNTIMES: readonly Runtime[] = [
   node(`Node ${process.versions.node.split('.')[0]}`, process.execPath),
   node('Node 22', nodeOf('node22')),
   node('Node 24', nodeOf('node24')),
-  // It has no EventSource of its own.
-  { name: 'Bun', path: findTool('bun'), script: './runtimes/bun.ts', cannot: WITH_EVENTSOURCE_PACKAGE },
+  { name: 'Bun', path: findTool('bun'), script: './runtimes/bun.ts' },
   {
     name: 'Deno',
     path: findTool('deno'),
     args: ['run', '--allow-all', '--no-config', '--no-lock'],
     script: './runtimes/deno.ts',
-    cannot: WITH_NATIVE_EVENTSOURCE,
   },
 ]
 
@@ -84,7 +73,7 @@ function readRun(started: Started): ContractRun {
   }
 }
 
-for (const { name, path, args = [], script, cannot } of RUNTIMES) {
+for (const { name, path, args = [], script } of RUNTIMES) {
   describeWith(`holdline in ${name}`, { [name]: path }, () => {
     let started: Started
     let run: ContractRun
@@ -102,7 +91,7 @@ for (const { name, path, args = [], script, cannot } of RUNTIMES) {
       remove()
     })
 
-    testContract(name, cannot, () => run)
+    testContract(name, () => run)
 
     test('and nothing went wrong beside the cases', async () => {
       expect(await started.exited, started.complaint()).toBe(0)
