@@ -1,7 +1,7 @@
 import { type BatchResult, MAX_BATCH_BYTES, parseResults } from '../protocol'
-import type { Gate } from './flight'
 import type { Lane } from './lane'
 import type { Message } from './message'
+import type { Node } from './queue'
 
 /** A server acts on these itself, or must not let them wait behind others. */
 const POSTED_ALONE = ['watch', 'unwatch', 'suspend', 'stop']
@@ -11,28 +11,35 @@ const OVERHEAD = 64
 /** In UTF-8. */
 export const sizeOf = (json: string) => new TextEncoder().encode(json).length
 
-const isPostedAlone = ({ isAlone, endpoint, isStop }: Message) => isAlone || isStop || POSTED_ALONE.includes(endpoint)
+export const isPostedAlone = ({ isAlone, endpoint, isStop }: Message) =>
+  isAlone || isStop || POSTED_ALONE.includes(endpoint)
+
+export interface BatchRules {
+  readonly most: number
+  /** Other lanes that have their turn. */
+  readonly more: Iterable<Lane>
+  /** Whether it may leave behind the one before it. */
+  readonly mayFollow: (message: Message) => boolean
+}
 
 /** What may go in one POST with `first`: what follows it in its lane, then other lanes that are ready too. */
-export function batchFrom(
-  first: Message,
-  { features }: Gate,
-  { most, more, isExpired }: { most: number; more: Iterable<Lane>; isExpired: (message: Message) => boolean },
-): readonly Message[] {
+export function batchFrom(first: Message, { most, more, mayFollow }: BatchRules): readonly Message[] {
   const batch = [first]
-  if (!features.includes('batch') || isPostedAlone(first)) return batch
   let size = sizeInBatch(first)
-  const take = (lane: Lane, from: Message | undefined) => {
-    for (let node = from ? from.inLane?.next : lane.messages.first; node; node = node.next) {
+  const take = (from: Node<Message> | undefined) => {
+    for (let node = from; node; node = node.next) {
       const { value: message } = node
-      if (batch.length >= most || message.flight || isPostedAlone(message) || isExpired(message)) return
+      if (batch.length >= most || isPostedAlone(message) || !mayFollow(message)) return
       size += sizeInBatch(message)
       if (size > MAX_BATCH_BYTES) return
       batch.push(message)
     }
   }
-  take(first.lane, first)
-  for (const lane of more) if (!lane.wait && !lane.flights.size) take(lane, undefined)
+  take(first.inLane?.next)
+  for (const lane of more) {
+    if (batch.length >= most) break
+    if (!lane.wait && !lane.flights.size) take(lane.messages.first)
+  }
   return batch
 }
 

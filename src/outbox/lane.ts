@@ -4,21 +4,25 @@ import type { Flight } from './flight'
 import type { Message } from './message'
 import { type Node, Queue } from './queue'
 
-/** Until when nothing may leave, wall-clock ms. A wait of our own ends with the stream; one that the server asked for does not. */
-export interface Wait {
+/** Until then nothing leaves. A wait of our own ends with the stream; one that the server asked for does not. */
+export class Wait {
   readonly askedBy: 'client' | 'server'
-  readonly until: number
-  readonly delay: number
+  /** Wall-clock ms. */
+  until: number
+  readonly #delay: number
+
+  constructor(askedBy: Wait['askedBy'], now: number, delay: number) {
+    this.askedBy = askedBy
+    this.until = now + delay
+    this.#delay = delay
+  }
+
+  /** Not more than was asked for: the clock may have been set back. */
+  leftAt(now: number): number {
+    this.until = Math.min(this.until, now + this.#delay)
+    return this.until - now
+  }
 }
-
-export const startWait = (now: number, delay: number, askedBy: Wait['askedBy']): Wait => ({
-  askedBy,
-  until: now + delay,
-  delay,
-})
-
-/** Not more than was asked for: the clock may have been set back. */
-export const leftOf = (wait: Wait | undefined, now: number) => (wait ? Math.min(wait.until - now, wait.delay) : 0)
 
 /** The messages that stay in order with each other: one in flight, and a failure holds up no other lane. */
 export class Lane {
@@ -26,6 +30,8 @@ export class Lane {
   readonly messages = new Queue<Message>()
   readonly flights = new Set<Flight>()
   wait: Wait | undefined
+  /** The message whose failure began the wait. Without it there is nothing to wait for. */
+  cause: Message | undefined
   /** In a row. */
   failures = 0
   /** Its place among the lanes that may have something to post. */

@@ -1,4 +1,4 @@
-import { Lane, leftOf, startWait, type Wait } from './lane'
+import { Lane, type Wait } from './lane'
 import type { Message } from './message'
 import { Queue } from './queue'
 
@@ -21,22 +21,48 @@ export class Lanes {
     return lane
   }
 
-  /** What they waited for has ended. */
-  readyNamed(name: string) {
-    const lane = this.#byName.get(name)
-    if (lane) this.ready(lane)
+  enter(message: Message, where: 'first' | 'last') {
+    const { lane } = message
+    message.inLane = where === 'last' ? lane.messages.push(message) : lane.messages.unshift(message)
+    this.ready(lane)
   }
 
-  /** Forgets a lane that is empty. */
+  leave(message: Message) {
+    const { lane, inLane } = message
+    if (!inLane) return
+    lane.messages.remove(inLane)
+    message.inLane = undefined
+    if (lane.cause === message) {
+      lane.failures = 0
+      this.#resume(lane)
+    }
+    this.ready(lane)
+    this.release(lane)
+  }
+
+  /** Forgets a lane that is empty, unless the server told it to wait: that holds for what is sent next as well. */
   release(lane: Lane) {
-    if (lane.messages.first || lane.flights.size || this.#byName.get(lane.name) !== lane) return
+    const isInUse = lane.messages.first || lane.flights.size || lane.wait?.askedBy === 'server'
+    if (isInUse || this.#byName.get(lane.name) !== lane) return
     this.#unready(lane)
     this.#waiting.delete(lane)
     this.#byName.delete(lane.name)
   }
 
+  // Turns
+
   ready(lane: Lane) {
     if (!lane.place && lane.messages.first) lane.place = this.#ready.push(lane)
+  }
+
+  readyAll() {
+    for (const lane of this.#byName.values()) this.ready(lane)
+  }
+
+  /** What they waited for has ended. */
+  readyNamed(name: string) {
+    const lane = this.#byName.get(name)
+    if (lane) this.ready(lane)
   }
 
   #unready(lane: Lane) {
@@ -45,9 +71,8 @@ export class Lanes {
   }
 
   /** The lane that has waited longest, if the line is not told to wait. It comes back by `ready`. */
-  take(now: number): Lane | undefined {
-    if (leftOf(this.#lineWait, now) > 0) return undefined
-    const lane = this.#ready.first?.value
+  take(): Lane | undefined {
+    const lane = this.#lineWait ? undefined : this.#ready.first?.value
     if (lane) this.#unready(lane)
     return lane
   }
@@ -55,25 +80,6 @@ export class Lanes {
   /** The lanes that may have something to post, without taking them. */
   get queued(): Iterable<Lane> {
     return this.#ready
-  }
-
-  wait(lane: Lane, now: number, delay: number, askedBy: Wait['askedBy']) {
-    lane.wait = startWait(now, delay, askedBy)
-    this.#waiting.add(lane)
-    if (askedBy === 'client') return
-    // Two lanes told to wait, and nothing taken between: it is not about one of them.
-    if (this.#toldToWait && this.#toldToWait !== lane) this.waitAll(now, delay)
-    this.#toldToWait = lane
-  }
-
-  waitAll(now: number, delay: number) {
-    if (delay > leftOf(this.#lineWait, now)) this.#lineWait = startWait(now, delay, 'server')
-  }
-
-  /** The server has taken something of this lane. */
-  succeeded(lane: Lane) {
-    lane.failures = 0
-    this.#toldToWait = undefined
   }
 
   /** Every lane has its turn on a new stream, the oldest first. Our own waits end with the stream that they were drawn on. */
@@ -86,59 +92,73 @@ export class Lanes {
     }
   }
 
-  /** Ends the waits that are over. Returns how long the next one takes, ms. */
-  wake(now: number): number | undefined {
-    if (leftOf(this.#lineWait, now) <= 0) this.#lineWait = undefined
-    for (const lane of this.#waiting) if (leftOf(lane.wait, now) <= 0) this.#resume(lane)
-    const at = this.nextAt(now)
-    return at === null ? undefined : at - now
+  // Waits
+
+  /** `cause` is the message that failed, where it was one alone. */
+  wait(lane: Lane, wait: Wait, cause?: Message) {
+    lane.wait = wait
+    lane.cause = wait.askedBy === 'client' ? cause : undefined
+    this.#waiting.add(lane)
+    if (wait.askedBy === 'client') return
+    // Two lanes told to wait, and nothing taken between: it is not about one of them.
+    if (this.#toldToWait && this.#toldToWait !== lane) this.waitAll(wait)
+    this.#toldToWait = lane
   }
 
-  /** The earliest next try of any lane, wall-clock ms; null where nothing waits. */
-  nextAt(now: number): number | null {
-    let next = Infinity
-    for (const lane of this.#waiting) next = Math.min(next, this.#leftOf(lane, now))
-    if (next === Infinity && this.#byName.size) next = leftOf(this.#lineWait, now)
-    return next > 0 && next < Infinity ? now + next : null
+  waitAll(wait: Wait) {
+    if (wait.until > (this.#lineWait?.until ?? 0)) this.#lineWait = wait
+  }
+
+  /** The server has taken something of this lane. */
+  succeeded(lane: Lane) {
+    lane.failures = 0
+    this.#toldToWait = undefined
+  }
+
+  /** Ends the waits that are over. */
+  wake(now: number) {
+    if (this.#lineWait && this.#lineWait.leftAt(now) <= 0) this.#lineWait = undefined
+    for (const lane of this.#waiting) if (lane.wait && lane.wait.leftAt(now) <= 0) this.#resume(lane)
+  }
+
+  /** The clock was set back by so much, ms. */
+  setBack(ms: number) {
+    // The line may share one with a lane.
+    for (const wait of new Set(this.#waits())) wait.until -= ms
+  }
+
+  /** The wait that ends first. */
+  get firstWait(): Wait | undefined {
+    let first: Wait | undefined
+    for (const wait of this.#waits()) if (!first || wait.until < first.until) first = wait
+    return first
+  }
+
+  *#waits(): Generator<Wait> {
+    if (this.#lineWait) yield this.#lineWait
+    for (const { wait } of this.#waiting) if (wait) yield wait
+  }
+
+  /** The earliest next try of any message, wall-clock ms; null where none waits. */
+  get nextAt(): number | null {
+    let next: number | null = null
+    for (const lane of this.#lineWait ? this.#byName.values() : this.#waiting) {
+      const at = lane.messages.first ? this.retryAt(lane) : null
+      if (at !== null && (next === null || at < next)) next = at
+    }
+    return next
   }
 
   /** When a message of this lane is tried next at the earliest, wall-clock ms; null where it need not wait. */
-  retryAt(lane: Lane, now: number): number | null {
-    const left = this.#leftOf(lane, now)
-    return left > 0 ? now + left : null
-  }
-
-  #leftOf(lane: Lane, now: number) {
-    return Math.max(leftOf(lane.wait, now), leftOf(this.#lineWait, now))
-  }
-
-  /** Nothing that is queued may leave, and nothing is on its way. */
-  get areAllWaiting(): boolean {
-    for (const { wait, flights } of this.#byName.values()) if (flights.size || !(wait || this.#lineWait)) return false
-    return this.#byName.size > 0
+  retryAt({ wait }: Lane): number | null {
+    if (wait && this.#lineWait) return Math.max(wait.until, this.#lineWait.until)
+    return (wait ?? this.#lineWait)?.until ?? null
   }
 
   #resume(lane: Lane) {
     lane.wait = undefined
+    lane.cause = undefined
     this.#waiting.delete(lane)
-    this.ready(lane)
-  }
-
-  all(): IterableIterator<Lane> {
-    return this.#byName.values()
-  }
-
-  enter(message: Message, where: 'first' | 'last') {
-    const { lane } = message
-    message.inLane = where === 'last' ? lane.messages.push(message) : lane.messages.unshift(message)
-    this.ready(lane)
-  }
-
-  leave(message: Message) {
-    const { lane, inLane } = message
-    if (!inLane) return
-    lane.messages.remove(inLane)
-    message.inLane = undefined
     this.ready(lane)
     this.release(lane)
   }

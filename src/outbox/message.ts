@@ -1,6 +1,9 @@
 import type { ConnectionError } from '../errors'
+import type { Settings } from '../options'
+import { isObject, isText, RESERVED_TYPES } from '../protocol'
 import type { StoredMessage } from '../store'
 import type { Delivery, DeliveryStatus, Typed, Verdict } from '../types'
+import { sizeOf } from './batch'
 import type { Flight } from './flight'
 import type { Ending } from './judge'
 import type { Lane } from './lane'
@@ -101,5 +104,22 @@ export class Message {
   end(ending: Ending) {
     this.state = { name: 'ended', status: ending.status }
     this.settle({ ...ending, id: this.id, attempts: this.attempts })
+  }
+}
+
+/** `json` is empty for what is no message, `endpoint` for a type that has none. */
+export function messageOf(data: StoredMessage, lane: Lane, { endpoints, clock }: Settings): Message {
+  const json = toJson(data.message)
+  const type = isText(data.message?.type) ? data.message.type : ''
+  const endpoint = Object.hasOwn(endpoints, type) && !RESERVED_TYPES.includes(type) ? (endpoints[type] ?? '') : ''
+  const deadline = (clock.elapsed?.() ?? 0) + data.expiresAt - clock.now()
+  return new Message(data, { lane, endpoint, json, bytes: sizeOf(json), deadline })
+}
+
+function toJson(message: unknown): string {
+  try {
+    return (isObject(message) && JSON.stringify(message)) || ''
+  } catch {
+    return ''
   }
 }

@@ -1,28 +1,20 @@
 import type { Carrier } from '../adapters/transport'
 import { ConnectionError, type ConnectionErrorCode } from '../errors'
-import type { UpstreamEvent } from '../machine/types'
-import { check, invalid, isAge, isName, type Settings } from '../options'
-import { isObject, isText, MESSAGE_ID, newId, RESERVED_TYPES } from '../protocol'
+import { being, check, invalid, isAge, isFunction, isName, type Settings } from '../options'
+import { isText, MESSAGE_ID, newId } from '../protocol'
 import type { Store, StoredMessage } from '../store'
 import type { Delivery, OutboxState, SendOptions, Typed } from '../types'
-import { sizeOf } from './batch'
+import { deliveryOf } from './delivery'
+import type { OutboxHost } from './desk'
 import type { Gate } from './flight'
 import type { Ending } from './judge'
-import { laneName, stoppedBy } from './lane'
-import { Message } from './message'
+import { laneName } from './lane'
+import { type Message, messageOf } from './message'
 import { type OwnPost, OwnPosts } from './ownPosts'
 import { Poster } from './poster'
 import { Queue } from './queue'
-import { cancelledBy } from './stop'
-
-export interface OutboxHost {
-  changed(delivery: Delivery): void
-  /** What the queue waits for has changed. */
-  waits(): void
-  tellMachine(fact: UpstreamEvent): void
-  report(error: ConnectionError): void
-  crash(cause: unknown): void
-}
+import { evictedBy } from './room'
+import { cancelledBy, Stops } from './stop'
 
 /** Life of the queue: it is restored once there is a line, and accepts nothing once it has retired. */
 type Life = 'ready' | 'restoring' | 'retired'
@@ -37,10 +29,8 @@ export class Outbox {
   /** The messages without a verdict, by their ids, and in the order of `send()`. */
   readonly #unsettled = new Map<string, Message>()
   readonly #line = new Queue<Message>()
-  /** The last stop of each lane that has one without a verdict. */
-  readonly #stops = new Map<string, Message>()
+  readonly #stops = new Stops()
   #bytes = 0
-  #state: OutboxState = { state: 'held', retryAt: null }
   #life: Life = 'ready'
 
   constructor(settings: Settings, carrier: Carrier, store: Store | null, host: OutboxHost) {
@@ -49,7 +39,11 @@ export class Outbox {
     this.#host = host
     this.#own = new OwnPosts(settings, carrier, {
       ...host,
-      isMissing: (endpoint, error) => this.#poster.isMissing(endpoint, error),
+      missing: (endpoint, error) => this.#poster.evidence.missing(endpoint, error),
+      taken: (endpoint, gate) => {
+        this.#poster.evidence.taken(endpoint, gate)
+        this.#poster.patience.answered()
+      },
     })
     this.#poster = new Poster(settings, carrier, {
       end: (message, ending) => this.#end(message, ending),
@@ -75,6 +69,7 @@ export class Outbox {
       throw invalid('id', 'in use, or not 1-255 visible ASCII characters')
     check('maxAge', maxAge, isAge)
     if (lane !== undefined) check('lane', lane, isName)
+    if (signal !== undefined) check('signal', signal, isSignal)
     const name = laneName(Object(message), lane)
     const expiresAt = this.#settings.clock.now() + maxAge
     const entry = this.#admit({ id, message, expiresAt, attempts: 0, lane: name }, 'last')
@@ -83,7 +78,7 @@ export class Outbox {
     else if (signal?.aborted) this.#giveUp(entry)
     else if (!entry.isEnded) this.#makeRoom(entry)
     if (!entry.isEnded) {
-      signal?.addEventListener('abort', () => this.#giveUp(entry), { once: true })
+      if (signal) this.#obey(signal, entry)
       this.#keep(entry)
       if (entry.isStop) for (const other of cancelledBy(entry, this.#line)) if (!other.attempts) this.#giveUp(other)
       this.#poster.pump()
@@ -91,17 +86,21 @@ export class Outbox {
     return entry.delivery
   }
 
+  #obey(signal: AbortSignal, { delivery }: Message) {
+    signal.addEventListener('abort', delivery.cancel)
+    // A signal may outlive many messages.
+    void delivery.settled.then(() => signal.removeEventListener('abort', delivery.cancel))
+  }
+
   /** Takes a message into the line. */
   #admit(data: StoredMessage, where: 'first' | 'last'): Message {
-    const { endpoints } = this.#settings
-    const json = toJson(data.message)
-    const type = isText(data.message?.type) ? data.message.type : ''
-    const endpoint = Object.hasOwn(endpoints, type) && !RESERVED_TYPES.includes(type) ? (endpoints[type] ?? '') : ''
     const lane = this.#poster.lanes.get(data.lane ?? laneName(Object(data.message), undefined))
-    const { clock } = this.#settings
-    const deadline = (clock.elapsed?.() ?? 0) + data.expiresAt - clock.now()
-    const message = new Message(data, { lane, endpoint, json, bytes: sizeOf(json), deadline })
-    message.delivery = this.#deliveryOf(message)
+    const message = messageOf(data, lane, this.#settings)
+    message.delivery = deliveryOf(
+      message,
+      () => this.#cancel(message),
+      () => this.#poster.retryAt(message),
+    )
     message.inLine = where === 'last' ? this.#line.push(message) : this.#line.unshift(message)
     this.#unsettled.set(message.id, message)
     this.#bytes += message.bytes
@@ -112,57 +111,24 @@ export class Outbox {
   /** Tells of a message that was admitted. One that can never be posted ends at once. */
   #welcome(message: Message) {
     this.#tell(message)
-    const { json, endpoint, payload, lane } = message
-    const stopped = stoppedBy(lane.name)
-    if (stopped === undefined) message.after = this.#stops.get(lane.name)
-    else this.#stops.set(stopped, message)
+    this.#stops.enter(message)
+    const { json, endpoint, payload } = message
     if (!json) this.#giveUp(message, 'invalid-message')
     else if (!endpoint)
       this.#giveUp(message, 'unknown-type', `no endpoint for ${isText(payload?.type) ? payload.type : ''}`)
   }
 
-  #deliveryOf(message: Message): Delivery {
-    const settled = new Promise<Awaited<Delivery['settled']>>((resolve) => {
-      message.settle = resolve
-    })
-    const retryAt = () => this.#poster.retryAt(message)
-    return {
-      id: message.id,
-      message: message.payload,
-      settled,
-      get status() {
-        return message.status
-      },
-      get attempts() {
-        return message.attempts
-      },
-      get error() {
-        return message.lastError
-      },
-      get retryAt() {
-        return retryAt()
-      },
-      cancel: () => this.#giveUp(message),
-    }
+  #cancel(message: Message): boolean {
+    const isNews = this.#giveUp(message)
+    // It may have been what its lane waited for.
+    if (isNews) this.#poster.pump()
+    return isNews
   }
 
-  /** `drop-oldest` evicts only if that frees enough room. */
   #makeRoom(message: Message) {
-    const { maxMessages, maxBytes, overflow } = this.#settings.outbox
-    let messagesOver = this.#unsettled.size - maxMessages
-    let bytesOver = this.#bytes - maxBytes
-    const isFull = () => messagesOver > 0 || bytesOver > 0
-    const victims: Message[] = []
-    if (overflow === 'drop-oldest') {
-      for (const old of this.#line) {
-        if (old === message || !isFull()) break
-        if (old.attempts) continue
-        victims.push(old)
-        messagesOver--
-        bytesOver -= old.bytes
-      }
-    }
-    for (const victim of isFull() ? [message] : victims) this.#giveUp(victim, 'outbox-full')
+    const load = { messages: this.#unsettled.size, bytes: this.#bytes }
+    const evicted = evictedBy(message, this.#line, load, this.#settings.outbox)
+    for (const victim of evicted) this.#giveUp(victim, 'outbox-full')
   }
 
   clear() {
@@ -194,20 +160,13 @@ export class Outbox {
     this.#bytes -= message.bytes
     this.#poster.patience.forget(message)
     this.#poster.lanes.leave(message)
-    this.#letPass(message)
+    const stopped = this.#stops.leave(message)
+    if (stopped !== undefined) this.#poster.lanes.readyNamed(stopped)
     this.#tell(message)
     if (this.#life === 'retired') return
     this.#store?.remove(message.place)
     // A lock that is being taken over is ours already.
     if (!this.#unsettled.size && this.#life !== 'restoring') this.#store?.release()
-  }
-
-  /** What was sent after a stop waits for no longer than it takes. */
-  #letPass(stop: Message) {
-    const stopped = stoppedBy(stop.lane.name)
-    if (stopped === undefined) return
-    if (this.#stops.get(stopped) === stop) this.#stops.delete(stopped)
-    this.#poster.lanes.readyNamed(stopped)
   }
 
   #keep(message: Message) {
@@ -284,18 +243,9 @@ export class Outbox {
     return Array.from(this.#line, ({ delivery }) => delivery)
   }
 
-  /** The same reference until it changes. */
   get state(): OutboxState {
-    const { state, retryAt } = this.#poster.state
-    if (state !== this.#state.state || retryAt !== this.#state.retryAt) this.#state = { state, retryAt }
-    return this.#state
+    return this.#poster.state
   }
 }
 
-function toJson(message: unknown): string {
-  try {
-    return (isObject(message) && JSON.stringify(message)) || ''
-  } catch {
-    return ''
-  }
-}
+const isSignal = being('an AbortSignal', (value) => isFunction(Object(value).addEventListener))

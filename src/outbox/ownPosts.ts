@@ -3,7 +3,7 @@ import type { ConnectionError } from '../errors'
 import type { UpstreamEvent } from '../machine/types'
 import type { Settings } from '../options'
 import type { Gate } from './flight'
-import { judge } from './judge'
+import { type Judgement, judge } from './judge'
 
 /** A POST of the library's own about a session. */
 export interface OwnPost {
@@ -19,8 +19,9 @@ export interface OwnPostsHost {
   tellMachine(fact: UpstreamEvent): void
   report(error: ConnectionError): void
   crash(cause: unknown): void
-  /** Whether the endpoint that answered 404 is missing, and not the stream. */
-  isMissing(endpoint: string, error: ConnectionError): boolean
+  /** The error to tell, if the endpoint that answered 404 is missing, and not the stream. */
+  missing(endpoint: string, error: ConnectionError): ConnectionError | undefined
+  taken(endpoint: string, gate: Gate): void
 }
 
 /** What is posted about sessions, in a lane of its own: one at a time, in order, and no longer than its stream lives. */
@@ -86,16 +87,20 @@ export class OwnPosts {
     if (this.#underWay !== abort) return
     this.#underWay = null
     const judgement = judge({ outcome, features: gate.features, isInDoubt: false })
-    if (judgement.ruling === 'line' && !this.#host.isMissing(post.type, judgement.error)) {
-      this.#host.tellMachine({ type: judgement.fact, error: judgement.error })
-    } else if (judgement.ruling === 'settle' && judgement.ending.status === 'accepted') {
+    if (judgement.ruling === 'settle' && judgement.ending.status === 'accepted') {
+      this.#host.taken(post.type, gate)
       post.settle({ receipt: judgement.ending.receipt })
-    } else {
-      const error =
-        judgement.ruling === 'settle' ? (judgement.ending as { error: ConnectionError }).error : judgement.error
-      this.#host.report(error)
-      post.settle({ error })
-    }
+    } else this.#fail(post, judgement)
     this.#pump()
+  }
+  #fail(post: OwnPost, judgement: Judgement) {
+    let { error } = judgement.ruling === 'settle' ? (judgement.ending as { error: ConnectionError }) : judgement
+    if (judgement.ruling === 'line') {
+      const missing = this.#host.missing(post.type, error)
+      if (!missing) return this.#host.tellMachine({ type: judgement.fact, error })
+      error = missing
+    }
+    this.#host.report(error)
+    post.settle({ error })
   }
 }

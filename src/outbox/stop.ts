@@ -1,3 +1,4 @@
+import { stoppedBy } from './lane'
 import type { Message } from './message'
 
 /** Endpoints of the protocol that start no work: a stop does not take them back. */
@@ -18,4 +19,23 @@ export function cancelledBy(stop: Message, line: Iterable<Message>): readonly Me
 export function nameCancelled(stop: Message, cancelled: readonly Message[]) {
   const cancels = cancelled.flatMap(({ id, attempts }) => (attempts ? [id] : []))
   if (cancels.length) stop.json = JSON.stringify({ ...stop.payload, cancels })
+}
+
+/** Which stop the messages of a lane must not overtake: the last one without a verdict. */
+export class Stops {
+  readonly #last = new Map<string, Message>()
+
+  enter(message: Message) {
+    const { name } = message.lane
+    const stopped = stoppedBy(name)
+    if (stopped === undefined) message.after = this.#last.get(name)
+    else this.#last.set(stopped, message)
+  }
+
+  /** Returns the lane that waited for it, if it was a stop. */
+  leave(message: Message): string | undefined {
+    const stopped = stoppedBy(message.lane.name)
+    if (stopped !== undefined && this.#last.get(stopped) === message) this.#last.delete(stopped)
+    return stopped
+  }
 }

@@ -2,6 +2,10 @@ import type { Lane } from './lane'
 import type { Message } from './message'
 import type { Patience } from './patience'
 
+/** The stop that it must not overtake has no verdict yet. One that has used up its failures lets it pass. */
+export const waitsForStop = ({ after }: Message, patience: Patience): boolean =>
+  after !== undefined && !after.isEnded && !patience.isExhausted(after)
+
 /**
  * The message of a lane whose turn it is. Where one has used up its failures, and nothing proves yet that the fault is its own, the next one
  * is tried in its place.
@@ -12,7 +16,7 @@ export function nextOf(lane: Lane, depth: number, patience: Patience): Message |
   let exhausted: Message | undefined
   for (const message of lane.messages) {
     if (message.flight) continue
-    if (message.after && !message.after.isEnded) break
+    if (waitsForStop(message, patience)) break
     if (!patience.isExhausted(message)) return message
     exhausted ??= message
   }

@@ -1,0 +1,31 @@
+import type { ConnectionError } from '../errors'
+import type { UpstreamEvent } from '../machine/types'
+import type { Delivery } from '../types'
+import type { Ending } from './judge'
+import type { Message } from './message'
+
+/** What the queue is told of its messages, and where the verdicts go. */
+export interface Desk {
+  end(message: Message, ending: Ending): void
+  giveUp(message: Message, code: 'expired' | 'exhausted' | 'cancelled'): void
+  /** `fetch` is about to be called with it. */
+  starting(message: Message): void
+  /** The prompts that a stop takes back. */
+  cancelledBy(stop: Message): readonly Message[]
+  /** What is waited for has changed. */
+  waits(): void
+  changed(message: Message): void
+  report(error: ConnectionError): void
+  tellMachine(fact: UpstreamEvent): void
+  crash(cause: unknown): void
+}
+
+/** What the connection is told of the queue. */
+export interface OutboxHost {
+  changed(delivery: Delivery): void
+  /** What the queue waits for has changed. */
+  waits(): void
+  tellMachine(fact: UpstreamEvent): void
+  report(error: ConnectionError): void
+  crash(cause: unknown): void
+}

@@ -1,0 +1,42 @@
+import type { Clock } from '../types'
+import type { Wait } from './lane'
+import type { Lanes } from './lanes'
+
+/** Fires when the first wait of all lanes ends. */
+export class WaitTimer {
+  readonly #clock: Clock
+  readonly #lanes: Lanes
+  readonly #onDue: () => void
+  /** What the timer was set for. */
+  #wait: Wait | undefined
+  #timer: unknown
+
+  constructor(clock: Clock, lanes: Lanes, onDue: () => void) {
+    this.#clock = clock
+    this.#lanes = lanes
+    this.#onDue = onDue
+  }
+
+  watch() {
+    this.#await(this.#lanes.firstWait)
+  }
+
+  stop() {
+    this.#await(undefined)
+  }
+
+  #await(wait: Wait | undefined) {
+    if (wait === this.#wait) return
+    this.#clock.clearTimeout(this.#timer)
+    this.#wait = wait
+    if (!wait) return
+    const now = this.#clock.now()
+    const left = wait.leftAt(now)
+    this.#timer = this.#clock.setTimeout(() => {
+      this.#wait = undefined
+      // The time has passed, whatever the wall clock says: it may have been set back.
+      this.#lanes.setBack(Math.max(0, now + left - this.#clock.now()))
+      this.#onDue()
+    }, left)
+  }
+}
