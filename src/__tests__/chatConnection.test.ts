@@ -174,12 +174,37 @@ describe('the interface of the client that this replaces', () => {
     },
   )
 
-  test('while connected a message goes out at once: it does not wait for the one before', async () => {
+  test('while connected a message goes out at once, unless an earlier prompt of its session is on its way', async () => {
     const world = createWorld({ server: [{ post() {} }] })
     await world.opens()
-    for (const text of ['a', 'b', 'c']) expect(world.chat.send(prompt(text))).toBe(true)
+    for (const sessionId of ['s1', 's2', undefined, undefined, 's1'])
+      expect(world.chat.send({ type: 'send', sessionId, prompt: sessionId })).toBe(true)
+    for (const type of ['interrupt', 'permission_response', 'interrupt', 'stop']) {
+      await settles()
+      expect(world.chat.send({ type, sessionId: 's1' })).toBe(true)
+    }
     await settles()
-    expect(world.postsTo('send').map(({ body }) => body.prompt)).toEqual(['a', 'b', 'c'])
+    const now = ['send s1', 'send s2', 'send undefined', 'send undefined']
+    const stops = ['interrupt s1', 'permission s1', 'interrupt s1', 'stop s1']
+    expect(world.posts.map(({ endpoint, body }) => `${endpoint} ${body.sessionId}`)).toEqual([...now, ...stops])
+  })
+
+  test('two prompts of a session, and two `switch_session`, never swap', async () => {
+    const world = createWorld({ server: [{ post() {} }] })
+    await world.opens()
+    for (const text of ['a', 'b']) world.chat.send(prompt(text))
+    for (const sessionId of ['s1', 's2']) world.chat.send({ type: 'switch_session', sessionId })
+    await settles()
+    expect(world.posts.map(({ endpoint, body }) => body.prompt ?? `${endpoint} ${body.sessionId}`)).toEqual([
+      'a',
+      'switch s1',
+    ])
+    for (const post of [...world.posts]) post.answers(200)
+    await settles()
+    expect(world.posts.slice(2).map(({ endpoint, body }) => body.prompt ?? `${endpoint} ${body.sessionId}`)).toEqual([
+      'b',
+      'switch s2',
+    ])
   })
 
   test('the queue holds 100 and drops the oldest; C26: it says so', async () => {
@@ -532,6 +557,9 @@ describe('what went wrong in that client cannot happen here', () => {
     await settles()
     expect(world.postsTo('send')).toEqual([])
     world.post('reconnect').answers(200)
+    await settles()
+    expect(world.postsTo('send').map(({ body }) => body.prompt)).toEqual(['before'])
+    world.post('send').answers(200)
     await settles()
     expect(world.postsTo('send').map(({ body }) => body.prompt)).toEqual(['before', 'after'])
   })

@@ -170,7 +170,7 @@ function isReadable(told: readonly InspectorEvent[]) {
   )
   for (const part of [
     '"value":{"active":{"streaming":{"reconnecting":"posting"}}}',
-    '"value":"flowing"',
+    '"value":{"released":"flowing"}',
     '"tags":["backoff"]',
     '"error":{"code":"http","retryable":true,"status":503}',
     '"delay":{"retryAfter":1234}',

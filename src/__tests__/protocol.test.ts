@@ -83,13 +83,13 @@ describe('a welcome', () => {
   })
 
   test('never throws, and never lets through what was not checked', () => {
-    const keys = ['type', 'protocolVersion', 'connectionId', 'heartbeat', 'features']
+    const keys = ['type', 'protocolVersion', 'connectionId', 'heartbeat', 'features', 'receiptAge']
     const anyData = fc.oneof(
       fc.string(),
       fc.json(),
       anyFrame(...keys).map((frame) => JSON.stringify(frame)),
       anyFrame(...keys).map((frame) => JSON.stringify({ ...WELCOME, ...frame })),
-      anyFrame('heartbeat', 'features').map((frame) => JSON.stringify({ ...frame, ...WELCOME })),
+      anyFrame('heartbeat', 'features', 'receiptAge').map((frame) => JSON.stringify({ ...frame, ...WELCOME })),
     )
     let welcomes = 0
     fc.assert(
@@ -97,10 +97,10 @@ describe('a welcome', () => {
         const parsed = parseWelcome(data)
         if (!parsed) return
         welcomes += 1
-        const { connectionId, heartbeat, features } = parsed
-        expect(Object.keys(parsed).sort()).toEqual(['connectionId', 'features', 'heartbeat'])
+        const { connectionId, heartbeat, receiptAge, features } = parsed
+        expect(Object.keys(parsed).sort()).toEqual(['connectionId', 'features', 'heartbeat', 'receiptAge'])
         expect(typeof connectionId === 'string' && connectionId !== '').toBe(true)
-        expect(heartbeat === undefined || (Number.isFinite(heartbeat) && heartbeat > 0)).toBe(true)
+        for (const ms of [heartbeat, receiptAge]) expect(ms === undefined || (Number.isFinite(ms) && ms > 0)).toBe(true)
         expect(features.filter((feature) => !FEATURES.includes(feature))).toEqual([])
       }),
       { numRuns: 2_000 },

@@ -47,16 +47,16 @@ describe('the recorder', () => {
       'stream.welcomed: active.streaming.awaitingWelcome → active.streaming.reconnecting.posting',
       'stream.replayed: active.streaming.reconnecting.posting → active.streaming.reconnecting.confirming',
       'resume.succeeded: active.streaming.reconnecting.confirming → active.streaming.open.steady',
-      'outbox: release: held → flowing',
+      'outbox: release: held → released.flowing',
       'reconnect: active.streaming.open.steady → active.streaming.connecting',
-      'outbox: hold: flowing → held',
+      'outbox: hold: released.flowing → held',
       'stream.opened: active.streaming.connecting → active.streaming.awaitingWelcome',
       'stream.welcomed: active.streaming.awaitingWelcome → active.streaming.reconnecting.posting',
       'stream.replayed: active.streaming.reconnecting.posting → active.streaming.reconnecting.confirming',
       'resume.succeeded: active.streaming.reconnecting.confirming → active.streaming.open.steady',
-      'outbox: release: held → flowing',
+      'outbox: release: held → released.flowing',
       'disconnect: active.streaming.open.steady → idle',
-      'outbox: hold: flowing → held',
+      'outbox: hold: released.flowing → held',
     ])
   })
 
@@ -96,7 +96,7 @@ describe('the recorder', () => {
     harness.connection.disconnect()
     expect(harness.connection.trace().steps.slice(-2).map(told)).toEqual([
       'disconnect: active.streaming.open.steady → idle',
-      'outbox: hold: flowing → held',
+      'outbox: hold: released.flowing → held',
     ])
   })
 

@@ -3,7 +3,15 @@ import { eventSourceTransport } from '../adapters/transport'
 import { createConnection, partsOf } from '../createConnection'
 import type { ConnectionError } from '../errors'
 import { being, isDelay, isFunction, isName, isUrl, read } from '../options'
-import { CONNECTION_ID_HEADER, IDEMPOTENCY_KEY_HEADER, isCursor, isText, type JsonObject, parseJson } from '../protocol'
+import {
+  CONNECTION_ID_HEADER,
+  IDEMPOTENCY_KEY_HEADER,
+  isCursor,
+  isText,
+  type JsonObject,
+  newId,
+  parseJson,
+} from '../protocol'
 import type { Connection, OutboundMessage } from '../types'
 
 export interface ChatConnectionOptions {
@@ -117,7 +125,7 @@ export function createChatConnection(options: ChatConnectionOptions): ChatConnec
     disconnect: connection.disconnect,
     send(message) {
       if (connection.phase === 'idle') return false
-      const { status, settled } = connection.send(message as OutboundMessage)
+      const { status, settled } = connection.send(message as OutboundMessage, { lane: laneOf(Object(message)) })
       if (status === 'rejected') return false
       void settled.then((verdict) => {
         if (verdict.status !== 'accepted' && verdict.error.code !== 'cancelled') warn(verdict.error)
@@ -152,6 +160,15 @@ export function createChatConnection(options: ChatConnectionOptions): ChatConnec
 const OWN: readonly unknown[] = ['_open', '_close', '_foreground']
 
 const NAMES = ['Content-Type', CONNECTION_ID_HEADER, IDEMPOTENCY_KEY_HEADER]
+
+/** They answer to what runs now. */
+const AT_ONCE: readonly unknown[] = ['interrupt', 'permission_response']
+
+/** Prompts of a session stay in order, and so do two `switch_session`. All else goes out at once, as it always did. */
+const laneOf = ({ type, sessionId }: JsonObject) =>
+  AT_ONCE.includes(type) || (sessionId === undefined && type !== 'stop' && type !== 'switch_session')
+    ? newId()
+    : undefined
 
 /** What a wrapper of `fetch` may spread, and look up by the names as they are written. A `Headers` can do neither. */
 const toPlainObject = (headers: Headers): Record<string, string> =>

@@ -345,6 +345,7 @@ export const connectionMachine = setup({
                   retry,
                 ],
                 'upstream.unauthorized': stop,
+                'upstream.proved': { actions: 'forgetDoubt' },
               },
 
               initial: 'steady',

@@ -96,6 +96,8 @@ export class Lanes {
 
   /** `cause` is the message that failed, where it was one alone. */
   wait(lane: Lane, wait: Wait, cause?: Message) {
+    // Of two, what the server asked for counts.
+    if (wait.askedBy === 'client' && lane.wait?.askedBy === 'server') return
     lane.wait = wait
     lane.cause = wait.askedBy === 'client' ? cause : undefined
     this.#waiting.add(lane)

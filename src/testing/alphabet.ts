@@ -67,6 +67,7 @@ export function createWorld(options: WorldOptions = {}) {
   /** What was said of the sessions of a resume that were lost. */
   const lost = new Map<TestPost, readonly SessionVerdict[]>()
   const deliveries: Delivery[] = []
+  const lanes = new Map<string, string | undefined>()
   /** Too old before they were posted: with `outbox.maxAge` that is an end like another. */
   const expired = new Set<Delivery>()
   const wanting: (() => void)[] = []
@@ -94,7 +95,7 @@ export function createWorld(options: WorldOptions = {}) {
         headers: () => (isSlow ? new Promise((resolve) => wanting.push(() => resolve({}))) : {}),
       }),
   })
-  const oracle: Oracle = watchInvariants(harness)
+  const oracle: Oracle = watchInvariants(harness, { isPreparing: () => wanting.length > 0 })
   const { connection, posts, time, messages, told } = harness
   const { now } = time.clock
 
@@ -349,9 +350,13 @@ export function createWorld(options: WorldOptions = {}) {
     throwsThrice() {
       throwsLeft = 3
     },
-    sendsMessage() {
-      deliveries.push(connection.send(message as never, { id: `m${deliveries.length + 1}` }))
+    sendsMessage(lane?: string) {
+      const id = `m${deliveries.length + 1}`
+      lanes.set(id, lane)
+      deliveries.push(connection.send(message as never, { id, lane }))
     },
+    /** The lane that the app named for it. */
+    laneOf: (id: string) => lanes.get(id),
     passes,
     heals,
     /** What the connection remembers and does not show, as far as it can be told from outside. */
@@ -445,6 +450,10 @@ export const ALPHABET: Alphabet = {
   wake: command(({ connection }) => connection.wake()),
   send: command(
     (world) => world.sendsMessage(),
+    ({ deliveries, atMost }) => deliveries.length < atMost.messages,
+  ),
+  'send apart': command(
+    (world) => world.sendsMessage('apart'),
     ({ deliveries, atMost }) => deliveries.length < atMost.messages,
   ),
   cancel: command(

@@ -283,6 +283,7 @@ export function fingerprint(world: World): string {
     ],
     deliveries.map(({ id, status }) => [
       status,
+      world.laneOf(id),
       Math.min(3, posts.filter((post) => carried(post).includes(id)).length),
     ]),
     connection.sessions.map(({ sessionId, lastSeq }) => [sessionId, head(sessionId) - lastSeq]),

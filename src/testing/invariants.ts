@@ -1,4 +1,4 @@
-import type { Connection, Delivery, Verdict } from '../types'
+import type { Connection, Delivery, SendOptions, Verdict } from '../types'
 import type { Harness, Observer } from './harness'
 import { type Answer, isAsk, type TestPost, type TestStream } from './network'
 
@@ -7,7 +7,7 @@ export const INVARIANTS = {
   I1: 'at most one live stream; none in idle and backoff',
   I2: 'at most one resume in flight, only in reconnecting, only for the current connectionId',
   I3: 'no send POST starts outside open',
-  I4: 'messages are posted in the order of send()',
+  I4: 'messages of a lane are posted in the order of send()',
   I5: 'every message ends in exactly one verdict, or is still pending',
   I6: 'an event reaches the app at most once and in rising order',
   I7: 'opened and closed alternate, beginning with opened',
@@ -16,6 +16,8 @@ export const INVARIANTS = {
   I10: 'messages flow in reconnecting as in open',
   I11: 'a result that belongs to an earlier stream or POST changes nothing',
   I12: 'attempts are never closer than the pacing allows, unless the app or the page asked',
+  I13: 'on an open line no message holds up another lane, and none its own once the server is known to take others',
+  I15: 'what the outbox waits for, and until when, is in the snapshot; no wait of its own outlives its stream',
   app: 'no listener throws, and what the app promises',
 } as const
 export type Invariant = keyof typeof INVARIANTS
@@ -39,9 +41,25 @@ export interface Oracle {
   memory(): readonly unknown[]
 }
 
+export interface OracleOptions {
+  /** `outbox.maxFailures` of the connection. Default 12. */
+  readonly maxFailures?: number
+  /** `outbox.maxInFlight` of the connection. Default 3. */
+  readonly maxInFlight?: number
+  /**
+   * Whether a POST may wait for its headers now, which cannot be seen from outside. I13 is judged only while this is false. Default: it
+   * always may.
+   */
+  readonly isPreparing?: () => boolean
+}
+
 type Report = (message: string) => void
 /** Watches over one invariant. What it knows comes from the fakes, the clock and the public interface only. */
-type Watch = (harness: Harness, report: Report) => Observer & Pick<Partial<Oracle>, 'memory'>
+type Watch = (
+  harness: Harness,
+  report: Report,
+  options: Required<OracleOptions>,
+) => Observer & Pick<Partial<Oracle>, 'memory'>
 
 /**
  * Watches a connection from the outside: the streams and requests that it makes, the time at which it makes them, and what it tells. It
@@ -50,14 +68,21 @@ type Watch = (harness: Harness, report: Report) => Observer & Pick<Partial<Oracl
  * Let things settle (`harness.settles()`, `passes()`) between a late result and what the app does next: what changes in one go
  * cannot be told apart. With `dedupe: false` I6 does not hold.
  */
-export function watchInvariants(harness: Harness): Oracle {
+export function watchInvariants(
+  harness: Harness,
+  { maxFailures = 12, maxInFlight = 3, isPreparing = () => true }: OracleOptions = {},
+): Oracle {
   const violations: Violation[] = []
   const report = (invariant: Invariant, message: string) => {
     if (violations.some((known) => known.invariant === invariant && known.message === message)) return
     violations.push({ invariant, message, at: harness.time.clock.now() })
   }
   const observers = Object.entries(WATCHES).map(([name, watch]) =>
-    watch(harness, (message) => report(name as Invariant, message)),
+    watch(harness, (message) => report(name as Invariant, message), {
+      maxFailures,
+      maxInFlight,
+      isPreparing,
+    }),
   )
   for (const observer of observers) harness.observe(observer)
   return {
@@ -115,21 +140,84 @@ const sendsInOpen: Watch = ({ connection, streams }, report) => ({
 
 // I4
 
-const inOrder: Watch = ({ connection }, report) => {
-  const line: Delivery[] = []
-  onSend(connection, (delivery) => line.push(delivery))
+const inOrder: Watch = ({ connection }, report, { maxFailures }) => {
+  const lines = new Lines(connection)
   return {
     onPost(post) {
-      const [first] = carried(post)
-      if (first === undefined) return
-      for (const { id, status } of line) {
-        if (id === first) return
-        if (status === 'queued') report(`${first} is posted before ${id}`)
+      for (const id of carried(post)) {
+        const line = lines.of(id)
+        for (const { delivery, isStop } of line) {
+          if (delivery.id === id) break
+          // One that has used up its failures is passed, and a stop does not wait behind what it stops.
+          const mayBePassed = delivery.attempts >= maxFailures || (!isStop && lines.isStop(id))
+          if (delivery.status === 'queued' && !mayBePassed && !carried(post).includes(delivery.id))
+            report(`${id} is posted before ${delivery.id}`)
+        }
       }
     },
+    onSettled: lines.tidy,
+  }
+}
+
+// I13
+
+const noneHeldUp: Watch = ({ connection, posts }, report, { isPreparing, maxFailures, maxInFlight }) => {
+  const lines = new Lines(connection)
+  return {
     onSettled() {
-      while (line[0] && isFinal(line[0].status)) line.shift()
+      lines.tidy()
+      const { phase, outbox } = connection.getSnapshot()
+      if (phase !== 'open' || outbox.state === 'held' || isPreparing()) return
+      const busy = posts.filter((post) => isInFlight(post) && (post.key !== null || post.endpoint === 'batch'))
+      if (busy.length >= maxInFlight) return
+      const isUnderWay = (id: string) => busy.some((post) => carried(post).includes(id))
+      for (const line of lines.all()) {
+        // A stop, and what it stops, are two: each may be under way.
+        for (const own of [line.filter(({ isStop }) => isStop), line.filter(({ isStop }) => !isStop)]) {
+          const [first] = own
+          if (!first || own.some(({ delivery }) => isUnderWay(delivery.id) || delivery.retryAt !== null)) continue
+          const isBehindStop =
+            !first.isStop && line.some(({ isStop, delivery }) => isStop && delivery.attempts < maxFailures)
+          if (!isBehindStop) report(`${first.delivery.id} waits, and is told for nothing`)
+        }
+      }
     },
+  }
+}
+
+// I15
+
+const waitsAreTold: Watch = ({ connection, time }, report) => {
+  const { now } = time.clock
+  /** When the last wait ends that a server has asked for, at the latest. */
+  let askedUntil = 0
+  let hasFailed = false
+  let isFresh = false
+  let stream: string | null = null
+  connection.on('opened', ({ connectionId }) => {
+    isFresh = connectionId !== stream
+    stream = connectionId
+  })
+  return {
+    onAnswer(post, answer) {
+      const wishes = resultsOf(post, answer.status, answer.text).flatMap(({ retryAfter }) => retryAfter ?? [])
+      for (const ms of [wishOf(answer, now()).retryAfter, ...wishes])
+        askedUntil = Math.max(askedUntil, now() + 1.5 * clamp(ms))
+      hasFailed ||= !isOk(answer.status) || wishes.length > 0
+    },
+    onSettled() {
+      const { phase, outbox } = connection.getSnapshot()
+      const waits = connection.pending.flatMap(({ retryAt }) => retryAt ?? [])
+      const first = waits.length ? Math.min(...waits) : null
+      if (outbox.retryAt !== first) report(`the snapshot says ${outbox.retryAt}, the deliveries ${first}`)
+      if (phase !== 'open' && outbox.state !== 'held') report(`${outbox.state} in ${phase}`)
+      if (outbox.state === 'pausing' && first === null) report('pausing, and nothing waits')
+      if (isFresh && !hasFailed && first !== null && first > askedUntil)
+        report(`a wait of ${first - now()} ms outlives its stream`)
+      isFresh = false
+      hasFailed = false
+    },
+    memory: () => [Math.max(0, askedUntil - now())],
   }
 }
 
@@ -356,9 +444,13 @@ const pacing: Watch = ({ connection, streams, page, time, random }, report) => {
   let isFirst = true
   /** When the next attempt may be made; unknown until the last one has failed. */
   let due = Number.POSITIVE_INFINITY
-  /** When a message may be posted again, and how often it has failed. */
-  const repeats = new Map<string, number>()
+  /** When a message may be posted again; what the client chose ends with the stream. */
+  const repeats = new Map<string, { readonly at: number; readonly isAskedFor: boolean }>()
+  /** How often a lane has failed in a row. */
   const failuresOf = new Map<string, number>()
+  const lines = new Lines(connection)
+  const laneOf = (id: string) => lines.nameOf(id) ?? id
+  let stream: string | null = null
   // What happened since everything had settled.
   let isAsked = false
   let askedAt = Number.NaN
@@ -404,8 +496,16 @@ const pacing: Watch = ({ connection, streams, page, time, random }, report) => {
     failures = failuresNow()
     openedAt = null
   }
-  connection.on('opened', () => {
+  connection.on('opened', ({ connectionId }) => {
     openedAt = now()
+    if (connectionId === stream) return
+    stream = connectionId
+    failuresOf.clear()
+    failed = failed.filter(({ wish }) => wish.retryAfter > 0)
+    for (const [id, { isAskedFor }] of repeats) if (!isAskedFor) repeats.delete(id)
+  })
+  connection.on('delivery', ({ id, status }) => {
+    if (isFinal(status)) failuresOf.delete(laneOf(id))
   })
   // A second welcome closes and opens in the same phase.
   connection.on('closed', shut)
@@ -423,7 +523,7 @@ const pacing: Watch = ({ connection, streams, page, time, random }, report) => {
       Math.min(failures, 5),
       due < Number.POSITIVE_INFINITY ? until(due) : -1,
       openedAt === null ? -1 : until(openedAt + backoff.stableDelay),
-      ...[...repeats].flatMap(([id, at]) => (until(at) ? [id, until(at)] : [])),
+      ...[...repeats].flatMap(([id, { at }]) => (until(at) ? [id, until(at)] : [])),
       ...failuresOf,
     ],
     onDraw: (value) => void draws.push(value),
@@ -444,7 +544,7 @@ const pacing: Watch = ({ connection, streams, page, time, random }, report) => {
       if (name === 'goodbye') wish = { retryAfter, spread }
     },
     onPost(post) {
-      const early = (repeats.get(String(carried(post)[0])) ?? 0) - now()
+      const early = (repeats.get(String(carried(post)[0]))?.at ?? 0) - now()
       if (early > 0) report(`a message is repeated ${Math.ceil(early)} ms too early`)
     },
     onAnswer(post, answer) {
@@ -457,19 +557,20 @@ const pacing: Watch = ({ connection, streams, page, time, random }, report) => {
       if (is404 && post.connectionId === liveId(streams)) isDisowned = true
       // A batch that failed as a whole is the failure of its first message.
       for (const result of isOk(status) ? results : results.slice(0, 1)) {
-        if (!MAY_PASS.includes(result.status)) continue
         const { id, retryAfter } = result
-        failuresOf.set(id, (failuresOf.get(id) ?? 0) + 1)
+        if (!MAY_PASS.includes(result.status)) continue
+        failuresOf.set(laneOf(id), (failuresOf.get(laneOf(id)) ?? 0) + 1)
         failed.push({ id, wish: retryAfter === undefined ? wished : { retryAfter, spread: retryAfter / 2 } })
       }
     },
     onSettled() {
-      for (const { id, wish } of failed) repeats.set(id, now() + wait(failuresOf.get(id) ?? 1, wish))
-      for (const id of failuresOf.keys()) {
-        if (connection.pending.some((delivery) => delivery.id === id)) continue
-        failuresOf.delete(id)
-        repeats.delete(id)
+      for (const { id, wish } of failed) {
+        const at = now() + wait(failuresOf.get(laneOf(id)) ?? 1, wish)
+        repeats.set(id, { at, isAskedFor: wish.retryAfter > 0 })
       }
+      for (const id of repeats.keys())
+        if (!connection.pending.some((delivery) => delivery.id === id)) repeats.delete(id)
+      lines.tidy()
       isAsked = false
       isDisowned = false
       draws = []
@@ -491,6 +592,8 @@ const WATCHES: Partial<Record<Invariant, Watch>> = {
   I10: flow,
   I11: stale,
   I12: pacing,
+  I13: noneHeldUp,
+  I15: waitsAreTold,
 }
 
 const COMMANDS = [
@@ -564,15 +667,65 @@ function wishOf({ headers }: Answer, now: number): Wish {
   return { retryAfter, spread: retryAfter / 2 }
 }
 
-function onSend(connection: Connection, tell: (delivery: Delivery) => void) {
+function onSend(connection: Connection, tell: (delivery: Delivery, options?: SendOptions) => void) {
   const { send } = connection
   Object.assign(connection, {
     send(...args: Parameters<typeof send>) {
       const delivery = send(...args)
-      tell(delivery)
+      tell(delivery, args[1])
       return delivery
     },
   })
+}
+
+interface Place {
+  readonly delivery: Delivery
+  readonly isStop: boolean
+}
+
+/** The messages without a verdict, by what they have to stay in order with. A stop is of its session. */
+class Lines {
+  readonly #lines = new Map<string, Place[]>()
+  readonly #names = new Map<string, string>()
+
+  constructor(connection: Connection) {
+    onSend(connection, (delivery, options) => {
+      const { type, sessionId } = Object(delivery.message)
+      const session = JSON.stringify(['session', sessionId])
+      const name =
+        options?.lane === undefined ? (type === 'switch_session' ? 'switch' : session) : `lane ${options.lane}`
+      const line = this.#lines.get(name) ?? []
+      this.#lines.set(name, line)
+      this.#names.set(delivery.id, name)
+      line.push({ delivery, isStop: type === 'stop' && options?.lane === undefined })
+    })
+  }
+
+  all(): Iterable<readonly Place[]> {
+    return this.#lines.values()
+  }
+
+  /** That of this message, oldest first. */
+  of(id: string): readonly Place[] {
+    return this.#lines.get(this.nameOf(id) ?? '') ?? []
+  }
+
+  nameOf(id: string): string | undefined {
+    return this.#names.get(id)
+  }
+
+  isStop(id: string): boolean {
+    return this.of(id).some(({ delivery, isStop }) => isStop && delivery.id === id)
+  }
+
+  readonly tidy = () => {
+    for (const [name, line] of this.#lines) {
+      const left = line.filter(({ delivery }) => !isFinal(delivery.status))
+      for (const { delivery } of line) if (isFinal(delivery.status)) this.#names.delete(delivery.id)
+      if (left.length) this.#lines.set(name, left)
+      else this.#lines.delete(name)
+    }
+  }
 }
 
 /** Every message of the app's, those that were restored from a storage too. */

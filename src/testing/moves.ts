@@ -47,6 +47,10 @@ const isResuming: State = (snapshot) => snapshot.hasTag('reconnecting')
 /** The resume POST is not answered yet. */
 const isPosting = isIn('posting', 'confirming')
 const isOpen: State = (snapshot) => snapshot.hasTag('open')
+/** The gate of the outbox is open. */
+const mayPost = isIn('steady', 'probing')
+/** The first POST that is answered is news. */
+const isDoubted: State = (snapshot) => mayPost(snapshot) && snapshot.context.trust === 'lost'
 const isWelcomed: State = (snapshot) => isResuming(snapshot) || isOpen(snapshot)
 const isWatched: State = ({ context }) => context.heartbeat !== null
 
@@ -103,6 +107,14 @@ const answers =
   ({ harness }) =>
     harness.post(endpoint).answers(status, { ok: true })
 
+/** A hook for the headers is asked once more. */
+const refusesProbe: Cause = async (world) => {
+  for (let round = 0; round < 2 && !world.hasHappened; round++) {
+    answers('probe', 401)(world)
+    await world.harness.settles()
+  }
+}
+
 /** The app sends something, and all that is on its way is answered so; a 401 may have to be answered twice. */
 const answersSend =
   (status: number): Cause =>
@@ -114,11 +126,33 @@ const answersSend =
       for (const post of posts) {
         const isOurs =
           post.connectionId === connection.connectionId && !/^(reconnect|probe|suspend)$/.test(post.endpoint)
-        if (isOurs && !post.isAnswered && !post.isAborted) post.answers(status)
+        // With a code of the server half's, a 404 is about the stream.
+        const body = status === 404 ? { error: 'unknown-stream' } : {}
+        if (isOurs && !post.isAnswered && !post.isAborted) post.answers(status, body)
       }
       await settles()
     }
   }
+
+/** It is about the line, and the message is not needed any more: it would be posted again, and time out. */
+const answersOnce =
+  (status: number): Cause =>
+  async (world) => {
+    await answersSend(status)(world)
+    world.harness.connection.clearOutbox()
+  }
+
+/** Two lanes in a row meet a proxy that reaches nobody. */
+const meetsDeadServer: Cause = async (world) => {
+  const { connection, settles } = world.harness
+  connection.send(world.message, { lane: 'first' })
+  await settles()
+  await answersOnce(502)(world)
+}
+
+const sendsApart: Cause = async ({ harness, message }) => {
+  harness.connection.send(message, { lane: 'apart' })
+}
 
 const isOffline: Cause = ({ harness: { page, time } }) => {
   page.goesOffline()
@@ -259,9 +293,12 @@ export function connectionMoves({ timeouts, backoff }: ConnectionInput): readonl
     move('resume.failed, 500', isPosting, answers('reconnect', 500), retryable),
     move('resume.failed, 403', isPosting, answers('reconnect', 403), fatal),
     move('resume.failed, the replay stalls', isIn('replaying'), waits({ isAlive: true }), retryable),
-    move('upstream.disowned', isOpen, answersSend(404), retryable),
-    move('upstream.disowned, by the probe', isIn('probing'), answers('probe', 404), retryable),
-    move('upstream.unauthorized', isOpen, answersSend(401), fatal),
+    move('upstream.disowned', mayPost, answersOnce(404), retryable),
+    move('upstream.disowned, by the probe', isIn('probing', 'doubting'), answers('probe', 404), retryable),
+    move('upstream.unauthorized', mayPost, answersOnce(401), fatal),
+    move('upstream.unauthorized, by the probe', isIn('doubting'), refusesProbe, fatal),
+    move('upstream.doubtful', mayPost, meetsDeadServer, retryable),
+    move('upstream.proved', isDoubted, answersOnce(200)),
     ...fromWithin(connectionMachine),
   ]
 }
@@ -270,7 +307,8 @@ export function connectionMoves({ timeouts, backoff }: ConnectionInput): readonl
 export const outboxMoves = (): readonly Move<World>[] => [
   move('release', isIn('held'), welcomes(false)),
   move('hold', isIn('flowing', 'pausing'), fails()),
-  move('pause', isIn('flowing'), answersSend(503), () => ({ delay: 1_000 })),
+  move('pause', isIn('flowing'), answersSend(503)),
+  move('flow', isIn('pausing'), sendsApart),
   ...fromWithin(outboxMachine),
 ]
 

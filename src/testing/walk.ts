@@ -133,6 +133,7 @@ function planAll(policy: ConnectionInput) {
     Math.min(context.resumes, 2),
     context.fruitless > 0,
     context.refusals,
+    context.trust,
   ]
   return [
     {
