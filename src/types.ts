@@ -61,7 +61,7 @@ export interface OutboxLimits {
 /** Some of the fields; `undefined` is as good as leaving one out. */
 export type Some<T> = { readonly [Field in keyof T]?: T[Field] | undefined }
 
-/** What is `undefined` is not given: its default is used. */
+/** An option that is `undefined` is not given: its default is used. */
 export interface ConnectionOptions {
   /**
    * Base URL, absolute or relative to the page. The stream is `GET {url}/events`; commands are `POST {url}/send`,

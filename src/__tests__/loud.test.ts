@@ -7,11 +7,11 @@ const warn = vi.spyOn(console, 'warn')
 beforeEach(() => {
   warn.mockReset()
 })
-/** What the console was told, each as one text. */
+/** All that the console was told, each as one text. */
 const told = () => warn.mock.calls.map((words) => words.map(String).join(' '))
 const refuses = (status: number, json: object) => (post: Parameters<typeof SERVER_ACCEPTS>[0]) =>
   post.endpoint === 'reconnect' ? post.answers(status, json) : SERVER_ACCEPTS(post)
-/** Nobody listens to `stopped`. */
+/** Without a listener for `stopped`. */
 const deaf = (options: Partial<ConnectionOptions> = {}) => createWorld(options, SERVER_ACCEPTS, false)
 const cursors = [{ sessionId: 's1', lastSeq: 1 }]
 
