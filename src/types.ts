@@ -198,7 +198,7 @@ export interface ConnectionEvents<Inbound = InboundMessage, Outbound = OutboundM
   delivery: { readonly id: string; readonly status: DeliveryStatus; readonly message: Outbound }
   /** A lifecycle event that the current state refused. A diagnostic: ordinary use produces it. */
   rejected: { readonly event: string; readonly phase: Phase }
-  /** Something the line survived, e.g. a POST that is repeated. Without a listener it is `console.warn`ed, once per code. */
+  /** Something the line survived, e.g. a POST that is repeated, or a first connect that failed. Without a listener it is `console.warn`ed, once per code. */
   error: { readonly error: ConnectionError }
 }
 
