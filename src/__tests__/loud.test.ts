@@ -18,7 +18,7 @@ const cursors = [{ sessionId: 's1', lastSeq: 1 }]
 test('a terminal stop without a `stopped` listener is told on the console, with what the server said; once', async () => {
   const world = deaf({ cursors })
   const { connection } = world
-  world.server(refuses(403, { error: 'origin' }))
+  world.server(refuses(403, { error: 'origin', message: 'Origin http://a is not http://b' }))
   for (let time = 0; time < 3; time++) {
     connection.connect()
     await world.opens()
@@ -26,7 +26,7 @@ test('a terminal stop without a `stopped` listener is told on the console, with 
     expect(connection.phase).toBe('idle')
   }
   expect(told()).toEqual([
-    expect.stringMatching(/^holdline: stopped until connect\(\) ConnectionError: .*the server answered 403: origin/),
+    expect.stringMatching(/^holdline: stopped until connect\(\) ConnectionError: .*the server answered 403: origin: Origin http:\/\/a is not http:\/\/b/),
   ])
 })
 
