@@ -13,7 +13,15 @@ const MACHINE = 'src/machine/connectionMachine.ts'
 const OUTBOX_MACHINE = 'src/machine/outboxMachine.ts'
 const ACTORS = 'src/actors.ts'
 const INBOX = 'src/inbox.ts'
-const OUTBOX = 'src/outbox.ts'
+const OUTBOX = 'src/outbox/outbox.ts'
+const POSTER = 'src/outbox/poster.ts'
+const ENDS = 'src/outbox/ends.ts'
+const JUDGE = 'src/outbox/judge.ts'
+const LANES = 'src/outbox/lanes.ts'
+const PATIENCE = 'src/outbox/patience.ts'
+const EVIDENCE = 'src/outbox/evidence.ts'
+const BATCH = 'src/outbox/batch.ts'
+const STATUS = 'src/status.ts'
 const UPSTREAM = 'src/adapters/fetchUpstream.ts'
 const EVENT_SOURCE = 'src/adapters/eventSourceStream.ts'
 const TRANSPORT = 'src/adapters/transport.ts'
@@ -87,9 +95,9 @@ export const PLANTED: readonly PlantedBug[] = [
   {
     row: 'C13',
     bug: 'the app may post what belongs to the library',
-    file: OUTBOX,
-    find: 'Object.hasOwn(endpoints, type) && !RESERVED_TYPES.includes(type) && endpoints[type]',
-    replace: 'endpoints[type] ?? type',
+    file: 'src/outbox/message.ts',
+    find: "Object.hasOwn(endpoints, type) && !RESERVED_TYPES.includes(type) ? (endpoints[type] ?? '') : ''",
+    replace: "endpoints[type] ?? (RESERVED_TYPES.length ? type : '')",
   },
   {
     row: 'C16 C21',
@@ -143,25 +151,24 @@ export const PLANTED: readonly PlantedBug[] = [
   {
     row: 'C25',
     bug: 'a POST that failed is taken for accepted',
-    file: OUTBOX,
-    find: '    if (outcome instanceof ConnectionError) fail(entry, opened, outcome, carried)',
-    replace:
-      "    if (outcome instanceof ConnectionError && outcome.code === 'network') end(entry, { status: 'accepted', receipt: null })\n    else if (outcome instanceof ConnectionError) fail(entry, opened, outcome, carried)",
+    file: JUDGE,
+    find: '  if (!(outcome instanceof ConnectionError)) {',
+    replace: "  if (!(outcome instanceof ConnectionError) || outcome.code === 'network') {",
   },
   {
     row: 'C25 I5',
     bug: 'a repeat has another idempotency key',
-    file: OUTBOX,
-    find: 'idempotencyKey: isBatch ? undefined : entries[0]?.delivery?.id,',
-    replace:
-      'idempotencyKey: isBatch ? undefined : entries[0]?.delivery && entries[0].delivery.id + entries[0].attempts,',
+    file: POSTER,
+    find: 'idempotencyKey: isBatch ? undefined : first.id,',
+    replace: 'idempotencyKey: isBatch ? undefined : first.id + first.attempts,',
   },
   {
     row: 'C26',
     bug: 'over the bounds the oldest message vanishes without a verdict',
     file: OUTBOX,
-    find: "    for (const victim of isFull() ? [entry] : victims) giveUp(victim, 'outbox-full')",
-    replace: "    if (isFull() && head) {\n      unsettled.delete(head.delivery?.id ?? '')\n      remove(head)\n    }",
+    find: "    for (const victim of evicted) this.#giveUp(victim, 'outbox-full')",
+    replace:
+      '    for (const victim of evicted) {\n      this.#unsettled.delete(victim.id)\n      this.#poster.lanes.leave(victim)\n    }',
   },
   {
     row: 'C27',
@@ -173,30 +180,30 @@ export const PLANTED: readonly PlantedBug[] = [
   {
     row: 'C28',
     bug: 'a 2xx without the receipt that was promised is success',
-    file: OUTBOX,
-    find: "outcome === undefined && opened.features.includes('receipts')",
-    replace: "outcome === undefined && opened.features.includes('receipts') && !entry.delivery",
+    file: JUDGE,
+    find: "if (outcome !== undefined || !features.includes('receipts'))",
+    replace: 'if (outcome !== undefined || features.length >= 0)',
   },
   {
     row: 'C29',
     bug: 'a stored message is deleted when it is posted',
     file: OUTBOX,
-    find: '            if (entry.delivery) store?.put(entry, entry.delivery.id, entry.body())',
-    replace: '            store?.remove(entry.place)',
+    find: '        this.#keep(message)\n        this.#tell(message)',
+    replace: '        this.#store?.remove(message.place)\n        this.#tell(message)',
   },
   {
     row: 'C30',
     bug: 'clearOutbox forgets the POST in flight',
     file: OUTBOX,
-    find: '    for (const entry of [...unsettled.values()]) giveUp(entry)',
-    replace: '    for (const entry of [...unsettled.values()]) if (!entry.flight) giveUp(entry)',
+    find: '    for (const message of [...this.#unsettled.values()]) this.#giveUp(message)',
+    replace: '    for (const message of [...this.#unsettled.values()]) if (!message.flight) this.#giveUp(message)',
   },
   {
     row: 'C31',
     bug: 'a 401 is repeated in place, for ever',
-    file: OUTBOX,
-    find: "  401: 'upstream.unauthorized',\n",
-    replace: '',
+    file: STATUS,
+    find: "  401: 'credentials',\n",
+    replace: "  401: 'later',\n",
   },
   {
     row: 'C32 I6',
@@ -308,9 +315,9 @@ export const PLANTED: readonly PlantedBug[] = [
   {
     row: 'C55 I3',
     bug: 'the gate is not asked again after the headers hook',
-    file: OUTBOX,
-    find: 'if (gate !== opened || entries.some((entry)',
-    replace: 'if (entries.some((entry)',
+    file: POSTER,
+    find: 'if (this.#gate !== flight.gate || isStale) this.land(flight)',
+    replace: 'if (isStale) this.land(flight)',
   },
   {
     row: 'C56',
@@ -329,16 +336,16 @@ export const PLANTED: readonly PlantedBug[] = [
   {
     row: 'C58',
     bug: 'a 403 stops the whole line',
-    file: OUTBOX,
-    find: "  401: 'upstream.unauthorized',\n",
-    replace: "  401: 'upstream.unauthorized',\n  403: 'upstream.unauthorized',\n",
+    file: STATUS,
+    find: "  401: 'credentials',\n",
+    replace: "  401: 'credentials',\n  403: 'credentials',\n",
   },
   {
     row: 'C59',
     bug: 'the queue stands behind a POST on a dead socket',
-    file: OUTBOX,
-    find: "if (old.length && opened.features.includes('idempotency')) {",
-    replace: "if (old.length && opened.features.includes('batch') && maxBatch < 0) {",
+    file: POSTER,
+    find: "if (old.length && gate.features.includes('idempotency')) {",
+    replace: "if (old.length > 9 && gate.features.includes('idempotency')) {",
   },
   {
     row: 'C60',
@@ -358,9 +365,10 @@ export const PLANTED: readonly PlantedBug[] = [
   {
     row: 'I4',
     bug: 'a message that failed is repeated after those behind it',
-    file: OUTBOX,
-    find: "      become(entry, 'queued')\n      next = head\n",
-    replace: "      become(entry, 'queued')\n      remove(entry)\n      insert(entry)\n",
+    file: POSTER,
+    find: '    for (const message of messages) if (!message.isEnded) this.#desk.changed(message)\n    this.pump()',
+    replace:
+      "    for (const message of messages) {\n      if (message.isEnded) continue\n      this.#desk.changed(message)\n      if (message.inLane) message.lane.messages.remove(message.inLane)\n      this.lanes.enter(message, 'last')\n    }\n    this.pump()",
   },
   {
     row: 'I1',
@@ -386,8 +394,8 @@ export const PLANTED: readonly PlantedBug[] = [
   {
     row: 'I5',
     bug: 'the results of a batch are taken in the order in which they come, whatever their ids',
-    file: OUTBOX,
-    find: 'if (!result || result.id !== entry.delivery?.id) break',
+    file: BATCH,
+    find: 'if (result?.id !== message.id) break',
     replace: 'if (!result) break',
   },
   {
@@ -480,5 +488,124 @@ export const PLANTED: readonly PlantedBug[] = [
     file: ACTORS,
     find: 'const connectionId = lastId',
     replace: 'const { connectionId } = context()',
+  },
+  {
+    row: 'C61 I13',
+    bug: 'a lane waits for another one that has failed',
+    file: POSTER,
+    find: '    while (this.#gate === gate && this.#lanesAtWork() < most) {',
+    replace: '    while (this.#gate === gate && this.#lanesAtWork() < most && !this.lanes.firstWait) {',
+  },
+  {
+    row: 'C61 I13',
+    bug: 'one lane posts at a time',
+    file: POSTER,
+    find: 'Math.max(depth, LANES_AT_A_TIME)',
+    replace: 'Math.min(1, depth, LANES_AT_A_TIME)',
+  },
+  {
+    row: 'C64 I15',
+    bug: 'a wait of our own outlives its stream',
+    file: LANES,
+    find: "      if (lane.wait?.askedBy === 'client') this.#resume(lane)",
+    replace: "      if (lane.wait?.askedBy === 'client' && !lane.messages.first) this.#resume(lane)",
+  },
+  {
+    row: 'C40 I12',
+    bug: 'what the server asked to wait ends with the stream',
+    file: LANES,
+    find: "      if (lane.wait?.askedBy === 'client') this.#resume(lane)",
+    replace: '      if (lane.wait) this.#resume(lane)',
+  },
+  {
+    row: 'C61',
+    bug: 'a message is given up without proof that the server takes others',
+    file: PATIENCE,
+    find: 'return firstFailure !== undefined && takenBefore > firstFailure.accepted',
+    replace: 'return firstFailure !== undefined && takenBefore >= firstFailure.accepted',
+  },
+  {
+    row: 'C61',
+    bug: 'a message that fails is never given up',
+    file: PATIENCE,
+    find: '    if (this.#isProven(message)) return true\n',
+    replace: '',
+  },
+  {
+    row: 'C61 I13',
+    bug: 'a message that has used up its failures holds up its own lane',
+    file: 'src/outbox/turn.ts',
+    find: '    if (!patience.isExhausted(message)) return message',
+    replace: '    if (message) return message',
+  },
+  {
+    row: 'C75',
+    bug: 'two POSTs in a row that nobody of ours answered raise no doubt',
+    file: EVIDENCE,
+    find: '    if (this.#ominous < OMINOUS) return',
+    replace: '    if (this.#ominous >= 0) return',
+  },
+  {
+    row: 'C75',
+    bug: 'while the line is in doubt, messages are posted',
+    file: MACHINE,
+    find: "entry: ['holdOutbox', 'numberProbe'],",
+    replace: "entry: ['numberProbe'],",
+  },
+  {
+    row: 'C75',
+    bug: 'the attempts are reset by a line that takes no POST',
+    file: MACHINE,
+    find: "isTrusted: ({ context }) => context.trust === 'kept',",
+    replace: 'isTrusted: ({ context }) => context.trust.length > 0,',
+  },
+  {
+    row: 'C75',
+    bug: 'a POST that succeeds does not restore the trust in the line',
+    file: EVIDENCE,
+    find: 'if (this.#gate?.isDoubted && !this.#isProven)',
+    replace: 'if (this.#gate?.isDoubted && this.#isProven)',
+  },
+  {
+    row: 'C62',
+    bug: 'a 404 of an endpoint that is missing makes stream after stream',
+    file: 'src/outbox/endpoints.ts',
+    find: 'return seen >= STREAMS',
+    replace: 'return seen < 0',
+  },
+  {
+    row: 'C61',
+    bug: 'a stop waits behind the prompt that it stops',
+    file: 'src/outbox/lane.ts',
+    find: "return message.type === 'stop' ?",
+    replace: "return message.type === 'never' ?",
+  },
+  {
+    row: 'I4',
+    bug: 'the prompt after a stop overtakes it',
+    file: 'src/outbox/turn.ts',
+    find: '  after !== undefined && !after.isEnded &&',
+    replace: '  after !== undefined && after.isEnded &&',
+  },
+  {
+    row: 'I5',
+    bug: 'the repeat of a stop names other messages than the first, under the same key',
+    file: POSTER,
+    find: 'if (first.isStop && first.attempts === 0) nameCancelled',
+    replace: 'if (first.isStop) nameCancelled',
+  },
+  {
+    row: 'C61',
+    bug: 'a batch that fails as a whole is repeated as it is',
+    file: ENDS,
+    find: 'batchSize.halve(messages.length)',
+    replace: 'batchSize.halve(2 * messages.length)',
+  },
+  {
+    row: 'I5',
+    bug: 'a batch whose answer says nothing is taken for one that was not run',
+    file: ENDS,
+    find: '    for (const message of messages) message.isInDoubt ||= message.attempts > 0\n',
+    replace: '',
   },
 ]

@@ -197,7 +197,7 @@ export interface Delivery<Outbound = OutboundMessage> {
 
 /** What the queue does. */
 export interface OutboxState {
-  /** `held`: the line is not open. `pausing`: nothing that is queued may leave before `retryAt`. */
+  /** `held`: the line is not open, or its POSTs fail as on a dead one and it has to prove itself. `pausing`: nothing that is queued may leave before `retryAt`. */
   readonly state: 'held' | 'flowing' | 'pausing'
   /** The earliest next try of any message that waits, ms since the epoch; null if none waits. */
   readonly retryAt: number | null

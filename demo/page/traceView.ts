@@ -118,7 +118,7 @@ export function createTraceView(compared: () => Compared) {
   /** A trace holds the waits that were drawn. How long the other timers run is the connection's to know; of a file it is not known. */
   function delayOf(timer: string): number | undefined {
     const [, , name = ''] = timer.split('.')
-    const isDrawn = name === 'backoffDelay' || name === 'retryDelay'
+    const isDrawn = name === 'backoffDelay'
     if (isDrawn) return undefined
     if (loaded) return 0
     const { timeouts, backoff } = compared().connection.actor.getSnapshot().context.policy

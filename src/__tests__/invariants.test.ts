@@ -628,6 +628,94 @@ describe('I12: an attempt', () => {
   })
 })
 
+describe('I13: a message that waits for nothing', () => {
+  /** Nothing of the second session is ever posted. */
+  const create = (environment: Environment) => {
+    const connection = createConnection(environment)
+    const { send } = connection
+    return Object.assign(connection, {
+      send: (message: { type: string; sessionId?: unknown }, options?: object): Delivery =>
+        message.sessionId === 's2'
+          ? {
+              ...{ id: 'held', message, status: 'queued', settled: new Promise(() => {}) },
+              ...{ attempts: 0, error: null, retryAt: null, cancel: () => false },
+            }
+          : send(message, options),
+    }) as Connection
+  }
+  const opens = async (options?: Parameters<typeof watchInvariants>[1]) => {
+    const harness = createHarness({ server: serverIsSilent(), create })
+    const oracle = watchInvariants(harness, options)
+    harness.connection.connect()
+    await harness.settles()
+    harness.stream.welcomes({ connectionId: 'c1' })
+    harness.connection.send({ ...PROMPT, sessionId: 's1' })
+    harness.connection.send({ ...PROMPT, sessionId: 's2' })
+    await harness.settles()
+    return oracle.violations.flatMap(({ invariant, message }) => (invariant === 'I13' ? message : []))
+  }
+
+  test('is seen, unless its headers may be on their way, or as many lanes post as may', async () => {
+    expect(await opens({ isPreparing: () => false })).toEqual(['held waits, and is told for nothing'])
+    expect(await opens()).toEqual([])
+    expect(await opens({ isPreparing: () => false, maxInFlight: 1 })).toEqual([])
+  })
+})
+
+describe('I15: a wait', () => {
+  test('that the snapshot does not tell is seen', async () => {
+    const world = begin((environment) => {
+      const connection = createConnection(environment)
+      const { getSnapshot } = connection
+      return Object.assign(connection, {
+        getSnapshot: () => ({ ...getSnapshot(), outbox: { state: 'pausing' as const, retryAt: null } }),
+      })
+    })
+    await world.connects()
+    world.sees('I15', 'pausing in connecting')
+    await world.welcomes()
+    world.sees('I15', 'pausing, and nothing waits')
+    const { retryAt } = await world.sends().then(async (delivery) => {
+      await world.answers('send', 503)
+      return delivery
+    })
+    world.sees('I15', `the snapshot says null, the deliveries ${retryAt}`)
+  })
+
+  test('of its own that outlives its stream is seen; one that the server asked for may', async () => {
+    const outlives = async (headers?: Readonly<Record<string, string>>) => {
+      let retryAt: number | null = null
+      const world = begin((environment) => {
+        const connection = createConnection(environment)
+        const { getSnapshot, send } = connection
+        const lasting = (delivery: Delivery) =>
+          Object.defineProperty(delivery, 'retryAt', { get: () => retryAt }) as Delivery
+        Object.defineProperty(connection, 'pending', { get: () => deliveries })
+        const deliveries: Delivery[] = []
+        return Object.assign(connection, {
+          getSnapshot: () => ({ ...getSnapshot(), outbox: { ...getSnapshot().outbox, retryAt } }),
+          send(...args: Parameters<typeof send>) {
+            const delivery = lasting(send(...args))
+            deliveries.push(delivery)
+            return delivery
+          },
+        })
+      })
+      await world.connects()
+      await world.welcomes()
+      await world.sends()
+      await world.answers('send', 503, headers)
+      retryAt = world.harness.time.clock.now() + 20_000
+      await world.fails()
+      await world.passes(1_000)
+      await world.welcomes()
+      return world.oracle.violations.flatMap(({ message }) => (message.includes('outlives') ? message : []))
+    }
+    expect(await outlives()).toEqual(['a wait of 19000 ms outlives its stream'])
+    expect(await outlives({ 'retry-after': '60' })).toEqual([])
+  })
+})
+
 test('a connection in a bad world breaks none of them', async () => {
   const always: readonly Behaviour[] = []
   const mishaps: readonly (() => readonly Behaviour[])[] = [

@@ -59,9 +59,9 @@ export class Lanes {
     for (const lane of this.#byName.values()) this.ready(lane)
   }
 
-  /** What they waited for has ended. */
-  readyNamed(name: string) {
-    const lane = this.#byName.get(name)
+  /** What its messages waited for may have ended. */
+  readyNamed(name: string | undefined) {
+    const lane = name === undefined ? undefined : this.#byName.get(name)
     if (lane) this.ready(lane)
   }
 

@@ -160,8 +160,7 @@ export class Outbox {
     this.#bytes -= message.bytes
     this.#poster.patience.forget(message)
     this.#poster.lanes.leave(message)
-    const stopped = this.#stops.leave(message)
-    if (stopped !== undefined) this.#poster.lanes.readyNamed(stopped)
+    this.#poster.lanes.readyNamed(this.#stops.leave(message))
     this.#tell(message)
     if (this.#life === 'retired') return
     this.#store?.remove(message.place)

@@ -8,7 +8,7 @@ import type { Desk } from './desk'
 import { Ends } from './ends'
 import { Evidence } from './evidence'
 import { Flight, type Gate } from './flight'
-import type { Lane } from './lane'
+import { type Lane, stoppedBy } from './lane'
 import { Lanes } from './lanes'
 import type { Message } from './message'
 import { Patience } from './patience'
@@ -58,11 +58,12 @@ export class Poster {
     const { clock } = this.#settings
     this.#gate = gate
     this.patience.opened(clock.now())
-    if (gate.isProven) this.patience.answered()
-    if (this.evidence.begin(gate)) {
-      this.#batchSize.renew()
-      this.lanes.renew()
-    } else this.lanes.readyAll()
+    const isFresh = this.evidence.begin(gate)
+    // A resume, or a probe.
+    if (gate.isProven || !isFresh) this.patience.answered()
+    if (isFresh) this.#batchSize.renew()
+    if (isFresh) this.lanes.renew()
+    else this.lanes.readyAll()
     const old = [...this.#flights].filter((flight) => flight.gate.connectionId !== gate.connectionId)
     for (const flight of old) if (flight.state === 'preparing') this.land(flight)
     // The answer of a POST on the dead stream may still be on its way; where a repeat does no harm, not for long.
@@ -227,6 +228,7 @@ export class Poster {
     for (const message of flight.messages) if (message.flight === flight) message.state = { name: 'queued' }
     for (const lane of flight.lanes) {
       this.lanes.ready(lane)
+      this.lanes.readyNamed(stoppedBy(lane.name))
       this.lanes.release(lane)
     }
   }

@@ -1,6 +1,7 @@
 import type { ConnectionOptions, Feature } from 'holdline'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import {
+  createClock,
   createWorld,
   type FakePost,
   SERVER_ACCEPTS,
@@ -114,6 +115,104 @@ describe('lanes', () => {
     expect(await second.settled).toMatchObject({ status: 'rejected', error: { code: 'cancelled' } })
     expect(world.connection.send(prompt('c'), { signal: abort.signal }).status).toBe('rejected')
     expect(first.status).toBe('sending')
+    expect(() => world.connection.send(prompt('d'), { signal: {} as AbortSignal })).toThrow('signal: ')
+  })
+
+  test('a signal that outlives its message forgets it', async () => {
+    const world = await opened(SERVER_ACCEPTS)
+    const { signal } = new AbortController()
+    const listeners = new Set<unknown>()
+    vi.spyOn(signal, 'addEventListener').mockImplementation((_, listener) => void listeners.add(listener))
+    vi.spyOn(signal, 'removeEventListener').mockImplementation((_, listener) => void listeners.delete(listener))
+    const { settled } = world.connection.send(prompt('a'), { signal })
+    expect(listeners.size).toBe(1)
+    await settled
+    await settle()
+    expect(listeners.size).toBe(0)
+  })
+})
+
+describe('I13: on an open line no message holds up another session', () => {
+  const DOWN: readonly (readonly [string, ServerBehaviour])[] = [
+    ['400', (post) => post.answers(400)],
+    ['403', (post) => post.answers(403)],
+    ['408', (post) => post.answers(408)],
+    ['425', (post) => post.answers(425)],
+    ['429 with Retry-After', (post) => post.answers(429, {}, { 'retry-after': '60' })],
+    ['500 of a server of ours', INTERNAL],
+    ['502 of a proxy', (post) => post.answersText(502, 'Bad Gateway')],
+    ['503 with Retry-After', (post) => post.answers(503, { error: 'busy' }, { 'retry-after': '60' })],
+    ['a login page', (post) => post.answersText(200, '<html>', 'text/html')],
+    ['no network', (post) => post.fails()],
+    ['no answer', SERVER_IS_SILENT],
+  ]
+  test.each(DOWN)('%s', async (_, behaviour) => {
+    for (const features of [[], ['batch'], ['batch', 'lanes', 'idempotency']] as Feature[][]) {
+      const answersAll: ServerBehaviour = (post) => {
+        if (post.endpoint !== 'batch') return poisoned(['bad'], behaviour)(post)
+        const carried = post.body.messages as { id: string; body: { prompt: string } }[]
+        if (carried.some(({ body }) => body.prompt === 'bad')) return behaviour(post)
+        return post.answers(200, { results: carried.map(({ id }) => ({ id, status: 200, receipt: null })) })
+      }
+      const world = await opened(answersAll, { features })
+      world.connection.send(prompt('bad', 's1'))
+      await settle()
+      const others = ['s2', 's2', 's3', 's4'].map((id, index) => world.connection.send(prompt(`${index}`, id)))
+      await settle()
+      expect(others.map(({ status }) => status)).toEqual(Array(4).fill('accepted'))
+    }
+  })
+
+  test('a slow batch takes the place of one lane, not of each that it carries', async () => {
+    const behaviour: ServerBehaviour = (post) => (post.endpoint === 'batch' ? undefined : SERVER_ACCEPTS(post))
+    const world = createWorld({}, behaviour)
+    for (let lane = 0; lane < 10; lane++) world.connection.send(prompt(`${lane}`, `s${lane}`))
+    await world.opens({ features: ['batch', 'lanes'] })
+    expect(texts(world)).toEqual(['batch'])
+    expect((await world.connection.send(prompt('late', 'late')).settled).status).toBe('accepted')
+  })
+})
+
+describe('a wait', () => {
+  test('ends with the message that caused it', async () => {
+    const world = await opened(poisoned(['bad'], INTERNAL))
+    const bad = world.connection.send(prompt('bad', 's1'))
+    const next = world.connection.send(prompt('next', 's1'))
+    await world.clock.advance(20_000)
+    expect([bad.status, next.status]).toEqual(['queued', 'queued'])
+    bad.cancel()
+    await settle()
+    expect([bad.status, next.status]).toEqual(['unknown', 'accepted'])
+    expect(world.connection.getSnapshot().outbox).toEqual({ state: 'flowing', retryAt: null })
+  })
+
+  test('C40: that the server asked for holds for what is sent next in that lane, too', async () => {
+    const world = await opened((post) => post.answers(429, {}, { 'retry-after': '60' }))
+    world.connection.send(prompt('first', 's1'))
+    await settle()
+    world.connection.clearOutbox()
+    world.server(SERVER_ACCEPTS)
+    const second = world.connection.send(prompt('second', 's1'))
+    await world.clock.advance(59_999)
+    expect(second.status).toBe('queued')
+    await world.clock.advance(31_000)
+    expect(second.status).toBe('accepted')
+  })
+
+  test('is in the snapshot as the same reference, also where the clock was set back; it takes as long as it was to', async () => {
+    const clock = createClock()
+    let skew = 0
+    const world = createWorld({ clock: { ...clock, now: () => clock.now() + skew } }, INTERNAL)
+    await world.opens()
+    const deliveries = ['s1', 's2', 's3'].map((id) => world.connection.send(prompt('a', id)))
+    await settle()
+    world.server(SERVER_ACCEPTS)
+    skew = -86_400_000
+    const snapshot = world.connection.getSnapshot()
+    await clock.advance(100)
+    expect(world.connection.getSnapshot()).toBe(snapshot)
+    await clock.advance(150)
+    expect(deliveries.map(({ status }) => status)).toEqual(Array(3).fill('accepted'))
   })
 })
 
@@ -239,6 +338,47 @@ describe('no message blocks for ever', () => {
   })
 })
 
+describe('a batch', () => {
+  test('whose answer says nothing of its messages may have run them', async () => {
+    const behaviour: ServerBehaviour = (post) => (post.endpoint === 'batch' ? post.answers(200, {}) : post.answers(400))
+    const world = createWorld({}, behaviour)
+    const deliveries = ['a', 'b'].map((text) => world.connection.send(prompt(text, 's1')))
+    await world.opens({ features: ['batch'] })
+    expect(deliveries.map(({ status }) => status)).toEqual(['unknown', 'unknown'])
+  })
+
+  test('that fails as a whole has one wait for all its lanes', async () => {
+    let random = 0.9
+    const world = createWorld({ random: () => (random -= 0.1) }, (post) => post.answers(503, { error: 'busy' }))
+    const deliveries = ['s1', 's2', 's3'].map((id) => world.connection.send(prompt('a', id)))
+    await world.opens({ features: ['batch', 'lanes'] })
+    expect(new Set(deliveries.map(({ retryAt }) => retryAt)).size).toBe(1)
+  })
+
+  test('that worked once is not taken for missing', async () => {
+    const behaviour: ServerBehaviour = (post) => {
+      if (post.endpoint !== 'batch') return SERVER_ACCEPTS(post)
+      const carried = post.body.messages as { id: string }[]
+      return post.answers(200, { results: carried.map(({ id }) => ({ id, status: 200, receipt: null })) })
+    }
+    const world = createWorld({ cursors: [{ sessionId: 's1', lastSeq: 0 }] }, behaviour)
+    const sendTwo = () => {
+      world.connection.disconnect()
+      return ['a', 'b'].map((text) => world.connection.send(prompt(text, 's1')))
+    }
+    sendTwo()
+    await world.opens({ features: ['batch'] })
+    world.server((post) => (post.endpoint === 'batch' ? post.answers(404, {}) : SERVER_ACCEPTS(post)))
+    const deliveries = sendTwo()
+    for (let streams = 0; streams < 5; streams++) {
+      await settle()
+      if (world.connection.phase === 'backoff') await world.retries()
+      await world.opens({ features: ['batch'] })
+    }
+    expect(deliveries.map(({ status }) => status)).toEqual(['queued', 'queued'])
+  })
+})
+
 describe('C62: 404', () => {
   test('about the stream, where its JSON says so, however often: nothing is rejected', async () => {
     const world = createWorld({}, (post) => post.answers(404, { error: 'unknown-stream' }))
@@ -336,6 +476,21 @@ describe('C75: doubt', () => {
     expect(world.connection.attempt).toBe(0)
   })
 
+  test('a resume that succeeds is such a POST', async () => {
+    const world = createWorld({ cursors: [{ sessionId: 's1', lastSeq: 0 }] })
+    await world.opens({ features: ['probe'] })
+    world.server(badGateway)
+    for (const text of 'ab') world.connection.send(prompt(text, text))
+    await world.clock.advance(2_000)
+    expect([world.connection.phase, world.connection.attempt]).toEqual(['backoff', 1])
+    world.connection.clearOutbox()
+    world.server(SERVER_ACCEPTS)
+    await world.retries()
+    await world.opens({ features: ['probe'] })
+    await world.clock.advance(5_000)
+    expect([world.connection.phase, world.connection.attempt]).toEqual(['open', 0])
+  })
+
   test('an answer of a server of ours is no reason to doubt the line', async () => {
     const world = await opened(INTERNAL, { features: ['probe'] })
     for (const text of 'abc') world.connection.send(prompt(text, text))
@@ -398,6 +553,26 @@ describe('stop', () => {
     expect(texts(world)).toEqual(['first', 'stop', 'second'])
   })
 
+  test('I4: inside a batch it does not, either', async () => {
+    const world = await opened(poisoned(['first'], INTERNAL), { features: ['batch', 'cancels'] })
+    world.connection.send(prompt('first', 's1'))
+    await settle()
+    world.server((post) => (post.endpoint === 'stop' ? undefined : SERVER_ACCEPTS(post)))
+    world.connection.send(stop)
+    world.connection.send(prompt('second', 's1'))
+    await world.clock.advance(1_000)
+    expect(texts(world)).toEqual(['first', 'stop', 'first'])
+  })
+
+  test('one that is never taken blocks its session no longer than any message', async () => {
+    const world = await opened((post) => (post.endpoint === 'stop' ? INTERNAL(post) : SERVER_ACCEPTS(post)))
+    const stopping = world.connection.send(stop)
+    const next = world.connection.send(prompt('next', 's1'))
+    await world.clock.advance(300_000)
+    expect([next.status, stopping.status]).toEqual(['accepted', 'unknown'])
+    expect(await stopping.settled).toMatchObject({ error: { code: 'exhausted' } })
+  })
+
   test('a repeat of it carries the same list', async () => {
     const world = await opened((post) => post.endpoint === 'stop' && post.answers(503, { error: 'no' }), {
       features: ['cancels'],
@@ -405,6 +580,8 @@ describe('stop', () => {
     world.connection.send(prompt('first', 's1'))
     await settle()
     world.connection.send(stop)
+    await settle()
+    await postOf(world, 'first').answers(200)
     await world.clock.advance(2_000)
     const bodies = world.postsTo('stop').map(({ body }) => JSON.stringify(body))
     expect(bodies.length).toBeGreaterThan(1)
