@@ -493,8 +493,8 @@ export const PLANTED: readonly PlantedBug[] = [
     row: 'C61 I13',
     bug: 'a lane waits for another one that has failed',
     file: POSTER,
-    find: '    while (this.#gate === gate && this.#lanesAtWork() < most) {',
-    replace: '    while (this.#gate === gate && this.#lanesAtWork() < most && !this.lanes.firstWait) {',
+    find: '    while (this.#gate === gate && this.#lanesAtWork < most) {',
+    replace: '    while (this.#gate === gate && this.#lanesAtWork < most && !this.lanes.firstWait) {',
   },
   {
     row: 'C61 I13',

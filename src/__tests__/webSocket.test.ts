@@ -275,6 +275,38 @@ describe('a close', () => {
   })
 })
 
+describe('lanes', () => {
+  test('a frame names its lane, where the server announced that, and the hello is not said again', async () => {
+    for (const features of [ACKED, [...ACKED, 'lanes'] as const]) {
+      const world = createSocketWorld()
+      await world.opens(features)
+      for (const sessionId of ['s ü', 's2']) world.connection.send({ type: 'send', sessionId })
+      await settle()
+      const lanes = features.length > 2 ? ['session:s ü', 'session:s2'] : [undefined, undefined]
+      expect(world.socket.frames.map(({ type, lane }) => type ?? lane)).toEqual(['hello', ...lanes])
+    }
+  })
+
+  test('I4: after a failure a lane goes on once all that was under way has its answer, and one at a time at first', async () => {
+    const world = createSocketWorld()
+    await world.opens(ACKED)
+    world.send('a', 'b', 'c')
+    await settle()
+    expect(world.socket.ids('send')).toEqual(['a', 'b', 'c'])
+    world.socket.acks('a', { status: 500, error: 'internal' })
+    await settle()
+    world.send('d')
+    await world.clock.advance(1_000)
+    expect(world.socket.ids('send')).toEqual(['a', 'b', 'c'])
+    for (const id of ['b', 'c']) world.socket.acks(id, { status: 425, error: 'too-early' })
+    await world.clock.advance(10_000)
+    expect(world.socket.ids('send')).toEqual(['a', 'b', 'c', 'a'])
+    world.socket.acks('a')
+    await settle()
+    expect(world.socket.ids('send')).toEqual(['a', 'b', 'c', 'a', 'b', 'c', 'd'])
+  })
+})
+
 describe('C72: a close before the welcome', () => {
   async function refused(code: number, reason = '', times = 1) {
     const world = createSocketWorld({ headers: () => ({}) })
@@ -631,13 +663,16 @@ describe('a message', () => {
     expect(world.socket.ids('send')).toEqual(ids.slice(0, 65))
   })
 
-  test('any number in flight keeps its order, and the stack its size', async () => {
+  test('any number of lanes in flight keeps its order, and the stack its size; of each lane there are 64', async () => {
     const world = createSocketWorld({ outbox: { maxInFlight: Infinity, maxMessages: 5_000 } })
     await world.opens(ACKED)
-    const ids = range(5_000)
-    world.send(...ids)
+    const ids = range(4_000)
+    for (const id of ids) world.connection.send({ type: 'send', sessionId: id }, { id })
     await settle()
     expect(world.socket.ids('send')).toEqual(ids)
+    world.send(...range(100).map((id) => `lane${id}`))
+    await settle()
+    expect(world.socket.ids('send').slice(4_000)).toEqual(range(64).map((id) => `lane${id}`))
   })
 
   test('without receipts it is accepted when the socket has taken it; what is said of it later is not heard', async () => {

@@ -1,6 +1,12 @@
 import { ConnectionError } from '../errors'
 import { clampServerDelay } from '../machine/backoff'
-import { type BatchResult, CONNECTION_ID_HEADER, IDEMPOTENCY_KEY_HEADER, PROTOCOL_VERSION } from '../protocol'
+import {
+  type BatchResult,
+  CONNECTION_ID_HEADER,
+  IDEMPOTENCY_KEY_HEADER,
+  LANE_HEADER,
+  PROTOCOL_VERSION,
+} from '../protocol'
 
 /** An `ack` says what an element of a batch's `results` does. */
 export type Answer = Partial<BatchResult> & Pick<BatchResult, 'status'>
@@ -15,13 +21,13 @@ const COME_BACK_DELAY = 1_000
 /** A hello is about all frames after it, so what concerns a single one is not in it. */
 export function toHello(given: Headers): string {
   const headers = new Headers(given)
-  for (const name of [CONNECTION_ID_HEADER, IDEMPOTENCY_KEY_HEADER, 'Content-Type']) headers.delete(name)
+  for (const name of [CONNECTION_ID_HEADER, IDEMPOTENCY_KEY_HEADER, LANE_HEADER, 'Content-Type']) headers.delete(name)
   return JSON.stringify({ type: 'hello', protocolVersion: PROTOCOL_VERSION, headers: Object.fromEntries(headers) })
 }
 
-/** What a message of a batch is. `body` is JSON. */
-export const toFrame = (id: string, endpoint: string, body: string) =>
-  `{"id":${JSON.stringify(id)},"endpoint":"${endpoint}","body":${body}}`
+/** What a message of a batch is. `body` is JSON, `lane` as the header has it. */
+export const toFrame = (id: string, endpoint: string, body: string, lane: string | null = null) =>
+  `${JSON.stringify({ id, endpoint, lane: lane === null ? undefined : decodeURIComponent(lane) }).slice(0, -1)},"body":${body}}`
 
 export function toResponse({ status, receipt = null, error, retryAfter }: Answer): Response {
   if (status < 300) return new Response(JSON.stringify(receipt))

@@ -4,6 +4,7 @@ import {
   IDEMPOTENCY_KEY_HEADER,
   isText,
   type JsonObject,
+  LANE_HEADER,
   newId,
   parseJson,
   parseResults,
@@ -165,7 +166,7 @@ export const webSocketTransport =
       }
       greet(own, headers)
       const id = headers.get(IDEMPOTENCY_KEY_HEADER) ?? newId()
-      const frame = toFrame(id, endpoint, body)
+      const frame = toFrame(id, endpoint, body, headers.get(LANE_HEADER))
       if (endpoint === 'reconnect') own.resume = { id, resumeId: Object(parseJson(body)).resumeId }
       // Else nobody has promised an answer: that the socket has taken it is all there is to know.
       const isAnswered = own.features.includes('receipts') || RESERVED_TYPES.includes(endpoint)

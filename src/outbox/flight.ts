@@ -30,6 +30,11 @@ export class Flight {
     this.messages = messages
   }
 
+  /** That of its first message: as far as connections are counted, a batch is of one lane. */
+  get leader(): Lane {
+    return (this.messages[0] as Message).lane
+  }
+
   get isBatch() {
     return this.messages.length > 1
   }

@@ -29,6 +29,8 @@ export class Lane {
   readonly name: string
   readonly messages = new Queue<Message>()
   readonly flights = new Set<Flight>()
+  /** How many of them begin with a message of this lane. */
+  leads = 0
   wait: Wait | undefined
   /** The message whose failure began the wait. Without it there is nothing to wait for. */
   cause: Message | undefined

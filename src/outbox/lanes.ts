@@ -96,8 +96,9 @@ export class Lanes {
 
   /** `cause` is the message that failed, where it was one alone. */
   wait(lane: Lane, wait: Wait, cause?: Message) {
-    // Of two, what the server asked for counts.
-    if (wait.askedBy === 'client' && lane.wait?.askedBy === 'server') return
+    // Of two, what the server asked for counts, else the longer one.
+    const isLess = lane.wait?.askedBy === wait.askedBy ? wait.until < lane.wait.until : wait.askedBy === 'client'
+    if (lane.wait && isLess) return
     lane.wait = wait
     lane.cause = wait.askedBy === 'client' ? cause : undefined
     this.#waiting.add(lane)

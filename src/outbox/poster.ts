@@ -34,6 +34,7 @@ export class Poster {
   readonly #batchSize = new BatchSize()
   readonly #ends: Ends
   readonly #flights = new Set<Flight>()
+  #lanesAtWork = 0
   #gate: Gate | null = null
   readonly #timer: WaitTimer
   #grace: unknown
@@ -111,17 +112,12 @@ export class Poster {
     this.lanes.wake(this.#settings.clock.now())
     const depth = this.#carrier.maxInFlight?.(gate.features) ?? 1
     const most = this.#settings.outbox.maxInFlight ?? Math.max(depth, LANES_AT_A_TIME)
-    while (this.#gate === gate && this.#lanesAtWork() < most) {
+    while (this.#gate === gate && this.#lanesAtWork < most) {
       const lane = this.lanes.take()
       if (!lane) break
       this.#takeTurn(lane, gate, depth)
     }
     if (this.#gate === gate) this.#timer.watch()
-  }
-
-  /** A batch takes one connection, like the lane that it begins with. */
-  #lanesAtWork() {
-    return new Set(Array.from(this.#flights, ({ messages: [first] }) => first?.lane)).size
   }
 
   #takeTurn(lane: Lane, gate: Gate, depth: number) {
@@ -180,6 +176,7 @@ export class Poster {
     for (const message of messages) message.state = { name: 'carried', flight }
     for (const lane of flight.lanes) lane.flights.add(flight)
     this.#flights.add(flight)
+    if (!flight.leader.leads++) this.#lanesAtWork++
     const body = isBatch ? batchBody(messages, withLanes) : first.json
     const outcome = await this.#carrier
       .post(isBatch ? 'batch' : first.endpoint, body, flight.abort, {
@@ -224,6 +221,7 @@ export class Poster {
   #finish(flight: Flight) {
     flight.state = 'over'
     this.#flights.delete(flight)
+    if (!--flight.leader.leads) this.#lanesAtWork--
     for (const lane of flight.lanes) lane.flights.delete(flight)
     for (const message of flight.messages) if (message.flight === flight) message.state = { name: 'queued' }
     for (const lane of flight.lanes) {

@@ -11,7 +11,8 @@ export const waitsForStop = ({ after }: Message, patience: Patience): boolean =>
  * is tried in its place.
  */
 export function nextOf(lane: Lane, depth: number, patience: Patience): Message | undefined {
-  if (lane.wait || lane.flights.size >= depth) return undefined
+  // What was under way behind one that failed comes back as too early: before that, the next new one would overtake it.
+  if (lane.wait || lane.flights.size >= (lane.failures ? 1 : depth)) return undefined
   for (const { state } of lane.flights) if (state === 'preparing') return undefined
   let exhausted: Message | undefined
   for (const message of lane.messages) {
