@@ -210,7 +210,7 @@ const TABLE = `
   upstream.unauthorized                             | –    | –      | –      | –      | –      | –      | idle   | idle   | idle   | –
   upstream.doubtful, probe announced                | –    | –      | –      | –      | –      | –      | doubt  | doubt  | –      | –
   upstream.doubtful                                 | –    | –      | –      | –      | –      | –      | –      | doubt  | –      | –
-  upstream.proved                                   | –    | –      | –      | –      | –      | –      | steady | –      | –      | –
+  upstream.proved                                   | –    | –      | –      | –      | –      | –      | steady | probe  | doubt  | –
   resume.succeeded                                  | –    | –      | –      | steady | –      | steady | –      | –      | –      | –
   resume.succeeded, marker announced                | –    | –      | –      | repl   | –      | steady | –      | –      | –      | –
   resume.succeeded, left-overs                      | –    | –      | –      | post   | –      | post   | –      | –      | –      | –
@@ -290,13 +290,15 @@ describe('the transition table', () => {
     expect(after.started.includes('resume')).toBe(to === 'posting')
     expect(after.stopped.includes('resume')).toBe(isResuming(from) && (!isResuming(to) || to === 'posting'))
     const isProbing = (state: State) => state === 'probing' || state === 'doubting'
-    expect(after.started.includes('probe')).toBe(isProbing(to))
-    expect(after.stopped.includes('probe')).toBe(isProbing(from))
+    // A proof ends no probe that is under way.
+    const goesOn = isProbing(from) && from === to && event.type === 'upstream.proved'
+    expect(after.started.includes('probe')).toBe(isProbing(to) && !goesOn)
+    expect(after.stopped.includes('probe')).toBe(isProbing(from) && !goesOn)
     expect(after.started.includes('outbox')).toBe(from === 'idle')
     expect(after.stopped.includes('outbox')).toBe(to === 'idle')
     expect(after.started.includes('pageLifecycle')).toBe(from === 'idle')
     expect(after.stopped.includes('pageLifecycle')).toBe(to === 'idle')
-    const holds = closes || to === 'doubting'
+    const holds = closes || (to === 'doubting' && !goesOn)
     const releases = opens || (from === 'doubting' && to === 'steady' && staysOpen)
     expect(after.told).toEqual([...(holds ? ['hold'] : []), ...(releases ? ['release'] : [])])
     expect(after.emitted.map(({ type }) => type)).toEqual([

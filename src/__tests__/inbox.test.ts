@@ -412,17 +412,24 @@ describe('watch and unwatch', () => {
     expect(world.post('reconnect').body.sessions).toEqual([{ sessionId: 'late', lastSeq: 0 }])
   })
 
-  test('watch and send are posted in the order in which they were asked for', async () => {
+  test('watch and unwatch are posted one at a time, in order, and wait for no message', async () => {
     const world = createWorld({}, SERVER_IS_SILENT)
     await world.opens({ features: ['watch-replay'] })
-    world.connection.send({ type: 'send' })
-    world.connection.watch('s1')
-    world.connection.send({ type: 'stop' })
+    for (const sessionId of ['a', 'b', 'c', 'd']) world.connection.send({ type: 'send', sessionId })
     await settle()
-    await world.post('send').answers(503)
-    world.server(SERVER_ACCEPTS)
-    await world.clock.advance(1_000)
-    expect(world.posts.map(({ endpoint }) => endpoint)).toEqual(['send', 'send', 'watch', 'stop'])
+    world.connection.watch('s1')
+    world.connection.watch('s2')
+    await settle()
+    world.connection.unwatch('s1')
+    await settle()
+    expect(world.posts.map(({ endpoint }) => endpoint)).toEqual(['send', 'send', 'send', 'watch'])
+    await world.post('watch').answers(200)
+    await world.post('watch').answers(200)
+    expect(world.posts.slice(3).map(({ endpoint, body }) => `${endpoint} ${body.sessionId}`)).toEqual([
+      'watch s1',
+      'watch s2',
+      'unwatch s1',
+    ])
   })
 
   test('after unwatch its messages are dropped and it is not resumed, until it is watched again', async () => {
