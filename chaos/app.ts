@@ -132,7 +132,12 @@ export function startApp({ draw, chance }: Dice, scenario: Scenario, url: string
         ...(random() < 0.5 && { id: `message-${n}` }),
         ...(isBrief && { maxAge: 1 + 4_000 * random() }),
       })
-      const entry: Entry = { delivery, excuse: isRefused ? 'refused by the server' : isBrief ? 'expired' : undefined }
+      const lane = message.sessionId
+      const entry: Entry = {
+        delivery,
+        lane,
+        excuse: isRefused ? 'refused by the server' : isBrief ? 'expired' : undefined,
+      }
       sent.push(entry)
       follow(entry)
     },

@@ -4,7 +4,6 @@ import type { Phase, Verdict } from 'holdline'
 export interface History {
   /** Announced by the server, and true. */
   readonly promises: { readonly idempotency: boolean; readonly receipts: boolean }
-  readonly maxInFlight: number
   /** By number, in the order of `send()`. */
   readonly sent: readonly Sent[]
   /** The numbers of the messages, as they were handed to `fetch`, and the phase at that moment. */
@@ -22,6 +21,8 @@ export interface History {
   readonly surprises: readonly string[]
 }
 export interface Sent {
+  /** Messages of one lane stay in order. */
+  readonly lane?: string | undefined
   /** Why another verdict than `accepted` may be right. */
   readonly excuse?: 'refused by the server' | 'cancelled' | 'expired' | undefined
   readonly verdict?: Verdict | undefined
@@ -33,7 +34,7 @@ export interface Heard {
 
 /** The rules that the history breaks; none, if the library keeps its word. */
 export function check(history: History): string[] {
-  const { promises, maxInFlight, sent, posted, applied, published, heard, lifecycle, mostStreams, surprises } = history
+  const { promises, sent, posted, applied, published, heard, lifecycle, mostStreams, surprises } = history
   const violations = [...surprises]
   const expect = (holds: boolean, rule: string) => holds || violations.push(rule)
   const firstFall = (numbers: readonly number[]) => numbers.findIndex((n, index) => n <= (numbers[index - 1] ?? -1))
@@ -67,14 +68,17 @@ export function check(history: History): string[] {
     expect(isOwn || isUnreadable, `false receipt: ${told}: ${JSON.stringify(receipt)}`)
   }
 
-  const firstPosts = [...new Set(posted.map(({ n }) => n))]
-  const early = firstFall(firstPosts)
-  expect(early < 0, `order: message ${firstPosts[early]} was posted after ${firstPosts[early - 1]}`)
   // What was given up while in flight may reach the server at any time.
   const settled = applied.filter((n) => sent[n]?.verdict?.status === 'accepted')
-  const firsts = [...new Set(settled)]
-  const late = firstFall(firsts)
-  expect(maxInFlight > 1 || late < 0, `order: message ${firsts[late]} was applied after ${firsts[late - 1]}`)
+  for (const lane of new Set(sent.map((one) => one.lane))) {
+    const firstsOf = (numbers: readonly number[]) => [...new Set(numbers.filter((n) => sent[n]?.lane === lane))]
+    const firstPosts = firstsOf(posted.map(({ n }) => n))
+    const early = firstFall(firstPosts)
+    expect(early < 0, `order: message ${firstPosts[early]} was posted after ${firstPosts[early - 1]}`)
+    const firsts = firstsOf(settled)
+    const late = firstFall(firsts)
+    expect(late < 0, `order: message ${firsts[late]} was applied after ${firsts[late - 1]}`)
+  }
   const outside = posted.find(({ phase }) => phase !== 'open')
   expect(!outside, `the gate: message ${outside?.n} was posted in ${outside?.phase}`)
 

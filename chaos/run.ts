@@ -43,7 +43,7 @@ const actsOf = ({ features, hasStorage, hasTokens }: Scenario) => ({
 export async function run({ seed, idempotency, sends, events, log }: RunOptions): Promise<Outcome> {
   const dice = createDice(seed)
   const scenario = drawScenario(dice, idempotency)
-  const { sessionIds, features, maxInFlight, window } = scenario
+  const { sessionIds, features, window } = scenario
   const faults: Record<string, number> = {}
   const startedAt = performance.now()
   const tell = (fault: string, what: string) => {
@@ -103,7 +103,6 @@ export async function run({ seed, idempotency, sends, events, log }: RunOptions)
 
   const violations = check({
     promises: { idempotency, receipts: features.includes('receipts') },
-    maxInFlight,
     sent: [...sent],
     posted: app.posted,
     applied: server.applied,

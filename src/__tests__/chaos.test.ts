@@ -168,7 +168,6 @@ describe('the checker sees', () => {
   /** Three messages, three events, nothing wrong. */
   const HEALTHY: History = {
     promises: { idempotency: true, receipts: true },
-    maxInFlight: 1,
     sent: [{ verdict: accepted(0) }, { verdict: accepted(1) }, { verdict: accepted(2) }],
     posted: posts(0, 1, 2),
     applied: [0, 1, 2],
@@ -207,9 +206,12 @@ describe('the checker sees', () => {
     ],
     ['swapped commands', /^order: message 1 was applied after 2/, { applied: [0, 2, 1] }],
     [
-      'swapped posts, however many may be in flight',
+      'swapped posts of a lane',
       /^order: message 1 was posted after 2/,
-      { posted: posts(0, 2, 1), maxInFlight: 3 },
+      {
+        posted: posts(0, 2, 1),
+        sent: [0, 1, 2].map((n) => ({ lane: n ? 's' : undefined, verdict: accepted(n) })),
+      },
     ],
     [
       'a post outside open',

@@ -27,6 +27,9 @@ import { createPublisher, type Publish } from './publisher'
 import { isSessionId, parseCursor, parseCursors, verdictOn } from './resume'
 import { createStreams, type StreamRef } from './streams'
 
+/** Order per lane, and a stop that cancels, are not among them. */
+const PROMISED = FEATURES.filter((feature) => feature !== 'lanes' && feature !== 'cancels')
+
 export interface ChatServer {
   /**
    * Answers a request; never rejects. Mount it anywhere: the last segment of the path names the endpoint. It needs no
@@ -160,7 +163,7 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
         stall: limits.stall,
         age: limits.streamAge * (0.9 + 0.2 * random()),
         maxSessions: limits.sessionsPerStream,
-        welcome: { type: 'welcome', protocolVersion: PROTOCOL_VERSION, connectionId, heartbeat, features: FEATURES },
+        welcome: { type: 'welcome', protocolVersion: PROTOCOL_VERSION, connectionId, heartbeat, features: PROMISED },
         onEnd,
         onEvict: () => tell('evictions'),
         onError,

@@ -140,8 +140,15 @@ export function createTestServer(
 
   function apply(id: string | null, endpoint: string, message: JsonObject): readonly [status: number, json: unknown] {
     const isKept = id !== null && features.includes('idempotency')
-    const known = isKept && receipts.get(id)
+    const known = id !== null && receipts.get(id)
     if (known) return known
+    // None of them has begun: what has begun has its answer.
+    if (features.includes('cancels') && endpoint === 'stop') {
+      for (const other of list(message.cancels)) {
+        if (!commands.some(({ id: begun }) => begun === other))
+          receipts.set(String(other), [409, { error: 'cancelled' }])
+      }
+    }
     commands.push({ id, endpoint, message })
     const answer = [200, { ok: true, number: commands.length }] as const
     if (isKept) receipts.set(id, answer)
