@@ -12,7 +12,7 @@ test.each([
   ['receipts and idempotency', ['contiguous-seq', 'receipts', 'idempotency']],
   ['every feature', FEATURES],
 ] as const)(
-  'I1–I12: whatever happens, for long, each holds, and a healthy network ends it well: %s',
+  'I1–I13, I15: whatever happens, for long, each holds, and a healthy network ends it well: %s',
   async (_, features) => {
     let happened = 0
     const letters = commands().map((command) =>

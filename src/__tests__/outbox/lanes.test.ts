@@ -577,7 +577,9 @@ describe('stop', () => {
     const world = await opened((post) => post.endpoint === 'stop' && post.answers(503, { error: 'no' }), {
       features: ['cancels'],
     })
+    world.server((post) => (post.endpoint === 'stop' ? post.answers(503, { error: 'no' }) : undefined))
     world.connection.send(prompt('first', 's1'))
+    world.connection.send(prompt('other', 's1'), { lane: 'other' })
     await settle()
     world.connection.send(stop)
     await settle()
