@@ -123,8 +123,8 @@ export const PLANTED: readonly PlantedBug[] = [
     row: 'C21 I11',
     bug: 'callbacks of a closed EventSource are still heard',
     file: EVENT_SOURCE,
-    find: "closed || hear('message', event)",
-    replace: "hear('message', event)",
+    find: 'if (!closed) isOurs ?',
+    replace: 'isOurs ?',
   },
   {
     row: 'C22',
@@ -429,8 +429,8 @@ export const PLANTED: readonly PlantedBug[] = [
     row: 'C72 I12',
     bug: 'how long to wait is lost between the answer to a question and the line',
     file: 'src/adapters/streamRefusal.ts',
-    find: "parseRetryAfter(headers.get('retry-after'), now)",
-    replace: "parseRetryAfter(headers.get('retry-later'), now)",
+    find: "parseRetryAfter(headers.get('retry-after'), now, ",
+    replace: "parseRetryAfter(headers.get('retry-later'), now, ",
   },
   {
     row: 'C73',

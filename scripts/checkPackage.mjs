@@ -26,6 +26,8 @@ const NAMES = {
 }
 /** A machine type that TypeScript inferred; in the root's types it breaks on another minor version of XState. */
 const INFERRED = /\bStateMachine</
+/** `[text](link)`, `![picture](link)`, `href="link"` and `src="link"`. */
+const LINK = /\]\(\s*<?([^)\s>]+)>?[^)]*\)|(?:href|src)="([^"]+)"/g
 const OLDEST_XSTATE = manifest.peerDependencies.xstate.replace(/^\^(\d+\.\d+)\.\d+$/, '$1')
 
 class CheckFailed extends Error {}
@@ -34,6 +36,7 @@ const temp = mkdtempSync(join(tmpdir(), 'holdline-package-'))
 try {
   checkRootTypes()
   const tarball = pack()
+  checkLinks(tarball)
   const installed = (name) => readJson(join(root, 'node_modules', name, 'package.json')).version
   checkProject('current', tarball, installed('xstate'), installed)
   checkProject('oldest', tarball, OLDEST_XSTATE, installed)
@@ -71,6 +74,36 @@ function pack() {
   return join(temp, filename)
 }
 
+/** Whoever reads a page of the package, in node_modules or at its registry, finds what it points to. */
+function checkLinks(tarball) {
+  const files = run('tar', ['tzf', tarball], temp)
+    .split('\n')
+    .map((path) => path.replace(/^package\//, ''))
+  const pages = files.filter((path) => /^(README|docs\/.*|examples\/.*)\.md$/i.test(path))
+  if (!pages.includes('README.md')) throw new CheckFailed('there is no README.md in the package')
+  const links = pages.flatMap((page) =>
+    [...withoutCode(run('tar', ['xzOf', tarball, `package/${page}`], temp)).matchAll(LINK)].map(
+      ([, markdown, html]) => [page, markdown ?? html],
+    ),
+  )
+  const local = links.filter(([, link]) => !/^([a-z]+:|\/\/|#)/i.test(link))
+  const broken = local.filter(([page, link]) => {
+    const path = join(dirname(page), decodeURI(link.replace(/[#?].*$/, ''))).replace(/\/$/, '')
+    return !files.some((file) => file === path || file.startsWith(`${path}/`))
+  })
+  if (local.length === 0) throw new CheckFailed('no page of the package has a link: is LINK wrong?')
+  if (broken.length > 0) {
+    const lines = broken.map(([page, link]) => `${page} points to ${link}`)
+    throw new CheckFailed(`not in the package:\n${lines.join('\n')}\nadd it to \`files\`, or link to the repository`)
+  }
+  ok(`${local.length} links and pictures of ${pages.length} pages are in the package`)
+}
+
+/** A link in code is none. */
+function withoutCode(markdown) {
+  return markdown.replace(/^```[\s\S]*?^```/gm, '').replace(/`[^`\n]*`/g, '')
+}
+
 function checkProject(name, tarball, xstate, installed) {
   const folder = join(temp, name)
   mkdirSync(folder)
@@ -93,7 +126,7 @@ function checkProject(name, tarball, xstate, installed) {
   run('node', ['run.mjs'], folder)
   ok('connects, sends and disposes, over a fake EventSource')
 
-  for (const file of ['app.ts', 'machine.ts', 'node.ts'])
+  for (const file of ['app.ts', 'machine.ts', 'node.ts', 'browser.ts', 'using.ts'])
     copyFileSync(join(consumer, `${file}.txt`), join(folder, file))
   const lib = ['ES2022', 'ESNext.Disposable']
   const node = { module: 'NodeNext', moduleResolution: 'NodeNext' }
@@ -102,6 +135,13 @@ function checkProject(name, tarball, xstate, installed) {
   compile(folder, 'app.ts, Bundler', 'app.ts', { ...bundler, lib: [...lib, 'DOM', 'DOM.Iterable'] })
   if (xstate !== OLDEST_XSTATE) compile(folder, 'machine.ts, NodeNext', 'machine.ts', { ...node, lib: [...lib, 'DOM'] })
   compile(folder, 'node.ts, without the types of the DOM', 'node.ts', { ...node, lib })
+  compile(folder, 'using.ts, where TypeScript knows it', 'using.ts', { ...bundler, lib: [...lib, 'DOM'], types: [] })
+  // What a page's own project has: nothing of Node, and neither ESNext.Disposable nor DOM.Iterable.
+  for (const exactOptionalPropertyTypes of [true, false]) {
+    const page = { ...bundler, lib: ['ES2023', 'DOM'], types: [], exactOptionalPropertyTypes }
+    const exactly = `exactOptionalPropertyTypes ${exactOptionalPropertyTypes ? 'on' : 'off'}`
+    compile(folder, `browser.ts, lib es2023 and dom, ${exactly}`, 'browser.ts', page)
+  }
 }
 
 function checkImports(folder) {

@@ -91,7 +91,7 @@ export function bindActors(
     // Best effort: the page may be gone before an answer comes. While it still lives, a POST that the quota was too small for leaves without it.
     if (canRequest('keepalive'))
       post(true)
-        .catch(({ code }) => code === 'network' && post(false))
+        .catch(({ code }) => code === 'network' && !abort.signal.aborted && post(false))
         .catch(() => {})
     else if (carrier.beacon('suspend', JSON.stringify(message)) === false) post(false).catch(() => {})
   }

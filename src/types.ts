@@ -70,7 +70,8 @@ export type Some<T> = { readonly [Field in keyof T]?: T[Field] | undefined }
 export interface ConnectionOptions {
   /**
    * Base URL, absolute or relative to the page. The stream is `GET {url}/events`; commands are `POST {url}/send`,
-   * `POST {url}/reconnect` and so on. No query string, no fragment.
+   * `POST {url}/reconnect` and so on. No query string, no fragment. A relative one may be given where there is no page, e.g. by a
+   * module that a server renders; `connect()` throws there.
    */
   readonly url: string
   /** For every POST, and for the stream where the `eventsource` package reads it. Default: `globalThis.fetch`, looked up at each call. */
@@ -101,7 +102,7 @@ export interface ConnectionOptions {
    * 10,000. A storage that is full or throws is reported (`storage-failed`), and memory goes on; what is corrupt is
    * reported (`storage-corrupt`) and set aside under `<key>.corrupt`. What a page that is gone has left is taken over; whether it
    * is gone is told by Web Locks (`locks`, default `navigator.locks`). Where there are none, two pages with one key may post a
-   * message twice, under the same id. Locks that fail, or do not answer within 2 s, are reported (`storage-failed`): then nothing
+   * message twice, under the same id. `null`, as some platforms give it, is none. Locks that fail, or do not answer within 2 s, are reported (`storage-failed`): then nothing
    * is taken over. Default: none.
    */
   readonly storage?:
@@ -196,7 +197,7 @@ export interface ConnectionEvents<Inbound = InboundMessage, Outbound = OutboundM
   /** Strictly alternates with `opened`. */
   closed: { readonly reason: CloseReason; readonly error?: ConnectionError }
   /**
-   * The connection will not come back by itself; `connect()` starts again. Where the machine itself has ended (the message says so;
+   * The connection will not come back by itself; `connect()` starts again. Without a listener the console is told, once. Where the machine itself has ended (the message says so;
    * a clock that throws can do it, or what an app sends to `actor`), the connection is disposed of: only a new one helps.
    */
   stopped: { readonly error: ConnectionError }
@@ -291,6 +292,7 @@ export type Disposability = SymbolConstructor extends { readonly dispose: infer 
 
 /** A plain object: safe to destructure. */
 export interface Connection<Inbound = InboundMessage, Outbound extends Typed = OutboundMessage> extends Disposability {
+  /** @throws {ConnectionError} `invalid-option`, where `url` is relative and there is no page. */
   connect(): void
   /** Ends the stream, aborts POSTs in flight; the queue and the cursors are kept. */
   disconnect(): void
@@ -342,7 +344,11 @@ export interface Connection<Inbound = InboundMessage, Outbound extends Typed = O
   /** The cursors of all tracked sessions. */
   readonly sessions: readonly Cursor[]
 
-  /** Returns the function that unsubscribes. */
+  /**
+   * Returns the function that unsubscribes.
+   *
+   * @throws {ConnectionError} `invalid-option`, for a `name` that is none of the events, or a `listener` that is no function.
+   */
   on<Name extends keyof ConnectionEvents>(
     name: Name,
     listener: (event: ConnectionEvents<Inbound, Outbound>[Name]) => void,

@@ -480,15 +480,6 @@ describe('C81: a request says nothing that nobody asked for', () => {
 })
 
 describe('the request of a stream', () => {
-  test('C69: Text/Event-Stream is an event stream to every EventSource that asks by case', async () => {
-    const body = new ReadableStream()
-    const type = 'Text/Event-Stream;Charset=UTF-8'
-    const { streamFetch } = createServer([() => new Response(body, { headers: { 'content-type': type } })])
-    const response = await streamFetch(BASE, {})
-    expect(response.headers.get('content-type')).toBe('text/event-stream;charset=utf-8')
-    expect([response.status, response.body]).toEqual([200, body])
-  })
-
   test('is made as the EventSource wants it, with the headers and the credentials of the connection', async () => {
     const { streamFetch, requests, asked } = createServer([OK], TOKEN)
     const { signal } = new AbortController()

@@ -29,6 +29,14 @@ const nested = (depth: number) => '['.repeat(depth) + ']'.repeat(depth)
  */
 const BAD_EVENT = '{"sessionId":{"toString":1},"seq":1}'
 const KNOWN_TO_FAIL: Readonly<Record<string, unknown>> = {
+  'C99: events of any kind end neither the stream nor the process, over an EventSource': [BAD_EVENT],
+  'C99: events of any kind end neither the stream nor the process, over a WebSocket': [BAD_EVENT],
+  'C99: bytes of any kind end neither the stream nor the process, over fetch': [`data: ${BAD_EVENT}\n\n`],
+  'C108: stored entries of any kind lose no message': [['k:message:o:Infinity', '{}']],
+}
+
+/** Inputs that did harm once. */
+const FIXED: Readonly<Record<string, unknown>> = {
   'C83: bodies of any kind are answered, and are no internal error': {
     endpoint: 'send',
     body: `{"type":"send","text":${nested(20_000)}}`,
@@ -38,10 +46,6 @@ const KNOWN_TO_FAIL: Readonly<Record<string, unknown>> = {
   'C83: frames of any kind, after a hello, are answered or end their socket': [
     `{"id":"m1","endpoint":"send","body":${nested(20_000)}}`,
   ],
-  'C99: events of any kind end neither the stream nor the process, over an EventSource': [BAD_EVENT],
-  'C99: events of any kind end neither the stream nor the process, over a WebSocket': [BAD_EVENT],
-  'C99: bytes of any kind end neither the stream nor the process, over fetch': [`data: ${BAD_EVENT}\n\n`],
-  'C108: stored entries of any kind lose no message': [['k:message:o:Infinity', '{}']],
 }
 
 const failing: string[] = []
@@ -59,7 +63,8 @@ function fuzz<T>(name: string, inputs: fc.Arbitrary<T>, holds: (input: T) => Pro
     if (uncaught) throw new Error(`uncaught: ${uncaught[0]}`)
   })
   const isKnown = name in KNOWN_TO_FAIL
-  const known = isKnown && { examples: [[KNOWN_TO_FAIL[name] as T]] as [T][], endOnFailure: true }
+  const example = KNOWN_TO_FAIL[name] ?? FIXED[name]
+  const known = example !== undefined && { examples: [[example as T]] as [T][], endOnFailure: isKnown }
   test(
     name,
     async () => {
@@ -204,7 +209,8 @@ function createServer() {
   return {
     ...chat,
     isUntroubled() {
-      const [error] = chat.errors.splice(0)
+      // A refused origin is told to the operator: it may be a proxy's doing.
+      const [error] = chat.errors.splice(0).filter((told) => !/^Error: Origin /.test(String(told)))
       if (error) throw new Error(`onError heard: ${error}`)
     },
   }

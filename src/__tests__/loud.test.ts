@@ -50,7 +50,7 @@ test('a connection that never came about says so, with the URL and the reason; o
   }
   expect(told()).toEqual([
     expect.stringMatching(
-      /^holdline: not connected to http:\/\/test\/api\/chat yet, but trying ConnectionError: broken/,
+      /^holdline: not connected to http:\/\/test\/api\/chat yet, but trying ConnectionError: the server answered 503/,
     ),
   ])
 })

@@ -150,6 +150,19 @@ describeWithRedis('two processes behind a balancer that knows no mercy', () => {
     })
   })
 
+  test('C114: a farewell reaches the app after the end of its stream, in whichever process that was', async () => {
+    const onSuspend = vi.fn()
+    const [here, there] = [start(), start({ onSuspend })]
+    const room = newRoom()
+    const stream = await connect(here, there)
+    await stream.post('watch', { type: 'watch', ...cursor(room) })
+    await stream.cancel()
+    const sessions = [cursor(room, 7), cursor('room-other', 1)]
+    expect((await stream.post('suspend', { type: 'session_suspend', sessions })).status).toBe(200)
+    expect(onSuspend).toHaveBeenCalledWith(expect.objectContaining({ sessions: [cursor(room, 7)] }))
+    expect((await stream.post('watch', { type: 'watch', ...cursor(room) })).status).toBe(404)
+  })
+
   test('a command runs where it arrives, and whoever sent it hears what comes of it', async () => {
     const calls: CommandCall[] = []
     const here = start({ onCommand: () => expect.unreachable() })

@@ -109,7 +109,9 @@ export function openEventSource(
         })
       }
       // Without a `try`: it would cost a twentieth of the throughput, and the data plane catches what an app throws.
-      source.addEventListener('message', (event) => closed || hear('message', event))
+      source.addEventListener('message', (event) => {
+        if (!closed) isOurs ? handlers.message(event.data ?? '') : hear('message', event)
+      })
       source.addEventListener('error', fail)
     } catch (cause) {
       fail({ cause })

@@ -218,8 +218,8 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
         .finally(() => clock.clearTimeout(timer))
     },
     /** For EventSource implementations that take a `fetch`. */
-    async streamFetch(input: string | URL, init: RequestInit): Promise<Response> {
-      const response = await authorized('stream', init.signal, (own) => {
+    streamFetch: (input: string | URL, init: RequestInit): Promise<Response> =>
+      authorized('stream', init.signal, (own) => {
         // Not every `fetch` knows signals.
         if (init.signal?.aborted) throw init.signal.reason
         const all = new Headers(init.headers)
@@ -228,12 +228,7 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
         })
         const { cache, ...rest } = init
         return fetch(input, { ...rest, ...(canRequest('cache') && cache && { cache }), headers: all, ...shared })
-      })
-      const type = response.headers.get('content-type') ?? ''
-      // The `eventsource` package takes Text/Event-Stream for another type.
-      const value = /^text\/event-stream/i.test(type) && new Headers({ 'content-type': type.toLowerCase() })
-      return value ? Object.defineProperty(response, 'headers', { value }) : response
-    },
+      }),
     /** Where `keepalive` is not supported: no headers, so the body has to say whose it is. False: it was not taken. */
     beacon: (endpoint: string, body: string): boolean =>
       globalThis.navigator?.sendBeacon?.(at(endpoint), new Blob([body], { type: 'application/json' })) ?? false,

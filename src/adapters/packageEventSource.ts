@@ -5,14 +5,14 @@ import { completeLines, expectStream } from './streamResponse'
 
 /**
  * The EventSource of the `eventsource` package, with what it hides. It tells the status of a refusal, but not what else the answer
- * says; it is silent about a `fetch` that rejects with an AbortError; and it needs `completeLines`.
+ * says; it is silent about a `fetch` that rejects with an AbortError; it compares the media type by case; and it needs `completeLines`.
  */
 export function packageEventSource(url: string, setup: EventSourceSetup): EventSourceLike {
   const fetch = async (...request: Parameters<typeof setup.fetch>) => {
     try {
       const response = await setup.fetch(...request)
       await expectStream(response, url, Date.now())
-      return withCompleteLines(response)
+      return toLowerCase(withCompleteLines(response))
     } catch (cause) {
       const error =
         cause instanceof ConnectionError ? cause : new ConnectionError('stream-failed', String(cause), { cause })
@@ -24,6 +24,12 @@ export function packageEventSource(url: string, setup: EventSourceSetup): EventS
   return source
 }
 
+function toLowerCase(response: Response): Response {
+  const headers = new Headers(response.headers)
+  headers.set('content-type', 'text/event-stream')
+  return Object.defineProperty(response, 'headers', { value: headers })
+}
+
 function withCompleteLines(response: Response): Response {
   const { body } = response
   if (!body) return response
@@ -33,11 +39,11 @@ function withCompleteLines(response: Response): Response {
     const reader = getReader()
     const read = reader.read.bind(reader)
     return Object.assign(reader, {
-      async read() {
-        const chunk = await read()
-        if (chunk.value) chunk.value = complete(chunk.value) as typeof chunk.value
-        return chunk
-      },
+      read: () =>
+        read().then((chunk) => {
+          if (chunk.value) chunk.value = complete(chunk.value) as typeof chunk.value
+          return chunk
+        }),
     })
   }
   Object.assign(body, { getReader: getLineReader })

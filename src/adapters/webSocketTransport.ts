@@ -209,8 +209,8 @@ function greet(line: Line, headers: Headers) {
 }
 
 const loadWs = () =>
-  // Left to Node: a bundler for browsers need not find it.
-  import(/* webpackIgnore: true */ /* @vite-ignore */ 'ws').then(
+  // For Node alone: `browser` in package.json tells bundlers for browsers and React Native not to look for it.
+  import(/* webpackIgnore: true */ 'ws').then(
     ({ WebSocket }) => WebSocket,
     (cause) => {
       throw new ConnectionError('invalid-option', 'WebSocket: none here, nor the ws package', { cause })

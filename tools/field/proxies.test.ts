@@ -1,8 +1,11 @@
 import { afterEach, expect, test } from 'vitest'
+import { findBrowser, launch } from '../../demo/__tests__/_browser'
 import { openLine, SOON } from './proxies/openLine'
+import type { Page } from './proxies/page/main'
 import { snippets } from './proxies/snippet'
 import { kindOf, startProxy, type Tuning } from './proxies/startProxy'
 import { startUpstream, type Upstream, type UpstreamOptions } from './proxies/startUpstream'
+import { startVite } from './proxies/startVite'
 import { describeWith, findTool } from './tools'
 
 interface Case {
@@ -19,6 +22,7 @@ interface Case {
 const CASES: readonly Case[] = [
   { name: 'nginx-alone', tellsHost: false, hasIdle: true },
   { name: 'nginx-host', tellsHost: false, hasIdle: true },
+  { name: 'nginx-http-host', tellsHost: true, hasIdle: true },
   { name: 'nginx-host-port', tellsHost: true, hasIdle: true },
   { name: 'apache', tellsHost: false, forwardsHost: true, hasIdle: true },
   { name: 'apache-host', tellsHost: true, forwardsHost: true, hasIdle: true },
@@ -177,5 +181,65 @@ describeWith('nginx and bodies that are too large for it', { nginx: findTool('ng
     expect(await line.send('x'.repeat(50_000)).settled).toMatchObject({ status: 'rejected', error: { status: 413 } })
     expect(await line.send('small').settled).toMatchObject({ status: 'accepted' })
     expect([upstream.runs, line.lifecycle]).toEqual([['small'], ['opened']])
+  })
+})
+
+const browserPath = findBrowser()
+
+describeWith('behind Vite, whose shorthand replaces Host', { vite: findTool('vite'), chromium: browserPath }, () => {
+  async function visit(options: UpstreamOptions = {}) {
+    const upstream = await startUpstream(options)
+    opened.push(() => upstream.stop())
+    const vite = await startVite(upstream.port)
+    opened.push(() => vite.stop())
+    const browser = await launch(String(browserPath))
+    opened.push(() => browser.close())
+    const page = await browser.newPage()
+    const posts: string[] = []
+    const said: string[] = []
+    page.on('response', (response) =>
+      posts.push(`${new URL(response.url()).pathname.split('/').at(-1)} ${response.status()}`),
+    )
+    page.on('console', (message) => said.push(message.text()))
+    await page.goto(vite.origin)
+    const asked = () => page.evaluate(() => (window as unknown as { page: Page }).page.tell())
+    const line = {
+      posts,
+      said,
+      asked,
+      send: (prompt: string) => page.evaluate((text) => (window as unknown as { page: Page }).page.send(text), prompt),
+      opens: () => expect.poll(async () => (await asked()).phase, SOON).toBe('open'),
+      hears: (events: readonly number[]) => expect.poll(async () => (await asked()).events, SOON).toEqual(events),
+    }
+    await page.waitForFunction(() => 'page' in window)
+    return { upstream, line }
+  }
+
+  test('C85 C53: a page’s line opens, its prompt is accepted, and each event of the answer arrives by itself', async () => {
+    const { upstream, line } = await visit()
+    await line.opens()
+    expect(await line.send('hi')).toMatchObject({ status: 'accepted', receipt: { took: 'hi' } })
+    for (const n of [0, 1, 2]) {
+      await publish(upstream, n, { text: 'x'.repeat(n * 5_000) })
+      await line.hears([0, 1, 2].slice(0, n + 1))
+    }
+    expect((await line.asked()).lifecycle).toEqual(['opened'])
+    expect(upstream.errors).toEqual([])
+  })
+
+  test('a restart of the server leads back to open, nothing is lost, and what failed meanwhile is accepted once', async () => {
+    const { upstream, line } = await visit()
+    await line.opens()
+    await line.send('before')
+    upstream.refuse()
+    const during = line.send('during')
+    await expect.poll(() => line.posts, SOON).toContainEqual(expect.stringMatching(/^send 50\d$/))
+    upstream.down()
+    await publish(upstream, 1)
+    await upstream.up()
+    expect(await during).toMatchObject({ status: 'accepted' })
+    await publish(upstream, 2)
+    await line.hears([1, 2])
+    expect(upstream.runs).toEqual(['before', 'during'])
   })
 })

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -76,7 +76,7 @@ http {
 ServerName 127.0.0.1
 PidFile ${folder}/pid
 DefaultRuntimeDir ${folder}
-ErrorLog /dev/stderr
+ErrorLog ${folder}/log
 Listen 127.0.0.1:${port}
 ${loads.join('\n')}
 ${process.getuid?.() === 0 ? 'User nobody\nGroup #65534' : ''}
@@ -84,7 +84,7 @@ ${idle === undefined ? '' : `Timeout ${idle}`}
 ${more}
 ${moved(text, place)}
 `
-      return { config, args: ['-DFOREGROUND', '-f', `${folder}/config`] }
+      return { config, args: ['-X', '-f', `${folder}/config`] }
     },
   },
 
@@ -128,16 +128,18 @@ export async function startProxy(name: string, upstream: number, tuning: Tuning 
   let said = ''
   for (const output of [proxy.stdout, proxy.stderr]) output.on('data', (bytes) => (said += bytes))
   while (!(await isListening(port))) {
-    if (proxy.exitCode !== null) throw new Error(`${tool} does not start:\n${said}\n${config}`)
+    if (proxy.exitCode !== null) {
+      const log = await readFile(join(folder, 'log'), 'utf8').catch(() => '')
+      throw new Error(`${tool} does not start:\n${said}${log}\n${config}`)
+    }
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
   return {
     origin: `http://127.0.0.1:${port}`,
     async stop() {
-      proxy.kill('SIGTERM')
-      const timer = setTimeout(kill, 2_000)
+      // Each is a single process, and some wait for their streams to end.
+      kill()
       await exit
-      clearTimeout(timer)
       await rm(folder, { recursive: true, force: true })
     },
   }

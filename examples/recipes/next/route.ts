@@ -1,0 +1,5 @@
+import { chat } from './chat'
+
+export const dynamic = 'force-dynamic'
+export const GET = (request: Request) => chat.fetch(request)
+export const POST = (request: Request) => chat.fetch(request)
