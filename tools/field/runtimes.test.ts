@@ -110,7 +110,10 @@ for (const { name, path, args = [], script, cannot } of RUNTIMES) {
 }
 
 /** They use timers, streams and abort signals much. */
-const UNITS = ['connectionMachine', 'outbox', 'inbox', 'protocol', 'eventSourceStream', 'fetchStream', 'fetchUpstream']
+const UNITS = [
+  ...['connectionMachine', 'outbox', 'inbox', 'protocol', 'delivery', 'storage'],
+  ...['eventSourceStream', 'fetchStream', 'fetchUpstream', 'webSocket', 'silence', 'pageLifecycle'],
+]
 
 describe('the unit tests', () => {
   for (const { name, path } of RUNTIMES.filter(({ name }) => name === 'Node 22' || name === 'Node 24')) {
