@@ -74,7 +74,7 @@ function pack() {
   return join(temp, filename)
 }
 
-/** Whoever reads a page of the package, in node_modules or at its registry, finds what it points to. */
+/** Every link and picture of a page in the package leads to a file in the package. */
 function checkLinks(tarball) {
   const files = run('tar', ['tzf', tarball], temp)
     .split('\n')
@@ -136,7 +136,7 @@ function checkProject(name, tarball, xstate, installed) {
   if (xstate !== OLDEST_XSTATE) compile(folder, 'machine.ts, NodeNext', 'machine.ts', { ...node, lib: [...lib, 'DOM'] })
   compile(folder, 'node.ts, without the types of the DOM', 'node.ts', { ...node, lib })
   compile(folder, 'using.ts, where TypeScript knows it', 'using.ts', { ...bundler, lib: [...lib, 'DOM'], types: [] })
-  // What a page's own project has: nothing of Node, and neither ESNext.Disposable nor DOM.Iterable.
+  // A page's own project has nothing of Node, and neither ESNext.Disposable nor DOM.Iterable.
   for (const exactOptionalPropertyTypes of [true, false]) {
     const page = { ...bundler, lib: ['ES2023', 'DOM'], types: [], exactOptionalPropertyTypes }
     const exactly = `exactOptionalPropertyTypes ${exactOptionalPropertyTypes ? 'on' : 'off'}`

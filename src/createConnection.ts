@@ -84,10 +84,13 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
     const sessions = inbox.cursors().map(({ sessionId }) => sessionId)
     notifier.note(type, (type === 'opened' ? { ...fact, sessions } : fact) as never)
   })
-  // Once it was open, `closed` tells how it is lost.
+  // Once it was open, `closed` tells how it is lost. Until then nothing would.
   const forget = notifier.on('phase', () => {
     if (phase() === 'open') forget()
-    if (phase() === 'backoff') notifier.warn(`not connected to ${settings.url} yet, but trying`, context().lastError)
+    if (phase() !== 'backoff') return
+    forget()
+    const { code, message, ...details } = context().lastError as ConnectionError
+    report(new ConnectionError(code, `not connected to ${settings.url} yet, but trying: ${message}`, details))
   })
   actor.subscribe(() => notifier.publish(), end, end)
   actor.start()

@@ -80,7 +80,7 @@ export function check(option: string, value: unknown, test: Check) {
   throw invalid(option, `${seen.replace(/\/\/.*@|[?#].*/, '…')} is not ${test.expected}`)
 }
 
-/** What is `undefined` is not given; without a default of `null` it need not be. */
+/** An option that is `undefined` is not given; one whose default is `null` has to be. */
 export function read(table: Table, options: unknown = {}, path = ''): object {
   check(path || 'options', options, isOptions)
   const given = options as JsonObject

@@ -139,7 +139,7 @@ export function createStore({ storage, key, locks: given, clock }: StoreOptions,
         settle(false)
       }
       const timer = clock.setTimeout(() => fail('no answer in 2 s'), LOCK_TIMEOUT)
-      // Nobody needs it any more.
+      // The lock is not needed any more.
       void held.then(() => settle(false))
       const request = async () =>
         // [spec] Web Locks: a name must not begin with a dash.

@@ -66,7 +66,7 @@ export interface OutboxLimits {
 /** Some of the fields; `undefined` is as good as leaving one out. */
 export type Some<T> = { readonly [Field in keyof T]?: T[Field] | undefined }
 
-/** What is `undefined` is not given: its default is used. */
+/** An option that is `undefined` is not given: its default is used. */
 export interface ConnectionOptions {
   /**
    * Base URL, absolute or relative to the page. The stream is `GET {url}/events`; commands are `POST {url}/send`,
@@ -206,7 +206,7 @@ export interface ConnectionEvents<Inbound = InboundMessage, Outbound = OutboundM
   delivery: { readonly id: string; readonly status: DeliveryStatus; readonly message: Outbound }
   /** A lifecycle event that the current state refused. A diagnostic: ordinary use produces it. */
   rejected: { readonly event: string; readonly phase: Phase }
-  /** Something the line survived, e.g. a POST that is repeated. Without a listener it is `console.warn`ed, once per code. */
+  /** Something the line survived, e.g. a POST that is repeated, or a first connect that failed. Without a listener it is `console.warn`ed, once per code. */
   error: { readonly error: ConnectionError }
 }
 

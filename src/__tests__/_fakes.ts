@@ -173,7 +173,7 @@ export function createWorld(
   connection.on('closed', ({ reason }) => log.push(`closed ${reason}`))
   if (listens) connection.on('stopped', ({ error }) => log.push(`stopped ${error.code}`))
   connection.on('session', ({ sessionId, status, from, to }) => log.push(`${sessionId} ${status} ${from}-${to}`))
-  connection.on('error', ({ error }) => errors.push(error.code))
+  if (listens) connection.on('error', ({ error }) => errors.push(error.code))
   connection.on('message', (message) => received.push(message))
 
   return {

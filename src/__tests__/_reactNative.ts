@@ -5,7 +5,7 @@ import { createParser } from 'eventsource-parser'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
-/** What of ECMAScript Hermes has not; all else that V8 puts into a context it has. */
+/** The parts of ECMAScript that Hermes lacks; it has all else that V8 puts into a context. */
 const NOT_IN_HERMES = `
   for (const name of ['Atomics', 'SharedArrayBuffer', 'WebAssembly', 'Iterator', 'Temporal']) delete globalThis[name]
   for (const [owner, names] of [
@@ -18,7 +18,7 @@ const NOT_IN_HERMES = `
 `
 
 /**
- * What React Native 0.76 puts there: Libraries/Core/setUp*.js. No document, location, addEventListener, localStorage, EventSource, crypto,
+ * The globals of React Native 0.76, by its Libraries/Core/setUp*.js: no document, location, addEventListener, localStorage, EventSource, crypto,
  * Event, EventTarget, DOMException, TextDecoder, ReadableStream, structuredClone, no body of a Response, and as AbortController the
  * package of that name, version 3, which knows no reasons, no throwIfAborted and no statics.
  */

@@ -7,18 +7,18 @@ const warn = vi.spyOn(console, 'warn')
 beforeEach(() => {
   warn.mockReset()
 })
-/** What the console was told, each as one text. */
+/** All that the console was told, each as one text. */
 const told = () => warn.mock.calls.map((words) => words.map(String).join(' '))
 const refuses = (status: number, json: object) => (post: Parameters<typeof SERVER_ACCEPTS>[0]) =>
   post.endpoint === 'reconnect' ? post.answers(status, json) : SERVER_ACCEPTS(post)
-/** Nobody listens to `stopped`. */
+/** Without a listener for `stopped` and `error`. */
 const deaf = (options: Partial<ConnectionOptions> = {}) => createWorld(options, SERVER_ACCEPTS, false)
 const cursors = [{ sessionId: 's1', lastSeq: 1 }]
 
 test('a terminal stop without a `stopped` listener is told on the console, with what the server said; once', async () => {
   const world = deaf({ cursors })
   const { connection } = world
-  world.server(refuses(403, { error: 'origin' }))
+  world.server(refuses(403, { error: 'origin', message: 'Origin http://a is not http://b' }))
   for (let time = 0; time < 3; time++) {
     connection.connect()
     await world.opens()
@@ -26,7 +26,7 @@ test('a terminal stop without a `stopped` listener is told on the console, with 
     expect(connection.phase).toBe('idle')
   }
   expect(told()).toEqual([
-    expect.stringMatching(/^holdline: stopped until connect\(\) ConnectionError: .*the server answered 403: origin/),
+    expect.stringMatching(/^holdline: stopped until connect\(\) ConnectionError: .*the server answered 403: origin: Origin http:\/\/a is not http:\/\/b/),
   ])
 })
 
@@ -40,7 +40,7 @@ test('a terminal stop that is heard is not', async () => {
   expect([connection.phase, told()]).toEqual(['idle', []])
 })
 
-test('a connection that never came about says so, with the URL and the reason; once', async () => {
+test('a first connect that fails is told as an error, or on the console, with the URL and the reason; once', async () => {
   const world = deaf()
   const { connection, streams } = world
   connection.connect()
@@ -50,7 +50,7 @@ test('a connection that never came about says so, with the URL and the reason; o
   }
   expect(told()).toEqual([
     expect.stringMatching(
-      /^holdline: not connected to http:\/\/test\/api\/chat yet, but trying ConnectionError: the server answered 503/,
+      /^holdline: stream-failed ConnectionError: not connected to http:\/\/test\/api\/chat yet, but trying: the server answered 503/,
     ),
   ])
 })

@@ -347,6 +347,58 @@ describe('C29: a storage that fails harms nothing but the reload', () => {
     }
   })
 
+  test.each<[string, object]>([
+    [
+      'whose every member throws',
+      Object.defineProperties(
+        {},
+        Object.fromEntries(
+          ['length', 'key', 'getItem', 'setItem', 'removeItem'].map((name) => [
+            name,
+            {
+              get() {
+                throw new DOMException('the document is sandboxed', 'SecurityError')
+              },
+            },
+          ]),
+        ),
+      ),
+    ],
+    [
+      'that throws when it is looked at in any way',
+      new Proxy(
+        {},
+        {
+          get() {
+            throw new Error('not here')
+          },
+          has() {
+            throw new Error('not here')
+          },
+        },
+      ),
+    ],
+    [
+      'that answers later: its length is a function',
+      {
+        length: async () => 0,
+        key: async () => null,
+        getItem: async () => null,
+        setItem: async () => {},
+        removeItem: async () => {},
+      },
+    ],
+  ])('C80: one %s: one report, and the line works', async (_, broken) => {
+    const world = createWorld({ storage: broken as never })
+    const deliveries = sendAll(world, 'ab')
+    await world.opens()
+    expect([posted(world), statuses(deliveries), world.errors]).toEqual([
+      ['a', 'b'],
+      ['accepted', 'accepted'],
+      ['storage-failed'],
+    ])
+  })
+
   test('full: memory goes on, and there is one report, which names the cause', async () => {
     const storage = createStorage()
     const world = load(storage)

@@ -149,11 +149,12 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
     const isJson = JSON_TYPE.test(type)
     if (!ok) {
       const retryAfter = parseRetryAfter(headers.get('retry-after'), clock.now(), headers.get('date'))
-      known.answer = toHttpError(status, undefined, retryAfter, where)
-      if (isJson) {
-        const { error } = Object(parseJson(await response.text()))
-        known.answer = toHttpError(status, error, retryAfter, where)
-      } else discard(response)
+      const fail = (json?: unknown) => {
+        known.answer = toHttpError(status, Object(json).error, retryAfter, where + answered(status, json))
+      }
+      fail()
+      if (isJson) fail(parseJson(await response.text()))
+      else discard(response)
       throw known.answer
     }
     // A page answered in the server's place, e.g. by a captive portal.
@@ -255,10 +256,24 @@ const CODES: Partial<Record<number, ConnectionErrorCode>> = {
 // Worth another try, unchanged. 404 and 410 speak of the stream: a fresh one helps.
 const RETRYABLE = /^([^4]|404|408|410|425|429)/
 
-/** `reason` is what the server says for itself, the `error` of its JSON; `where` is the beginning of the message. */
-export function toHttpError(status: number, reason?: unknown, retryAfter?: number, where = ''): ConnectionError {
+const MAX_SENTENCE = 500
+
+/** With what the server says for itself: the `error` of its JSON, and the `message` for people. */
+export function answered(status: number, json?: unknown): string {
+  const { error, message } = Object(json)
+  const said = [error, message].filter(isText).map((text) => `: ${text.slice(0, MAX_SENTENCE)}`)
+  return `the server answered ${status}${said.join('')}`
+}
+
+/** `reason` is the server's own word for it. */
+export function toHttpError(
+  status: number,
+  reason?: unknown,
+  retryAfter?: number,
+  message = answered(status, { error: reason }),
+): ConnectionError {
   const code = reason === 'id-reused' ? reason : isRedirect(status) ? 'redirected' : (CODES[status] ?? 'http')
-  return new ConnectionError(code, `${where}the server answered ${status}${isText(reason) ? `: ${reason}` : ''}`, {
+  return new ConnectionError(code, message, {
     status,
     retryable: RETRYABLE.test(String(status)),
     retryAfter: retryAfter && clampServerDelay(retryAfter),

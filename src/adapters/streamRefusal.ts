@@ -1,21 +1,21 @@
 import { ConnectionError, type ConnectionErrorCode } from '../errors'
 import { isText, parseJson } from '../protocol'
-import { parseRetryAfter } from './fetchUpstream'
+import { answered, parseRetryAfter } from './fetchUpstream'
 
 const CODES: Partial<Record<number, ConnectionErrorCode>> = { 204: 'ended', 401: 'unauthorized', 403: 'forbidden' }
 
-/** Why there is no stream. `reason` is the server's own word for it; a 403 without one may be a firewall's, and may pass. */
-export function toRefusal(status: number, reason?: unknown, retryAfter?: number): ConnectionError {
+/** Why there is no stream. `json` is what the server says of it; a 403 without an `error` may be a firewall's, and may pass. */
+export function toRefusal(status: number, json?: unknown, retryAfter?: number): ConnectionError {
+  const { error: reason } = Object(json)
   const code = CODES[status] ?? 'stream-failed'
   const retryable = status === 403 ? !isText(reason) : code === 'stream-failed'
-  const message = `the server answered ${status}${isText(reason) ? `: ${reason}` : ''}`
-  return new ConnectionError(code, message, { status, retryAfter, retryable, cause: reason })
+  return new ConnectionError(code, answered(status, json), { status, retryAfter, retryable, cause: reason })
 }
 
 /** The same, of an answer whose status is not 200. */
 export async function readRefusal(response: Response, now: number): Promise<ConnectionError> {
   const { status, headers } = response
   const isJson = status === 403 && /json/i.test(String(headers.get('content-type')))
-  const { error } = Object(isJson && parseJson(await response.text()))
-  return toRefusal(status, error, parseRetryAfter(headers.get('retry-after'), now, headers.get('date')))
+  const json = isJson && parseJson(await response.text())
+  return toRefusal(status, json, parseRetryAfter(headers.get('retry-after'), now, headers.get('date')))
 }

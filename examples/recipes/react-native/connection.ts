@@ -1,6 +1,6 @@
 import type { EventSourceFactory, PageLifecycle } from 'holdline'
 
-/** What is used of the EventSource of `react-native-sse`. */
+/** The part of `react-native-sse`'s EventSource that is used. */
 export type SseClass = new (
   url: string,
   options: {
@@ -41,11 +41,11 @@ export const sseEventSource =
     }
   }
 
-/** What is used of `AppState` from `react-native`. */
+/** The part of `AppState` from `react-native` that is used. */
 export interface AppStateModule {
   addEventListener(type: 'change', listener: (state: string) => void): { remove(): void }
 }
-/** What is used of `@react-native-community/netinfo`. */
+/** The part of `@react-native-community/netinfo` that is used. */
 export interface NetInfoModule {
   addEventListener(listener: (state: { readonly isConnected: boolean | null }) => void): () => void
 }
