@@ -18,6 +18,7 @@ import type { Answer } from './cluster'
 import { createCommands } from './commands'
 import type { Turn } from './connections'
 import { digest } from './digest'
+import { checkFetchMetadata } from './fetchMetadata'
 import { jsonResponse, Misconfiguration, Refusal, refusalOf, unavailable } from './http'
 import { BATCH_DEPTH, MAX_DEPTH } from './json'
 import type { MetricName } from './metrics'
@@ -70,6 +71,9 @@ const EVENT_STREAM_HEADERS = {
   // Proxies must neither keep nor buffer nor compress it; the second one is for nginx.
   'Cache-Control': 'no-cache, no-transform',
   'X-Accel-Buffering': 'no',
+  // For browsers without Fetch Metadata: a frame gives up the stream as soon as it reads this.
+  'X-Frame-Options': 'DENY',
+  'X-Content-Type-Options': 'nosniff',
 }
 
 interface Call<P> {
@@ -122,6 +126,7 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
       throw request.method === 'POST' ? new Refusal(400, 'unknown-endpoint') : new Refusal(404, 'not-found')
     }
     origins.check(request)
+    if (request.method === 'GET') checkFetchMetadata(request, allowedOrigins !== undefined)
     if (request.method === 'OPTIONS' && allowedOrigins)
       return new Response(null, { status: 204, headers: PREFLIGHT_HEADERS })
     if (request.method !== method) throw new Refusal(405, 'method-not-allowed', { Allow: method })
