@@ -20,13 +20,21 @@ const PAGE = 500
 
 /** What was revoked, as a Redis Stream: Pub/Sub only tells when to look, so that what it loses is found 10 s later. */
 export function createRevocations({ link: { commands }, health, keys, node, onRevoked }: RevocationsOptions) {
-  let last = '0-0'
+  let last: string | undefined
   let state: 'idle' | 'looking' | 'lookingAgain' = 'idle'
   let isTold = false
 
   async function readOn(): Promise<void> {
+    // What is older than this process is about streams that it never had.
+    last ??= (await commands.xrevrange(keys.revocations, '+', '-', 'COUNT', 1))[0]?.[0] ?? '0-0'
     for (;;) {
-      const page = await commands.xrange(keys.revocations, `(${last}`, '+', 'COUNT', PAGE)
+      const page: [id: string, fields: string[]][] = await commands.xrange(
+        keys.revocations,
+        `(${last}`,
+        '+',
+        'COUNT',
+        PAGE,
+      )
       for (const [id, [, json = '']] of page) {
         last = id
         take(parseJson(json))
