@@ -565,8 +565,9 @@ describeWithRedis('two processes behind a balancer that knows no mercy', () => {
 
     test('whose wake-up was lost is found with the next look; that of the process itself is no news to it', async () => {
       const here = start()
-      await here.server.revoke('alice')
+      const revoking = here.server.revoke('alice')
       const stream = await openStream(here.server)
+      await revoking
       await here.logClock.advance(10_000)
       await settle(50)
       expect(stream.ending).toBe('open')
