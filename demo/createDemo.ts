@@ -197,8 +197,8 @@ async function bundlePage(): Promise<string> {
     target: 'es2022',
     sourcemap: 'inline',
     tsconfig: fileURLToPath(new URL('../tsconfig.json', import.meta.url)),
-    // Loaded on demand where there is no native EventSource. In a browser there is.
-    external: ['eventsource', 'ws'],
+    // Loaded on demand where there is no native WebSocket. In a browser there is.
+    external: ['ws'],
     logLevel: 'error',
   })
   return outputFiles[0]?.text ?? ''
