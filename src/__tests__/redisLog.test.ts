@@ -26,6 +26,7 @@ function joined(options: RedisLogOptions = {}) {
   log.join({
     receiptAge: 60_000,
     serve: async () => ({ status: 200, json: 'null' }),
+    onRevoked: () => {},
     onMetric: (metric) => metrics.push(metric),
     onError: (error) => errors.push(error),
   })

@@ -25,6 +25,8 @@ export interface ChatStreamOptions {
   onEnd(sessionIds: Iterable<string>): void
   /** Called before, if the stream was taken from its client. */
   onEvict(): void
+  /** Called at least once in each `heartbeat`. */
+  onBeat(): void
   onError(error: unknown): void
 }
 
@@ -39,6 +41,8 @@ export interface ChatStream {
   readonly body: ReadableStream<Uint8Array<ArrayBuffer>>
   /** For how long nobody has read, ms; 0 while a read is waiting. */
   readonly unreadFor: number
+  /** Those that are attached. */
+  readonly sessionIds: readonly string[]
   isAttached(sessionId: string): boolean
   /**
    * Writes what is in the log after `after`, and whatever follows. A session that is attached starts over there.
@@ -130,6 +134,10 @@ class PulledStream implements ChatStream, UnderlyingDefaultSource<Uint8Array<Arr
 
   get unreadFor() {
     return this.#isAsked ? 0 : Math.max(0, this.#options.clock.now() - this.#lastWrite)
+  }
+
+  get sessionIds() {
+    return [...this.#attached.keys()]
   }
 
   isAttached(sessionId: string) {
@@ -302,6 +310,7 @@ class PulledStream implements ChatStream, UnderlyingDefaultSource<Uint8Array<Arr
     const quiet = Math.max(0, clock.now() - this.#lastWrite)
     const isDue = quiet >= heartbeat
     this.#sleep(isDue ? heartbeat : heartbeat - quiet)
+    this.#options.onBeat()
     if (!isDue || this.#control.length > 0) return
     this.#control.push(PING)
     this.#announceWork()

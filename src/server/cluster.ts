@@ -25,6 +25,8 @@ export interface ClusterHost {
   readonly receiptAge: number
   /** Does what another process asks of one of the streams here. Never rejects. */
   serve(request: unknown): Promise<Answer>
+  /** Another process has revoked what a principal may read: one session or, without it, everything. */
+  onRevoked(principalId: string, sessionId: string | undefined): void
   onMetric(metric: Metric): void
   onError(error: unknown): void
 }
@@ -42,6 +44,8 @@ export interface Cluster {
    * loses its claims after a while.
    */
   claim(identity: string, fingerprint: string): Promise<Claim | Outcome>
+  /** Has each other process call its `onRevoked`. Resolves when that cannot be lost any more; rejects if it was not told. */
+  revoke(principalId: string, sessionId: string | undefined): Promise<void>
   /** No other process reaches this one any more. The log itself stays open. */
   leave(): Promise<void>
 }

@@ -21,12 +21,14 @@ export interface StreamsOptions {
   readonly heartbeat: number
   readonly clock: Clock
   onMetric(metric: Metric): void
+  /** As in `ClusterHost`. */
+  onRevoked(principalId: string, sessionId: string | undefined): void
   onError(error: unknown): void
 }
 
 /** All streams that a request may name, in whichever process they are. */
-export function createStreams({ log, limits, heartbeat, clock, onMetric, onError }: StreamsOptions) {
-  const cluster = log.join?.({ receiptAge: limits.receiptAge, serve, onMetric, onError })
+export function createStreams({ log, limits, heartbeat, clock, onMetric, onRevoked, onError }: StreamsOptions) {
+  const cluster = log.join?.({ receiptAge: limits.receiptAge, serve, onRevoked, onMetric, onError })
   const ended = createEndedStreams(clock)
   const connections = createConnections({
     maxPerPrincipal: limits.streamsPerPrincipal,
@@ -81,6 +83,8 @@ export function createStreams({ log, limits, heartbeat, clock, onMetric, onError
     checkRoom: connections.checkRoom,
     takeTurn: (principalId: string, id: unknown) => connections.takeTurn(connections.find(id, principalId)),
     all: connections.all,
+    /** Those of a principal, in this process. */
+    of: (principalId: string) => connections.of(principalId).map(({ stream }) => stream),
 
     /** @throws Refusal 404 if there can be no such stream of theirs */
     find(principalId: string, id: unknown): StreamRef {

@@ -11,6 +11,8 @@ export function createKeys(prefix: string) {
     channel: (sessionId: string) => sessionPrefix + sessionId,
     sessionOf: (channel: string) =>
       channel.startsWith(sessionPrefix) ? channel.slice(sessionPrefix.length) : undefined,
+    /** Also the channel that tells of them. */
+    revocations: `${prefix}:revocations`,
     nodeChannel: (node: string) => `${prefix}:node:${node}`,
   }
 }

@@ -6,6 +6,7 @@ import type { Timers } from '../options'
 import type { Health } from './health'
 import type { Keys } from './keys'
 import type { RedisLink } from './redisLink'
+import { createRevocations } from './revocations'
 import type { Subscriptions } from './subscriptions'
 
 export interface NodeOptions {
@@ -36,15 +37,17 @@ interface Receipt extends Partial<Outcome> {
 }
 
 export interface RedisNode extends Cluster {
-  readonly channel: string
-  /** What was published to `channel`. */
-  receive(text: string): void
+  /** What was published, if it was to a channel of this process. False: it was not. */
+  receive(channel: string, text: string): boolean
+  /** Finds what Pub/Sub has lost. */
+  look(): void
 }
 
 /** This process as one of several: what the others ask of it, and what they know together. */
 export function createNode({ link, subscriptions, health, keys, clock, host }: NodeOptions): RedisNode {
   const node = randomId()
   const channel = keys.nodeChannel(node)
+  const revocations = createRevocations({ link, health, keys, node, onRevoked: host.onRevoked })
   /** Questions; one whose answer from Redis was lost is asked again after the reconnect. */
   const heard = new Set<string>()
   const asked = new Map<string, (answer: Answer) => void>()
@@ -67,22 +70,36 @@ export function createNode({ link, subscriptions, health, keys, clock, host }: N
     return isObject(stored) ? (stored as unknown as Receipt) : undefined
   }
 
+  function hear(text: string) {
+    const { id, from, request, answer } = Object(parseJson(text))
+    if (answer) asked.get(id)?.(answer)
+    else if (isText(from) && isText(id) && !heard.has(id)) {
+      const [oldest = ''] = heard.add(id)
+      if (heard.size > MAX_HEARD) heard.delete(oldest)
+      host
+        .serve(request)
+        .then((answer) => send(from, { id, answer }))
+        .catch(host.onError)
+    }
+  }
+
+  void subscriptions.add(channel)
+  void subscriptions.add(keys.revocations)
+  revocations.look()
+
   return {
     node,
-    channel,
 
-    receive(text) {
-      const { id, from, request, answer } = Object(parseJson(text))
-      if (answer) asked.get(id)?.(answer)
-      else if (isText(from) && isText(id) && !heard.has(id)) {
-        const [oldest = ''] = heard.add(id)
-        if (heard.size > MAX_HEARD) heard.delete(oldest)
-        host
-          .serve(request)
-          .then((answer) => send(from, { id, answer }))
-          .catch(host.onError)
-      }
+    receive(to, text) {
+      if (to === channel) hear(text)
+      else if (to === keys.revocations) revocations.look()
+      else return false
+      return true
     },
+
+    look: revocations.look,
+
+    revoke: revocations.add,
 
     async ask(to, request) {
       const id = nextId()
@@ -146,7 +163,7 @@ export function createNode({ link, subscriptions, health, keys, clock, host }: N
     },
 
     async leave() {
-      await subscriptions.remove(channel)
+      await Promise.all([subscriptions.remove(channel), subscriptions.remove(keys.revocations)])
     },
   }
 }

@@ -101,12 +101,13 @@ export function redisLog(options: RedisLogOptions): RedisLog {
       link.forgetServer()
       // Or nobody would notice that its connection is dead.
       if (node) link.subscriber.ping().catch(() => {})
+      node?.look()
     },
     clock,
   })
 
   link.subscriber.on('message', (channel: string, text: string) => {
-    if (channel === node?.channel) return node.receive(text)
+    if (node?.receive(channel, text)) return
     const sessionId = keys.sessionOf(channel)
     if (sessionId === undefined) return
     const [epoch = '', number = ''] = text.split(' ', 2)
@@ -140,7 +141,6 @@ export function redisLog(options: RedisLogOptions): RedisLog {
       // Redis takes whole ms.
       onceAge = Math.ceil(host.receiptAge)
       node = createNode({ link, subscriptions, health, keys, clock, host: { ...host, receiptAge: onceAge } })
-      void subscriptions.add(node.channel)
       return node
     },
 
