@@ -27,9 +27,10 @@ export interface MemoryLogOptions {
   readonly clock?: { now(): number }
 }
 
-/** About what V8 takes for a session, and for an event beside its text, bytes. */
-const SESSION_BYTES = 640
+/** About what V8 takes for a session, for an event beside its text, and for the id of one that is appended once, bytes. */
+const SESSION_BYTES = 1_024
 const EVENT_BYTES = 192
+const ONCE_BYTES = 128
 
 class KeptEntry extends StoredEntry {
   constructor(
@@ -185,7 +186,7 @@ export function memoryLog(options: MemoryLogOptions = {}): SessionLog {
       const now = clock.now()
       forgetOld(now)
       const json = textOf(event)
-      const size = EVENT_BYTES + bytesOf(json) + (once ? once.id.length + once.fingerprint.length : 0)
+      const size = EVENT_BYTES + bytesOf(json) + (once ? ONCE_BYTES + once.id.length + once.fingerprint.length : 0)
       if (SESSION_BYTES + size > maxSessionBytes) {
         throw new TypeError(
           `memoryLog: this event takes ${size} bytes, and a session has ${maxSessionBytes} ('maxSessionBytes')`,
