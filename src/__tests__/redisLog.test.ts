@@ -25,6 +25,7 @@ function joined(options: RedisLogOptions = {}) {
   const errors: unknown[] = []
   log.join({
     receiptAge: 60_000,
+    receipts: 1_000,
     serve: async () => ({ status: 200, json: 'null' }),
     onRevoked: () => {},
     onMetric: (metric) => metrics.push(metric),

@@ -27,6 +27,7 @@ import { type ChatServerOptions, type Principal, resolveOptions } from './option
 import { createOrigins } from './origins'
 import { checkedPrincipal, checkPrincipalId } from './principal'
 import { createPublisher, type Publish } from './publisher'
+import { ReplayPacer } from './replayPacer'
 import { isSessionId, parseCursor, parseCursors, verdictOn } from './resume'
 import { createStreams, type StreamRef } from './streams'
 
@@ -39,7 +40,7 @@ export interface ChatServer {
   /**
    * Appends an event to a session; every stream that is attached to it gets it, as `{ ...event, sessionId, seq, epoch }`.
    * The event is copied as JSON. Rejects with a TypeError if the session id or the event is not valid (JSON, at most 128 levels
-   * deep), or if the event's `type` is one of the protocol's own; and with whatever the log rejects with. `onError` is told
+   * deep and `limits.eventBytes` long), or if the event's `type` is one of the protocol's own; and with whatever the log rejects with. `onError` is told
    * too, so it need not be awaited: a rejection that nobody handles does not end the process.
    */
   readonly publish: Publish
@@ -123,11 +124,12 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
     onError,
   })
   const commands = createCommands({ ...limits, clock, shared: streams.cluster, onError })
+  const pacer = new ReplayPacer(limits.replayRate, clock)
   const endpoints = new Set([...typeEndpoints.values(), 'batch'])
   let isClosed = false
 
   const tell = (name: MetricName, value = 1) => onMetric({ name, value })
-  const { publish, publishOnce } = createPublisher({ log, clock, tell, onError })
+  const { publish, publishOnce } = createPublisher({ log, maxBytes: limits.eventBytes, clock, tell, onError })
 
   // Routing
 
@@ -193,6 +195,8 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
         stall: limits.stall,
         age: limits.streamAge * (0.9 + 0.2 * random()),
         maxSessions: limits.sessionsPerStream,
+        principalId: principal.id,
+        pacer,
         welcome: { type: 'welcome', protocolVersion: PROTOCOL_VERSION, connectionId, heartbeat, features: FEATURES },
         onEnd,
         onEvict: () => tell('evictions'),

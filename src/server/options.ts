@@ -69,6 +69,13 @@ export interface ServerLimits {
    * `heartbeat`, eight streams at a time. Default: 300,000 (5 min).
    */
   readonly reauthorize?: number
+  /** Size of an event as JSON, bytes. Beyond, `publish` rejects with a TypeError. Default: 1,048,576 (1 MiB). */
+  readonly eventBytes?: number
+  /**
+   * What the streams of one principal are replayed in this process, bytes per second; two seconds' worth may come at once. Beyond,
+   * replays wait, and live events go on. Default: 8,388,608 (8 MiB/s).
+   */
+  readonly replayRate?: number
   /** How long the outcome of a command is remembered for repeats, ms. Default: 86,400,000 (24 h). */
   readonly receiptAge?: number
   /** How many outcomes are remembered; the oldest are dropped first. Default: 100,000. */
@@ -168,6 +175,8 @@ const LIMITS = {
   stall: 10_000,
   streamAge: 3_600_000,
   reauthorize: 300_000,
+  eventBytes: 1_048_576,
+  replayRate: 8_388_608,
   receiptAge: 86_400_000,
   receipts: 100_000,
 } satisfies Required<ServerLimits>

@@ -51,7 +51,7 @@ async function takeOn(stream: ChatStream, verdict: SessionVerdict): Promise<Sess
     stream.detach(sessionId)
     return verdict
   }
-  const isTaken = await stream.attach(sessionId, status === 'reset' ? to : from, epoch)
+  const isTaken = await stream.attach(sessionId, status === 'reset' ? to : from, epoch, to)
   return isTaken ? verdict : { sessionId, status: 'forbidden', from, to: from }
 }
 

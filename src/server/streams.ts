@@ -17,7 +17,12 @@ export interface StreamRef {
 
 export interface StreamsOptions {
   readonly log: SessionLog
-  readonly limits: { readonly receiptAge: number; readonly streamsPerPrincipal: number; readonly stall: number }
+  readonly limits: {
+    readonly receiptAge: number
+    readonly receipts: number
+    readonly streamsPerPrincipal: number
+    readonly stall: number
+  }
   readonly heartbeat: number
   readonly clock: Clock
   onMetric(metric: Metric): void
@@ -28,7 +33,8 @@ export interface StreamsOptions {
 
 /** All streams that a request may name, in whichever process they are. */
 export function createStreams({ log, limits, heartbeat, clock, onMetric, onRevoked, onError }: StreamsOptions) {
-  const cluster = log.join?.({ receiptAge: limits.receiptAge, serve, onRevoked, onMetric, onError })
+  const { receiptAge, receipts } = limits
+  const cluster = log.join?.({ receiptAge, receipts, serve, onRevoked, onMetric, onError })
   const ended = createEndedStreams(clock)
   const connections = createConnections({
     maxPerPrincipal: limits.streamsPerPrincipal,
