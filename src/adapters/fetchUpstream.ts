@@ -216,6 +216,7 @@ export function createUpstream({ url, fetch, headers, credentials, clock, inboun
       // A hook or a body that never settles does not watch the signal.
       const aborted = new Promise((_, reject) => {
         signal.onabort = () => reject(signal.reason)
+        if (signal.aborted) signal.onabort({} as Event)
       })
       return Promise.race([exchange(), aborted])
         .catch((cause) => {
@@ -237,10 +238,11 @@ export function createUpstream({ url, fetch, headers, credentials, clock, inboun
         own.forEach((value, name) => {
           all.set(name, value)
         })
-        const { cache, signal = null, ...rest } = init
+        const { cache, ...rest } = init
+        const { signal } = rest
         const more = canRequest('cache') && cache && { cache }
-        return follow(String(input), { signal }, (target) =>
-          fetch(target, { ...rest, ...more, signal, headers: all, redirect: 'manual', ...shared }),
+        return follow(String(input), signal ? { signal } : {}, (target) =>
+          fetch(target, { ...rest, ...more, headers: all, redirect: 'manual', ...shared }),
         )
       }),
     /** Where `keepalive` is not supported: no headers, so the body has to say whose it is. False: it was not taken. */
