@@ -14,8 +14,12 @@ export async function expectStream(response: Response, url: string, now: number)
   const type = headers.get('content-type') ?? 'nothing'
   const isForeign = redirected && new URL(response.url).origin !== new URL(url).origin
   if (!isForeign && /^text\/event-stream\b/i.test(type)) return
-  const why = isForeign ? `redirected to ${response.url}` : `${type}, not text/event-stream`
-  throw new ConnectionError('stream-failed', why, { status: 200 })
+  const [place] = response.url.split(/[?#]/)
+  throw redirected
+    ? new ConnectionError('redirected', `GET events: redirected to ${place}; log in, or correct \`url\``, {
+        status: 200,
+      })
+    : new ConnectionError('stream-failed', `GET events: ${type}, not text/event-stream`, { status: 200 })
 }
 
 /**
