@@ -208,6 +208,16 @@ test('C104: a suspend asks anew: who may not read is not told of to onSuspend, a
   await until(() => stream.ending === 'ended', 'the end')
 })
 
+test('C104: a suspend that comes after the end of its stream is held against authorize too', async () => {
+  const { server, denied, suspended } = start()
+  const stream = await attach(server, 'alice', 'room', 'own')
+  await stream.cancel()
+  denied.set('alice room', false)
+  const sessions = ['room', 'own'].map((sessionId) => ({ sessionId, lastSeq: 0 }))
+  expect((await stream.post('suspend', { type: 'session_suspend', sessions })).status).toBe(200)
+  expect(suspended).toEqual([['own']])
+})
+
 describe('C104: authorize is asked anew at an interval', () => {
   test('of 5 min, about all that is attached; a no ends the stream', async () => {
     const { server, clock, denied, asked } = start()
