@@ -19,13 +19,15 @@ export interface ChatStreamOptions {
   readonly stall: number
   /** How long this stream lives, ms. */
   readonly age: number
+  /** ms. */
+  readonly beat: number
   readonly maxSessions: number
   readonly welcome: object
   /** Called once, however the stream ended, with the sessions that were attached. */
   onEnd(sessionIds: Iterable<string>): void
   /** Called before, if the stream was taken from its client. */
   onEvict(): void
-  /** Called at least once in each `heartbeat`. */
+  /** Called at least once in each `beat`. */
   onBeat(): void
   onError(error: unknown): void
 }
@@ -296,9 +298,9 @@ class PulledStream implements ChatStream, UnderlyingDefaultSource<Uint8Array<Arr
     }, this.#options.stall)
   }
 
-  /** One timer for the pings and the age. An age of its own would be a list of its own in Node, as no two are the same. */
+  /** One timer for the pings, the beats and the age. An age of its own would be a list of its own in Node, as no two are the same. */
   #sleep(untilPing: number) {
-    const ms = Math.min(untilPing, this.#left)
+    const ms = Math.min(untilPing, this.#left, this.#options.beat)
     this.#left -= ms
     this.#timer = this.#options.clock.setTimeout(this.#awake, ms)
   }

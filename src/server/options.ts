@@ -65,8 +65,8 @@ export interface ServerLimits {
   /** How long a stream lives before it says goodbye, ± 10 %; ms. Default: 3,600,000 (1 h). */
   readonly streamAge?: number
   /**
-   * How often `authorize` is asked whether a stream may still read what is attached to it, ± 10 %; ms. It is looked at once in each
-   * `heartbeat`, eight streams at a time. Default: 300,000 (5 min).
+   * How often `authorize` is asked whether a stream may still read what is attached to it, ± 10 %, eight streams at a time; ms.
+   * Default: 300,000 (5 min).
    */
   readonly reauthorize?: number
   /** How long the outcome of a command is remembered for repeats, ms. Default: 86,400,000 (24 h). */
