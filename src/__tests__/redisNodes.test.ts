@@ -419,7 +419,9 @@ describeWithRedis('two processes behind a balancer that knows no mercy', () => {
     mayWrite = false
     const { connectionId } = stream
     expect(await answer(post(here.server, 'send', send(room), { connectionId, key }))).toEqual([422, { error: 'no' }])
-    // What was attached to that stream may not be read any more, so it has ended.
+    // What was attached to that stream may not be read any more, so it ends.
+    await here.clock.advance(100)
+    await expect.poll(() => stream.ending).toBe('ended')
     const { connectionId: next } = await openStream(here.server)
     expect(await answer(post(here.server, 'send', send(room), { connectionId: next, key: `${key}2` }))).toEqual([
       403,
@@ -619,6 +621,7 @@ describeWithRedis('two processes behind a balancer that knows no mercy', () => {
       answerIt(true)
       expect(await asking).toEqual([404, { error: 'unknown-stream' }])
       await here.server.publish(room, { type: 'secret' })
+      await here.clock.advance(100)
       await expect.poll(() => stream.ending).toBe('ended')
       expect([stream.events, witness.ending]).toEqual([[], 'open'])
     })

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { type ChatServerOptions, memoryLog, type Principal } from '../server'
-import { createSockets } from './_gateway'
+import { ask, createSockets } from './_gateway'
 import { answer, createTestServer, openStream, post, range, settle, until } from './_server'
 
 const MINUTE = 60_000
@@ -75,7 +75,7 @@ describe('C104: revoke with a session', () => {
 
   test('reaches what is being attached while it is made: the answer of authorize is no longer true', async () => {
     for (const way of ['reconnect', 'watch', 'send'] as const) {
-      const { server, publish } = start({
+      const { server, clock, publish } = start({
         authorize: async () => {
           await settle()
           return true
@@ -88,8 +88,8 @@ describe('C104: revoke with a session', () => {
       await server.revoke('alice', 'room')
       expect(await asking).toEqual([404, { error: 'unknown-stream' }])
       await publish()
-      await until(() => stream.ending === 'ended', 'the end of the stream')
-      expect(stream.events).toEqual([])
+      await clock.advance(100)
+      expect([stream.ending, stream.events]).toEqual(['ended', []])
     }
   })
 
@@ -159,11 +159,24 @@ describe('C104: revoke without a session', () => {
 
 describe('C104: a refused command', () => {
   test('ends the stream that is attached to its session, if that may not be read any more', async () => {
-    const { server, denied } = start()
+    const { server, clock, denied, publish } = start()
     const stream = await attach(server, 'alice', 'room', 'own')
     denied.set('alice room', 'gone')
     expect((await stream.post('send', SEND)).status).toBe(403)
-    await until(() => stream.ending === 'ended', 'the end')
+    await publish('own')
+    await publish()
+    await clock.advance(100)
+    expect([stream.ending, stream.events]).toEqual(['ended', ['own:1']])
+  })
+
+  test('over a WebSocket is answered, before its socket closes', async () => {
+    const { server, clock, denied } = start({ authenticate: () => ({ id: 'alice' }) })
+    const socket = await createSockets({ fetch: server.fetch }).opens()
+    await ask(socket, 'watch', { type: 'watch', ...CURSOR })
+    denied.set('alice room', false)
+    expect(await ask(socket, 'send', SEND)).toMatchObject({ status: 403, error: 'forbidden' })
+    await clock.advance(100)
+    await until(() => socket.closed !== undefined, 'the close')
   })
 
   test('leaves the stream to whoever may still read', async () => {
@@ -196,7 +209,7 @@ describe('C104: a refused command', () => {
 })
 
 test('C104: a suspend asks anew: who may not read is not told of to onSuspend, and loses the stream', async () => {
-  const { server, denied, suspended, errors } = start()
+  const { server, clock, denied, suspended, errors } = start()
   const stream = await attach(server, 'alice', 'room', 'own', 'down')
   denied.set('alice room', false)
   denied.set('alice down', new Error('no database'))
@@ -205,7 +218,18 @@ test('C104: a suspend asks anew: who may not read is not told of to onSuspend, a
   // An outage takes nothing away.
   expect(suspended).toEqual([['own', 'down']])
   expect(errors).toEqual([new Error('no database')])
-  await until(() => stream.ending === 'ended', 'the end')
+  await clock.advance(100)
+  expect(stream.ending).toBe('ended')
+})
+
+test('C104: a suspend that comes after the end of its stream is held against authorize too', async () => {
+  const { server, denied, suspended } = start()
+  const stream = await attach(server, 'alice', 'room', 'own')
+  await stream.cancel()
+  denied.set('alice room', false)
+  const sessions = ['room', 'own'].map((sessionId) => ({ sessionId, lastSeq: 0 }))
+  expect((await stream.post('suspend', { type: 'session_suspend', sessions })).status).toBe(200)
+  expect(suspended).toEqual([['own']])
 })
 
 describe('C104: authorize is asked anew at an interval', () => {
@@ -225,9 +249,9 @@ describe('C104: authorize is asked anew at an interval', () => {
   })
 
   test('spread, so that streams that were opened together are not asked about together', async () => {
-    const ages = Array(4).fill(0.5)
-    const looks = [0, 0.3, 0.6, 0.9]
-    const { server, clock, asked } = start({ random: () => ages.pop() ?? looks.shift() ?? 0.5 })
+    // Of each stream its age, and its first look.
+    const values = [0.5, 0, 0.5, 0.3, 0.5, 0.6, 0.5, 0.9]
+    const { server, clock, asked } = start({ random: () => values.shift() ?? 0.5 })
     for (const n of range(1, 4)) await attach(server, `p${n}`, 'room')
     const counts: number[] = []
     for (let minute = 0; minute < 6; minute += 0.25) {
@@ -314,11 +338,14 @@ describe('C104: authorize is asked anew at an interval', () => {
   })
 
   test('the interval is an option', async () => {
-    const { server, clock, asked } = start({ heartbeat: 1_000, limits: { reauthorize: 2_000 } })
-    await attach(server, 'alice', 'room')
+    const { server, clock, asked } = start({ limits: { reauthorize: 2_000 } })
+    const stream = await attach(server, 'alice', 'room')
     asked.length = 0
-    await clock.advance(10_000)
-    expect(asked.length).toBeGreaterThanOrEqual(3)
+    await clock.advance(16_000)
+    expect(asked.length).toBeGreaterThanOrEqual(7)
+    expect(asked.length).toBeLessThanOrEqual(8)
+    // A look is no reason to say something.
+    expect(stream.ofType('ping')).toHaveLength(2)
     expect(() => start({ limits: { reauthorize: 0 } })).toThrow("'limits.reauthorize' must be a number > 0")
   })
 })

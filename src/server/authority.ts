@@ -104,7 +104,10 @@ export function createAuthority<P extends Principal>(options: AuthorityOptions<P
   }
 
   return {
-    /** Called by a stream, once in each heartbeat: asks anew what it may read, if it is time for that. */
+    /** Often enough for the interval, ms. */
+    beatAtMost: interval / 4,
+
+    /** Called when a stream opens, and by the stream from then on: asks anew what it may read, if it is time for that. */
     beat(principal: P, stream: ChatStream): void {
       const watch = watches.get(stream) ?? { dueAt: nextLook(), failures: 0 }
       watches.set(stream, watch)

@@ -12,6 +12,9 @@ const TURN_EVENTS = 16
 const FIRST_TURN = 4
 /** Written by a stream before others have their turn of the event loop. */
 const SLICE_CHARS = 4 * CHUNK_CHARS
+
+/** ms. */
+const MOMENT = 100
 /** Unwritten control frames and markers, each. Only a client that posts without reading has more. */
 const MAX_CONTROL = 64
 
@@ -23,6 +26,8 @@ export interface ChatStreamOptions {
   readonly stall: number
   /** How long this stream lives, ms. */
   readonly age: number
+  /** ms. */
+  readonly beat: number
   readonly maxSessions: number
   readonly principalId: string
   readonly pacer: ReplayPacer
@@ -31,7 +36,7 @@ export interface ChatStreamOptions {
   onEnd(sessionIds: Iterable<string>): void
   /** Called before, if the stream was taken from its client. */
   onEvict(): void
-  /** Called at least once in each `heartbeat`. */
+  /** Called at least once in each `beat`. */
   onBeat(): void
   onError(error: unknown): void
 }
@@ -61,6 +66,8 @@ export interface ChatStream {
   /** Queues a replay marker; it is written as soon as each of its sessions has been written up to its `to`. */
   confirm(marker: { readonly resumeId?: string; readonly sessions: readonly SessionVerdict[] }): void
   end(goodbye?: Goodbye): void
+  /** Ends it in a moment: answers that are under way on the same socket get ahead of that. */
+  retire(): void
   /** Takes the stream from its client. Without a goodbye, because nobody reads. */
   evict(goodbye?: Goodbye): void
 }
@@ -205,6 +212,13 @@ class PulledStream implements ChatStream, UnderlyingDefaultSource<Uint8Array<Arr
     this.#announceWork()
   }
 
+  retire() {
+    if (this.#hasEnded) return
+    this.#options.clock.clearTimeout(this.#timer)
+    this.#left = Math.min(this.#left, MOMENT)
+    this.#sleep(MOMENT)
+  }
+
   end(goodbye: Goodbye = {}) {
     if (this.#hasEnded) return
     this.#sink?.enqueue(encoder.encode(toFrame({ type: 'goodbye', ...goodbye })))
@@ -337,9 +351,9 @@ class PulledStream implements ChatStream, UnderlyingDefaultSource<Uint8Array<Arr
     }, this.#options.stall)
   }
 
-  /** One timer for the pings and the age. An age of its own would be a list of its own in Node, as no two are the same. */
+  /** One timer for the pings, the beats and the age. An age of its own would be a list of its own in Node, as no two are the same. */
   #sleep(untilPing: number) {
-    const ms = Math.min(untilPing, this.#left)
+    const ms = Math.min(untilPing, this.#left, this.#options.beat)
     this.#left -= ms
     this.#timer = this.#options.clock.setTimeout(this.#awake, ms)
   }

@@ -200,10 +200,12 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
         welcome: { type: 'welcome', protocolVersion: PROTOCOL_VERSION, connectionId, heartbeat, features: FEATURES },
         onEnd,
         onEvict: () => tell('evictions'),
+        beat: Math.min(heartbeat, authority.beatAtMost),
         onBeat: () => authority.beat(principal, stream),
         onError,
       }),
     )
+    authority.beat(principal, stream)
     return new Response(stream.body, { headers: EVENT_STREAM_HEADERS })
   }
 

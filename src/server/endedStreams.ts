@@ -35,7 +35,8 @@ export function createEndedStreams(clock: { now(): number }) {
     /** Which of these were attached; `undefined` if no stream of theirs has just ended. */
     attachedOf(id: unknown, principalId: string, sessionIds: readonly string[]): readonly string[] | undefined {
       forgetOld()
-      const ended = byId.get(String(id))
+      // `String` would throw: a client may say `{ "toString": 1 }`.
+      const ended = typeof id === 'string' ? byId.get(id) : undefined
       return ended?.principalId === principalId ? sessionIds.filter((each) => ended.sessionIds.has(each)) : undefined
     },
   }

@@ -65,8 +65,8 @@ export interface ServerLimits {
   /** How long a stream lives before it says goodbye, ± 10 %; ms. Default: 3,600,000 (1 h). */
   readonly streamAge?: number
   /**
-   * How often `authorize` is asked whether a stream may still read what is attached to it, ± 10 %; ms. It is looked at once in each
-   * `heartbeat`, eight streams at a time. Default: 300,000 (5 min).
+   * How often `authorize` is asked whether a stream may still read what is attached to it, ± 10 %, eight streams at a time; ms.
+   * Default: 300,000 (5 min).
    */
   readonly reauthorize?: number
   /** Size of an event as JSON, bytes. Beyond, `publish` rejects with a TypeError. Default: 1,048,576 (1 MiB). */

@@ -13,7 +13,7 @@ export type StreamCall =
   /** Attaches a session, unless it is. */
   | { readonly type: 'join'; readonly sessionId: string; readonly after: number; readonly epoch: string }
   | { readonly type: 'detach'; readonly sessionId: string }
-  /** Ends the stream if one of these is attached: its principal may not read it any more. */
+  /** Detaches these at once, as their principal may not read them any more. If one was attached, the stream ends: so the client is told. */
   | { readonly type: 'revoke'; readonly sessionIds: readonly string[] }
   /** Writes a probe's answer. */
   | { readonly type: 'echo'; readonly nonce: string }
@@ -34,9 +34,12 @@ export async function callStream(stream: ChatStream, call: StreamCall): Promise<
       return void (stream.isAttached(call.sessionId) || (await stream.attach(call.sessionId, call.after, call.epoch)))
     case 'detach':
       return stream.detach(call.sessionId)
-    case 'revoke':
-      if (call.sessionIds.some((sessionId) => stream.isAttached(sessionId))) stream.end()
+    case 'revoke': {
+      const attached = call.sessionIds.filter((sessionId) => stream.isAttached(sessionId))
+      for (const sessionId of attached) stream.detach(sessionId)
+      if (attached.length > 0) stream.retire()
       return undefined
+    }
     case 'echo':
       return stream.say({ type: 'probe', nonce: call.nonce })
     case 'attached':

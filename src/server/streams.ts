@@ -49,6 +49,8 @@ export function createStreams({ log, limits, heartbeat, clock, onMetric, onRevok
   async function callHere(principalId: string, id: unknown, call: StreamCall): Promise<unknown> {
     const known = connections.find(id, principalId)
     if (known) return callStream(known.stream, call)
+    // Nothing is attached to a stream that has ended.
+    if (call.type === 'revoke') return undefined
     const attached = call.type === 'farewell' && ended.attachedOf(id, principalId, call.sessionIds)
     if (!attached) throw unknownStream()
     return attached
