@@ -95,10 +95,13 @@ describe('C105: what one principal is replayed', () => {
     await clock.advance(30_000)
     expect(stream.ending).toBe('open')
     await expect
-      .poll(async () => {
-        await clock.advance(1_000)
-        return stream.events.length
-      })
+      .poll(
+        async () => {
+          await clock.advance(1_000)
+          return stream.events.length
+        },
+        { interval: 1, timeout: 20_000 },
+      )
       .toBe(500)
   })
 
