@@ -182,10 +182,10 @@ export function memoryLog(options: MemoryLogOptions = {}): SessionLog {
   }
 
   return {
-    append(sessionId: string, event: SessionEvent, once?: Once): LogEntry {
+    append(sessionId: string, event: SessionEvent, once?: Once, text?: string): LogEntry {
       const now = clock.now()
       forgetOld(now)
-      const json = textOf(event)
+      const json = textOf(event, text)
       const size = EVENT_BYTES + bytesOf(json) + (once ? ONCE_BYTES + once.id.length + once.fingerprint.length : 0)
       if (SESSION_BYTES + size > maxSessionBytes) {
         throw new TypeError(

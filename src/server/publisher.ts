@@ -26,9 +26,9 @@ export function createPublisher({ log, maxBytes, clock, tell, onError }: Publish
 
   async function append(sessionId: string, event: object, once: Once | undefined): Promise<LogEntry> {
     if (!isSessionId(sessionId)) throw new TypeError('publish: the session id must match ^[A-Za-z0-9_-]{1,128}$')
-    const copy = copyOf(event, maxBytes)
+    const { copy, json } = copyOf(event, maxBytes)
     const start = clock.now()
-    const entry = await log.append(sessionId, copy, once)
+    const entry = await log.append(sessionId, copy, once, json)
     tell('appends')
     tell('append.duration', Math.max(0, clock.now() - start))
     return entry
@@ -54,9 +54,8 @@ export function createPublisher({ log, maxBytes, clock, tell, onError }: Publish
 }
 
 /** What the event is as JSON, and independent of what the app does to it later. */
-function copyOf(event: object, maxBytes: number): SessionEvent {
+function copyOf(event: object, maxBytes: number): { readonly copy: SessionEvent; readonly json: string } {
   const json = toJson(event) ?? 'null'
-  if (isTooDeep(json)) throw tooDeep()
   // A character takes three bytes at most.
   const bytes = json.length > maxBytes / 3 ? new TextEncoder().encode(json).byteLength : 0
   if (bytes > maxBytes) {
@@ -64,13 +63,14 @@ function copyOf(event: object, maxBytes: number): SessionEvent {
       `publish: an event must not be larger than 'limits.eventBytes', ${maxBytes}; this one has ${bytes}`,
     )
   }
+  if (isTooDeep(json)) throw tooDeep()
   const copy: unknown = JSON.parse(json)
   if (!isObject(copy) || typeof copy.type !== 'string') {
     throw new TypeError("publish: an event must be a JSON object with a string 'type'")
   }
   if (copy.type === 'welcome' || parseControl(copy))
     throw new TypeError(`publish: the type '${copy.type}' is the protocol's`)
-  return { ...copy, type: copy.type }
+  return { copy: { ...copy, type: copy.type }, json }
 }
 
 function toJson(event: object): string | undefined {

@@ -54,9 +54,9 @@ export interface SessionLog {
   /**
    * Numbers and keeps one event: contiguous per session and epoch, in the order of the calls. With `once`, an event that was
    * appended to this session under the same id is not appended again: its number is the answer. Rejects with
-   * `CommandRejected` (409, `id-reused`) if that one had another fingerprint.
+   * `CommandRejected` (409, `id-reused`) if that one had another fingerprint. `json` is the event as JSON, for a log that keeps text.
    */
-  append(sessionId: string, event: SessionEvent, once?: Once): MaybePromise<LogEntry>
+  append(sessionId: string, event: SessionEvent, once?: Once, json?: string): MaybePromise<LogEntry>
   /**
    * The events with `seq > after`, oldest first, at most `limit`. Fewer than `limit` means: there are no more now.
    * Events that were trimmed are skipped. Reading an unknown session creates nothing.

@@ -3,10 +3,10 @@ import type { LogEntry, SessionEvent } from './sessionLog'
 /** What the server itself writes around an event. */
 const ENVELOPE = ['sessionId', 'seq', 'epoch', 'prevSeq'] as const
 
-/** The event as JSON, without what would stand in the place of the envelope. */
-export function textOf(event: SessionEvent): string {
+/** The event as JSON, without what would stand in the place of the envelope. `json` is all of it, if it is at hand. */
+export function textOf(event: SessionEvent, json?: string): string {
   const isBare = !ENVELOPE.some((field) => Object.hasOwn(event, field))
-  return JSON.stringify(isBare ? event : { ...event, ...NO_ENVELOPE })
+  return isBare ? (json ?? JSON.stringify(event)) : JSON.stringify({ ...event, ...NO_ENVELOPE })
 }
 
 const NO_ENVELOPE = Object.fromEntries(ENVELOPE.map((field) => [field, undefined]))

@@ -103,9 +103,9 @@ export function createAppender(options: AppenderOptions) {
     }
   }
 
-  return (sessionId: string, event: SessionEvent, once?: Once): Promise<LogEntry> =>
+  return (sessionId: string, event: SessionEvent, once?: Once, text?: string): Promise<LogEntry> =>
     new Promise((resolve, reject) => {
-      const json = textOf(event)
+      const json = textOf(event, text)
       const bytes = json.length > maxSessionBytes / 3 ? Buffer.byteLength(json) : 0
       if (bytes > maxSessionBytes) {
         throw new TypeError(
