@@ -74,7 +74,7 @@ export interface InboundLimits {
   /**
    * Of one event of the stream, and of one answer to a POST, bytes. An event that is longer ends the stream (`stream-failed`), which
    * comes back with backoff; an answer is cancelled and is none (`bad-response`), unless its status alone says enough. The browser's own
-   * EventSource and WebSocket have bounds of their own instead. Default 16 777 216 (16 MiB).
+   * EventSource and WebSocket have bounds of their own instead. Default 8 388 608 (8 MiB).
    */
   readonly maxBytes: number
 }

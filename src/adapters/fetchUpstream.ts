@@ -13,7 +13,7 @@ export type HeaderMap = Readonly<Record<string, string>>
 export type HeadersHook = (request: HeadersRequest) => HeaderMap | Promise<HeaderMap>
 
 /** Default of `inbound.maxBytes`. */
-export const MAX_INBOUND_BYTES = 16_777_216
+export const MAX_INBOUND_BYTES = 8_388_608
 
 export interface UpstreamOptions {
   readonly url: string
@@ -22,7 +22,7 @@ export interface UpstreamOptions {
   /** Where it is not given no request names any, so a `fetch` of the app's own sets what it likes. */
   readonly credentials?: 'omit' | 'same-origin' | 'include' | undefined
   readonly clock: Clock
-  /** Default: 16 MiB per answer. */
+  /** Default: 8 MiB per answer. */
   readonly inbound?: Pick<InboundLimits, 'maxBytes'>
   /** Of the connection as it is now. */
   readonly context: () => { readonly attempt: number; readonly connectionId: string | null }

@@ -14,7 +14,7 @@ export async function expectStream(response: Response, url: string, now: number)
   const type = headers.get('content-type') ?? 'nothing'
   const isForeign = redirected && new URL(response.url).origin !== new URL(url).origin
   if (!isForeign && /^text\/event-stream\b/i.test(type)) return
-  const [place] = response.url.split(/[?#]/)
+  const [place] = String(response.url).split(/[?#]/)
   throw redirected
     ? new ConnectionError('redirected', `GET events: redirected to ${place}; log in, or correct \`url\``, {
         status: 200,
