@@ -199,6 +199,19 @@ describe('C105: the log is bounded in bytes', () => {
     expect(await log.append('a', { type: 'x' })).toMatchObject({ epoch, seq: 2 })
   })
 
+  test('a session that nobody follows any more is kept for maxAge from then on, and not for ever', async () => {
+    const clock = at(0)
+    const log = memoryLog({ maxAge: 1_000, clock })
+    const stop = await log.subscribe('a', () => {})
+    const { epoch } = await log.append('a', { type: 'x' })
+    clock.time = 5_000
+    stop()
+    clock.time = 5_999
+    expect(await log.head('a')).toMatchObject({ epoch, head: 1 })
+    clock.time = 6_000
+    expect(await log.head('a')).toMatchObject({ epoch: '', head: 0 })
+  })
+
   test('a session that somebody has just left is not the longest unused', async () => {
     const log = memoryLog({ maxBytes: 20 * KB, maxSessionBytes: 20 * KB })
     const stop = await log.subscribe('a', () => {})

@@ -168,6 +168,8 @@ describeWithRedis('C106: what each user of docs/scaling.md may do', () => {
     await post(there.server, 'probe', { type: 'probe', nonce: 'last' }, { connectionId })
     await expect.poll(() => stream.ofType('probe').map(({ nonce }) => nonce)).toEqual(['n', 'last'])
     expect(other.ofType('probe')).toEqual([])
+    // The last question and its answer, and no answer of anybody who was not asked.
+    expect(await redis.admin.keys('holdline:mail:*')).toHaveLength(mails.length + 2)
   })
 
   test('the subscriber sees that something happens, and not what', async () => {
