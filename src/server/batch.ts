@@ -1,35 +1,53 @@
-import { isObject, isText, isToBeRepeated, type JsonObject, MAX_BATCH_MESSAGES, MESSAGE_ID } from '../protocol'
+import {
+  isObject,
+  isText,
+  isToBeRepeated,
+  type JsonObject,
+  MAX_BATCH_MESSAGES,
+  MESSAGE_ID,
+  parseJson,
+} from '../protocol'
 import type { Answer } from './cluster'
 import { Refusal } from './http'
 
 /** Only the id has been checked: whatever else is wrong with a message concerns that message alone. */
 export interface BatchMessage {
   readonly id: string
-  readonly endpoint?: unknown
-  readonly body?: unknown
+  readonly endpoint: unknown
+  /** The body, as JSON; undefined if it is no object. */
+  readonly json: string | undefined
 }
 
-/** @throws Refusal 400 if it is the whole that is wrong */
-export function parseBatch({ messages }: JsonObject): readonly BatchMessage[] {
+/**
+ * The messages as texts of their own, so that none has to be parsed before its turn.
+ *
+ * @throws Refusal 400 if it is the whole that is wrong
+ */
+export function parseBatch(json: string): readonly BatchMessage[] {
+  const { messages }: JsonObject = Object(parseJson(json))
   if (
     !Array.isArray(messages) ||
     messages.length === 0 ||
     messages.length > MAX_BATCH_MESSAGES ||
-    !messages.every(isBatchMessage) ||
+    !messages.every(hasId) ||
     new Set(messages.map(({ id }) => id)).size < messages.length
   ) {
     throw new Refusal(400, 'bad-request')
   }
-  return messages
+  return messages.map(({ id, endpoint, body }) => ({
+    id,
+    endpoint,
+    json: isObject(body) ? JSON.stringify(body) : undefined,
+  }))
 }
 
-const isBatchMessage = (value: unknown): value is BatchMessage =>
+const hasId = (value: unknown): value is JsonObject & { readonly id: string } =>
   isObject(value) && isText(value.id) && MESSAGE_ID.test(value.id)
 
 /** One after the other. The first that must be repeated is the last: what follows it must not overtake the repeat. */
-export async function answerBatch(
-  messages: readonly BatchMessage[],
-  perform: (message: BatchMessage, isLast: boolean) => Promise<Answer>,
+export async function answerBatch<M extends { readonly id: string }>(
+  messages: readonly M[],
+  perform: (message: M, isLast: boolean) => Promise<Answer>,
 ): Promise<Answer> {
   const results: string[] = []
   for (const [index, message] of messages.entries()) {

@@ -3,29 +3,33 @@ import {
   type Cursor,
   FEATURES,
   IDEMPOTENCY_KEY_HEADER,
-  isObject,
   isText,
   type JsonObject,
+  MESSAGE_ID,
   PROTOCOL_VERSION,
   parseVerdicts,
   type SessionVerdict,
 } from '../protocol'
 import { answerBatch, parseBatch } from './batch'
-import { discardBody, readMessage } from './body'
+import { discardBody, parseObject, readJson } from './body'
+import { Budget, Budgets } from './budget'
 import { createChatStream } from './chatStream'
 import { checkNames, checkNumber } from './check'
 import type { Answer } from './cluster'
-import { createCommands } from './commands'
-import type { Turn } from './connections'
+import { Commands } from './commands'
 import { digest } from './digest'
-import { jsonResponse, Misconfiguration, Refusal, refusalOf, unavailable } from './http'
+import { jsonResponse, Misconfiguration, Refusal, refusalOf, tooMany, unavailable } from './http'
 import { BATCH_DEPTH, MAX_DEPTH } from './json'
+import type { Place } from './line'
 import type { MetricName } from './metrics'
 import { type ChatServerOptions, type Principal, resolveOptions } from './options'
 import { createOrigins } from './origins'
+import { Presence } from './presence'
 import { createPublisher, type Publish } from './publisher'
+import { Receipts } from './receipts'
 import { isSessionId, parseCursor, parseCursors, verdictOn } from './resume'
 import { createStreams, type StreamRef } from './streams'
+import { parsedWeight, putOnAccount, REQUEST_WEIGHT, textWeight } from './weights'
 
 export interface ChatServer {
   /**
@@ -60,7 +64,6 @@ export interface CloseOptions {
 }
 
 const MAX_TEXT = 128
-const MAX_IDEMPOTENCY_KEY = 256
 /** Clients wait no longer, whatever they are told. ms. */
 const MAX_WAIT = 300_000
 /** Seconds. Without it a browser asks before nearly every POST. */
@@ -78,6 +81,23 @@ interface Call<P> {
   readonly stream: StreamRef
 }
 
+/** The request that commands come with. */
+interface Sender<P> {
+  readonly principal: P
+  readonly connectionId: unknown
+  readonly presence: Presence
+  /** What it holds. */
+  readonly memory: Budget
+  readonly turn: Place
+}
+
+/** A command before its turn: as text, because parsed it may be twenty times as large. */
+interface Posted {
+  readonly endpoint: string
+  readonly json: string
+  readonly key: string | undefined
+}
+
 /**
  * The server half: `GET …/events` down, `POST …/{endpoint}` up. Nothing but Web standards, so any host that speaks
  * `fetch(request)` can run it.
@@ -90,7 +110,11 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
   const { log, clock, random, typeEndpoints, onMetric, notify } = resolved
   const origins = createOrigins(resolved)
   const streams = createStreams({ log, limits, heartbeat, clock, onMetric, onError })
-  const commands = createCommands({ ...limits, clock, shared: streams.cluster, onError })
+  const budgets = new Budgets(limits.memory)
+  /** Of those whom nobody has asked yet who they are, and of what was refused. No principal has this id. */
+  const strangers = budgets.of('')
+  const receipts = new Receipts({ ...limits, budgets, clock, onError })
+  const commands = new Commands({ budgets, receipts, shared: streams.cluster, onError })
   const endpoints = new Set([...typeEndpoints.values(), 'batch'])
   let isClosed = false
 
@@ -108,7 +132,10 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
   async function refuse(request: Request, error: unknown): Promise<Response> {
     if (error instanceof Misconfiguration) notify(error.code, error.message)
     const answer = answerTo(error)
-    await discardBody(request, limits.bodyTimeout, clock)
+    if (strangers.take(REQUEST_WEIGHT)) {
+      await discardBody(request, limits.bodyTimeout, clock)
+      strangers.give(REQUEST_WEIGHT)
+    } else request.body?.cancel().catch(() => {})
     return toResponse(answer)
   }
 
@@ -135,11 +162,23 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
   const answerTo = (error: unknown) => refusalOf(error, onError)
 
   async function identify(request: Request): Promise<P> {
-    const principal = await authenticate(request)
-    if (!principal) throw new Refusal(401, 'unauthorized')
-    if (typeof principal.id !== 'string' || principal.id === '')
-      throw new TypeError("a principal's 'id' must be a string")
-    return principal
+    if (!strangers.take(REQUEST_WEIGHT)) throw unavailable()
+    try {
+      const principal = await authenticate(request)
+      if (!principal) throw new Refusal(401, 'unauthorized')
+      checkId(principal.id)
+      return principal
+    } finally {
+      strangers.give(REQUEST_WEIGHT)
+    }
+  }
+
+  /** Each request would be another error: it is one about the app, and told once. */
+  function checkId(id: unknown) {
+    if (isText(id) && id !== '') return
+    const seen = id === '' ? 'empty' : id === null ? 'null' : `of type ${typeof id}`
+    notify('principal-id', `authenticate: the 'id' of a principal must be a non-empty string, but it is ${seen}`)
+    throw new Refusal(500, 'internal')
   }
 
   // Down
@@ -152,6 +191,7 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
       streams.checkRoom(principal.id)
       return new Response('', { headers: EVENT_STREAM_HEADERS })
     }
+    const account = new Budget(Infinity, budgets.of(principal.id))
     const { stream } = streams.open(principal.id, (connectionId, onEnd) =>
       createChatStream({
         log,
@@ -160,44 +200,70 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
         stall: limits.stall,
         age: limits.streamAge * (0.9 + 0.2 * random()),
         maxSessions: limits.sessionsPerStream,
-        welcome: { type: 'welcome', protocolVersion: PROTOCOL_VERSION, connectionId, heartbeat, features: FEATURES },
-        onEnd,
+        account,
+        welcome: {
+          type: 'welcome',
+          protocolVersion: PROTOCOL_VERSION,
+          connectionId,
+          heartbeat,
+          features: FEATURES,
+          receiptAge: receipts.minAge,
+        },
+        onEnd(sessionIds) {
+          account.close()
+          onEnd(sessionIds)
+        },
         onEvict: () => tell('evictions'),
         onError,
       }),
     )
+    putOnAccount(stream.body, budgets.of(principal.id))
     return new Response(stream.body, { headers: EVENT_STREAM_HEADERS })
   }
 
   // Up
 
   async function takePost(request: Request, endpoint: string): Promise<Response> {
-    const header = request.headers.get(CONNECTION_ID_HEADER)
-    const own = Object.hasOwn(ownEndpoints, endpoint) ? ownEndpoints[endpoint] : undefined
+    const connectionId = request.headers.get(CONNECTION_ID_HEADER)
     const principal = await identify(request)
-    const { bodyBytes: bytes, bodyTimeout: timeout } = limits
-    const depth = endpoint === 'batch' ? BATCH_DEPTH : MAX_DEPTH
-    const message = await readMessage(request, { bytes, timeout, depth }, clock)
-    // [spec] sendBeacon cannot set headers.
-    const connectionId = header ?? (endpoint === 'suspend' && message.connectionId)
-    if (own) {
-      const result = await own(admit(principal, connectionId, endpoint, message))
-      return jsonResponse(200, JSON.stringify({ ok: true, ...result }))
-    }
-    // It has arrived when its body is here: one that stalls on the way, perhaps the dead twin of a repeat, holds up nobody.
-    const turn = streams.takeTurn(principal.id, header)
+    const memory = new Budget(Infinity, budgets.of(principal.id))
+    const whenEnded = (listener: () => void) => streams.whenEnded(principal.id, connectionId, listener)
+    const presence = new Presence(() => request.signal, whenEnded, clock)
     try {
-      if (endpoint === 'batch') return toResponse(await batch(principal, header, message, turn))
+      if (!memory.take(REQUEST_WEIGHT)) throw tooMany()
+      const { bodyBytes: bytes, bodyTimeout: timeout } = limits
+      const depth = endpoint === 'batch' ? BATCH_DEPTH : MAX_DEPTH
+      const json = await readJson(request, { bytes, timeout, depth }, clock, memory)
+      const own = Object.hasOwn(ownEndpoints, endpoint) ? ownEndpoints[endpoint] : undefined
+      if (own) {
+        const result = await own(admit(principal, connectionId, endpoint, json))
+        return jsonResponse(200, JSON.stringify({ ok: true, ...result }))
+      }
       const key = request.headers.get(IDEMPOTENCY_KEY_HEADER) ?? undefined
-      return toResponse(await command(admit(principal, header, endpoint, message), endpoint, key, turn))
+      return toResponse(await inTurn({ principal, connectionId, presence, memory }, { endpoint, json, key }))
+    } finally {
+      memory.close()
+      presence.end()
+    }
+  }
+
+  /** It has arrived when its body is here: one that stalls on the way, perhaps the dead twin of a repeat, holds up nobody. */
+  async function inTurn(sender: Omit<Sender<P>, 'turn'>, posted: Posted): Promise<Answer> {
+    const turn = streams.takeTurn(sender.principal.id, sender.connectionId)
+    try {
+      const { endpoint, json } = posted
+      return await (endpoint === 'batch' ? batch({ ...sender, turn }, json) : command({ ...sender, turn }, posted))
     } finally {
       turn.leave()
     }
   }
 
-  function admit(principal: P, connectionId: unknown, endpoint: string, message: JsonObject): Call<P> {
-    if (typeEndpoints.get(message.type) !== endpoint) throw new Refusal(400, 'bad-request')
-    return { principal, message, stream: streamOf(principal, connectionId) }
+  function admit(principal: P, connectionId: unknown, endpoint: string, json: string): Call<P> {
+    const message = parseObject(json)
+    if (!message || typeEndpoints.get(message.type) !== endpoint) throw new Refusal(400, 'bad-request')
+    // [spec] sendBeacon cannot set headers.
+    const id = connectionId ?? (endpoint === 'suspend' && message.connectionId)
+    return { principal, message, stream: streamOf(principal, id) }
   }
 
   function streamOf({ id }: P, connectionId: unknown): StreamRef {
@@ -255,9 +321,12 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
     marker?: { readonly resumeId?: string },
   ): Promise<readonly SessionVerdict[]> {
     const verdicts = await Promise.all(cursors.map((cursor) => judge(principal, cursor)))
-    const sessions = parseVerdicts({ sessions: await stream.call({ type: 'resume', sessions: verdicts, marker }) })
-    for (const { status, from, to } of sessions) if (status === 'resumed' && to > from) tell('replays', to - from)
-    return sessions
+    // An id that is none, of any size, is not put on the stream: the answer alone tells of it.
+    const sessions = verdicts.filter(({ sessionId }) => isSessionId(sessionId))
+    const taken = parseVerdicts({ sessions: await stream.call({ type: 'resume', sessions, marker }) })
+    for (const { status, from, to } of taken) if (status === 'resumed' && to > from) tell('replays', to - from)
+    const told = new Map(taken.map((verdict) => [verdict.sessionId, verdict]))
+    return verdicts.flatMap((verdict) => told.get(verdict.sessionId) ?? (isSessionId(verdict.sessionId) ? [] : verdict))
   }
 
   /** One bad session never fails a resume: not one with a malformed id, nor one that is gone. */
@@ -269,55 +338,68 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
   }
 
   /** Each message goes the way of one that is posted alone, with its id as the key. */
-  async function batch(principal: P, connectionId: unknown, posted: JsonObject, turn: Turn): Promise<Answer> {
+  async function batch(sender: Sender<P>, posted: string): Promise<Answer> {
+    const { principal, connectionId, memory, turn } = sender
     const messages = parseBatch(posted)
+    for (const { id, json = '' } of messages) if (!memory.take(textWeight(id) + textWeight(json))) throw tooMany()
     await attachedOf(streamOf(principal, connectionId), [])
     // Only the last one leaves the turn, so that nothing that arrived later gets between them.
-    const kept: Turn = { ...turn, leave() {} }
-    return answerBatch(messages, async ({ id, endpoint, body }, isLast) => {
+    const kept: Place = { ...turn, leave() {} }
+    return answerBatch(messages, async ({ id, endpoint, json }, isLast) => {
       try {
         const isCommand = isText(endpoint) && !Object.hasOwn(ownEndpoints, endpoint)
-        if (!isCommand || !isObject(body)) throw new Refusal(400, 'bad-request')
-        return await command(admit(principal, connectionId, endpoint, body), endpoint, id, isLast ? turn : kept)
+        if (!isCommand || json === undefined) throw new Refusal(400, 'bad-request')
+        return await command({ ...sender, turn: isLast ? turn : kept }, { endpoint, json, key: id })
       } catch (error) {
         return answerTo(error)
       }
     })
   }
 
-  async function command(
-    { principal, message, stream }: Call<P>,
-    endpoint: string,
-    key: string | undefined,
-    turn: Turn,
-  ): Promise<Answer> {
-    const { sessionId } = message
-    if (!(sessionId === undefined || isSessionId(sessionId))) throw new Refusal(400, 'bad-request')
-    if (key !== undefined && key.length > MAX_IDEMPOTENCY_KEY) throw new Refusal(400, 'bad-request')
+  async function command(sender: Sender<P>, { endpoint, json, key }: Posted): Promise<Answer> {
+    const { principal, connectionId, presence, turn } = sender
+    const { type, sessionId, stream } = inspect(principal, connectionId, endpoint, json)
+    if (key !== undefined && !MESSAGE_ID.test(key)) throw new Refusal(400, 'bad-request')
     const refusal = await prepare(principal, stream, sessionId)
-    const fingerprint = key === undefined ? '' : await digest(`${endpoint}\n${JSON.stringify(message)}`)
+    const fingerprint = key === undefined ? '' : await fingerprintOf(endpoint, json)
     const identity = key === undefined ? undefined : JSON.stringify([principal.id, key])
-    await turn.before
+    await presence.waitFor(turn.reached)
     refuseIfClosed()
-    const answering = commands.execute({
-      chain: sessionId === undefined ? `stream ${stream.id}` : `session ${sessionId}`,
-      identity,
-      fingerprint,
-      refusal,
-      run: () =>
-        onCommand({
-          principal,
-          type: String(message.type),
-          sessionId,
-          message,
-          connectionId: stream.id,
-          idempotencyKey: key,
-          publish: publishOnce(identity, fingerprint),
-        }),
-    })
+    const answering = commands.execute(
+      {
+        chain: sessionId === undefined ? `stream ${stream.id}` : `session ${sessionId}`,
+        principalId: principal.id,
+        identity,
+        fingerprint,
+        refusal,
+        weight: parsedWeight(json),
+        run: () =>
+          onCommand({
+            principal,
+            type,
+            sessionId,
+            message: parseObject(json) ?? {},
+            connectionId: stream.id,
+            idempotencyKey: key,
+            publish: publishOnce(identity, fingerprint),
+          }),
+      },
+      presence,
+    )
     turn.leave()
     return answering
   }
+
+  /** What has to be known of a command before its turn. */
+  function inspect(principal: P, connectionId: unknown, endpoint: string, json: string) {
+    const { message, stream } = admit(principal, connectionId, endpoint, json)
+    const { type, sessionId } = message
+    if (!(sessionId === undefined || isSessionId(sessionId))) throw new Refusal(400, 'bad-request')
+    return { type: String(type), sessionId, stream }
+  }
+
+  /** The same for the same JSON in another notation. */
+  const fingerprintOf = (endpoint: string, json: string) => digest(`${endpoint}\n${JSON.stringify(parseObject(json))}`)
 
   /**
    * Attaches before a command runs, so that whoever sent it hears what comes of it; and finds out whether the stream still

@@ -47,6 +47,12 @@ export interface SuspendCall<P extends Principal = Principal> {
 }
 
 export interface ServerLimits {
+  /**
+   * What this process holds for its clients at most, bytes: commands and frames that wait, bodies while they arrive, receipts,
+   * attached sessions (docs/limits.md says what each one counts). One principal holds an eighth of it at most. Beyond: 429 with
+   * `Retry-After`. At least 256 times `bodyBytes`. The log has a bound of its own. Default: 268,435,456 (256 MiB).
+   */
+  readonly memory?: number
   /** Size of a POST body, bytes. Beyond: 413. Default: 262,144 (256 KiB). */
   readonly bodyBytes?: number
   /** How long a POST body may take to arrive in full, ms. Beyond: 408, and the client repeats it. Default: 10,000. */
@@ -64,9 +70,15 @@ export interface ServerLimits {
   readonly stall?: number
   /** How long a stream lives before it says goodbye, ± 10 %; ms. Default: 3,600,000 (1 h). */
   readonly streamAge?: number
-  /** How long the outcome of a command is remembered for repeats, ms. Default: 86,400,000 (24 h). */
+  /**
+   * How long the outcome of a command is remembered for repeats, ms. Those that are older than 15 min give way, the oldest first, where
+   * something else needs their room. Default: 86,400,000 (24 h).
+   */
   readonly receiptAge?: number
-  /** How many outcomes are remembered; the oldest are dropped first. Default: 100,000. */
+  /**
+   * How many outcomes are remembered; an eighth of them of one principal at most. A command for whose outcome there is no room is
+   * answered 429 before it is run. Default: 100,000.
+   */
   readonly receipts?: number
 }
 
@@ -151,7 +163,8 @@ const OPTIONS = [
   'clock',
   'random',
 ]
-const LIMITS = {
+export const LIMITS = {
+  memory: 268_435_456,
   bodyBytes: 262_144,
   bodyTimeout: 10_000,
   sessionsPerResume: 100,
@@ -162,6 +175,8 @@ const LIMITS = {
   receiptAge: 86_400_000,
   receipts: 100_000,
 } satisfies Required<ServerLimits>
+/** For each byte of a body. */
+const MIN_MEMORY = 256
 const DURATIONS = ['bodyTimeout', 'stall', 'streamAge', 'receiptAge']
 /** [spec] setTimeout beyond 2^31-1 ms fires at once. */
 const MAX_TIMER = 1_900_000_000
@@ -213,6 +228,8 @@ function resolveLimits(limits: ServerLimits = {}): Required<ServerLimits> {
   for (const [name, value] of Object.entries(resolved)) {
     checkNumber(`limits.${name}`, value, DURATIONS.includes(name) ? { max: MAX_TIMER } : { integer: true })
   }
+  // So that one principal's share holds the largest message that there may be, parsed. Else it would be told to come back for ever.
+  checkNumber('limits.memory', resolved.memory, { integer: true, min: MIN_MEMORY * resolved.bodyBytes })
   return resolved
 }
 

@@ -80,6 +80,8 @@ export function createStreams({ log, limits, heartbeat, clock, onMetric, onError
     open: connections.open,
     checkRoom: connections.checkRoom,
     takeTurn: (principalId: string, id: unknown) => connections.takeTurn(connections.find(id, principalId)),
+    whenEnded: (principalId: string, id: unknown, listener: () => void) =>
+      connections.whenEnded(connections.find(id, principalId), listener),
     all: connections.all,
 
     /** @throws Refusal 404 if there can be no such stream of theirs */
