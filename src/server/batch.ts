@@ -1,30 +1,9 @@
-import {
-  isObject,
-  isText,
-  isToBeRepeated,
-  type JsonObject,
-  MAX_BATCH_MESSAGES,
-  MESSAGE_ID,
-  parseJson,
-} from '../protocol'
+import { isObject, isText, isToBeRepeated, type JsonObject, MAX_BATCH_MESSAGES, MESSAGE_ID } from '../protocol'
 import type { Answer } from './cluster'
 import { Refusal } from './http'
 
-/** Only the id has been checked: whatever else is wrong with a message concerns that message alone. */
-export interface BatchMessage {
-  readonly id: string
-  readonly endpoint: unknown
-  /** The body, as JSON; undefined if it is no object. */
-  readonly json: string | undefined
-}
-
-/**
- * The messages as texts of their own, so that none has to be parsed before its turn.
- *
- * @throws Refusal 400 if it is the whole that is wrong
- */
-export function parseBatch(json: string): readonly BatchMessage[] {
-  const { messages }: JsonObject = Object(parseJson(json))
+/** @throws Refusal 400 if it is the whole that is wrong; whatever else is wrong with a message concerns that message alone */
+export function parseBatch({ messages }: JsonObject): readonly (JsonObject & { readonly id: string })[] {
   if (
     !Array.isArray(messages) ||
     messages.length === 0 ||
@@ -34,11 +13,7 @@ export function parseBatch(json: string): readonly BatchMessage[] {
   ) {
     throw new Refusal(400, 'bad-request')
   }
-  return messages.map(({ id, endpoint, body }) => ({
-    id,
-    endpoint,
-    json: isObject(body) ? JSON.stringify(body) : undefined,
-  }))
+  return messages
 }
 
 const hasId = (value: unknown): value is JsonObject & { readonly id: string } =>

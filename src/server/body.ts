@@ -16,24 +16,25 @@ export interface BodyLimits {
 const MAX_DISCARDED = 4_194_304
 
 /**
- * The request's body, which is a JSON object; everything else is refused: 415, 413, 408, 400, or 429 if there is no room for it.
- * As text: parsed it may be twenty times as large, and it may have to wait. What is held of it is on `account`.
+ * The text of the request's body: parsed it may be twenty times as large, and it may have to wait. What is held of it is on `account`.
+ * Refused are a media type other than JSON (415), what is too large (413), late (408), cut off, no UTF-8 or nested too deep (400), and
+ * what there is no room for (429).
  */
-export async function readJson(request: Request, limits: BodyLimits, clock: Timers, account: Account): Promise<string> {
+export async function readBody(request: Request, limits: BodyLimits, clock: Timers, account: Account): Promise<string> {
   if (!/^application\/json\s*(;|$)/i.test(request.headers.get('Content-Type') ?? '')) {
     throw new Refusal(415, 'unsupported-media-type')
   }
   if (Number(request.headers.get('Content-Length')) > limits.bytes) throw new Refusal(413, 'too-large')
   const text = await readText(request, limits, clock, account)
   if (isTooDeep(text, limits.depth)) throw new Refusal(400, 'too-deep')
-  if (parseObject(text)) return text
-  throw text === '[object Object]' ? alreadyParsed() : new Refusal(400, 'bad-request')
+  return text
 }
 
-/** Undefined if it is none. */
-export function parseObject(text: string): JsonObject | undefined {
+/** @throws Refusal 400 if it is no JSON object */
+export function parseMessage(text: string): JsonObject {
   const message = parseJson(text)
-  return isObject(message) ? message : undefined
+  if (isObject(message)) return message
+  throw text === '[object Object]' ? alreadyParsed() : new Refusal(400, 'bad-request')
 }
 
 /** Counts while it reads, because `Content-Length` may be missing or wrong. */

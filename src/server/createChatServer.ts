@@ -3,6 +3,7 @@ import {
   type Cursor,
   FEATURES,
   IDEMPOTENCY_KEY_HEADER,
+  isObject,
   isText,
   type JsonObject,
   MESSAGE_ID,
@@ -11,7 +12,7 @@ import {
   type SessionVerdict,
 } from '../protocol'
 import { answerBatch, parseBatch } from './batch'
-import { discardBody, parseObject, readJson } from './body'
+import { discardBody, parseMessage, readBody } from './body'
 import { Budget, Budgets } from './budget'
 import { createChatStream } from './chatStream'
 import { checkNames, checkNumber } from './check'
@@ -94,8 +95,17 @@ interface Sender<P> {
 /** A command before its turn: as text, because parsed it may be twenty times as large. */
 interface Posted {
   readonly endpoint: string
-  readonly json: string
+  readonly type: string
+  readonly sessionId: string | undefined
   readonly key: string | undefined
+  /** The same for the same JSON in another notation. */
+  readonly json: string
+}
+
+interface BatchMessage {
+  readonly id: string
+  /** Or why it is none. */
+  readonly posted: Posted | Answer
 }
 
 /**
@@ -233,14 +243,15 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
       if (!memory.take(REQUEST_WEIGHT)) throw tooMany()
       const { bodyBytes: bytes, bodyTimeout: timeout } = limits
       const depth = endpoint === 'batch' ? BATCH_DEPTH : MAX_DEPTH
-      const json = await readJson(request, { bytes, timeout, depth }, clock, memory)
+      const text = await readBody(request, { bytes, timeout, depth }, clock, memory)
       const own = Object.hasOwn(ownEndpoints, endpoint) ? ownEndpoints[endpoint] : undefined
       if (own) {
-        const result = await own(admit(principal, connectionId, endpoint, json))
+        const result = await own(admit(principal, connectionId, endpoint, parseMessage(text)))
         return jsonResponse(200, JSON.stringify({ ok: true, ...result }))
       }
       const key = request.headers.get(IDEMPOTENCY_KEY_HEADER) ?? undefined
-      return toResponse(await inTurn({ principal, connectionId, presence, memory }, { endpoint, json, key }))
+      const posted = endpoint === 'batch' ? toBatch(text) : toCommand(endpoint, parseMessage(text), key)
+      return toResponse(await inTurn({ principal, connectionId, presence, memory }, posted))
     } finally {
       memory.close()
       presence.end()
@@ -248,23 +259,43 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
   }
 
   /** It has arrived when its body is here: one that stalls on the way, perhaps the dead twin of a repeat, holds up nobody. */
-  async function inTurn(sender: Omit<Sender<P>, 'turn'>, posted: Posted): Promise<Answer> {
+  async function inTurn(sender: Omit<Sender<P>, 'turn'>, posted: Posted | readonly BatchMessage[]): Promise<Answer> {
     const turn = streams.takeTurn(sender.principal.id, sender.connectionId)
     try {
-      const { endpoint, json } = posted
-      return await (endpoint === 'batch' ? batch({ ...sender, turn }, json) : command({ ...sender, turn }, posted))
+      return await ('json' in posted ? command({ ...sender, turn }, posted) : batch({ ...sender, turn }, posted))
     } finally {
       turn.leave()
     }
   }
 
-  function admit(principal: P, connectionId: unknown, endpoint: string, json: string): Call<P> {
-    const message = parseObject(json)
-    if (!message || typeEndpoints.get(message.type) !== endpoint) throw new Refusal(400, 'bad-request')
+  function admit(principal: P, connectionId: unknown, endpoint: string, message: JsonObject): Call<P> {
+    if (typeEndpoints.get(message.type) !== endpoint) throw new Refusal(400, 'bad-request')
     // [spec] sendBeacon cannot set headers.
     const id = connectionId ?? (endpoint === 'suspend' && message.connectionId)
     return { principal, message, stream: streamOf(principal, id) }
   }
+
+  /** @throws Refusal 400 if it is none */
+  function toCommand(endpoint: string, message: JsonObject, key: string | undefined): Posted {
+    const { type, sessionId } = message
+    const isValid =
+      typeEndpoints.get(type) === endpoint &&
+      (sessionId === undefined || isSessionId(sessionId)) &&
+      (key === undefined || MESSAGE_ID.test(key))
+    if (!isValid) throw new Refusal(400, 'bad-request')
+    return { endpoint, type: String(type), sessionId, key, json: JSON.stringify(message) }
+  }
+
+  const toBatch = (text: string): readonly BatchMessage[] =>
+    parseBatch(parseMessage(text)).map(({ id, endpoint, body }) => {
+      try {
+        const isCommand = isText(endpoint) && !Object.hasOwn(ownEndpoints, endpoint)
+        if (!isCommand || !isObject(body)) throw new Refusal(400, 'bad-request')
+        return { id, posted: toCommand(endpoint, body, id) }
+      } catch (error) {
+        return { id, posted: answerTo(error) }
+      }
+    })
 
   function streamOf({ id }: P, connectionId: unknown): StreamRef {
     refuseIfClosed()
@@ -338,30 +369,23 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
   }
 
   /** Each message goes the way of one that is posted alone, with its id as the key. */
-  async function batch(sender: Sender<P>, posted: string): Promise<Answer> {
-    const { principal, connectionId, memory, turn } = sender
-    const messages = parseBatch(posted)
-    for (const { id, json = '' } of messages) if (!memory.take(textWeight(id) + textWeight(json))) throw tooMany()
+  async function batch(sender: Sender<P>, messages: readonly BatchMessage[]): Promise<Answer> {
+    const { principal, connectionId, turn } = sender
     await attachedOf(streamOf(principal, connectionId), [])
     // Only the last one leaves the turn, so that nothing that arrived later gets between them.
     const kept: Place = { ...turn, leave() {} }
-    return answerBatch(messages, async ({ id, endpoint, json }, isLast) => {
-      try {
-        const isCommand = isText(endpoint) && !Object.hasOwn(ownEndpoints, endpoint)
-        if (!isCommand || json === undefined) throw new Refusal(400, 'bad-request')
-        return await command({ ...sender, turn: isLast ? turn : kept }, { endpoint, json, key: id })
-      } catch (error) {
-        return answerTo(error)
-      }
+    return answerBatch(messages, async ({ posted }, isLast) => {
+      if ('status' in posted) return posted
+      return command({ ...sender, turn: isLast ? turn : kept }, posted).catch(answerTo)
     })
   }
 
-  async function command(sender: Sender<P>, { endpoint, json, key }: Posted): Promise<Answer> {
-    const { principal, connectionId, presence, turn } = sender
-    const { type, sessionId, stream } = inspect(principal, connectionId, endpoint, json)
-    if (key !== undefined && !MESSAGE_ID.test(key)) throw new Refusal(400, 'bad-request')
+  async function command(sender: Sender<P>, { endpoint, type, sessionId, key, json }: Posted): Promise<Answer> {
+    const { principal, connectionId, presence, memory, turn } = sender
+    const stream = streamOf(principal, connectionId)
+    if (!memory.take(textWeight(json))) throw tooMany()
     const refusal = await prepare(principal, stream, sessionId)
-    const fingerprint = key === undefined ? '' : await fingerprintOf(endpoint, json)
+    const fingerprint = key === undefined ? '' : await digest(`${endpoint}\n${json}`)
     const identity = key === undefined ? undefined : JSON.stringify([principal.id, key])
     await presence.waitFor(turn.reached)
     refuseIfClosed()
@@ -378,7 +402,7 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
             principal,
             type,
             sessionId,
-            message: parseObject(json) ?? {},
+            message: parseMessage(json),
             connectionId: stream.id,
             idempotencyKey: key,
             publish: publishOnce(identity, fingerprint),
@@ -389,17 +413,6 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
     turn.leave()
     return answering
   }
-
-  /** What has to be known of a command before its turn. */
-  function inspect(principal: P, connectionId: unknown, endpoint: string, json: string) {
-    const { message, stream } = admit(principal, connectionId, endpoint, json)
-    const { type, sessionId } = message
-    if (!(sessionId === undefined || isSessionId(sessionId))) throw new Refusal(400, 'bad-request')
-    return { type: String(type), sessionId, stream }
-  }
-
-  /** The same for the same JSON in another notation. */
-  const fingerprintOf = (endpoint: string, json: string) => digest(`${endpoint}\n${JSON.stringify(parseObject(json))}`)
 
   /**
    * Attaches before a command runs, so that whoever sent it hears what comes of it; and finds out whether the stream still

@@ -19,7 +19,7 @@ const isOrdered = (endpoint: string) => ![...ATTACHING, ...AT_ONCE].includes(end
 /** More than a client has in flight. One that makes it more has no order to lose. */
 const MAX_REFUSED = 256
 
-/** Performs a frame, or answers it with `instead`. Resolves with its answer, once that is on the socket. Never rejects. */
+/** Performs a frame, or answers it with `instead`. Resolves with its answer, once that is on the socket. */
 export type Perform = (instead?: FrameAnswer) => Promise<FrameAnswer>
 
 /**
@@ -46,7 +46,7 @@ export class FrameOrder {
     if (isOrdered(endpoint) && first !== undefined) this.#turnedAway.add(first)
   }
 
-  /** In its turn. */
+  /** In its turn. If that rejects, nothing after it has one. */
   async add(frame: Frame, perform: Perform): Promise<void> {
     if (AT_ONCE.includes(frame.endpoint)) return void (await perform())
     const isAttaching = ATTACHING.includes(frame.endpoint)

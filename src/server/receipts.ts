@@ -5,9 +5,6 @@ import { RECEIPT_WEIGHT, textWeight } from './weights'
 
 /** A receipt is kept at least this long, whatever else wants its room; ms. Or for `limits.receiptAge`, if that is less. */
 export const MIN_RECEIPT_AGE = 900_000
-/** Characters of a receipt that are remembered for a repeat. */
-export const MAX_KEPT_TEXT = 65_536
-
 export interface ReceiptsOptions {
   readonly budgets: Budgets
   /** How many, of all principals. */
@@ -62,7 +59,8 @@ export class Receipts {
   /** Undefined if all there is is taken up by receipts that must be kept, or by work. */
   reserve(principalId: string, identity: string): Room | undefined {
     const count = this.#counts.of(principalId)
-    const memory = this.#options.budgets.of(principalId)
+    const { budgets } = this.#options
+    const memory = budgets.of(principalId)
     const bytes = RECEIPT_WEIGHT + textWeight(identity)
     if (!count.take(1)) return undefined
     if (!memory.take(bytes)) {
@@ -72,7 +70,7 @@ export class Receipts {
     return {
       keep: ({ fingerprint, answer }) => {
         const more = textWeight(answer.json)
-        const hasText = answer.json.length <= MAX_KEPT_TEXT && memory.take(more)
+        const hasText = budgets.heldBy(principalId) + more <= budgets.share / 2 && memory.take(more)
         this.#add(identity, {
           principalId,
           fingerprint,
@@ -88,12 +86,12 @@ export class Receipts {
     }
   }
 
-  /** That the command was applied matters more than what it said. */
+  /** That the command was applied matters more than what it said: large receipts must not take the room that commands need. */
   #withoutText({ status, json }: Answer): Answer {
     this.#options.onError(
       new Error(
-        `onCommand: a receipt of ${json.length} characters was answered, but a repeat will be answered null: ` +
-          `at most ${MAX_KEPT_TEXT} are remembered, and as many as limits.memory has room for`,
+        `onCommand: there was no room to remember a receipt of ${json.length} characters; a repeat will be answered null. ` +
+          'Return small receipts, or raise limits.memory',
       ),
     )
     return { status, json: status === 200 ? 'null' : '{"error":"rejected"}' }

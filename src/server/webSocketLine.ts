@@ -1,7 +1,6 @@
 import {
   CONNECTION_ID_HEADER,
   IDEMPOTENCY_KEY_HEADER,
-  isObject,
   isText,
   type JsonObject,
   MESSAGE_ID,
@@ -11,7 +10,7 @@ import {
 import { type Account, Budget } from './budget'
 import type { Door, Visitor } from './door'
 import { FrameOrder, isCommand, TOO_EARLY } from './frameOrder'
-import { FRAME_DEPTH, isTooDeep } from './json'
+import { FRAME_DEPTH, firstElement, isTooDeep, membersOf } from './json'
 import type { Timers } from './options'
 import { type FrameAnswer, readFrames, toAnswer, toClose, toHeaders, type Upgrade } from './webSocketFrames'
 import type { GatewaySocket } from './webSocketGateway'
@@ -39,6 +38,8 @@ const MAX_FRAME = 1_048_576
 /** Of the frames without an answer: how many are kept, and what they hold, bytes. It is what a client has in flight, and some. */
 const MAX_HELD = 80
 export const MAX_HELD_BYTES = 4_194_304
+/** Characters of JSON: an id has 255 at most, each of them perhaps escaped. */
+const MAX_ID = 2_048
 const ENDPOINT = /^[\w-]{1,64}$/
 /** Bytes that the client has not taken. Beyond, nothing more is sent. */
 const HIGH_WATER = 262_144
@@ -201,22 +202,24 @@ export class WebSocketLine {
     if (data.length > MAX_FRAME) return close(1009)
     // A frame before the welcome is one that the client must send again anyway.
     if (isStranger && data.length > MAX_HELLO) return this.#state === 'silent' ? close(1009) : close(4429, COME_BACK)
-    const frame = parseJson(data)
+    const frame = membersOf(data)
     const isDeep = isTooDeep(data, FRAME_DEPTH)
-    if (!isObject(frame) || (isDeep && frame.type === 'hello')) close(1007)
-    else if (frame.type === 'hello') this.#greet(frame, data.length, close)
-    else if (this.#hello) this.#take(frame, data, isDeep)
+    const isHello = textOf(frame, 'type') === 'hello'
+    if (!frame || (isDeep && isHello)) close(1007)
+    else if (isHello) this.#greet(data, close)
+    else if (this.#hello) this.#take(frame, isDeep ? 0 : textWeight(data))
     else close(1002)
   }
 
   /** The first one opens the stream; later ones are about the frames after them. */
-  #greet({ protocolVersion, headers: given }: JsonObject, length: number, close: (code: number) => void) {
+  #greet(data: string, close: (code: number) => void) {
     const { allowedHeaders, upgrade, onError } = this.#options
+    if (data.length > MAX_HELLO) return close(1009)
+    const { protocolVersion, headers: given }: JsonObject = Object(parseJson(data))
     if (protocolVersion !== PROTOCOL_VERSION) return close(1002)
-    if (length > MAX_HELLO) return close(1009)
     const headers = toHeaders(given, allowedHeaders, upgrade.headers)
     if (!headers) return close(1007)
-    this.#hello = { headers, weight: upgrade.weight + 2 * length }
+    this.#hello = { headers, weight: upgrade.weight + 2 * data.length }
     if (this.#state !== 'silent') return
     if (!this.#visitor?.greet(2 * MAX_HELLO)) return this.#turnOut(4429, COME_BACK)
     this.#state = 'greeted'
@@ -227,13 +230,14 @@ export class WebSocketLine {
     })
   }
 
-  #take(frame: JsonObject, data: string, isDeep: boolean) {
-    const { id, endpoint, body } = frame
-    if (!isText(id) || !MESSAGE_ID.test(id) || !isText(endpoint) || !ENDPOINT.test(endpoint)) return this.#close(1007)
+  /** Not parsed: the POST is, in its turn. One that is too deep weighs nothing, as nothing of it is kept. */
+  #take(frame: Members, textBytes: number) {
+    const [id, endpoint, body = ''] = [textOf(frame, 'id'), textOf(frame, 'endpoint'), frame.get('body')]
+    if (!MESSAGE_ID.test(id) || !ENDPOINT.test(endpoint)) return this.#close(1007)
     if (this.#state !== 'open') return this.#refuse(id, TOO_EARLY)
     const place = { endpoint, first: endpoint === 'batch' ? firstOf(body) : id }
     const hello = this.#hello
-    const weight = FRAME_WEIGHT + (hello?.weight ?? 0) + (isDeep ? 0 : textWeight(data))
+    const weight = FRAME_WEIGHT + (hello?.weight ?? 0) + textBytes
     const isTooEarly = this.#order.isTooEarly(place)
     if (isTooEarly || this.#held >= MAX_HELD || !this.#memory.take(weight)) {
       this.#order.turnAway(place)
@@ -241,8 +245,8 @@ export class WebSocketLine {
     }
     this.#held += 1
     // A frame that is too deep is answered in its turn: closed for it, the socket would be opened anew, and the frame repeated.
-    const perform = isDeep || !hello ? async () => TOO_DEEP : () => this.#post(id, endpoint, data, hello)
-    void this.#order.add(place, async (instead) => {
+    const perform = textBytes === 0 || !hello ? async () => TOO_DEEP : () => this.#post(id, endpoint, body, hello)
+    const answered = this.#order.add(place, async (instead) => {
       const answer = instead ?? (await perform())
       // Who posts and does not read has one answer here, and no command is begun before it is gone.
       await this.#drained()
@@ -251,6 +255,7 @@ export class WebSocketLine {
       if (this.#state === 'open') this.#sendAck(id, answer)
       return answer
     })
+    answered.catch((error) => this.fail(error))
   }
 
   /** At once, and nothing of the frame is kept. */
@@ -260,7 +265,7 @@ export class WebSocketLine {
   }
 
   /** As a POST, with the headers of when it came. Never rejects. */
-  async #post(id: string, endpoint: string, data: string, { headers: own }: Hello): Promise<FrameAnswer> {
+  async #post(id: string, endpoint: string, body: string, { headers: own }: Hello): Promise<FrameAnswer> {
     const headers = new Headers(own)
     headers.set('Content-Type', 'application/json')
     if (isCommand(endpoint)) headers.set(IDEMPOTENCY_KEY_HEADER, id)
@@ -268,7 +273,6 @@ export class WebSocketLine {
     const post = new AbortController()
     this.#posts.add(post)
     try {
-      const body = JSON.stringify(Object(parseJson(data)).body) ?? ''
       return await toAnswer(await this.#ask(endpoint, { method: 'POST', headers, body, signal: post.signal }))
     } catch (error) {
       if (this.#state !== 'over') this.#options.onError(error)
@@ -279,9 +283,18 @@ export class WebSocketLine {
   }
 }
 
+type Members = NonNullable<ReturnType<typeof membersOf>>
+
+/** A member that is a text of ordinary length; else ''. */
+function textOf(members: Members | undefined, name: string): string {
+  const json = members?.get(name) ?? ''
+  const text = json.length <= MAX_ID ? parseJson(json) : undefined
+  return isText(text) ? text : ''
+}
+
 /** What is no id is not kept. */
-function firstOf(body: unknown): string | undefined {
-  const { messages }: JsonObject = Object(body)
-  const { id }: JsonObject = Object(Object(messages)[0])
-  return isText(id) && MESSAGE_ID.test(id) ? id : undefined
+function firstOf(body: string): string | undefined {
+  const messages = membersOf(body)?.get('messages') ?? ''
+  const id = textOf(membersOf(firstElement(messages) ?? ''), 'id')
+  return MESSAGE_ID.test(id) ? id : undefined
 }
