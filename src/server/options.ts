@@ -50,7 +50,8 @@ export interface ServerLimits {
   /**
    * What this process holds for its clients at most, bytes: commands and frames that wait, bodies while they arrive, receipts,
    * attached sessions (docs/limits.md says what each one counts). One principal holds an eighth of it at most. Beyond: 429 with
-   * `Retry-After`. At least 256 times `bodyBytes`. The log has a bound of its own. Default: 268,435,456 (256 MiB).
+   * `Retry-After`. At least 320 times `bodyBytes`. The log has a bound of its own. Default: 268,435,456 (256 MiB), or that minimum if
+   * it is more.
    */
   readonly memory?: number
   /** Size of a POST body, bytes. Beyond: 413. Default: 262,144 (256 KiB). */
@@ -175,8 +176,8 @@ export const LIMITS = {
   receiptAge: 86_400_000,
   receipts: 100_000,
 } satisfies Required<ServerLimits>
-/** For each byte of a body. */
-const MIN_MEMORY = 256
+/** For each byte of a body: so one principal's share holds the largest message, parsed. Else it would be told to come back for ever. */
+const MIN_MEMORY = 320
 const DURATIONS = ['bodyTimeout', 'stall', 'streamAge', 'receiptAge']
 /** [spec] setTimeout beyond 2^31-1 ms fires at once. */
 const MAX_TIMER = 1_900_000_000
@@ -224,12 +225,12 @@ export function resolveOptions<P extends Principal>(options: ChatServerOptions<P
 
 function resolveLimits(limits: ServerLimits = {}): Required<ServerLimits> {
   checkNames('limits', limits, Object.keys(LIMITS))
-  const resolved: Required<ServerLimits> = { ...LIMITS, ...limits }
+  const minMemory = MIN_MEMORY * (limits.bodyBytes ?? LIMITS.bodyBytes)
+  const resolved: Required<ServerLimits> = { ...LIMITS, memory: Math.max(LIMITS.memory, minMemory), ...limits }
   for (const [name, value] of Object.entries(resolved)) {
     checkNumber(`limits.${name}`, value, DURATIONS.includes(name) ? { max: MAX_TIMER } : { integer: true })
   }
-  // So that one principal's share holds the largest message that there may be, parsed. Else it would be told to come back for ever.
-  checkNumber('limits.memory', resolved.memory, { integer: true, min: MIN_MEMORY * resolved.bodyBytes })
+  checkNumber('limits.memory', resolved.memory, { integer: true, min: minMemory })
   return resolved
 }
 

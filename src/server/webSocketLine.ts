@@ -10,7 +10,7 @@ import {
 import { type Account, Budget } from './budget'
 import type { Door, Visitor } from './door'
 import { FrameOrder, isCommand, TOO_EARLY } from './frameOrder'
-import { FRAME_DEPTH, firstElement, isTooDeep, membersOf } from './json'
+import { FRAME_DEPTH, firstIdOf, isTooDeep, membersOf } from './json'
 import type { Timers } from './options'
 import { type FrameAnswer, readFrames, toAnswer, toClose, toHeaders, type Upgrade } from './webSocketFrames'
 import type { GatewaySocket } from './webSocketGateway'
@@ -285,16 +285,16 @@ export class WebSocketLine {
 
 type Members = NonNullable<ReturnType<typeof membersOf>>
 
-/** A member that is a text of ordinary length; else ''. */
-function textOf(members: Members | undefined, name: string): string {
-  const json = members?.get(name) ?? ''
+const textOf = (members: Members | undefined, name: string): string => toText(members?.get(name))
+
+/** Of what is a text of ordinary length; else ''. */
+function toText(json = ''): string {
   const text = json.length <= MAX_ID ? parseJson(json) : undefined
   return isText(text) ? text : ''
 }
 
 /** What is no id is not kept. */
-function firstOf(body: string): string | undefined {
-  const messages = membersOf(body)?.get('messages') ?? ''
-  const id = textOf(membersOf(firstElement(messages) ?? ''), 'id')
+function firstOf(batch: string): string | undefined {
+  const id = toText(firstIdOf(batch))
   return MESSAGE_ID.test(id) ? id : undefined
 }
