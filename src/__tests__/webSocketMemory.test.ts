@@ -35,6 +35,8 @@ function createServer(overrides: Parameters<typeof createTestServer>[0] = {}) {
   return { ...chat, ...createSockets({ fetch: server.fetch, clock }), accept, budgets }
 }
 
+/** What is remembered of a command. */
+const RECEIPT = 1_000
 const HELLO = { type: 'hello', protocolVersion: 2, headers: { authorization: 'alice' } }
 const send = (n: unknown, sessionId = 'room') => ({ type: 'send', sessionId, n })
 
@@ -181,7 +183,7 @@ describe('C97: what a socket holds', () => {
     // The command that runs, and its request.
     expect(budgets.heldBy('alice')).toBeLessThan(2 * REQUEST_WEIGHT)
     commands.endNext()
-    await until(() => budgets.heldBy('alice') === 0, 'the end')
+    await until(() => budgets.heldBy('alice') < RECEIPT, 'the end')
     expect(commands.calls).toHaveLength(1)
   })
 
@@ -202,7 +204,7 @@ describe('C97: what a socket holds', () => {
     for (const socket of sockets) socket.vanishes()
     await until(() => {
       commands.endNext()
-      return budgets.heldBy('alice') === 0
+      return budgets.heldBy('alice') < 12 * RECEIPT
     }, 'the end')
     expect(other.closed).toBeUndefined()
   })
