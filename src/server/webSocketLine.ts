@@ -30,7 +30,8 @@ export interface WebSocketLineOptions {
 }
 
 const OPEN = 1
-const HELLO_TIMEOUT = 10_000
+/** ms. A client says hello as soon as its socket is open. */
+const HELLO_TIMEOUT = 5_000
 /** Characters of a hello: as much as servers take of a header. */
 const MAX_HELLO = 8_192
 /** Characters. Well over the usual limit of a body: what is too large should cost its sender the message, not the socket. */
