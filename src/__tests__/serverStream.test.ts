@@ -9,7 +9,7 @@ describe('the stream', () => {
     const { frames, connectionId } = await openStream(server)
     expect(connectionId).toMatch(/^[A-Za-z0-9_-]{22}$/)
     expect(frames).toEqual([
-      { type: 'welcome', protocolVersion: 2, connectionId, heartbeat: 7_000, features: FEATURES },
+      { type: 'welcome', protocolVersion: 2, connectionId, heartbeat: 7_000, features: FEATURES, receiptAge: 900_000 },
     ])
   })
 

@@ -1,8 +1,10 @@
 import type { SessionVerdict } from '../protocol'
+import type { Account } from './budget'
 import { tooMany, unknownStream } from './http'
 import type { Clock } from './options'
 import type { ReplayPacer } from './replayPacer'
 import type { LogEntry, SessionHead, SessionLog } from './sessionLog'
+import { SESSION_WEIGHT } from './weights'
 
 /** About how much is written per read of the client: enough to be quick, little enough to be memory for nobody. */
 const CHUNK_CHARS = 64 * 1024
@@ -17,6 +19,8 @@ const SLICE_CHARS = 4 * CHUNK_CHARS
 const MOMENT = 100
 /** Unwritten control frames and markers, each. Only a client that posts without reading has more. */
 const MAX_CONTROL = 64
+/** For each character of its frame, bytes: the verdicts are held as objects too. */
+const MARKER_WEIGHT = 4
 
 export interface ChatStreamOptions {
   readonly log: SessionLog
@@ -31,6 +35,8 @@ export interface ChatStreamOptions {
   readonly maxSessions: number
   readonly principalId: string
   readonly pacer: ReplayPacer
+  /** What it holds for its client. Whoever opened the stream closes it. */
+  readonly account: Account
   readonly welcome: object
   /** Called once, however the stream ended, with the sessions that were attached. */
   onEnd(sessionIds: Iterable<string>): void
@@ -58,6 +64,7 @@ export interface ChatStream {
   /**
    * Writes what is in the log after `after`, and whatever follows. A session that is attached starts over there. What comes up to
    * `head` is a replay, and paced. False if the session is one too many.
+   * Rejects with `Refusal` 429 if there is no room for it.
    */
   attach(sessionId: string, after: number, epoch: string, head?: number): Promise<boolean>
   detach(sessionId: string): void
@@ -168,6 +175,7 @@ class PulledStream implements ChatStream, UnderlyingDefaultSource<Uint8Array<Arr
     if (this.#attached.has(sessionId)) this.detach(sessionId)
     this.#refuseIfEnded()
     if (this.#attached.size >= this.#options.maxSessions) return false
+    if (!this.#options.account.take(SESSION_WEIGHT)) throw tooMany()
     const session: Attached = { epoch, position: after, head, turn: FIRST_TURN, unsubscribe: () => {} }
     const readOn = () => {
       if (this.#attached.get(sessionId) !== session || this.#paced?.has(sessionId)) return
@@ -193,7 +201,7 @@ class PulledStream implements ChatStream, UnderlyingDefaultSource<Uint8Array<Arr
 
   detach(sessionId: string) {
     this.#attached.get(sessionId)?.unsubscribe()
-    this.#attached.delete(sessionId)
+    if (this.#attached.delete(sessionId)) this.#options.account.give(SESSION_WEIGHT)
     this.#unread.delete(sessionId)
     this.#paced?.delete(sessionId)
     // A marker may have waited for this session alone.
@@ -207,8 +215,9 @@ class PulledStream implements ChatStream, UnderlyingDefaultSource<Uint8Array<Arr
   }
 
   confirm({ sessions, ...rest }: { readonly resumeId?: string; readonly sessions: readonly SessionVerdict[] }) {
-    this.#refuseIf(this.#markers.length >= MAX_CONTROL)
-    this.#markers.push({ sessions, frame: toFrame({ type: 'reconnected', ...rest, sessions }) })
+    const frame = toFrame({ type: 'reconnected', ...rest, sessions })
+    this.#refuseIf(this.#markers.length >= MAX_CONTROL || !this.#options.account.take(MARKER_WEIGHT * frame.length))
+    this.#markers.push({ sessions, frame })
     this.#announceWork()
   }
 
@@ -311,7 +320,11 @@ class PulledStream implements ChatStream, UnderlyingDefaultSource<Uint8Array<Arr
       session.turn = written < entries.length ? written : Math.min(2 * session.turn, TURN_EVENTS)
       if (isMore) this.#unread.add(sessionId)
     }
-    while (this.#isReplayed(this.#markers[0])) chunk += this.#markers.shift()?.frame
+    while (this.#isReplayed(this.#markers[0])) {
+      const { frame = '' } = this.#markers.shift() ?? {}
+      this.#options.account.give(MARKER_WEIGHT * frame.length)
+      chunk += frame
+    }
     return chunk
   }
 

@@ -6,30 +6,35 @@ import {
   isObject,
   isText,
   type JsonObject,
+  MESSAGE_ID,
   PROTOCOL_VERSION,
   parseVerdicts,
   type SessionVerdict,
 } from '../protocol'
 import { createAuthority } from './authority'
 import { answerBatch, parseBatch } from './batch'
-import { discardBody, readMessage } from './body'
+import { discardBody, parseMessage, readBody } from './body'
+import { Budget, Budgets } from './budget'
 import { createChatStream } from './chatStream'
 import { checkNames, checkNumber } from './check'
 import type { Answer } from './cluster'
-import { createCommands } from './commands'
-import type { Turn } from './connections'
+import { Commands } from './commands'
 import { digest } from './digest'
 import { checkFetchMetadata } from './fetchMetadata'
-import { jsonResponse, Misconfiguration, Refusal, refusalOf, unavailable, unknownStream } from './http'
+import { jsonResponse, Misconfiguration, Refusal, refusalOf, tooMany, unavailable, unknownStream } from './http'
 import { BATCH_DEPTH, MAX_DEPTH } from './json'
+import type { Place } from './line'
 import type { MetricName } from './metrics'
 import { type ChatServerOptions, type Principal, resolveOptions } from './options'
 import { createOrigins } from './origins'
+import { Presence } from './presence'
 import { checkedPrincipal, checkPrincipalId } from './principal'
 import { createPublisher, type Publish } from './publisher'
+import { Receipts } from './receipts'
 import { ReplayPacer } from './replayPacer'
 import { isSessionId, parseCursor, parseCursors, verdictOn } from './resume'
 import { createStreams, type StreamRef } from './streams'
+import { parsedWeight, putOnAccount, REQUEST_WEIGHT, textWeight } from './weights'
 
 export interface ChatServer {
   /**
@@ -74,7 +79,6 @@ export interface CloseOptions {
 }
 
 const MAX_TEXT = 128
-const MAX_IDEMPOTENCY_KEY = 256
 /** Clients wait no longer, whatever they are told. ms. */
 const MAX_WAIT = 300_000
 /** Seconds. Without it a browser asks before nearly every POST. */
@@ -93,6 +97,32 @@ interface Call<P> {
   readonly principal: P
   readonly message: JsonObject
   readonly stream: StreamRef
+}
+
+/** The request that commands come with. */
+interface Sender<P> {
+  readonly principal: P
+  readonly connectionId: unknown
+  readonly presence: Presence
+  /** What it holds. */
+  readonly memory: Budget
+  readonly turn: Place
+}
+
+/** A command before its turn: as text, because parsed it may be twenty times as large. */
+interface Posted {
+  readonly endpoint: string
+  readonly type: string
+  readonly sessionId: string | undefined
+  readonly key: string | undefined
+  /** The same for the same JSON in another notation. */
+  readonly json: string
+}
+
+interface BatchMessage {
+  readonly id: string
+  /** Or why it is none. */
+  readonly posted: Posted | Answer
 }
 
 /**
@@ -123,8 +153,12 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
     random,
     onError,
   })
-  const commands = createCommands({ ...limits, clock, shared: streams.cluster, onError })
   const pacer = new ReplayPacer(limits.replayRate, clock)
+  const budgets = new Budgets(limits.memory)
+  /** Of those whom nobody has asked yet who they are, and of what was refused. No principal has this id. */
+  const strangers = budgets.of('')
+  const receipts = new Receipts({ ...limits, budgets, clock, onError })
+  const commands = new Commands({ budgets, receipts, shared: streams.cluster, onError })
   const endpoints = new Set([...typeEndpoints.values(), 'batch'])
   let isClosed = false
 
@@ -142,7 +176,10 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
   async function refuse(request: Request, error: unknown): Promise<Response> {
     if (error instanceof Misconfiguration) notify(error.code, error.message)
     const answer = answerTo(error)
-    await discardBody(request, limits.bodyTimeout, clock)
+    if (strangers.take(REQUEST_WEIGHT)) {
+      await discardBody(request, limits.bodyTimeout, clock)
+      strangers.give(REQUEST_WEIGHT)
+    } else request.body?.cancel().catch(() => {})
     return toResponse(answer)
   }
 
@@ -170,9 +207,14 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
   const answerTo = (error: unknown) => refusalOf(error, onError)
 
   async function identify(request: Request): Promise<P> {
-    const principal = await authenticate(request)
-    if (!principal) throw new Refusal(401, 'unauthorized')
-    return checkedPrincipal(principal)
+    if (!strangers.take(REQUEST_WEIGHT)) throw unavailable()
+    try {
+      const principal = await authenticate(request)
+      if (!principal) throw new Refusal(401, 'unauthorized')
+      return checkedPrincipal(principal)
+    } finally {
+      strangers.give(REQUEST_WEIGHT)
+    }
   }
 
   // Down
@@ -187,6 +229,7 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
       streams.checkRoom(principal.id)
       return new Response('', { headers: EVENT_STREAM_HEADERS })
     }
+    const account = new Budget(Infinity, budgets.of(principal.id))
     const { stream } = streams.open(principal.id, (connectionId, onEnd) =>
       createChatStream({
         log,
@@ -197,8 +240,19 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
         maxSessions: limits.sessionsPerStream,
         principalId: principal.id,
         pacer,
-        welcome: { type: 'welcome', protocolVersion: PROTOCOL_VERSION, connectionId, heartbeat, features: FEATURES },
-        onEnd,
+        account,
+        welcome: {
+          type: 'welcome',
+          protocolVersion: PROTOCOL_VERSION,
+          connectionId,
+          heartbeat,
+          features: FEATURES,
+          receiptAge: receipts.minAge,
+        },
+        onEnd(sessionIds) {
+          account.close()
+          onEnd(sessionIds)
+        },
         onEvict: () => tell('evictions'),
         beat: Math.min(heartbeat, authority.beatAtMost),
         onBeat: () => authority.beat(principal, stream),
@@ -206,30 +260,42 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
       }),
     )
     authority.beat(principal, stream)
+    putOnAccount(stream.body, budgets.of(principal.id))
     return new Response(stream.body, { headers: EVENT_STREAM_HEADERS })
   }
 
   // Up
 
   async function takePost(request: Request, endpoint: string): Promise<Response> {
-    const header = request.headers.get(CONNECTION_ID_HEADER)
-    const own = Object.hasOwn(ownEndpoints, endpoint) ? ownEndpoints[endpoint] : undefined
+    const connectionId = request.headers.get(CONNECTION_ID_HEADER)
     const principal = await identify(request)
-    const { bodyBytes: bytes, bodyTimeout: timeout } = limits
-    const depth = endpoint === 'batch' ? BATCH_DEPTH : MAX_DEPTH
-    const message = await readMessage(request, { bytes, timeout, depth }, clock)
-    // [spec] sendBeacon cannot set headers.
-    const connectionId = header ?? (endpoint === 'suspend' && message.connectionId)
-    if (own) {
-      const result = await own(admit(principal, connectionId, endpoint, message))
-      return jsonResponse(200, JSON.stringify({ ok: true, ...result }))
-    }
-    // It has arrived when its body is here: one that stalls on the way, perhaps the dead twin of a repeat, holds up nobody.
-    const turn = streams.takeTurn(principal.id, header)
+    const memory = new Budget(Infinity, budgets.of(principal.id))
+    const whenEnded = (listener: () => void) => streams.whenEnded(principal.id, connectionId, listener)
+    const presence = new Presence(() => request.signal, whenEnded, clock)
     try {
-      if (endpoint === 'batch') return toResponse(await batch(principal, header, message, turn))
+      if (!memory.take(REQUEST_WEIGHT)) throw tooMany()
+      const { bodyBytes: bytes, bodyTimeout: timeout } = limits
+      const depth = endpoint === 'batch' ? BATCH_DEPTH : MAX_DEPTH
+      const text = await readBody(request, { bytes, timeout, depth }, clock, memory)
+      const own = Object.hasOwn(ownEndpoints, endpoint) ? ownEndpoints[endpoint] : undefined
+      if (own) {
+        const result = await own(admit(principal, connectionId, endpoint, parseMessage(text)))
+        return jsonResponse(200, JSON.stringify({ ok: true, ...result }))
+      }
       const key = request.headers.get(IDEMPOTENCY_KEY_HEADER) ?? undefined
-      return toResponse(await command(admit(principal, header, endpoint, message), endpoint, key, turn))
+      const posted = endpoint === 'batch' ? toBatch(text) : toCommand(endpoint, parseMessage(text), key)
+      return toResponse(await inTurn({ principal, connectionId, presence, memory }, posted))
+    } finally {
+      memory.close()
+      presence.end()
+    }
+  }
+
+  /** It has arrived when its body is here: one that stalls on the way, perhaps the dead twin of a repeat, holds up nobody. */
+  async function inTurn(sender: Omit<Sender<P>, 'turn'>, posted: Posted | readonly BatchMessage[]): Promise<Answer> {
+    const turn = streams.takeTurn(sender.principal.id, sender.connectionId)
+    try {
+      return await ('json' in posted ? command({ ...sender, turn }, posted) : batch({ ...sender, turn }, posted))
     } finally {
       turn.leave()
     }
@@ -237,8 +303,32 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
 
   function admit(principal: P, connectionId: unknown, endpoint: string, message: JsonObject): Call<P> {
     if (typeEndpoints.get(message.type) !== endpoint) throw new Refusal(400, 'bad-request')
-    return { principal, message, stream: streamOf(principal, connectionId) }
+    // [spec] sendBeacon cannot set headers.
+    const id = connectionId ?? (endpoint === 'suspend' && message.connectionId)
+    return { principal, message, stream: streamOf(principal, id) }
   }
+
+  /** @throws Refusal 400 if it is none */
+  function toCommand(endpoint: string, message: JsonObject, key: string | undefined): Posted {
+    const { type, sessionId } = message
+    const isValid =
+      typeEndpoints.get(type) === endpoint &&
+      (sessionId === undefined || isSessionId(sessionId)) &&
+      (key === undefined || MESSAGE_ID.test(key))
+    if (!isValid) throw new Refusal(400, 'bad-request')
+    return { endpoint, type: String(type), sessionId, key, json: JSON.stringify(message) }
+  }
+
+  const toBatch = (text: string): readonly BatchMessage[] =>
+    parseBatch(parseMessage(text)).map(({ id, endpoint, body }) => {
+      try {
+        const isCommand = isText(endpoint) && !Object.hasOwn(ownEndpoints, endpoint)
+        if (!isCommand || !isObject(body)) throw new Refusal(400, 'bad-request')
+        return { id, posted: toCommand(endpoint, body, id) }
+      } catch (error) {
+        return { id, posted: answerTo(error) }
+      }
+    })
 
   function streamOf({ id }: P, connectionId: unknown): StreamRef {
     refuseIfClosed()
@@ -304,11 +394,14 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
   ): Promise<readonly SessionVerdict[]> {
     const mark = authority.mark()
     const verdicts = await Promise.all(cursors.map((cursor) => judge(principal, cursor)))
-    const sessions = parseVerdicts({ sessions: await stream.call({ type: 'resume', sessions: verdicts, marker }) })
-    const sessionIds = sessions.map(({ sessionId }) => sessionId)
+    // An id that is none, of any size, is not put on the stream: the answer alone tells of it.
+    const sessions = verdicts.filter(({ sessionId }) => isSessionId(sessionId))
+    const taken = parseVerdicts({ sessions: await stream.call({ type: 'resume', sessions, marker }) })
+    const sessionIds = taken.map(({ sessionId }) => sessionId)
     await refuseIfRevoked(mark, principal, stream, sessionIds)
-    for (const { status, from, to } of sessions) if (status === 'resumed' && to > from) tell('replays', to - from)
-    return sessions
+    for (const { status, from, to } of taken) if (status === 'resumed' && to > from) tell('replays', to - from)
+    const told = new Map(taken.map((verdict) => [verdict.sessionId, verdict]))
+    return verdicts.flatMap((verdict) => told.get(verdict.sessionId) ?? (isSessionId(verdict.sessionId) ? [] : verdict))
   }
 
   /** One bad session never fails a resume: not one with a malformed id, nor one that is gone. */
@@ -320,52 +413,47 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
   }
 
   /** Each message goes the way of one that is posted alone, with its id as the key. */
-  async function batch(principal: P, connectionId: unknown, posted: JsonObject, turn: Turn): Promise<Answer> {
-    const messages = parseBatch(posted)
+  async function batch(sender: Sender<P>, messages: readonly BatchMessage[]): Promise<Answer> {
+    const { principal, connectionId, turn } = sender
     await attachedOf(streamOf(principal, connectionId), [])
     // Only the last one leaves the turn, so that nothing that arrived later gets between them.
-    const kept: Turn = { ...turn, leave() {} }
-    return answerBatch(messages, async ({ id, endpoint, body }, isLast) => {
-      try {
-        const isCommand = isText(endpoint) && !Object.hasOwn(ownEndpoints, endpoint)
-        if (!isCommand || !isObject(body)) throw new Refusal(400, 'bad-request')
-        return await command(admit(principal, connectionId, endpoint, body), endpoint, id, isLast ? turn : kept)
-      } catch (error) {
-        return answerTo(error)
-      }
+    const kept: Place = { ...turn, leave() {} }
+    return answerBatch(messages, async ({ posted }, isLast) => {
+      if ('status' in posted) return posted
+      return command({ ...sender, turn: isLast ? turn : kept }, posted).catch(answerTo)
     })
   }
 
-  async function command(
-    { principal, message, stream }: Call<P>,
-    endpoint: string,
-    key: string | undefined,
-    turn: Turn,
-  ): Promise<Answer> {
-    const { sessionId } = message
-    if (!(sessionId === undefined || isSessionId(sessionId))) throw new Refusal(400, 'bad-request')
-    if (key !== undefined && key.length > MAX_IDEMPOTENCY_KEY) throw new Refusal(400, 'bad-request')
+  async function command(sender: Sender<P>, { endpoint, type, sessionId, key, json }: Posted): Promise<Answer> {
+    const { principal, connectionId, presence, memory, turn } = sender
+    const stream = streamOf(principal, connectionId)
+    if (!memory.take(textWeight(json))) throw tooMany()
     const refusal = await prepare(principal, stream, sessionId)
-    const fingerprint = key === undefined ? '' : await digest(`${endpoint}\n${JSON.stringify(message)}`)
+    const fingerprint = key === undefined ? '' : await digest(`${endpoint}\n${json}`)
     const identity = key === undefined ? undefined : JSON.stringify([principal.id, key])
-    await turn.before
+    await presence.waitFor(turn.reached)
     refuseIfClosed()
-    const answering = commands.execute({
-      chain: sessionId === undefined ? `stream ${stream.id}` : `session ${sessionId}`,
-      identity,
-      fingerprint,
-      refusal,
-      run: () =>
-        onCommand({
-          principal,
-          type: String(message.type),
-          sessionId,
-          message,
-          connectionId: stream.id,
-          idempotencyKey: key,
-          publish: publishOnce(identity, fingerprint),
-        }),
-    })
+    const answering = commands.execute(
+      {
+        chain: sessionId === undefined ? `stream ${stream.id}` : `session ${sessionId}`,
+        principalId: principal.id,
+        identity,
+        fingerprint,
+        refusal,
+        weight: parsedWeight(json),
+        run: () =>
+          onCommand({
+            principal,
+            type,
+            sessionId,
+            message: parseMessage(json),
+            connectionId: stream.id,
+            idempotencyKey: key,
+            publish: publishOnce(identity, fingerprint),
+          }),
+      },
+      presence,
+    )
     turn.leave()
     return answering
   }

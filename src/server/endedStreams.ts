@@ -1,7 +1,7 @@
 /** How long a page may take to say goodbye, ms. An engine may cut the stream first. */
 const MAX_AGE = 10_000
 /** Of all principals together; so many sessions are named, and a stream without one counts as one. */
-const MAX_SESSIONS = 10_000
+export const MAX_SESSIONS = 10_000
 
 interface Ended {
   readonly principalId: string

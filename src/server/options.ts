@@ -47,6 +47,13 @@ export interface SuspendCall<P extends Principal = Principal> {
 }
 
 export interface ServerLimits {
+  /**
+   * What this process holds for its clients at most, bytes: commands and frames that wait, bodies while they arrive, receipts,
+   * attached sessions (docs/limits.md says what each one counts). One principal holds an eighth of it at most. Beyond: 429 with
+   * `Retry-After`. At least 320 times `bodyBytes`. The log has a bound of its own. Default: 268,435,456 (256 MiB), or that minimum if
+   * it is more.
+   */
+  readonly memory?: number
   /** Size of a POST body, bytes. Beyond: 413. Default: 262,144 (256 KiB). */
   readonly bodyBytes?: number
   /** How long a POST body may take to arrive in full, ms. Beyond: 408, and the client repeats it. Default: 10,000. */
@@ -76,9 +83,15 @@ export interface ServerLimits {
    * replays wait, and live events go on. Default: 8,388,608 (8 MiB/s).
    */
   readonly replayRate?: number
-  /** How long the outcome of a command is remembered for repeats, ms. Default: 86,400,000 (24 h). */
+  /**
+   * How long the outcome of a command is remembered for repeats, ms. Those that are older than 15 min give way, the oldest first, where
+   * something else needs their room. Default: 86,400,000 (24 h).
+   */
   readonly receiptAge?: number
-  /** How many outcomes are remembered; the oldest are dropped first. Default: 100,000. */
+  /**
+   * How many outcomes are remembered; an eighth of them of one principal at most. A command for whose outcome there is no room is
+   * answered 429 before it is run. Default: 100,000.
+   */
   readonly receipts?: number
 }
 
@@ -166,7 +179,8 @@ const OPTIONS = [
   'clock',
   'random',
 ]
-const LIMITS = {
+export const LIMITS = {
+  memory: 268_435_456,
   bodyBytes: 262_144,
   bodyTimeout: 10_000,
   sessionsPerResume: 100,
@@ -180,6 +194,8 @@ const LIMITS = {
   receiptAge: 86_400_000,
   receipts: 100_000,
 } satisfies Required<ServerLimits>
+/** For each byte of a body: so one principal's share holds the largest message, parsed. Else it would be told to come back for ever. */
+const MIN_MEMORY = 320
 const DURATIONS = ['bodyTimeout', 'stall', 'streamAge', 'reauthorize', 'receiptAge']
 /** [spec] setTimeout beyond 2^31-1 ms fires at once. */
 const MAX_TIMER = 1_900_000_000
@@ -227,10 +243,12 @@ export function resolveOptions<P extends Principal>(options: ChatServerOptions<P
 
 function resolveLimits(limits: ServerLimits = {}): Required<ServerLimits> {
   checkNames('limits', limits, Object.keys(LIMITS))
-  const resolved: Required<ServerLimits> = { ...LIMITS, ...limits }
+  const minMemory = MIN_MEMORY * (limits.bodyBytes ?? LIMITS.bodyBytes)
+  const resolved: Required<ServerLimits> = { ...LIMITS, memory: Math.max(LIMITS.memory, minMemory), ...limits }
   for (const [name, value] of Object.entries(resolved)) {
     checkNumber(`limits.${name}`, value, DURATIONS.includes(name) ? { max: MAX_TIMER } : { integer: true })
   }
+  checkNumber('limits.memory', resolved.memory, { integer: true, min: minMemory })
   return resolved
 }
 

@@ -90,6 +90,8 @@ export function createStreams({ log, limits, heartbeat, clock, onMetric, onRevok
     open: connections.open,
     checkRoom: connections.checkRoom,
     takeTurn: (principalId: string, id: unknown) => connections.takeTurn(connections.find(id, principalId)),
+    whenEnded: (principalId: string, id: unknown, listener: () => void) =>
+      connections.whenEnded(connections.find(id, principalId), listener),
     all: connections.all,
     /** Those of a principal, in this process. */
     of: (principalId: string) => connections.of(principalId).map(({ stream }) => stream),
