@@ -22,6 +22,8 @@
  * | `stream-silent` | no frame for twice the heartbeat |
  * | `stale-events` | after a resume only events came that are older than its cursor, and were dropped: the server's log has started over under the same `epoch`, or without one |
  * | `no-progress` | two resumes in a row replayed nothing of what was missing |
+ * | `flapping` | the server caused resumes or resets (holes, second welcomes, epochs that change) faster than an honest one would: the line is paced by `backoff` |
+ * | `too-many-sessions` | the server sent events of more sessions than `inbound.maxSessions`; those beyond are dropped |
  * | `probe-timeout` | the stream did not answer a probe |
  * | `goodbye` | the server asked to come back later |
  * | `gave-up` | no attempts left (`backoff.maxAttempts`) |
@@ -58,6 +60,8 @@ export type ConnectionErrorCode =
   | 'stream-silent'
   | 'stale-events'
   | 'no-progress'
+  | 'flapping'
+  | 'too-many-sessions'
   | 'probe-timeout'
   | 'goodbye'
   | 'gave-up'
@@ -95,6 +99,7 @@ const RETRYABLE: readonly ConnectionErrorCode[] = [
   'stream-failed',
   'stream-silent',
   'no-progress',
+  'flapping',
   'probe-timeout',
   'goodbye',
   'hook-failed',

@@ -26,7 +26,9 @@ test('a terminal stop without a `stopped` listener is told on the console, with 
     expect(connection.phase).toBe('idle')
   }
   expect(told()).toEqual([
-    expect.stringMatching(/^holdline: stopped until connect\(\) ConnectionError: .*the server answered 403: origin: Origin http:\/\/a is not http:\/\/b/),
+    expect.stringMatching(
+      /^holdline: stopped until connect\(\) ConnectionError: .*the server answered 403: origin: Origin http:\/\/a is not http:\/\/b/,
+    ),
   ])
 })
 

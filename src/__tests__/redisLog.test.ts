@@ -25,7 +25,9 @@ function joined(options: RedisLogOptions = {}) {
   const errors: unknown[] = []
   log.join({
     receiptAge: 60_000,
+    receipts: 1_000,
     serve: async () => ({ status: 200, json: 'null' }),
+    onRevoked: () => {},
     onMetric: (metric) => metrics.push(metric),
     onError: (error) => errors.push(error),
   })

@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { type ChatServerOptions, type CommandCall, CommandRejected, type Metric } from '../server'
 import { redisLog } from '../server/redis'
 import { describeWithRedis, type RedisServer, startRedis } from './_redis'
@@ -419,7 +419,9 @@ describeWithRedis('two processes behind a balancer that knows no mercy', () => {
     mayWrite = false
     const { connectionId } = stream
     expect(await answer(post(here.server, 'send', send(room), { connectionId, key }))).toEqual([422, { error: 'no' }])
-    expect(await answer(post(here.server, 'send', send(room), { connectionId, key: `${key}2` }))).toEqual([
+    // What was attached to that stream may not be read any more, so it has ended.
+    const { connectionId: next } = await openStream(here.server)
+    expect(await answer(post(here.server, 'send', send(room), { connectionId: next, key: `${key}2` }))).toEqual([
       403,
       { error: 'forbidden' },
     ])
@@ -556,6 +558,91 @@ describeWithRedis('two processes behind a balancer that knows no mercy', () => {
     const next = await connect(there, there)
     await next.post('reconnect', { type: 'reconnect', sessions: [cursor(room)] })
     await expect.poll(() => next.events).toEqual([`${room}:1`])
+  })
+
+  describe('C104: a revocation', () => {
+    const watch = (sessionId: string) => ({ type: 'watch', ...cursor(sessionId) })
+
+    test('ends the streams of all processes, at once, and no other', async () => {
+      const [here, there] = [start(), start()]
+      const room = newRoom()
+      const streams = [await connect(here, there), await connect(there, here), await connect(there, here, 'bob')]
+      for (const stream of streams) expect((await stream.post('watch', watch(room))).status).toBe(200)
+      await there.server.revoke('alice', room)
+      await expect.poll(() => streams.map(({ ending }) => ending)).toEqual(['ended', 'ended', 'open'])
+      const [alice, bob] = [await connect(here, there), streams[2]]
+      await there.server.revoke('alice')
+      await expect.poll(() => alice.ending).toBe('ended')
+      expect(bob?.ending).toBe('open')
+    })
+
+    test('whose wake-up was lost is found with the next look; that of the process itself is no news to it', async () => {
+      const here = start()
+      const revoking = here.server.revoke('alice')
+      const stream = await openStream(here.server)
+      await revoking
+      await here.logClock.advance(10_000)
+      await settle(50)
+      expect(stream.ending).toBe('open')
+      await redis.admin.xadd('holdline:revocations', '*', 'e', '{"node":"another","principalId":"alice"}')
+      await here.logClock.advance(10_000)
+      await expect.poll(() => stream.ending).toBe('ended')
+    })
+
+    test('is read from Redis and not believed of a message; what is none is passed over', async () => {
+      const here = start()
+      const stream = await connect(here, here)
+      for (const json of ['no JSON', 'null', '7', '{"principalId":7}', '{"principalId":"alice","sessionId":7}']) {
+        await redis.admin.xadd('holdline:revocations', '*', 'e', json)
+        await redis.admin.publish('holdline:revocations', '{"node":"another","principalId":"alice"}')
+      }
+      await settle(50)
+      await redis.admin.xadd('holdline:revocations', '*', 'e', '{"node":"another","principalId":"bob"}')
+      const bob = await openStream(here.server, 'bob')
+      await redis.admin.xadd('holdline:revocations', '*', 'e', '{"node":"another","principalId":"bob"}')
+      await redis.admin.publish('holdline:revocations', '')
+      await expect.poll(() => bob.ending).toBe('ended')
+      expect([stream.ending, here.errors]).toEqual(['open', []])
+    })
+
+    test('reaches what another process is attaching meanwhile', async () => {
+      let answerIt = (_: boolean) => {}
+      const [here, there] = [start(), start({ authorize: () => new Promise((resolve) => (answerIt = resolve)) })]
+      const room = newRoom()
+      const stream = await connect(here, there)
+      const [witness, third] = [await openStream(there.server), await openStream(there.server, 'bob')]
+      const asking = answer(stream.post('watch', watch(room)))
+      await settle(50)
+      await here.server.revoke('alice', room)
+      await here.server.revoke('bob')
+      await expect.poll(() => third.ending).toBe('ended')
+      answerIt(true)
+      expect(await asking).toEqual([404, { error: 'unknown-stream' }])
+      await here.server.publish(room, { type: 'secret' })
+      await expect.poll(() => stream.ending).toBe('ended')
+      expect([stream.events, witness.ending]).toEqual([[], 'open'])
+    })
+
+    test('that Redis does not take rejects, and has ended the streams of this process', async () => {
+      const here = start()
+      const stream = await openStream(here.server)
+      here.log.close()
+      await expect(here.server.revoke('alice')).rejects.toThrow()
+      expect(here.errors).toHaveLength(1)
+      await expect.poll(() => stream.ending).toBe('ended')
+    })
+
+    test('is kept for a day, ten thousand of them at most, about', async () => {
+      const here = start()
+      await here.server.revoke('alice', 'room')
+      expect(await redis.admin.pttl('holdline:revocations')).toBeGreaterThan(86_000_000)
+      const [entry] = await redis.admin.xrevrange('holdline:revocations', '+', '-', 'COUNT', 1)
+      expect(JSON.parse(entry?.[1][1] ?? '')).toEqual({
+        node: expect.stringMatching(/^.{22}$/),
+        principalId: 'alice',
+        sessionId: 'room',
+      })
+    })
   })
 
   test('a log belongs to one server', () => {

@@ -23,6 +23,8 @@ export interface EventSourceSetup {
   readonly withCredentials: boolean
   /** Sends the connection's `headers`, and repeats a 401 with fresh ones. For implementations that take a `fetch`. */
   readonly fetch: (url: string | URL, init: RequestInit) => Promise<Response>
+  /** `inbound.maxBytes`, for implementations that read by themselves. */
+  readonly maxBytes?: number | undefined
 }
 export type EventSourceFactory = (url: string, setup: EventSourceSetup) => EventSourceLike | Promise<EventSourceLike>
 

@@ -79,7 +79,7 @@ export const eventSourceTransport: Transport = (setup) => {
     own = openEventSource(
       createEventSource,
       url,
-      { withCredentials: credentials === 'include', fetch: streamFetch },
+      { withCredentials: credentials === 'include', fetch: streamFetch, maxBytes: setup.inbound?.maxBytes },
       {
         ...handlers,
         open() {

@@ -44,8 +44,10 @@ const STEP = {
 } satisfies Fields
 const OPTIONAL = {
   refusals: isCount,
+  flaps: isCount,
   sessions: isNumber,
   moved: isFlag,
+  hole: isFlag,
   own: either(isOneOf(null), isFlag),
   // For ever is a number too, and null in JSON.
   awayFor: either(isOneOf(null), isAnyNumber),

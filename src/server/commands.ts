@@ -1,4 +1,5 @@
 import type { Answer, Cluster } from './cluster'
+import { Refusal, refusalOf } from './http'
 import { isTooDeep, MAX_DEPTH } from './json'
 import type { Clock } from './options'
 import type { MaybePromise } from './sessionLog'
@@ -89,6 +90,7 @@ export function createCommands({ receiptAge, receipts, clock, shared, onError }:
       await claim.settle(answer.status < 500 ? answer : undefined).catch(onError)
       return answer
     } catch (error) {
+      if (error instanceof Refusal) return refusalOf(error, onError)
       onError(error)
       return UNAVAILABLE
     }
@@ -148,8 +150,8 @@ export function createCommands({ receiptAge, receipts, clock, shared, onError }:
       running.set(identity, { fingerprint, answer })
       const outcome = await answer
       running.delete(identity)
-      // A failure was not applied: a repeat runs again.
-      if (outcome.status < 500 && outcome !== ID_REUSED)
+      // A failure was not applied, and neither was what a quota has stopped: a repeat runs again.
+      if (outcome.status < 500 && outcome.status !== 429 && outcome !== ID_REUSED)
         ended.set(identity, { fingerprint, answer: outcome, at: clock.now() })
       forgetOld()
       return outcome

@@ -140,6 +140,7 @@ export function createConnections(options: ConnectionsOptions) {
     },
 
     all: () => [...byId.values()],
+    of: (principalId: string) => [...(byPrincipal.get(principalId)?.all ?? [])],
   }
 }
 

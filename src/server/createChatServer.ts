@@ -10,6 +10,7 @@ import {
   parseVerdicts,
   type SessionVerdict,
 } from '../protocol'
+import { createAuthority } from './authority'
 import { answerBatch, parseBatch } from './batch'
 import { discardBody, readMessage } from './body'
 import { createChatStream } from './chatStream'
@@ -18,12 +19,15 @@ import type { Answer } from './cluster'
 import { createCommands } from './commands'
 import type { Turn } from './connections'
 import { digest } from './digest'
-import { jsonResponse, Misconfiguration, Refusal, refusalOf, unavailable } from './http'
+import { checkFetchMetadata } from './fetchMetadata'
+import { jsonResponse, Misconfiguration, Refusal, refusalOf, unavailable, unknownStream } from './http'
 import { BATCH_DEPTH, MAX_DEPTH } from './json'
 import type { MetricName } from './metrics'
 import { type ChatServerOptions, type Principal, resolveOptions } from './options'
 import { createOrigins } from './origins'
+import { checkedPrincipal, checkPrincipalId } from './principal'
 import { createPublisher, type Publish } from './publisher'
+import { ReplayPacer } from './replayPacer'
 import { isSessionId, parseCursor, parseCursors, verdictOn } from './resume'
 import { createStreams, type StreamRef } from './streams'
 
@@ -36,10 +40,20 @@ export interface ChatServer {
   /**
    * Appends an event to a session; every stream that is attached to it gets it, as `{ ...event, sessionId, seq, epoch }`.
    * The event is copied as JSON. Rejects with a TypeError if the session id or the event is not valid (JSON, at most 128 levels
-   * deep), or if the event's `type` is one of the protocol's own; and with whatever the log rejects with. `onError` is told
+   * deep and `limits.eventBytes` long), or if the event's `type` is one of the protocol's own; and with whatever the log rejects with. `onError` is told
    * too, so it need not be awaited: a rejection that nobody handles does not end the process.
    */
   readonly publish: Publish
+  /**
+   * Ends what a principal may no longer read, in all processes: every stream of theirs that is attached to the session or, without
+   * one, every stream of theirs. The clients come back, and are told what `authenticate` and `authorize` answer then: 401, `forbidden` or
+   * `gone`. So change what those two answer first. Resolves when the streams of this process have ended and, with a log that
+   * several share, the log has it for the others; they follow at once or, after a lost connection, within 10 s.
+   *
+   * Rejects with a TypeError if an id is not valid, and with whatever the log rejects with; then only this process has ended its
+   * streams. `onError` is told too, so it need not be awaited.
+   */
+  revoke(principalId: string, sessionId?: string): Promise<void>
   /**
    * Drains: says goodbye on every stream and ends it; from now on every request is answered 503, with `Retry-After`.
    * Resolves when the commands that were running have ended. `publish` keeps working: the log is not closed.
@@ -70,6 +84,9 @@ const EVENT_STREAM_HEADERS = {
   // Proxies must neither keep nor buffer nor compress it; the second one is for nginx.
   'Cache-Control': 'no-cache, no-transform',
   'X-Accel-Buffering': 'no',
+  // For browsers without Fetch Metadata: a frame gives up the stream as soon as it reads this.
+  'X-Frame-Options': 'DENY',
+  'X-Content-Type-Options': 'nosniff',
 }
 
 interface Call<P> {
@@ -89,13 +106,30 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
   const { authenticate, authorize, onCommand, onSuspend, onError, heartbeat, allowedOrigins, limits } = resolved
   const { log, clock, random, typeEndpoints, onMetric, notify } = resolved
   const origins = createOrigins(resolved)
-  const streams = createStreams({ log, limits, heartbeat, clock, onMetric, onError })
+  const streams = createStreams({
+    log,
+    limits,
+    heartbeat,
+    clock,
+    onMetric,
+    onRevoked: (principalId, sessionId) => authority.apply(principalId, sessionId),
+    onError,
+  })
+  const authority = createAuthority<P>({
+    authorize,
+    streamsOf: streams.of,
+    interval: limits.reauthorize,
+    clock,
+    random,
+    onError,
+  })
   const commands = createCommands({ ...limits, clock, shared: streams.cluster, onError })
+  const pacer = new ReplayPacer(limits.replayRate, clock)
   const endpoints = new Set([...typeEndpoints.values(), 'batch'])
   let isClosed = false
 
   const tell = (name: MetricName, value = 1) => onMetric({ name, value })
-  const { publish, publishOnce } = createPublisher({ log, clock, tell, onError })
+  const { publish, publishOnce } = createPublisher({ log, maxBytes: limits.eventBytes, clock, tell, onError })
 
   // Routing
 
@@ -122,6 +156,7 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
       throw request.method === 'POST' ? new Refusal(400, 'unknown-endpoint') : new Refusal(404, 'not-found')
     }
     origins.check(request)
+    if (request.method === 'GET') checkFetchMetadata(request, allowedOrigins !== undefined)
     if (request.method === 'OPTIONS' && allowedOrigins)
       return new Response(null, { status: 204, headers: PREFLIGHT_HEADERS })
     if (request.method !== method) throw new Refusal(405, 'method-not-allowed', { Allow: method })
@@ -137,16 +172,16 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
   async function identify(request: Request): Promise<P> {
     const principal = await authenticate(request)
     if (!principal) throw new Refusal(401, 'unauthorized')
-    if (typeof principal.id !== 'string' || principal.id === '')
-      throw new TypeError("a principal's 'id' must be a string")
-    return principal
+    return checkedPrincipal(principal)
   }
 
   // Down
 
   async function openStream(request: Request): Promise<Response> {
+    const mark = authority.mark()
     const principal = await identify(request)
     refuseIfClosed()
+    if (authority.wasRevoked(mark, principal.id)) throw unavailable()
     // A native EventSource does not tell why it was refused, so the client asks. Nothing is opened.
     if (new URL(request.url).searchParams.has('ask')) {
       streams.checkRoom(principal.id)
@@ -160,9 +195,12 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
         stall: limits.stall,
         age: limits.streamAge * (0.9 + 0.2 * random()),
         maxSessions: limits.sessionsPerStream,
+        principalId: principal.id,
+        pacer,
         welcome: { type: 'welcome', protocolVersion: PROTOCOL_VERSION, connectionId, heartbeat, features: FEATURES },
         onEnd,
         onEvict: () => tell('evictions'),
+        onBeat: () => authority.beat(principal, stream),
         onError,
       }),
     )
@@ -238,15 +276,23 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
       const cursors = parseCursors(message.sessions, limits.sessionsPerResume)
       if (!cursors) throw new Refusal(400, 'bad-request')
       const sessionIds = cursors.map(({ sessionId }) => sessionId)
-      const attached = [await stream.call({ type: 'farewell', sessionIds })].flat()
-      const sessions = cursors.filter(({ sessionId }) => attached.includes(sessionId))
+      const attached = await listOf(stream.call({ type: 'farewell', sessionIds }))
+      const refused = await authority.recheck(principal, stream, attached)
+      const sessions = cursors.filter(({ sessionId }) => attached.includes(sessionId) && !refused.includes(sessionId))
       await onSuspend({ principal, connectionId: stream.id, sessions })
       return undefined
     },
   }
 
-  const attachedOf = async (stream: StreamRef, sessionIds: readonly string[]): Promise<readonly unknown[]> =>
-    [await stream.call({ type: 'attached', sessionIds })].flat()
+  const attachedOf = (stream: StreamRef, sessionIds: readonly string[]) =>
+    listOf(stream.call({ type: 'attached', sessionIds }))
+
+  /** A right may be taken away between the answer of `authorize` and the attaching. */
+  async function refuseIfRevoked(mark: number, { id }: P, stream: StreamRef, sessionIds: readonly string[]) {
+    if (!authority.wasRevoked(mark, id, sessionIds)) return
+    await stream.call({ type: 'revoke', sessionIds })
+    throw unknownStream()
+  }
 
   async function resume(
     principal: P,
@@ -254,8 +300,11 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
     cursors: readonly Cursor[],
     marker?: { readonly resumeId?: string },
   ): Promise<readonly SessionVerdict[]> {
+    const mark = authority.mark()
     const verdicts = await Promise.all(cursors.map((cursor) => judge(principal, cursor)))
     const sessions = parseVerdicts({ sessions: await stream.call({ type: 'resume', sessions: verdicts, marker }) })
+    const sessionIds = sessions.map(({ sessionId }) => sessionId)
+    await refuseIfRevoked(mark, principal, stream, sessionIds)
     for (const { status, from, to } of sessions) if (status === 'resumed' && to > from) tell('replays', to - from)
     return sessions
   }
@@ -324,25 +373,46 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
    * is there, because on another one they would not. Returns why the command must not run.
    */
   async function prepare(principal: P, stream: StreamRef, sessionId: string | undefined): Promise<Answer | undefined> {
+    const mark = authority.mark()
     const sessionIds = sessionId === undefined ? [] : [sessionId]
     const attached = await attachedOf(stream, sessionIds)
     if (sessionId === undefined) return undefined
     try {
-      if ((await authorize(principal, sessionId, 'write')) !== true) throw new Refusal(403, 'forbidden')
+      if ((await authorize(principal, sessionId, 'write')) !== true) {
+        // Who may not write may still read.
+        await authority.recheck(principal, stream, attached)
+        throw new Refusal(403, 'forbidden')
+      }
       if (attached.includes(sessionId) || (await authorize(principal, sessionId, 'read')) !== true) return undefined
       const { head, epoch, isUnreadable } = await log.head(sessionId)
       if (isUnreadable) throw unavailable()
       await stream.call({ type: 'join', sessionId, after: head, epoch })
+      await refuseIfRevoked(mark, principal, stream, sessionIds)
       return undefined
     } catch (error) {
       return answerTo(error)
     }
   }
 
+  async function revoke(principalId: string, sessionId?: string): Promise<void> {
+    checkPrincipalId('revoke', principalId)
+    if (sessionId !== undefined && !isSessionId(sessionId))
+      throw new TypeError('revoke: the session id must match ^[A-Za-z0-9_-]{1,128}$')
+    authority.apply(principalId, sessionId)
+    await streams.cluster?.revoke(principalId, sessionId)
+  }
+
   return {
     fetch,
 
     publish,
+
+    revoke(principalId, sessionId) {
+      const revoking = revoke(principalId, sessionId)
+      // As with `publish`: a rejection that nobody handles ends the process.
+      revoking.catch(onError)
+      return revoking
+    },
 
     async close(options = {}) {
       checkNames('close', options, ['retryAfter', 'spread'])
@@ -356,4 +426,5 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
   }
 }
 
+const listOf = async (asked: Promise<unknown>): Promise<readonly string[]> => [await asked].flat().filter(isText)
 const toResponse = ({ status, json, headers }: Answer) => jsonResponse(status, json, headers)

@@ -64,6 +64,18 @@ export interface ServerLimits {
   readonly stall?: number
   /** How long a stream lives before it says goodbye, ± 10 %; ms. Default: 3,600,000 (1 h). */
   readonly streamAge?: number
+  /**
+   * How often `authorize` is asked whether a stream may still read what is attached to it, ± 10 %; ms. It is looked at once in each
+   * `heartbeat`, eight streams at a time. Default: 300,000 (5 min).
+   */
+  readonly reauthorize?: number
+  /** Size of an event as JSON, bytes. Beyond, `publish` rejects with a TypeError. Default: 1,048,576 (1 MiB). */
+  readonly eventBytes?: number
+  /**
+   * What the streams of one principal are replayed in this process, bytes per second; two seconds' worth may come at once. Beyond,
+   * replays wait, and live events go on. Default: 8,388,608 (8 MiB/s).
+   */
+  readonly replayRate?: number
   /** How long the outcome of a command is remembered for repeats, ms. Default: 86,400,000 (24 h). */
   readonly receiptAge?: number
   /** How many outcomes are remembered; the oldest are dropped first. Default: 100,000. */
@@ -74,14 +86,17 @@ export interface ChatServerOptions<P extends Principal = Principal> {
   /** Default: `memoryLog()`. */
   readonly log?: SessionLog
   /**
-   * Who makes this request? `null` answers 401. Asked for every request; it must not read the body. `id` is what streams
-   * and idempotency keys are bound to, so it must never be shared by two people.
+   * Who makes this request? `null` answers 401. Asked for every request, but not again for a stream that is open: a credential that
+   * runs out ends it after `limits.streamAge`, or with `revoke`. It must not read the body. `id` is a string of 1 to 1,024
+   * characters; streams and idempotency keys are bound to it, so it must never be shared by two people.
    */
   authenticate(request: Request): MaybePromise<P | null>
   /**
    * May they read (replay, live events) or write (commands) this session? Asked before the log is touched. Anything but
-   * `true` means no; `'gone'` tells the client that the session does not exist any more. A session that a stream has
-   * been attached to stays attached until the stream ends, at the latest after `limits.streamAge`.
+   * `true` means no; `'gone'` tells the client that the session does not exist any more. About what is attached it is asked again
+   * every `limits.reauthorize` ms, when the client suspends, and when a command was refused: a no ends the stream, and the client
+   * hears `forbidden` or `gone` when it resumes. If it throws then, or takes 10 s, the session stays attached, three times in a row at most.
+   * `revoke` does not wait for that.
    */
   authorize(principal: P, sessionId: string, action: 'read' | 'write'): MaybePromise<boolean | 'gone'>
   /**
@@ -159,10 +174,13 @@ const LIMITS = {
   streamsPerPrincipal: 20,
   stall: 10_000,
   streamAge: 3_600_000,
+  reauthorize: 300_000,
+  eventBytes: 1_048_576,
+  replayRate: 8_388_608,
   receiptAge: 86_400_000,
   receipts: 100_000,
 } satisfies Required<ServerLimits>
-const DURATIONS = ['bodyTimeout', 'stall', 'streamAge', 'receiptAge']
+const DURATIONS = ['bodyTimeout', 'stall', 'streamAge', 'reauthorize', 'receiptAge']
 /** [spec] setTimeout beyond 2^31-1 ms fires at once. */
 const MAX_TIMER = 1_900_000_000
 

@@ -9,12 +9,14 @@ export type Publish = <E extends { readonly type: string }>(sessionId: string, e
 
 export interface PublisherOptions {
   readonly log: SessionLog
+  /** Of an event as JSON. */
+  readonly maxBytes: number
   readonly clock: Clock
   tell(name: MetricName, value?: number): void
   onError(error: unknown): void
 }
 
-export function createPublisher({ log, clock, tell, onError }: PublisherOptions) {
+export function createPublisher({ log, maxBytes, clock, tell, onError }: PublisherOptions) {
   function publish(sessionId: string, event: object, once?: Once): Promise<LogEntry> {
     const entry = append(sessionId, event, once)
     // Most callers do not wait for it, and a rejection that nobody handles ends the process.
@@ -24,7 +26,7 @@ export function createPublisher({ log, clock, tell, onError }: PublisherOptions)
 
   async function append(sessionId: string, event: object, once: Once | undefined): Promise<LogEntry> {
     if (!isSessionId(sessionId)) throw new TypeError('publish: the session id must match ^[A-Za-z0-9_-]{1,128}$')
-    const copy = copyOf(event)
+    const copy = copyOf(event, maxBytes)
     const start = clock.now()
     const entry = await log.append(sessionId, copy, once)
     tell('appends')
@@ -52,9 +54,16 @@ export function createPublisher({ log, clock, tell, onError }: PublisherOptions)
 }
 
 /** What the event is as JSON, and independent of what the app does to it later. */
-function copyOf(event: object): SessionEvent {
+function copyOf(event: object, maxBytes: number): SessionEvent {
   const json = toJson(event) ?? 'null'
   if (isTooDeep(json)) throw tooDeep()
+  // A character takes three bytes at most.
+  const bytes = json.length > maxBytes / 3 ? new TextEncoder().encode(json).byteLength : 0
+  if (bytes > maxBytes) {
+    throw new TypeError(
+      `publish: an event must not be larger than 'limits.eventBytes', ${maxBytes}; this one has ${bytes}`,
+    )
+  }
   const copy: unknown = JSON.parse(json)
   if (!isObject(copy) || typeof copy.type !== 'string') {
     throw new TypeError("publish: an event must be a JSON object with a string 'type'")

@@ -17,16 +17,24 @@ export interface StreamRef {
 
 export interface StreamsOptions {
   readonly log: SessionLog
-  readonly limits: { readonly receiptAge: number; readonly streamsPerPrincipal: number; readonly stall: number }
+  readonly limits: {
+    readonly receiptAge: number
+    readonly receipts: number
+    readonly streamsPerPrincipal: number
+    readonly stall: number
+  }
   readonly heartbeat: number
   readonly clock: Clock
   onMetric(metric: Metric): void
+  /** As in `ClusterHost`. */
+  onRevoked(principalId: string, sessionId: string | undefined): void
   onError(error: unknown): void
 }
 
 /** All streams that a request may name, in whichever process they are. */
-export function createStreams({ log, limits, heartbeat, clock, onMetric, onError }: StreamsOptions) {
-  const cluster = log.join?.({ receiptAge: limits.receiptAge, serve, onMetric, onError })
+export function createStreams({ log, limits, heartbeat, clock, onMetric, onRevoked, onError }: StreamsOptions) {
+  const { receiptAge, receipts } = limits
+  const cluster = log.join?.({ receiptAge, receipts, serve, onRevoked, onMetric, onError })
   const ended = createEndedStreams(clock)
   const connections = createConnections({
     maxPerPrincipal: limits.streamsPerPrincipal,
@@ -81,6 +89,8 @@ export function createStreams({ log, limits, heartbeat, clock, onMetric, onError
     checkRoom: connections.checkRoom,
     takeTurn: (principalId: string, id: unknown) => connections.takeTurn(connections.find(id, principalId)),
     all: connections.all,
+    /** Those of a principal, in this process. */
+    of: (principalId: string) => connections.of(principalId).map(({ stream }) => stream),
 
     /** @throws Refusal 404 if there can be no such stream of theirs */
     find(principalId: string, id: unknown): StreamRef {
