@@ -80,8 +80,11 @@ export function createStreams({ log, limits, heartbeat, clock, onMetric, onError
     open: connections.open,
     checkRoom: connections.checkRoom,
     takeTurn: (principalId: string, id: unknown) => connections.takeTurn(connections.find(id, principalId)),
-    whenEnded: (principalId: string, id: unknown, listener: () => void) =>
-      connections.whenEnded(connections.find(id, principalId), listener),
+    /** For who wants to know of the end of a stream; never, if it is elsewhere. */
+    endOf(principalId: string, id: unknown) {
+      const connection = connections.find(id, principalId)
+      return (listener: () => void) => (connection ? connections.whenEnded(connection, listener) : () => {})
+    },
     all: connections.all,
 
     /** @throws Refusal 404 if there can be no such stream of theirs */
