@@ -33,18 +33,22 @@ function postAbortable(
     ...(key && { 'Idempotency-Key': key }),
   }
   const request = new Request(`${BASE}/${to}`, { method: 'POST', headers, body, signal: abort.signal })
-  let isWaiting = false
+  let isWatched = false
   const { signal } = request
   const listen = signal.addEventListener.bind(signal)
   signal.addEventListener = (...given: Parameters<typeof listen>) => {
-    isWaiting = true
+    isWatched = true
     listen(...given)
   }
   return {
     answered: server.fetch(request),
     abort: () => abort.abort(),
-    /** Until it has come to a place where it has to wait for others. */
-    waits: () => until(() => isWaiting, 'the wait'),
+    /** Until it has come to a place where it waits for others, for so long that the server looks whether its client is there. */
+    async waits(clock: { readonly timers: number; advance(ms: number): Promise<void> }) {
+      // Before it waits its key goes through a thread pool, and that takes real time.
+      for (let turn = 0; turn < 8_000 && !isWatched; turn += 1) await clock.advance(300)
+      await until(() => isWatched, 'the wait')
+    },
   }
 }
 
@@ -108,7 +112,7 @@ describe('C98: a command that waits', () => {
     await until(() => commands.running === 1, 'the slow one')
     const held = budgets.process.used
     const second = postAbortable(server, stream.connectionId, JSON.stringify({ ...SEND, n: 2 }), { key: 'k' })
-    await second.waits()
+    await second.waits(clock)
     const third = stream.post('send', { ...SEND, n: 3 })
     await settle(20)
     second.abort()
@@ -135,14 +139,14 @@ describe('C98: a command that waits', () => {
     await until(() => commands.running === 1, 'the slow one')
     const body = JSON.stringify({ ...SEND, n: 2 })
     const gone = postAbortable(server, stream.connectionId, body, { key: 'k' })
-    await gone.waits()
+    await gone.waits(clock)
     void stream.post('send', { ...SEND, n: 3 })
     await settle(20)
     gone.abort()
     await clock.advance(GRACE - 1)
     const again = await openStream(server)
     const repeat = postAbortable(server, again.connectionId, body, { key: 'k' })
-    await repeat.waits()
+    await repeat.waits(clock)
     await clock.advance(2 * GRACE)
     for (const n of range(1, 3)) {
       await until(() => commands.calls.length === n, `command ${n}`)
@@ -162,8 +166,8 @@ describe('C98: a command that waits', () => {
     const messages = range(1, 3).map((n) => ({ id: `b${n}`, endpoint: 'send', body: SEND }))
     const alone = postAbortable(server, stream.connectionId, JSON.stringify(SEND), { key: 'k' })
     const batch = postAbortable(server, stream.connectionId, JSON.stringify({ messages }), { to: 'batch' })
-    await alone.waits()
-    await batch.waits()
+    await alone.waits(clock)
+    await batch.waits(clock)
     await stream.cancel()
     await clock.advance(GRACE)
     expect(await answer(alone.answered)).toEqual([404, { error: 'unknown-stream' }])
@@ -183,7 +187,7 @@ describe('C98: a command that waits', () => {
     const first = postAbortable(server, stream.connectionId, body, { key: 'k1' })
     await until(() => commands.running === 1, 'the first')
     const second = range(1, 2).map(() => postAbortable(server, stream.connectionId, body, { key: 'k2' }))
-    for (const each of second) await each.waits()
+    for (const each of second) await each.waits(clock)
     first.abort()
     second[0]?.abort()
     await clock.advance(2 * GRACE)
@@ -205,7 +209,7 @@ describe('C98: a command that waits', () => {
     await until(() => commands.running === 1, 'the batch')
     const held = budgets.process.used
     const behind = range(1, 20).map(() => postAbortable(server, stream.connectionId, JSON.stringify(SEND)))
-    for (const { waits } of behind) await waits()
+    for (const { waits } of behind) await waits(clock)
     for (const { abort } of behind) abort()
     await clock.advance(GRACE)
     await Promise.all(behind.map(({ answered }) => answered))

@@ -61,22 +61,42 @@ export class Budgets {
   }
 
   of(principalId: string): Account {
-    return {
-      take: (bytes) => {
-        while (this.heldBy(principalId) + bytes > this.share) if (!this.reclaim(principalId)) return false
-        while (!this.process.take(bytes)) if (!this.reclaim()) return false
-        this.#set(principalId, this.heldBy(principalId) + bytes)
-        return true
-      },
-      give: (bytes) => {
-        this.process.give(bytes)
-        this.#set(principalId, this.heldBy(principalId) - bytes)
-      },
-    }
+    return new Share(this, principalId)
+  }
+
+  take(principalId: string, bytes: number): boolean {
+    while (this.heldBy(principalId) + bytes > this.share) if (!this.reclaim(principalId)) return false
+    while (!this.process.take(bytes)) if (!this.reclaim()) return false
+    this.#set(principalId, this.heldBy(principalId) + bytes)
+    return true
+  }
+
+  give(principalId: string, bytes: number) {
+    this.process.give(bytes)
+    this.#set(principalId, this.heldBy(principalId) - bytes)
   }
 
   #set(principalId: string, held: number) {
     if (held > 0) this.#held.set(principalId, held)
     else this.#held.delete(principalId)
+  }
+}
+
+/** The account of one principal. A class, because each stream has one. */
+class Share implements Account {
+  readonly #budgets: Budgets
+  readonly #principalId: string
+
+  constructor(budgets: Budgets, principalId: string) {
+    this.#budgets = budgets
+    this.#principalId = principalId
+  }
+
+  take(bytes: number) {
+    return this.#budgets.take(this.#principalId, bytes)
+  }
+
+  give(bytes: number) {
+    this.#budgets.give(this.#principalId, bytes)
   }
 }

@@ -133,9 +133,12 @@ export function createConnections(options: ConnectionsOptions) {
       return connection.line.join()
     },
 
-    /** Returns how not to be told. Never, if the stream is elsewhere. */
-    whenEnded(connection: Connection | undefined, listener: () => void): () => void {
-      if (!connection) return () => {}
+    /** At once, if it has ended by now. Returns how not to be told. */
+    whenEnded(connection: Connection, listener: () => void): () => void {
+      if (byId.get(connection.id) !== connection) {
+        listener()
+        return () => {}
+      }
       connection.onEnd ??= new Set()
       connection.onEnd.add(listener)
       return () => void connection.onEnd?.delete(listener)

@@ -229,7 +229,8 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
       streams.checkRoom(principal.id)
       return new Response('', { headers: EVENT_STREAM_HEADERS })
     }
-    const account = new Budget(Infinity, budgets.of(principal.id))
+    const share = budgets.of(principal.id)
+    const account = new Budget(Infinity, share)
     const { stream } = streams.open(principal.id, (connectionId, onEnd) =>
       createChatStream({
         log,
@@ -260,7 +261,7 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
       }),
     )
     authority.beat(principal, stream)
-    putOnAccount(stream.body, budgets.of(principal.id))
+    putOnAccount(stream.body, share)
     return new Response(stream.body, { headers: EVENT_STREAM_HEADERS })
   }
 
@@ -270,8 +271,7 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
     const connectionId = request.headers.get(CONNECTION_ID_HEADER)
     const principal = await identify(request)
     const memory = new Budget(Infinity, budgets.of(principal.id))
-    const whenEnded = (listener: () => void) => streams.whenEnded(principal.id, connectionId, listener)
-    const presence = new Presence(() => request.signal, whenEnded, clock)
+    const presence = new Presence(() => request.signal, streams.endOf(principal.id, connectionId), clock)
     try {
       if (!memory.take(REQUEST_WEIGHT)) throw tooMany()
       const { bodyBytes: bytes, bodyTimeout: timeout } = limits

@@ -7,12 +7,16 @@ import type { Timers } from './options'
  */
 export const GRACE = 30_000
 
+/** Most waits are over before that, and are not worth a look at the client. ms. */
+const SOON = 1_000
+
 /** The client of one request. It is gone when the request was aborted, or its stream has ended, and the grace is over. */
 export class Presence {
   readonly #signal: () => AbortSignal | undefined
   readonly #onStreamEnd: (listener: () => void) => () => void
   readonly #clock: Timers
   #gone: Promise<void> | undefined
+  #timer: unknown
   #unwatch = () => {}
 
   constructor(signal: () => AbortSignal | undefined, onStreamEnd: (listener: () => void) => () => void, clock: Timers) {
@@ -21,9 +25,10 @@ export class Presence {
     this.#clock = clock
   }
 
-  /** Watched for from the first question on: most requests never wait. */
   get gone(): Promise<void> {
-    this.#gone ??= new Promise((resolve) => this.#watch(resolve))
+    this.#gone ??= new Promise((resolve) => {
+      this.#timer = this.#clock.setTimeout(() => this.#watch(resolve), SOON)
+    })
     return this.#gone
   }
 
@@ -34,19 +39,19 @@ export class Presence {
 
   /** The request has its answer. */
   end() {
+    this.#clock.clearTimeout(this.#timer)
     this.#unwatch()
   }
 
   #watch(resolve: () => void) {
-    let timer: unknown
+    this.#timer = undefined
     const leave = () => {
-      timer ??= this.#clock.setTimeout(resolve, GRACE)
+      this.#timer ??= this.#clock.setTimeout(resolve, GRACE)
     }
     const signal = this.#signal()
     signal?.addEventListener('abort', leave)
     const forget = this.#onStreamEnd(leave)
     this.#unwatch = () => {
-      this.#clock.clearTimeout(timer)
       signal?.removeEventListener('abort', leave)
       forget()
     }

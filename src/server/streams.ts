@@ -90,8 +90,11 @@ export function createStreams({ log, limits, heartbeat, clock, onMetric, onRevok
     open: connections.open,
     checkRoom: connections.checkRoom,
     takeTurn: (principalId: string, id: unknown) => connections.takeTurn(connections.find(id, principalId)),
-    whenEnded: (principalId: string, id: unknown, listener: () => void) =>
-      connections.whenEnded(connections.find(id, principalId), listener),
+    /** For who wants to know of the end of a stream; never, if it is elsewhere. */
+    endOf(principalId: string, id: unknown) {
+      const connection = connections.find(id, principalId)
+      return (listener: () => void) => (connection ? connections.whenEnded(connection, listener) : () => {})
+    },
     all: connections.all,
     /** Those of a principal, in this process. */
     of: (principalId: string) => connections.of(principalId).map(({ stream }) => stream),
