@@ -102,8 +102,8 @@ export const PLANTED: readonly PlantedBug[] = [
     row: 'C18',
     bug: 'cursors from before are not resumed on the first connection',
     file: INBOX,
-    find: '      session.wanted = true\n      if (wasResting',
-    replace: '      session.wanted = this.#streams > 1\n      if (wasResting',
+    find: "      session.wanted ||= 'by app'\n      if (wasResting",
+    replace: "      if (this.#streams > 1) session.wanted ||= 'by app'\n      if (wasResting",
   },
   {
     row: 'C19',

@@ -73,7 +73,7 @@ const confirms = ({ resumes, resumeId }: ConnectionContext, done: Cause) =>
 /** A 403 that a firewall gave may pass; this many in a row do not. */
 const MAX_REFUSALS = 3
 /** Resumes and resets that a server may cause before `stableDelay` of quiet; those beyond go through backoff. A hole costs up to three. */
-const MAX_FLAPS = 5
+export const MAX_FLAPS = 5
 
 const BY_SERVER: Cause = { hasHole: true }
 const flapping = (what: string) => missed('flapping', `${what}, after ${MAX_FLAPS} resumes or resets without a pause`)

@@ -30,7 +30,6 @@ type Fields = (context: ConnectionContext) => object
 /** Longer than a server lets its client be silent, ms. */
 const LONG = 86_400_000
 const KNOWN: Cursor = { sessionId: 'known', lastSeq: 1 }
-const NEW: Cursor = { sessionId: 'new', lastSeq: 0 }
 
 // Where
 
@@ -91,6 +90,11 @@ const leavesOut: Cause = (world) => skip(world, publish(world))
 const leavesOutAgain: Cause = (world) => {
   const [asked] = world.context.cursors
   if (asked) skip(world, asked)
+}
+/** A session whose numbering starts over, again and again. */
+const flips: Cause = ({ harness: { stream }, event, newSession }) => {
+  const sessionId = newSession()
+  for (const epoch of ['one', 'two']) stream.sends({ ...event, sessionId, seq: 1, epoch })
 }
 const watches: Cause = ({ harness, newSession }) => harness.connection.watch(newSession())
 
@@ -191,13 +195,18 @@ export function connectionMoves({ timeouts, backoff }: ConnectionInput): readonl
   const withLeftOvers = (name: string, can: State, cause: Cause, fields: Fields = () => ({})) =>
     [
       { details: '', before: () => {}, leftOvers: () => [] },
-      { details: ', left-overs', before: watches, leftOvers: () => [NEW] },
+      {
+        details: ', left-overs',
+        before: watches,
+        leftOvers: ({ resumes }: ConnectionContext) => [{ sessionId: `new ${resumes}`, lastSeq: 0 }],
+      },
       {
         details: ', no progress',
         before: leavesOutAgain,
         leftOvers: ({ cursors }: ConnectionContext) => cursors.slice(0, 1),
+        hasHole: true,
       },
-    ].map(({ details, before, leftOvers }) =>
+    ].map(({ details, before, leftOvers, hasHole = false }) =>
       move(
         name + details,
         (snapshot) => can(snapshot) && (!details || isResuming(snapshot)),
@@ -205,7 +214,7 @@ export function connectionMoves({ timeouts, backoff }: ConnectionInput): readonl
           await before(world)
           await cause(world)
         },
-        (context) => ({ ...fields(context), leftOvers: leftOvers(context) }),
+        (context) => ({ ...fields(context), leftOvers: leftOvers(context), hasHole }),
       ),
     )
 
@@ -242,7 +251,8 @@ export function connectionMoves({ timeouts, backoff }: ConnectionInput): readonl
     move('stream.refused, 403', isUnwelcomed, fails(403), retryable),
     move('stream.silent', isWatched, waits({ isAlive: false }), retryable),
     move('stream.drained', isStreaming, sends({ type: 'goodbye' }), () => ({ delay: {}, error: TRANSIENT })),
-    move('stream.gapped', isOpen, leavesOut, () => ({ cursors: [KNOWN] })),
+    move('stream.gapped', isOpen, leavesOut, () => ({ cursors: [KNOWN], hasHole: true })),
+    move('stream.reset', isStreaming, flips, retryable),
     move('stream.probed, its nonce', isStreaming, answersProbe, ({ probes }) => ({ nonce: `p${probes}` })),
     move('stream.probed, another nonce', isStreaming, sends({ type: 'probe' }), () => ({ nonce: '' })),
     ...withLeftOvers('stream.replayed', isStreaming, marks, ({ resumeId }) => ({ resumeId })),

@@ -7,7 +7,7 @@ import {
 } from 'xstate'
 import { createConnection } from '../createConnection'
 import type { ConnectionError } from '../errors'
-import { connectionMachine } from '../machine/connectionMachine'
+import { connectionMachine, MAX_FLAPS } from '../machine/connectionMachine'
 import { outboxMachine } from '../machine/outboxMachine'
 import type { ConnectionInput } from '../machine/types'
 import type { JsonObject } from '../protocol'
@@ -133,6 +133,7 @@ function planAll(policy: ConnectionInput) {
     Math.min(context.resumes, 2),
     context.fruitless > 0,
     context.refusals,
+    Math.min(context.flaps, MAX_FLAPS),
   ]
   return [
     {
