@@ -380,8 +380,8 @@ export const PLANTED: readonly PlantedBug[] = [
     row: 'C50',
     bug: 'S: another payload under a known key is answered like the first',
     file: 'src/server/commands.ts',
-    find: 'if (known) return answerTo(known, fingerprint)',
-    replace: 'if (known) return known.answer',
+    find: 'if (ended) return answerTo(ended, fingerprint)',
+    replace: 'if (ended) return ended.answer',
   },
   {
     row: 'I5',
