@@ -190,7 +190,7 @@ export function createStore({ storage, key, locks: given, clock }: StoreOptions,
     put(entry: Storable, id: string, json: string) {
       const { attempts, expiresAt } = entry
       if (!entry.number) {
-        lastNumber = Math.max(lastNumber + 1, clock.now())
+        lastNumber = Math.max(lastNumber + 1, Math.ceil(clock.now()))
         entry.number = lastNumber
       }
       const place = entry.place ?? `${messages}${owner}:${entry.number}`

@@ -88,7 +88,7 @@ test("another principal's receipt is not had by its key, however the two are put
   const send = { type: 'send', sessionId: 'room' }
   const pairs: [string, string][] = [
     ['a', 'k'],
-    ['a","k', ''],
+    ['a","k', 'k'],
     ['a', '","k'],
     ['["a"', 'k'],
     ['b', 'k'],

@@ -137,8 +137,10 @@ export class Commands {
     const { principalId, identity, fingerprint, weight } = command
     const { budgets, receipts } = this.#options
     const memory = new Budget(Infinity, budgets.of(principalId))
-    const room = identity === undefined ? undefined : receipts.reserve(principalId, identity)
-    if ((identity !== undefined && !room) || !memory.take(weight)) {
+    // Processes that share a log share the receipts too, and who has how many.
+    const isKeptHere = identity !== undefined && !this.#options.shared
+    const room = isKeptHere ? receipts.reserve(principalId, identity) : undefined
+    if ((isKeptHere && !room) || !memory.take(weight)) {
       room?.free()
       return refusalOf(tooMany(), () => {})
     }
