@@ -268,6 +268,22 @@ describe('C97: what a socket holds', () => {
   })
 })
 
+test('C98: what a socket has asked for is aborted when it ends, wherever its stream is', async () => {
+  const { server, clock } = createTestServer()
+  const signals: AbortSignal[] = []
+  const fetch = (request: Request) => {
+    if (request.method !== 'POST') return server.fetch(request)
+    signals.push(request.signal)
+    return new Promise<Response>(() => {})
+  }
+  const socket = await createSockets({ fetch, clock }).opens()
+  socket.hears({ id: 'a', endpoint: 'send', body: send(1) })
+  socket.hears({ id: 'p', endpoint: 'probe', body: { type: 'probe', nonce: 'n' } })
+  await until(() => signals.length === 2, 'both requests')
+  socket.vanishes()
+  expect(signals.map(({ aborted }) => aborted)).toEqual([true, true])
+})
+
 test('C97: the budget is found through whatever hands the stream on', async () => {
   const { server: chat, budgets } = withBudgets(() => createTestServer({ onCommand: () => new Promise(() => {}) }))
   const { server, clock } = chat
