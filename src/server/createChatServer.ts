@@ -258,6 +258,7 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
     cursors: readonly Cursor[],
     marker?: { readonly resumeId?: string },
   ): Promise<readonly SessionVerdict[]> {
+    await pacer.admit(principal.id, cursors.length)
     const verdicts = await Promise.all(cursors.map((cursor) => judge(principal, cursor)))
     const sessions = parseVerdicts({ sessions: await stream.call({ type: 'resume', sessions: verdicts, marker }) })
     for (const { status, from, to } of sessions) if (status === 'resumed' && to > from) tell('replays', to - from)
