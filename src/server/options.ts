@@ -68,7 +68,7 @@ export interface ServerLimits {
   readonly eventBytes?: number
   /**
    * What the streams of one principal are replayed in this process, bytes per second; one second's worth may come at once. A session
-   * that is resumed or watched counts as 4,096. Beyond, they wait, and live events go on. Default: 8,388,608 (8 MiB/s).
+   * that is resumed or watched counts as 8,192. Beyond, they wait, and live events go on. Default: 8,388,608 (8 MiB/s).
    */
   readonly replayRate?: number
   /** How long the outcome of a command is remembered for repeats, ms. Default: 86,400,000 (24 h). */

@@ -3,7 +3,7 @@ import type { Clock } from './options'
 /** How long a principal that was written nothing may save up, ms. */
 const SAVED = 1_000
 /** To look a session up and to follow it costs about as much as to write so many bytes. */
-const SESSION_BYTES = 4_096
+const SESSION_BYTES = 8_192
 
 /**
  * What a principal's streams may write of replays, and resume of sessions: a token bucket of bytes. Whoever has spent more than there
