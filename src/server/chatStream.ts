@@ -295,9 +295,10 @@ class PulledStream implements ChatStream, UnderlyingDefaultSource<Uint8Array<Arr
       // Not `await` in any case: a log in memory is read without giving way.
       const entries = reading instanceof Promise ? await reading : reading
       const last = entries.at(-1)
+      // A client that has no event of the session has none of another epoch.
+      if (!last && session.position === 0) continue
       const { epoch, isUnreadable }: Pick<SessionHead, 'epoch' | 'isUnreadable'> = last ?? (await log.head(sessionId))
       if (isUnreadable || this.#attached.get(sessionId) !== session) continue
-      // A client that has no event of the session has none of another epoch.
       if (session.position === 0) session.epoch = epoch
       if (epoch !== session.epoch) {
         // The session's numbering started again. The next resume of the client will be told so, with `reset`.

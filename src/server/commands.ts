@@ -135,12 +135,12 @@ export class Commands {
   /** Never rejects. What there is no room for is not run: it would be run again when it is repeated. */
   async #perform(command: Command): Promise<Answer> {
     const { principalId, identity, fingerprint, weight } = command
-    const { budgets, receipts } = this.#options
+    const { budgets, receipts, shared } = this.#options
     const memory = new Budget(Infinity, budgets.of(principalId))
-    // Processes that share a log share the receipts too, and who has how many.
-    const isKeptHere = identity !== undefined && !this.#options.shared
-    const room = isKeptHere ? receipts.reserve(principalId, identity) : undefined
-    if ((isKeptHere && !room) || !memory.take(weight)) {
+    const room = identity === undefined ? undefined : receipts.reserve(principalId, identity)
+    // Processes that share a log share the receipts too: there it is decided whether there is room.
+    const mustBeKept = identity !== undefined && !shared
+    if ((mustBeKept && !room) || !memory.take(weight)) {
       room?.free()
       return refusalOf(tooMany(), () => {})
     }

@@ -392,6 +392,7 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
     cursors: readonly Cursor[],
     marker?: { readonly resumeId?: string },
   ): Promise<readonly SessionVerdict[]> {
+    await pacer.admit(principal.id, cursors.length)
     const mark = authority.mark()
     const verdicts = await Promise.all(cursors.map((cursor) => judge(principal, cursor)))
     // An id that is none, of any size, is not put on the stream: the answer alone tells of it.

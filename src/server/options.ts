@@ -79,8 +79,8 @@ export interface ServerLimits {
   /** Size of an event as JSON, bytes. Beyond, `publish` rejects with a TypeError. Default: 1,048,576 (1 MiB). */
   readonly eventBytes?: number
   /**
-   * What the streams of one principal are replayed in this process, bytes per second; two seconds' worth may come at once. Beyond,
-   * replays wait, and live events go on. Default: 8,388,608 (8 MiB/s).
+   * What the streams of one principal are replayed in this process, bytes per second; one second's worth may come at once. A session
+   * that is resumed or watched counts as 8,192. Beyond, they wait, and live events go on. Default: 8,388,608 (8 MiB/s).
    */
   readonly replayRate?: number
   /**
