@@ -70,7 +70,7 @@ describe('the walk', () => {
   })
 
   test('sends an event to the machine itself only where nobody is left who would tell it', () => {
-    const streamFacts = 'opened welcomed replayed gapped probed drained failed silent refused'.split(' ')
+    const streamFacts = 'opened welcomed replayed gapped reset probed drained failed silent refused'.split(' ')
     const facts: Record<string, readonly string[]> = {
       stream: streamFacts.map((fact) => `stream.${fact}`),
       watchdog: ['stream.silent'],
@@ -117,7 +117,7 @@ describe('the walk', () => {
   })
 
   test('is told in a few lines, with one for each thing that is wrong', () => {
-    expect(formatWalk(report)).toMatch(/^\d+ steps: 50 transitions covered, 3 injected, 0 unreachable; .*$/)
+    expect(formatWalk(report)).toMatch(/^\d+ steps: 60 transitions covered, 3 injected, 0 unreachable; .*$/)
     const lines = formatWalk({ ...report, missing: ['one', 'two'], violations: ['three'] }).split('\n')
     expect(lines.slice(1)).toEqual(['missing    one', 'missing    two', 'violation  three'])
   })
@@ -141,7 +141,7 @@ describe('what is wrong is missing', () => {
         'reconnecting: resume.failed [isFatal] → idle: it was not taken',
       ]),
     )
-    expect(covered).toHaveLength(48)
+    expect(covered).toHaveLength(57)
   })
 
   test('what an adapter never tells', async () => {
@@ -202,7 +202,12 @@ describe('an app of the user’s own', () => {
       },
     })
     expect(new Set(errors.map(({ step }) => step))).toEqual(
-      new Set(['steady × stream.gapped → posting', 'probing × stream.gapped → posting']),
+      new Set(
+        ['steady', 'probing'].flatMap((from) => [
+          `${from} × stream.gapped → posting`,
+          `${from} × stream.gapped → backoff`,
+        ]),
+      ),
     )
     expect(errors[0]?.error).toMatchObject({ code: 'listener-failed', cause: { message: 'what a gap' } })
   })
