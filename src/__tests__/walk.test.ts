@@ -203,7 +203,10 @@ describe('an app of the user’s own', () => {
     })
     expect(new Set(errors.map(({ step }) => step))).toEqual(
       new Set(
-        ['steady', 'probing'].flatMap((from) => ['posting', 'backoff'].map((to) => `${from} × stream.gapped → ${to}`)),
+        ['steady', 'probing'].flatMap((from) => [
+          `${from} × stream.gapped → posting`,
+          `${from} × stream.gapped → backoff`,
+        ]),
       ),
     )
     expect(errors[0]?.error).toMatchObject({ code: 'listener-failed', cause: { message: 'what a gap' } })

@@ -7,7 +7,7 @@ import {
 } from 'xstate'
 import { createConnection } from '../createConnection'
 import type { ConnectionError } from '../errors'
-import { connectionMachine, MAX_FLAPS } from '../machine/connectionMachine'
+import { connectionMachine } from '../machine/connectionMachine'
 import { outboxMachine } from '../machine/outboxMachine'
 import type { ConnectionInput } from '../machine/types'
 import type { JsonObject } from '../protocol'
@@ -132,8 +132,8 @@ function planAll(policy: ConnectionInput) {
     context.heartbeat,
     Math.min(context.resumes, 2),
     context.fruitless > 0,
+    Math.min(context.flaps, 5),
     context.refusals,
-    Math.min(context.flaps, MAX_FLAPS),
   ]
   return [
     {
