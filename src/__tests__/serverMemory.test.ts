@@ -1,8 +1,10 @@
 import fc from 'fast-check'
 import { describe, expect, test, vi } from 'vitest'
 import { Budgets } from '../server/budget'
+import { Commands } from '../server/commands'
+import { tooMany } from '../server/http'
 import { Line } from '../server/line'
-import { GRACE } from '../server/presence'
+import { GRACE, Presence } from '../server/presence'
 import { MIN_RECEIPT_AGE, Receipts } from '../server/receipts'
 import { MAX_SWELLING, parsedWeight, REQUEST_WEIGHT, SESSION_WEIGHT, textWeight } from '../server/weights'
 import { bytesInUse, swelling, withBudgets } from './_memory'
@@ -342,6 +344,33 @@ describe('C100: receipts', () => {
       const { server } = createServer(receiptAge ? { limits: { receiptAge } } : {})
       expect((await openStream(server)).frames[0]?.receiptAge).toBe(told)
     }
+  })
+
+  test('that other processes have no room for are a 429 as well, and nothing is remembered of that', async () => {
+    const budgets = new Budgets(1e8)
+    const receipts = new Receipts({ budgets, receipts: 100, receiptAge: 1e9, clock: { now: () => 0 }, onError() {} })
+    const claim = vi.fn(() => Promise.reject(tooMany()))
+    const onError = vi.fn()
+    const shared = { claim, outcome: async () => undefined }
+    const commands = new Commands({ budgets, receipts, shared, onError })
+    const run = vi.fn()
+    const presence = new Presence(
+      () => undefined,
+      () => () => {},
+      fakeClock(),
+    )
+    const command = {
+      chain: 'c',
+      principalId: 'a',
+      identity: 'k',
+      fingerprint: 'f',
+      refusal: undefined,
+      weight: 9,
+      run,
+    }
+    for (const _ of range(1, 2)) expect((await commands.execute(command, presence)).status).toBe(429)
+    expect([claim.mock.calls.length, run.mock.calls.length, onError.mock.calls.length]).toEqual([2, 0, 0])
+    expect(budgets.process.used).toBe(0)
   })
 
   test('give way to work when they are old, also those of somebody else where the process is full', () => {

@@ -1,7 +1,7 @@
 import { isToBeRepeated } from '../protocol'
 import { Budget, type Budgets } from './budget'
 import type { Answer, Cluster, Outcome } from './cluster'
-import { refusalOf, tooMany, unknownStream } from './http'
+import { Refusal, refusalOf, tooMany, unknownStream } from './http'
 import { isTooDeep, MAX_DEPTH } from './json'
 import { Line } from './line'
 import type { Presence } from './presence'
@@ -163,6 +163,7 @@ export class Commands {
       await claim.settle(answer.status < 500 ? answer : undefined).catch(onError)
       return answer
     } catch (error) {
+      if (error instanceof Refusal) return refusalOf(error, onError)
       onError(error)
       return UNAVAILABLE
     }
