@@ -8,7 +8,18 @@ import { GRACE, Presence } from '../server/presence'
 import { MIN_RECEIPT_AGE, Receipts } from '../server/receipts'
 import { MAX_SWELLING, parsedWeight, REQUEST_WEIGHT, SESSION_WEIGHT, textWeight } from '../server/weights'
 import { bytesInUse, swelling, withBudgets } from './_memory'
-import { answer, BASE, counter, createTestServer, manualCommands, openStream, range, settle, until } from './_server'
+import {
+  answer,
+  BASE,
+  counter,
+  createTestServer,
+  fakeClock,
+  manualCommands,
+  openStream,
+  range,
+  settle,
+  until,
+} from './_server'
 
 const SEND = { type: 'send', sessionId: 'room' }
 
