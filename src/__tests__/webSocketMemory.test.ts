@@ -236,7 +236,8 @@ describe('C97: what a socket holds', () => {
     const before = bytesInUse()
     for (const n of range(1, 60)) socket.hears({ id: `m${n}`, endpoint: 'send', body: send(n) })
     await settle(50)
-    expect(bytesInUse() - before).toBeLessThan(1_500_000)
+    // All of them would be 12 MB.
+    expect(bytesInUse() - before).toBeLessThan(4_000_000)
     socket.bufferedAmount = 0
     await clock.advance(20)
     await acked(socket, 60)

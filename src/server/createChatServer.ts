@@ -104,8 +104,6 @@ interface Sender<P> {
   readonly principal: P
   readonly connectionId: unknown
   readonly presence: Presence
-  /** What it holds. */
-  readonly memory: Budget
   readonly turn: Place
 }
 
@@ -283,8 +281,12 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
         return jsonResponse(200, JSON.stringify({ ok: true, ...result }))
       }
       const key = request.headers.get(IDEMPOTENCY_KEY_HEADER) ?? undefined
+      // Room is asked for before the work; what there is more in the end are numbers that are written in another way.
+      const weight = textWeight(text)
+      if (!memory.take(weight)) throw tooMany()
       const posted = endpoint === 'batch' ? toBatch(text) : toCommand(endpoint, parseMessage(text), key)
-      return toResponse(await inTurn({ principal, connectionId, presence, memory }, posted))
+      if (!memory.take(Math.max(0, weightOf(posted) - weight))) throw tooMany()
+      return toResponse(await inTurn({ principal, connectionId, presence }, posted))
     } finally {
       memory.close()
       presence.end()
@@ -426,9 +428,8 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
   }
 
   async function command(sender: Sender<P>, { endpoint, type, sessionId, key, json }: Posted): Promise<Answer> {
-    const { principal, connectionId, presence, memory, turn } = sender
+    const { principal, connectionId, presence, turn } = sender
     const stream = streamOf(principal, connectionId)
-    if (!memory.take(textWeight(json))) throw tooMany()
     const refusal = await prepare(principal, stream, sessionId)
     const fingerprint = key === undefined ? '' : await digest(`${endpoint}\n${json}`)
     const identity = key === undefined ? undefined : JSON.stringify([principal.id, key])
@@ -518,4 +519,11 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
 }
 
 const listOf = async (asked: Promise<unknown>): Promise<readonly string[]> => [await asked].flat().filter(isText)
+
+/** The texts that are held until their turn, bytes. */
+function weightOf(posted: Posted | readonly BatchMessage[]): number {
+  const texts = 'json' in posted ? [posted.json] : posted.map(({ posted }) => posted.json)
+  return texts.reduce((sum, json) => sum + textWeight(json), 0)
+}
+
 const toResponse = ({ status, json, headers }: Answer) => jsonResponse(status, json, headers)
