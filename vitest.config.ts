@@ -15,6 +15,7 @@ export default defineConfig({
   },
   test: {
     include: ['{src,demo}/__tests__/**/*.test.ts', 'examples/**/*.test.{ts,tsx}'],
+    setupFiles: ['./src/__tests__/_setup.ts'],
     testTimeout: 30_000,
     hookTimeout: 60_000,
     pool: 'forks',

@@ -18,7 +18,7 @@ export async function startServer({ draw, chance }: Dice, scenario: Scenario) {
   let tokens = 1
 
   const chat = createChatServer({
-    log: memoryLog({ maxEvents: 1_000_000 }),
+    log: memoryLog({ maxEvents: 1_000_000, maxBytes: 2 ** 33 }),
     clock,
     random: draw('server'),
     heartbeat: 5_000,

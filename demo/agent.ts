@@ -20,6 +20,10 @@ interface Turn {
 }
 
 const MAX_PROMPT = 20_000
+/** Of one session: the turn that is being answered, and those that wait. */
+const MAX_TURNS = 50
+/** Sessions that are being answered at the same time. */
+const MAX_ANSWERS = 200
 
 /** Answers prompts with streamed tokens and slow tools: one turn at a time in each session, in the order they came. */
 export function createAgent({ publish, tokensPerSecond, toolMs, onPrompt }: AgentOptions) {
@@ -35,6 +39,9 @@ export function createAgent({ publish, tokensPerSecond, toolMs, onPrompt }: Agen
         const { prompt } = message
         if (typeof prompt !== 'string' || prompt.trim() === '') throw new CommandRejected(400, 'empty-prompt')
         if (prompt.length > MAX_PROMPT) throw new CommandRejected(413, 'prompt-too-long')
+        const waiting = sessions.get(sessionId)?.length ?? 0
+        if (waiting >= MAX_TURNS || (waiting === 0 && sessions.size >= MAX_ANSWERS))
+          throw new CommandRejected(409, 'busy')
         const turnId = idempotencyKey ?? crypto.randomUUID()
         onPrompt?.(sessionId, prompt)
         await publish(sessionId, { type: 'prompt', turnId, text: prompt })

@@ -10,6 +10,7 @@ import { parse } from 'hono/utils/cookie'
 import { drawChart } from '../scripts/drawChart'
 import { createAgent } from './agent'
 import { LINES, MISHAPS } from './events'
+import { createVisitors, GUARD_HEADERS, HOSTS, refusalOf } from './guard'
 import { createHealth } from './health'
 import { createMishaps } from './mishaps'
 
@@ -26,12 +27,12 @@ export interface DemoOptions {
 
 export interface Demo {
   fetch(request: Request, env?: HttpBindings): Response | Promise<Response>
-  /** All prompts that agents have received, in their order. Restarts do not clear it. */
+  /** The last 1,000 prompts that agents have received, in their order. Restarts do not clear it. */
   readonly prompts: readonly string[]
   close(): Promise<void>
 }
 
-type Env = { Bindings: HttpBindings; Variables: { principalId: string } }
+type Env = { Bindings: HttpBindings }
 
 const COOKIE = 'demo'
 const STYLES = ['style.css', 'chart.css'] as const
@@ -39,9 +40,12 @@ const PAGE = fileURLToPath(new URL('./page/', import.meta.url))
 const PAGE_HEADERS = {
   // Revalidated, but not `no-store`: that would keep the page out of the back/forward cache.
   'Cache-Control': 'no-cache',
-  'Content-Security-Policy': "default-src 'self'; img-src data:",
-  'X-Content-Type-Options': 'nosniff',
 }
+const MAX_PROMPTS = 1_000
+/** Whose session was not named for the longest is up for grabs, but ids cannot be guessed. */
+const MAX_OWNED = 10_000
+/** A restart is felt by everybody. ms. */
+const RESTART_PAUSE = 1_000
 
 /** The whole demo as one `fetch`: the page, the chat server with its agent, and the mishaps between the two. */
 export async function createDemo(options: DemoOptions = {}): Promise<Demo> {
@@ -50,6 +54,8 @@ export async function createDemo(options: DemoOptions = {}): Promise<Demo> {
   const mishaps = createMishaps({ lateMs })
   const prompts: string[] = []
   const health = createHealth()
+  const visitors = createVisitors()
+  let restartAt = 0
   let server = startServer()
 
   /** All that a restart loses: the log, the streams, the receipts, who owns which session, and what was being said. */
@@ -57,12 +63,20 @@ export async function createDemo(options: DemoOptions = {}): Promise<Demo> {
     const owners = new Map<string, string>()
     const chat = createChatServer({
       heartbeat,
-      log: memoryLog({ maxEvents: 100_000 }),
-      authenticate,
+      log: memoryLog({ maxEvents: 20_000 }),
+      allowedHosts: HOSTS,
+      // An app would look up a login here; the demo takes everybody, and tells them apart by a cookie.
+      authenticate({ headers }) {
+        const id = visitors.idOf(parse(headers.get('Cookie') ?? '', COOKIE)[COOKIE])
+        return id === undefined ? null : { id }
+      },
       // Session ids are long and random: whoever names one first made it up.
       authorize({ id }, sessionId) {
-        if (!owners.has(sessionId)) owners.set(sessionId, id)
-        return owners.get(sessionId) === id
+        const owner = owners.get(sessionId) ?? id
+        owners.delete(sessionId)
+        const [oldest = ''] = owners.set(sessionId, owner).keys()
+        if (owners.size > MAX_OWNED) owners.delete(oldest)
+        return owner === id
       },
       onCommand: (call) => agent.handle(call),
       onMetric: health.count,
@@ -72,7 +86,10 @@ export async function createDemo(options: DemoOptions = {}): Promise<Demo> {
       publish: chat.publish,
       tokensPerSecond,
       toolMs,
-      onPrompt: (_, prompt) => prompts.push(prompt),
+      onPrompt(_, prompt) {
+        prompts.push(prompt)
+        if (prompts.length > MAX_PROMPTS) prompts.shift()
+      },
     })
     return {
       fetch: chat.fetch,
@@ -92,10 +109,17 @@ export async function createDemo(options: DemoOptions = {}): Promise<Demo> {
   }
 
   const app = new Hono<Env>()
+  app.use(async (context, next) => {
+    const message = refusalOf(context.req.raw)
+    if (message !== undefined) context.res = context.json({ error: 'forbidden', message }, 403)
+    else await next()
+    for (const [name, value] of Object.entries(GUARD_HEADERS)) context.header(name, value)
+  })
   app.get('/', (context) => {
-    if (!getCookie(context, COOKIE)) {
+    const cookie = getCookie(context, COOKIE)
+    if (!visitors.known(cookie)) {
       const maxAge = 30 * 24 * 3_600
-      setCookie(context, COOKIE, crypto.randomUUID(), { path: '/', httpOnly: true, sameSite: 'Strict', maxAge })
+      setCookie(context, COOKIE, visitors.welcome(cookie), { path: '/', httpOnly: true, sameSite: 'Strict', maxAge })
     }
     return context.html(assets.html, 200, PAGE_HEADERS)
   })
@@ -108,7 +132,7 @@ export async function createDemo(options: DemoOptions = {}): Promise<Demo> {
   // Each line of a page has a path of its own, so that a mishap can hit one of them. To the chat server they are the same.
   app.all('/api/chat/*', (context) =>
     mishaps.pass({
-      clientId: clientId(getCookie(context, COOKIE) ?? '', context.req.path.replace(/\/[^/]*$/, '')),
+      clientId: clientId(visitors.idOf(getCookie(context, COOKIE)) ?? '', context.req.path.replace(/\/[^/]*$/, '')),
       request: context.req.raw,
       next: (request) => server.fetch(request),
       hangUp: () => hangUp(context),
@@ -120,14 +144,16 @@ export async function createDemo(options: DemoOptions = {}): Promise<Demo> {
     return context.json(report, report.status === 'ok' ? 200 : 503)
   })
   app.post('/demo/mishaps/:name', async (context) => {
-    const principalId = getCookie(context, COOKIE)
-    if (!principalId) return context.json({ error: 'unauthorized' }, 401)
+    const principalId = visitors.known(getCookie(context, COOKIE))
+    if (principalId === undefined) return context.json({ error: 'unauthorized' }, 401)
     const mishap = MISHAPS.find((name) => name === context.req.param('name'))
     if (!mishap) return context.json({ error: 'no-such-mishap' }, 404)
     if (mishap !== 'restart') {
       const streams = mishaps.cause(mishap, clientId(principalId, context.req.query('line') ?? LINES[0]))
       return context.json({ streams })
     }
+    if (Date.now() < restartAt) return context.json({ error: 'too-many' }, 429, { 'Retry-After': '1' })
+    restartAt = Date.now() + RESTART_PAUSE
     await restart()
     return context.json({ restarted: true })
   })
@@ -140,12 +166,6 @@ export async function createDemo(options: DemoOptions = {}): Promise<Demo> {
       return server.close()
     },
   }
-}
-
-/** An app would look up a login here; the demo takes everybody, and tells them apart by a cookie. */
-function authenticate(request: Request) {
-  const id = parse(request.headers.get('Cookie') ?? '', COOKIE)[COOKIE]
-  return id ? { id } : null
 }
 
 const clientId = (principalId: string, line: string) => `${principalId} ${line}`
@@ -177,8 +197,8 @@ async function bundlePage(): Promise<string> {
     target: 'es2022',
     sourcemap: 'inline',
     tsconfig: fileURLToPath(new URL('../tsconfig.json', import.meta.url)),
-    // Loaded on demand where there is no native EventSource. In a browser there is.
-    external: ['eventsource', 'ws'],
+    // Loaded on demand where there is no native WebSocket. In a browser there is.
+    external: ['ws'],
     logLevel: 'error',
   })
   return outputFiles[0]?.text ?? ''

@@ -6,6 +6,8 @@ import { attachSockets } from './socket'
 
 export const HOST = '127.0.0.1'
 const MAX_TRIES = 20
+/** Streams included; a page has two. */
+const MAX_CONNECTIONS = 1_000
 
 export interface Listening {
   readonly url: string
@@ -25,6 +27,7 @@ export async function listen({ fetch, port, onTaken = () => {} }: ListenOptions)
   for (let candidate = port; candidate < port + MAX_TRIES && candidate <= 65_535; candidate += 1) {
     const server = createAdaptorServer({ fetch: (request, env) => fetch(request, env as HttpBindings) })
     const cutSockets = attachSockets(server as Server, fetch)
+    ;(server as Server).maxConnections = MAX_CONNECTIONS
     try {
       server.listen(candidate, HOST)
       await once(server, 'listening')

@@ -17,6 +17,7 @@ export interface MishapsOptions {
 
 /** The restart is not among them: it happens to the server, not on the way to it. */
 export type LineMishap = Exclude<Mishap, 'restart'>
+const MAX_WAITING = 1_000
 export type Mishaps = ReturnType<typeof createMishaps>
 
 interface Client {
@@ -27,6 +28,7 @@ interface Client {
 
 /** Stands between Hono and the chat server, and does to one client's requests what networks and servers do to them. */
 export function createMishaps({ lateMs }: MishapsOptions) {
+  /** Those with a stream, or with a mishap that waits for their resume. */
   const clients = new Map<string, Client>()
 
   function clientOf(clientId: string): Client {
@@ -35,23 +37,47 @@ export function createMishaps({ lateMs }: MishapsOptions) {
     return client
   }
 
+  function forgetIdle(clientId: string) {
+    const client = clients.get(clientId)
+    if (client && client.streams.size === 0 && !client.failResume && !client.delayResume) clients.delete(clientId)
+  }
+
+  /** A mishap waits for a resume that may never come. */
+  function forgetWaiting() {
+    for (const [clientId, { streams }] of clients) {
+      if (clients.size <= MAX_WAITING) return
+      if (streams.size === 0) clients.delete(clientId)
+    }
+  }
+
+  /** True once. */
+  function take(clientId: string, mishap: 'failResume' | 'delayResume'): boolean {
+    const client = clients.get(clientId)
+    if (!client?.[mishap]) return false
+    client[mishap] = false
+    forgetIdle(clientId)
+    return true
+  }
+
   async function pass({ clientId, request, next, hangUp }: Passage): Promise<Response> {
-    const client = clientOf(clientId)
     const endpoint = new URL(request.url).pathname.split('/').pop()
-    if (endpoint === 'reconnect' && client.failResume) {
-      client.failResume = false
+    if (endpoint === 'reconnect' && take(clientId, 'failResume')) {
       return Response.json({ error: 'mishap' }, { status: 500 })
     }
-    if (endpoint === 'reconnect' && client.delayResume) {
-      client.delayResume = false
+    if (endpoint === 'reconnect' && take(clientId, 'delayResume')) {
       // The server replays at once; only its answer is late, so the replay arrives while the POST is in flight.
       const [response] = await Promise.all([next(request), wait(lateMs)])
       return response
     }
     const response = await next(request)
     if (endpoint !== 'events' || !response.ok || !response.body) return response
-    const tap = createTap(response.body, () => client.streams.delete(tap), hangUp)
-    client.streams.add(tap)
+    const { streams } = clientOf(clientId)
+    const onEnd = () => {
+      streams.delete(tap)
+      forgetIdle(clientId)
+    }
+    const tap = createTap(response.body, onEnd, hangUp)
+    streams.add(tap)
     return new Response(tap.body, { status: response.status, headers: response.headers })
   }
 
@@ -70,7 +96,14 @@ export function createMishaps({ lateMs }: MishapsOptions) {
         // A resume comes with a fresh stream, so its mishaps begin with the loss of this one.
         else stream.drop()
       }
+      forgetIdle(clientId)
+      forgetWaiting()
       return hit.length
+    },
+
+    /** How many clients are remembered. */
+    get size() {
+      return clients.size
     },
 
     /** Every stream of every client, as when the server's process dies. */

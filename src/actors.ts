@@ -177,7 +177,12 @@ export function bindActors(
           if (control?.type === 'reconnected') {
             const { resumeId, sessions } = control
             if (resumeId !== undefined || context().resumes === 1) inbox.judge(resumeId, sessions)
-            tell({ type: 'stream.replayed', resumeId: resumeId ?? null, leftOvers: inbox.leftOvers() })
+            tell({
+              type: 'stream.replayed',
+              resumeId: resumeId ?? null,
+              leftOvers: inbox.leftOvers(),
+              hasHole: inbox.hasHole(),
+            })
           }
         },
       })
@@ -204,7 +209,7 @@ export function bindActors(
         stopWatching = watchSilence(clock, settings.timeouts.resume, inbox.events, () =>
           fail(new ConnectionError('timeout', 'the replay stalled')),
         )
-        tell({ type: 'resume.succeeded', leftOvers: inbox.leftOvers() })
+        tell({ type: 'resume.succeeded', leftOvers: inbox.leftOvers(), hasHole: inbox.hasHole() })
       }
       carrier.post('reconnect', body, abort).then(succeed).catch(fail)
       return () => {

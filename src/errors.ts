@@ -11,17 +11,18 @@
  * | `forbidden` | 403: this message, this resume or this stream is not allowed |
  * | `ended` | 204 on the stream: the server wants this client to stay away |
  * | `unknown-stream` | 404/410: the server does not know the stream (any more) |
- * | `redirected` | a POST was redirected to another origin, another page (a login?), or in a way that makes it a GET; the message names the target |
+ * | `redirected` | a request was redirected to another origin, another page (a login?), or in a way that makes it a GET; the message names the target |
  * | `bad-response` | a 2xx whose body is not what the protocol says, e.g. the HTML of a captive portal |
  * | `bad-welcome` | the `welcome` frame is malformed, or speaks another protocol version |
  * | `bad-message` | an inbound frame that is not JSON, not an object, or has malformed `sessionId`, `seq`, `prevSeq` |
  * | `poison-message` | a `message` listener threw three times for one message; it was skipped |
  * | `listener-failed` | a listener threw; nothing else was harmed |
  * | `stream-failed` | the EventSource reported an error; `status` where it is known |
- * | `redirected` | the answer comes from another origin than `url`, or is the answer to another request |
  * | `stream-silent` | no frame for twice the heartbeat |
  * | `stale-events` | after a resume only events came that are older than its cursor, and were dropped: the server's log has started over under the same `epoch`, or without one |
  * | `no-progress` | two resumes in a row replayed nothing of what was missing |
+ * | `flapping` | the server caused resumes or resets (holes, second welcomes, epochs that change) faster than an honest one would: the line is paced by `backoff` |
+ * | `too-many-sessions` | the server sent events of more sessions than `inbound.maxSessions`; those beyond are dropped |
  * | `probe-timeout` | the stream did not answer a probe |
  * | `goodbye` | the server asked to come back later |
  * | `exhausted` | failed, or its stream dropped, as often as `outbox` allows; repeat it under the same id |
@@ -56,10 +57,11 @@ export type ConnectionErrorCode =
   | 'poison-message'
   | 'listener-failed'
   | 'stream-failed'
-  | 'redirected'
   | 'stream-silent'
   | 'stale-events'
   | 'no-progress'
+  | 'flapping'
+  | 'too-many-sessions'
   | 'probe-timeout'
   | 'goodbye'
   | 'exhausted'
@@ -99,6 +101,7 @@ const RETRYABLE: readonly ConnectionErrorCode[] = [
   'stream-failed',
   'stream-silent',
   'no-progress',
+  'flapping',
   'probe-timeout',
   'goodbye',
   'hook-failed',

@@ -5,10 +5,10 @@ import {
   type Control,
   type Cursor,
   isObject,
-  isSeq,
   isText,
   type JsonObject,
   MAX_SESSIONS_PER_RESUME,
+  malformedField,
   parseControl,
   parseJson,
   type SessionVerdict,
@@ -29,6 +29,13 @@ export type MessageListener = (message: JsonObject) => unknown
 
 type SessionMessage = JsonObject & { readonly sessionId: string; readonly seq: number; readonly prevSeq?: number }
 
+export interface InboxHooks {
+  /** There are left-overs to resume. */
+  onHole(): void
+  /** An event of another epoch has reset the session. */
+  onReset(sessionId: string): void
+}
+
 /** A message that listeners threw at, and what came after it. */
 interface Waiting {
   readonly message: SessionMessage
@@ -44,8 +51,10 @@ interface Session {
   readonly sessionId: string
   lastSeq: number
   epoch: string | undefined
-  /** Not yet part of a resume: watched, or cut off, since the last one. */
-  wanted: boolean
+  /** The app wants it: `watch`, or a cursor that it gave. Those that the server has opened are bounded. */
+  isOwn: boolean
+  /** Not yet part of a resume: since the last one the app has watched it, or something of it was cut off, or reset. */
+  wanted: false | 'by app' | 'by server'
   /** The last `seq` seen behind a hole since the last resume. */
   missing: number
   /** Where the last hole was, and how many resumes in a row ended at it. */
@@ -81,23 +90,25 @@ export class Inbox {
   #events = 0
   #streams = 0
   #isResting = false
+  /** Sessions that the server has opened, and whether there was no room for another one. */
+  #opened = 0
+  #isFull = false
   /** Sessions whose cursor is to be stored. */
   #changed: Set<string> | undefined
   readonly #settings: Settings
   readonly #store: Store | null
   readonly #notifier: Notifier
-  readonly #onHole: () => void
+  readonly #hooks: InboxHooks
 
-  /** `store` keeps the cursors, `onHole` hears that there are left-overs to resume. */
-  constructor(settings: Settings, store: Store | null, notifier: Notifier, onHole: () => void) {
+  /** `store` keeps the cursors. */
+  constructor(settings: Settings, store: Store | null, notifier: Notifier, hooks: InboxHooks) {
     this.#settings = settings
     this.#store = store
     this.#notifier = notifier
-    this.#onHole = onHole
+    this.#hooks = hooks
     // What the app says is nearer to what it has applied.
-    for (const { sessionId, lastSeq, epoch } of [...(store?.cursors() ?? []), ...settings.cursors]) {
-      this.#track(sessionId, lastSeq, epoch)
-    }
+    for (const { sessionId, lastSeq, epoch } of store?.cursors() ?? []) this.#track(sessionId, lastSeq, epoch)
+    for (const { sessionId, lastSeq, epoch } of settings.cursors) this.#track(sessionId, lastSeq, epoch, true)
   }
 
   /** How many frames, and other signs of life, have come. */
@@ -112,18 +123,30 @@ export class Inbox {
   receive(data: string, message = parseJson(data)): Control | undefined {
     this.#signs++
     if (!isObject(message)) return this.#refuse(`no JSON object, but ${data.length} characters`)
-    const { sessionId, seq, prevSeq = 0 } = message
+    const field = malformedField(message)
+    // Its type and no more: a value from the wire may throw when it is made a text.
+    if (field) return this.#refuse(`malformed ${field}, a value of type ${typeof message[field]}: the event is dropped`)
+    const { sessionId, seq } = message as Partial<SessionMessage>
     if (seq === undefined || sessionId === undefined) {
       const control = parseControl(message)
       if (!control) this.#offer(message, this.#listeners)
       return control
     }
-    if (!isText(sessionId) || !sessionId || !isSeq(seq) || seq === 0 || !isSeq(prevSeq)) {
-      return this.#refuse(`malformed sessionId, seq or prevSeq: ${sessionId}`)
-    }
     if (this.#closed?.has(sessionId)) return undefined
-    const session = this.#sessions.get(sessionId) ?? this.#track(sessionId, seq - 1)
-    this.#accept(session, message as SessionMessage, data.length)
+    const session = this.#sessions.get(sessionId) ?? this.#open(sessionId, seq - 1)
+    if (session) this.#accept(session, message as SessionMessage, data.length)
+    return undefined
+  }
+
+  /** A session that the app has not asked for, if there is room for it. */
+  #open(sessionId: string, lastSeq: number): Session | undefined {
+    const { maxSessions } = this.#settings.inbound
+    if (this.#opened < maxSessions) return this.#track(sessionId, lastSeq)
+    if (!this.#isFull) {
+      const why = `events of session ${sessionId}, and of any other new one, are dropped: the server has opened ${this.#opened}; watch() it, or raise inbound.maxSessions`
+      this.#notifier.report(new ConnectionError('too-many-sessions', why))
+    }
+    this.#isFull = true
     return undefined
   }
 
@@ -131,11 +154,14 @@ export class Inbox {
     this.#notifier.report(new ConnectionError('bad-message', why))
   }
 
-  #track(sessionId: string, lastSeq: number, epoch?: string): Session {
+  #track(sessionId: string, lastSeq: number, epoch?: string, isOwn = false): Session {
+    this.#leave(sessionId)
+    if (!isOwn) this.#opened++
     const session: Session = {
       sessionId,
       lastSeq,
       epoch,
+      isOwn,
       wanted: false,
       missing: 0,
       holeAt: -1,
@@ -150,6 +176,13 @@ export class Inbox {
     this.#sessions.set(sessionId, session)
     this.#keep(sessionId)
     return session
+  }
+
+  /** Makes room, if it was the server that opened it. */
+  #leave(sessionId: string) {
+    if (this.#sessions.get(sessionId)?.isOwn !== false) return
+    this.#opened--
+    this.#isFull = false
   }
 
   /** Once for all events of one chunk, and before the page can go away. */
@@ -184,7 +217,10 @@ export class Inbox {
     if (waiting) return this.#queue(session, waiting, message, characters)
     const { sessionId, seq, epoch, prevSeq } = message
     if (isText(epoch) && epoch !== session.epoch) {
-      if (session.epoch !== undefined) this.#reset(session, seq - 1, epoch)
+      if (session.epoch !== undefined) {
+        this.#reset(session, seq - 1, epoch)
+        this.#hooks.onReset(sessionId)
+      }
       session.epoch = epoch
       this.#keep(sessionId)
       if (!this.#isCurrent(session)) return
@@ -271,7 +307,7 @@ export class Inbox {
       }
     }
     session.missing = Math.max(session.missing, seq)
-    if (isNews) this.#onHole()
+    if (isNews) this.#hooks.onHole()
     return false
   }
 
@@ -297,8 +333,8 @@ export class Inbox {
       this.#accept(session, next, characters)
     }
     if (!session.dropped) return
-    session.wanted = true
-    this.#onHole()
+    session.wanted = 'by app'
+    this.#hooks.onHole()
   }
 
   #reset(session: Session, to: number, epoch: string | undefined) {
@@ -308,7 +344,7 @@ export class Inbox {
     Object.assign(session, {
       lastSeq: to,
       epoch,
-      wanted: session.wanted || !!isBehind,
+      wanted: isBehind ? 'by server' : session.wanted,
       dropped: 0,
       missing: 0,
       overtook: 0,
@@ -325,6 +361,13 @@ export class Inbox {
       .filter(({ wanted, missing, lastSeq }) => wanted || missing > lastSeq)
       .slice(0, MAX_SESSIONS_PER_RESUME)
       .map(cursorOf)
+  }
+
+  /** Whether the server has made one of them necessary. */
+  hasHole(): boolean {
+    for (const { wanted, missing, lastSeq } of this.#sessions.values())
+      if (wanted === 'by server' || (!wanted && missing > lastSeq)) return true
+    return false
   }
 
   /** The server's word on the sessions of a resume; it may come with the answer, with the marker, or with both. */
@@ -365,7 +408,7 @@ export class Inbox {
     for (const session of this.#sessions.values()) {
       session.asked = Infinity
       session.stale = 0
-      session.wanted = true
+      session.wanted ||= 'by app'
       if (wasResting && session.waiting) this.#arm(session, session.waiting)
     }
     return this.leftOvers()
@@ -390,7 +433,7 @@ export class Inbox {
   want(sessionId: string): boolean {
     const session = this.#sessions.get(sessionId)
     if (!session || session.wanted) return false
-    session.wanted = true
+    session.wanted = 'by app'
     return true
   }
 
@@ -398,9 +441,13 @@ export class Inbox {
   watch(sessionId: string, after: number | undefined): boolean {
     this.#closed?.delete(sessionId)
     const known = this.#sessions.get(sessionId)
-    if (known && (after ?? known.lastSeq) === known.lastSeq) return false
+    if (known && (after ?? known.lastSeq) === known.lastSeq) {
+      this.#leave(sessionId)
+      known.isOwn = true
+      return false
+    }
     this.#stopWaiting(known)
-    this.#track(sessionId, after ?? 0, known?.epoch).wanted = true
+    this.#track(sessionId, after ?? 0, known?.epoch, true).wanted = 'by app'
     return true
   }
 
@@ -425,13 +472,16 @@ export class Inbox {
   unwatch(sessionId: string) {
     this.forget(sessionId)
     this.#closed ??= new Set()
-    this.#closed.add(sessionId)
+    const { size } = this.#closed.add(sessionId)
+    // A server may close what it has opened, over and over.
+    for (const oldest of this.#closed) if (size > this.#settings.inbound.maxSessions) return this.#closed.delete(oldest)
   }
 
   /** As if it had never been tracked: its next event tracks it anew. */
   forget(sessionId: string) {
     this.#closed?.delete(sessionId)
     this.#stopWaiting(this.#sessions.get(sessionId))
+    this.#leave(sessionId)
     this.#sessions.delete(sessionId)
     this.#keep(sessionId)
   }
@@ -439,7 +489,7 @@ export class Inbox {
   /** The app has it up to here from elsewhere. Nothing is asked of the server before the next resume. */
   skip(sessionId: string, seq: number) {
     this.#closed?.delete(sessionId)
-    this.#advance(this.#sessions.get(sessionId) ?? this.#track(sessionId, seq), seq)
+    this.#advance(this.#sessions.get(sessionId) ?? this.#track(sessionId, seq, undefined, true), seq)
   }
 
   cursor(sessionId: string): Cursor | undefined {

@@ -1,12 +1,12 @@
 import { defaultEventSource, type EventSourceFactory } from './adapters/eventSourceStream'
-import type { HeaderMap, HeadersHook } from './adapters/fetchUpstream'
+import { type HeaderMap, type HeadersHook, MAX_INBOUND_BYTES } from './adapters/fetchUpstream'
 import { type PageLifecycle, pageLifecycle } from './adapters/pageLifecycle'
 import { eventSourceTransport, type Transport } from './adapters/transport'
 import { ConnectionError } from './errors'
 import type { BackoffPolicy, Timeouts } from './machine/types'
 import { type Cursor, ENDPOINTS, isCursor, isObject, isSeq, isText, type JsonObject, RESERVED_TYPES } from './protocol'
 import type { StoreOptions } from './store'
-import type { Clock, ConnectionOptions, OutboxLimits } from './types'
+import type { Clock, ConnectionOptions, InboundLimits, OutboxLimits } from './types'
 
 /** The options, checked and complete. */
 export interface Settings
@@ -17,6 +17,7 @@ export interface Settings
   readonly headers?: HeaderMap | HeadersHook
   readonly cursors: readonly Cursor[]
   readonly outbox: Omit<OutboxLimits, 'maxInFlight'> & Partial<OutboxLimits>
+  readonly inbound: InboundLimits
   readonly store: StoreOptions | null
   readonly timeouts: Timeouts
   readonly backoff: BackoffPolicy
@@ -156,6 +157,10 @@ export function readOptions(options: ConnectionOptions): Settings {
         maxFailures: [isAtLeastOne, 12],
         maxDrops: [isAtLeastOne, 24],
         giveUpAfter: [isAtLeastOne, 600_000],
+      },
+      inbound: {
+        maxSessions: [isAtLeastOne, 1_000],
+        maxBytes: [isAtLeastOne, MAX_INBOUND_BYTES],
       },
       // Where the platform has none, it may be null.
       storage: [being('an object', (value) => value === null || isObject(value))],

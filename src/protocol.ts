@@ -106,13 +106,15 @@ export const isSeq = (value: unknown): value is number => Number.isSafeInteger(v
 const duration = (value: unknown) =>
   typeof value === 'number' && Number.isFinite(value) && value >= 0 ? value : undefined
 export const isText = (value: unknown): value is string => typeof value === 'string'
+/** What is kept of a server's texts, ids and epochs, has a length: 1,024 characters. */
+export const isShort = (value: unknown): value is string => isText(value) && value.length <= 1_024
 const text = (value: unknown) => (isText(value) ? value : undefined)
 
 /** `undefined` if the frame is no welcome of this protocol version. */
 export function parseWelcome(json: string): Welcome | undefined {
   const { protocolVersion, connectionId, heartbeat, features, receiptAge }: JsonObject = Object(parseJson(json))
   // It has to go into a header.
-  if (protocolVersion !== PROTOCOL_VERSION || !isText(connectionId) || !/^[ -~]+$/.test(connectionId)) return undefined
+  if (protocolVersion !== PROTOCOL_VERSION || !isShort(connectionId) || !/^[ -~]+$/.test(connectionId)) return undefined
   return {
     connectionId,
     heartbeat: duration(heartbeat) || undefined,
@@ -134,6 +136,19 @@ export function parseControl(frame: JsonObject): Control | undefined {
 
 const STATUSES: readonly unknown[] = ['resumed', 'reset', 'gone', 'forbidden'] satisfies SessionStatus[]
 
+/**
+ * The field of an event's envelope that is not of its type; none if all are. Null is how servers of other languages say that there is
+ * no `epoch`, and no `sessionId` where there is no `seq` either.
+ */
+export function malformedField({ type, sessionId, seq, prevSeq, epoch }: JsonObject): string | undefined {
+  if (type !== undefined && !isText(type)) return 'type'
+  if (sessionId !== undefined && !(isShort(sessionId) && sessionId) && (sessionId !== null || seq !== undefined))
+    return 'sessionId'
+  if (seq !== undefined && !(isSeq(seq) && seq > 0)) return 'seq'
+  if (prevSeq !== undefined && !isSeq(prevSeq)) return 'prevSeq'
+  return epoch == null || isShort(epoch) ? undefined : 'epoch'
+}
+
 /** The `sessions` of an answer or a marker. What is malformed is left out: one bad session never fails a resume. */
 export function parseVerdicts(answer: unknown): readonly SessionVerdict[] {
   const { sessions }: JsonObject = Object(answer)
@@ -141,7 +156,7 @@ export function parseVerdicts(answer: unknown): readonly SessionVerdict[] {
   return sessions.flatMap((entry: unknown) => {
     const { sessionId, status, epoch, from = 0, to = from }: JsonObject = Object(entry)
     return isText(sessionId) && STATUSES.includes(status) && isSeq(from) && isSeq(to)
-      ? [{ sessionId, status: status as SessionStatus, from, to, epoch: text(epoch) }]
+      ? [{ sessionId, status: status as SessionStatus, from, to, epoch: isShort(epoch) ? epoch : undefined }]
       : []
   })
 }

@@ -19,6 +19,7 @@ export function pathOf(value: unknown): string {
 interface Facts {
   readonly cursors?: readonly Cursor[]
   readonly leftOvers?: readonly Cursor[]
+  readonly hasHole?: unknown
   readonly resumeId?: string | null
   readonly nonce?: string
   readonly awayFor?: unknown
@@ -54,7 +55,7 @@ export class Recorder {
       rootId,
       _transitions: [taken],
     } = inspected
-    const { cursors, leftOvers, resumeId, nonce, awayFor } = event as Facts
+    const { cursors, leftOvers, hasHole, resumeId, nonce, awayFor } = event as Facts
     const state = snapshot as AnyMachineSnapshot
     // What the chart has no word for is XState's own, or the app's.
     if (!taken && !state.machine.events.includes(event.type)) return
@@ -86,10 +87,12 @@ export class Recorder {
         fruitless: known.fruitless,
         resumes: known.resumes,
         refusals: known.refusals || undefined,
+        flaps: known.flaps || undefined,
         features: known.features,
         heartbeat: known.heartbeat,
         sessions: number((cursors ?? leftOvers)?.length),
         moved: leftOvers && !!madeProgress(known.cursors, leftOvers),
+        hole: hasHole === true || undefined,
         own: nonce ? nonce === nonceOf(known) : resumeId == null ? resumeId : resumeId === known.resumeId,
         awayFor: number(awayFor),
         delay: to === 'active.backoff' ? after.delay : undefined,

@@ -41,6 +41,12 @@ export interface StoreOptions {
 /** The keys of the live connections of this page. */
 const inUse = new WeakMap<StorageLike, Set<string>>()
 
+/** What is set aside as corrupt may hold prompts: how much of a place and of its text, of all together, characters, and for how long, ms. */
+const MAX_PLACE = 1_024
+const MAX_TEXT = 8_192
+const MAX_ASIDE = 65_536
+const ASIDE_FOR = 604_800_000
+
 /** How long the answer to a lock request may hold up the line, ms. */
 const LOCK_TIMEOUT = 2_000
 
@@ -48,7 +54,8 @@ export type Store = ReturnType<typeof createStore>
 
 /**
  * What survives the page: an entry per unsettled message, `<key>:message:<owner>:<number>`, and one per cursor,
- * `<key>:cursor:<sessionId>`. A storage that fails harms nothing but that. The owner is one connection; as long as it
+ * `<key>:cursor:<sessionId>`. Neither has a `:` behind its prefix but the one, so that no key, whatever is in it, runs into another.
+ * A storage that fails harms nothing but that. The owner is one connection; as long as it
  * has something stored it holds a Web Lock of that name, so that no other page takes its messages for left behind.
  */
 export function createStore({ storage, key, locks: given, clock }: StoreOptions, { report, warn }: Notifier) {
@@ -57,6 +64,7 @@ export function createStore({ storage, key, locks: given, clock }: StoreOptions,
   const owner = newId()
   const messages = `${key}:message:`
   const cursors = `${key}:cursor:`
+  const aside = `${key}.corrupt`
   /** What has its verdict, and is still there. */
   const undeletable = new Set<string>()
   let lastNumber = 0
@@ -103,25 +111,38 @@ export function createStore({ storage, key, locks: given, clock }: StoreOptions,
       if (!isSeq(length)) throw 'length is no number: not like localStorage'
       return Array.from({ length }, (_, index) => storage.key(index) ?? '').filter((place) => place.startsWith(prefix))
     }) ?? []
+  // One with more behind it belongs to another key, which begins like ours.
+  const messagePlaces = () => placesOf(messages).filter((place) => !/:.*:/s.test(place.slice(messages.length)))
+  const cursorPlace = (sessionId: string) => cursors + sessionId.replace(/[%:]/g, encodeURIComponent)
 
   function read<T>(place: string, parse: (value: unknown) => T | undefined): T[] {
     const text = attempt(() => storage.getItem(place))
     if (!isText(text)) return []
     const value = parse(parseJson(text))
     if (value !== undefined) return [value]
-    tell(new ConnectionError('storage-corrupt', place))
+    tell(new ConnectionError('storage-corrupt', place.slice(0, MAX_PLACE)))
     attempt(() => {
-      const aside = `${key}.corrupt`
-      storage.setItem(aside, `${storage.getItem(aside) ?? ''}${JSON.stringify([place, text])}\n`)
+      tidyAside(`${JSON.stringify([place.slice(0, MAX_PLACE), text.slice(0, MAX_TEXT), clock.now()])}\n`)
       storage.removeItem(place)
     })
     return []
   }
 
+  /** Drops what is too old, or the oldest of too much, and adds a line. */
+  function tidyAside(line = '') {
+    const before = storage.getItem(aside) ?? ''
+    const fresh = before.split('\n').filter((line) => clock.now() - Object(parseJson(line))[2] < ASIDE_FOR)
+    let lines = fresh.map((line) => `${line}\n`).join('') + line
+    while (lines.length > MAX_ASIDE) lines = lines.slice(lines.indexOf('\n') + 1)
+    if (lines) storage.setItem(aside, lines)
+    else if (before) storage.removeItem(aside)
+  }
+  attempt(() => tidyAside())
+
   function readMessages(places: string[]): StoredMessage[] {
     places.sort((a, b) => numberOf(a) - numberOf(b))
     // What comes from now on stands behind them, wherever the clock was set meanwhile.
-    lastNumber = Math.max(lastNumber, numberOf(places.at(-1) ?? ''))
+    for (const place of places) if (numberOf(place) <= MAX_TIME) lastNumber = Math.max(lastNumber, numberOf(place))
     return places.flatMap((place) => read(place, (value) => parseMessage(value, place)))
   }
 
@@ -164,7 +185,7 @@ export function createStore({ storage, key, locks: given, clock }: StoreOptions,
      */
     adopt(take: (messages: readonly StoredMessage[]) => void) {
       const isLeft = (place: string) => ownerOf(place) !== owner && !undeletable.has(place)
-      const places = locks || !hasAdopted ? placesOf(messages).filter(isLeft) : []
+      const places = locks || !hasAdopted ? messagePlaces().filter(isLeft) : []
       hasAdopted = true
       if (locks && places.length) {
         const owners = [...new Set(places.map(ownerOf))]
@@ -178,7 +199,7 @@ export function createStore({ storage, key, locks: given, clock }: StoreOptions,
     put(entry: Storable, id: string, json: string) {
       const { attempts, failures, drops, triedAt, expiresAt, lane } = entry
       if (!entry.number) {
-        lastNumber = Math.max(lastNumber + 1, clock.now())
+        lastNumber = Math.max(lastNumber + 1, Math.ceil(clock.now()))
         entry.number = lastNumber
       }
       const place = entry.place ?? `${messages}${owner}:${entry.number}`
@@ -199,16 +220,26 @@ export function createStore({ storage, key, locks: given, clock }: StoreOptions,
     close() {
       keys.delete(key)
     },
-    /** All messages under the key, whoever stored them. */
+    /** All messages under the key, whoever stored them, and what could not be read. */
     clear() {
-      for (const place of placesOf(messages)) remove(place)
+      for (const place of messagePlaces()) remove(place)
+      remove(aside)
     },
-    cursors: (): readonly Cursor[] =>
-      placesOf(cursors).flatMap((place) =>
-        read(place, (value) => (isCursor(value) && place === cursors + value.sessionId ? value : undefined)),
-      ),
+    cursors(): readonly Cursor[] {
+      return placesOf(cursors).flatMap((place) => {
+        const id = place.slice(cursors.length)
+        // The first edition wrote an id as it is: then this may be the place of another key as well.
+        const isOld = /[%:]/.test(id) && Object(parseJson(attempt(() => storage.getItem(place)) ?? '')).sessionId === id
+        if (id.includes(':') && !isOld) return []
+        const found = read(place, (value) =>
+          isCursor(value) && (isOld || place === cursorPlace(value.sessionId)) ? value : undefined,
+        )
+        if (isOld && found[0] && write(cursorPlace(id), JSON.stringify(found[0]))) remove(place)
+        return found
+      })
+    },
     putCursor(sessionId: string, cursor: Cursor | undefined) {
-      const place = cursors + sessionId
+      const place = cursorPlace(sessionId)
       if (cursor) write(place, JSON.stringify(cursor))
       else remove(place)
     },
@@ -216,14 +247,21 @@ export function createStore({ storage, key, locks: given, clock }: StoreOptions,
 }
 
 const ownerOf = (place: string) => place.split(':').at(-2) ?? ''
-/** 0 if it is none: to be sorted by. */
-const numberOf = (place: string) => Number(place.split(':').at(-1)) || 0
+/** [spec] ECMAScript: no clock goes beyond it, ms. Behind it there is room for counting on. */
+const MAX_TIME = 8.64e15
+/** To be sorted by; 0 if it is none. */
+const numberOf = (place: string) => {
+  const number = place.split(':').at(-1) ?? ''
+  return /^[1-9]\d*$/.test(number) && isSeq(Number(number)) ? Number(number) : 0
+}
 
 function parseMessage(value: unknown, place: string): StoredMessage | undefined {
   const { id, message, attempts, failures, drops, triedAt, expiresAt, lane } = Object(value)
-  const isMessage = isText(id) && MESSAGE_ID.test(id) && isObject(message) && isSeq(attempts) && numberOf(place) > 0
   // JSON has no Infinity, but null.
-  return isMessage
+  const end = expiresAt ?? Infinity
+  const isMessage =
+    isText(id) && MESSAGE_ID.test(id) && isObject(message) && isSeq(attempts) && typeof end === 'number' && end >= 0
+  return isMessage && numberOf(place) > 0
     ? {
         id,
         message: message as Typed,
@@ -232,7 +270,7 @@ function parseMessage(value: unknown, place: string): StoredMessage | undefined 
         drops: isSeq(drops) ? drops : 0,
         triedAt: isSeq(triedAt) ? triedAt : undefined,
         lane: isText(lane) ? lane : undefined,
-        expiresAt: Number(expiresAt ?? Infinity),
+        expiresAt: end,
         place,
       }
     : undefined

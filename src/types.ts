@@ -78,6 +78,22 @@ export interface OutboxLimits {
   readonly giveUpAfter: number
 }
 
+/** What a server can make a client keep. */
+export interface InboundLimits {
+  /**
+   * Sessions that are tracked because events of them came: those that the app watches, or gave `cursors` of, do not count; those
+   * restored from `storage` do, until it watches them. Events of one more are dropped, which is reported (`too-many-sessions`) once.
+   * From 1 to `Infinity`. Default 1 000.
+   */
+  readonly maxSessions: number
+  /**
+   * Of one event of the stream, and of one answer to a POST, bytes. An event that is longer ends the stream (`stream-failed`), which
+   * comes back with backoff; an answer is cancelled and is none (`bad-response`), unless its status alone says enough. The browser's own
+   * EventSource and WebSocket have bounds of their own instead. Default 8 388 608 (8 MiB).
+   */
+  readonly maxBytes: number
+}
+
 /** Some of the fields; `undefined` is as good as leaving one out. */
 export type Some<T> = { readonly [Field in keyof T]?: T[Field] | undefined }
 
@@ -111,6 +127,7 @@ export interface ConnectionOptions {
   /** Where to resume from, e.g. saved by the app before a reload. Default: none. */
   readonly cursors?: readonly Cursor[] | undefined
   readonly outbox?: Some<OutboxLimits> | undefined
+  readonly inbound?: Some<InboundLimits> | undefined
   /**
    * Where unsettled messages and the cursors survive a reload or a crash, e.g. `localStorage`, under keys that begin with
    * `key` (default `holdline:<url>`); use one key per user. An entry per message, so a change costs the same at 10 and at
@@ -279,6 +296,8 @@ export interface TraceStep {
   readonly resumes: number
   /** 403s in a row, if there were any. */
   readonly refusals?: number | undefined
+  /** Resumes and resets that the server has caused without a pause, if there were any. */
+  readonly flaps?: number | undefined
   /** … and what the last welcome announced. */
   readonly features: readonly Feature[]
   readonly heartbeat: number | null
@@ -286,6 +305,8 @@ export interface TraceStep {
   readonly sessions?: number | undefined
   /** Of left-overs: whether the resume got somewhere. */
   readonly moved?: boolean | undefined
+  /** Whether the server has made the resume necessary. */
+  readonly hole?: boolean | undefined
   /** Whether it answers what was asked last: this resume, this probe. null: a marker that does not say which resume it ends. */
   readonly own?: boolean | null | undefined
   /** Of a `wake`, ms; for ever is null in JSON. */

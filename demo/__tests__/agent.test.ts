@@ -76,6 +76,12 @@ test('a tool is announced, reports what it does, and ends after its time', async
   expect(end).toMatchObject({ outcome: 'done', tookMs: TOOL_MS })
 })
 
+test('C111: a session that has fifty prompts to answer takes no more, and says so', async () => {
+  for (let n = 0; n < 50; n += 1) await send('short', `t${n}`)
+  await expect(send('short', 't50')).rejects.toMatchObject({ status: 409, code: 'busy' })
+  expect(events.filter(({ type }) => type === 'prompt')).toHaveLength(50)
+})
+
 test('prompts are echoed at once and answered one after the other', async () => {
   await send('first', 't1')
   await send('second', 't2')

@@ -66,6 +66,66 @@ test('C46: a session belongs to whoever named it first', async () => {
   expect(demo.prompts).toEqual(['short'])
 })
 
+const REBOUND = { Host: 'evil.example' }
+const OTHER_PORT = { 'Sec-Fetch-Site': 'same-site', Origin: 'http://127.0.0.1:5555' }
+
+test('C111: no page may frame it, whatever it answers', async () => {
+  for (const path of ['/', '/page.js', '/style.css', '/health', '/nothing', '/api/chat/events']) {
+    const { headers } = await get(path)
+    expect(headers.get('X-Frame-Options')).toBe('DENY')
+    expect(headers.get('X-Content-Type-Options')).toBe('nosniff')
+    expect(headers.get('Content-Security-Policy')).toMatch(/default-src 'self';.*frame-ancestors 'none'/)
+  }
+})
+
+test('C111: a cookie that this process has not given out harms nobody', async () => {
+  const uuid = crypto.randomUUID()
+  for (const cookie of ['demo=made-up', `demo=${uuid}`, `demo=${uuid}.${'A'.repeat(43)}`, 'demo=.', 'demo=__proto__']) {
+    expect((await post('/demo/mishaps/restart', cookie)).status).toBe(401)
+    expect((await post('/demo/mishaps/drop', cookie)).status).toBe(401)
+  }
+})
+
+test('C111: a page goes on talking when the demo was started anew, and may cause mishaps when it was loaded anew', async () => {
+  const id = crypto.randomUUID()
+  const old = `demo=${id}.${'A'.repeat(43)}`
+  const opened = await get('/api/chat/events', old)
+  expect(opened.status).toBe(200)
+  await opened.body?.cancel()
+  const cookie = (await get('/', old)).headers.get('Set-Cookie')?.split(';')[0] ?? ''
+  expect(cookie).toMatch(`demo=${id}.`)
+  expect((await post('/demo/mishaps/drop', cookie)).status).toBe(200)
+})
+
+test('C111: a page of another port is of the same site, so it has the cookie; it restarts nothing', async () => {
+  const cookie = await visit()
+  for (const headers of [OTHER_PORT, { Origin: 'http://127.0.0.1:5555' }, { 'Sec-Fetch-Site': 'cross-site' }]) {
+    const response = await post('/demo/mishaps/restart', cookie, headers as Record<string, string>)
+    expect([response.status, await response.json()]).toEqual([
+      403,
+      { error: 'forbidden', message: 'only a page of this demo may do that' },
+    ])
+  }
+  expect((await post('/demo/mishaps/restart', cookie, { Origin: BASE, 'Sec-Fetch-Site': 'same-origin' })).status).toBe(
+    200,
+  )
+})
+
+test('C111: under another name it answers nobody', async () => {
+  const at = (path: string) => demo.fetch(new Request(`http://evil.example:4173${path}`, { headers: REBOUND }))
+  for (const path of ['/', '/health', '/api/chat/events']) expect((await at(path)).status).toBe(403)
+})
+
+test('C111: restarts have their pace', async () => {
+  const other = await createDemo()
+  const at = (path: string, init?: RequestInit) => other.fetch(new Request(BASE + path, init))
+  const cookie = (await at('/')).headers.get('Set-Cookie')?.split(';')[0] ?? ''
+  const restart = async () =>
+    (await at('/demo/mishaps/restart', { method: 'POST', headers: { Cookie: cookie } })).status
+  expect([await restart(), await restart()]).toEqual([200, 429])
+  await other.close()
+})
+
 test('a balancer can ask how it is: numbers, and whether it is about to go', async () => {
   const other = await createDemo()
   const health = async () => {
@@ -73,7 +133,8 @@ test('a balancer can ask how it is: numbers, and whether it is about to go', asy
     return [response.status, await response.json()]
   }
   expect(await health()).toEqual([200, { status: 'ok', metrics: {} }])
-  const open = () => other.fetch(new Request(`${BASE}/api/chat/events`, { headers: { Cookie: 'demo=1' } }))
+  const headers = { Cookie: `demo=${crypto.randomUUID()}` }
+  const open = () => other.fetch(new Request(`${BASE}/api/chat/events`, { headers }))
   const bodies = [await open(), await open()].map(({ body }) => body)
   expect(await health()).toEqual([200, { status: 'ok', metrics: { streams: 2 } }])
   await bodies[0]?.cancel()

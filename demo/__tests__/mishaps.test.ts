@@ -165,6 +165,28 @@ test('C10: a late resume reaches the server at once, its answer is what is late'
   expect(answered).toHaveBeenCalledOnce()
 })
 
+test('C111: a client is remembered as long as it has a stream, or a mishap that waits for it', async () => {
+  for (let n = 0; n < 100; n += 1) await resume(`stranger ${n}`)
+  const refused = async () => new Response(null, { status: 401 })
+  await mishaps.pass({ clientId: 'stranger', request: request('events'), next: refused, hangUp: () => {} })
+  mishaps.cause('drop', 'stranger')
+  expect(mishaps.size).toBe(0)
+
+  const { read, reader } = await openStream()
+  await read()
+  expect(mishaps.size).toBe(1)
+  await reader.cancel()
+  expect(mishaps.size).toBe(0)
+
+  mishaps.cause('fail-resume', 'p1')
+  expect(mishaps.size).toBe(1)
+  expect((await resume()).status).toBe(500)
+  expect(mishaps.size).toBe(0)
+
+  for (let n = 0; n < 2_000; n += 1) mishaps.cause('late-resume', `visitor ${n}`)
+  expect(mishaps.size).toBe(1_000)
+})
+
 test('a mishap happens to its own client only, a dying server to all of them', async () => {
   await openStream('p1')
   await openStream('p2')

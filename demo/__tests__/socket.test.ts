@@ -14,8 +14,6 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup()
 })
 
-const COOKIE = 'demo=somebody'
-
 async function start() {
   const demo = await createDemo({ tokensPerSecond: 500 })
   const server = createAdaptorServer({ fetch: (asked, env) => demo.fetch(asked, env as HttpBindings) }) as Server
@@ -31,15 +29,16 @@ async function start() {
   return { demo, port }
 }
 
-/** What a browser does by itself. */
-class WithCookie extends WebSocket {
-  constructor(url: string) {
-    super(url, { headers: { cookie: COOKIE } })
-  }
-}
-
 test('a page that chats over a WebSocket is answered, and what befalls its line befalls the socket', async () => {
   const { demo, port } = await start()
+  const page = await demo.fetch(new Request(`http://127.0.0.1:${port}/`))
+  const cookie = page.headers.get('Set-Cookie')?.split(';')[0] ?? ''
+  /** What a browser does by itself. */
+  class WithCookie extends WebSocket {
+    constructor(url: string) {
+      super(url, { headers: { cookie } })
+    }
+  }
   const connection = createConnection({
     url: `http://127.0.0.1:${port}/api/chat`,
     transport: webSocketTransport({ WebSocket: WithCookie }),
@@ -58,7 +57,7 @@ test('a page that chats over a WebSocket is answered, and what befalls its line 
   const dropped = await demo.fetch(
     new Request(`http://127.0.0.1:${port}/demo/mishaps/drop`, {
       method: 'POST',
-      headers: { cookie: COOKIE },
+      headers: { cookie },
     }),
   )
   expect(await dropped.json()).toEqual({ streams: 1 })

@@ -41,6 +41,7 @@ export const fatal = new ConnectionError('forbidden', '403', { status: 403 })
 export const unauthorized = new ConnectionError('unauthorized', '401', { status: 401 })
 export const notFound = new ConnectionError('unknown-stream', '404', { retryable: true, status: 404 })
 export const silence = new ConnectionError('stream-silent', 'silent', { retryable: true })
+export const flapping = new ConnectionError('flapping', 'an epoch')
 export const bye = new ConnectionError('goodbye', 'goodbye', { retryable: true })
 
 export const connect: ConnectionEvent = { type: 'connect' }
@@ -59,7 +60,12 @@ export const welcome = (
   cursors,
 })
 export const wake = (awayFor = 0): ConnectionEvent => ({ type: 'wake', awayFor })
-export const gapped = (cursors: readonly Cursor[] = NOT_MOVED): ConnectionEvent => ({ type: 'stream.gapped', cursors })
+export const gapped = (cursors: readonly Cursor[] = NOT_MOVED, hasHole = false): ConnectionEvent => ({
+  type: 'stream.gapped',
+  cursors,
+  hasHole,
+})
+export const reset = (): ConnectionEvent => ({ type: 'stream.reset', error: flapping })
 export const probed = (nonce: string): ConnectionEvent => ({ type: 'stream.probed', nonce })
 export const drained = (delay: ServerDelay = {}): ConnectionEvent => ({ type: 'stream.drained', delay, error: bye })
 export const streamFailed = (error = transient): ConnectionEvent => ({ type: 'stream.failed', error })
@@ -71,13 +77,19 @@ export const disowned: ConnectionEvent = { type: 'upstream.disowned', error: not
 export const upstreamUnauthorized: ConnectionEvent = { type: 'upstream.unauthorized', error: unauthorized }
 export const doubtful: ConnectionEvent = { type: 'upstream.doubtful', error: transient }
 export const proved: ConnectionEvent = { type: 'upstream.proved' }
-export const succeeded = (leftOvers: readonly Cursor[] = []): ConnectionEvent => ({
+export const succeeded = (leftOvers: readonly Cursor[] = [], hasHole = false): ConnectionEvent => ({
   type: 'resume.succeeded',
+  hasHole,
   leftOvers,
 })
 export const failed = (error = transient): ConnectionEvent => ({ type: 'resume.failed', error })
-export const replayed = (resumeId: string | null, leftOvers: readonly Cursor[] = []): ConnectionEvent => ({
+export const replayed = (
+  resumeId: string | null,
+  leftOvers: readonly Cursor[] = [],
+  hasHole = false,
+): ConnectionEvent => ({
   type: 'stream.replayed',
+  hasHole,
   resumeId,
   leftOvers,
 })

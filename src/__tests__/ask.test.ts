@@ -103,14 +103,18 @@ describe('C72: why an EventSource did not open', () => {
     expect((world.connection.retryAt ?? 0) - world.harness.time.clock.now()).toBe(50_000)
   })
 
-  test.each<[string, (ask: TestPost) => void]>([
-    ['a server that is down, or behind CORS without headers', (ask) => ask.fails()],
-    ['a server that has nothing against a stream', (ask) => ask.answers(200)],
-  ])('%s leaves it an ordinary failure', async (_, answers) => {
+  test.each<[string, (ask: TestPost) => void, message: string]>([
+    ['a server that is down, or behind CORS without headers', (ask) => ask.fails(), 'the stream was cut'],
+    [
+      'a page in the place of a stream',
+      (ask) => ask.answers(200),
+      'GET events: application/json, not text/event-stream',
+    ],
+  ])('%s leaves it an ordinary failure', async (_, answers, message) => {
     const world = createWorld()
     answers(await world.asksWhy())
     await world.harness.settles()
-    expect([world.connection.phase, world.connection.lastError?.message]).toEqual(['backoff', 'the stream was cut'])
+    expect([world.connection.phase, world.connection.lastError?.message]).toEqual(['backoff', message])
   })
 
   test('a server that does not answer is waited for 3 s, and its late answer changes nothing', async () => {

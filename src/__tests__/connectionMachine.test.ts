@@ -14,6 +14,7 @@ import {
   drained,
   failed,
   fatal,
+  flapping,
   gapped,
   leaf,
   MOVED,
@@ -27,6 +28,7 @@ import {
   reconnect,
   refused,
   replayed,
+  reset,
   silence,
   silent,
   startMachine,
@@ -84,12 +86,20 @@ interface World {
   readonly attempt?: 1
   /** The streams before this one were refused with a 403 that may pass. */
   readonly refusals?: 2
+  /** The server has caused as many resumes and resets without a pause as it may. */
+  readonly flaps?: 5
 }
 
 /** How a state is reached. `resuming` has its resume in flight. */
-function pathTo(state: State, { features = [], heartbeat = 15_000, resumes, fruitless, attempt, refusals }: World) {
+function pathTo(state: State, world: World) {
+  const { features = [], heartbeat = 15_000, resumes, fruitless, attempt, refusals, flaps = 0 } = world
   const refusal = [refused(bareForbidden), wake()]
-  const start = [connect, ...(attempt ? [streamFailed(), wake()] : []), ...(refusals ? [...refusal, ...refusal] : [])]
+  const start = [
+    connect,
+    ...(attempt ? [streamFailed(), wake()] : []),
+    ...(refusals ? [...refusal, ...refusal] : []),
+    ...Array.from({ length: flaps }, reset),
+  ]
   const resuming = (more: readonly Feature[] = []) => {
     const announced = [...features, ...more]
     const greet = welcome(CURSORS, announced, heartbeat)
@@ -147,6 +157,14 @@ const EVENTS: Record<string, readonly [ConnectionEvent, World?]> = {
   'stream.replayed, left-overs, fruitless again': [replayed('r2', NOT_MOVED), { fruitless: true }],
   'stream.replayed, left-overs, progress at last': [replayed('r2', MOVED), { fruitless: true }],
   'stream.gapped': [gapped()],
+  'stream.gapped by the server, five flaps': [gapped(NOT_MOVED, true), { flaps: 5 }],
+  'stream.gapped by the app, five flaps': [gapped(), { flaps: 5 }],
+  'stream.welcomed, five flaps': [welcome(CURSORS), { flaps: 5 }],
+  'stream.replayed, a hole, five flaps': [replayed('r1', MOVED, true), { flaps: 5 }],
+  'stream.replayed, a wrong id, a hole, five flaps': [replayed('r9', MOVED, true), { flaps: 5 }],
+  'stream.replayed, watched meanwhile, five flaps': [replayed('r1', MOVED), { flaps: 5 }],
+  'stream.reset': [reset()],
+  'stream.reset, five flaps': [reset(), { flaps: 5 }],
   'stream.probed, its nonce': [probed('p1')],
   'stream.probed, another nonce': [probed('p0')],
   'stream.drained': [drained()],
@@ -167,6 +185,7 @@ const EVENTS: Record<string, readonly [ConnectionEvent, World?]> = {
   'resume.succeeded, left-overs, marker announced': [succeeded(MOVED), { features: MARKER }],
   'resume.succeeded, left-overs, fruitless again': [succeeded(NOT_MOVED), { fruitless: true }],
   'resume.succeeded, left-overs, progress at last': [succeeded(MOVED), { fruitless: true }],
+  'resume.succeeded, a hole, five flaps': [succeeded(MOVED, true), { flaps: 5 }],
   'resume.failed, transient': [failed()],
   'resume.failed, fatal': [failed(fatal)],
 }
@@ -197,6 +216,14 @@ const TABLE = `
   stream.replayed, left-overs, fruitless again      | –    | –      | –      | conf   | back   | –      | –      | –      | –      | –
   stream.replayed, left-overs, progress at last     | –    | –      | –      | conf   | post   | –      | –      | –      | –      | –
   stream.gapped                                     | –    | –      | –      | –      | –      | –      | post   | post   | post   | –
+  stream.gapped by the server, five flaps           | –    | –      | –      | –      | –      | –      | back   | back   | back   | –
+  stream.gapped by the app, five flaps              | –    | –      | –      | –      | –      | –      | post   | post   | post   | –
+  stream.welcomed, five flaps                       | –    | post   | post   | back   | back   | back   | back   | back   | back   | –
+  stream.replayed, a hole, five flaps               | –    | –      | –      | conf   | back   | –      | –      | –      | –      | –
+  stream.replayed, a wrong id, a hole, five flaps   | –    | –      | –      | –      | –      | –      | –      | –      | –      | –
+  stream.replayed, watched meanwhile, five flaps    | –    | –      | –      | conf   | post   | –      | –      | –      | –      | –
+  stream.reset                                      | –    | conn   | await  | post   | repl   | conf   | steady | probe  | doubt  | –
+  stream.reset, five flaps                          | –    | back   | back   | back   | back   | back   | back   | back   | back   | –
   stream.probed, its nonce                          | –    | –      | –      | –      | –      | –      | –      | steady | steady | –
   stream.probed, another nonce                      | –    | –      | –      | –      | –      | –      | –      | –      | –      | –
   stream.drained                                    | –    | back   | back   | back   | back   | back   | back   | back   | back   | –
@@ -217,6 +244,7 @@ const TABLE = `
   resume.succeeded, left-overs, marker announced    | –    | –      | –      | repl   | –      | post   | –      | –      | –      | –
   resume.succeeded, left-overs, fruitless again     | –    | –      | –      | back   | –      | back   | –      | –      | –      | –
   resume.succeeded, left-overs, progress at last    | –    | –      | –      | post   | –      | post   | –      | –      | –      | –
+  resume.succeeded, a hole, five flaps              | –    | –      | –      | back   | –      | back   | –      | –      | –      | –
   resume.failed, transient                          | –    | –      | –      | back   | back   | back   | –      | –      | –      | –
   resume.failed, fatal                              | –    | –      | –      | idle   | idle   | idle   | –      | –      | –      | –
 `
@@ -281,17 +309,20 @@ describe('the transition table', () => {
     const isOpen = (state: State) => PHASE_OF[state] === 'open'
     const isResuming = (state: State) => PHASE_OF[state] === 'reconnecting'
     const isStreaming = (state: State) => state !== 'idle' && state !== 'backoff'
-    const staysOpen = to === 'probing' || to === 'doubting' || /probed|proved/.test(event.type)
+    const stays = event.type === 'stream.reset' && to === from
+    const staysOpen = to === 'probing' || to === 'doubting' || /probed|proved/.test(event.type) || stays
     const closes = isOpen(from) && !staysOpen
     const opens = to === 'steady' && !staysOpen
     const stops = to === 'idle' && event.type !== 'disconnect'
-    expect(after.started.includes('eventStream')).toBe(to === 'connecting')
-    expect(after.stopped.includes('eventStream')).toBe(isStreaming(from) && (!isStreaming(to) || to === 'connecting'))
-    expect(after.started.includes('resume')).toBe(to === 'posting')
-    expect(after.stopped.includes('resume')).toBe(isResuming(from) && (!isResuming(to) || to === 'posting'))
+    expect(after.started.includes('eventStream')).toBe(to === 'connecting' && !stays)
+    expect(after.stopped.includes('eventStream')).toBe(
+      isStreaming(from) && (!isStreaming(to) || to === 'connecting') && !stays,
+    )
+    expect(after.started.includes('resume')).toBe(to === 'posting' && !stays)
+    expect(after.stopped.includes('resume')).toBe(isResuming(from) && (!isResuming(to) || to === 'posting') && !stays)
     const isProbing = (state: State) => state === 'probing' || state === 'doubting'
     // A proof ends no probe that is under way.
-    const goesOn = isProbing(from) && from === to && event.type === 'upstream.proved'
+    const goesOn = stays || (isProbing(from) && from === to && event.type === 'upstream.proved')
     expect(after.started.includes('probe')).toBe(isProbing(to) && !goesOn)
     expect(after.stopped.includes('probe')).toBe(isProbing(from) && !goesOn)
     expect(after.started.includes('outbox')).toBe(from === 'idle')
@@ -696,6 +727,73 @@ describe('an attempt', () => {
     machine.clock.advance(5_000)
     machine.send(disowned)
     expect(machine.leaf).toBe('connecting')
+  })
+})
+
+describe('C107: resumes and resets that the server causes', () => {
+  /** One of each kind, and the end of the resume that it leads to. */
+  const FLAPS: readonly [string, readonly ConnectionEvent[]][] = [
+    ['holes', [gapped(NOT_MOVED, true), succeeded()]],
+    ['second welcomes', [welcome()]],
+    ['second welcomes with sessions', [welcome(CURSORS), succeeded()]],
+    ['resets', [reset()]],
+  ]
+  const times = (count: number, events: readonly ConnectionEvent[]) =>
+    Array.from({ length: count }, () => events).flat()
+
+  test.each(FLAPS)('%s: five without a pause are free, each one more goes through backoff', (_, events) => {
+    const machine = startMachine()
+    machine.send(...OPEN, ...times(5, events))
+    expect([machine.phase, machine.context.attempt]).toEqual(['open', 0])
+    for (const attempt of [1, 2, 3]) {
+      machine.send(...events.slice(0, 1))
+      expect([machine.phase, machine.context.attempt]).toEqual(['backoff', attempt])
+      expect(machine.context.lastError?.code).toBe('flapping')
+      machine.send(wake(), welcome())
+    }
+  })
+
+  test.each(FLAPS)('%s: stableDelay without any of them makes the next ones free again, not a ms less', (_, events) => {
+    for (const [quiet, phase] of [
+      [4_999, 'backoff'],
+      [5_000, 'open'],
+    ] as const) {
+      const machine = startMachine()
+      machine.send(...OPEN)
+      machine.clock.advance(60_000)
+      machine.send(...times(5, events))
+      machine.clock.advance(quiet)
+      machine.send(...events)
+      expect([quiet, machine.phase]).toEqual([quiet, phase])
+    }
+  })
+
+  test('holes behind each replay, for ever, are counted as well, and the marker of another resume is not', () => {
+    const moved = (count: number): readonly Cursor[] => [{ sessionId: 's1', lastSeq: 100 * count }]
+    const replay = (count: number) => [succeeded(), replayed(`r${count}`, moved(count), true)]
+    const resuming = walk([connect, welcome(CURSORS, MARKER), ...[1, 2, 3, 4, 5].flatMap(replay), succeeded()])
+    expect([leaf(resuming), resuming.context.flaps]).toEqual(['replaying', 5])
+    expect(step(resuming, replayed('r1', moved(6), true)).refused).toBe(true)
+    expect(step(resuming, replayed('r6', moved(6), true)).phase).toBe('backoff')
+    expect(step(resuming, replayed('r6', moved(6))).phase).toBe('reconnecting')
+  })
+
+  test('are told as closed, once', () => {
+    expect(step(walk([...OPEN, ...times(5, [reset()])]), reset()).emitted).toEqual([
+      { type: 'closed', reason: 'failed', error: flapping },
+    ])
+    expect(step(walk([...OPEN, ...times(5, [reset()])]), gapped(NOT_MOVED, true)).emitted).toEqual([
+      { type: 'closed', reason: 'gap' },
+    ])
+  })
+
+  test('are not those that the app causes: it may watch a hundred sessions, one after the other', () => {
+    const watched = walk([...OPEN, ...times(100, [gapped(), succeeded(MOVED), succeeded()])])
+    expect([watched.context.flaps, leaf(watched)]).toEqual([0, 'steady'])
+  })
+
+  test('are forgotten by connect', () => {
+    expect(walk([...OPEN, ...times(5, [reset()]), disconnect, connect]).context.flaps).toBe(0)
   })
 })
 

@@ -99,7 +99,11 @@ describe('the error of a stream', () => {
   })
 
   test('of the native one, which tells nothing, says at least that it was cut', () => {
-    expect(errorOf({})).toMatchObject({ code: 'stream-failed', message: 'the stream was cut', status: undefined })
+    expect(errorOf({})).toMatchObject({
+      code: 'stream-failed',
+      message: expect.stringMatching(/did not open/),
+      status: undefined,
+    })
   })
 
   test('has for its cause what making it threw', async () => {

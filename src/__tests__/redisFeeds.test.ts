@@ -1,19 +1,30 @@
 import { describe, expect, test, vi } from 'vitest'
 import type { LogEntry } from '../server'
 import { createFeeds } from '../server/redis/feeds'
-import { SessionFeed } from '../server/redis/sessionFeed'
+import { type News, SessionFeed } from '../server/redis/sessionFeed'
 import { createSubscriptions } from '../server/redis/subscriptions'
 import { fakeClock, range, settle } from './_server'
 
-const entryOf = (seq: number, epoch = 'e'): LogEntry => ({ sessionId: 's', seq, epoch, event: { type: 'x' } })
-const told = (seq: number, epoch = 'e') => ({ epoch, seq, entry: entryOf(seq, epoch) })
-const bigOne = (seq: number) => ({ epoch: 'e', seq, entry: undefined })
+const KEPT = 4_096
+const entryOf = (seq: number, epoch = 'e', json = '{"type":"x"}'): LogEntry => ({
+  sessionId: 's',
+  seq,
+  epoch,
+  event: JSON.parse(json),
+  json,
+})
+const numbered = (seq: number, epoch = 'e') => ({ seq, entry: entryOf(seq, epoch) })
+const bigOne = (seq: number) => ({ seq, entry: undefined })
 const seqs = (entries: readonly LogEntry[] | undefined) => entries?.map(({ seq }) => seq)
 
-/** A feed, and the head that Redis tells when the test says so. */
+/** A feed, and a Redis that answers when the test says so. */
 function createFeed() {
-  const asked: ((head: { epoch: string; head: number }) => void)[] = []
-  const feed = new SessionFeed(() => new Promise((resolve) => asked.push(resolve)))
+  const asked: { after: number; limit: number; resolve(news: News | undefined): void }[] = []
+  const resized: number[] = []
+  const feed = new SessionFeed({
+    read: (after, limit) => new Promise((resolve) => asked.push({ after, limit, resolve })),
+    onResize: (chars) => resized.push(chars),
+  })
   const listener = vi.fn()
   feed.listeners.add(listener)
   return {
@@ -22,8 +33,16 @@ function createFeed() {
     get asked() {
       return asked.length
     },
-    async answer(head: number, epoch = 'e') {
-      asked.shift()?.({ epoch, head })
+    get chars() {
+      return resized.reduce((sum, chars) => sum + chars, 0)
+    },
+    /** With the events that were asked for, or those that are left of them. */
+    async answer(head: number, epoch = 'e', left = (_: number) => true) {
+      const question = asked.shift()
+      if (!question) throw new Error('nothing was asked')
+      const { after, limit, resolve } = question
+      const entries = range(after + 1, Math.min(head, after + limit)).filter(left)
+      resolve({ epoch, head, entries: entries.map((seq) => numbered(seq, epoch)) })
       await settle()
     },
   }
@@ -51,44 +70,120 @@ describe('the newest events of a session', () => {
     expect(feed.entriesAfter(9, 10)).toBeUndefined()
   })
 
-  test('are those that follow on each other', async () => {
-    const { feed, listener } = await createLiveFeed()
-    for (const seq of [11, 12, 13]) feed.take(told(seq))
-    expect(listener).toHaveBeenCalledTimes(3)
+  test('are read when somebody tells of them, all at once', async () => {
+    const created = await createLiveFeed()
+    const { feed, listener, answer } = created
+    feed.wake('e', 11)
+    for (const seq of [12, 13]) feed.wake('e', seq)
+    expect(created.asked).toBe(1)
+    expect(listener).not.toHaveBeenCalled()
+    await answer(13)
+    expect(listener).toHaveBeenCalledTimes(1)
     expect(seqs(feed.entriesAfter(10, 10))).toEqual([11, 12, 13])
     expect(seqs(feed.entriesAfter(11, 1))).toEqual([12])
     expect(feed.entriesAfter(9, 10)).toBeUndefined()
+    expect(created.asked).toBe(0)
   })
 
-  test('told twice are one', async () => {
+  test('are read again if the answer came too early for the last one that was told', async () => {
+    const created = await createLiveFeed()
+    const { feed, listener, answer } = created
+    feed.wake('e', 11)
+    feed.wake('e', 12)
+    await answer(11)
+    expect(created.asked).toBe(1)
+    await answer(12)
+    expect(seqs(feed.entriesAfter(10, 10))).toEqual([11, 12])
+    expect([listener.mock.calls.length, created.asked]).toEqual([2, 0])
+  })
+
+  test('C106: who tells of what does not exist is believed nothing: it costs one look, and the real one is read', async () => {
+    const created = await createLiveFeed()
+    const { feed, listener, answer } = created
+    for (const [epoch, seq] of [
+      ['e', 11],
+      ['e', 2 ** 53 - 1],
+      ['forged', 1],
+    ] as const) {
+      feed.wake(epoch, seq)
+      expect(created.asked).toBe(1)
+      await answer(10)
+      expect(created.asked).toBe(0)
+    }
+    expect([listener.mock.calls.length, feed.entriesAfter(10, 10)]).toEqual([0, []])
+    feed.wake('e', 11)
+    // Meanwhile, and more than once.
+    for (const seq of [999, 1_000, 11]) feed.wake('e', seq)
+    await answer(11)
+    await answer(11)
+    expect([seqs(feed.entriesAfter(10, 10)), created.asked, listener.mock.calls.length]).toEqual([[11], 0, 1])
+  })
+
+  test('are known at once where this process has appended them, and then nobody needs to ask', async () => {
+    const created = await createLiveFeed()
+    const { feed, listener } = created
+    for (const seq of [11, 12]) {
+      feed.take('e', numbered(seq))
+      feed.wake('e', seq)
+    }
+    expect(seqs(feed.entriesAfter(10, 10))).toEqual([11, 12])
+    expect([listener.mock.calls.length, created.asked]).toEqual([2, 0])
+  })
+
+  test('taken twice are one', async () => {
     const { feed, listener } = await createLiveFeed()
-    for (const seq of [11, 11, 10, 11]) feed.take(told(seq))
+    for (const seq of [11, 11, 10, 11]) feed.take('e', numbered(seq))
     expect(seqs(feed.entriesAfter(10, 10))).toEqual([11])
     expect(listener).toHaveBeenCalledTimes(1)
   })
 
-  test.each([
-    ['a jump', told(12)],
-    ['another epoch', told(11, 'other')],
-  ])('do not go on after %s, until Redis has told where', async (_, announcement) => {
+  test('of others that came before an own one are read first', async () => {
     const { feed, listener, answer } = await createLiveFeed()
-    feed.take(announcement)
+    feed.take('e', numbered(12))
     expect(feed.entriesAfter(10, 10)).toEqual([])
-    expect(listener).not.toHaveBeenCalled()
-    await answer(12, announcement.epoch)
+    await answer(12)
+    expect(seqs(feed.entriesAfter(10, 10))).toEqual([11, 12])
     expect(listener).toHaveBeenCalledTimes(1)
+  })
+
+  test('that are appended here while Redis is asked are not taken twice, nor taken back', async () => {
+    const { feed, answer } = await createLiveFeed()
+    feed.wake('e', 11)
+    feed.take('e', numbered(11))
+    feed.take('e', numbered(12))
+    await answer(11)
+    expect(seqs(feed.entriesAfter(10, 10))).toEqual([11, 12])
+  })
+
+  test('do not go on in another epoch: whoever is behind reads from Redis', async () => {
+    const { feed, listener, answer } = await createLiveFeed()
+    feed.take('e', numbered(11))
+    feed.wake('other', 12)
+    await answer(12, 'other')
+    expect(listener).toHaveBeenCalledTimes(2)
     expect(feed.entriesAfter(11, 10)).toBeUndefined()
     expect(feed.entriesAfter(12, 10)).toEqual([])
   })
 
-  test('that were only late are not missed: what is kept is kept', async () => {
+  test('begin after a gap, if some are gone from the log', async () => {
+    const { feed, listener, answer } = await createLiveFeed()
+    feed.wake('e', 20)
+    await answer(20, 'e', (seq) => seq > 15)
+    expect(feed.entriesAfter(15, 10)).toBeUndefined()
+    expect(feed.entriesAfter(20, 10)).toEqual([])
+    expect(listener).toHaveBeenCalledTimes(1)
+  })
+
+  test('that a look finds and nobody told of were missed; those that somebody tells of meanwhile were not', async () => {
     const { feed, answer } = await createLiveFeed()
-    feed.take(told(11))
-    const refreshing = feed.refresh()
-    for (const seq of [12, 13]) feed.take(told(seq))
+    const looking = feed.refresh()
+    await answer(11)
+    expect(await looking).toBe(true)
+    const again = feed.refresh()
+    feed.wake('e', 12)
     await answer(12)
-    expect(await refreshing).toBe(false)
-    expect(seqs(feed.entriesAfter(10, 10))).toEqual([11, 12, 13])
+    expect(await again).toBe(false)
+    expect(seqs(feed.entriesAfter(10, 10))).toEqual([11, 12])
   })
 
   test('are in step when Redis was asked after the call, and not only before', async () => {
@@ -103,52 +198,33 @@ describe('the newest events of a session', () => {
     expect(created.asked).toBe(1)
     await answer(12)
     expect(await syncing).toBe(true)
-    expect(feed.entriesAfter(10, 10)).toBeUndefined()
+    expect(seqs(feed.entriesAfter(10, 10))).toEqual([11, 12])
   })
 
-  test('that are told while Redis is asked follow on what it tells', async () => {
-    const { feed, listener, answer } = await createLiveFeed()
-    feed.take(told(12))
-    for (const seq of [12, 13, 14]) feed.take(told(seq))
-    await answer(13)
-    expect(seqs(feed.entriesAfter(13, 10))).toEqual([14])
-    expect(listener).toHaveBeenCalledTimes(2)
-  })
-
-  test('that are told too early for the answer lead to another question', async () => {
-    const created = await createLiveFeed()
-    const { feed, listener, answer } = created
-    feed.take(told(12))
-    feed.take(told(15))
-    await answer(13)
-    expect(created.asked).toBe(1)
-    await answer(15)
-    expect(feed.entriesAfter(15, 10)).toEqual([])
-    expect(listener).toHaveBeenCalledTimes(2)
-  })
-
-  test('of which one is too big to be told begin after it', async () => {
+  test('of which one is too big to be kept begin after it', async () => {
     const created = await createLiveFeed()
     const { feed, listener } = created
-    feed.take(told(11))
-    feed.take(bigOne(12))
-    feed.take(told(13))
+    for (const event of [numbered(11), bigOne(12), numbered(13)]) feed.take('e', event)
     expect(listener).toHaveBeenCalledTimes(3)
     expect(feed.entriesAfter(11, 10)).toBeUndefined()
     expect(seqs(feed.entriesAfter(12, 10))).toEqual([13])
     expect(created.asked).toBe(0)
   })
 
-  test('are 64 at most', async () => {
-    const { feed } = await createLiveFeed(0)
-    for (const seq of range(1, 70)) feed.take(told(seq))
+  test('are 64 at most, and their characters are accounted for', async () => {
+    const created = await createLiveFeed(0)
+    const { feed } = created
+    for (const seq of range(1, 70)) feed.take('e', numbered(seq))
     expect(feed.entriesAfter(5, 100)).toBeUndefined()
     expect(seqs(feed.entriesAfter(6, 100))).toEqual(range(7, 70))
+    expect(created.chars).toBe(64 * '{"type":"x"}'.length)
+    feed.take('e', bigOne(71))
+    expect(created.chars).toBe(0)
   })
 
   test('are let go where nothing happens between two looks', async () => {
     const { feed } = await createLiveFeed()
-    feed.take(told(11))
+    feed.take('e', numbered(11))
     feed.tidy()
     expect(seqs(feed.entriesAfter(10, 10))).toEqual([11])
     feed.tidy()
@@ -158,14 +234,17 @@ describe('the newest events of a session', () => {
 
   test('are asked for again with the next one that is told, if Redis did not answer', async () => {
     let isDown = true
-    const feed = new SessionFeed(async () => (isDown ? Promise.reject(new Error('down')) : { epoch: 'e', head: 7 }))
+    const feed = new SessionFeed({
+      read: async () => (isDown ? Promise.reject(new Error('down')) : { epoch: 'e', head: 7, entries: [] }),
+      onResize: () => {},
+    })
     isDown = false
     await feed.refresh()
     isDown = true
     await expect(feed.refresh()).rejects.toThrow('down')
     expect(feed.entriesAfter(7, 10)).toBeUndefined()
     isDown = false
-    feed.take(told(7))
+    feed.wake('e', 7)
     await settle()
     expect(feed.entriesAfter(7, 10)).toEqual([])
   })
@@ -186,11 +265,11 @@ describe('listening to a session', () => {
       async repair() {
         calls.push('repair')
       },
-      async readHead(sessionId) {
+      async readNews(sessionId) {
         calls.push(`head ${sessionId}`)
         if (state.isDown) throw new Error('down')
         if (state.unreadable === sessionId) return undefined
-        return { epoch: 'e', head: heads.get(sessionId) ?? 0 }
+        return { epoch: 'e', head: heads.get(sessionId) ?? 0, entries: [] }
       },
       onRepair: () => {
         repairs += 1
@@ -224,12 +303,12 @@ describe('listening to a session', () => {
     expect(calls).toEqual(['subscribe s', 'head s', 'head s'])
     calls.length = 0
     listener.mockClear()
-    feeds.take('s', told(1))
+    feeds.take('s', 'e', () => numbered(1))
     expect(listener).toHaveBeenCalledTimes(2)
     for (const stop of stops) stop()
     for (const stop of stops) stop()
     expect(calls).toEqual(['unsubscribe s'])
-    feeds.take('s', told(2))
+    feeds.take('s', 'e', () => numbered(2))
     expect(listener).toHaveBeenCalledTimes(2)
     expect(feeds.entriesAfter('s', 0, 10)).toBeUndefined()
   })
@@ -264,7 +343,7 @@ describe('listening to a session', () => {
       subscribe: async () => {},
       unsubscribe: () => {},
       repair: async () => {},
-      readHead: () => new Promise((resolve) => answers.push((head) => resolve({ epoch: 'e', head }))),
+      readNews: () => new Promise((resolve) => answers.push((head) => resolve({ epoch: 'e', head, entries: [] }))),
       onRepair: () => {},
       onCheck: () => {},
       clock: fakeClock(),
@@ -275,7 +354,7 @@ describe('listening to a session', () => {
     answers.shift()?.(1)
     await listening
     // Asked before the cut, answered after it.
-    feeds.take('s', told(3))
+    feeds.wake('s', 'e', 3)
     const resubscribing = feeds.resubscribe()
     await settle()
     answers.shift()?.(3)
@@ -307,6 +386,22 @@ describe('listening to a session', () => {
     expect(calls).toEqual(['check', 'repair'])
     feeds.close()
     expect(clock.timers).toBe(0)
+  })
+
+  test('C105: keeps no more than 16 Mi characters of events, in however many sessions', async () => {
+    const { feeds } = create()
+    const json = JSON.stringify({ type: 'x', text: 'x'.repeat(KEPT - 100) })
+    for (const n of range(1, 200)) {
+      await feeds.listen(`s${n}`, () => {})
+      for (const seq of range(1, 64)) feeds.take(`s${n}`, 'e', () => ({ seq, entry: entryOf(seq, 'e', json) }))
+    }
+    const kept = range(1, 200).filter((n) => feeds.entriesAfter(`s${n}`, 0, 100)?.length === 64)
+    const chars = kept.length * 64 * json.length
+    expect(chars).toBeLessThanOrEqual(16_777_216)
+    expect(chars).toBeGreaterThan(4_000_000)
+    expect(kept).toContain(200)
+    // Whoever is behind in one of the others reads from Redis.
+    expect([feeds.entriesAfter('s1', 0, 100), feeds.entriesAfter('s1', 64, 100)]).toEqual([undefined, []])
   })
 
   test('that ends while it is looked after is not looked after again', async () => {

@@ -25,7 +25,9 @@ function joined(options: RedisLogOptions = {}) {
   const errors: unknown[] = []
   log.join({
     receiptAge: 60_000,
+    receipts: 1_000,
     serve: async () => ({ status: 200, json: 'null' }),
+    onRevoked: () => {},
     onMetric: (metric) => metrics.push(metric),
     onError: (error) => errors.push(error),
   })
@@ -65,7 +67,7 @@ describeLog('redisLog', () => {
     const session = newSession()
     const entries = await appendAll(log, session, 1, 200)
     expect(entries.map(({ seq, event }) => [seq, event.n])).toEqual(range(1, 200).map((n) => [n, n]))
-    expect(await log.read(session, 150, 20)).toEqual(entries.slice(150, 170))
+    expect(JSON.parse(JSON.stringify(await log.read(session, 150, 20)))).toEqual(entries.slice(150, 170))
     expect(await log.head(session)).toEqual({ epoch: entries[0]?.epoch, first: 1, head: 200 })
   })
 
@@ -234,6 +236,79 @@ describeLog('redisLog', () => {
     expect(first).toBeGreaterThan(200)
     expect(first).toBeLessThanOrEqual(401)
     expect((await log.read(session, 0, 1))[0]?.seq).toBe(first)
+  })
+
+  test('C105: keeps about `maxSessionBytes`: the oldest go first, however large they are', async () => {
+    const log = open({ maxSessionBytes: 400_000 })
+    const session = newSession()
+    const sizes = [20, 300, 3_000, 90_000]
+    const add = (count: number) =>
+      Promise.all(range(1, count).map((n) => log.append(session, { type: 'x', text: 'x'.repeat(sizes[n % 4] ?? 0) })))
+    const kept = async () => {
+      const entries = await redis.admin.xrange(logOf(session), '-', '+')
+      return entries.reduce((bytes, [, [, json = '']]) => bytes + json.length, 0)
+    }
+    await add(12)
+    expect((await log.head(session)).first).toBe(1)
+    for (const _ of range(1, 20)) {
+      await add(10)
+      expect(await kept()).toBeLessThan(400_000)
+      expect(await kept()).toBeGreaterThan(200_000)
+    }
+    const { first, head } = await log.head(session)
+    expect(head).toBe(212)
+    expect(seqs(await log.read(session, 0, 200))).toEqual(range(first, head))
+  })
+
+  test('C105: a burst that is larger than a session may be keeps its end', async () => {
+    const log = open({ maxSessionBytes: 65_536 })
+    const session = newSession()
+    await append(log, session)
+    await Promise.all(range(1, 40).map((n) => log.append(session, { type: 'x', n, text: 'x'.repeat(20_000) })))
+    const { first, head } = await log.head(session)
+    expect(head).toBe(41)
+    expect(first).toBeGreaterThan(20)
+    expect((await log.read(session, 40, 1))[0]?.event).toMatchObject({ n: 40 })
+  })
+
+  test('C105: an event that is larger than a session may be is refused by name', async () => {
+    const log = open({ maxSessionBytes: 65_536 })
+    const session = newSession()
+    await expect(log.append(session, { type: 'x', text: 'ü'.repeat(32_768) })).rejects.toThrow(
+      "redisLog: this event has 65558 bytes, and a session 65536 ('maxSessionBytes')",
+    )
+    expect(await log.head(session)).toMatchObject({ head: 0 })
+  })
+
+  test('C105: asking how far a session reaches does not read its events', async () => {
+    const log = open()
+    const session = newSession()
+    const sent = async () => Number(/total_net_output_bytes:(\d+)/.exec(await redis.admin.info('stats'))?.[1])
+    await log.append(session, { type: 'x', text: 'x'.repeat(1_000_000) })
+    const before = await sent()
+    for (const _ of range(1, 10)) expect(await log.head(session)).toMatchObject({ first: 1, head: 1 })
+    const listening = await log.subscribe(session, () => {})
+    expect((await sent()) - before).toBeLessThan(500_000)
+    listening()
+  })
+
+  test('C101: reading sessions that never were writes nothing, and asks Redis once who it is', async () => {
+    const log = open()
+    await append(log, newSession())
+    const calls = async (name: string) =>
+      Number(new RegExp(`cmdstat_${name}:calls=(\\d+)`).exec(await redis.admin.info('commandstats'))?.[1] ?? 0)
+    const state = async () => [await redis.admin.dbsize(), await calls('hset'), await calls('pexpire')]
+    const before = await state()
+    const infos = await calls('info')
+    for (const n of range(1, 200)) {
+      await log.head(`never${n}`)
+      await log.read(`never${n}`, 0, 10)
+      const stop = await log.subscribe(`never${n}`, () => {})
+      stop()
+    }
+    expect(await state()).toEqual(before)
+    // The test's own.
+    expect((await calls('info')) - infos).toBeLessThan(10)
   })
 
   test('the numbering outlives the events: what comes later goes on from there', async () => {
@@ -423,6 +498,7 @@ describeLog('redisLog', () => {
     [{ url: 'redis://localhost', prefix: 'a b' }, "'prefix'"],
     [{ url: 'redis://localhost', maxEvents: 0 }, "'maxEvents'"],
     [{ url: 'redis://localhost', maxAge: -1 }, "'maxAge'"],
+    [{ url: 'redis://localhost', maxSessionBytes: 1_000 }, "'maxSessionBytes'"],
     [{ url: 'redis://localhost', replicas: 0.5 }, "'replicas'"],
     [{ url: 'redis://localhost', clock: {} }, "'clock' must have a function 'setTimeout'"],
     [{ url: 'redis://localhost', ulr: '' }, "unknown option 'ulr'"],

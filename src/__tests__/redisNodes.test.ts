@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { type ChatServerOptions, type CommandCall, CommandRejected, type Metric } from '../server'
 import { redisLog } from '../server/redis'
 import { describeWithRedis, type RedisServer, startRedis } from './_redis'
@@ -55,16 +55,22 @@ describeWithRedis('two processes behind a balancer that knows no mercy', () => {
   async function startPeer(name: string, told?: unknown) {
     const client = redis.admin.duplicate()
     const heard: { readonly id: string; readonly from: string; readonly answer?: unknown }[] = []
-    client.on('message', (_, text) => {
-      const message = JSON.parse(text)
+    client.on('message', async (_, id) => {
+      const message = { id, ...JSON.parse((await redis.admin.get(mailOf(id))) ?? '') }
       heard.push(message)
-      if (told !== undefined) void tell(message.from, { id: message.id, answer: told })
+      if (told !== undefined) void tell(message.from, { re: id, answer: told })
     })
     await client.subscribe(channelOf(name))
     return { heard, leave: () => client.disconnect() }
   }
   const channelOf = (name: string) => `holdline:node:${name}`
-  const tell = (name: string, message: object) => redis.admin.publish(channelOf(name), JSON.stringify(message))
+  const mailOf = (id: string) => `holdline:mail:${id}`
+  let mails = 0
+  /** As processes do it: the message stands under a key, and who is to read it is woken. */
+  async function tell(name: string, message: object, id = `me.${++mails}`) {
+    await redis.admin.set(mailOf(id), JSON.stringify({ to: name, ...message }), 'PX', 10_000)
+    return redis.admin.publish(channelOf(name), id)
+  }
   const streamOf = (name: string) => `${name}.${'A'.repeat(22)}`
   const nodeOf = ({ connectionId }: { connectionId: string }) => connectionId.split('.')[0] ?? ''
 
@@ -251,7 +257,7 @@ describeWithRedis('two processes behind a balancer that knows no mercy', () => {
     expect([response.status, response.headers.get('Retry-After')]).toEqual([503, '1'])
     // What comes later is nobody's.
     const [{ id, from } = { id: '', from: '' }] = zombie.heard
-    expect(await tell(from, { id, answer: { status: 200, json: 'null' } })).toBe(1)
+    expect(await tell(from, { re: id, answer: { status: 200, json: 'null' } })).toBe(1)
     await settle()
     expect(there.errors).toEqual([])
     zombie.leave()
@@ -277,13 +283,13 @@ describeWithRedis('two processes behind a balancer that knows no mercy', () => {
     const me = await startPeer('me')
     for (const nonsense of ['', '{', 'null', '[]', '7', '{"answer":{}}', '{"from":1}']) {
       await redis.admin.publish(channelOf(nodeOf(stream)), nonsense)
+      await redis.admin.set(mailOf('odd.1'), nonsense)
+      await redis.admin.publish(channelOf(nodeOf(stream)), 'odd.1')
     }
+    await redis.admin.del(mailOf('odd.1'))
     const { connectionId } = stream
-    let count = 0
     for (const call of [undefined, null, {}, { type: 'later' }, { type: 'join', sessionId: 'room' }]) {
-      count += 1
       await tell(nodeOf(stream), {
-        id: `me.${count}`,
         from: 'me',
         request: { principalId: 'alice', connectionId, call },
       })
@@ -320,12 +326,13 @@ describeWithRedis('two processes behind a balancer that knows no mercy', () => {
     const stream = await connect(here, there)
     const { connectionId } = stream
     const me = await startPeer('me')
-    for (const id of ['me.1', 'me.1', 'me.2']) {
-      const call = { type: 'echo', nonce: id }
-      await tell(nodeOf(stream), { id, from: 'me', request: { principalId: 'alice', connectionId, call } })
+    const room = newRoom()
+    for (const id of [1, 1, 2]) {
+      const call = { type: 'echo', nonce: String(id) }
+      await tell(nodeOf(stream), { from: 'me', request: { principalId: 'alice', connectionId, call } }, `${room}.${id}`)
     }
     await expect.poll(() => me.heard).toHaveLength(2)
-    await expect.poll(() => stream.ofType('probe').map(({ nonce }) => nonce)).toEqual(['me.1', 'me.2'])
+    await expect.poll(() => stream.ofType('probe').map(({ nonce }) => nonce)).toEqual(['1', '2'])
     me.leave()
   })
 
@@ -390,7 +397,7 @@ describeWithRedis('two processes behind a balancer that knows no mercy', () => {
     const { connectionId } = stream
     const call = { type: 'join', sessionId: room, after: 0, epoch }
     const me = await startPeer('me')
-    const question = { id: 'me.1', from: 'me', request: { principalId: 'alice', connectionId, call } }
+    const question = { from: 'me', request: { principalId: 'alice', connectionId, call } }
     await expect.poll(() => tell(nodeOf(stream), question)).toBe(1)
     await expect.poll(() => me.heard).toHaveLength(1)
     await here.server.publish(room, { type: 'x' })
@@ -403,6 +410,114 @@ describeWithRedis('two processes behind a balancer that knows no mercy', () => {
     const unknown = streamOf(nodeOf(await openStream(here.server)))
     expect((await post(here.server, 'stop', { type: 'stop' }, { connectionId: unknown })).status).toBe(404)
     expect(here.metrics).not.toContainEqual({ name: 'forwarded', value: 1 })
+  })
+
+  describe('C100: the receipts of one principal', () => {
+    const limits = { receipts: 32 }
+    const sending = (stream: Awaited<ReturnType<typeof startPair>>, from: number, to: number) =>
+      Promise.all(range(from, to).map((n) => answer(stream.post('send', send(stream.room, { n }), { key: `k${n}` }))))
+    const receipts = async () => (await redis.admin.keys('holdline:receipt:*')).length
+    const quotas = () => redis.admin.keys('holdline:quota:*')
+    const ran: unknown[] = []
+    const onCommand = ({ message }: CommandCall) => ran.push(message.n)
+    /** As if they had been claimed earlier. */
+    async function age(ms: number) {
+      for (const quota of await quotas()) {
+        for (const hash of await redis.admin.zrange(quota, 0, '-1')) {
+          await redis.admin.zincrby(quota, -ms, hash)
+        }
+      }
+    }
+    beforeEach(async () => {
+      ran.length = 0
+      await redis.admin.flushall()
+    })
+    async function startPair(as = 'alice') {
+      const [here, there] = [start({ onCommand, limits }), start({ onCommand, limits })]
+      return Object.assign(await connect(here, there, as), { here, there, room: newRoom() })
+    }
+
+    test('are an eighth of all: beyond, a command is answered 429 before it runs, and a repeat gets its receipt', async () => {
+      const stream = await startPair()
+      const answers = await sending(stream, 1, 6)
+      expect(answers.map(([status]) => status).sort()).toEqual([200, 200, 200, 200, 429, 429])
+      expect(ran).toHaveLength(4)
+      expect(await receipts()).toBe(4)
+      const refused = await stream.post('send', send(stream.room, { n: 9 }), { key: 'k9' })
+      expect([refused.status, await refused.json()]).toEqual([429, { error: 'too-many-receipts' }])
+      expect(Number(refused.headers.get('Retry-After'))).toBeGreaterThan(250)
+      const repeated = await sending(stream, 1, 6)
+      expect(repeated).toEqual(answers)
+      expect(ran).toHaveLength(4)
+      // What was refused is no receipt: with room it runs.
+      await age(900_000)
+      expect((await sending(stream, 1, 6)).map(([status]) => status)).toEqual(Array(6).fill(200))
+    })
+
+    test('are kept for 15 min at least; then the oldest gives way, one for each new one', async () => {
+      const stream = await startPair()
+      for (const n of range(1, 4)) await sending(stream, n, n)
+      await age(899_000)
+      expect((await sending(stream, 5, 5))[0]?.[0]).toBe(429)
+      await age(1_000)
+      expect((await sending(stream, 5, 5))[0]?.[0]).toBe(200)
+      expect(await receipts()).toBe(4)
+      const { connectionId } = stream
+      // In a process that has not run it. The second one is still known, the first is not.
+      const elsewhere = (n: number) =>
+        answer(post(stream.here.server, 'send', send(stream.room, { n }), { connectionId, key: `k${n}` }))
+      expect(await elsewhere(2)).toEqual([200, 2])
+      expect(ran).toEqual([1, 2, 3, 4, 5])
+    })
+
+    test('do not count against anybody else', async () => {
+      const [alices, bobs] = [await startPair(), await startPair('bob')]
+      await sending(alices, 1, 8)
+      const answers = await sending(bobs, 1, 4)
+      expect(answers.map(([status]) => status)).toEqual([200, 200, 200, 200])
+    })
+
+    test('are given back by a command that failed, and go with their age', async () => {
+      let isDown = true
+      const failing = (call: CommandCall) => {
+        if (isDown) throw new Error('down')
+        return onCommand(call)
+      }
+      const here = start({ onCommand: failing, limits })
+      const stream = Object.assign(await connect(here, here), { here, there: here, room: newRoom() })
+      for (const n of range(1, 8)) expect((await sending(stream, n, n))[0]?.[0]).toBe(500)
+      isDown = false
+      expect((await sending(stream, 1, 4)).map(([status]) => status)).toEqual([200, 200, 200, 200])
+      const [quota = ''] = await quotas()
+      expect(await redis.admin.pttl(quota)).toBeGreaterThan(86_000_000)
+      await age(86_400_001)
+      await sending(stream, 5, 5)
+      expect(await redis.admin.zcard(quota)).toBe(1)
+    })
+  })
+
+  test('C106: a receipt that is none is told by name, and its command is not run: it may have been', async () => {
+    const onCommand = vi.fn(() => 'done')
+    const [here, there] = [start({ onCommand }), start({ onCommand })]
+    const room = newRoom()
+    const stream = await connect(here, there)
+    const key = `k-${room}`
+    await redis.admin.flushall()
+    expect((await stream.post('send', send(room), { key })).status).toBe(200)
+    const [receipt = ''] = await redis.admin.keys('holdline:receipt:*')
+    const elsewhere = () => post(here.server, 'send', send(room), { connectionId: stream.connectionId, key })
+    for (const nonsense of [
+      '',
+      'abc',
+      '[]',
+      '{"fingerprint":7}',
+      '{"fingerprint":"f","answer":{"status":"x","json":"1"}}',
+    ]) {
+      await redis.admin.set(receipt, nonsense)
+      expect((await elsewhere()).status).toBe(503)
+      expect(String(here.errors.at(-1))).toContain(`${receipt} holds no receipt`)
+    }
+    expect(onCommand).toHaveBeenCalledTimes(1)
   })
 
   test('how a command was rejected, and what may not be run any more, is known to all', async () => {
@@ -419,7 +534,11 @@ describeWithRedis('two processes behind a balancer that knows no mercy', () => {
     mayWrite = false
     const { connectionId } = stream
     expect(await answer(post(here.server, 'send', send(room), { connectionId, key }))).toEqual([422, { error: 'no' }])
-    expect(await answer(post(here.server, 'send', send(room), { connectionId, key: `${key}2` }))).toEqual([
+    // What was attached to that stream may not be read any more, so it ends.
+    await here.clock.advance(100)
+    await expect.poll(() => stream.ending).toBe('ended')
+    const { connectionId: next } = await openStream(here.server)
+    expect(await answer(post(here.server, 'send', send(room), { connectionId: next, key: `${key}2` }))).toEqual([
       403,
       { error: 'forbidden' },
     ])
@@ -556,6 +675,92 @@ describeWithRedis('two processes behind a balancer that knows no mercy', () => {
     const next = await connect(there, there)
     await next.post('reconnect', { type: 'reconnect', sessions: [cursor(room)] })
     await expect.poll(() => next.events).toEqual([`${room}:1`])
+  })
+
+  describe('C104: a revocation', () => {
+    const watch = (sessionId: string) => ({ type: 'watch', ...cursor(sessionId) })
+
+    test('ends the streams of all processes, at once, and no other', async () => {
+      const [here, there] = [start(), start()]
+      const room = newRoom()
+      const streams = [await connect(here, there), await connect(there, here), await connect(there, here, 'bob')]
+      for (const stream of streams) expect((await stream.post('watch', watch(room))).status).toBe(200)
+      await there.server.revoke('alice', room)
+      await expect.poll(() => streams.map(({ ending }) => ending)).toEqual(['ended', 'ended', 'open'])
+      const [alice, bob] = [await connect(here, there), streams[2]]
+      await there.server.revoke('alice')
+      await expect.poll(() => alice.ending).toBe('ended')
+      expect(bob?.ending).toBe('open')
+    })
+
+    test('whose wake-up was lost is found with the next look; that of the process itself is no news to it', async () => {
+      const here = start()
+      const revoking = here.server.revoke('alice')
+      const stream = await openStream(here.server)
+      await revoking
+      await here.logClock.advance(10_000)
+      await settle(50)
+      expect(stream.ending).toBe('open')
+      await redis.admin.xadd('holdline:revocations', '*', 'e', '{"node":"another","principalId":"alice"}')
+      await here.logClock.advance(10_000)
+      await expect.poll(() => stream.ending).toBe('ended')
+    })
+
+    test('is read from Redis and not believed of a message; what is none is passed over', async () => {
+      const here = start()
+      const stream = await connect(here, here)
+      for (const json of ['no JSON', 'null', '7', '{"principalId":7}', '{"principalId":"alice","sessionId":7}']) {
+        await redis.admin.xadd('holdline:revocations', '*', 'e', json)
+        await redis.admin.publish('holdline:revocations', '{"node":"another","principalId":"alice"}')
+      }
+      await settle(50)
+      await redis.admin.xadd('holdline:revocations', '*', 'e', '{"node":"another","principalId":"bob"}')
+      const bob = await openStream(here.server, 'bob')
+      await redis.admin.xadd('holdline:revocations', '*', 'e', '{"node":"another","principalId":"bob"}')
+      await redis.admin.publish('holdline:revocations', '')
+      await expect.poll(() => bob.ending).toBe('ended')
+      expect([stream.ending, here.errors]).toEqual(['open', []])
+    })
+
+    test('reaches what another process is attaching meanwhile', async () => {
+      let answerIt = (_: boolean) => {}
+      const [here, there] = [start(), start({ authorize: () => new Promise((resolve) => (answerIt = resolve)) })]
+      const room = newRoom()
+      const stream = await connect(here, there)
+      const [witness, third] = [await openStream(there.server), await openStream(there.server, 'bob')]
+      const asking = answer(stream.post('watch', watch(room)))
+      await settle(50)
+      await here.server.revoke('alice', room)
+      await here.server.revoke('bob')
+      await expect.poll(() => third.ending).toBe('ended')
+      answerIt(true)
+      expect(await asking).toEqual([404, { error: 'unknown-stream' }])
+      await here.server.publish(room, { type: 'secret' })
+      await here.clock.advance(100)
+      await expect.poll(() => stream.ending).toBe('ended')
+      expect([stream.events, witness.ending]).toEqual([[], 'open'])
+    })
+
+    test('that Redis does not take rejects, and has ended the streams of this process', async () => {
+      const here = start()
+      const stream = await openStream(here.server)
+      here.log.close()
+      await expect(here.server.revoke('alice')).rejects.toThrow()
+      expect(here.errors).toHaveLength(1)
+      await expect.poll(() => stream.ending).toBe('ended')
+    })
+
+    test('is kept for a day, ten thousand of them at most, about', async () => {
+      const here = start()
+      await here.server.revoke('alice', 'room')
+      expect(await redis.admin.pttl('holdline:revocations')).toBeGreaterThan(86_000_000)
+      const [entry] = await redis.admin.xrevrange('holdline:revocations', '+', '-', 'COUNT', 1)
+      expect(JSON.parse(entry?.[1][1] ?? '')).toEqual({
+        node: expect.stringMatching(/^.{22}$/),
+        principalId: 'alice',
+        sessionId: 'room',
+      })
+    })
   })
 
   test('a log belongs to one server', () => {

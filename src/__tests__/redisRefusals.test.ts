@@ -165,7 +165,8 @@ describeRefusals('a Redis that refuses one session', {}, () => {
   test('C90: the others are read and followed; it waits, keeps its cursor, and goes on by itself', async () => {
     const [good, bad, damaged] = [newSession('good'), newSession('bad'), newSession('good')]
     const user = ['ACL', 'SETUSER', 'half', 'on', '>secret', '+@all', 'allchannels'] as const
-    await redis.admin.call(...user, 'resetkeys', '~holdline:{good*', '~holdline:receipt:*')
+    const own = ['~holdline:receipt:*', '~holdline:quota:*', '~holdline:revocations']
+    await redis.admin.call(...user, 'resetkeys', '~holdline:{good*', ...own)
     const all = await startProcess()
     const half = await startProcess({ url: redis.url.replace('//', '//half:secret@') })
     for (const session of [good, bad, damaged]) for (let n = 0; n < 2; n += 1) await publish(all, session)

@@ -14,6 +14,7 @@ describe('the stream', () => {
         protocolVersion: 2,
         connectionId,
         heartbeat: 7_000,
+        receiptAge: 900_000,
         features: FEATURES.filter((feature) => feature !== 'lanes' && feature !== 'cancels'),
       },
     ])

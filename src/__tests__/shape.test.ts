@@ -25,6 +25,7 @@ const CONNECTION_EVENTS = Object.keys({
   'stream.welcomed': 1,
   'stream.replayed': 1,
   'stream.gapped': 1,
+  'stream.reset': 1,
   'stream.probed': 1,
   'stream.drained': 1,
   'stream.failed': 1,

@@ -424,12 +424,13 @@ describe('C29: a storage that fails harms nothing but the reload', () => {
   })
 })
 
-describe('C29: what is corrupt is reported and set aside, never deleted', () => {
+describe('C29: what is corrupt is reported and set aside', () => {
+  /** What is set aside, without the time. */
   const lines = (storage: FakeStorage) =>
     (storage.entries.get('k.corrupt') ?? '')
       .split('\n')
       .filter(Boolean)
-      .map((line) => JSON.parse(line))
+      .map((line) => JSON.parse(line).slice(0, 2))
 
   test.each<[string, string]>([
     ['nothing', ''],
@@ -451,6 +452,9 @@ describe('C29: what is corrupt is reported and set aside, never deleted', () => 
     ['no attempts', entry('x', { attempts: undefined })],
     ['attempts below 0', entry('x', { attempts: -1 })],
     ['attempts that are text', entry('x', { attempts: '1' })],
+    ['an end that is text', entry('x', { expiresAt: 'soon' })],
+    ['an end that is no number when it is made one', entry('x', { expiresAt: { toString: 1 } })],
+    ['an end before all time', entry('x', { expiresAt: -1 })],
   ])('%s; the rest is restored', async (_, text) => {
     const storage = createStorage()
     storage.entries.set('k:message:o:3', entry('c'))
@@ -460,7 +464,7 @@ describe('C29: what is corrupt is reported and set aside, never deleted', () => 
     await world.opens()
     expect([posted(world), world.errors]).toEqual([['a', 'c'], ['storage-corrupt']])
     expect([...storage.entries.keys()]).toEqual(['k.corrupt'])
-    expect(lines(storage)).toEqual([['k:message:o:2', text]])
+    expect(lines(storage)).toEqual([['k:message:o:2', text.slice(0, 8_192)]])
     const next = load(storage)
     await settle()
     expect(next.errors).toEqual([])
@@ -532,6 +536,122 @@ describe('C29: what is corrupt is reported and set aside, never deleted', () => 
     const full = load(storage)
     await settle()
     expect([full.errors, storage.entries.get('k:message:o:3')]).toEqual([['storage-corrupt', 'storage-failed'], 'z'])
+  })
+})
+
+describe('C108: a storage of an origin that is shared', () => {
+  const WEEK = 604_800_000
+  const keyed = (storage: FakeStorage, key: string, options = {}) =>
+    createWorld({ storage: { storage: Object.create(storage), key }, ...options })
+
+  test.each([
+    ['a:message:x', 'a'],
+    ['a', 'a:message:x'],
+    ['a:b', 'a'],
+    ['a:cursor', 'a'],
+    ['a%3Amessage%3Ax', 'a:message:x'],
+    ['holdline:http://x/a', 'holdline:http'],
+  ])('what key %s has stored, key %s neither takes, reports, sets aside nor deletes', async (writer, reader) => {
+    const storage = createStorage()
+    const cursors = [{ sessionId: 's1', lastSeq: 7 }]
+    sendAll(keyed(storage, writer, { cursors }), 'a')
+    await settle()
+    const world = keyed(storage, reader)
+    await settle()
+    expect([pending(world), world.connection.sessions, world.errors]).toEqual([[], [], []])
+    world.connection.clearOutbox()
+    const next = keyed(storage, writer)
+    expect([pending(next), next.connection.sessions]).toEqual([['a'], cursors])
+  })
+
+  test('a session id with a colon or a percent sign is that of one session of one key', async () => {
+    const storage = createStorage()
+    const cursors = ['s1', 'x:cursor:s1', 's:2', 's%3A2', 's%'].map((sessionId, lastSeq) => ({ sessionId, lastSeq }))
+    keyed(storage, 'a', { cursors })
+    keyed(storage, 'a:cursor:x', { cursors: [{ sessionId: 's1', lastSeq: 99 }] })
+    await settle()
+    expect(keyed(storage, 'a').connection.sessions).toEqual(cursors)
+    expect(keyed(storage, 'a:cursor:x').connection.sessions).toEqual([{ sessionId: 's1', lastSeq: 99 }])
+  })
+
+  test('what the first edition wrote is read once, and has its new place then', async () => {
+    const storage = createStorage()
+    const cursors = ['s:1', 's%2', 's%3A3'].map((sessionId) => ({ sessionId, lastSeq: 5 }))
+    for (const cursor of cursors) storage.entries.set(`k:cursor:${cursor.sessionId}`, JSON.stringify(cursor))
+    storage.entries.set('k:message:o:1', entry('a'))
+    for (let visit = 0; visit < 2; visit++) {
+      const world = load(storage)
+      await settle()
+      expect([pending(world), world.connection.sessions, world.errors]).toEqual([['a'], cursors, []])
+    }
+    expect([...storage.entries.keys()].sort()).toEqual(
+      ['k:cursor:s%253A3', 'k:cursor:s%252', 'k:cursor:s%3A1', 'k:message:o:1'].sort(),
+    )
+  })
+
+  test.each(['Infinity', '1e308', '1e999', '9007199254740993', '-1', '0x10', ' 7', '1.5', '01', '٣'])(
+    'a place with the number %s is corrupt, and what comes after it has places of its own',
+    async (number) => {
+      const storage = createStorage()
+      storage.entries.set(`k:message:o:${number}`, entry('old'))
+      const world = load(storage)
+      sendAll(world, 'abc')
+      await settle()
+      expect([stored(storage), world.errors]).toEqual([['a', 'b', 'c'], ['storage-corrupt']])
+    },
+  )
+
+  test.each(['8640000000000000', '9007199254740991'])(
+    'after the number %s each message has a place still',
+    (number) => {
+      const storage = createStorage()
+      storage.entries.set(`k:message:o:${number}`, entry('old'))
+      sendAll(load(storage), 'abc')
+      expect(pending(load(storage)).sort()).toEqual(['a', 'b', 'c', 'old'])
+    },
+  )
+
+  test('what is set aside is at most 64 Ki characters: the newest', async () => {
+    const storage = createStorage()
+    for (let n = 1; n <= 200; n++) storage.entries.set(`k:message:o:${n}`, `${n} ${'\0'.repeat(5_000)}`)
+    storage.entries.set(`k:cursor:${'x'.repeat(100_000)}`, '\0'.repeat(100_000))
+    load(storage)
+    await settle()
+    const aside = storage.entries.get('k.corrupt') ?? ''
+    expect(aside.length).toBeLessThanOrEqual(65_536)
+    expect(aside.length).toBeGreaterThan(30_000)
+    expect(aside.includes('["k:message:o:200"')).toBe(true)
+    expect([...storage.entries.keys()]).toEqual(['k.corrupt'])
+  })
+
+  test('it is gone a week later, not a ms before', async () => {
+    const storage = createStorage()
+    storage.entries.set('k:message:o:1', 'x')
+    const { clock } = load(storage)
+    const at = clock.now()
+    const aside = (now: number) => {
+      load(storage, { clock: { ...clock, now: () => now } })
+      return storage.entries.get('k.corrupt')
+    }
+    expect(aside(at + WEEK - 1)).toContain('k:message:o:1')
+    expect(aside(at + WEEK)).toBeUndefined()
+  })
+
+  test('it goes with clearOutbox(): it may hold prompts', async () => {
+    const storage = createStorage()
+    storage.entries.set('k:message:o:1', '{"prompt":"secret')
+    const world = load(storage)
+    await settle()
+    expect(storage.entries.get('k.corrupt')).toContain('secret')
+    world.connection.clearOutbox()
+    expect([...storage.entries]).toEqual([])
+  })
+
+  test('what the first edition set aside, without a time, is gone with the next page', () => {
+    const storage = createStorage()
+    storage.entries.set('k.corrupt', '["k:message:o:1","secret"]\n{"toString":1}\nnull\n')
+    load(storage)
+    expect([...storage.entries]).toEqual([])
   })
 })
 

@@ -73,7 +73,7 @@ describe('the walk', () => {
   })
 
   test('sends an event to the machine itself only where nobody is left who would tell it', () => {
-    const streamFacts = 'opened welcomed replayed gapped probed drained failed silent refused'.split(' ')
+    const streamFacts = 'opened welcomed replayed gapped reset probed drained failed silent refused'.split(' ')
     const facts: Record<string, readonly string[]> = {
       stream: streamFacts.map((fact) => `stream.${fact}`),
       watchdog: ['stream.silent'],
@@ -156,7 +156,7 @@ describe('what is wrong is missing', () => {
         'reconnecting: resume.failed [isFatal] → idle: it was not taken',
       ]),
     )
-    expect(covered).toHaveLength(report.covered.length - 2)
+    expect(covered).toHaveLength(report.covered.length - 3)
   })
 
   test('what an adapter never tells', async () => {
@@ -217,7 +217,12 @@ describe('an app of the user’s own', () => {
       },
     })
     expect(new Set(errors.map(({ step }) => step))).toEqual(
-      new Set(['steady', 'probing', 'doubting'].map((state) => `${state} × stream.gapped → posting`)),
+      new Set(
+        ['steady', 'probing', 'doubting'].flatMap((from) => [
+          `${from} × stream.gapped → posting`,
+          `${from} × stream.gapped → backoff`,
+        ]),
+      ),
     )
     expect(errors[0]?.error).toMatchObject({ code: 'listener-failed', cause: { message: 'what a gap' } })
   })

@@ -23,6 +23,8 @@ export interface EventSourceSetup {
   readonly withCredentials: boolean
   /** Sends the connection's `headers`, and repeats a 401 with fresh ones. For implementations that take a `fetch`. */
   readonly fetch: (url: string | URL, init: RequestInit) => Promise<Response>
+  /** `inbound.maxBytes`, for implementations that read by themselves. */
+  readonly maxBytes?: number | undefined
 }
 export type EventSourceFactory = (url: string, setup: EventSourceSetup) => EventSourceLike | Promise<EventSourceLike>
 
@@ -77,6 +79,7 @@ export function openEventSource(
 ): EventSourceLine {
   let source: EventSourceLike | undefined
   let closed = false
+  let isOpen = false
   let isOurs = false
 
   const close = () => {
@@ -86,7 +89,7 @@ export function openEventSource(
   const fail = (event: StreamEvent) => {
     if (closed) return
     close()
-    handlers.error(toStreamError(event))
+    handlers.error(toStreamError(event, isOpen))
   }
   const hear = (type: 'welcome' | 'message', event: StreamEvent) => {
     // One frame speaks for all of its stream.
@@ -102,7 +105,10 @@ export function openEventSource(
       for (const type of ['open', 'welcome'] as const) {
         source.addEventListener(type, (event) => {
           try {
-            if (!closed) type === 'open' ? handlers.open() : hear(type, event)
+            if (closed) return
+            isOpen = true
+            if (type === 'open') handlers.open()
+            else hear(type, event)
           } catch (cause) {
             fail({ cause })
           }
@@ -124,11 +130,14 @@ export function openEventSource(
   }
 }
 
+const NOT_OPENED = 'the stream did not open: no server there, another `url`, or CORS'
+
 /** Deno tells the whole URL in an event's `origin`. */
 const originOf = (url: string) => /^\w+:\/\/[^/]+/.exec(url)?.[0]
 
 // The native EventSource tells nothing; the `eventsource` package puts the HTTP status into `code`.
-function toStreamError({ code, cause, message = cause ? String(cause) : 'the stream was cut' }: StreamEvent) {
+function toStreamError({ code, cause, message }: StreamEvent, isOpen: boolean) {
   if (cause instanceof ConnectionError) return cause
-  return typeof code === 'number' ? toRefusal(code) : new ConnectionError('stream-failed', message, { cause })
+  const why = message ?? (cause ? String(cause) : isOpen ? 'the stream was cut' : NOT_OPENED)
+  return typeof code === 'number' ? toRefusal(code) : new ConnectionError('stream-failed', why, { cause })
 }

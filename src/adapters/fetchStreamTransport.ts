@@ -1,10 +1,9 @@
 import { createParser } from 'eventsource-parser'
 import { ConnectionError } from '../errors'
-import type { Clock } from '../types'
 import type { StreamHandlers } from './eventSourceStream'
-import { createUpstream } from './fetchUpstream'
+import { createUpstream, MAX_INBOUND_BYTES, type Upstream } from './fetchUpstream'
 import { completeLines, expectStream } from './streamResponse'
-import type { Transport } from './transport'
+import type { Transport, TransportSetup } from './transport'
 
 /**
  * Server-Sent Events read with `fetch`, in browsers, workers, Node, Deno and Bun. It sees what an EventSource hides: the status
@@ -12,15 +11,11 @@ import type { Transport } from './transport'
  */
 export const fetchStreamTransport: Transport = (setup) => {
   const { streamFetch, ...upstream } = createUpstream(setup)
-  return { ...upstream, open: (handlers) => openFetchStream(streamFetch, `${setup.url}/events`, setup.clock, handlers) }
+  return { ...upstream, open: (handlers) => openFetchStream(setup, streamFetch, handlers) }
 }
 
-function openFetchStream(
-  fetch: (url: string, init: RequestInit) => Promise<Response>,
-  url: string,
-  clock: Clock,
-  handlers: StreamHandlers,
-): () => void {
+function openFetchStream(setup: TransportSetup, fetch: Upstream['streamFetch'], handlers: StreamHandlers): () => void {
+  const url = `${setup.url}/events`
   const abort = new AbortController()
   const { signal } = abort
   // A chunk may hold frames that come after the one which closed the stream.
@@ -36,7 +31,7 @@ function openFetchStream(
   async function read() {
     // [spec] HTML, server-sent events: what an EventSource asks for.
     const response = await fetch(url, { headers: { Accept: 'text/event-stream' }, cache: 'no-store', signal })
-    await expectStream(response, url, clock.now())
+    await expectStream(response, url, setup.clock.now())
     if (signal.aborted) return
     const { body } = response
     if (!body) throw new ConnectionError('stream-failed', 'no body')
@@ -45,7 +40,7 @@ function openFetchStream(
     // Not every `fetch` that an app brings along knows signals.
     signal.addEventListener('abort', () => void reader.cancel().catch(() => {}))
     const decoder = new TextDecoder()
-    const complete = completeLines()
+    const complete = completeLines(setup.inbound?.maxBytes ?? MAX_INBOUND_BYTES)
     for (;;) {
       const { done, value } = await reader.read()
       if (done) throw new ConnectionError('stream-failed', 'the stream ended')

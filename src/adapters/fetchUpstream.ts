@@ -1,7 +1,7 @@
 import { ConnectionError, type ConnectionErrorCode } from '../errors'
 import { clampServerDelay } from '../machine/backoff'
 import { CONNECTION_ID_HEADER, IDEMPOTENCY_KEY_HEADER, isText, LANE_HEADER, parseJson } from '../protocol'
-import type { Clock } from '../types'
+import type { Clock, InboundLimits } from '../types'
 
 export interface HeadersRequest {
   /** `unauthorized`: the headers given last were answered 401. */
@@ -12,6 +12,9 @@ export interface HeadersRequest {
 export type HeaderMap = Readonly<Record<string, string>>
 export type HeadersHook = (request: HeadersRequest) => HeaderMap | Promise<HeaderMap>
 
+/** Default of `inbound.maxBytes`. */
+export const MAX_INBOUND_BYTES = 8_388_608
+
 export interface UpstreamOptions {
   readonly url: string
   readonly fetch: typeof fetch
@@ -19,6 +22,8 @@ export interface UpstreamOptions {
   /** Where it is not given no request names any, so a `fetch` of the app's own sets what it likes. */
   readonly credentials?: 'omit' | 'same-origin' | 'include' | undefined
   readonly clock: Clock
+  /** Default: 8 MiB per answer. */
+  readonly inbound?: Pick<InboundLimits, 'maxBytes'>
   /** Of the connection as it is now. */
   readonly context: () => { readonly attempt: number; readonly connectionId: string | null }
 }
@@ -47,11 +52,12 @@ interface Known {
 export type Upstream = ReturnType<typeof createUpstream>
 
 /** Everything that goes over `fetch`. It tells what happened; what that means is decided elsewhere. */
-export function createUpstream({ url, fetch, headers, credentials, clock, context }: UpstreamOptions) {
+export function createUpstream({ url, fetch, headers, credentials, clock, inbound, context }: UpstreamOptions) {
+  const maxBytes = inbound?.maxBytes ?? MAX_INBOUND_BYTES
   /** The hook's answer to a 401. Exists until the next 2xx: meanwhile another 401 to these headers is final. */
   let renewal: Promise<Headers> | null = null
   let isRenewed = false
-  /** The endpoints that a redirect whose target is hidden has led to, and where they are. */
+  /** What a redirect whose target is hidden has led from, and to. */
   const moved = new Map<string, string>()
   const shared = credentials && { credentials }
 
@@ -104,21 +110,25 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
     return response
   }
 
-  const at = (endpoint: string) => moved.get(endpoint) ?? `${url}/${endpoint}`
+  const at = (endpoint: string) => `${url}/${endpoint}`
   /** Where a page is redirected to. [spec] Fetch: it is told that only after the redirect was followed. */
-  const whereTo = (target: string, signal: AbortSignal) =>
-    fetch(target, { method: 'POST', body: '{}', credentials: 'omit', signal }).then(
-      (answer) => answer.url,
+  const whereTo = (target: string, init: RequestInit) =>
+    fetch(target, { ...init, credentials: 'omit' }).then(
+      (answer) => {
+        discard(answer)
+        return answer.url
+      },
       () => '',
     )
   const origin = `${/^\w+:\/\/[^/]*/.exec(url)}/`
 
   /**
-   * Performs a POST. Redirects are followed by hand: `fetch` makes it a GET after a 301, 302 or 303, and carries it to any origin
-   * after a 307 or 308. Where the status is not seen, a target counts that ends with the endpoint: a login page does not.
+   * Performs a request. Redirects are followed by hand: `fetch` makes a POST a GET after a 301, 302 or 303, and carries all but the
+   * cookies to any origin. Where the status is not seen, a target of a POST counts that ends with the endpoint: a login page does not.
+   * `probe` asks for the same without anything secret.
    */
-  async function follow(endpoint: string, signal: AbortSignal, perform: (target: string) => Promise<Response>) {
-    let target = at(endpoint)
+  async function follow(start: string, probe: RequestInit, perform: (target: string) => Promise<Response>) {
+    let target = moved.get(start) ?? start
     for (let hops = 0; ; hops++) {
       const response = await perform(target)
       const { status, type, redirected, url: followed } = response
@@ -126,19 +136,20 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
       const isHidden = type === 'opaqueredirect'
       // Not every `fetch` of an app's own obeys `redirect`, nor tells that it has followed one.
       if (!location && !isHidden && !(redirected ?? followed)) return response
-      const seen = location ? new URL(location, target).href : isHidden ? await whereTo(target, signal) : followed
+      const seen = location ? new URL(location, target).href : isHidden ? await whereTo(target, probe) : followed
       const [place = ''] = seen.split(/[?#]/)
+      const endpoint = start.slice(url.length)
       const isFit = location
-        ? status > 306 && hops < MAX_HOPS
-        : !hops && place.replace(/\/$/, '').endsWith(`/${endpoint}`)
+        ? (!probe.method || status > 306) && hops < MAX_HOPS
+        : !hops && (!probe.method || place.replace(/\/$/, '').endsWith(endpoint))
       const isOurs = isFit && place.startsWith(origin)
       if (isOurs && !location && !isHidden) return response
       discard(response)
       if (!isOurs) {
-        const why = `POST ${endpoint}: redirected to ${place || 'another origin'}; log in, or correct \`url\``
+        const why = `${probe.method ?? 'GET'} ${endpoint.slice(1)}: redirected to ${place || 'another origin'}; log in, or correct \`url\``
         throw new ConnectionError('redirected', why, { status: location ? status : undefined })
       }
-      if (isHidden) moved.set(endpoint, seen)
+      if (isHidden) moved.set(start, seen)
       target = seen
     }
   }
@@ -155,14 +166,14 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
         known.answer = toHttpError(status, Object(json).error, retryAfter, where + answered(status, json))
       }
       fail()
-      if (isJson) fail(parseJson(await response.text()))
+      if (isJson) fail(parseJson(await readText(response, maxBytes, what)))
       else discard(response)
       throw known.answer
     }
     // A page answered in the server's place, e.g. by a captive portal.
     const isHtml = HTML_TYPE.test(type)
     if (needsReceipt === false && !isHtml) known.answer = null
-    const text = await response.text()
+    const text = await readText(response, maxBytes, what)
     // WebKit takes a body that was cut off for complete.
     const isMissed = isJson && status !== 204 && headers.get('content-length') !== '0'
     const json = text ? parseJson(text) : needsReceipt || isMissed ? undefined : null
@@ -203,13 +214,14 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
       }
       const exchange = async () => {
         const response = await authorized('post', signal, (own) =>
-          follow(endpoint, signal, (target) => perform(target, own)),
+          follow(at(endpoint), { method: 'POST', body: '{}', signal }, (target) => perform(target, own)),
         )
         return read(response, `POST ${endpoint}`, needsReceipt, known)
       }
       // A hook or a body that never settles does not watch the signal.
       const aborted = new Promise((_, reject) => {
         signal.onabort = () => reject(signal.reason)
+        if (signal.aborted) signal.onabort({} as Event)
       })
       return Promise.race([exchange(), aborted])
         .catch((cause) => {
@@ -232,11 +244,18 @@ export function createUpstream({ url, fetch, headers, credentials, clock, contex
           all.set(name, value)
         })
         const { cache, ...rest } = init
-        return fetch(input, { ...rest, ...(canRequest('cache') && cache && { cache }), headers: all, ...shared })
+        const { signal } = rest
+        const more = canRequest('cache') && cache && { cache }
+        return follow(String(input), signal ? { signal } : {}, (target) =>
+          fetch(target, { ...rest, ...more, headers: all, redirect: 'manual', ...shared }),
+        )
       }),
     /** Where `keepalive` is not supported: no headers, so the body has to say whose it is. False: it was not taken. */
     beacon: (endpoint: string, body: string): boolean =>
-      globalThis.navigator?.sendBeacon?.(at(endpoint), new Blob([body], { type: 'application/json' })) ?? false,
+      globalThis.navigator?.sendBeacon?.(
+        moved.get(at(endpoint)) ?? at(endpoint),
+        new Blob([body], { type: 'application/json' }),
+      ) ?? false,
   }
 }
 
@@ -250,6 +269,28 @@ const JSON_TYPE = /^[^\s;,]+[/+]json\s*([;,]|$)/i
 const HTML_TYPE = /^(text\/html|application\/xhtml)\b/i
 
 const discard = ({ body }: Response) => void body?.cancel().catch(() => {})
+
+/** The body of the answer to `what`, if it is not too long. */
+export async function readText(response: Response, maxBytes: number, what: string): Promise<string> {
+  // React Native's has none that can be read in parts.
+  const reader = response.body?.getReader?.()
+  if (!reader) return response.text()
+  const decoder = new TextDecoder()
+  let text = ''
+  for (let size = 0; ; ) {
+    const { done, value } = await reader.read()
+    if (done) return text + decoder.decode()
+    size += value.length
+    if (size > maxBytes) {
+      void reader.cancel().catch(() => {})
+      throw new ConnectionError(
+        'bad-response',
+        `${what}: the answer has more than ${maxBytes} bytes (inbound.maxBytes)`,
+      )
+    }
+    text += decoder.decode(value, { stream: true })
+  }
+}
 
 const CODES: Partial<Record<number, ConnectionErrorCode>> = {
   401: 'unauthorized',

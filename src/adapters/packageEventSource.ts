@@ -1,6 +1,7 @@
 import { EventSource, type EventSourceInit } from 'eventsource'
 import { ConnectionError } from '../errors'
 import type { EventSourceLike, EventSourceSetup } from './eventSourceStream'
+import { MAX_INBOUND_BYTES } from './fetchUpstream'
 import { completeLines, expectStream } from './streamResponse'
 
 /**
@@ -8,16 +9,28 @@ import { completeLines, expectStream } from './streamResponse'
  * says; it is silent about a `fetch` that rejects with an AbortError; it compares the media type by case; and it needs `completeLines`.
  */
 export function packageEventSource(url: string, setup: EventSourceSetup): EventSourceLike {
+  const fail = (cause: unknown): never => {
+    const error =
+      cause instanceof ConnectionError ? cause : new ConnectionError('stream-failed', String(cause), { cause })
+    source.dispatchEvent(Object.assign(new Event('error'), { cause: error }))
+    throw cause
+  }
   const fetch = async (...request: Parameters<typeof setup.fetch>) => {
     try {
       const response = await setup.fetch(...request)
       await expectStream(response, url, Date.now())
-      return toLowerCase(withCompleteLines(response))
+      const complete = completeLines(setup.maxBytes ?? MAX_INBOUND_BYTES)
+      return toLowerCase(
+        withLines(response, (bytes) => {
+          try {
+            return complete(bytes)
+          } catch (cause) {
+            return fail(cause)
+          }
+        }),
+      )
     } catch (cause) {
-      const error =
-        cause instanceof ConnectionError ? cause : new ConnectionError('stream-failed', String(cause), { cause })
-      source.dispatchEvent(Object.assign(new Event('error'), { cause: error }))
-      throw cause
+      return fail(cause)
     }
   }
   const source = new EventSource(url, { ...setup, fetch } as EventSourceInit)
@@ -30,10 +43,9 @@ function toLowerCase(response: Response): Response {
   return Object.defineProperty(response, 'headers', { value: headers })
 }
 
-function withCompleteLines(response: Response): Response {
+function withLines(response: Response, complete: (bytes: Uint8Array) => Uint8Array): Response {
   const { body } = response
   if (!body) return response
-  const complete = completeLines()
   const getReader = body.getReader.bind(body)
   const getLineReader = () => {
     const reader = getReader()

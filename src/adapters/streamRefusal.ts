@@ -1,8 +1,11 @@
 import { ConnectionError, type ConnectionErrorCode } from '../errors'
 import { isText, parseJson } from '../protocol'
-import { answered, parseRetryAfter } from './fetchUpstream'
+import { answered, parseRetryAfter, readText } from './fetchUpstream'
 
 const CODES: Partial<Record<number, ConnectionErrorCode>> = { 204: 'ended', 401: 'unauthorized', 403: 'forbidden' }
+
+/** Of an answer that is read for its `error`, bytes. */
+const MAX_REASON = 65_536
 
 /** Why there is no stream. `json` is what the server says of it; a 403 without an `error` may be a firewall's, and may pass. */
 export function toRefusal(status: number, json?: unknown, retryAfter?: number): ConnectionError {
@@ -16,6 +19,6 @@ export function toRefusal(status: number, json?: unknown, retryAfter?: number): 
 export async function readRefusal(response: Response, now: number): Promise<ConnectionError> {
   const { status, headers } = response
   const isJson = status === 403 && /json/i.test(String(headers.get('content-type')))
-  const json = isJson && parseJson(await response.text())
+  const json = isJson && parseJson(await readText(response, MAX_REASON, 'GET events').catch(() => ''))
   return toRefusal(status, json, parseRetryAfter(headers.get('retry-after'), now, headers.get('date')))
 }

@@ -1,4 +1,4 @@
-import type { ConnectionError } from '../errors'
+import { ConnectionError } from '../errors'
 import type { Feature } from '../protocol'
 import {
   type EventSourceFactory,
@@ -7,7 +7,7 @@ import {
   type StreamHandlers,
 } from './eventSourceStream'
 import { createUpstream, type PostOptions, type UpstreamOptions } from './fetchUpstream'
-import { readRefusal } from './streamRefusal'
+import { expectStream } from './streamResponse'
 
 /** What a transport is given by its connection: the options, checked and complete, and the connection as it is now. */
 export interface TransportSetup extends UpstreamOptions {
@@ -72,14 +72,17 @@ export const eventSourceTransport: Transport = (setup) => {
       if (isOpen || connectionId || error.status || error.cause || !attempt) return fail(error)
       timer = clock.setTimeout(() => fail(error), ASK_TIMEOUT)
       streamFetch(`${url}?ask`, { headers: { Accept: 'text/event-stream' }, signal })
-        .then((response) => (response.status === 200 ? error : readRefusal(response, clock.now())))
-        .catch(() => error)
+        .then(async (response) => {
+          await expectStream(response, url, clock.now())
+          return error
+        })
+        .catch((reason) => (reason instanceof ConnectionError ? reason : error))
         .then(fail)
     }
     own = openEventSource(
       createEventSource,
       url,
-      { withCredentials: credentials === 'include', fetch: streamFetch },
+      { withCredentials: credentials === 'include', fetch: streamFetch, maxBytes: setup.inbound?.maxBytes },
       {
         ...handlers,
         open() {

@@ -39,8 +39,10 @@ export interface WebSocketEvent {
   readonly data?: unknown
   readonly code?: number
   readonly reason?: string
+  /** Of an error, where the class tells it. */
+  readonly message?: string
 }
-export type WebSocketClass = new (url: string) => WebSocketLike
+export type WebSocketClass = new (url: string, protocols?: never[], options?: object) => WebSocketLike
 
 export interface WebSocketTransportOptions {
   /** Default: `globalThis.WebSocket` where there is one, else the `ws` package, loaded on demand. */
@@ -96,7 +98,10 @@ export const webSocketTransport =
     async function connect(headers: Headers, signal: AbortSignal): Promise<Response> {
       const Socket = WebSocket ?? globalThis.WebSocket ?? (await loadWs())
       if (signal.aborted) throw signal.reason
-      const socket: WebSocketLike = new Socket(`${setup.url.replace(/^http/, 'ws')}/${path}`)
+      // [ws] Its default is 100 MiB. A platform's own class has bounds of its own, and React Native's warns of options that it does not know.
+      const maxPayload = setup.inbound?.maxBytes
+      const url = `${setup.url.replace(/^http/, 'ws')}/${path}`
+      const socket = Socket === globalThis.WebSocket ? new Socket(url) : new Socket(url, [], { maxPayload })
       const waiting: Line['waiting'] = new Map()
       return new Promise((resolve, reject) => {
         let isWelcome = false
@@ -110,16 +115,16 @@ export const webSocketTransport =
           socket.close()
         }
         // An `error` is an end too: not every implementation has a `close` after it.
-        const end = ({ code = 0, reason = '' }: Partial<WebSocketEvent> = {}) => {
+        const end = ({ code = 0, reason = '', message }: Partial<WebSocketEvent> = {}) => {
           if (isOver) return
           // Some frame was too big, so the biggest was. Repeated, it would cost every socket to come.
           const [biggest] = [...waiting.values()].sort((a, b) => b.frame.length - a.frame.length)
           if (code === TOO_BIG) biggest?.settle({ status: 413 })
           drop()
           const status = statusOf(code)
-          if (isWelcome) handlers.error(toStreamError(code, reason))
+          if (isWelcome) handlers.error(toStreamError(code, reason, message))
           else if (status) resolve(toRefused(code, status, reason))
-          else reject(toStreamError(code, reason))
+          else reject(toStreamError(code, reason, message))
         }
         const own: Line = { socket, hello: '', features: [], waiting, end }
         const settle = (id: unknown, answer: Answer) => {

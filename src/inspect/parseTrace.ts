@@ -44,9 +44,11 @@ const STEP = {
 } satisfies Fields
 const OPTIONAL = {
   refusals: isCount,
+  flaps: isCount,
   sessions: isNumber,
   moved: isFlag,
   trust: isOneOf('kept', 'lost'),
+  hole: isFlag,
   own: either(isOneOf(null), isFlag),
   // For ever is a number too, and null in JSON.
   awayFor: either(isOneOf(null), isAnyNumber),

@@ -98,6 +98,7 @@ const contextFields = fields({
   resumes: number,
   resumeId: hidden,
   fruitless: number,
+  flaps: number,
   probes: number,
   lastError: failure,
 } satisfies Partial<Record<keyof ConnectionContext, Shape>>)
@@ -111,6 +112,7 @@ const eventFields = fields({
   features,
   cursors: hidden,
   leftOvers: hidden,
+  hasHole: flag,
   resumeId: hidden,
   nonce: hidden,
   delay: (value) => (isObject(value) ? serverDelay(value) : number(value)),

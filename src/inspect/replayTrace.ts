@@ -100,7 +100,7 @@ const ASKED = { sessionId: 'asked', lastSeq: 0 }
 const SINCE = { sessionId: 'since', lastSeq: 0 }
 
 function contextOf(step: TraceStep, maxAttempts: number): ConnectionContext {
-  const { attempt, fruitless, resumes, refusals = 0, features, heartbeat } = step
+  const { attempt, fruitless, resumes, refusals = 0, flaps = 0, features, heartbeat } = step
   return {
     policy: {
       backoff: { base: 0, cap: 0, maxAttempts, stableDelay: 0 },
@@ -111,6 +111,7 @@ function contextOf(step: TraceStep, maxAttempts: number): ConnectionContext {
     fruitless,
     resumes,
     refusals,
+    flaps,
     features,
     heartbeat,
     delay: 0,
@@ -126,13 +127,14 @@ function contextOf(step: TraceStep, maxAttempts: number): ConnectionContext {
 
 /** As much of the event as guards ask for. */
 function eventOf(step: TraceStep, context: ConnectionContext, next: TraceStep | undefined) {
-  const { event: type, code = 'internal', status, retryable = true, sessions = 0, moved, own } = step
+  const { event: type, code = 'internal', status, retryable = true, sessions = 0, moved, hole = false, own } = step
   const named = Array.from({ length: Math.min(sessions, 1) }, () => (moved ? SINCE : ASKED))
   return {
     type,
     error: new ConnectionError(code, undefined, { status, retryable }),
     cursors: named,
     leftOvers: named,
+    hasHole: hole,
     resumeId: own === true ? context.resumeId : own === false ? 'another' : own,
     nonce: own === true ? nonceOf(context) : 'another',
     // Infinity is null in JSON.

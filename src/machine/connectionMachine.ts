@@ -28,6 +28,7 @@ const CLOSE_REASONS: Readonly<Record<string, CloseReason>> = {
   welcomed: 'welcome',
   gapped: 'gap',
   drained: 'goodbye',
+  reset: 'failed',
   probing: 'probe-timeout',
   doubting: 'probe-timeout',
 }
@@ -62,15 +63,21 @@ const timeout =
   ({ context }: { context: ConnectionContext }) =>
     context.policy.timeouts[name]
 
-/** `resumeId`: undefined is the POST's own answer, null a marker that names no resume. */
-type Done = { readonly leftOvers: readonly Cursor[]; readonly resumeId?: string | null }
+/** `hasHole`: it is the server that has made it necessary. `resumeId`: undefined is the POST's own answer, null a marker that names no resume. */
+type Cause = { readonly hasHole?: boolean; readonly resumeId?: string | null }
+type Done = Cause & { readonly leftOvers: readonly Cursor[] }
 
 /** A marker that names no resume can only mean the one resume that this stream has seen. */
-const confirms = ({ resumes, resumeId }: ConnectionContext, done: Done) =>
+const confirms = ({ resumes, resumeId }: ConnectionContext, done: Cause) =>
   done.resumeId === null ? resumes === 1 : done.resumeId === undefined || done.resumeId === resumeId
 
 /** A 403 that a firewall gave may pass; this many in a row do not. */
 const MAX_REFUSALS = 3
+/** Resumes and resets that a server may cause before `stableDelay` of quiet; those beyond go through backoff. A hole costs up to three. */
+export const MAX_FLAPS = 5
+
+const BY_SERVER: Cause = { hasHole: true }
+const flapping = (what: string) => missed('flapping', `${what}, after ${MAX_FLAPS} resumes or resets without a pause`)
 
 export const nonceOf = ({ probes }: ConnectionContext) => `p${probes}`
 
@@ -85,14 +92,20 @@ const probed = { guard: withEvent('answersProbe'), target: 'steady' as const }
 const resumeDone = [
   { guard: withEvent('completesResume'), target: '#open' },
   { guard: withEvent('isFruitlessAgain'), target: '#backoff', actions: missed('no-progress') },
+  { guard: withEvent('isFlapping'), target: '#backoff', actions: flapping('a hole in the replay') },
   {
     guard: withEvent('confirmsResume'),
     target: '#reconnecting',
-    actions: withEvent('recordLeftOvers'),
+    actions: [withEvent('recordLeftOvers'), withEvent('countFlap')],
   },
 ]
 
 const refused = [{ guard: withEvent('mayPass'), ...retry }, stop]
+
+const byServer = <Name extends string>(type: Name) => ({ type, params: BY_SERVER })
+/** Of a stream that was welcomed before; the first ones too many. */
+const welcomedAgain = { guard: byServer('isFlapping'), target: '#backoff', actions: flapping('another welcome') }
+const resetTooOften = { guard: byServer('isFlapping'), ...retry }
 
 /** What is known of the live stream, while there is none. */
 const NO_STREAM = {
@@ -129,7 +142,13 @@ export const connectionMachine = setup({
   },
 
   actions: {
-    recordWelcome: assign((_, { type, ...stream }: Extract<ConnectionEvent, { type: 'stream.welcomed' }>) => stream),
+    recordWelcome: assign(
+      ({ context }, { type, ...stream }: Extract<ConnectionEvent, { type: 'stream.welcomed' }>) => ({
+        ...stream,
+        // A second one costs a resume, as a hole does.
+        flaps: context.flaps + Number(context.connectionId !== null),
+      }),
+    ),
     forgetStream: assign(NO_STREAM),
     recordCursors: assign((_, { cursors }: { cursors: readonly Cursor[] }) => ({ cursors })),
     /** A resume that got nowhere counts. */
@@ -155,7 +174,8 @@ export const connectionMachine = setup({
     recordDoubt: assign({ trust: 'lost' }),
     forgetDoubt: assign({ trust: 'kept' }),
     countAttempt: assign({ attempt: ({ context }) => context.attempt + 1 }),
-    resetAttempts: assign({ attempt: 0 }),
+    countFlap: assign({ flaps: ({ context }, { hasHole = false }: Cause) => context.flaps + Number(hasHole) }),
+    resetAttempts: assign({ attempt: 0, flaps: 0 }),
     drawDelay: assign({
       delay: ({ context: { policy, attempt, serverDelay } }) =>
         backoffDelay({ ...policy.backoff, random: policy.random, attempt, server: serverDelay }),
@@ -178,6 +198,8 @@ export const connectionMachine = setup({
     awaitsReplayMarker: ({ context }) => context.features.includes('replay-marker'),
     confirmsResume: ({ context }, done: Done) => confirms(context, done),
     completesResume: ({ context }, done: Done) => confirms(context, done) && !done.leftOvers.length,
+    isFlapping: ({ context }, cause: Cause) =>
+      !!cause.hasHole && context.flaps >= MAX_FLAPS && confirms(context, cause),
     isFruitlessAgain: ({ context }, done: Done) =>
       confirms(context, done) && context.fruitless > 0 && !madeProgress(context.cursors, done.leftOvers),
     mayPass: ({ context }, { error }: { error: ConnectionError }) =>
@@ -208,6 +230,7 @@ export const connectionMachine = setup({
     trust: 'kept',
     delay: 0,
     fruitless: 0,
+    flaps: 0,
     refusals: 0,
     probes: 0,
     lastError: null,
@@ -256,6 +279,7 @@ export const connectionMachine = setup({
               },
               { target: '.open', actions: withEvent('recordWelcome') },
             ],
+            'stream.reset': [resetTooOften, { actions: byServer('countFlap') }],
             'stream.failed': retry,
             'stream.drained': retry,
           },
@@ -294,6 +318,7 @@ export const connectionMachine = setup({
                 onError: retry,
               },
               on: {
+                'stream.welcomed': welcomedAgain,
                 'stream.silent': retry,
                 'resume.failed': [{ guard: withEvent('isFatal'), ...stop }, retry],
               },
@@ -331,10 +356,14 @@ export const connectionMachine = setup({
               entry: ['clearFailures', 'releaseOutbox', 'emitOpened'],
               exit: ['holdOutbox', withEvent('emitClosed')],
               on: {
-                'stream.gapped': {
-                  target: 'reconnecting',
-                  actions: withEvent('recordCursors'),
-                },
+                'stream.welcomed': welcomedAgain,
+                'stream.gapped': [
+                  { guard: withEvent('isFlapping'), target: '#backoff', actions: flapping('a hole') },
+                  {
+                    target: 'reconnecting',
+                    actions: [withEvent('recordCursors'), withEvent('countFlap')],
+                  },
+                ],
                 'stream.silent': retry,
                 'upstream.disowned': [
                   {
@@ -354,6 +383,11 @@ export const connectionMachine = setup({
                   on: {
                     'upstream.doubtful': { guard: 'canProbe', target: 'doubting' },
                     'upstream.proved': { target: 'steady', reenter: true, actions: 'forgetDoubt' },
+                    // Begun anew: `stableDelay` is a time without any.
+                    'stream.reset': [
+                      resetTooOften,
+                      { target: 'steady', reenter: true, actions: byServer('countFlap') },
+                    ],
                     wake: [
                       { guard: 'canProbe', target: 'probing' },
                       { guard: withEvent('wasAwayTooLong'), target: '#streaming' },

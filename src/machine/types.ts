@@ -79,6 +79,8 @@ export interface ConnectionContext {
   readonly resumeId: string | null
   /** Resumes in a row that moved none of their cursors. */
   readonly fruitless: number
+  /** Resumes and resets that the server has caused since `stableDelay` of `open` without any. */
+  readonly flaps: number
   /** 403s in a row that streams were refused with. */
   readonly refusals: number
   /** Probes so far; the nonce of the current one. */
@@ -103,8 +105,11 @@ export type StreamEvent =
       /** As they are at this moment, so the machine needs no access to mutable state. */
       cursors: readonly Cursor[]
     }
-  | { type: 'stream.replayed'; resumeId: string | null; leftOvers: readonly Cursor[] }
-  | { type: 'stream.gapped'; cursors: readonly Cursor[] }
+  | { type: 'stream.replayed'; resumeId: string | null; leftOvers: readonly Cursor[]; hasHole?: boolean }
+  /** There is something to be resumed. `hasHole`: the server has left one; else it is the app that wants it. */
+  | { type: 'stream.gapped'; cursors: readonly Cursor[]; hasHole?: boolean }
+  /** An event of another epoch has reset a session. The error tells of the one that is too many. */
+  | { type: 'stream.reset'; error: ConnectionError }
   | { type: 'stream.probed'; nonce: string }
   | { type: 'stream.drained'; delay: ServerDelay; error: ConnectionError }
   | { type: 'stream.failed'; error: ConnectionError }
@@ -127,6 +132,7 @@ export type ResumeEvent =
       type: 'resume.succeeded'
       /** Holes that opened and sessions that were watched while the resume was in flight. */
       leftOvers: readonly Cursor[]
+      hasHole?: boolean
     }
   | { type: 'resume.failed'; error: ConnectionError }
 

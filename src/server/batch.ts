@@ -3,20 +3,13 @@ import { isToBeRepeated } from '../status'
 import type { Answer } from './cluster'
 import { Refusal } from './http'
 
-/** Only the id has been checked: whatever else is wrong with a message concerns that message alone. */
-export interface BatchMessage {
-  readonly id: string
-  readonly endpoint?: unknown
-  readonly body?: unknown
-}
-
-/** @throws Refusal 400 if it is the whole that is wrong */
-export function parseBatch({ messages }: JsonObject): readonly BatchMessage[] {
+/** @throws Refusal 400 if it is the whole that is wrong; whatever else is wrong with a message concerns that message alone */
+export function parseBatch({ messages }: JsonObject): readonly (JsonObject & { readonly id: string })[] {
   if (
     !Array.isArray(messages) ||
     messages.length === 0 ||
     messages.length > MAX_BATCH_MESSAGES ||
-    !messages.every(isBatchMessage) ||
+    !messages.every(hasId) ||
     new Set(messages.map(({ id }) => id)).size < messages.length
   ) {
     throw new Refusal(400, 'bad-request')
@@ -24,13 +17,13 @@ export function parseBatch({ messages }: JsonObject): readonly BatchMessage[] {
   return messages
 }
 
-const isBatchMessage = (value: unknown): value is BatchMessage =>
+const hasId = (value: unknown): value is JsonObject & { readonly id: string } =>
   isObject(value) && isText(value.id) && MESSAGE_ID.test(value.id)
 
 /** One after the other. The first that must be repeated is the last: what follows it must not overtake the repeat. */
-export async function answerBatch(
-  messages: readonly BatchMessage[],
-  perform: (message: BatchMessage, isLast: boolean) => Promise<Answer>,
+export async function answerBatch<M extends { readonly id: string }>(
+  messages: readonly M[],
+  perform: (message: M, isLast: boolean) => Promise<Answer>,
 ): Promise<Answer> {
   const results: string[] = []
   for (const [index, message] of messages.entries()) {

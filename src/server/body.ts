@@ -1,7 +1,9 @@
-import { isObject, type JsonObject } from '../protocol'
-import { Misconfiguration, Refusal } from './http'
+import { isObject, type JsonObject, parseJson } from '../protocol'
+import type { Account } from './budget'
+import { Misconfiguration, Refusal, tooMany } from './http'
 import { isTooDeep } from './json'
 import type { Timers } from './options'
+import { PART_WEIGHT, textWeight } from './weights'
 
 export interface BodyLimits {
   readonly bytes: number
@@ -13,23 +15,35 @@ export interface BodyLimits {
 /** What is read and thrown away of a body that was refused: as much as a client's whole outbox holds, bytes. */
 const MAX_DISCARDED = 4_194_304
 
-/** The request's body as a JSON object; everything else is refused: 415, 413, 408 or 400. */
-export async function readMessage(request: Request, limits: BodyLimits, clock: Timers): Promise<JsonObject> {
+/**
+ * The text of the request's body: parsed it may be twenty times as large, and it may have to wait. What is held of it is on `account`.
+ * Refused are a media type other than JSON (415), what is too large (413), late (408), cut off, no UTF-8 or nested too deep (400), and
+ * what there is no room for (429).
+ */
+export async function readBody(request: Request, limits: BodyLimits, clock: Timers, account: Account): Promise<string> {
   if (!/^application\/json\s*(;|$)/i.test(request.headers.get('Content-Type') ?? '')) {
     throw new Refusal(415, 'unsupported-media-type')
   }
   if (Number(request.headers.get('Content-Length')) > limits.bytes) throw new Refusal(413, 'too-large')
-  const text = await readText(request, limits, clock)
+  const text = await readText(request, limits, clock, account)
   if (isTooDeep(text, limits.depth)) throw new Refusal(400, 'too-deep')
-  try {
-    const message: unknown = JSON.parse(text)
-    if (isObject(message)) return message
-  } catch {}
+  return text
+}
+
+/** @throws Refusal 400 if it is no JSON object */
+export function parseMessage(text: string): JsonObject {
+  const message = parseJson(text)
+  if (isObject(message)) return message
   throw text === '[object Object]' ? alreadyParsed() : new Refusal(400, 'bad-request')
 }
 
 /** Counts while it reads, because `Content-Length` may be missing or wrong. */
-async function readText(request: Request, { bytes: max, timeout }: BodyLimits, clock: Timers): Promise<string> {
+async function readText(
+  request: Request,
+  { bytes: max, timeout }: BodyLimits,
+  clock: Timers,
+  account: Account,
+): Promise<string> {
   const { headers } = request
   if (request.bodyUsed || request.body?.locked) throw alreadyRead()
   // Firefox, where a service worker may be the server, has no `Request.prototype.body`.
@@ -37,12 +51,17 @@ async function readText(request: Request, { bytes: max, timeout }: BodyLimits, c
   const decoder = new TextDecoder('utf-8', { fatal: true })
   let text = ''
   let bytes = 0
-  const ending = await readParts(body, timeout, clock, (part) => {
+  let held = 0
+  const take = (part: Uint8Array) => {
     bytes += part.byteLength
-    if (bytes <= max) text += decoder.decode(part, { stream: true })
-    return bytes <= max
-  })
-  if (ending === 'stopped') throw new Refusal(413, 'too-large')
+    const more = part.byteLength + PART_WEIGHT
+    if (bytes > max || !account.take(more)) return false
+    held += more
+    text += decoder.decode(part, { stream: true })
+    return true
+  }
+  const ending = await readParts(body, timeout, clock, take)
+  if (ending === 'stopped') throw bytes > max ? new Refusal(413, 'too-large') : tooMany()
   // It holds up nothing but itself: a command takes its turn when its body is here.
   if (ending === 'late') throw new Refusal(408, 'body-timeout')
   if (
@@ -51,11 +70,19 @@ async function readText(request: Request, { bytes: max, timeout }: BodyLimits, c
     (Number(headers.get('Content-Length')) > 0 || headers.has('Transfer-Encoding'))
   )
     throw alreadyRead()
-  try {
-    if (ending === 'ended') return text + decoder.decode()
-  } catch {}
   // Cut off, or not UTF-8. Nobody but this client is to blame, so it is not an internal error.
-  throw new Refusal(400, 'bad-request')
+  if (ending === 'failed' || !isEndOfText(decoder)) throw new Refusal(400, 'bad-request')
+  account.give(held)
+  if (!account.take(textWeight(text))) throw tooMany()
+  return text
+}
+
+function isEndOfText(decoder: TextDecoder): boolean {
+  try {
+    return decoder.decode() === ''
+  } catch {
+    return false
+  }
 }
 
 /**
@@ -84,24 +111,23 @@ async function readParts(
 ): Promise<Ending> {
   if (!body) return 'ended'
   const reader = body.getReader()
-  let timer: unknown
-  const late = new Promise<'late'>((resolve) => {
-    timer = clock.setTimeout(() => resolve('late'), timeout)
-  })
   let ending: Ending | undefined
+  // Not a promise that each read races with: it would remember all of them.
+  const timer = clock.setTimeout(() => {
+    ending = 'late'
+    reader.cancel().catch(() => {})
+  }, timeout)
   try {
     while (!ending) {
-      const read = await Promise.race([reader.read(), late])
-      if (read === 'late') ending = read
-      else if (read.done) ending = 'ended'
-      else if (!take(read.value)) ending = 'stopped'
+      const { done, value } = await reader.read()
+      if (done) ending ??= 'ended'
+      else if (!take(value)) ending ??= 'stopped'
     }
   } catch {
-    ending = 'failed'
+    ending ??= 'failed'
   }
   clock.clearTimeout(timer)
-  if (ending === 'late') reader.cancel().catch(() => {})
-  else reader.releaseLock()
+  if (ending !== 'late') reader.releaseLock()
   return ending
 }
 

@@ -8,11 +8,12 @@ export interface Account {
 /** One principal holds no more than this part of the whole. */
 const SHARE = 1 / 8
 
-/** The account of one socket or stream. It draws on its principal's. */
+/** The account of one socket, stream or request. It draws on its principal's. */
 export class Budget implements Account {
   readonly limit: number
   readonly #source: Account | undefined
   #used = 0
+  #isClosed = false
 
   constructor(limit: number, source?: Account) {
     this.limit = limit
@@ -24,31 +25,35 @@ export class Budget implements Account {
   }
 
   take(bytes: number): boolean {
-    if (this.#used + bytes > this.limit || this.#source?.take(bytes) === false) return false
+    if (this.#isClosed || this.#used + bytes > this.limit || this.#source?.take(bytes) === false) return false
     this.#used += bytes
     return true
   }
 
   give(bytes: number) {
+    if (this.#isClosed) return
     this.#used -= bytes
     this.#source?.give(bytes)
   }
 
-  /** The end of its owner: all that is still taken is given back. */
+  /** The end of its owner: all that is still taken is given back, and nothing is taken any more. */
   close() {
     this.give(this.#used)
+    this.#isClosed = true
   }
 }
 
 /** The accounts of all principals, which draw on the process's. A principal who holds nothing costs nothing. */
 export class Budgets {
   readonly process: Budget
-  readonly #share: number
+  readonly share: number
+  /** Gives back something that can be done without, of this principal or of anybody. False if there is nothing. */
+  reclaim: (principalId?: string) => boolean = () => false
   readonly #held = new Map<string, number>()
 
   constructor(limit: number) {
     this.process = new Budget(limit)
-    this.#share = Math.floor(limit * SHARE)
+    this.share = Math.ceil(limit * SHARE)
   }
 
   heldBy(principalId: string): number {
@@ -56,22 +61,42 @@ export class Budgets {
   }
 
   of(principalId: string): Account {
-    return {
-      take: (bytes) => {
-        const held = this.heldBy(principalId) + bytes
-        if (held > this.#share || !this.process.take(bytes)) return false
-        this.#set(principalId, held)
-        return true
-      },
-      give: (bytes) => {
-        this.process.give(bytes)
-        this.#set(principalId, this.heldBy(principalId) - bytes)
-      },
-    }
+    return new Share(this, principalId)
+  }
+
+  take(principalId: string, bytes: number): boolean {
+    while (this.heldBy(principalId) + bytes > this.share) if (!this.reclaim(principalId)) return false
+    while (!this.process.take(bytes)) if (!this.reclaim()) return false
+    this.#set(principalId, this.heldBy(principalId) + bytes)
+    return true
+  }
+
+  give(principalId: string, bytes: number) {
+    this.process.give(bytes)
+    this.#set(principalId, this.heldBy(principalId) - bytes)
   }
 
   #set(principalId: string, held: number) {
     if (held > 0) this.#held.set(principalId, held)
     else this.#held.delete(principalId)
+  }
+}
+
+/** The account of one principal. A class, because each stream has one. */
+class Share implements Account {
+  readonly #budgets: Budgets
+  readonly #principalId: string
+
+  constructor(budgets: Budgets, principalId: string) {
+    this.#budgets = budgets
+    this.#principalId = principalId
+  }
+
+  take(bytes: number) {
+    return this.#budgets.take(this.#principalId, bytes)
+  }
+
+  give(bytes: number) {
+    this.#budgets.give(this.#principalId, bytes)
   }
 }

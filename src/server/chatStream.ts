@@ -1,15 +1,26 @@
 import type { SessionVerdict } from '../protocol'
+import type { Account } from './budget'
 import { tooMany, unknownStream } from './http'
 import type { Clock } from './options'
+import type { ReplayPacer } from './replayPacer'
 import type { LogEntry, SessionHead, SessionLog } from './sessionLog'
+import { SESSION_WEIGHT } from './weights'
 
 /** About how much is written per read of the client: enough to be quick, little enough to be memory for nobody. */
 const CHUNK_CHARS = 64 * 1024
 const CHUNK_EVENTS = 64
-/** Events of one session before the next session has its turn. */
+/** Events of one session before the next session has its turn; at first few, because nobody knows how big they are. */
 const TURN_EVENTS = 16
+const FIRST_TURN = 4
+/** Written by a stream before others have their turn of the event loop. */
+const SLICE_CHARS = 4 * CHUNK_CHARS
+
+/** ms. */
+const MOMENT = 100
 /** Unwritten control frames and markers, each. Only a client that posts without reading has more. */
 const MAX_CONTROL = 64
+/** For each character of its frame, bytes: the verdicts are held as objects too. */
+const MARKER_WEIGHT = 4
 
 export interface ChatStreamOptions {
   readonly log: SessionLog
@@ -19,12 +30,20 @@ export interface ChatStreamOptions {
   readonly stall: number
   /** How long this stream lives, ms. */
   readonly age: number
+  /** ms. */
+  readonly beat: number
   readonly maxSessions: number
+  readonly principalId: string
+  readonly pacer: ReplayPacer
+  /** What it holds for its client. Whoever opened the stream closes it. */
+  readonly account: Account
   readonly welcome: object
   /** Called once, however the stream ended, with the sessions that were attached. */
   onEnd(sessionIds: Iterable<string>): void
   /** Called before, if the stream was taken from its client. */
   onEvict(): void
+  /** Called at least once in each `beat`. */
+  onBeat(): void
   onError(error: unknown): void
 }
 
@@ -39,18 +58,23 @@ export interface ChatStream {
   readonly body: ReadableStream<Uint8Array<ArrayBuffer>>
   /** For how long nobody has read, ms; 0 while a read is waiting. */
   readonly unreadFor: number
+  /** Those that are attached. */
+  readonly sessionIds: readonly string[]
   isAttached(sessionId: string): boolean
   /**
-   * Writes what is in the log after `after`, and whatever follows. A session that is attached starts over there.
-   * False if the session is one too many.
+   * Writes what is in the log after `after`, and whatever follows. A session that is attached starts over there. What comes up to
+   * `head` is a replay, and paced. False if the session is one too many.
+   * Rejects with `Refusal` 429 if there is no room for it.
    */
-  attach(sessionId: string, after: number, epoch: string): Promise<boolean>
+  attach(sessionId: string, after: number, epoch: string, head?: number): Promise<boolean>
   detach(sessionId: string): void
   /** Queues a control frame; it is written before any event. */
   say(frame: object): void
   /** Queues a replay marker; it is written as soon as each of its sessions has been written up to its `to`. */
   confirm(marker: { readonly resumeId?: string; readonly sessions: readonly SessionVerdict[] }): void
   end(goodbye?: Goodbye): void
+  /** Ends it in a moment: answers that are under way on the same socket get ahead of that. */
+  retire(): void
   /** Takes the stream from its client. Without a goodbye, because nobody reads. */
   evict(goodbye?: Goodbye): void
 }
@@ -59,6 +83,8 @@ interface Attached {
   epoch: string
   /** The `seq` that was written last. */
   position: number
+  /** Up to here it is a replay. */
+  readonly head: number
   /** How many events are read at a time: fewer where they are big. */
   turn: number
   unsubscribe(): void
@@ -85,6 +111,8 @@ class PulledStream implements ChatStream, UnderlyingDefaultSource<Uint8Array<Arr
   readonly #attached = new Map<string, Attached>()
   /** Attached sessions that may have unwritten events. The first one is next: a Set keeps its order, so this is round-robin. */
   readonly #unread = new Set<string>()
+  /** Those of them whose replay waits until its principal may be written more. */
+  #paced: Set<string> | undefined
   readonly #markers: Marker[] = []
   #control: string[]
   /** A read of the client is waiting for its chunk. */
@@ -92,11 +120,14 @@ class PulledStream implements ChatStream, UnderlyingDefaultSource<Uint8Array<Arr
   #isAnswering = false
   #hasEnded = false
   #lastWrite: number
+  /** Characters since others had their turn of the event loop. */
+  #slice = 0
   /** What is left of the stream's age, ms, when `#timer` fires. */
   #left: number
   #sink: ReadableStreamDefaultController<Uint8Array<ArrayBuffer>> | undefined
   #timer: unknown
   #stallTimer: unknown
+  #paceTimer: unknown
 
   constructor(options: ChatStreamOptions) {
     this.#options = options
@@ -132,17 +163,22 @@ class PulledStream implements ChatStream, UnderlyingDefaultSource<Uint8Array<Arr
     return this.#isAsked ? 0 : Math.max(0, this.#options.clock.now() - this.#lastWrite)
   }
 
+  get sessionIds() {
+    return [...this.#attached.keys()]
+  }
+
   isAttached(sessionId: string) {
     return this.#attached.has(sessionId)
   }
 
-  async attach(sessionId: string, after: number, epoch: string) {
+  async attach(sessionId: string, after: number, epoch: string, head = after) {
     if (this.#attached.has(sessionId)) this.detach(sessionId)
     this.#refuseIfEnded()
     if (this.#attached.size >= this.#options.maxSessions) return false
-    const session: Attached = { epoch, position: after, turn: TURN_EVENTS, unsubscribe: () => {} }
+    if (!this.#options.account.take(SESSION_WEIGHT)) throw tooMany()
+    const session: Attached = { epoch, position: after, head, turn: FIRST_TURN, unsubscribe: () => {} }
     const readOn = () => {
-      if (this.#attached.get(sessionId) !== session) return
+      if (this.#attached.get(sessionId) !== session || this.#paced?.has(sessionId)) return
       this.#unread.add(sessionId)
       this.#announceWork()
     }
@@ -165,8 +201,9 @@ class PulledStream implements ChatStream, UnderlyingDefaultSource<Uint8Array<Arr
 
   detach(sessionId: string) {
     this.#attached.get(sessionId)?.unsubscribe()
-    this.#attached.delete(sessionId)
+    if (this.#attached.delete(sessionId)) this.#options.account.give(SESSION_WEIGHT)
     this.#unread.delete(sessionId)
+    this.#paced?.delete(sessionId)
     // A marker may have waited for this session alone.
     this.#announceWork()
   }
@@ -178,9 +215,17 @@ class PulledStream implements ChatStream, UnderlyingDefaultSource<Uint8Array<Arr
   }
 
   confirm({ sessions, ...rest }: { readonly resumeId?: string; readonly sessions: readonly SessionVerdict[] }) {
-    this.#refuseIf(this.#markers.length >= MAX_CONTROL)
-    this.#markers.push({ sessions, frame: toFrame({ type: 'reconnected', ...rest, sessions }) })
+    const frame = toFrame({ type: 'reconnected', ...rest, sessions })
+    this.#refuseIf(this.#markers.length >= MAX_CONTROL || !this.#options.account.take(MARKER_WEIGHT * frame.length))
+    this.#markers.push({ sessions, frame })
     this.#announceWork()
+  }
+
+  retire() {
+    if (this.#hasEnded) return
+    this.#options.clock.clearTimeout(this.#timer)
+    this.#left = Math.min(this.#left, MOMENT)
+    this.#sleep(MOMENT)
   }
 
   end(goodbye: Goodbye = {}) {
@@ -220,6 +265,10 @@ class PulledStream implements ChatStream, UnderlyingDefaultSource<Uint8Array<Arr
         this.#isAsked = false
         this.#sink?.enqueue(encoder.encode(chunk))
         this.#lastWrite = this.#options.clock.now()
+        this.#slice += chunk.length
+        if (this.#slice < SLICE_CHARS) continue
+        this.#slice = 0
+        await nextTurn()
       }
     } catch (error) {
       this.#options.onError(error)
@@ -230,7 +279,7 @@ class PulledStream implements ChatStream, UnderlyingDefaultSource<Uint8Array<Arr
   }
 
   async #nextChunk(): Promise<string> {
-    const { log } = this.#options
+    const { log, pacer, principalId } = this.#options
     let chunk = this.#control.join('')
     this.#control = []
     for (let events = 0; events < CHUNK_EVENTS && chunk.length < CHUNK_CHARS; ) {
@@ -239,13 +288,17 @@ class PulledStream implements ChatStream, UnderlyingDefaultSource<Uint8Array<Arr
       this.#unread.delete(sessionId)
       const session = this.#attached.get(sessionId)
       if (!session) continue
-      const reading = log.read(sessionId, session.position, session.turn)
+      const isReplay = session.position < session.head
+      if (isReplay && this.#hasToWait(sessionId)) continue
+      const limit = Math.min(session.turn, CHUNK_EVENTS - events)
+      const reading = log.read(sessionId, session.position, limit)
       // Not `await` in any case: a log in memory is read without giving way.
       const entries = reading instanceof Promise ? await reading : reading
       const last = entries.at(-1)
+      // A client that has no event of the session has none of another epoch.
+      if (!last && session.position === 0) continue
       const { epoch, isUnreadable }: Pick<SessionHead, 'epoch' | 'isUnreadable'> = last ?? (await log.head(sessionId))
       if (isUnreadable || this.#attached.get(sessionId) !== session) continue
-      // A client that has no event of the session has none of another epoch.
       if (session.position === 0) session.epoch = epoch
       if (epoch !== session.epoch) {
         // The session's numbering started again. The next resume of the client will be told so, with `reset`.
@@ -253,18 +306,26 @@ class PulledStream implements ChatStream, UnderlyingDefaultSource<Uint8Array<Arr
         return ''
       }
       const before = events
+      const start = chunk.length
       for (const entry of entries) {
+        // Or it would be read for ever.
+        if (!(entry.seq > session.position)) throw new Error(`the log has ${entry.seq} after ${session.position}`)
         chunk += eventFrame(entry)
         session.position = entry.seq
         events += 1
         if (chunk.length >= CHUNK_CHARS) break
       }
-      const isMore = entries.length === session.turn || (last && session.position < last.seq)
+      if (isReplay) pacer.spend(principalId, chunk.length - start)
+      const isMore = entries.length === limit || (last && session.position < last.seq)
       const written = events - before
       session.turn = written < entries.length ? written : Math.min(2 * session.turn, TURN_EVENTS)
       if (isMore) this.#unread.add(sessionId)
     }
-    while (this.#isReplayed(this.#markers[0])) chunk += this.#markers.shift()?.frame
+    while (this.#isReplayed(this.#markers[0])) {
+      const { frame = '' } = this.#markers.shift() ?? {}
+      this.#options.account.give(MARKER_WEIGHT * frame.length)
+      chunk += frame
+    }
     return chunk
   }
 
@@ -273,11 +334,27 @@ class PulledStream implements ChatStream, UnderlyingDefaultSource<Uint8Array<Arr
     if (!marker) return false
     return marker.sessions.every(({ sessionId, to }) => {
       const session = this.#attached.get(sessionId)
-      return !session || session.position >= to || !this.#unread.has(sessionId)
+      return !session || session.position >= to || !(this.#unread.has(sessionId) || this.#paced?.has(sessionId))
     })
   }
 
   // Time
+
+  /** Puts a replay off until its principal may be written more. Whatever else there is goes on. */
+  #hasToWait(sessionId: string): boolean {
+    const { clock, pacer, principalId } = this.#options
+    const ms = pacer.delay(principalId)
+    if (ms === 0) return false
+    this.#paced ??= new Set()
+    this.#paced.add(sessionId)
+    this.#paceTimer ??= clock.setTimeout(() => {
+      this.#paceTimer = undefined
+      for (const paced of this.#paced ?? []) this.#unread.add(paced)
+      this.#paced = undefined
+      this.#announceWork()
+    }, ms)
+    return true
+  }
 
   /** A client that keeps up always has a read waiting. Work without one means that it has stopped reading. */
   #watchReader() {
@@ -288,9 +365,9 @@ class PulledStream implements ChatStream, UnderlyingDefaultSource<Uint8Array<Arr
     }, this.#options.stall)
   }
 
-  /** One timer for the pings and the age. An age of its own would be a list of its own in Node, as no two are the same. */
+  /** One timer for the pings, the beats and the age. An age of its own would be a list of its own in Node, as no two are the same. */
   #sleep(untilPing: number) {
-    const ms = Math.min(untilPing, this.#left)
+    const ms = Math.min(untilPing, this.#left, this.#options.beat)
     this.#left -= ms
     this.#timer = this.#options.clock.setTimeout(this.#awake, ms)
   }
@@ -302,6 +379,7 @@ class PulledStream implements ChatStream, UnderlyingDefaultSource<Uint8Array<Arr
     const quiet = Math.max(0, clock.now() - this.#lastWrite)
     const isDue = quiet >= heartbeat
     this.#sleep(isDue ? heartbeat : heartbeat - quiet)
+    this.#options.onBeat()
     if (!isDue || this.#control.length > 0) return
     this.#control.push(PING)
     this.#announceWork()
@@ -310,11 +388,12 @@ class PulledStream implements ChatStream, UnderlyingDefaultSource<Uint8Array<Arr
   #release() {
     if (this.#hasEnded) return
     this.#hasEnded = true
-    for (const timer of [this.#stallTimer, this.#timer]) this.#options.clock.clearTimeout(timer)
+    for (const timer of [this.#stallTimer, this.#paceTimer, this.#timer]) this.#options.clock.clearTimeout(timer)
     for (const session of this.#attached.values()) session.unsubscribe()
     this.#options.onEnd(this.#attached.keys())
     this.#attached.clear()
     this.#unread.clear()
+    this.#paced = undefined
   }
 
   #refuseIfEnded() {
@@ -330,15 +409,12 @@ class PulledStream implements ChatStream, UnderlyingDefaultSource<Uint8Array<Arr
 const toFrame = (message: object) => `data: ${JSON.stringify(message)}\n\n`
 const PING = toFrame({ type: 'ping' })
 
-/** Each event is serialised once, not once per stream, as long as the log hands out the same object. */
-const eventFrames = new WeakMap<LogEntry, string>()
+/** Not a time to wait, so it is not the clock's. */
+const nextTurn = () => new Promise<void>((resolve) => setTimeout(resolve, 0))
 
+/** The envelope comes last, so that no payload can forge it. `prevSeq` is part of it, and this server writes none. */
 function eventFrame(entry: LogEntry): string {
-  const known = eventFrames.get(entry)
-  if (known !== undefined) return known
-  const { sessionId, seq, epoch, event } = entry
-  // The envelope comes last, so that no payload can forge it. `prevSeq` is part of it, and this server writes none.
-  const frame = toFrame({ ...event, prevSeq: undefined, sessionId, seq, epoch })
-  eventFrames.set(entry, frame)
-  return frame
+  const { sessionId, seq, epoch, json } = entry
+  if (json === undefined) return toFrame({ ...entry.event, prevSeq: undefined, sessionId, seq, epoch })
+  return `data: ${json.slice(0, -1)},"sessionId":${JSON.stringify(sessionId)},"seq":${seq},"epoch":${JSON.stringify(epoch)}}\n\n`
 }

@@ -23,8 +23,12 @@ export interface Claim {
 export interface ClusterHost {
   /** How long outcomes are kept, ms. */
   readonly receiptAge: number
+  /** How many outcomes are kept of all principals. One principal has at most an eighth of them. */
+  readonly receipts: number
   /** Does what another process asks of one of the streams here. Never rejects. */
   serve(request: unknown): Promise<Answer>
+  /** Another process has revoked what a principal may read: one session or, without it, everything. */
+  onRevoked(principalId: string, sessionId: string | undefined): void
   onMetric(metric: Metric): void
   onError(error: unknown): void
 }
@@ -39,9 +43,12 @@ export interface Cluster {
   outcome(identity: string): Promise<Outcome | undefined>
   /**
    * The claim, or the outcome if the command has been run. While another process runs it this waits. A process that dies
-   * loses its claims after a while.
+   * loses its claims after a while. `identity` is the JSON of the principal's id and the Idempotency-Key. Rejects with `Refusal` 429
+   * if as many outcomes of that principal are kept as may be.
    */
   claim(identity: string, fingerprint: string): Promise<Claim | Outcome>
+  /** Has each other process call its `onRevoked`. Resolves when that cannot be lost any more; rejects if it was not told. */
+  revoke(principalId: string, sessionId: string | undefined): Promise<void>
   /** No other process reaches this one any more. The log itself stays open. */
   leave(): Promise<void>
 }

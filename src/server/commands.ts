@@ -1,6 +1,11 @@
-import type { Answer, Cluster } from './cluster'
+import { isToBeRepeated } from '../status'
+import { Budget, type Budgets } from './budget'
+import type { Answer, Cluster, Outcome } from './cluster'
+import { Refusal, refusalOf, tooMany, unknownStream } from './http'
 import { isTooDeep, MAX_DEPTH } from './json'
-import type { Clock } from './options'
+import { Line } from './line'
+import type { Presence } from './presence'
+import type { Receipts } from './receipts'
 import type { MaybePromise } from './sessionLog'
 
 /** Statuses that tell the client something else: ask for a new token, take a fresh stream, try again unchanged. */
@@ -33,72 +38,145 @@ export class CommandRejected extends Error {
 export interface Command {
   /** Commands of one chain run one after the other. */
   readonly chain: string
+  readonly principalId: string
   /** Whose command it is and its Idempotency-Key; without one it is run each time. */
   readonly identity: string | undefined
   /** Says whether two commands of one identity are the same. */
   readonly fingerprint: string
   /** Why it must not be run. A repeat gets its receipt all the same: what it did may be the very reason. */
   readonly refusal: Answer | undefined
+  /** What it holds while it runs, bytes. */
+  readonly weight: number
   run(): MaybePromise<unknown>
 }
 
 export interface CommandsOptions {
-  readonly receiptAge: number
-  readonly receipts: number
-  readonly clock: Clock
+  readonly budgets: Budgets
+  readonly receipts: Receipts
   /** Where the outcomes of other processes are found, if there are any. */
   readonly shared: Pick<Cluster, 'outcome' | 'claim'> | undefined
   onError(error: unknown): void
 }
 
-interface Known {
+/** A command on its way, and those who wait for its answer: it, and its repeats. */
+interface Execution {
   readonly fingerprint: string
-  readonly answer: MaybePromise<Answer>
+  readonly waiting: Set<(answer: Answer) => void>
+  hasBegun: boolean
+  /** It has not begun, and nobody waits for it any more. */
+  drop(): void
 }
 
 const ID_REUSED: Answer = { status: 409, json: '{"error":"id-reused"}' }
 /** To a repeat: the same answer, if it is the same command. */
-const answerTo = (known: Known, fingerprint: string) => (known.fingerprint === fingerprint ? known.answer : ID_REUSED)
+const answerTo = (known: Outcome, fingerprint: string) => (known.fingerprint === fingerprint ? known.answer : ID_REUSED)
 const UNAVAILABLE: Answer = { status: 503, json: '{"error":"unavailable"}', headers: { 'Retry-After': '1' } }
+/** Characters of a receipt's JSON: as much as a message may have by default. A larger one is reported, and becomes `null`. */
+const MAX_RECEIPT = 262_144
 
 /** Runs each command once, and remembers how it ended. */
-export function createCommands({ receiptAge, receipts, clock, shared, onError }: CommandsOptions) {
-  const tails = new Map<string, Promise<Answer>>()
-  const running = new Map<string, { readonly fingerprint: string; readonly answer: Promise<Answer> }>()
-  /** In the order in which they ended, so that the oldest stands in front. */
-  const ended = new Map<string, { readonly fingerprint: string; readonly answer: Answer; readonly at: number }>()
+export class Commands {
+  readonly #options: CommandsOptions
+  /** Empty ones are not kept. */
+  readonly #chains = new Map<string, Line>()
+  readonly #executions = new Set<Execution>()
+  readonly #byIdentity = new Map<string, Execution>()
+  readonly #onIdle: (() => void)[] = []
 
-  function inTurn(chain: string, run: () => Promise<Answer>): Promise<Answer> {
-    const before = tails.get(chain) ?? Promise.resolve()
-    const answer = before.then(run)
-    tails.set(chain, answer)
-    void answer.then(() => {
-      if (tails.get(chain) === answer) tails.delete(chain)
-    })
+  constructor(options: CommandsOptions) {
+    this.#options = options
+  }
+
+  /** Takes its place in the chain before it returns. Never rejects. */
+  async execute(command: Command, presence: Presence): Promise<Answer> {
+    const { identity, fingerprint, refusal } = command
+    const { receipts } = this.#options
+    receipts.forgetOld()
+    const ended = identity === undefined ? undefined : receipts.find(identity)
+    if (ended) return answerTo(ended, fingerprint)
+    const underWay = identity === undefined ? undefined : this.#byIdentity.get(identity)
+    if (underWay) return underWay.fingerprint === fingerprint ? answerOf(underWay, presence) : ID_REUSED
+    if (refusal) return identity === undefined ? refusal : this.#answerElsewhere(identity, fingerprint, refusal)
+    return answerOf(this.#begin(command), presence)
+  }
+
+  /** Settles when nothing is running any more. */
+  async settled(): Promise<void> {
+    if (this.#executions.size > 0) await new Promise<void>((resolve) => this.#onIdle.push(resolve))
+  }
+
+  #begin(command: Command): Execution {
+    const { chain, identity, fingerprint } = command
+    const line = this.#chains.get(chain) ?? new Line()
+    this.#chains.set(chain, line)
+    const place = line.join()
+    const end = () => {
+      place.leave()
+      if (line.isEmpty) this.#chains.delete(chain)
+      this.#executions.delete(execution)
+      if (identity !== undefined) this.#byIdentity.delete(identity)
+      if (this.#executions.size === 0) for (const tell of this.#onIdle.splice(0)) tell()
+    }
+    const execution: Execution = { fingerprint, waiting: new Set(), hasBegun: place.reached === undefined, drop: end }
+    this.#executions.add(execution)
+    if (identity !== undefined) this.#byIdentity.set(identity, execution)
+    const perform = async () => {
+      // Of one that was dropped this is never heard of again.
+      if (place.reached) await place.reached
+      execution.hasBegun = true
+      const answer = await this.#perform(command)
+      end()
+      for (const tell of execution.waiting) tell(answer)
+    }
+    void perform()
+    return execution
+  }
+
+  /** Never rejects. What there is no room for is not run: it would be run again when it is repeated. */
+  async #perform(command: Command): Promise<Answer> {
+    const { principalId, identity, fingerprint, weight } = command
+    const { budgets, receipts, shared } = this.#options
+    const memory = new Budget(Infinity, budgets.of(principalId))
+    const room = identity === undefined ? undefined : receipts.reserve(principalId, identity)
+    // Processes that share a log share the receipts too: there it is decided whether there is room.
+    const mustBeKept = identity !== undefined && !shared
+    if ((mustBeKept && !room) || !memory.take(weight)) {
+      room?.free()
+      return refusalOf(tooMany(), () => {})
+    }
+    const answer = await (identity === undefined ? this.#run(command) : this.#runOnce(command, identity))
+    memory.close()
+    // A failure was not applied: a repeat runs again.
+    if (isToBeRepeated(answer.status) || answer === ID_REUSED) room?.free()
+    else room?.keep({ fingerprint, answer })
     return answer
   }
 
   /** Never rejects. What cannot be asked about is not run: it may have been, elsewhere. */
-  async function runOnce(identity: string, fingerprint: string, run: Command['run']): Promise<Answer> {
-    if (!shared) return answerOf(run)
+  async #runOnce(command: Command, identity: string): Promise<Answer> {
+    const { shared, onError } = this.#options
+    if (!shared) return this.#run(command)
+    const { fingerprint } = command
     try {
       const claim = await shared.claim(identity, fingerprint)
       if ('answer' in claim) return answerTo(claim, fingerprint)
-      const answer = await answerOf(run)
+      const answer = await this.#run(command)
       // It was run, whether others hear of it or not.
       await claim.settle(answer.status < 500 ? answer : undefined).catch(onError)
       return answer
     } catch (error) {
+      if (error instanceof Refusal) return refusalOf(error, onError)
       onError(error)
       return UNAVAILABLE
     }
   }
 
   /** Of a command that must not be run. */
-  async function answerElsewhere(identity: string, fingerprint: string): Promise<Answer | undefined> {
+  async #answerElsewhere(identity: string, fingerprint: string, refusal: Answer): Promise<Answer> {
+    const { shared, onError } = this.#options
     try {
       const known = await shared?.outcome(identity)
-      return known && answerTo(known, fingerprint)
+      return known ? answerTo(known, fingerprint) : refusal
     } catch (error) {
       onError(error)
       return UNAVAILABLE
@@ -106,58 +184,48 @@ export function createCommands({ receiptAge, receipts, clock, shared, onError }:
   }
 
   /** Never rejects. */
-  async function answerOf(run: Command['run']): Promise<Answer> {
+  async #run({ run }: Command): Promise<Answer> {
+    const { onError } = this.#options
     try {
-      return { status: 200, json: toJson(await run()) }
+      return { status: 200, json: toJson(await run(), onError) }
     } catch (error) {
       if (error instanceof CommandRejected) return { status: error.status, json: JSON.stringify({ error: error.code }) }
       onError(error)
       return { status: 500, json: '{"error":"internal"}' }
     }
   }
+}
 
-  /** The command was applied, so a receipt that is no JSON must not look like a failure: the client would repeat it. */
-  function toJson(receipt: unknown): string {
-    try {
-      const json = JSON.stringify(receipt) ?? 'null'
-      if (isTooDeep(json)) throw new TypeError(`onCommand: a receipt must not be nested more than ${MAX_DEPTH} deep`)
-      return json
-    } catch (error) {
-      onError(error)
-      return 'null'
-    }
-  }
+/**
+ * Until the client is gone. It is told that its stream is unknown: where a host does not tell that a request was aborted, the end of
+ * the stream is all that is known.
+ */
+function answerOf(execution: Execution, presence: Presence): Promise<Answer> {
+  return new Promise((resolve) => {
+    execution.waiting.add(resolve)
+    // One that has begun, and the one that began it, have an end of their own.
+    if (execution.hasBegun && execution.waiting.size === 1) return
+    void presence.gone.then(() => {
+      if (!execution.waiting.delete(resolve)) return
+      resolve(refusalOf(unknownStream(), () => {}))
+      if (execution.waiting.size === 0 && !execution.hasBegun) execution.drop()
+    })
+  })
+}
 
-  function forgetOld() {
-    for (const [identity, { at }] of ended) {
-      if (ended.size <= receipts && at + receiptAge > clock.now()) return
-      ended.delete(identity)
-    }
-  }
-
-  return {
-    /** Takes its place in the chain before it returns. Never rejects. */
-    async execute(command: Command): Promise<Answer> {
-      const { chain, identity, fingerprint, refusal, run } = command
-      if (identity === undefined) return refusal ?? inTurn(chain, () => answerOf(run))
-      forgetOld()
-      const known = running.get(identity) ?? ended.get(identity)
-      if (known) return answerTo(known, fingerprint)
-      if (refusal) return (await answerElsewhere(identity, fingerprint)) ?? refusal
-      const answer = inTurn(chain, () => runOnce(identity, fingerprint, run))
-      running.set(identity, { fingerprint, answer })
-      const outcome = await answer
-      running.delete(identity)
-      // A failure was not applied: a repeat runs again.
-      if (outcome.status < 500 && outcome !== ID_REUSED)
-        ended.set(identity, { fingerprint, answer: outcome, at: clock.now() })
-      forgetOld()
-      return outcome
-    },
-
-    /** Settles when nothing is running any more. */
-    async settled(): Promise<void> {
-      await Promise.all(tails.values())
-    },
+/** The command was applied, so a receipt that is no JSON must not look like a failure: the client would repeat it. */
+function toJson(receipt: unknown, onError: (error: unknown) => void): string {
+  try {
+    const json = JSON.stringify(receipt) ?? 'null'
+    if (isTooDeep(json)) throw new TypeError(`onCommand: a receipt must not be nested more than ${MAX_DEPTH} deep`)
+    if (json.length > MAX_RECEIPT)
+      throw new TypeError(
+        `onCommand: a receipt must not have more than ${MAX_RECEIPT} characters of JSON, but has ${json.length}; ` +
+          'return what names it, and publish the rest',
+      )
+    return json
+  } catch (error) {
+    onError(error)
+    return 'null'
   }
 }

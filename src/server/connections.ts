@@ -1,5 +1,6 @@
 import type { ChatStream } from './chatStream'
 import { Refusal } from './http'
+import { Line, type Place } from './line'
 import type { Clock } from './options'
 
 /** One live stream, and whose it is. */
@@ -9,8 +10,10 @@ export interface Connection {
   readonly stream: ChatStream
   /** When the stream was opened, or last named by a request. */
   heardAt: number
-  /** Settles when every command that has arrived so far was started or refused. */
-  line: Promise<void>
+  /** Its commands that were neither started nor refused yet, in the order of their arrival. */
+  line?: Line
+  /** Those who wait for something that is for this stream's client. */
+  onEnd?: Set<() => void>
 }
 
 /** The connections of one principal. */
@@ -38,12 +41,6 @@ const MAX_PATIENCE = 3_600_000
 /** ms. As long as who is told 429 waits. */
 const COME_BACK = { retryAfter: 5_000 }
 
-/** A command's place in the order of arrival: start when `before` has settled, then `leave()`. */
-export interface Turn {
-  readonly before: Promise<void>
-  leave(): void
-}
-
 /**
  * The live streams by their connectionId, which names the process too where there are several. A stream removes itself by
  * identity, so an old one never takes a new one along.
@@ -68,6 +65,7 @@ export function createConnections(options: ConnectionsOptions) {
     siblings.all.delete(connection)
     if (siblings.all.size === 0) byPrincipal.delete(principalId)
     onCount(byId.size)
+    for (const tell of connection.onEnd ?? []) tell()
   }
 
   /** How to make room: by ending one that does not read, else the longest silent one. */
@@ -112,7 +110,7 @@ export function createConnections(options: ConnectionsOptions) {
         remove({ id, principalId })
         onEnd(id, principalId, sessionIds)
       })
-      const connection = { id, principalId, stream, heardAt: clock.now(), line: Promise.resolve() }
+      const connection = { id, principalId, stream, heardAt: clock.now() }
       add(connection, siblings)
       return connection
     },
@@ -128,18 +126,26 @@ export function createConnections(options: ConnectionsOptions) {
       return connection
     },
 
-    /** Takes the next place in the line of a stream. There is none for one that is elsewhere, or unknown. */
-    takeTurn(connection: Connection | undefined): Turn {
-      const before = connection?.line ?? Promise.resolve()
-      let leave = () => {}
-      const left = new Promise<void>((resolve) => {
-        leave = resolve
-      })
-      if (connection) connection.line = before.then(() => left)
-      return { before, leave }
+    /** The next place in the line of a stream. There is none for one that is elsewhere, or unknown. */
+    takeTurn(connection: Connection | undefined): Place {
+      if (!connection) return new Line().join()
+      connection.line ??= new Line()
+      return connection.line.join()
+    },
+
+    /** At once, if it has ended by now. Returns how not to be told. */
+    whenEnded(connection: Connection, listener: () => void): () => void {
+      if (byId.get(connection.id) !== connection) {
+        listener()
+        return () => {}
+      }
+      connection.onEnd ??= new Set()
+      connection.onEnd.add(listener)
+      return () => void connection.onEnd?.delete(listener)
     },
 
     all: () => [...byId.values()],
+    of: (principalId: string) => [...(byPrincipal.get(principalId)?.all ?? [])],
   }
 }
 

@@ -6,26 +6,35 @@ import {
   isObject,
   isText,
   type JsonObject,
+  MESSAGE_ID,
   PROTOCOL_VERSION,
   parseVerdicts,
   type SessionVerdict,
 } from '../protocol'
+import { createAuthority } from './authority'
 import { answerBatch, parseBatch } from './batch'
-import { discardBody, readMessage } from './body'
+import { discardBody, parseMessage, readBody } from './body'
+import { Budget, Budgets } from './budget'
 import { createChatStream } from './chatStream'
 import { checkNames, checkNumber } from './check'
 import type { Answer } from './cluster'
-import { createCommands } from './commands'
-import type { Turn } from './connections'
+import { Commands } from './commands'
 import { digest } from './digest'
-import { jsonResponse, Misconfiguration, Refusal, refusalOf, unavailable } from './http'
+import { checkFetchMetadata } from './fetchMetadata'
+import { jsonResponse, Misconfiguration, Refusal, refusalOf, tooMany, unavailable, unknownStream } from './http'
 import { BATCH_DEPTH, MAX_DEPTH } from './json'
+import type { Place } from './line'
 import type { MetricName } from './metrics'
 import { type ChatServerOptions, type Principal, resolveOptions } from './options'
 import { createOrigins } from './origins'
+import { Presence } from './presence'
+import { checkedPrincipal, checkPrincipalId } from './principal'
 import { createPublisher, type Publish } from './publisher'
+import { Receipts } from './receipts'
+import { ReplayPacer } from './replayPacer'
 import { isSessionId, parseCursor, parseCursors, verdictOn } from './resume'
 import { createStreams, type StreamRef } from './streams'
+import { parsedWeight, putOnAccount, REQUEST_WEIGHT, textWeight } from './weights'
 
 /** Order per lane, and a stop that cancels, are not among them. */
 const PROMISED = FEATURES.filter((feature) => feature !== 'lanes' && feature !== 'cancels')
@@ -39,10 +48,20 @@ export interface ChatServer {
   /**
    * Appends an event to a session; every stream that is attached to it gets it, as `{ ...event, sessionId, seq, epoch }`.
    * The event is copied as JSON. Rejects with a TypeError if the session id or the event is not valid (JSON, at most 128 levels
-   * deep), or if the event's `type` is one of the protocol's own; and with whatever the log rejects with. `onError` is told
+   * deep and `limits.eventBytes` long), or if the event's `type` is one of the protocol's own; and with whatever the log rejects with. `onError` is told
    * too, so it need not be awaited: a rejection that nobody handles does not end the process.
    */
   readonly publish: Publish
+  /**
+   * Ends what a principal may no longer read, in all processes: every stream of theirs that is attached to the session or, without
+   * one, every stream of theirs. The clients come back, and are told what `authenticate` and `authorize` answer then: 401, `forbidden` or
+   * `gone`. So change what those two answer first. Resolves when the streams of this process have ended and, with a log that
+   * several share, the log has it for the others; they follow at once or, after a lost connection, within 10 s.
+   *
+   * Rejects with a TypeError if an id is not valid, and with whatever the log rejects with; then only this process has ended its
+   * streams. `onError` is told too, so it need not be awaited.
+   */
+  revoke(principalId: string, sessionId?: string): Promise<void>
   /**
    * Drains: says goodbye on every stream and ends it; from now on every request is answered 503, with `Retry-After`.
    * Resolves when the commands that were running have ended. `publish` keeps working: the log is not closed.
@@ -63,7 +82,6 @@ export interface CloseOptions {
 }
 
 const MAX_TEXT = 128
-const MAX_IDEMPOTENCY_KEY = 256
 /** Clients wait no longer, whatever they are told. ms. */
 const MAX_WAIT = 300_000
 /** Seconds. Without it a browser asks before nearly every POST. */
@@ -73,12 +91,39 @@ const EVENT_STREAM_HEADERS = {
   // Proxies must neither keep nor buffer nor compress it; the second one is for nginx.
   'Cache-Control': 'no-cache, no-transform',
   'X-Accel-Buffering': 'no',
+  // For browsers without Fetch Metadata: a frame gives up the stream as soon as it reads this.
+  'X-Frame-Options': 'DENY',
+  'X-Content-Type-Options': 'nosniff',
 }
 
 interface Call<P> {
   readonly principal: P
   readonly message: JsonObject
   readonly stream: StreamRef
+}
+
+/** The request that commands come with. */
+interface Sender<P> {
+  readonly principal: P
+  readonly connectionId: unknown
+  readonly presence: Presence
+  readonly turn: Place
+}
+
+/** A command before its turn: as text, because parsed it may be twenty times as large. */
+interface Posted {
+  readonly endpoint: string
+  readonly type: string
+  readonly sessionId: string | undefined
+  readonly key: string | undefined
+  /** The same for the same JSON in another notation. */
+  readonly json: string
+}
+
+interface BatchMessage {
+  readonly id: string
+  /** Or why it is none. */
+  readonly posted: Posted | Answer
 }
 
 /**
@@ -92,13 +137,34 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
   const { authenticate, authorize, onCommand, onSuspend, onError, heartbeat, allowedOrigins, limits } = resolved
   const { log, clock, random, typeEndpoints, onMetric, notify } = resolved
   const origins = createOrigins(resolved)
-  const streams = createStreams({ log, limits, heartbeat, clock, onMetric, onError })
-  const commands = createCommands({ ...limits, clock, shared: streams.cluster, onError })
+  const streams = createStreams({
+    log,
+    limits,
+    heartbeat,
+    clock,
+    onMetric,
+    onRevoked: (principalId, sessionId) => authority.apply(principalId, sessionId),
+    onError,
+  })
+  const authority = createAuthority<P>({
+    authorize,
+    streamsOf: streams.of,
+    interval: limits.reauthorize,
+    clock,
+    random,
+    onError,
+  })
+  const pacer = new ReplayPacer(limits.replayRate, clock)
+  const budgets = new Budgets(limits.memory)
+  /** Of those whom nobody has asked yet who they are, and of what was refused. No principal has this id. */
+  const strangers = budgets.of('')
+  const receipts = new Receipts({ ...limits, budgets, clock, onError })
+  const commands = new Commands({ budgets, receipts, shared: streams.cluster, onError })
   const endpoints = new Set([...typeEndpoints.values(), 'batch'])
   let isClosed = false
 
   const tell = (name: MetricName, value = 1) => onMetric({ name, value })
-  const { publish, publishOnce } = createPublisher({ log, clock, tell, onError })
+  const { publish, publishOnce } = createPublisher({ log, maxBytes: limits.eventBytes, clock, tell, onError })
 
   // Routing
 
@@ -111,7 +177,10 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
   async function refuse(request: Request, error: unknown): Promise<Response> {
     if (error instanceof Misconfiguration) notify(error.code, error.message)
     const answer = answerTo(error)
-    await discardBody(request, limits.bodyTimeout, clock)
+    if (strangers.take(REQUEST_WEIGHT)) {
+      await discardBody(request, limits.bodyTimeout, clock)
+      strangers.give(REQUEST_WEIGHT)
+    } else request.body?.cancel().catch(() => {})
     return toResponse(answer)
   }
 
@@ -125,6 +194,7 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
       throw request.method === 'POST' ? new Refusal(400, 'unknown-endpoint') : new Refusal(404, 'not-found')
     }
     origins.check(request)
+    if (request.method === 'GET') checkFetchMetadata(request, allowedOrigins !== undefined)
     if (request.method === 'OPTIONS' && allowedOrigins)
       return new Response(null, { status: 204, headers: PREFLIGHT_HEADERS })
     if (request.method !== method) throw new Refusal(405, 'method-not-allowed', { Allow: method })
@@ -138,23 +208,30 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
   const answerTo = (error: unknown) => refusalOf(error, onError)
 
   async function identify(request: Request): Promise<P> {
-    const principal = await authenticate(request)
-    if (!principal) throw new Refusal(401, 'unauthorized')
-    if (typeof principal.id !== 'string' || principal.id === '')
-      throw new TypeError("a principal's 'id' must be a string")
-    return principal
+    if (!strangers.take(REQUEST_WEIGHT)) throw unavailable()
+    try {
+      const principal = await authenticate(request)
+      if (!principal) throw new Refusal(401, 'unauthorized')
+      return checkedPrincipal(principal)
+    } finally {
+      strangers.give(REQUEST_WEIGHT)
+    }
   }
 
   // Down
 
   async function openStream(request: Request): Promise<Response> {
+    const mark = authority.mark()
     const principal = await identify(request)
     refuseIfClosed()
+    if (authority.wasRevoked(mark, principal.id)) throw unavailable()
     // A native EventSource does not tell why it was refused, so the client asks. Nothing is opened.
     if (new URL(request.url).searchParams.has('ask')) {
       streams.checkRoom(principal.id)
       return new Response('', { headers: EVENT_STREAM_HEADERS })
     }
+    const share = budgets.of(principal.id)
+    const account = new Budget(Infinity, share)
     const { stream } = streams.open(principal.id, (connectionId, onEnd) =>
       createChatStream({
         log,
@@ -163,36 +240,67 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
         stall: limits.stall,
         age: limits.streamAge * (0.9 + 0.2 * random()),
         maxSessions: limits.sessionsPerStream,
-        welcome: { type: 'welcome', protocolVersion: PROTOCOL_VERSION, connectionId, heartbeat, features: PROMISED },
-        onEnd,
+        principalId: principal.id,
+        pacer,
+        account,
+        welcome: {
+          type: 'welcome',
+          protocolVersion: PROTOCOL_VERSION,
+          connectionId,
+          heartbeat,
+          features: PROMISED,
+          receiptAge: receipts.minAge,
+        },
+        onEnd(sessionIds) {
+          account.close()
+          onEnd(sessionIds)
+        },
         onEvict: () => tell('evictions'),
+        beat: Math.min(heartbeat, authority.beatAtMost),
+        onBeat: () => authority.beat(principal, stream),
         onError,
       }),
     )
+    authority.beat(principal, stream)
+    putOnAccount(stream.body, share)
     return new Response(stream.body, { headers: EVENT_STREAM_HEADERS })
   }
 
   // Up
 
   async function takePost(request: Request, endpoint: string): Promise<Response> {
-    const header = request.headers.get(CONNECTION_ID_HEADER)
-    const own = Object.hasOwn(ownEndpoints, endpoint) ? ownEndpoints[endpoint] : undefined
+    const connectionId = request.headers.get(CONNECTION_ID_HEADER)
     const principal = await identify(request)
-    const { bodyBytes: bytes, bodyTimeout: timeout } = limits
-    const depth = endpoint === 'batch' ? BATCH_DEPTH : MAX_DEPTH
-    const message = await readMessage(request, { bytes, timeout, depth }, clock)
-    // [spec] sendBeacon cannot set headers.
-    const connectionId = header ?? (endpoint === 'suspend' && message.connectionId)
-    if (own) {
-      const result = await own(admit(principal, connectionId, endpoint, message))
-      return jsonResponse(200, JSON.stringify({ ok: true, ...result }))
-    }
-    // It has arrived when its body is here: one that stalls on the way, perhaps the dead twin of a repeat, holds up nobody.
-    const turn = streams.takeTurn(principal.id, header)
+    const memory = new Budget(Infinity, budgets.of(principal.id))
+    const presence = new Presence(() => request.signal, streams.endOf(principal.id, connectionId), clock)
     try {
-      if (endpoint === 'batch') return toResponse(await batch(principal, header, message, turn))
+      if (!memory.take(REQUEST_WEIGHT)) throw tooMany()
+      const { bodyBytes: bytes, bodyTimeout: timeout } = limits
+      const depth = endpoint === 'batch' ? BATCH_DEPTH : MAX_DEPTH
+      const text = await readBody(request, { bytes, timeout, depth }, clock, memory)
+      const own = Object.hasOwn(ownEndpoints, endpoint) ? ownEndpoints[endpoint] : undefined
+      if (own) {
+        const result = await own(admit(principal, connectionId, endpoint, parseMessage(text)))
+        return jsonResponse(200, JSON.stringify({ ok: true, ...result }))
+      }
       const key = request.headers.get(IDEMPOTENCY_KEY_HEADER) ?? undefined
-      return toResponse(await command(admit(principal, header, endpoint, message), endpoint, key, turn))
+      // Room is asked for before the work; what there is more in the end are numbers that are written in another way.
+      const weight = textWeight(text)
+      if (!memory.take(weight)) throw tooMany()
+      const posted = endpoint === 'batch' ? toBatch(text) : toCommand(endpoint, parseMessage(text), key)
+      if (!memory.take(Math.max(0, weightOf(posted) - weight))) throw tooMany()
+      return toResponse(await inTurn({ principal, connectionId, presence }, posted))
+    } finally {
+      memory.close()
+      presence.end()
+    }
+  }
+
+  /** It has arrived when its body is here: one that stalls on the way, perhaps the dead twin of a repeat, holds up nobody. */
+  async function inTurn(sender: Omit<Sender<P>, 'turn'>, posted: Posted | readonly BatchMessage[]): Promise<Answer> {
+    const turn = streams.takeTurn(sender.principal.id, sender.connectionId)
+    try {
+      return await ('json' in posted ? command({ ...sender, turn }, posted) : batch({ ...sender, turn }, posted))
     } finally {
       turn.leave()
     }
@@ -200,8 +308,32 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
 
   function admit(principal: P, connectionId: unknown, endpoint: string, message: JsonObject): Call<P> {
     if (typeEndpoints.get(message.type) !== endpoint) throw new Refusal(400, 'bad-request')
-    return { principal, message, stream: streamOf(principal, connectionId) }
+    // [spec] sendBeacon cannot set headers.
+    const id = connectionId ?? (endpoint === 'suspend' && message.connectionId)
+    return { principal, message, stream: streamOf(principal, id) }
   }
+
+  /** @throws Refusal 400 if it is none */
+  function toCommand(endpoint: string, message: JsonObject, key: string | undefined): Posted {
+    const { type, sessionId } = message
+    const isValid =
+      typeEndpoints.get(type) === endpoint &&
+      (sessionId === undefined || isSessionId(sessionId)) &&
+      (key === undefined || MESSAGE_ID.test(key))
+    if (!isValid) throw new Refusal(400, 'bad-request')
+    return { endpoint, type: String(type), sessionId, key, json: JSON.stringify(message) }
+  }
+
+  const toBatch = (text: string): readonly BatchMessage[] =>
+    parseBatch(parseMessage(text)).map(({ id, endpoint, body }) => {
+      try {
+        const isCommand = isText(endpoint) && !Object.hasOwn(ownEndpoints, endpoint)
+        if (!isCommand || !isObject(body)) throw new Refusal(400, 'bad-request')
+        return { id, posted: toCommand(endpoint, body, id) }
+      } catch (error) {
+        return { id, posted: answerTo(error) }
+      }
+    })
 
   function streamOf({ id }: P, connectionId: unknown): StreamRef {
     refuseIfClosed()
@@ -241,15 +373,23 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
       const cursors = parseCursors(message.sessions, limits.sessionsPerResume)
       if (!cursors) throw new Refusal(400, 'bad-request')
       const sessionIds = cursors.map(({ sessionId }) => sessionId)
-      const attached = [await stream.call({ type: 'farewell', sessionIds })].flat()
-      const sessions = cursors.filter(({ sessionId }) => attached.includes(sessionId))
+      const attached = await listOf(stream.call({ type: 'farewell', sessionIds }))
+      const refused = await authority.recheck(principal, stream, attached)
+      const sessions = cursors.filter(({ sessionId }) => attached.includes(sessionId) && !refused.includes(sessionId))
       await onSuspend({ principal, connectionId: stream.id, sessions })
       return undefined
     },
   }
 
-  const attachedOf = async (stream: StreamRef, sessionIds: readonly string[]): Promise<readonly unknown[]> =>
-    [await stream.call({ type: 'attached', sessionIds })].flat()
+  const attachedOf = (stream: StreamRef, sessionIds: readonly string[]) =>
+    listOf(stream.call({ type: 'attached', sessionIds }))
+
+  /** A right may be taken away between the answer of `authorize` and the attaching. */
+  async function refuseIfRevoked(mark: number, { id }: P, stream: StreamRef, sessionIds: readonly string[]) {
+    if (!authority.wasRevoked(mark, id, sessionIds)) return
+    await stream.call({ type: 'revoke', sessionIds })
+    throw unknownStream()
+  }
 
   async function resume(
     principal: P,
@@ -257,10 +397,17 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
     cursors: readonly Cursor[],
     marker?: { readonly resumeId?: string },
   ): Promise<readonly SessionVerdict[]> {
+    await pacer.admit(principal.id, cursors.length)
+    const mark = authority.mark()
     const verdicts = await Promise.all(cursors.map((cursor) => judge(principal, cursor)))
-    const sessions = parseVerdicts({ sessions: await stream.call({ type: 'resume', sessions: verdicts, marker }) })
-    for (const { status, from, to } of sessions) if (status === 'resumed' && to > from) tell('replays', to - from)
-    return sessions
+    // An id that is none, of any size, is not put on the stream: the answer alone tells of it.
+    const sessions = verdicts.filter(({ sessionId }) => isSessionId(sessionId))
+    const taken = parseVerdicts({ sessions: await stream.call({ type: 'resume', sessions, marker }) })
+    const sessionIds = taken.map(({ sessionId }) => sessionId)
+    await refuseIfRevoked(mark, principal, stream, sessionIds)
+    for (const { status, from, to } of taken) if (status === 'resumed' && to > from) tell('replays', to - from)
+    const told = new Map(taken.map((verdict) => [verdict.sessionId, verdict]))
+    return verdicts.flatMap((verdict) => told.get(verdict.sessionId) ?? (isSessionId(verdict.sessionId) ? [] : verdict))
   }
 
   /** One bad session never fails a resume: not one with a malformed id, nor one that is gone. */
@@ -272,52 +419,46 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
   }
 
   /** Each message goes the way of one that is posted alone, with its id as the key. */
-  async function batch(principal: P, connectionId: unknown, posted: JsonObject, turn: Turn): Promise<Answer> {
-    const messages = parseBatch(posted)
+  async function batch(sender: Sender<P>, messages: readonly BatchMessage[]): Promise<Answer> {
+    const { principal, connectionId, turn } = sender
     await attachedOf(streamOf(principal, connectionId), [])
     // Only the last one leaves the turn, so that nothing that arrived later gets between them.
-    const kept: Turn = { ...turn, leave() {} }
-    return answerBatch(messages, async ({ id, endpoint, body }, isLast) => {
-      try {
-        const isCommand = isText(endpoint) && !Object.hasOwn(ownEndpoints, endpoint)
-        if (!isCommand || !isObject(body)) throw new Refusal(400, 'bad-request')
-        return await command(admit(principal, connectionId, endpoint, body), endpoint, id, isLast ? turn : kept)
-      } catch (error) {
-        return answerTo(error)
-      }
+    const kept: Place = { ...turn, leave() {} }
+    return answerBatch(messages, async ({ posted }, isLast) => {
+      if ('status' in posted) return posted
+      return command({ ...sender, turn: isLast ? turn : kept }, posted).catch(answerTo)
     })
   }
 
-  async function command(
-    { principal, message, stream }: Call<P>,
-    endpoint: string,
-    key: string | undefined,
-    turn: Turn,
-  ): Promise<Answer> {
-    const { sessionId } = message
-    if (!(sessionId === undefined || isSessionId(sessionId))) throw new Refusal(400, 'bad-request')
-    if (key !== undefined && key.length > MAX_IDEMPOTENCY_KEY) throw new Refusal(400, 'bad-request')
+  async function command(sender: Sender<P>, { endpoint, type, sessionId, key, json }: Posted): Promise<Answer> {
+    const { principal, connectionId, presence, turn } = sender
+    const stream = streamOf(principal, connectionId)
     const refusal = await prepare(principal, stream, sessionId)
-    const fingerprint = key === undefined ? '' : await digest(`${endpoint}\n${JSON.stringify(message)}`)
+    const fingerprint = key === undefined ? '' : await digest(`${endpoint}\n${json}`)
     const identity = key === undefined ? undefined : JSON.stringify([principal.id, key])
-    await turn.before
+    await presence.waitFor(turn.reached)
     refuseIfClosed()
-    const answering = commands.execute({
-      chain: sessionId === undefined ? `stream ${stream.id}` : `session ${sessionId}`,
-      identity,
-      fingerprint,
-      refusal,
-      run: () =>
-        onCommand({
-          principal,
-          type: String(message.type),
-          sessionId,
-          message,
-          connectionId: stream.id,
-          idempotencyKey: key,
-          publish: publishOnce(identity, fingerprint),
-        }),
-    })
+    const answering = commands.execute(
+      {
+        chain: sessionId === undefined ? `stream ${stream.id}` : `session ${sessionId}`,
+        principalId: principal.id,
+        identity,
+        fingerprint,
+        refusal,
+        weight: parsedWeight(json),
+        run: () =>
+          onCommand({
+            principal,
+            type,
+            sessionId,
+            message: parseMessage(json),
+            connectionId: stream.id,
+            idempotencyKey: key,
+            publish: publishOnce(identity, fingerprint),
+          }),
+      },
+      presence,
+    )
     turn.leave()
     return answering
   }
@@ -327,25 +468,46 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
    * is there, because on another one they would not. Returns why the command must not run.
    */
   async function prepare(principal: P, stream: StreamRef, sessionId: string | undefined): Promise<Answer | undefined> {
+    const mark = authority.mark()
     const sessionIds = sessionId === undefined ? [] : [sessionId]
     const attached = await attachedOf(stream, sessionIds)
     if (sessionId === undefined) return undefined
     try {
-      if ((await authorize(principal, sessionId, 'write')) !== true) throw new Refusal(403, 'forbidden')
+      if ((await authorize(principal, sessionId, 'write')) !== true) {
+        // Who may not write may still read.
+        await authority.recheck(principal, stream, attached)
+        throw new Refusal(403, 'forbidden')
+      }
       if (attached.includes(sessionId) || (await authorize(principal, sessionId, 'read')) !== true) return undefined
       const { head, epoch, isUnreadable } = await log.head(sessionId)
       if (isUnreadable) throw unavailable()
       await stream.call({ type: 'join', sessionId, after: head, epoch })
+      await refuseIfRevoked(mark, principal, stream, sessionIds)
       return undefined
     } catch (error) {
       return answerTo(error)
     }
   }
 
+  async function revoke(principalId: string, sessionId?: string): Promise<void> {
+    checkPrincipalId('revoke', principalId)
+    if (sessionId !== undefined && !isSessionId(sessionId))
+      throw new TypeError('revoke: the session id must match ^[A-Za-z0-9_-]{1,128}$')
+    authority.apply(principalId, sessionId)
+    await streams.cluster?.revoke(principalId, sessionId)
+  }
+
   return {
     fetch,
 
     publish,
+
+    revoke(principalId, sessionId) {
+      const revoking = revoke(principalId, sessionId)
+      // As with `publish`: a rejection that nobody handles ends the process.
+      revoking.catch(onError)
+      return revoking
+    },
 
     async close(options = {}) {
       checkNames('close', options, ['retryAfter', 'spread'])
@@ -357,6 +519,14 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
       await streams.cluster?.leave().catch(onError)
     },
   }
+}
+
+const listOf = async (asked: Promise<unknown>): Promise<readonly string[]> => [await asked].flat().filter(isText)
+
+/** The texts that are held until their turn, bytes. */
+function weightOf(posted: Posted | readonly BatchMessage[]): number {
+  const texts = 'json' in posted ? [posted.json] : posted.map(({ posted }) => posted.json)
+  return texts.reduce((sum, json) => sum + textWeight(json), 0)
 }
 
 const toResponse = ({ status, json, headers }: Answer) => jsonResponse(status, json, headers)

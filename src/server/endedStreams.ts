@@ -1,7 +1,7 @@
 /** How long a page may take to say goodbye, ms. An engine may cut the stream first. */
 const MAX_AGE = 10_000
 /** Of all principals together; so many sessions are named, and a stream without one counts as one. */
-const MAX_SESSIONS = 10_000
+export const MAX_SESSIONS = 10_000
 
 interface Ended {
   readonly principalId: string
@@ -35,7 +35,8 @@ export function createEndedStreams(clock: { now(): number }) {
     /** Which of these were attached; `undefined` if no stream of theirs has just ended. */
     attachedOf(id: unknown, principalId: string, sessionIds: readonly string[]): readonly string[] | undefined {
       forgetOld()
-      const ended = byId.get(String(id))
+      // `String` would throw: a client may say `{ "toString": 1 }`.
+      const ended = typeof id === 'string' ? byId.get(id) : undefined
       return ended?.principalId === principalId ? sessionIds.filter((each) => ended.sessionIds.has(each)) : undefined
     },
   }

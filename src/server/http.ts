@@ -38,5 +38,10 @@ export function refusalOf(error: unknown, onError: (error: unknown) => void): An
 export const jsonResponse = (status: number, json: string, headers: Readonly<Record<string, string>> = {}) =>
   new Response(json, {
     status,
-    headers: { 'Content-Type': 'application/json', 'Cache-Control': 'no-store', ...headers },
+    headers: {
+      'Content-Type': 'application/json',
+      'Cache-Control': 'no-store',
+      'X-Content-Type-Options': 'nosniff',
+      ...headers,
+    },
   })

@@ -40,3 +40,93 @@ function endOfString(json: string, start: number): number {
   }
   return json.length
 }
+
+/**
+ * The members of a JSON object by their names, as texts: found in one pass, where parsing makes twenty times the text of it. What is in
+ * the values is not looked at, nor checked. Undefined if it is no object.
+ */
+export function membersOf(json: string): ReadonlyMap<string, string> | undefined {
+  const found = new Map<string, string>()
+  const reading = readMembers(json, 0)
+  for (;;) {
+    const { done, value } = reading.next()
+    if (done) return value !== undefined && skipSpace(json, value) === json.length ? found : undefined
+    value.end = endOfValue(json, value.start)
+    if (value.name) found.set(value.name, json.slice(value.start, value.end))
+  }
+}
+
+/** The id of the first message of a batch, as JSON: nothing behind it is read. */
+export function firstIdOf(batch: string): string | undefined {
+  const messages = findMember(batch, 0, 'messages')
+  if (messages === undefined || batch[messages] !== '[') return undefined
+  const id = findMember(batch, skipSpace(batch, messages + 1), 'id')
+  return id === undefined || batch[id] !== '"' ? undefined : batch.slice(id, endOfString(batch, id) + 1)
+}
+
+/** Where the value of a member begins. */
+function findMember(json: string, from: number, wanted: string): number | undefined {
+  for (const { name, start } of readMembers(json, from)) if (name === wanted) return start
+  return undefined
+}
+
+/** Nobody asks for a longer one. */
+const MAX_NAME = 32
+
+interface Member {
+  /** As it is written, or '' if it is longer than any that is asked for. */
+  readonly name: string
+  readonly start: number
+  /** Where it ends, if the reader knows it by now. */
+  end?: number
+}
+
+/** Of the object that begins at `from`. Returns where that ends; undefined if it is none. */
+function* readMembers(json: string, from: number): Generator<Member, number | undefined> {
+  let at = skipSpace(json, from)
+  if (json[at] !== '{') return undefined
+  at = skipSpace(json, at + 1)
+  while (json[at] === '"') {
+    const endOfName = endOfString(json, at)
+    const name = endOfName - at > MAX_NAME ? '' : json.slice(at + 1, endOfName)
+    at = skipSpace(json, endOfName + 1)
+    if (json[at] !== ':') return undefined
+    const member: Member = { name, start: skipSpace(json, at + 1) }
+    yield member
+    at = skipSpace(json, member.end ?? endOfValue(json, member.start))
+    if (json[at] === ',') at = skipSpace(json, at + 1)
+  }
+  return json[at] === '}' ? at + 1 : undefined
+}
+
+function skipSpace(json: string, from: number): number {
+  let at = from
+  while (' \t\n\r'.includes(json[at] ?? '!')) at += 1
+  return at
+}
+
+/** Behind the value that begins at `start`. */
+function endOfValue(json: string, start: number): number {
+  let depth = 0
+  for (let at = start; at < json.length; at += 1) {
+    switch (json.charCodeAt(at)) {
+      case 0x22: // "
+        at = endOfString(json, at)
+        if (depth === 0) return at + 1
+        break
+      case 0x5b: // [
+      case 0x7b: // {
+        depth += 1
+        break
+      case 0x5d: // ]
+      case 0x7d: // }
+        depth -= 1
+        if (depth === 0) return at + 1
+        if (depth < 0) return at
+        break
+      case 0x2c: // ,
+        if (depth === 0) return at
+    }
+  }
+  return json.length
+}

@@ -47,6 +47,13 @@ export interface SuspendCall<P extends Principal = Principal> {
 }
 
 export interface ServerLimits {
+  /**
+   * What this process holds for its clients at most, bytes: commands and frames that wait, bodies while they arrive, receipts,
+   * attached sessions (docs/limits.md says what each one counts). One principal holds an eighth of it at most. Beyond: 429 with
+   * `Retry-After`. At least 320 times `bodyBytes`. The log has a bound of its own. Default: 268,435,456 (256 MiB), or that minimum if
+   * it is more.
+   */
+  readonly memory?: number
   /** Size of a POST body, bytes. Beyond: 413. Default: 262,144 (256 KiB). */
   readonly bodyBytes?: number
   /** How long a POST body may take to arrive in full, ms. Beyond: 408, and the client repeats it. Default: 10,000. */
@@ -64,9 +71,27 @@ export interface ServerLimits {
   readonly stall?: number
   /** How long a stream lives before it says goodbye, ± 10 %; ms. Default: 3,600,000 (1 h). */
   readonly streamAge?: number
-  /** How long the outcome of a command is remembered for repeats, ms. Default: 86,400,000 (24 h). */
+  /**
+   * How often `authorize` is asked whether a stream may still read what is attached to it, ± 10 %, eight streams at a time; ms.
+   * Default: 300,000 (5 min).
+   */
+  readonly reauthorize?: number
+  /** Size of an event as JSON, bytes. Beyond, `publish` rejects with a TypeError. Default: 1,048,576 (1 MiB). */
+  readonly eventBytes?: number
+  /**
+   * What the streams of one principal are replayed in this process, bytes per second; one second's worth may come at once. A session
+   * that is resumed or watched counts as 8,192. Beyond, they wait, and live events go on. Default: 8,388,608 (8 MiB/s).
+   */
+  readonly replayRate?: number
+  /**
+   * How long the outcome of a command is remembered for repeats, ms. Those that are older than 15 min give way, the oldest first, where
+   * something else needs their room. Default: 86,400,000 (24 h).
+   */
   readonly receiptAge?: number
-  /** How many outcomes are remembered; the oldest are dropped first. Default: 100,000. */
+  /**
+   * How many outcomes are remembered; an eighth of them of one principal at most. A command for whose outcome there is no room is
+   * answered 429 before it is run. Default: 100,000.
+   */
   readonly receipts?: number
 }
 
@@ -74,14 +99,17 @@ export interface ChatServerOptions<P extends Principal = Principal> {
   /** Default: `memoryLog()`. */
   readonly log?: SessionLog
   /**
-   * Who makes this request? `null` answers 401. Asked for every request; it must not read the body. `id` is what streams
-   * and idempotency keys are bound to, so it must never be shared by two people.
+   * Who makes this request? `null` answers 401. Asked for every request, but not again for a stream that is open: a credential that
+   * runs out ends it after `limits.streamAge`, or with `revoke`. It must not read the body. `id` is a string of 1 to 1,024
+   * characters; streams and idempotency keys are bound to it, so it must never be shared by two people.
    */
   authenticate(request: Request): MaybePromise<P | null>
   /**
    * May they read (replay, live events) or write (commands) this session? Asked before the log is touched. Anything but
-   * `true` means no; `'gone'` tells the client that the session does not exist any more. A session that a stream has
-   * been attached to stays attached until the stream ends, at the latest after `limits.streamAge`.
+   * `true` means no; `'gone'` tells the client that the session does not exist any more. About what is attached it is asked again
+   * every `limits.reauthorize` ms, when the client suspends, and when a command was refused: a no ends the stream, and the client
+   * hears `forbidden` or `gone` when it resumes. If it throws then, or takes 10 s, the session stays attached, three times in a row at most.
+   * `revoke` does not wait for that.
    */
   authorize(principal: P, sessionId: string, action: 'read' | 'write'): MaybePromise<boolean | 'gone'>
   /**
@@ -151,7 +179,8 @@ const OPTIONS = [
   'clock',
   'random',
 ]
-const LIMITS = {
+export const LIMITS = {
+  memory: 268_435_456,
   bodyBytes: 262_144,
   bodyTimeout: 10_000,
   sessionsPerResume: 100,
@@ -159,10 +188,15 @@ const LIMITS = {
   streamsPerPrincipal: 20,
   stall: 10_000,
   streamAge: 3_600_000,
+  reauthorize: 300_000,
+  eventBytes: 1_048_576,
+  replayRate: 8_388_608,
   receiptAge: 86_400_000,
   receipts: 100_000,
 } satisfies Required<ServerLimits>
-const DURATIONS = ['bodyTimeout', 'stall', 'streamAge', 'receiptAge']
+/** For each byte of a body: so one principal's share holds the largest message, parsed. Else it would be told to come back for ever. */
+const MIN_MEMORY = 320
+const DURATIONS = ['bodyTimeout', 'stall', 'streamAge', 'reauthorize', 'receiptAge']
 /** [spec] setTimeout beyond 2^31-1 ms fires at once. */
 const MAX_TIMER = 1_900_000_000
 
@@ -209,10 +243,12 @@ export function resolveOptions<P extends Principal>(options: ChatServerOptions<P
 
 function resolveLimits(limits: ServerLimits = {}): Required<ServerLimits> {
   checkNames('limits', limits, Object.keys(LIMITS))
-  const resolved: Required<ServerLimits> = { ...LIMITS, ...limits }
+  const minMemory = MIN_MEMORY * (limits.bodyBytes ?? LIMITS.bodyBytes)
+  const resolved: Required<ServerLimits> = { ...LIMITS, memory: Math.max(LIMITS.memory, minMemory), ...limits }
   for (const [name, value] of Object.entries(resolved)) {
     checkNumber(`limits.${name}`, value, DURATIONS.includes(name) ? { max: MAX_TIMER } : { integer: true })
   }
+  checkNumber('limits.memory', resolved.memory, { integer: true, min: minMemory })
   return resolved
 }
 

@@ -47,8 +47,16 @@ export function createOrigins({ allowedOrigins, allowedHosts, allowedHeaders, tr
     const site = request.headers.get('Sec-Fetch-Site')
     if (site === 'same-origin' || site === 'none') return true
     if (site === 'same-site' || site === 'cross-site') return false
+    const scheme = schemeOf(request)
+    if (scheme && !origin.toLowerCase().startsWith(`${scheme}://`)) return false
     const seen = [request.headers.get('Host'), new URL(request.url).host, forwardedHost(request)]
     return seen.some((host) => host && isAt(host, origin))
+  }
+
+  /** What the browser called by; `undefined` for a plain request that may have come through a proxy that ends TLS. */
+  function schemeOf({ url, headers }: Request): string | undefined {
+    const forwarded = trustProxy && headers.get('X-Forwarded-Proto')?.split(',')[0]?.trim().toLowerCase()
+    return forwarded || (url.startsWith('https:') ? 'https' : undefined)
   }
 
   return {
@@ -62,7 +70,7 @@ export function createOrigins({ allowedOrigins, allowedHosts, allowedHeaders, tr
         throw new Misconfiguration(403, 'origin', `Origin ${brief(origin)} is not in allowedOrigins; list it there`)
       }
       if (isSameOrigin(origin, request)) return
-      const own = `${new URL(request.url).protocol}//${hostOf(request)}`
+      const own = `${schemeOf(request) ?? 'http'}://${hostOf(request)}`
       throw new Misconfiguration(
         403,
         'origin',
@@ -71,10 +79,12 @@ export function createOrigins({ allowedOrigins, allowedHosts, allowedHeaders, tr
       )
     },
 
-    /** Nothing, unless the origin is on the list. */
+    /** Nothing is allowed, unless the origin is on the list. */
     corsHeaders(request: Request): Readonly<Record<string, string>> {
+      if (!origins) return {}
       const origin = request.headers.get('Origin')
-      if (origin === null || !origins?.has(normal(origin))) return {}
+      // A cache must not hand what one origin was answered to another.
+      if (origin === null || !origins.has(normal(origin))) return { Vary: 'Origin' }
       return {
         'Access-Control-Allow-Origin': origin,
         'Access-Control-Allow-Credentials': 'true',
@@ -91,7 +101,7 @@ export function createOrigins({ allowedOrigins, allowedHosts, allowedHeaders, tr
 /** Case and default ports say nothing. */
 const normal = (origin: string) => origin.toLowerCase().replace(/^(http:.*):80$|^(https:.*):443$/, '$1$2')
 
-/** Only the host is compared: behind a proxy that ends TLS the server does not know the browser's scheme. */
+/** The host alone: the scheme is compared before, where it is known. */
 function isAt(host: string, origin: string): boolean {
   const [, scheme] = /^(https?:\/\/)/i.exec(origin) ?? []
   return scheme !== undefined && normal(scheme + host) === normal(origin)

@@ -9,12 +9,14 @@ export type Publish = <E extends { readonly type: string }>(sessionId: string, e
 
 export interface PublisherOptions {
   readonly log: SessionLog
+  /** Of an event as JSON. */
+  readonly maxBytes: number
   readonly clock: Clock
   tell(name: MetricName, value?: number): void
   onError(error: unknown): void
 }
 
-export function createPublisher({ log, clock, tell, onError }: PublisherOptions) {
+export function createPublisher({ log, maxBytes, clock, tell, onError }: PublisherOptions) {
   function publish(sessionId: string, event: object, once?: Once): Promise<LogEntry> {
     const entry = append(sessionId, event, once)
     // Most callers do not wait for it, and a rejection that nobody handles ends the process.
@@ -24,9 +26,9 @@ export function createPublisher({ log, clock, tell, onError }: PublisherOptions)
 
   async function append(sessionId: string, event: object, once: Once | undefined): Promise<LogEntry> {
     if (!isSessionId(sessionId)) throw new TypeError('publish: the session id must match ^[A-Za-z0-9_-]{1,128}$')
-    const copy = copyOf(event)
+    const { copy, json } = copyOf(event, maxBytes)
     const start = clock.now()
-    const entry = await log.append(sessionId, copy, once)
+    const entry = await log.append(sessionId, copy, once, json)
     tell('appends')
     tell('append.duration', Math.max(0, clock.now() - start))
     return entry
@@ -52,8 +54,15 @@ export function createPublisher({ log, clock, tell, onError }: PublisherOptions)
 }
 
 /** What the event is as JSON, and independent of what the app does to it later. */
-function copyOf(event: object): SessionEvent {
+function copyOf(event: object, maxBytes: number): { readonly copy: SessionEvent; readonly json: string } {
   const json = toJson(event) ?? 'null'
+  // A character takes three bytes at most.
+  const bytes = json.length > maxBytes / 3 ? new TextEncoder().encode(json).byteLength : 0
+  if (bytes > maxBytes) {
+    throw new TypeError(
+      `publish: an event must not be larger than 'limits.eventBytes', ${maxBytes}; this one has ${bytes}`,
+    )
+  }
   if (isTooDeep(json)) throw tooDeep()
   const copy: unknown = JSON.parse(json)
   if (!isObject(copy) || typeof copy.type !== 'string') {
@@ -61,7 +70,7 @@ function copyOf(event: object): SessionEvent {
   }
   if (copy.type === 'welcome' || parseControl(copy))
     throw new TypeError(`publish: the type '${copy.type}' is the protocol's`)
-  return { ...copy, type: copy.type }
+  return { copy: { ...copy, type: copy.type }, json }
 }
 
 function toJson(event: object): string | undefined {

@@ -14,6 +14,11 @@ export interface LogEntry {
   readonly seq: number
   readonly epoch: string
   readonly event: SessionEvent
+  /**
+   * The event as JSON, without the fields `sessionId`, `seq`, `epoch` and `prevSeq`: of a log that keeps text. Streams then
+   * write it as it is; without it they serialise `event`, each stream anew.
+   */
+  readonly json?: string
 }
 
 /** How far a session's log reaches. */
@@ -49,14 +54,15 @@ export interface SessionLog {
   /**
    * Numbers and keeps one event: contiguous per session and epoch, in the order of the calls. With `once`, an event that was
    * appended to this session under the same id is not appended again: its number is the answer. Rejects with
-   * `CommandRejected` (409, `id-reused`) if that one had another fingerprint.
+   * `CommandRejected` (409, `id-reused`) if that one had another fingerprint. `json` is the event as JSON, for a log that keeps text.
    */
-  append(sessionId: string, event: SessionEvent, once?: Once): MaybePromise<LogEntry>
+  append(sessionId: string, event: SessionEvent, once?: Once, json?: string): MaybePromise<LogEntry>
   /**
    * The events with `seq > after`, oldest first, at most `limit`. Fewer than `limit` means: there are no more now.
-   * Events that were trimmed are skipped. Handing out the same entry object again saves serialising it again.
+   * Events that were trimmed are skipped. Reading an unknown session creates nothing.
    */
   read(sessionId: string, after: number, limit: number): MaybePromise<readonly LogEntry[]>
+  /** Of an unknown session: epoch `''`, head 0, first 1. Asking creates nothing. */
   head(sessionId: string): MaybePromise<SessionHead>
   /**
    * `listener` is called after each `append` to that session, in whichever process it happened. It never throws and

@@ -13,6 +13,8 @@ export type StreamCall =
   /** Attaches a session, unless it is. */
   | { readonly type: 'join'; readonly sessionId: string; readonly after: number; readonly epoch: string }
   | { readonly type: 'detach'; readonly sessionId: string }
+  /** Detaches these at once, as their principal may not read them any more. If one was attached, the stream ends: so the client is told. */
+  | { readonly type: 'revoke'; readonly sessionIds: readonly string[] }
   /** Writes a probe's answer. */
   | { readonly type: 'echo'; readonly nonce: string }
   /** Answers with those that are attached. */
@@ -32,6 +34,12 @@ export async function callStream(stream: ChatStream, call: StreamCall): Promise<
       return void (stream.isAttached(call.sessionId) || (await stream.attach(call.sessionId, call.after, call.epoch)))
     case 'detach':
       return stream.detach(call.sessionId)
+    case 'revoke': {
+      const attached = call.sessionIds.filter((sessionId) => stream.isAttached(sessionId))
+      for (const sessionId of attached) stream.detach(sessionId)
+      if (attached.length > 0) stream.retire()
+      return undefined
+    }
     case 'echo':
       return stream.say({ type: 'probe', nonce: call.nonce })
     case 'attached':
@@ -46,7 +54,7 @@ async function takeOn(stream: ChatStream, verdict: SessionVerdict): Promise<Sess
     stream.detach(sessionId)
     return verdict
   }
-  const isTaken = await stream.attach(sessionId, status === 'reset' ? to : from, epoch)
+  const isTaken = await stream.attach(sessionId, status === 'reset' ? to : from, epoch, to)
   return isTaken ? verdict : { sessionId, status: 'forbidden', from, to: from }
 }
 
@@ -55,7 +63,7 @@ export function parseCall(value: unknown): StreamCall | undefined {
   if (!isObject(value)) return undefined
   const { type, sessionId, after, epoch, nonce, sessionIds, marker } = value
   const isList = Array.isArray(sessionIds) && sessionIds.every(isText)
-  if ((type === 'attached' || type === 'farewell') && isList) return { type, sessionIds }
+  if ((type === 'attached' || type === 'farewell' || type === 'revoke') && isList) return { type, sessionIds }
   if (type === 'echo' && isText(nonce)) return { type, nonce }
   if (type === 'resume') {
     const resumeId = isObject(marker) && isText(marker.resumeId) ? { resumeId: marker.resumeId } : {}

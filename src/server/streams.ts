@@ -17,16 +17,24 @@ export interface StreamRef {
 
 export interface StreamsOptions {
   readonly log: SessionLog
-  readonly limits: { readonly receiptAge: number; readonly streamsPerPrincipal: number; readonly stall: number }
+  readonly limits: {
+    readonly receiptAge: number
+    readonly receipts: number
+    readonly streamsPerPrincipal: number
+    readonly stall: number
+  }
   readonly heartbeat: number
   readonly clock: Clock
   onMetric(metric: Metric): void
+  /** As in `ClusterHost`. */
+  onRevoked(principalId: string, sessionId: string | undefined): void
   onError(error: unknown): void
 }
 
 /** All streams that a request may name, in whichever process they are. */
-export function createStreams({ log, limits, heartbeat, clock, onMetric, onError }: StreamsOptions) {
-  const cluster = log.join?.({ receiptAge: limits.receiptAge, serve, onMetric, onError })
+export function createStreams({ log, limits, heartbeat, clock, onMetric, onRevoked, onError }: StreamsOptions) {
+  const { receiptAge, receipts } = limits
+  const cluster = log.join?.({ receiptAge, receipts, serve, onRevoked, onMetric, onError })
   const ended = createEndedStreams(clock)
   const connections = createConnections({
     maxPerPrincipal: limits.streamsPerPrincipal,
@@ -41,6 +49,8 @@ export function createStreams({ log, limits, heartbeat, clock, onMetric, onError
   async function callHere(principalId: string, id: unknown, call: StreamCall): Promise<unknown> {
     const known = connections.find(id, principalId)
     if (known) return callStream(known.stream, call)
+    // Nothing is attached to a stream that has ended.
+    if (call.type === 'revoke') return undefined
     const attached = call.type === 'farewell' && ended.attachedOf(id, principalId, call.sessionIds)
     if (!attached) throw unknownStream()
     return attached
@@ -80,7 +90,14 @@ export function createStreams({ log, limits, heartbeat, clock, onMetric, onError
     open: connections.open,
     checkRoom: connections.checkRoom,
     takeTurn: (principalId: string, id: unknown) => connections.takeTurn(connections.find(id, principalId)),
+    /** For who wants to know of the end of a stream; never, if it is elsewhere. */
+    endOf(principalId: string, id: unknown) {
+      const connection = connections.find(id, principalId)
+      return (listener: () => void) => (connection ? connections.whenEnded(connection, listener) : () => {})
+    },
     all: connections.all,
+    /** Those of a principal, in this process. */
+    of: (principalId: string) => connections.of(principalId).map(({ stream }) => stream),
 
     /** @throws Refusal 404 if there can be no such stream of theirs */
     find(principalId: string, id: unknown): StreamRef {

@@ -28,10 +28,19 @@ export function toHeaders(hello: unknown, allowed: ReadonlySet<string>, upgrade:
   return headers
 }
 
+export interface Upgrade {
+  readonly url: string
+  readonly headers: Headers
+  /** Of both, bytes. */
+  readonly weight: number
+}
+
 /** Before it is closed. */
-export function readUpgrade(request: Request): { readonly url: string; readonly headers: Headers } {
+export function readUpgrade(request: Request): Upgrade {
   try {
-    return { url: request.url, headers: new Headers(request.headers) }
+    const headers = new Headers(request.headers)
+    const chars = [request.url, ...[...headers].flat()].reduce((sum, text) => sum + text.length, 0)
+    return { url: request.url, headers, weight: 2 * chars }
   } catch (cause) {
     const message =
       'accept: the request of the upgrade cannot be read any more; copy it before the upgrade, with new Request(request)'

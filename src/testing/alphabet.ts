@@ -646,6 +646,10 @@ export const ODDITIES: Alphabet = {
     },
     ({ welcomes }, world) => welcomes > 0 && world.left.has('s1') && world.head('s1') < world.atMost.events,
   ),
+  // As fast as it can.
+  'welcomed ten times': down((line, world) => {
+    for (let welcome = 0; welcome < 10; welcome++) world.welcomes(line)
+  }, isWelcomed),
   'listener throws thrice': down(
     (_, world) => {
       world.throwsThrice()

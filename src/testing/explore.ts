@@ -257,6 +257,7 @@ export function fingerprint(world: World): string {
     children.outbox?.getSnapshot().value,
     Math.min(context.attempt, 5),
     context.fruitless,
+    context.flaps,
     context.refusals,
     Math.min(context.resumes, 2),
     line && [
@@ -300,6 +301,7 @@ interface Inside {
   readonly context: {
     readonly attempt: number
     readonly fruitless: number
+    readonly flaps: number
     readonly refusals: number
     readonly resumes: number
     readonly heartbeat: number | null

@@ -461,9 +461,15 @@ const pacing: Watch = ({ connection, streams, page, time, random }, report) => {
   let wish = NO_WISH
   let failed: { id: string; wish: Wish }[] = []
 
+  /** Resumes of this stream, beyond the first and those that the app asked for, without a pause between them. */
+  let resumes = -1
+
   const ask = () => {
     isAsked = true
   }
+  before(connection, ['watch', 'unwatch'], () => {
+    resumes--
+  })
   before(connection, ['connect'], () => {
     if (connection.phase === 'idle') failures = 0
   })
@@ -493,6 +499,7 @@ const pacing: Watch = ({ connection, streams, page, time, random }, report) => {
   const failuresNow = () => (openedAt !== null && now() - openedAt >= backoff.stableDelay ? 0 : failures)
 
   const shut = () => {
+    if (openedAt !== null && now() - openedAt >= backoff.stableDelay) resumes = Math.min(resumes, 0)
     failures = failuresNow()
     openedAt = null
   }
@@ -528,6 +535,7 @@ const pacing: Watch = ({ connection, streams, page, time, random }, report) => {
     ],
     onDraw: (value) => void draws.push(value),
     onStream() {
+      resumes = -1
       // What was to be probed then has not proved itself.
       const isProbeOver = wokenAt.some((at) => at + timeouts.probe === now())
       const isFreeTry = isDisowned && failuresNow() === 0
@@ -544,6 +552,7 @@ const pacing: Watch = ({ connection, streams, page, time, random }, report) => {
       if (name === 'goodbye') wish = { retryAfter, spread }
     },
     onPost(post) {
+      if (isResume(post) && ++resumes > MAX_RESUMES) report(`a stream is resumed ${resumes} times without a pause`)
       const early = (repeats.get(String(carried(post)[0]))?.at ?? 0) - now()
       if (early > 0) report(`a message is repeated ${Math.ceil(early)} ms too early`)
     },
@@ -619,6 +628,9 @@ const STAND_IN_LINE = ['batch', 'watch', 'unwatch']
 const MAY_PASS = [0, 408, 425, 429, 500, 502, 503, 504]
 /** docs/protocol.md: what a server may ask for is clamped to 5 min. */
 const clamp = (ms: number) => Math.min(Math.max(ms, 0), 300_000)
+
+/** docs/protocol.md: as many resumes may a server cause without a pause. */
+const MAX_RESUMES = 5
 
 const isLive = ({ isClosed }: TestStream) => !isClosed
 const liveOf = (streams: readonly TestStream[]) => streams.find(isLive)

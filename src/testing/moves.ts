@@ -30,7 +30,8 @@ type Fields = (context: ConnectionContext) => object
 /** Longer than a server lets its client be silent, ms. */
 const LONG = 86_400_000
 const KNOWN: Cursor = { sessionId: 'known', lastSeq: 1 }
-const NEW: Cursor = { sessionId: 'new', lastSeq: 0 }
+/** Of another one each time. */
+const newSession = ({ resumes }: ConnectionContext): readonly Cursor[] => [{ sessionId: `new ${resumes}`, lastSeq: 0 }]
 
 // Where
 
@@ -95,6 +96,15 @@ const leavesOut: Cause = (world) => skip(world, publish(world))
 const leavesOutAgain: Cause = (world) => {
   const [asked] = world.context.cursors
   if (asked) skip(world, asked)
+}
+/** The same log, in another life. */
+const startsOver: Cause = (world) => {
+  const { connection, stream } = world.harness
+  const { sessionId, lastSeq } = publish(world)
+  for (const life of [1, 2]) {
+    const epoch = `${connection.cursor(sessionId)?.epoch ?? 'e'}${life}`
+    if (!world.hasHappened) stream.sends({ ...world.event, sessionId, seq: lastSeq + life, epoch })
+  }
 }
 const watches: Cause = ({ harness, newSession }) => harness.connection.watch(newSession())
 
@@ -224,14 +234,15 @@ export function connectionMoves({ timeouts, backoff }: ConnectionInput): readonl
     }))
   const withLeftOvers = (name: string, can: State, cause: Cause, fields: Fields = () => ({})) =>
     [
-      { details: '', before: () => {}, leftOvers: () => [] },
-      { details: ', left-overs', before: watches, leftOvers: () => [NEW] },
+      { details: '', before: () => {}, leftOvers: () => [], hasHole: false },
+      { details: ', left-overs', before: watches, leftOvers: newSession, hasHole: false },
       {
         details: ', no progress',
         before: leavesOutAgain,
         leftOvers: ({ cursors }: ConnectionContext) => cursors.slice(0, 1),
+        hasHole: true,
       },
-    ].map(({ details, before, leftOvers }) =>
+    ].map(({ details, before, leftOvers, hasHole }) =>
       move(
         name + details,
         (snapshot) => can(snapshot) && (!details || isResuming(snapshot)),
@@ -239,7 +250,7 @@ export function connectionMoves({ timeouts, backoff }: ConnectionInput): readonl
           await before(world)
           await cause(world)
         },
-        (context) => ({ ...fields(context), leftOvers: leftOvers(context) }),
+        (context) => ({ ...fields(context), leftOvers: leftOvers(context), hasHole }),
       ),
     )
 
@@ -276,7 +287,8 @@ export function connectionMoves({ timeouts, backoff }: ConnectionInput): readonl
     move('stream.refused, 403', isUnwelcomed, fails(403), retryable),
     move('stream.silent', isWatched, waits({ isAlive: false }), retryable),
     move('stream.drained', isStreaming, sends({ type: 'goodbye' }), () => ({ delay: {}, error: TRANSIENT })),
-    move('stream.gapped', isOpen, leavesOut, () => ({ cursors: [KNOWN] })),
+    move('stream.gapped', isOpen, leavesOut, () => ({ cursors: [KNOWN], hasHole: true })),
+    move('stream.reset', isStreaming, startsOver, retryable),
     move('stream.probed, its nonce', isStreaming, answersProbe, ({ probes }) => ({ nonce: `p${probes}` })),
     move('stream.probed, another nonce', isStreaming, sends({ type: 'probe' }), () => ({ nonce: '' })),
     ...withLeftOvers('stream.replayed', isStreaming, marks, ({ resumeId }) => ({ resumeId })),

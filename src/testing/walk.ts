@@ -132,6 +132,7 @@ function planAll(policy: ConnectionInput) {
     context.heartbeat,
     Math.min(context.resumes, 2),
     context.fruitless > 0,
+    Math.min(context.flaps, 5),
     context.refusals,
     context.trust,
   ]

@@ -12,8 +12,6 @@ const shared = (entry: string): BuildOptions => ({
   format: 'esm',
   target: 'es2022',
   tsconfig: here('../../tsconfig.json'),
-  // Beside this file lies one of a bundler, of an older major version.
-  alias: { ws: here('../../node_modules/ws') },
   logLevel: 'warning',
 })
 
@@ -23,7 +21,6 @@ export async function bundleForPage(entry: string): Promise<string> {
     ...shared(entry),
     platform: 'browser',
     external: ['ws'],
-    alias: {},
     write: false,
   })
   return outputFiles?.[0]?.text ?? ''

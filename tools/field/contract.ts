@@ -4,14 +4,18 @@ import { describe, expect, test } from 'vitest'
 export const TRANSPORTS = ['EventSource', 'fetch', 'WebSocket'] as const
 export type TransportName = (typeof TRANSPORTS)[number]
 
-/**
- * The same in all of them: an EventSource does not tell the headers of an answer, neither the native one nor the `eventsource` package,
- * and no comment; a WebSocket has none.
- */
-export const CANNOT: Readonly<Record<TransportName, readonly ContractPromise[]>> = {
+export type Cannot = Readonly<Record<TransportName, readonly ContractPromise[]>>
+
+/** An EventSource tells no comment, and a WebSocket has none, nor lines. A `fetch` stream does not end without an event. */
+export const WITH_EVENTSOURCE_PACKAGE: Cannot = {
+  EventSource: ['comments'],
+  fetch: ['silent-ends'],
+  WebSocket: ['comments', 'line-ends'],
+}
+/** [spec] HTML, server-sent events: an EventSource tells nothing of an answer. Why it was refused can be asked for, for how long cannot. */
+export const WITH_NATIVE_EVENTSOURCE: Cannot = {
+  ...WITH_EVENTSOURCE_PACKAGE,
   EventSource: ['stream-retry-after', 'comments'],
-  fetch: [],
-  WebSocket: ['comments'],
 }
 
 /** What the table at the end is made of. */
@@ -34,10 +38,10 @@ export interface ContractRun {
 }
 
 /** One test per transport and case. The exceptions are cases too: they have to fail. */
-export function testContract(host: string, run: () => ContractRun) {
+export function testContract(host: string, cannot: Cannot, run: () => ContractRun) {
   describe.each(TRANSPORTS)(`the contract over %s in ${host}`, (transport) => {
     for (const { name, needs } of transportContract) {
-      const isException = needs !== undefined && CANNOT[transport].includes(needs)
+      const isException = needs !== undefined && cannot[transport].includes(needs)
       test(isException ? `cannot (${needs}): ${name}` : name, async ({ task }) => {
         const error = await run().outcome(transport, name)
         task.meta.cell = { host, transport, isException, version: run().version }

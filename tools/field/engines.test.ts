@@ -1,6 +1,6 @@
 import { afterAll, beforeAll } from 'vitest'
 import { bundleForPage } from './bundle'
-import { testContract } from './contract'
+import { testContract, WITH_NATIVE_EVENTSOURCE } from './contract'
 import { ENGINES } from './engines'
 import type { Engine, Tab } from './engines/engine'
 import { startRelay } from './startRelay'
@@ -21,7 +21,7 @@ for (const { name, tools, launch } of ENGINES) {
       await relay?.close()
     })
 
-    testContract(name, () => ({
+    testContract(name, WITH_NATIVE_EVENTSOURCE, () => ({
       version: engine?.version ?? '',
       outcome: async (transport, contractCase) =>
         (await tab?.evaluate<string | null>(

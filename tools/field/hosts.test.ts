@@ -71,7 +71,7 @@ for (const [name, heading, tool, args] of HOSTS) {
       )
       const after = await tell(host.url, HELLO, `{"id":"a","endpoint":"send","body":${deep(100_000)}}`)
       await vi.waitUntil(() => before.code() && inside.code() && after.said.length > 1, { timeout: 60_000 })
-      expect([before.code(), inside.code()]).toEqual([1002, 1007])
+      expect([before.code(), inside.code()]).toEqual([1009, 1009])
       expect(after.said).toContainEqual({ type: 'ack', id: 'a', status: 400, error: 'too-deep' })
       const next = await tell(host.url, HELLO)
       await vi.waitUntil(() => next.said.length, { timeout: 60_000 })

@@ -1,6 +1,5 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { execFile } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -9,18 +8,12 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { build } from 'esbuild'
-import { chromium } from 'playwright-core'
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest'
+import { ENGINES } from './engines'
+import type { Engine } from './engines/engine'
 import { PROMPT } from './postsPage'
-import { describeWith, findPackage, findTool } from './tools'
+import { describeWith, findTool } from './tools'
 
-const CHROMIUM = findTool('chromium')
-const FIREFOX = findTool('firefox-esr')
-const PUPPETEER = findPackage('puppeteer-core')
-const WEBKIT = findTool('WebKitWebDriver')
-const XVFB = findTool('Xvfb')
-const PLACE = '/usr/lib/x86_64-linux-gnu/webkit2gtk-4.1/MiniBrowser'
-const MINI_BROWSER = findTool('MiniBrowser') ?? (existsSync(PLACE) ? PLACE : undefined)
 const RUN_TIMES = {
   deno: ['run', '--allow-net'],
   bun: [],
@@ -126,76 +119,30 @@ beforeAll(async () => {
 
 const call = (base: string) => `tryPosts(${JSON.stringify(base)}, ${JSON.stringify(PLACES)})`
 
-describeWith('C63 C103 C116: POSTs from a page of Chromium', { CHROMIUM }, () => {
-  test('follow a redirect only where it leads to the same endpoint of the same origin', async () => {
-    const sites = await startSites(script)
-    const browser = await chromium.launch({ executablePath: CHROMIUM as string, args: ['--headless', '--no-sandbox'] })
-    closing.push(() => browser.close())
-    const page = await browser.newPage()
-    await page.goto(sites.site.origin)
-    check(sites, await page.evaluate(call(sites.site.origin)))
-  })
+for (const { name, tools, launch } of ENGINES) {
+  describeWith(`POSTs from a page of ${name}`, tools, () => {
+    let engine: Engine
+    beforeAll(async () => {
+      engine = await launch()
+    })
+    afterAll(() => engine?.close())
 
-  test('C70: the farewell arrives beside 60 kB of the page’s own that outlive it too, while the page lives', async () => {
-    const { site } = await startSites(script)
-    const browser = await chromium.launch({ executablePath: CHROMIUM as string, args: ['--headless', '--no-sandbox'] })
-    closing.push(() => browser.close())
-    const page = await browser.newPage()
-    await page.goto(site.origin)
-    await page.evaluate(`tryFarewell(${JSON.stringify(site.origin)})`)
-    const farewells = () => site.seen.filter(({ path }) => path === '/line/suspend')
-    await vi.waitFor(() => expect(farewells()).toHaveLength(1), 30_000)
-    expect(JSON.parse(farewells()[0]?.body ?? '').sessions).toHaveLength(40)
-  })
-})
+    test('C63 C103 C116: follow a redirect only where it leads to the same endpoint of the same origin', async () => {
+      const sites = await startSites(script)
+      const tab = await engine.open(sites.site.origin)
+      check(sites, await tab.evaluate(call(sites.site.origin)))
+    })
 
-describeWith('C63 C103 C116: POSTs from a page of Firefox', { FIREFOX, PUPPETEER }, () => {
-  test('follow a redirect only where it leads to the same endpoint of the same origin', async () => {
-    const sites = await startSites(script)
-    const { default: puppeteer } = await import(/* @vite-ignore */ `${PUPPETEER}/lib/esm/puppeteer/puppeteer-core.js`)
-    const browser = await puppeteer.launch({ browser: 'firefox', executablePath: FIREFOX, headless: true })
-    closing.push(() => browser.close())
-    const page = await browser.newPage()
-    await page.goto(sites.site.origin)
-    check(sites, await page.evaluate(call(sites.site.origin)))
+    test('C70: the farewell arrives beside 60 kB of the page’s own that outlive it too, while the page lives', async () => {
+      const { site } = await startSites(script)
+      const tab = await engine.open(site.origin)
+      await tab.evaluate(`tryFarewell(${JSON.stringify(site.origin)})`)
+      const farewells = () => site.seen.filter(({ path }) => path === '/line/suspend')
+      await vi.waitFor(() => expect(farewells()).toHaveLength(1), 30_000)
+      expect(JSON.parse(farewells()[0]?.body ?? '').sessions).toHaveLength(40)
+    })
   })
-})
-
-describeWith('C63 C103 C116: POSTs from a page of WebKit', { WEBKIT, XVFB, MINI_BROWSER }, () => {
-  let driver = ''
-  const start = (command: string, args: readonly string[], env = {}): ChildProcess => {
-    const child = spawn(command, args, { env: { ...process.env, ...env }, stdio: 'ignore' })
-    closing.push(() => child.kill())
-    return child
-  }
-  beforeEach(async () => {
-    const port = 20_000 + (process.pid % 10_000)
-    const display = `:${100 + (process.pid % 800)}`
-    start(XVFB as string, [display, '-screen', '0', '1400x1000x24', '-nolisten', 'tcp'])
-    const env = { DISPLAY: display, GDK_BACKEND: 'x11', NO_AT_BRIDGE: '1', LIBGL_ALWAYS_SOFTWARE: '1' }
-    start(WEBKIT as string, [`--port=${port}`, '--host=127.0.0.1'], env)
-    driver = `http://127.0.0.1:${port}`
-    await vi.waitFor(() => fetch(`${driver}/status`), 30_000)
-  })
-  const ask = async (path: string, body: object) => {
-    const response = await fetch(`${driver}${path}`, { method: 'POST', body: JSON.stringify(body) })
-    const { value } = (await response.json()) as { value: never }
-    return value as Record<string, never>
-  }
-
-  test('follow a redirect only where it leads to the same endpoint of the same origin', async () => {
-    const sites = await startSites(script)
-    const browserOptions = { binary: MINI_BROWSER, args: ['--automation'] }
-    const capabilities = { alwaysMatch: { browserName: 'MiniBrowser', 'webkitgtk:browserOptions': browserOptions } }
-    const { sessionId } = await ask('/session', { capabilities })
-    closing.push(() => fetch(`${driver}/session/${sessionId}`, { method: 'DELETE' }))
-    await ask(`/session/${sessionId}/timeouts`, { script: 120_000 })
-    await ask(`/session/${sessionId}/url`, { url: sites.site.origin })
-    const code = `const done = arguments[0]; ${call(sites.site.origin)}.then((outcomes) => done(JSON.stringify(outcomes)))`
-    const outcomes = await ask(`/session/${sessionId}/execute/async`, { script: code, args: [] })
-    check(sites, JSON.parse(String(outcomes)))
-  })
-})
+}
 
 for (const [name, args] of Object.entries(RUN_TIMES)) {
   const command = findTool(name)

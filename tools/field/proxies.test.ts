@@ -10,7 +10,7 @@ import { describeWith, findTool } from './tools'
 
 interface Case {
   readonly name: string
-  /** What the upstream is told is where the browser called, port and all. */
+  /** What the upstream is told is where the browser called, scheme and port and all. */
   readonly tellsHost: boolean
   /** It adds X-Forwarded-Host. */
   readonly forwardsHost?: boolean
@@ -28,7 +28,7 @@ const CASES: readonly Case[] = [
   { name: 'apache-host', tellsHost: true, forwardsHost: true, hasIdle: true },
   { name: 'haproxy', tellsHost: true, hasIdle: true },
   { name: 'haproxy-no-delay', tellsHost: true, hasIdle: true },
-  { name: 'haproxy-h2c', tellsHost: true, hasIdle: true, h2c: true },
+  { name: 'haproxy-h2c', tellsHost: false, hasIdle: true, h2c: true },
   { name: 'caddy', tellsHost: true, forwardsHost: true, hasIdle: false },
   { name: 'caddy-h2c', tellsHost: true, forwardsHost: true, hasIdle: false, h2c: true },
 ]
@@ -84,7 +84,7 @@ for (const proxy of CASES) {
         expect(closed.upstream.errors[0]).toContain('list it in allowedOrigins')
         expect(connection.isOpen).toBe(false)
         // With the very Origin that the page will have.
-        const upstream = await startUpstream({ allowedOrigins: ['http://chat.example:8080'] })
+        const upstream = await startUpstream({ h2c: proxy.h2c ?? false, allowedOrigins: ['http://chat.example:8080'] })
         opened.push(() => upstream.stop())
         const { origin, stop } = await startProxy(name, upstream.port)
         opened.push(stop)

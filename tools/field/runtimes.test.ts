@@ -2,7 +2,14 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { bundleForRuntime } from './bundle'
-import { type ContractRun, type TransportName, testContract } from './contract'
+import {
+  type Cannot,
+  type ContractRun,
+  type TransportName,
+  testContract,
+  WITH_EVENTSOURCE_PACKAGE,
+  WITH_NATIVE_EVENTSOURCE,
+} from './contract'
 import { type Started, start } from './process'
 import type { Outcome } from './runtimes/runContract'
 import { describeWith, findPackage, findTool } from './tools'
@@ -15,6 +22,7 @@ interface Runtime {
   readonly args?: readonly string[]
   /** What serves and runs the cases, natively. */
   readonly script: string
+  readonly cannot: Cannot
 }
 
 const nodeOf = (alias: string) => {
@@ -25,18 +33,20 @@ const node = (name: string, path: string | undefined): Runtime => ({
   name,
   path,
   script: './runtimes/node.ts',
+  cannot: WITH_EVENTSOURCE_PACKAGE,
 })
 
 const RUNTIMES: readonly Runtime[] = [
   node(`Node ${process.versions.node.split('.')[0]}`, process.execPath),
   node('Node 22', nodeOf('node22')),
   node('Node 24', nodeOf('node24')),
-  { name: 'Bun', path: findTool('bun'), script: './runtimes/bun.ts' },
+  { name: 'Bun', path: findTool('bun'), script: './runtimes/bun.ts', cannot: WITH_EVENTSOURCE_PACKAGE },
   {
     name: 'Deno',
     path: findTool('deno'),
     args: ['run', '--allow-all', '--no-config', '--no-lock'],
     script: './runtimes/deno.ts',
+    cannot: WITH_NATIVE_EVENTSOURCE,
   },
 ]
 
@@ -73,7 +83,7 @@ function readRun(started: Started): ContractRun {
   }
 }
 
-for (const { name, path, args = [], script } of RUNTIMES) {
+for (const { name, path, args = [], script, cannot } of RUNTIMES) {
   describeWith(`holdline in ${name}`, { [name]: path }, () => {
     let started: Started
     let run: ContractRun
@@ -91,7 +101,7 @@ for (const { name, path, args = [], script } of RUNTIMES) {
       remove()
     })
 
-    testContract(name, () => run)
+    testContract(name, cannot, () => run)
 
     test('and nothing went wrong beside the cases', async () => {
       expect(await started.exited, started.complaint()).toBe(0)
@@ -100,7 +110,10 @@ for (const { name, path, args = [], script } of RUNTIMES) {
 }
 
 /** They use timers, streams and abort signals much. */
-const UNITS = ['connectionMachine', 'outbox', 'inbox', 'protocol', 'eventSourceStream', 'fetchStream', 'fetchUpstream']
+const UNITS = [
+  ...['connectionMachine', 'outbox', 'inbox', 'protocol', 'delivery', 'storage'],
+  ...['eventSourceStream', 'fetchStream', 'fetchUpstream', 'webSocket', 'silence', 'pageLifecycle'],
+]
 
 describe('the unit tests', () => {
   for (const { name, path } of RUNTIMES.filter(({ name }) => name === 'Node 22' || name === 'Node 24')) {

@@ -1,5 +1,4 @@
 import { chat } from './chat'
 
-export const dynamic = 'force-dynamic'
 export const GET = (request: Request) => chat.fetch(request)
 export const POST = (request: Request) => chat.fetch(request)

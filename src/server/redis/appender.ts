@@ -1,6 +1,7 @@
 import { CommandRejected } from '../commands'
 import { digest } from '../digest'
 import type { LogEntry, Once, SessionEvent } from '../sessionLog'
+import { textOf } from '../storedEntry'
 import type { Health } from './health'
 import type { Keys } from './keys'
 import type { RedisLink } from './redisLink'
@@ -12,11 +13,15 @@ export interface AppenderOptions {
   /** How many events a session keeps, and for how long after the last one, ms; 0: for ever. */
   readonly maxEvents: number
   readonly maxAge: number
+  /** Of the texts of a session. */
+  readonly maxSessionBytes: number
   /** How long the numbering of a session outlives its last use, ms; 0: for ever. */
   readonly keep: number
   /** How long the ids of events are kept, ms. */
   onceAge(): number
   readonly replicas: number
+  /** Numbered by Redis, and kept there. */
+  onAppended(sessionId: string, epoch: string, seq: number, json: string): void
 }
 
 interface Waiting {
@@ -30,8 +35,6 @@ interface Waiting {
 /** Events of one call. More would keep Redis, which does one thing at a time, from others. */
 const MAX_CALL_EVENTS = 64
 const MAX_CALL_CHARS = 262_144
-/** Bytes. Beyond, an event's number is announced alone. */
-const MAX_ANNOUNCED = 4_096
 /** How long replicas have, ms. */
 const REPLICA_TIMEOUT = 1_000
 
@@ -40,7 +43,7 @@ const REPLICA_TIMEOUT = 1_000
  * a repeat after a reconnect can be told from a new one, and a busy session costs a fraction of a call per event.
  */
 export function createAppender(options: AppenderOptions) {
-  const { link, keys, health, maxEvents, maxAge, keep, onceAge, replicas } = options
+  const { link, keys, health, maxEvents, maxAge, maxSessionBytes, keep, onceAge, replicas, onAppended } = options
   /** Of this process, in the eyes of Redis. */
   const writer = crypto.randomUUID()
   const queues = new Map<string, Waiting[]>()
@@ -77,7 +80,7 @@ export function createAppender(options: AppenderOptions) {
       maxEvents,
       maxAge,
       keys.channel(sessionId),
-      MAX_ANNOUNCED,
+      maxSessionBytes,
       onceAge(),
       calls,
       ...chunk.flatMap(({ json, once }) => (once ? [json, ++used, once.fingerprint] : [json, 0, ''])),
@@ -90,16 +93,26 @@ export function createAppender(options: AppenderOptions) {
     if (acknowledged < replicas) {
       throw new Error(`redisLog: ${acknowledged} of ${replicas} replicas have the event, so it may still be lost`)
     }
-    for (const [index, { event, resolve, reject }] of chunk.entries()) {
+    for (const [index, { event, json, resolve, reject }] of chunk.entries()) {
       const seq = seqs[index] ?? -1
       if (seq < 0) reject(new CommandRejected(409, 'id-reused'))
-      else resolve({ sessionId, seq, epoch, event })
+      else {
+        onAppended(sessionId, epoch, seq, json)
+        resolve({ sessionId, seq, epoch, event })
+      }
     }
   }
 
-  return (sessionId: string, event: SessionEvent, once?: Once): Promise<LogEntry> =>
+  return (sessionId: string, event: SessionEvent, once?: Once, text?: string): Promise<LogEntry> =>
     new Promise((resolve, reject) => {
-      const waiting = { event, json: JSON.stringify(event), once, resolve, reject }
+      const json = textOf(event, text)
+      const bytes = json.length > maxSessionBytes / 3 ? Buffer.byteLength(json) : 0
+      if (bytes > maxSessionBytes) {
+        throw new TypeError(
+          `redisLog: this event has ${bytes} bytes, and a session ${maxSessionBytes} ('maxSessionBytes')`,
+        )
+      }
+      const waiting = { event, json, once, resolve, reject }
       const queue = queues.get(sessionId)
       if (queue) {
         queue.push(waiting)

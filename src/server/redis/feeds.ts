@@ -1,6 +1,6 @@
 import type { Timers } from '../options'
 import type { LogEntry } from '../sessionLog'
-import { type Announcement, type Head, SessionFeed } from './sessionFeed'
+import { type News, type Numbered, SessionFeed } from './sessionFeed'
 
 export interface FeedsOptions {
   /** Resolves when whatever is published from then on arrives, or when that is refused: the look finds it then. */
@@ -9,7 +9,7 @@ export interface FeedsOptions {
   /** Subscribes what is missing. */
   repair(): Promise<void>
   /** `undefined`: that session cannot be read, though others can. */
-  readHead(sessionId: string): Promise<Head | undefined>
+  readNews(sessionId: string, after: number, limit: number): Promise<News | undefined>
   /** Events were missed, and found. */
   onRepair(): void
   /** It is time to look whether all is as it was. */
@@ -21,17 +21,29 @@ export interface FeedsOptions {
 const CHECK_INTERVAL = 10_000
 /** Sessions that are asked about together. */
 const CHUNK = 500
+/** Of the events that all feeds keep. Beyond, feeds let go of theirs until it is half of that. */
+const MAX_CHARS = 16_777_216
 
 type Known = readonly [sessionId: string, { readonly feed: SessionFeed; readonly subscribed: Promise<unknown> }]
 
 /** The sessions that somebody in this process listens to. */
-export function createFeeds({ subscribe, unsubscribe, repair, readHead, onRepair, onCheck, clock }: FeedsOptions) {
+export function createFeeds({ subscribe, unsubscribe, repair, readNews, onRepair, onCheck, clock }: FeedsOptions) {
   const feeds = new Map<string, Known[1]>()
   let timer: unknown = clock.setTimeout(check, CHECK_INTERVAL)
   let isClosed = false
+  let chars = 0
+
+  function onResize(more: number) {
+    chars += more
+    if (more < 0 || chars <= MAX_CHARS) return
+    for (const { feed } of feeds.values()) {
+      feed.clear()
+      if (chars <= MAX_CHARS / 2) return
+    }
+  }
 
   function start(sessionId: string) {
-    const feed = new SessionFeed(() => readHead(sessionId))
+    const feed = new SessionFeed({ read: (after, limit) => readNews(sessionId, after, limit), onResize })
     const known = { feed, subscribed: subscribe(sessionId) }
     feeds.set(sessionId, known)
     return known
@@ -40,6 +52,7 @@ export function createFeeds({ subscribe, unsubscribe, repair, readHead, onRepair
   function leave(sessionId: string, feed: SessionFeed) {
     if (feed.listeners.size > 0 || feeds.get(sessionId)?.feed !== feed) return
     feeds.delete(sessionId)
+    feed.clear()
     unsubscribe(sessionId)
   }
 
@@ -70,8 +83,14 @@ export function createFeeds({ subscribe, unsubscribe, repair, readHead, onRepair
     entriesAfter: (sessionId: string, after: number, limit: number): readonly LogEntry[] | undefined =>
       feeds.get(sessionId)?.feed.entriesAfter(after, limit),
 
-    take(sessionId: string, announcement: Announcement) {
-      feeds.get(sessionId)?.feed.take(announcement)
+    /** Somebody says that the session reaches so far. */
+    wake(sessionId: string, epoch: string, seq: number) {
+      feeds.get(sessionId)?.feed.wake(epoch, seq)
+    },
+
+    /** This process has appended it. `create` is called if it is listened to. */
+    take(sessionId: string, epoch: string, create: () => Numbered) {
+      feeds.get(sessionId)?.feed.take(epoch, create())
     },
 
     /** Resolves when all that was appended before the call can be read, and all that comes later will be told. */

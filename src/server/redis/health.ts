@@ -1,7 +1,7 @@
 import { type Refusal, unavailable } from '../http'
 
-/** What Redis says of one key: a right that is missing, a key of another kind. All else is about Redis as a whole. */
-const isAboutKey = (error: unknown) => /NOPERM.* keys?\b|WRONGTYPE/.test(messageOf(error))
+/** What Redis says of one key: a right that is missing, a key of another kind, numbers that are none. All else is about Redis as a whole. */
+const isAboutKey = (error: unknown) => /NOPERM.* keys?\b|WRONGTYPE|BADKEY/.test(messageOf(error))
 const isAboutWriting = (error: unknown) => /MISCONF|OOM|NOREPLICAS|READONLY/.test(messageOf(error))
 /** Sessions that are told of by name. One rule that is wrong makes thousands of them unreadable. */
 const MAX_TOLD = 10

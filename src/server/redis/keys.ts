@@ -7,10 +7,16 @@ export function createKeys(prefix: string) {
     log: (sessionId: string) => of(sessionId, 'log'),
     writer: (sessionId: string, writer: string) => of(sessionId, `writer:${writer}`),
     once: (sessionId: string, hash: string) => of(sessionId, `once:${hash}`),
+    receipts: `${prefix}:receipt:`,
     receipt: (hash: string) => `${prefix}:receipt:${hash}`,
+    /** The receipts of a principal. */
+    quota: (hash: string) => `${prefix}:quota:${hash}`,
+    mail: (id: string) => `${prefix}:mail:${id}`,
     channel: (sessionId: string) => sessionPrefix + sessionId,
     sessionOf: (channel: string) =>
       channel.startsWith(sessionPrefix) ? channel.slice(sessionPrefix.length) : undefined,
+    /** Also the channel that tells of them. */
+    revocations: `${prefix}:revocations`,
     nodeChannel: (node: string) => `${prefix}:node:${node}`,
   }
 }

@@ -1,11 +1,13 @@
-import { isObject, isText, parseJson } from '../../protocol'
+import { isText, type JsonObject, parseJson } from '../../protocol'
 import type { Answer, Claim, Cluster, ClusterHost, Outcome } from '../cluster'
 import { randomId } from '../connections'
 import { digest } from '../digest'
+import { Refusal } from '../http'
 import type { Timers } from '../options'
 import type { Health } from './health'
 import type { Keys } from './keys'
 import type { RedisLink } from './redisLink'
+import { createRevocations } from './revocations'
 import type { Subscriptions } from './subscriptions'
 
 export interface NodeOptions {
@@ -28,6 +30,15 @@ const RENEWAL = 2_000
 /** How long a command waits for another process that runs it, and how often it looks, ms. */
 const CLAIM_TIMEOUT = 20_000
 const CLAIM_POLL = 200
+/** A receipt is kept at least this long, ms, even if its principal has many. */
+const MIN_RECEIPT_AGE = 900_000
+/** One principal has at most this part of `limits.receipts`. */
+const SHARE = 1 / 8
+/** Clients wait no longer, s. */
+const MAX_WAIT = 300
+/** How long a message to another process can be read, ms. */
+const MAIL_AGE = 10_000
+const MAIL_ID = /^[\w-]{1,64}\.\d{1,15}$/
 
 /** What is stored of a command: who runs it, or how it ended. */
 interface Receipt extends Partial<Outcome> {
@@ -35,16 +46,28 @@ interface Receipt extends Partial<Outcome> {
   readonly claimedBy?: string
 }
 
+function parseReceipt(key: string, text: string): Receipt {
+  const { fingerprint, answer }: JsonObject = Object(parseJson(text))
+  const { status, json }: JsonObject = Object(answer)
+  const isAnswer = Number.isInteger(status) && Number(status) >= 200 && Number(status) < 500 && isText(json)
+  if (!isText(fingerprint) || !(isAnswer || answer === undefined)) {
+    throw new Error(`redisLog: ${key} holds no receipt, so its command is not run until that is gone`)
+  }
+  return isAnswer ? { fingerprint, answer: { status: Number(status), json: String(json) } } : { fingerprint }
+}
+
 export interface RedisNode extends Cluster {
-  readonly channel: string
-  /** What was published to `channel`. */
-  receive(text: string): void
+  /** What was published, if it was to a channel of this process. False: it was not. */
+  receive(channel: string, text: string): boolean
+  /** Finds what Pub/Sub has lost. */
+  look(): void
 }
 
 /** This process as one of several: what the others ask of it, and what they know together. */
 export function createNode({ link, subscriptions, health, keys, clock, host }: NodeOptions): RedisNode {
   const node = randomId()
   const channel = keys.nodeChannel(node)
+  const revocations = createRevocations({ link, health, keys, node, onRevoked: host.onRevoked })
   /** Questions; one whose answer from Redis was lost is asked again after the reconnect. */
   const heard = new Set<string>()
   const asked = new Map<string, (answer: Answer) => void>()
@@ -53,36 +76,62 @@ export function createNode({ link, subscriptions, health, keys, clock, host }: N
     count += 1
     return `${node}.${count}`
   }
+  const maxReceipts = Math.max(1, Math.floor(host.receipts * SHARE))
   const pause = () => new Promise<void>((resolve) => clock.setTimeout(resolve, CLAIM_POLL))
 
-  const send = (to: string, message: object) => link.commands.publish(keys.nodeChannel(to), JSON.stringify(message))
+  /**
+   * Pub/Sub wakes the other one. What it is to believe it reads from a key, where nobody writes who may only publish. Resolves
+   * with the number of those who were woken.
+   */
+  async function send(to: string, id: string, message: object): Promise<number> {
+    const [, receivers] = await Promise.all([
+      link.commands.set(keys.mail(id), JSON.stringify({ to, ...message }), 'PX', MAIL_AGE),
+      link.commands.publish(keys.nodeChannel(to), id),
+    ])
+    return receivers
+  }
+
+  async function open(id: string) {
+    const { to, from, request, re, answer }: JsonObject = Object(
+      parseJson((await link.commands.get(keys.mail(id))) ?? ''),
+    )
+    // Somebody may wake others with it, and again and again.
+    if (to !== node || heard.has(id)) return
+    const [oldest = ''] = heard.add(id)
+    if (heard.size > MAX_HEARD) heard.delete(oldest)
+    if (answer) asked.get(String(re))?.(answer as Answer)
+    else if (isText(from)) await send(from, nextId(), { re: id, answer: await host.serve(request) })
+  }
 
   const orUnavailable = <T>(asking: Promise<T>) =>
     asking.catch((error: unknown): never => {
       throw health.fails(error)
     })
 
-  async function receipt(key: string): Promise<Receipt | undefined> {
-    const stored = parseJson((await orUnavailable(link.commands.get(key))) ?? '')
-    return isObject(stored) ? (stored as unknown as Receipt) : undefined
+  /** Where a command's receipt is, and what counts it. */
+  async function locate(identity: string) {
+    const [principalId]: unknown[] = JSON.parse(identity)
+    const [hash, owner] = await Promise.all([digest(identity), digest(String(principalId))])
+    return { hash, key: keys.receipt(hash), quota: keys.quota(owner) }
   }
+
+  void subscriptions.add(channel)
+  void subscriptions.add(keys.revocations)
+  revocations.look()
 
   return {
     node,
-    channel,
 
-    receive(text) {
-      const { id, from, request, answer } = Object(parseJson(text))
-      if (answer) asked.get(id)?.(answer)
-      else if (isText(from) && isText(id) && !heard.has(id)) {
-        const [oldest = ''] = heard.add(id)
-        if (heard.size > MAX_HEARD) heard.delete(oldest)
-        host
-          .serve(request)
-          .then((answer) => send(from, { id, answer }))
-          .catch(host.onError)
-      }
+    receive(to, text) {
+      if (to === keys.revocations) revocations.look()
+      else if (to !== channel) return false
+      else if (MAIL_ID.test(text)) void orUnavailable(open(text)).catch(() => {})
+      return true
     },
+
+    look: revocations.look,
+
+    revoke: revocations.add,
 
     async ask(to, request) {
       const id = nextId()
@@ -98,7 +147,7 @@ export function createNode({ link, subscriptions, health, keys, clock, host }: N
           /** It may have died with the question. */
           const look = (waited: number) =>
             link.commands.pubsub('NUMSUB', keys.nodeChannel(to)).then(([, count]) => check(count, waited), reject)
-          const say = () => send(to, { id, from: node, request })
+          const say = () => send(to, id, { from: node, request })
           say().then((receivers) => {
             if (receivers !== 0) return check(receivers, 0)
             // Or it is about to subscribe anew: its streams are healthy, and a 404 would end them.
@@ -113,20 +162,26 @@ export function createNode({ link, subscriptions, health, keys, clock, host }: N
     },
 
     async outcome(identity) {
-      const { fingerprint, answer } = (await receipt(keys.receipt(await digest(identity)))) ?? {}
+      const { key } = await locate(identity)
+      const stored = await orUnavailable(link.commands.get(key))
+      const { fingerprint, answer } = stored === null ? {} : parseReceipt(key, stored)
       return fingerprint !== undefined && answer ? { fingerprint, answer } : undefined
     },
 
     async claim(identity, fingerprint): Promise<Claim | Outcome> {
-      const key = keys.receipt(await digest(identity))
+      const { hash, key, quota } = await locate(identity)
       const mine = JSON.stringify({ fingerprint, claimedBy: nextId() } satisfies Receipt)
-      const settle = (value: string, age: number) => orUnavailable(link.commands.holdlineSettle(key, mine, value, age))
+      const minAge = Math.min(host.receiptAge, MIN_RECEIPT_AGE)
+      const take = () =>
+        link.commands.holdlineClaim(key, quota, mine, LEASE, maxReceipts, minAge, host.receiptAge, keys.receipts, hash)
+      const settle = (value: string, age: number) =>
+        orUnavailable(link.commands.holdlineSettle(key, quota, mine, value, age, hash))
       for (let waited = 0; waited < CLAIM_TIMEOUT; waited += CLAIM_POLL) {
-        const isMine = (await orUnavailable(link.commands.set(key, mine, 'PX', LEASE, 'NX'))) !== null
+        const held = await orUnavailable(take())
         health.writes()
-        const known = isMine ? undefined : await receipt(key)
-        // A repeat of `SET` after a reconnect finds what the first one wrote.
-        if (isMine || (known && JSON.stringify(known) === mine)) {
+        if (typeof held === 'number') throw tooManyReceipts(held)
+        // So does a repeat of the call after a reconnect.
+        if (held === mine) {
           const renew = () => {
             settle(mine, LEASE).catch(() => {})
             timer = clock.setTimeout(renew, RENEWAL)
@@ -139,14 +194,18 @@ export function createNode({ link, subscriptions, health, keys, clock, host }: N
             },
           }
         }
-        if (known?.answer) return { fingerprint: known.fingerprint, answer: known.answer }
-        if (known) await pause()
+        const known = parseReceipt(key, held)
+        if (known.answer) return { fingerprint: known.fingerprint, answer: known.answer }
+        await pause()
       }
       throw new Error('redisLog: another process has been running this command for too long')
     },
 
     async leave() {
-      await subscriptions.remove(channel)
+      await Promise.all([subscriptions.remove(channel), subscriptions.remove(keys.revocations)])
     },
   }
 }
+
+const tooManyReceipts = (ms: number) =>
+  new Refusal(429, 'too-many-receipts', { 'Retry-After': String(Math.min(MAX_WAIT, Math.ceil(ms / 1_000))) })

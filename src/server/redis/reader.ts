@@ -1,55 +1,78 @@
 import { isObject, isText, parseJson } from '../../protocol'
-import type { LogEntry } from '../sessionLog'
+import type { LogEntry, SessionHead } from '../sessionLog'
+import { StoredEntry, textOf } from '../storedEntry'
 import type { Health } from './health'
 import type { Keys } from './keys'
 import type { RedisLink } from './redisLink'
 import { seqOf } from './scripts'
+import type { News } from './sessionFeed'
 
 export interface ReaderOptions {
   readonly link: RedisLink
   readonly keys: Keys
   readonly health: Health
+  /** No event is longer, bytes. */
+  readonly maxSessionBytes: number
   /** How long the numbering of a session outlives its last use, ms; 0: for ever. */
   readonly keep: number
   onError(error: Error): void
 }
 
-export interface Page {
-  /** `''` for a session that has had no event yet. */
-  readonly epoch: string
-  readonly head: number
-  readonly entries: readonly LogEntry[]
-}
+/** Bytes. Events beyond are read by those who write them, each time. */
+export const MAX_KEPT = 4_096
 
 /** Reads sessions. That one of them, or Redis, cannot be read is told here. */
-export function createReader({ link, keys, health, keep, onError }: ReaderOptions) {
+export function createReader({ link, keys, health, maxSessionBytes, keep, onError }: ReaderOptions) {
   /** An event that somebody has tampered with keeps its place, or its readers would never get beyond it. */
   function toEntry(sessionId: string, seq: number, epoch: string, json: string): LogEntry {
     const event = parseJson(json)
-    if (isObject(event) && isText(event.type)) return { sessionId, seq, epoch, event: { ...event, type: event.type } }
+    if (isObject(event) && isText(event.type)) {
+      const text = textOf({ ...event, type: event.type })
+      return new StoredEntry(sessionId, seq, epoch, text)
+    }
     onError(new Error(`redisLog: ${keys.log(sessionId)} holds no event under 0-${seq}`))
-    return { sessionId, seq, epoch, event: { type: 'unreadable' } }
+    return new StoredEntry(sessionId, seq, epoch, '{"type":"unreadable"}')
   }
 
-  async function ask(sessionId: string, after: number, limit: number) {
-    const given = [await link.server(), keep, after, limit]
-    return link.commands.holdlineRead(keys.meta(sessionId), keys.log(sessionId), ...given)
-  }
-
-  return {
-    toEntry,
-
-    /** `undefined`: that session cannot be read, though others can. Rejects with `Refusal` 503 if none can. */
-    async read(sessionId: string, after: number, limit: number): Promise<Page | undefined> {
-      const answer = await ask(sessionId, after, limit).catch((error: unknown) => {
-        if (!health.cannotRead(sessionId, error)) throw health.fails(error)
-      })
-      if (!answer) return undefined
-      const [epoch, head, raw, refused] = answer
+  /** `undefined`: that session cannot be read, though others can. Rejects with `Refusal` 503 if none can. */
+  async function ask(sessionId: string, after: number, limit: number, longest: number) {
+    try {
+      const given = [await link.server(), keep, after, limit, longest]
+      const [epoch, head, entries, refused] = await link.commands.holdlineRead(
+        keys.meta(sessionId),
+        keys.log(sessionId),
+        ...given,
+      )
       health.hasRead(sessionId)
       if (refused) health.refusesWrites(refused)
       else if (refused === '') health.writes()
-      return { epoch, head, entries: raw.map(([id, [, json = '']]) => toEntry(sessionId, seqOf(id), epoch, json)) }
+      return { epoch, head, entries: entries.map(([id, fields]) => ({ seq: seqOf(id), json: fields?.[1] })) }
+    } catch (error) {
+      if (!health.cannotRead(sessionId, error)) throw health.fails(error)
+      return undefined
+    }
+  }
+
+  return {
+    async read(sessionId: string, after: number, limit: number): Promise<readonly LogEntry[]> {
+      const page = await ask(sessionId, after, limit, maxSessionBytes)
+      return page?.entries.map(({ seq, json = '' }) => toEntry(sessionId, seq, page.epoch, json)) ?? []
+    },
+
+    async head(sessionId: string): Promise<SessionHead> {
+      const page = await ask(sessionId, 0, -1, -1)
+      if (!page) return { epoch: '', head: 0, first: 1, isUnreadable: true }
+      const { epoch, head, entries } = page
+      return { epoch, head, first: entries[0]?.seq ?? head + 1 }
+    },
+
+    async news(sessionId: string, after: number, limit: number): Promise<News | undefined> {
+      const page = await ask(sessionId, after, limit, MAX_KEPT)
+      const toNews = ({ seq, json }: { readonly seq: number; readonly json: string | undefined }) => ({
+        seq,
+        entry: json === undefined ? undefined : toEntry(sessionId, seq, page?.epoch ?? '', json),
+      })
+      return page && { ...page, entries: page.entries.map(toNews) }
     },
   }
 }

@@ -1,14 +1,16 @@
 import { Redis } from 'ioredis'
+import { isSeq } from '../../protocol'
 import { checkMethods, checkNames, checkNumber } from '../check'
 import type { Cluster, ClusterHost } from '../cluster'
 import { type Timers, wallClock } from '../options'
 import type { LogEntry, SessionLog } from '../sessionLog'
+import { StoredEntry } from '../storedEntry'
 import { createAppender } from './appender'
 import { createFeeds } from './feeds'
 import { createHealth } from './health'
 import { createKeys } from './keys'
 import { createNode, type RedisNode } from './node'
-import { createReader } from './reader'
+import { createReader, MAX_KEPT } from './reader'
 import { createRedisLink } from './redisLink'
 import { createSubscriptions } from './subscriptions'
 
@@ -21,6 +23,11 @@ export interface RedisLogOptions {
   readonly prefix?: string
   /** Events kept per session, about (Redis trims in blocks of 100); the oldest go first. Default: 10,000. */
   readonly maxEvents?: number
+  /**
+   * What the events of a session may take in Redis, bytes, about; the oldest go first. A larger event is refused with a TypeError.
+   * At least 65,536. Default: 8,388,608 (8 MiB). How much all sessions take is bounded by Redis' own `maxmemory`.
+   */
+  readonly maxSessionBytes?: number
   /**
    * How long after its last event the events of a session are kept, ms. Default: 3,600,000 (1 h). The numbering is kept for
    * a day longer. `Infinity` keeps every session for ever.
@@ -60,7 +67,7 @@ const timers: Timers = {
  * @throws TypeError naming the option, if one is invalid or unknown
  */
 export function redisLog(options: RedisLogOptions): RedisLog {
-  const { url, client, prefix, maxEvents, maxAge, replicas, clock } = resolve(options)
+  const { url, client, prefix, maxEvents, maxAge, maxSessionBytes, replicas, clock } = resolve(options)
   const keys = createKeys(prefix)
   /** ms, or 0 for ever. */
   const keep = maxAge === Infinity ? 0 : maxAge + DAY
@@ -72,16 +79,22 @@ export function redisLog(options: RedisLogOptions): RedisLog {
   const tell = (error: unknown) => onError(error)
   const link = createRedisLink(client ?? String(url), { ownWriter: replicas > 0, onError: tell })
   const health = createHealth(tell)
-  const { read, toEntry } = createReader({ link, keys, health, keep, onError: tell })
+  const reader = createReader({ link, keys, health, maxSessionBytes, keep, onError: tell })
   const append = createAppender({
     link,
     keys,
     health,
     maxEvents,
     maxAge: maxAge === Infinity ? 0 : maxAge,
+    maxSessionBytes,
     keep,
     onceAge: () => onceAge,
     replicas,
+    onAppended: (sessionId, epoch, seq, json) =>
+      feeds.take(sessionId, epoch, () => ({
+        seq,
+        entry: json.length <= MAX_KEPT ? new StoredEntry(sessionId, seq, epoch, json) : undefined,
+      })),
   })
   const subscriptions = createSubscriptions({
     redis: link.subscriber,
@@ -95,24 +108,24 @@ export function redisLog(options: RedisLogOptions): RedisLog {
     subscribe: (sessionId) => subscriptions.add(keys.channel(sessionId)),
     unsubscribe: (sessionId) => void subscriptions.remove(keys.channel(sessionId)),
     repair: subscriptions.repair,
-    readHead: (sessionId) => read(sessionId, 0, 0),
+    readNews: reader.news,
     onRepair: () => onRepair(),
     onCheck() {
       link.forgetServer()
       // Or nobody would notice that its connection is dead.
       if (node) link.subscriber.ping().catch(() => {})
+      node?.look()
     },
     clock,
   })
 
   link.subscriber.on('message', (channel: string, text: string) => {
-    if (channel === node?.channel) return node.receive(text)
+    if (node?.receive(channel, text)) return
     const sessionId = keys.sessionOf(channel)
     if (sessionId === undefined) return
-    const [epoch = '', number = ''] = text.split(' ', 2)
-    const json = text.slice(epoch.length + number.length + 2)
+    const [epoch = '', number] = text.split(' ', 2)
     const seq = Number(number)
-    feeds.take(sessionId, { epoch, seq, entry: json ? toEntry(sessionId, seq, epoch, json) : undefined })
+    if (isSeq(seq)) feeds.wake(sessionId, epoch, seq)
   })
   link.subscriber.on('ready', () => {
     subscriptions.lose()
@@ -123,13 +136,9 @@ export function redisLog(options: RedisLogOptions): RedisLog {
     append,
 
     read: (sessionId, after, limit) =>
-      feeds.entriesAfter(sessionId, after, limit) ?? read(sessionId, after, limit).then((page) => page?.entries ?? []),
+      feeds.entriesAfter(sessionId, after, limit) ?? reader.read(sessionId, after, limit),
 
-    async head(sessionId) {
-      const page = await read(sessionId, 0, 1)
-      if (!page) return { epoch: '', head: 0, first: 1, isUnreadable: true }
-      return { epoch: page.epoch, head: page.head, first: page.entries[0]?.seq ?? page.head + 1 }
-    },
+    head: reader.head,
 
     subscribe: feeds.listen,
 
@@ -140,7 +149,6 @@ export function redisLog(options: RedisLogOptions): RedisLog {
       // Redis takes whole ms.
       onceAge = Math.ceil(host.receiptAge)
       node = createNode({ link, subscriptions, health, keys, clock, host: { ...host, receiptAge: onceAge } })
-      void subscriptions.add(node.channel)
       return node
     },
 
@@ -154,13 +162,23 @@ export function redisLog(options: RedisLogOptions): RedisLog {
 }
 
 function resolve(options: RedisLogOptions) {
-  checkNames('redisLog', options, ['url', 'client', 'prefix', 'maxEvents', 'maxAge', 'replicas', 'clock'])
+  checkNames('redisLog', options, [
+    'url',
+    'client',
+    'prefix',
+    'maxEvents',
+    'maxAge',
+    'maxSessionBytes',
+    'replicas',
+    'clock',
+  ])
   const {
     url,
     client,
     prefix = 'holdline',
     maxEvents = 10_000,
     maxAge = 3_600_000,
+    maxSessionBytes = 8_388_608,
     replicas = 0,
     clock = timers,
   } = options
@@ -174,7 +192,8 @@ function resolve(options: RedisLogOptions) {
   }
   checkNumber('maxEvents', maxEvents, { integer: true })
   if (maxAge !== Infinity) checkNumber('maxAge', maxAge, { integer: true })
+  checkNumber('maxSessionBytes', maxSessionBytes, { integer: true, min: 65_536 })
   checkNumber('replicas', replicas, { integer: true, min: 0 })
   checkMethods('clock', clock, ['setTimeout', 'clearTimeout'])
-  return { url, client, prefix, maxEvents, maxAge, replicas, clock }
+  return { url, client, prefix, maxEvents, maxAge, maxSessionBytes, replicas, clock }
 }

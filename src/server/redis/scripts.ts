@@ -1,15 +1,25 @@
 import type { Redis } from 'ioredis'
 
+/** Lua writes larger numbers with an exponent. */
+const MAX_SEQ = 99_999_999_999_999
+/** About what a stream takes for an event beside its text. */
+const ENTRY_BYTES = 32
+
 /**
  * Finds the numbering of a session: `epoch` is false where there is none. It has another epoch where the server is another than
  * the one that wrote last (it was restarted, or promoted), because that one may have taken events along that clients have seen.
  * That epoch follows from the old one, so all readers agree on it though Redis may refuse to write it. Only `INFO` knows the
- * server for certain, so it is asked where the caller's word differs.
+ * server for certain, so it is asked where the caller's word differs. A numbering that somebody has overwritten is refused as
+ * `BADKEY`.
  */
 const OPEN = `
 local meta, server, keep = KEYS[1], ARGV[1], tonumber(ARGV[2])
-local known = redis.call('HMGET', meta, 'epoch', 'head', 'server')
+local known = redis.call('HMGET', meta, 'epoch', 'head', 'server', 'bytes')
 local epoch, head = known[1], tonumber(known[2] or '0')
+local function isCount(n) return n and n >= 0 and n < ${MAX_SEQ} and n == math.floor(n) end
+if not isCount(head) or epoch and (epoch == '' or #epoch > 64) then
+  return redis.error_reply('BADKEY ' .. meta .. ' holds no numbering')
+end
 local function ask()
   server = string.match(redis.call('INFO', 'replication'), 'master_replid:(%w+)') or ''
 end
@@ -23,8 +33,9 @@ end
 `
 
 /**
- * KEYS meta log; ARGV server keep after limit → [epoch, head, entries, why Redis refused to write, '' if it did, nil if nothing
- * had to be written]; epoch '' for a session that nobody has appended to. Reading creates nothing, and needs no write.
+ * KEYS meta log; ARGV server keep after limit longest → [epoch, head, entries, why Redis refused to write, '' if it did, nil if
+ * nothing had to be written]; epoch '' for a session that nobody has appended to. An entry that is longer than `longest` comes
+ * without its fields; limit -1 asks for the id of the oldest entry alone. Reading creates nothing, and needs no write.
  */
 const READ = `${OPEN}
 if not epoch then return { '', 0, {}, false } end
@@ -35,15 +46,25 @@ local function try(...)
 end
 if epoch ~= known[1] then try('HSET', meta, 'epoch', epoch, 'server', server) end
 refresh(try)
-return { epoch, head, redis.call('XRANGE', KEYS[2], '(0-' .. ARGV[3], '+', 'COUNT', ARGV[4]) or {}, refused }
+local entries, limit, longest = {}, tonumber(ARGV[4]), tonumber(ARGV[5])
+if limit ~= 0 then
+  entries = redis.call('XRANGE', KEYS[2], '(0-' .. ARGV[3], '0-${MAX_SEQ}', 'COUNT', math.abs(limit)) or {}
+end
+for _, entry in ipairs(entries) do
+  if #(entry[2][2] or '') > longest then entry[2] = false end
+end
+return { epoch, head, entries, refused }
 `
 
 /**
- * KEYS meta log writer once…; ARGV server keep epoch maxEvents maxAge channel inline onceAge n, then for each event: json,
+ * KEYS meta log writer once…; ARGV server keep epoch maxEvents maxAge channel maxBytes onceAge n, then for each event: json,
  * the number of its once key or 0, fingerprint → [epoch, seq…], -1 for an id that was used for something else.
  *
  * ioredis repeats what it got no answer to, after a reconnect; `writer` remembers the answer to the last call of this
  * process, and a process has one call per session in the air. What breaks off (a right that is missing) leaves the numbering whole.
+ *
+ * `bytes` counts all that was ever appended, and `marks` holds where it stood at about each sixteenth of `maxBytes`, so a log is cut
+ * without looking at what is cut off.
  */
 const APPEND = `${OPEN}
 if epoch ~= known[1] or not epoch then
@@ -61,12 +82,15 @@ if last then
   local number, seqs = string.match(last, '^(%d+) (.*)$')
   if number == n then
     local answer = { epoch }
-    for seq in string.gmatch(seqs, '[^,]+') do answer[#answer + 1] = tonumber(seq) end
+    for seq in string.gmatch(seqs, '%d+') do answer[#answer + 1] = tonumber(seq) end
     return answer
   end
-  if tonumber(number) > tonumber(n) then return redis.error_reply('STALE a later call came first') end
+  if tonumber(number or 0) > tonumber(n) then return redis.error_reply('STALE a later call came first') end
 end
-local answer, seqs = { epoch }, {}
+local answer, seqs, before = { epoch }, {}, head
+local max, step, total = tonumber(ARGV[7]), math.ceil(ARGV[7] / 16), tonumber(known[4] or '0')
+if not isCount(total) then total = 0 end
+local bytes = total
 for i = 10, #ARGV, 3 do
   local json, key, fingerprint = ARGV[i], KEYS[3 + tonumber(ARGV[i + 1])], ARGV[i + 2]
   if ARGV[i + 1] == '0' then key = nil end
@@ -80,11 +104,28 @@ for i = 10, #ARGV, 3 do
     seq = head
     redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], '0-' .. seq, 'e', json)
     redis.call('HSET', meta, 'head', head)
+    bytes = bytes + #json + ${ENTRY_BYTES}
     if key then redis.call('SET', key, seq .. ' ' .. fingerprint, 'PX', ARGV[8]) end
-    redis.call('PUBLISH', ARGV[6], epoch .. ' ' .. seq .. (#json <= tonumber(ARGV[7]) and ' ' .. json or ''))
   end
   answer[#answer + 1] = seq
   seqs[#seqs + 1] = seq
+end
+if head > before then
+  redis.call('HSET', meta, 'bytes', bytes)
+  redis.call('PUBLISH', ARGV[6], epoch .. ' ' .. head)
+end
+if math.floor(bytes / step) > math.floor(total / step) then
+  local from, marks = nil, {}
+  for seq, at in string.gmatch(redis.call('HGET', meta, 'marks') or '1:0', '(%d+):(%d+)') do
+    local rest = bytes - at
+    if rest >= bytes - total and rest <= max then
+      from = from or seq
+      marks[#marks + 1] = seq .. ':' .. at
+    end
+  end
+  marks[#marks + 1] = before + 1 .. ':' .. total
+  redis.call('XTRIM', KEYS[2], 'MINID', '0-' .. (from or before + 1))
+  redis.call('HSET', meta, 'marks', table.concat(marks, ' '))
 end
 if ARGV[5] ~= '0' then redis.call('PEXPIRE', KEYS[2], ARGV[5]) end
 refresh(redis.call)
@@ -92,16 +133,48 @@ redis.call('SET', KEYS[3], n .. ' ' .. table.concat(seqs, ','), 'PX', 600000)
 return answer
 `
 
-/** KEYS receipt; ARGV mine value age: writes (or deletes, if the value is empty) what is still mine, or nobody's. */
+/**
+ * KEYS receipt quota; ARGV mine lease max minAge age prefix hash → what the receipt holds, `mine` if it is claimed now, or how many
+ * ms it takes until there is room. The quota is a principal's: its receipts by the time when they were claimed. What needs memory
+ * comes first: once a script has written anything, a full Redis lets it write all.
+ */
+const CLAIM = `
+local held = redis.call('GET', KEYS[1])
+if held then return held end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local since, oldest = now - ARGV[5], nil
+if redis.call('ZCOUNT', KEYS[2], since, '+inf') >= tonumber(ARGV[3]) then
+  local hash, at = unpack(redis.call('ZRANGEBYSCORE', KEYS[2], since, '+inf', 'WITHSCORES', 'LIMIT', 0, 1))
+  local wait = at + ARGV[4] - now
+  if wait > 0 then return wait end
+  oldest = hash
+end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+redis.call('ZADD', KEYS[2], now, ARGV[7])
+redis.call('PEXPIRE', KEYS[2], ARGV[5])
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', '(' .. since)
+if oldest then
+  redis.call('ZREM', KEYS[2], oldest)
+  redis.call('DEL', ARGV[6] .. oldest)
+end
+return ARGV[1]
+`
+
+/** KEYS receipt quota; ARGV mine value age hash: writes (or deletes, if the value is empty) what is still mine, or nobody's. */
 const SETTLE = `
 local held = redis.call('GET', KEYS[1])
 if held and held ~= ARGV[1] then return 0 end
-if ARGV[2] == '' then return redis.call('DEL', KEYS[1]) end
+if ARGV[2] == '' then
+  redis.call('ZREM', KEYS[2], ARGV[4])
+  return redis.call('DEL', KEYS[1])
+end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1
 `
 
-export type RawEntry = readonly [id: string, fields: readonly string[]]
+/** `null`: longer than was asked for. */
+export type RawEntry = readonly [id: string, fields: readonly string[] | null]
 
 /** A client that knows the scripts. */
 export interface Scripts {
@@ -112,13 +185,15 @@ export interface Scripts {
     keys: number,
     ...given: (string | number)[]
   ): Promise<readonly [epoch: string, ...seqs: readonly number[]]>
-  holdlineSettle(receipt: string, mine: string, value: string, age: number): Promise<number>
+  holdlineClaim(receipt: string, quota: string, ...argv: (string | number)[]): Promise<string | number>
+  holdlineSettle(receipt: string, quota: string, ...argv: (string | number)[]): Promise<number>
 }
 
 export function withScripts(redis: Redis): Redis & Scripts {
   redis.defineCommand('holdlineRead', { numberOfKeys: 2, lua: READ })
   redis.defineCommand('holdlineAppend', { lua: APPEND })
-  redis.defineCommand('holdlineSettle', { numberOfKeys: 1, lua: SETTLE })
+  redis.defineCommand('holdlineClaim', { numberOfKeys: 2, lua: CLAIM })
+  redis.defineCommand('holdlineSettle', { numberOfKeys: 2, lua: SETTLE })
   return redis as Redis & Scripts
 }
 

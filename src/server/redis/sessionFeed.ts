@@ -1,36 +1,49 @@
 import type { LogEntry } from '../sessionLog'
 
-/** What Pub/Sub tells of an event. The entry is missing where it is too big to be sent around. */
-export interface Announcement {
-  readonly epoch: string
+/** An event that is known to stand in Redis. The entry is missing where it is too big to be kept. */
+export interface Numbered {
   readonly seq: number
   readonly entry: LogEntry | undefined
 }
 
-/** How far a session reaches in Redis. */
-export type Head = { readonly epoch: string; readonly head: number }
+/** How far a session reaches in Redis, and the events that were asked for, oldest first. */
+export interface News {
+  readonly epoch: string
+  readonly head: number
+  readonly entries: readonly Numbered[]
+}
+
+export interface SessionFeedOptions {
+  /** Asks Redis for at most `limit` events after `after`. `undefined`: that session cannot be read. */
+  read(after: number, limit: number): Promise<News | undefined>
+  /** This many characters more are kept here, or fewer. */
+  onResize(chars: number): void
+}
 
 /** Who is further behind reads from Redis. */
 const RING_EVENTS = 64
 
 /**
- * The newest events of a session that somebody in this process listens to. Announcements are hints and not the log: whatever
- * does not follow on what is here leads back to Redis, and readers see only what stands there, in its order.
+ * The newest events of a session that somebody in this process listens to. Pub/Sub is a wake-up and not the log: it says that there is
+ * something to read, and whatever is kept here was read from Redis or appended by this very process.
  */
 export class SessionFeed {
   readonly listeners = new Set<() => void>()
+  readonly #options: SessionFeedOptions
   /** Without a gap, up to `head`. */
   #ring: LogEntry[] = []
   #epoch: string | undefined
   #head = 0
   /** False where only Redis knows. */
   #isLive = false
-  #refreshing: Promise<boolean> | undefined
-  /** What was told meanwhile. */
-  #held: Announcement[] = []
+  #reading: Promise<boolean> | undefined
+  /** The furthest that was told of while Redis was read; `Infinity`: of another epoch. */
+  #told = 0
   #isQuiet = true
 
-  constructor(private readonly readHead: () => Promise<Head | undefined>) {}
+  constructor(options: SessionFeedOptions) {
+    this.#options = options
+  }
 
   /** `undefined`: only Redis knows. */
   entriesAfter(after: number, limit: number): readonly LogEntry[] | undefined {
@@ -38,77 +51,105 @@ export class SessionFeed {
     return this.#isLive && index >= 0 ? this.#ring.slice(index, index + limit) : undefined
   }
 
-  take(announcement: Announcement): void {
-    const { epoch, seq, entry } = announcement
-    // The first event of a session begins its epoch.
-    if (this.#epoch === '' && seq === 1) this.#epoch = epoch
-    if (this.#refreshing) this.#held.push(announcement)
-    else if (!this.#isLive || epoch !== this.#epoch || seq > this.#head + 1) this.refresh().catch(() => {})
-    else if (seq === this.#head + 1) this.#follow(seq, entry)
+  /** Somebody says that the session reaches so far. It costs a look, if it is news. */
+  wake(epoch: string, seq: number): void {
+    const told = epoch === this.#epoch ? seq : Number.POSITIVE_INFINITY
+    if (this.#reading) this.#told = Math.max(this.#told, told)
+    else if (!this.#isLive || told > this.#head) this.refresh().catch(() => {})
+  }
+
+  /** This process has appended it. */
+  take(epoch: string, { seq, entry }: Numbered): void {
+    if (this.#isLive && this.#isFirst(epoch, seq)) this.#epoch = epoch
+    if (!this.#isLive || epoch !== this.#epoch || seq > this.#head + 1) this.wake(epoch, seq)
+    else if (seq === this.#head + 1) {
+      this.#follow(seq, entry)
+      this.#notify()
+    }
   }
 
   /** Finds out where the log is, and says whether anything was missed. */
   refresh(): Promise<boolean> {
-    this.#refreshing ??= this.#catchUp().finally(() => {
-      this.#refreshing = undefined
-      for (const announcement of this.#held.splice(0)) this.take(announcement)
+    this.#reading ??= this.#catchUp().finally(() => {
+      this.#reading = undefined
+      const told = this.#told
+      this.#told = 0
+      // Once, whatever it was: somebody may tell of what never comes.
+      if (this.#isLive && told > this.#head) this.refresh().catch(() => {})
     })
-    return this.#refreshing
+    return this.#reading
   }
 
   /** Resolves when all that was in Redis before the call can be read here. */
   async sync(): Promise<unknown> {
     // One that is under way may have asked too early.
-    await this.#refreshing?.catch(() => {})
+    await this.#reading?.catch(() => {})
     return this.refresh()
   }
 
   /** Frees what is kept of a session in which nothing happened since the last time. */
   tidy(): void {
-    if (this.#isQuiet) this.#ring = []
+    if (this.#isQuiet) this.clear()
     this.#isQuiet = true
   }
 
+  /** Whoever lacks something reads it from Redis. */
+  clear(): void {
+    const chars = this.#ring.reduce((sum, entry) => sum + charsOf(entry), 0)
+    this.#ring = []
+    if (chars > 0) this.#options.onResize(-chars)
+  }
+
   async #catchUp(): Promise<boolean> {
-    const known = await this.readHead().catch((error: unknown) => {
+    // Nobody lacks anything before it is known where the log is.
+    const limit = this.#epoch === undefined ? 0 : RING_EVENTS
+    const news = await this.#options.read(this.#head, limit).catch((error: unknown) => {
       this.#isLive = false
       throw error
     })
-    if (!known) {
+    if (!news) {
       // Whatever it says when it can be read again is news to its listeners.
+      this.clear()
       this.#epoch = ''
       this.#head = 0
-      this.#ring = []
       this.#isLive = false
       return false
     }
-    const { epoch, head } = known
-    for (const { seq, entry, ...told } of this.#held) {
-      if (told.epoch === this.#epoch && seq === this.#head + 1) this.#follow(seq, entry)
-    }
+    const { epoch, head, entries } = news
+    if (this.#isFirst(epoch, 1)) this.#epoch = epoch
+    const isFirstLook = this.#epoch === undefined
     const isBehind = epoch !== this.#epoch || head > this.#head
-    const hasMissed = isBehind && this.#epoch !== undefined
-    if (isBehind) {
-      // Whoever lacks something reads it.
-      this.#ring = []
+    const hasMissed = isBehind && !isFirstLook && this.#told < head
+    if (epoch === this.#epoch) {
+      for (const { seq, entry } of entries) if (seq === this.#head + 1) this.#follow(seq, entry)
+    }
+    if (epoch !== this.#epoch || head > this.#head) {
+      this.clear()
       this.#epoch = epoch
       this.#head = head
     }
     this.#isLive = true
-    if (hasMissed) this.#notify()
+    if (isBehind && !isFirstLook) this.#notify()
     return hasMissed
   }
 
+  /** The first event of a session begins its epoch. */
+  #isFirst(epoch: string, seq: number): boolean {
+    return this.#epoch === '' && this.#head === 0 && seq === 1 && epoch !== ''
+  }
+
   #follow(seq: number, entry: LogEntry | undefined) {
-    if (entry) this.#ring.push(entry)
-    else this.#ring = []
-    if (this.#ring.length > RING_EVENTS) this.#ring.shift()
     this.#head = seq
     this.#isQuiet = false
-    this.#notify()
+    if (!entry) return this.clear()
+    this.#ring.push(entry)
+    const oldest = this.#ring.length > RING_EVENTS ? this.#ring.shift() : undefined
+    this.#options.onResize(charsOf(entry) - (oldest ? charsOf(oldest) : 0))
   }
 
   #notify() {
     for (const listener of this.listeners) listener()
   }
 }
+
+const charsOf = ({ json = '' }: LogEntry) => json.length

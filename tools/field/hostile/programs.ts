@@ -37,6 +37,8 @@ export async function createPrograms() {
     platform: 'node',
     format: 'cjs',
     logLevel: 'error',
+    // The `ws` beside the tests is a bundler's, and of an older major version.
+    alias: { ws: pathOf('../../../node_modules/ws') },
     // Optional parts of `ws`, in C++.
     external: ['bufferutil', 'utf-8-validate'],
   })

@@ -1,7 +1,6 @@
-import { eventSourceTransport, fetchStreamTransport, type Transport } from 'holdline/adapters'
-import { webSocketTransport } from 'holdline/adapters/websocket'
-import { type Serve, transportContract } from 'holdline/testing'
+import { type ContractPromise, type Serve, transportContract } from 'holdline/testing'
 import type { TransportName } from '../contract'
+import { createClient } from '../createClient'
 import type { FromPage, ToPage } from './relay'
 
 /** The whole of a case runs in this page, the server half too. What the client asks for goes to the relay and comes back here. */
@@ -45,15 +44,15 @@ async function answer({ id, method, url, headers, body }: Extract<ToPage, { type
 
 let count = 0
 const over =
-  (transport: Transport): Serve =>
+  (transport: TransportName, needs: ContractPromise | undefined): Serve =>
   async (fetch) => {
     await connected
     const name = `case-${++count}`
     hosts.set(name, fetch)
     const cut = () => say({ type: 'cut' })
     return {
+      ...createClient(transport, needs),
       url: `${location.origin}/${name}/api/chat`,
-      transport,
       cut,
       async close() {
         cut()
@@ -62,17 +61,11 @@ const over =
     }
   }
 
-const SERVES: Record<TransportName, Serve> = {
-  EventSource: over(eventSourceTransport),
-  fetch: over(fetchStreamTransport),
-  WebSocket: over(webSocketTransport()),
-}
-
 /** Why it failed; null if it did not. */
 export function runCase(transport: TransportName, name: string): Promise<string | null> {
   const found = transportContract.find((contractCase) => contractCase.name === name)
   if (!found) return Promise.resolve('there is no such case')
-  return found.run(SERVES[transport]).then(
+  return found.run(over(transport, found.needs)).then(
     () => null,
     (error: unknown) => `${error}\n${(error as Error).stack}`,
   )

@@ -19,8 +19,10 @@ await runContract({
     const gateway = createWebSocketGateway({ fetch })
     const server = Deno.serve({ port: 0, hostname: '127.0.0.1', onListen() {} }, (request) => {
       if (request.headers.get('upgrade') !== 'websocket') return fetch(request)
+      // Deno closes the request with the upgrade.
+      const upgrade = new Request(request)
       const { socket, response } = Deno.upgradeWebSocket(request)
-      gateway.accept(socket, request)
+      gateway.accept(socket, upgrade)
       return response
     })
     const line = await cuttable(server.addr.port)

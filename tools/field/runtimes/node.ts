@@ -1,12 +1,14 @@
 import type { IncomingMessage, Server } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { createAdaptorServer } from '@hono/node-server'
+import type { WebSocketClass } from 'holdline/adapters/websocket'
 import { createWebSocketGateway } from 'holdline/server'
-import { WebSocketServer } from 'ws'
+import { WebSocket, WebSocketServer } from 'ws'
 import { runContract } from './runContract'
 
 await runContract({
   version: process.versions.node,
+  ...(globalThis.WebSocket ? {} : { WebSocket: WebSocket as unknown as WebSocketClass }),
   async listen(fetch) {
     const sockets = new Set<Socket>()
     const gateway = createWebSocketGateway({ fetch })

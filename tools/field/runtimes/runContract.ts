@@ -1,7 +1,7 @@
-import { eventSourceTransport, fetchStreamTransport, type Transport } from 'holdline/adapters'
-import { webSocketTransport } from 'holdline/adapters/websocket'
+import type { WebSocketClass } from 'holdline/adapters/websocket'
 import { type Serve, transportContract } from 'holdline/testing'
 import type { TransportName } from '../contract'
+import { createClient } from '../createClient'
 
 /** One line of what a script prints. */
 export interface Outcome {
@@ -14,6 +14,8 @@ export interface Outcome {
 export interface Host {
   /** What runs this. */
   readonly version: string
+  /** Where it has none of its own. */
+  readonly WebSocket?: WebSocketClass
   /** Serves `fetch` over HTTP and over WebSockets, natively. */
   listen(fetch: (request: Request) => Promise<Response>): Promise<{
     /** Where the chat is, over both. */
@@ -23,18 +25,14 @@ export interface Host {
   }>
 }
 
-const CLIENTS: readonly (readonly [TransportName, Transport])[] = [
-  ['EventSource', eventSourceTransport],
-  ['fetch', fetchStreamTransport],
-  ['WebSocket', webSocketTransport()],
-]
+const TRANSPORTS: readonly TransportName[] = ['EventSource', 'fetch', 'WebSocket']
 
 /** Runs every case over every transport, and prints an `Outcome` for each as a line of JSON; the first line is the version. */
-export async function runContract({ version, listen }: Host): Promise<void> {
+export async function runContract({ version, WebSocket, listen }: Host): Promise<void> {
   console.log(JSON.stringify({ version }))
-  for (const [transport, client] of CLIENTS) {
-    const serve: Serve = async (fetch) => ({ ...(await listen(fetch)), transport: client })
-    for (const { name, run } of transportContract) {
+  for (const transport of TRANSPORTS) {
+    for (const { name, needs, run } of transportContract) {
+      const serve: Serve = async (fetch) => ({ ...(await listen(fetch)), ...createClient(transport, needs, WebSocket) })
       const error = await run(serve).then(
         () => undefined,
         (reason: unknown) => (reason instanceof Error ? (reason.stack ?? String(reason)) : String(reason)),
