@@ -64,7 +64,7 @@ export function bindActors(
   const { clock } = settings
   /** Ends what is posted on behalf of the page. */
   let suspension: AbortController | undefined
-  /** How long the server remembers what it took, ms. */
+  /** How long a server that recognises a repeat remembers what it took, ms. */
   let receiptAge = Infinity
   /** Of the last stream: an engine may end it before it says that the page goes away. */
   let lastId: string | null = null
@@ -156,7 +156,7 @@ export function bindActors(
           const welcome = parseWelcome(data)
           if (!welcome) return tell({ type: 'stream.failed', error: new ConnectionError('bad-welcome') })
           const { heartbeat = settings.heartbeat ?? null, features } = welcome
-          receiptAge = welcome.receiptAge ?? Infinity
+          receiptAge = (features.includes('idempotency') && welcome.receiptAge) || Infinity
           const cursors = inbox.welcome(features.includes('contiguous-seq'))
           stopWatchdog()
           if (heartbeat) {

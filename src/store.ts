@@ -268,7 +268,8 @@ function parseMessage(value: unknown, place: string): StoredMessage | undefined 
         attempts,
         failures: isSeq(failures) ? failures : 0,
         drops: isSeq(drops) ? drops : 0,
-        triedAt: isSeq(triedAt) ? triedAt : undefined,
+        // Older versions did not say. It was not posted before it was stored.
+        triedAt: typeof triedAt === 'number' ? triedAt : attempts ? numberOf(place) : undefined,
         lane: isText(lane) ? lane : undefined,
         expiresAt: end,
         place,

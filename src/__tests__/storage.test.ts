@@ -28,6 +28,25 @@ beforeEach(() => void vi.stubGlobal('navigator', undefined))
 afterEach(() => void vi.unstubAllGlobals())
 
 describe('C29: a reload keeps what has no verdict', () => {
+  test.each([
+    ['a moment ago, by a clock with fractions', 900.5, { triedAt: -0.25 }, 'accepted'],
+    ['too long ago for the server to know it', 900, { triedAt: -1_000 }, 'unknown'],
+    ['by an older version, which did not say when', 900, {}, 'accepted'],
+  ])('what was posted %s', async (_, receiptAge, { triedAt }: { triedAt?: number }, status) => {
+    const storage = createStorage()
+    const at = 1_700_000_000_000
+    const more = { attempts: 1, ...(triedAt !== undefined && { triedAt: at + triedAt }) }
+    storage.entries.set(`k:message:gone:${at}`, entry('a', more))
+    const world = load(storage)
+    await settle()
+    const [delivery] = world.connection.pending
+    world.connection.connect()
+    world.stream.opens()
+    world.stream.welcomes({ connectionId: 'c1', features: ['idempotency'], receiptAge })
+    await settle()
+    expect(delivery?.status).toBe(status)
+  })
+
   test('I4 I5: with its id, attempts and order, before what is new; each is told, and then goes its way', async () => {
     const storage = createStorage()
     const old = load(storage, {}, SERVER_IS_SILENT)

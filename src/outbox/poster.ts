@@ -141,7 +141,7 @@ export class Poster {
     return batchFrom(message, { most: this.#batchSize.size, more, mayFollow })
   }
 
-  #isExpired({ attempts, expiresAt, deadline, triedAt = 0 }: Message) {
+  #isExpired({ attempts, expiresAt, deadline, triedAt = Infinity }: Message) {
     const { clock } = this.#settings
     if (attempts > 0) return clock.now() - triedAt > (this.#gate?.receiptAge ?? Infinity)
     // The first to run out: the wall clock may have been set back, and most engines' other one stands still while the machine sleeps.

@@ -336,6 +336,16 @@ describe('no message blocks for ever', () => {
     const last = world.posts.at(-1)?.at ?? 0
     expect(last - (world.posts[0]?.at ?? 0)).toBeLessThanOrEqual(60_000)
   })
+
+  test('`receiptAge` says nothing where the server would not recognise a repeat in any case', async () => {
+    const world = createWorld({}, INTERNAL)
+    world.connection.connect()
+    world.stream.opens()
+    world.stream.welcomes({ connectionId: 'c1', receiptAge: 1_000 })
+    const old = world.connection.send(prompt('old', 's1'))
+    await world.clock.advance(90_000)
+    expect(old.status).toBe('queued')
+  })
 })
 
 describe('a batch', () => {
