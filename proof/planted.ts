@@ -486,8 +486,8 @@ export const PLANTED: readonly PlantedBug[] = [
     row: 'C99',
     bug: 'a value of the wire is made a text',
     file: INBOX,
-    find: 'a value of type ${typeof message[field]}',
-    replace: 'a value like ${message[field]}',
+    find: 'typeof message[field]}: the event',
+    replace: 'message[field]}: the event',
   },
   {
     row: 'C99',
