@@ -190,7 +190,7 @@ export function createStore({ storage, key, locks: given, clock }: StoreOptions,
     put(entry: Storable, id: string, json: string) {
       const { attempts, expiresAt } = entry
       if (!entry.number) {
-        lastNumber = Math.max(lastNumber + 1, clock.now())
+        lastNumber = Math.floor(Math.max(lastNumber + 1, clock.now()))
         entry.number = lastNumber
       }
       const place = entry.place ?? `${messages}${owner}:${entry.number}`
@@ -243,7 +243,8 @@ const MAX_TIME = 8.64e15
 /** To be sorted by; 0 if it is none. */
 const numberOf = (place: string) => {
   const number = place.split(':').at(-1) ?? ''
-  return /^[1-9]\d*$/.test(number) && isSeq(Number(number)) ? Number(number) : 0
+  // The first edition wrote what the clock told, and one of an app's own may tell fractions.
+  return /^[1-9]\d*(\.\d+)?$/.test(number) && Number(number) <= Number.MAX_SAFE_INTEGER ? Number(number) : 0
 }
 
 function parseMessage(value: unknown, place: string): StoredMessage | undefined {
