@@ -76,7 +76,10 @@ const MAX_REFUSALS = 3
 export const MAX_FLAPS = 5
 
 const BY_SERVER: Cause = { hasHole: true }
-const flapping = (what: string) => missed('flapping', `${what}, after ${MAX_FLAPS} resumes or resets without a pause`)
+const flapping = {
+  target: '#backoff',
+  actions: missed('flapping', 'the server caused resumes or resets without a pause'),
+}
 
 export const nonceOf = ({ probes }: ConnectionContext) => `p${probes}`
 
@@ -84,7 +87,7 @@ export const nonceOf = ({ probes }: ConnectionContext) => `p${probes}`
 const resumeDone = [
   { guard: withEvent('completesResume'), target: '#open' },
   { guard: withEvent('isFruitlessAgain'), target: '#backoff', actions: missed('no-progress') },
-  { guard: withEvent('isFlapping'), target: '#backoff', actions: flapping('a hole in the replay') },
+  { guard: withEvent('isFlapping'), ...flapping },
   {
     guard: withEvent('confirmsResume'),
     target: '#reconnecting',
@@ -95,9 +98,8 @@ const resumeDone = [
 const refused = [{ guard: withEvent('mayPass'), ...retry }, stop]
 
 const byServer = <Name extends string>(type: Name) => ({ type, params: BY_SERVER })
-/** Of a stream that was welcomed before; the first ones too many. */
-const welcomedAgain = { guard: byServer('isFlapping'), target: '#backoff', actions: flapping('another welcome') }
-const resetTooOften = { guard: byServer('isFlapping'), ...retry }
+/** One too many, of what only the server can cause. */
+const flappedAgain = { guard: byServer('isFlapping'), ...flapping }
 
 /** What is known of the live stream, while there is none. */
 const NO_STREAM = {
@@ -266,7 +268,7 @@ export const connectionMachine = setup({
               },
               { target: '.open', actions: withEvent('recordWelcome') },
             ],
-            'stream.reset': [resetTooOften, { actions: byServer('countFlap') }],
+            'stream.reset': [flappedAgain, { actions: byServer('countFlap') }],
             'stream.failed': retry,
             'stream.drained': retry,
           },
@@ -305,7 +307,7 @@ export const connectionMachine = setup({
                 onError: retry,
               },
               on: {
-                'stream.welcomed': welcomedAgain,
+                'stream.welcomed': flappedAgain,
                 'stream.silent': retry,
                 'resume.failed': [{ guard: withEvent('isFatal'), ...stop }, retry],
               },
@@ -343,9 +345,9 @@ export const connectionMachine = setup({
               entry: ['clearFailures', 'releaseOutbox', 'emitOpened'],
               exit: ['holdOutbox', withEvent('emitClosed')],
               on: {
-                'stream.welcomed': welcomedAgain,
+                'stream.welcomed': flappedAgain,
                 'stream.gapped': [
-                  { guard: withEvent('isFlapping'), target: '#backoff', actions: flapping('a hole') },
+                  { guard: withEvent('isFlapping'), ...flapping },
                   {
                     target: 'reconnecting',
                     actions: [withEvent('recordCursors'), withEvent('countFlap')],
@@ -368,10 +370,7 @@ export const connectionMachine = setup({
                 steady: {
                   on: {
                     // Begun anew: `stableDelay` is a time without any.
-                    'stream.reset': [
-                      resetTooOften,
-                      { target: 'steady', reenter: true, actions: byServer('countFlap') },
-                    ],
+                    'stream.reset': [flappedAgain, { target: 'steady', reenter: true, actions: byServer('countFlap') }],
                     wake: [
                       { guard: 'canProbe', target: 'probing' },
                       { guard: withEvent('wasAwayTooLong'), target: '#streaming' },
