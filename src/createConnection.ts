@@ -59,7 +59,10 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
 
   const carrier = settings.transport({ ...settings, context })
   const store = settings.store && createStore(settings.store, notifier)
-  const inbox = new Inbox(settings, store, notifier, { onHole: resumeLeftOvers, onReset })
+  const inbox = new Inbox(settings, store, notifier, {
+    onHole: resumeLeftOvers,
+    onReset: () => command({ type: 'stream.reset' }),
+  })
   const outbox = new Outbox(settings, carrier, store, {
     changed: ({ id, status, message }: Delivery) => notifier.note('delivery', { id, status, message }),
     waits: notifier.publishSoon,
@@ -90,11 +93,6 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
     // In every other phase the resume that is due, or under way, takes them along.
     const cursors = inbox.leftOvers()
     if (cursors.length && phase() === 'open') command({ type: 'stream.gapped', cursors, hasHole: inbox.hasHole() })
-  }
-
-  function onReset(sessionId: string) {
-    const why = `session ${sessionId} has changed its epoch once more, without a pause since other resumes or resets`
-    command({ type: 'stream.reset', error: new ConnectionError('flapping', why) })
   }
 
   const suspend = bindActors(actor.system, settings, carrier, inbox, outbox, context)

@@ -33,7 +33,7 @@ export interface InboxHooks {
   /** There are left-overs to resume. */
   onHole(): void
   /** An event of another epoch has reset the session. */
-  onReset(sessionId: string): void
+  onReset(): void
 }
 
 /** A message that listeners threw at, and what came after it. */
@@ -125,7 +125,7 @@ export class Inbox {
     if (!isObject(message)) return this.#refuse(`no JSON object, but ${data.length} characters`)
     const field = malformedField(message)
     // Its type and no more: a value from the wire may throw when it is made a text.
-    if (field) return this.#refuse(`malformed ${field}, a value of type ${typeof message[field]}: the event is dropped`)
+    if (field) return this.#refuse(`malformed ${field} (${typeof message[field]}): the event is dropped`)
     const { sessionId, seq } = message as Partial<SessionMessage>
     if (seq === undefined || sessionId === undefined) {
       const control = parseControl(message)
@@ -143,7 +143,7 @@ export class Inbox {
     const { maxSessions } = this.#settings.inbound
     if (this.#opened < maxSessions) return this.#track(sessionId, lastSeq)
     if (!this.#isFull) {
-      const why = `events of session ${sessionId}, and of any other new one, are dropped: the server has opened ${this.#opened}; watch() it, or raise inbound.maxSessions`
+      const why = `events of new sessions like ${sessionId} are dropped: watch() it, or raise inbound.maxSessions`
       this.#notifier.report(new ConnectionError('too-many-sessions', why))
     }
     this.#isFull = true
@@ -219,7 +219,7 @@ export class Inbox {
     if (isText(epoch) && epoch !== session.epoch) {
       if (session.epoch !== undefined) {
         this.#reset(session, seq - 1, epoch)
-        this.#hooks.onReset(sessionId)
+        this.#hooks.onReset()
       }
       session.epoch = epoch
       this.#keep(sessionId)

@@ -41,10 +41,9 @@ export interface StoreOptions {
 /** The keys of the live connections of this page. */
 const inUse = new WeakMap<StorageLike, Set<string>>()
 
-/** What is set aside as corrupt may hold prompts: how much of a place and of its text, of all together, characters, and for how long, ms. */
-const MAX_PLACE = 1_024
-const MAX_TEXT = 8_192
-const MAX_ASIDE = 65_536
+/** What is set aside as corrupt may hold prompts: how many lines, of how many characters each, and for how long, ms. */
+const MAX_LINES = 32
+const MAX_LINE = 2_000
 const ASIDE_FOR = 604_800_000
 
 /** How long the answer to a lock request may hold up the line, ms. */
@@ -120,24 +119,23 @@ export function createStore({ storage, key, locks: given, clock }: StoreOptions,
     if (!isText(text)) return []
     const value = parse(parseJson(text))
     if (value !== undefined) return [value]
-    tell(new ConnectionError('storage-corrupt', place.slice(0, MAX_PLACE)))
+    tell(new ConnectionError('storage-corrupt', place.slice(0, MAX_LINE)))
     attempt(() => {
-      tidyAside(`${JSON.stringify([place.slice(0, MAX_PLACE), text.slice(0, MAX_TEXT), clock.now()])}\n`)
+      setAside(JSON.stringify([clock.now(), place, text]).slice(0, MAX_LINE))
       storage.removeItem(place)
     })
     return []
   }
 
-  /** Drops what is too old, or the oldest of too much, and adds a line. */
-  function tidyAside(line = '') {
-    const before = storage.getItem(aside) ?? ''
-    const fresh = before.split('\n').filter((line) => clock.now() - Object(parseJson(line))[2] < ASIDE_FOR)
-    let lines = fresh.map((line) => `${line}\n`).join('') + line
-    while (lines.length > MAX_ASIDE) lines = lines.slice(lines.indexOf('\n') + 1)
-    if (lines) storage.setItem(aside, lines)
-    else if (before) storage.removeItem(aside)
+  /** Without what is too old or too much. */
+  function setAside(...more: readonly string[]) {
+    const before = storage.getItem(aside)?.split('\n') ?? []
+    const isFresh = (line: string) => clock.now() - Number.parseFloat(line.slice(1)) < ASIDE_FOR
+    const lines = [...before.filter(isFresh), ...more].slice(-MAX_LINES)
+    if (lines.length) storage.setItem(aside, lines.join('\n'))
+    else if (before.length) storage.removeItem(aside)
   }
-  attempt(() => tidyAside())
+  attempt(setAside)
 
   function readMessages(places: string[]): StoredMessage[] {
     places.sort((a, b) => numberOf(a) - numberOf(b))
@@ -199,7 +197,7 @@ export function createStore({ storage, key, locks: given, clock }: StoreOptions,
     put(entry: Storable, id: string, json: string) {
       const { attempts, failures, drops, triedAt, expiresAt, lane } = entry
       if (!entry.number) {
-        lastNumber = Math.max(lastNumber + 1, Math.ceil(clock.now()))
+        lastNumber = Math.floor(Math.max(lastNumber + 1, clock.now()))
         entry.number = lastNumber
       }
       const place = entry.place ?? `${messages}${owner}:${entry.number}`
@@ -252,7 +250,8 @@ const MAX_TIME = 8.64e15
 /** To be sorted by; 0 if it is none. */
 const numberOf = (place: string) => {
   const number = place.split(':').at(-1) ?? ''
-  return /^[1-9]\d*$/.test(number) && isSeq(Number(number)) ? Number(number) : 0
+  // The first edition wrote what the clock told, and one of an app's own may tell fractions.
+  return /^[1-9]\d*(\.\d+)?$/.test(number) && Number(number) <= Number.MAX_SAFE_INTEGER ? Number(number) : 0
 }
 
 function parseMessage(value: unknown, place: string): StoredMessage | undefined {

@@ -41,7 +41,6 @@ export const fatal = new ConnectionError('forbidden', '403', { status: 403 })
 export const unauthorized = new ConnectionError('unauthorized', '401', { status: 401 })
 export const notFound = new ConnectionError('unknown-stream', '404', { retryable: true, status: 404 })
 export const silence = new ConnectionError('stream-silent', 'silent', { retryable: true })
-export const flapping = new ConnectionError('flapping', 'an epoch')
 export const bye = new ConnectionError('goodbye', 'goodbye', { retryable: true })
 
 export const connect: ConnectionEvent = { type: 'connect' }
@@ -65,7 +64,7 @@ export const gapped = (cursors: readonly Cursor[] = NOT_MOVED, hasHole = false):
   cursors,
   hasHole,
 })
-export const reset = (): ConnectionEvent => ({ type: 'stream.reset', error: flapping })
+export const reset = (): ConnectionEvent => ({ type: 'stream.reset' })
 export const probed = (nonce: string): ConnectionEvent => ({ type: 'stream.probed', nonce })
 export const drained = (delay: ServerDelay = {}): ConnectionEvent => ({ type: 'stream.drained', delay, error: bye })
 export const streamFailed = (error = transient): ConnectionEvent => ({ type: 'stream.failed', error })

@@ -3,8 +3,7 @@ import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import type { createConnection } from 'holdline'
 import { fetchStreamTransport, parseRetryAfter } from 'holdline/adapters'
-import { afterAll, describe, expect, test } from 'vitest'
-import { warnLoudly } from '../../tools/shared/warnLoudly'
+import { describe, expect, test } from 'vitest'
 import { FEATURES, isCursor, isObject, isSeq, isText, type JsonObject, MESSAGE_ID, parseJson } from '../protocol'
 import { createWorld, type FakePost, settle } from './_fakes'
 import { createSockets, type ServerSocket } from './_gateway'
@@ -23,12 +22,7 @@ console.info(`fuzz: ${RUNS} inputs each, FUZZ_SEED=${SEED}`)
 
 const nested = (depth: number) => '['.repeat(depth) + ']'.repeat(depth)
 
-/**
- * Tests that fail today, and an input that shows it. Each begins with that input and must fail: who has fixed it takes it off the
- * list.
- */
 const BAD_EVENT = '{"sessionId":{"toString":1},"seq":1}'
-const KNOWN_TO_FAIL: Readonly<Record<string, unknown>> = {}
 
 /** Inputs that did harm once are tried in each run. */
 const FOUND: Readonly<Record<string, readonly unknown[]>> = {
@@ -47,10 +41,6 @@ const FOUND: Readonly<Record<string, readonly unknown[]>> = {
   'C108: stored entries of any kind lose no message': [[['k:message:o:Infinity', '{}']]],
 }
 
-const failing: string[] = []
-afterAll(() => {
-  if (failing.length > 0) warnLoudly(['KNOWN TO FAIL, and so no success of the fuzz tests:', '', ...failing])
-})
 const lost = watchProcess()
 
 /** Nothing may be lost to the process, in any of the runs. */
@@ -61,8 +51,6 @@ function fuzz<T>(name: string, inputs: fc.Arbitrary<T>, holds: (input: T) => Pro
     const [uncaught] = lost.mock.calls.splice(0)
     if (uncaught) throw new Error(`uncaught: ${uncaught[0]}`)
   })
-  const isKnown = name in KNOWN_TO_FAIL
-  const known = isKnown && { examples: [[KNOWN_TO_FAIL[name] as T]] as [T][], endOnFailure: true }
   test(
     name,
     async () => {
@@ -70,13 +58,9 @@ function fuzz<T>(name: string, inputs: fc.Arbitrary<T>, holds: (input: T) => Pro
         numRuns: RUNS,
         seed: SEED,
         examples: (FOUND[name] ?? []).map((input) => [input as T] as [T]),
-        ...known,
       })
       const report = [`  ${brief(JSON.stringify(counterexample))}`, `  ${brief(String(errorInstance))}`]
-      if (failed && !isKnown) expect.unreachable(`FUZZ_SEED=${SEED}\n${report.join('\n')}`)
-      if (!isKnown) return
-      expect(failed, `'${name}' does not fail any more: take it off the list`).toBe(true)
-      failing.push(name, ...report, '')
+      if (failed) expect.unreachable(`FUZZ_SEED=${SEED}\n${report.join('\n')}`)
     },
     TIMEOUT,
   )

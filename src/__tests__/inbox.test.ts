@@ -640,7 +640,7 @@ describe('hostile frames', () => {
     const thrown = 'message listener threw'
     expect(messages).toEqual([
       'no JSON object, but 8 characters',
-      'malformed seq, a value of type number: the event is dropped',
+      'malformed seq (number): the event is dropped',
       ...[thrown, thrown, thrown],
       'skipped message 6 of session s1',
     ])

@@ -148,7 +148,9 @@ describe('C77: React Native', () => {
     connection.on('error', () => {})
     connection.connect()
     const verdict = await connection.send(prompt('hi'), { id: 'mine' }).settled
-    expect([verdict.status, verdict.attempts, commands]).toEqual(['accepted', 2, ['mine']])
+    expect([verdict.status, commands]).toEqual(['accepted', ['mine']])
+    // A slow machine may miss the 100 ms again.
+    expect(verdict.attempts).toBeGreaterThanOrEqual(2)
   })
 
   test('without a source of random numbers createConnection throws, and names the package that brings one', () => {

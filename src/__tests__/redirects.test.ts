@@ -325,6 +325,38 @@ describe('C63: a `fetch` of the app that follows redirects by itself', () => {
   })
 })
 
+describe('C72: a stream that is redirected to a login page', () => {
+  test.each<[string, typeof fetch | undefined]>([
+    ['seen', undefined],
+    ['hidden, as in a page', hiding()],
+  ])('says so, and is asked for at its own place again after the login: the redirect is %s', async (_, given) => {
+    let isSignedIn = false
+    const site = await startSite(({ path }, response) => {
+      if (path === '/login') return response.writeHead(200, { 'content-type': 'text/html' }).end('<form>')
+      if (!isSignedIn) return redirect(response, 302, '/login')
+      response.writeHead(200, { 'content-type': 'text/event-stream' })
+      response.write('event: welcome\ndata: {"type":"welcome","protocolVersion":2,"connectionId":"c1"}\n\n')
+    })
+    const connection = createConnection({
+      url: site.url,
+      transport: fetchStreamTransport,
+      backoff: { base: 1 },
+      ...(given && { fetch: given }),
+    })
+    closing.push(() => connection.dispose())
+    connection.on('error', () => {})
+    connection.connect()
+    await until(() =>
+      expect(connection.lastError).toMatchObject({
+        code: 'redirected',
+        message: `GET events: redirected to ${site.origin}/login; log in, or correct \`url\``,
+      }),
+    )
+    isSignedIn = true
+    await until(() => expect(connection.isOpen).toBe(true))
+  })
+})
+
 describe('C63: over a whole connection', () => {
   const welcomes =
     (features: readonly Feature[], route: Route): Route =>

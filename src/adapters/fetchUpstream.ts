@@ -44,7 +44,7 @@ export interface PostOptions {
   readonly onStart?: () => void
 }
 
-/** What the status of an answer says, should its body never come; null is success. */
+/** The status's word on an answer, should the body never come; null is success. */
 interface Known {
   answer?: ConnectionError | null
 }
@@ -57,7 +57,7 @@ export function createUpstream({ url, fetch, headers, credentials, clock, inboun
   /** The hook's answer to a 401. Exists until the next 2xx: meanwhile another 401 to these headers is final. */
   let renewal: Promise<Headers> | null = null
   let isRenewed = false
-  /** What a redirect whose target is hidden has led from, and to. */
+  /** POSTs whose redirect was hidden: where from, and to. */
   const moved = new Map<string, string>()
   const shared = credentials && { credentials }
 
@@ -149,7 +149,8 @@ export function createUpstream({ url, fetch, headers, credentials, clock, inboun
         const why = `${probe.method ?? 'GET'} ${endpoint.slice(1)}: redirected to ${place || 'another origin'}; log in, or correct \`url\``
         throw new ConnectionError('redirected', why, { status: location ? status : undefined })
       }
-      if (isHidden) moved.set(start, seen)
+      // Of a stream it may be a login page, which is the place of none once somebody has logged in.
+      if (isHidden && probe.method) moved.set(start, seen)
       target = seen
     }
   }

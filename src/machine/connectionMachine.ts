@@ -77,7 +77,10 @@ const MAX_REFUSALS = 3
 export const MAX_FLAPS = 5
 
 const BY_SERVER: Cause = { hasHole: true }
-const flapping = (what: string) => missed('flapping', `${what}, after ${MAX_FLAPS} resumes or resets without a pause`)
+const flapping = {
+  target: '#backoff',
+  actions: missed('flapping', 'the server caused resumes or resets without a pause'),
+}
 
 export const nonceOf = ({ probes }: ConnectionContext) => `p${probes}`
 
@@ -92,7 +95,7 @@ const probed = { guard: withEvent('answersProbe'), target: 'steady' as const }
 const resumeDone = [
   { guard: withEvent('completesResume'), target: '#open' },
   { guard: withEvent('isFruitlessAgain'), target: '#backoff', actions: missed('no-progress') },
-  { guard: withEvent('isFlapping'), target: '#backoff', actions: flapping('a hole in the replay') },
+  { guard: withEvent('isFlapping'), ...flapping },
   {
     guard: withEvent('confirmsResume'),
     target: '#reconnecting',
@@ -103,9 +106,8 @@ const resumeDone = [
 const refused = [{ guard: withEvent('mayPass'), ...retry }, stop]
 
 const byServer = <Name extends string>(type: Name) => ({ type, params: BY_SERVER })
-/** Of a stream that was welcomed before; the first ones too many. */
-const welcomedAgain = { guard: byServer('isFlapping'), target: '#backoff', actions: flapping('another welcome') }
-const resetTooOften = { guard: byServer('isFlapping'), ...retry }
+/** One too many, of what only the server can cause. */
+const flappedAgain = { guard: byServer('isFlapping'), ...flapping }
 
 /** What is known of the live stream, while there is none. */
 const NO_STREAM = {
@@ -279,7 +281,7 @@ export const connectionMachine = setup({
               },
               { target: '.open', actions: withEvent('recordWelcome') },
             ],
-            'stream.reset': [resetTooOften, { actions: byServer('countFlap') }],
+            'stream.reset': [flappedAgain, { actions: byServer('countFlap') }],
             'stream.failed': retry,
             'stream.drained': retry,
           },
@@ -318,7 +320,7 @@ export const connectionMachine = setup({
                 onError: retry,
               },
               on: {
-                'stream.welcomed': welcomedAgain,
+                'stream.welcomed': flappedAgain,
                 'stream.silent': retry,
                 'resume.failed': [{ guard: withEvent('isFatal'), ...stop }, retry],
               },
@@ -356,9 +358,9 @@ export const connectionMachine = setup({
               entry: ['clearFailures', 'releaseOutbox', 'emitOpened'],
               exit: ['holdOutbox', withEvent('emitClosed')],
               on: {
-                'stream.welcomed': welcomedAgain,
+                'stream.welcomed': flappedAgain,
                 'stream.gapped': [
-                  { guard: withEvent('isFlapping'), target: '#backoff', actions: flapping('a hole') },
+                  { guard: withEvent('isFlapping'), ...flapping },
                   {
                     target: 'reconnecting',
                     actions: [withEvent('recordCursors'), withEvent('countFlap')],
@@ -384,10 +386,7 @@ export const connectionMachine = setup({
                     'upstream.doubtful': { guard: 'canProbe', target: 'doubting' },
                     'upstream.proved': { target: 'steady', reenter: true, actions: 'forgetDoubt' },
                     // Begun anew: `stableDelay` is a time without any.
-                    'stream.reset': [
-                      resetTooOften,
-                      { target: 'steady', reenter: true, actions: byServer('countFlap') },
-                    ],
+                    'stream.reset': [flappedAgain, { target: 'steady', reenter: true, actions: byServer('countFlap') }],
                     wake: [
                       { guard: 'canProbe', target: 'probing' },
                       { guard: withEvent('wasAwayTooLong'), target: '#streaming' },

@@ -108,8 +108,8 @@ export type StreamEvent =
   | { type: 'stream.replayed'; resumeId: string | null; leftOvers: readonly Cursor[]; hasHole?: boolean }
   /** There is something to be resumed. `hasHole`: the server has left one; else it is the app that wants it. */
   | { type: 'stream.gapped'; cursors: readonly Cursor[]; hasHole?: boolean }
-  /** An event of another epoch has reset a session. The error tells of the one that is too many. */
-  | { type: 'stream.reset'; error: ConnectionError }
+  /** An event of another epoch has reset a session. */
+  | { type: 'stream.reset' }
   | { type: 'stream.probed'; nonce: string }
   | { type: 'stream.drained'; delay: ServerDelay; error: ConnectionError }
   | { type: 'stream.failed'; error: ConnectionError }

@@ -1,22 +1,8 @@
-import { chromium } from 'playwright-core'
+import { launch } from '../../../demo/__tests__/_browser'
 import type { Engine } from './engine'
 
 export async function launchChromium(executablePath: string): Promise<Engine> {
-  const browser = await chromium.launch({
-    executablePath,
-    // Playwright turns it off, and the tests are to see it.
-    ignoreDefaultArgs: ['--disable-back-forward-cache'],
-    args: [
-      '--headless',
-      '--no-sandbox',
-      '--disable-gpu',
-      '--disable-quic',
-      '--no-first-run',
-      '--disable-background-networking',
-      '--disable-component-update',
-      '--disable-sync',
-    ],
-  })
+  const browser = await launch(executablePath)
   const context = await browser.newContext()
   return {
     name: 'Chromium',
