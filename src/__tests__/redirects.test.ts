@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { createConnection, type Feature } from 'holdline'
-import { fetchStreamTransport } from 'holdline/adapters'
+import { eventSourceTransport, fetchStreamTransport } from 'holdline/adapters'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { createUpstream, type HeadersHook, type PostOptions } from '../adapters/fetchUpstream'
 import { fakeClock } from './_clock'
@@ -322,6 +322,28 @@ describe('C63: a `fetch` of the app that follows redirects by itself', () => {
     const site = await startSite(() => expect.unreachable())
     const own: typeof fetch = (input, init) => fetch(String(input).replace(site.url, `${other.origin}/v2/of`), init)
     expect(await post(upstreamTo(site.url, own))).toEqual({ ok: true })
+  })
+})
+
+describe('C63: a `fetch` of the app that asks another server, without a redirect', () => {
+  test.each([
+    ['EventSource', eventSourceTransport],
+    ['fetch', fetchStreamTransport],
+  ])('is believed in a stream too: %s', async (_, transport) => {
+    const other = await startSite((_request, response) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' })
+      response.write('event: welcome\ndata: {"type":"welcome","protocolVersion":2,"connectionId":"c1"}\n\n')
+    })
+    const connection = createConnection({
+      url: 'http://cluster.invalid/chat',
+      transport,
+      headers: { authorization: 'a' },
+      fetch: (input, init) => fetch(String(input).replace('http://cluster.invalid', other.origin), init),
+    })
+    closing.push(() => connection.dispose())
+    connection.on('error', () => {})
+    connection.connect()
+    await until(() => expect(connection.isOpen).toBe(true))
   })
 })
 

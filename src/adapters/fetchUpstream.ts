@@ -135,7 +135,8 @@ export function createUpstream({ url, fetch, headers, credentials, clock, inboun
       const location = isRedirect(status) && response.headers.get('location')
       const isHidden = type === 'opaqueredirect'
       // Not every `fetch` of an app's own obeys `redirect`, nor tells that it has followed one.
-      if (!location && !isHidden && !(redirected ?? followed)) return response
+      if (!location && !isHidden && !(redirected ?? followed))
+        return hops ? Object.defineProperty(response, 'redirected', { value: true }) : response
       const seen = location ? new URL(location, target).href : isHidden ? await whereTo(target, probe) : followed
       const [place = ''] = seen.split(/[?#]/)
       const endpoint = start.slice(url.length)

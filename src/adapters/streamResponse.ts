@@ -10,12 +10,13 @@ const CR = 13
  */
 export async function expectStream(response: Response, url: string, now: number): Promise<void> {
   if (response.status !== 200) throw await readRefusal(response, now)
-  const type = response.headers.get('content-type') ?? 'nothing'
-  // A `fetch` of an app's own may not tell it.
-  const [place] = (response.url || url).split(/[?#]/) as [string]
-  const isForeign = new URL(place).origin !== new URL(url).origin
+  const { redirected, headers } = response
+  const type = headers.get('content-type') ?? 'nothing'
+  // A `fetch` of an app's own may ask another server, and that is no redirect.
+  const isForeign = redirected && new URL(response.url).origin !== new URL(url).origin
   if (!isForeign && /^text\/event-stream\b/i.test(type)) return
-  throw place !== url
+  const [place] = String(response.url).split(/[?#]/)
+  throw redirected
     ? new ConnectionError('redirected', `GET events: redirected to ${place}; log in, or correct \`url\``, {
         status: 200,
       })
