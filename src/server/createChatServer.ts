@@ -34,6 +34,7 @@ import { Receipts } from './receipts'
 import { ReplayPacer } from './replayPacer'
 import { isSessionId, parseCursor, parseCursors, verdictOn } from './resume'
 import { createStreams, type StreamRef } from './streams'
+import { TokenBuckets } from './tokenBuckets'
 import { parsedWeight, putOnAccount, REQUEST_WEIGHT, textWeight } from './weights'
 
 /** Order per lane, and a stop that cancels, are not among them. */
@@ -84,6 +85,8 @@ export interface CloseOptions {
 const MAX_TEXT = 128
 /** Clients wait no longer, whatever they are told. ms. */
 const MAX_WAIT = 300_000
+/** ms. */
+const HOUR = 3_600_000
 /** Seconds. Without it a browser asks before nearly every POST. */
 const PREFLIGHT_HEADERS = { 'Access-Control-Max-Age': '7200' }
 const EVENT_STREAM_HEADERS = {
@@ -155,6 +158,7 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
     onError,
   })
   const pacer = new ReplayPacer(limits.replayRate, clock)
+  const newSessions = new TokenBuckets({ perMs: limits.newSessions / HOUR, full: limits.newSessions, clock })
   const budgets = new Budgets(limits.memory)
   /** Of those whom nobody has asked yet who they are, and of what was refused. No principal has this id. */
   const strangers = budgets.of('')
@@ -478,8 +482,11 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
         await authority.recheck(principal, stream, attached)
         throw new Refusal(403, 'forbidden')
       }
-      if (attached.includes(sessionId) || (await authorize(principal, sessionId, 'read')) !== true) return undefined
+      if (attached.includes(sessionId)) return undefined
       const { head, epoch, isUnreadable } = await log.head(sessionId)
+      const wait = head || isUnreadable ? 0 : newSessions.take(principal.id)
+      if (wait) throw tooMany(wait)
+      if ((await authorize(principal, sessionId, 'read')) !== true) return undefined
       if (isUnreadable) throw unavailable()
       await stream.call({ type: 'join', sessionId, after: head, epoch })
       await refuseIfRevoked(mark, principal, stream, sessionIds)

@@ -23,7 +23,9 @@ export class Misconfiguration extends Refusal {
 export const unknownStream = () => new Refusal(404, 'unknown-stream')
 /** Also what a log rejects with that has told why. */
 export const unavailable = () => new Refusal(503, 'unavailable', { 'Retry-After': '1' })
-export const tooMany = () => new Refusal(429, 'too-many', { 'Retry-After': '5' })
+/** @param wait ms */
+export const tooMany = (wait = 5_000) =>
+  new Refusal(429, 'too-many', { 'Retry-After': String(Math.ceil(wait / 1_000)) })
 
 /** What a client is told of an error: nothing, if it was not meant for it. */
 export function refusalOf(error: unknown, onError: (error: unknown) => void): Answer {

@@ -63,6 +63,11 @@ export interface ServerLimits {
   /** Sessions that one stream is attached to. Beyond: `forbidden`; a command is run all the same. Default: 1,000. */
   readonly sessionsPerStream?: number
   /**
+   * Sessions that the commands of one principal may begin in this process: so many at once, and so many in an hour. Beyond: 429 with
+   * `Retry-After`, before the command is run. Default: 1,000.
+   */
+  readonly newSessions?: number
+  /**
    * Live streams of one principal. A new one beyond takes the place of one that does not read, or whose client has not been
    * heard of for two heartbeats, the longest silent first; if there is none: 429. Default: 20.
    */
@@ -185,6 +190,7 @@ export const LIMITS = {
   bodyTimeout: 10_000,
   sessionsPerResume: 100,
   sessionsPerStream: 1_000,
+  newSessions: 1_000,
   streamsPerPrincipal: 20,
   stall: 10_000,
   streamAge: 3_600_000,
