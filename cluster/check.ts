@@ -56,6 +56,7 @@ export interface Probe {
   readonly what: string
   /** Missing if there was no answer. */
   readonly status?: number | undefined
+  /** Beyond what the same request about an unknown stream takes. */
   readonly ms: number
 }
 
