@@ -22,7 +22,8 @@ const PATIENCE = 'src/outbox/patience.ts'
 const EVIDENCE = 'src/outbox/evidence.ts'
 const BATCH = 'src/outbox/batch.ts'
 const STATUS = 'src/status.ts'
-const STORE = 'src/store.ts'
+const ENTRIES = 'src/storage/entries.ts'
+const CORRUPT = 'src/storage/corrupt.ts'
 const UPSTREAM = 'src/adapters/fetchUpstream.ts'
 const EVENT_SOURCE = 'src/adapters/eventSourceStream.ts'
 const TRANSPORT = 'src/adapters/transport.ts'
@@ -661,14 +662,14 @@ export const PLANTED: readonly PlantedBug[] = [
   {
     row: 'C108',
     bug: 'a key takes what one that begins like it has stored',
-    file: STORE,
-    find: '.filter((place) => !/:.*:/s.test(place.slice(messages.length)))',
+    file: ENTRIES,
+    find: '.filter((place) => !/:.*:/s.test(place.slice(messagePrefix(key).length)))',
     replace: '',
   },
   {
     row: 'C108',
     bug: 'what is set aside is kept for ever',
-    file: STORE,
+    file: CORRUPT,
     find: '< ASIDE_FOR',
     replace: '< Infinity',
   },

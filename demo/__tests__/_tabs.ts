@@ -6,7 +6,8 @@ import type { Site } from './_page'
 
 const SCRIPT = `
   import { createConnection } from 'holdline'
-  const connection = createConnection({ url: '/api/chat', storage: localStorage })
+  import { persist } from 'holdline/storage'
+  const connection = createConnection({ url: '/api/chat', storage: persist(localStorage) })
   const told = []
   connection.on('delivery', ({ id, status }) => told.push({ id, status }))
   globalThis.app = { connection, told }

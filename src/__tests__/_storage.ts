@@ -1,4 +1,5 @@
 import type { ConnectionOptions } from 'holdline'
+import { persist } from 'holdline/storage'
 import { createWorld, type ServerBehaviour } from './_fakes'
 
 export type FakeStorage = ReturnType<typeof createStorage>
@@ -121,7 +122,4 @@ export const load = (
   behaviour?: ServerBehaviour,
 ) =>
   // Each page has a Storage object of its own, for what all of them share.
-  createWorld(
-    { storage: { storage: Object.create(storage), key: 'k', ...(locks && { locks }) }, ...options },
-    behaviour,
-  )
+  createWorld({ storage: persist(Object.create(storage), { key: 'k', cursors: true, locks }), ...options }, behaviour)

@@ -6,6 +6,7 @@ test.each([
   ['holdline/machine', () => import('holdline/machine')],
   ['holdline/adapters', () => import('holdline/adapters')],
   ['holdline/adapters/websocket', () => import('holdline/adapters/websocket')],
+  ['holdline/storage', () => import('holdline/storage')],
   ['holdline/server', () => import('holdline/server')],
   ['holdline/testing', () => import('holdline/testing')],
   ['holdline/chat', () => import('holdline/chat')],

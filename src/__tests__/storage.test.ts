@@ -1,4 +1,5 @@
 import fc from 'fast-check'
+import { persist } from 'holdline/storage'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { Delivery } from '../index'
 import { fakeClock } from './_clock'
@@ -194,7 +195,7 @@ describe('what is stored under a key', () => {
     ] as const
     for (const [key, value] of foreign) storage.entries.set(key, value)
     sendAll(load(storage), 'a')
-    const other = load(storage, { storage: { storage, key: 'K' } })
+    const other = load(storage, { storage: persist(storage, { key: 'K' }) })
     expect(pending(other)).toEqual([])
     const world = load(storage)
     await world.opens()
@@ -204,9 +205,9 @@ describe('what is stored under a key', () => {
 
   test('is by default that of the URL', () => {
     const storage = createStorage()
-    sendAll(createWorld({ storage }), 'a')
+    sendAll(createWorld({ storage: persist(storage) }), 'a')
     expect([...storage.entries.keys()]).toEqual([expect.stringMatching(/^holdline:http:\/\/test\/api\/chat:message:/)])
-    expect(pending(createWorld({ storage }))).toEqual(['a'])
+    expect(pending(createWorld({ storage: persist(storage) }))).toEqual(['a'])
   })
 
   test.each([10, 1_000])('costs as much per message, whether there are 10 or 1,000 of them: %i', async (count) => {
@@ -409,7 +410,7 @@ describe('C29: a storage that fails harms nothing but the reload', () => {
       },
     ],
   ])('C80: one %s: one report, and the line works', async (_, broken) => {
-    const world = createWorld({ storage: broken as never })
+    const world = createWorld({ storage: persist(broken as never) })
     const deliveries = sendAll(world, 'ab')
     await world.opens()
     expect([posted(world), statuses(deliveries), world.errors]).toEqual([
@@ -562,7 +563,7 @@ describe('C29: what is corrupt is reported and set aside', () => {
 describe('C108: a storage of an origin that is shared', () => {
   const WEEK = 604_800_000
   const keyed = (storage: FakeStorage, key: string, options = {}) =>
-    createWorld({ storage: { storage: Object.create(storage), key }, ...options })
+    createWorld({ storage: persist(Object.create(storage), { key, cursors: true }), ...options })
 
   test.each([
     ['a:message:x', 'a'],
