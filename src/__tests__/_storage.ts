@@ -59,6 +59,55 @@ async function elsewhere() {
   for (let turn = 0; turn < 3; turn++) await null
 }
 
+export type FakeAsyncStorage = ReturnType<typeof createAsyncStorage>
+
+/** One call of a storage that answers later. What it does, it does when it is answered. */
+export interface StorageCall {
+  readonly name: 'getAllKeys' | 'getItem' | 'setItem' | 'removeItem'
+  readonly key: string
+  readonly value: string
+  answer(): void
+  fail(): void
+}
+
+/** Like React Native's AsyncStorage. A call is answered a little later, unless `rule` says something else: then the test does, or nobody. */
+export function createAsyncStorage(entries = new Map<string, string>()) {
+  const calls: StorageCall[] = []
+  let rule: (call: StorageCall) => 'answers' | 'fails' | 'waits' = () => 'answers'
+  const call = <T>(name: StorageCall['name'], key: string, value: string, work: () => T) =>
+    new Promise<T>((resolve, reject) => {
+      const own: StorageCall = {
+        name,
+        key,
+        value,
+        answer: () => resolve(work()),
+        fail: () => reject(new Error(`${name} is broken`)),
+      }
+      calls.push(own)
+      const fate = rule(own)
+      if (fate !== 'waits') void elsewhere().then(fate === 'answers' ? own.answer : own.fail)
+    })
+  return {
+    entries,
+    /** All that was asked of it, in order. */
+    calls,
+    rule(next: typeof rule) {
+      rule = next
+    },
+    /** What it does with these from now on. */
+    when(name: StorageCall['name'], fate: ReturnType<typeof rule>) {
+      rule = (call) => (call.name === name ? fate : 'answers')
+    },
+    callsOf: (name: StorageCall['name'], key = '') =>
+      calls.filter((call) => call.name === name && call.key.includes(key)),
+    getAllKeys: () => call('getAllKeys', '', '', () => [...entries.keys()]),
+    getItem: (key: string) => call('getItem', key, '', () => entries.get(key) ?? null),
+    setItem: (key: string, value: string) => call('setItem', key, value, () => void entries.set(key, value)),
+    removeItem: (key: string) => call('removeItem', key, '', () => void entries.delete(key)),
+    stored: (part: string) => [...entries].filter(([key]) => key.includes(part)).map(([, value]) => JSON.parse(value)),
+  }
+}
+
 export type FakePage = ReturnType<ReturnType<typeof createLocks>['page']>
 
 /** The Web Locks of one origin: each page has a LockManager of its own, and loses what it holds when it goes. */
@@ -117,7 +166,7 @@ export function createLocks() {
 
 /** A connection of a page that has just been loaded; the one before is dropped as it is. */
 export const load = (
-  storage: FakeStorage,
+  storage: FakeStorage | FakeAsyncStorage,
   { locks, ...options }: Partial<ConnectionOptions> & { readonly locks?: FakePage } = {},
   behaviour?: ServerBehaviour,
 ) =>
