@@ -275,6 +275,21 @@ describe('cursors', () => {
     expect(world.post('reconnect').body.sessions).toEqual(CURSORS)
   })
 
+  test('are neither stored nor read unless the app asks for it: a page without its state would begin in the middle', async () => {
+    const storage = createStorage()
+    storage.entries.set('k:cursor:s2', JSON.stringify({ sessionId: 's2', lastSeq: 5 }))
+    for (const kept of [{ key: 'k' }, { key: 'k', cursors: false }, { key: 'k', cursors: undefined }]) {
+      const world = load(storage, { storage: persist(storage, kept) })
+      await world.opens()
+      world.connection.watch('s3')
+      world.stream.sends(world.event('s1', 1))
+      await settle()
+      expect(world.connection.sessions.map(({ sessionId }) => sessionId)).toEqual(['s3', 's1'])
+      world.connection.dispose()
+    }
+    expect([...storage.entries.keys()]).toEqual(['k:cursor:s2'])
+  })
+
   test('that the app gives win', async () => {
     const storage = createStorage()
     await received(storage)
@@ -418,6 +433,36 @@ describe('C29: a storage that fails harms nothing but the reload', () => {
       ['accepted', 'accepted'],
       ['storage-failed'],
     ])
+  })
+
+  test.each<[string, () => never]>([
+    [
+      'throws',
+      () => {
+        throw new DOMException('the document is sandboxed', 'SecurityError')
+      },
+    ],
+    ['is not there', () => (globalThis as { noSuchStorage?: never }).noSuchStorage as never],
+    ['is null', () => null as never],
+  ])(
+    'C80: persist(() => localStorage) where it %s: the line works, and what throws is reported once',
+    async (how, give) => {
+      const world = createWorld({ storage: persist(give) })
+      const deliveries = sendAll(world, 'ab')
+      await world.opens()
+      expect([posted(world), statuses(deliveries), world.errors]).toEqual([
+        ['a', 'b'],
+        ['accepted', 'accepted'],
+        how === 'throws' ? ['storage-failed'] : [],
+      ])
+    },
+  )
+
+  test('C80: persist(() => localStorage) where there is one is as good as persist(localStorage)', async () => {
+    const storage = createStorage()
+    const kept = persist(() => storage, { key: 'k' })
+    sendAll(createWorld({ storage: kept }), 'a')
+    expect(pending(createWorld({ storage: kept }))).toEqual(['a'])
   })
 
   test('full: memory goes on, and there is one report, which names the cause', async () => {
