@@ -18,6 +18,14 @@ export default [
   },
   {
     ...client,
+    name: 'persist',
+    path: 'dist/storage.js',
+    import: '{ persist }',
+    ignore: ['xstate', ...onDemand],
+    limit: '5 kB',
+  },
+  {
+    ...client,
     name: 'createConnection with XState',
     limit: '37 kB',
     modifyEsbuildConfig(config) {

@@ -97,8 +97,8 @@ export class Inbox {
   #changed: Set<string> | undefined
   readonly #settings: Settings
   readonly #store: CursorStore | null
-  /** Watched before the stored cursors were read: the app has named no place. */
-  #unplaced: Set<string> | undefined
+  /** What the app said of sessions before the stored cursors were read; `unplaced`: it watches one, wherever it stands. */
+  #early: Map<string, 'unplaced' | 'placed'> | undefined
   readonly #notifier: Notifier
   readonly #hooks: InboxHooks
 
@@ -109,7 +109,7 @@ export class Inbox {
     this.#notifier = notifier
     this.#hooks = hooks
     // What the app says is nearer to what it has applied.
-    if (store) this.#unplaced = new Set()
+    if (store) this.#early = new Map()
     store?.read((cursors) => this.#restore(cursors))
     for (const { sessionId, lastSeq, epoch } of settings.cursors) this.#track(sessionId, lastSeq, epoch, true)
   }
@@ -143,18 +143,18 @@ export class Inbox {
 
   /** What the app has said or got while the storage was read is nearer to what it has applied. */
   #restore(cursors: readonly Cursor[]) {
-    const unplaced = this.#unplaced
-    this.#unplaced = undefined
+    const early = this.#early
+    this.#early = undefined
     for (const { sessionId, lastSeq, epoch } of cursors) {
       const known = this.#sessions.get(sessionId)
-      const isPlaced = known && !(unplaced?.has(sessionId) && !known.lastSeq && known.epoch === undefined)
-      if (isPlaced || this.#closed?.has(sessionId)) continue
+      const isMoved = known && (known.lastSeq > 0 || known.epoch !== undefined)
+      if (isMoved || (early?.get(sessionId) ?? (known && 'placed')) === 'placed') continue
       this.#track(sessionId, lastSeq, epoch, !!known).wanted = 'by app'
       // It is what is stored.
       this.#changed?.delete(sessionId)
-      unplaced?.delete(sessionId)
+      early?.delete(sessionId)
     }
-    for (const sessionId of unplaced ?? []) this.#keep(sessionId)
+    for (const sessionId of early?.keys() ?? []) this.#keep(sessionId)
     if (this.#streams) this.#hooks.onHole()
   }
 
@@ -208,7 +208,7 @@ export class Inbox {
   /** Once for all events of one chunk, and before the page can go away. */
   #keep(sessionId: string) {
     const store = this.#store
-    if (!store || this.#unplaced?.has(sessionId)) return
+    if (!store || this.#early?.get(sessionId) === 'unplaced') return
     if (!this.#changed) {
       const changed = new Set<string>()
       this.#changed = changed
@@ -461,8 +461,8 @@ export class Inbox {
   watch(sessionId: string, after: number | undefined): boolean {
     this.#closed?.delete(sessionId)
     const known = this.#sessions.get(sessionId)
-    if (after !== undefined) this.#unplaced?.delete(sessionId)
-    else if (!known) this.#unplaced?.add(sessionId)
+    if (after !== undefined) this.#early?.set(sessionId, 'placed')
+    else if (!known && !this.#early?.has(sessionId)) this.#early?.set(sessionId, 'unplaced')
     if (known && (after ?? known.lastSeq) === known.lastSeq) {
       this.#leave(sessionId)
       known.isOwn = true
@@ -501,6 +501,7 @@ export class Inbox {
 
   /** As if it had never been tracked: its next event tracks it anew. */
   forget(sessionId: string) {
+    this.#early?.set(sessionId, 'placed')
     this.#closed?.delete(sessionId)
     this.#stopWaiting(this.#sessions.get(sessionId))
     this.#leave(sessionId)

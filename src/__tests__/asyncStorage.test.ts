@@ -3,6 +3,7 @@ import { createConnection } from 'holdline'
 import { persist } from 'holdline/storage'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { type Carrier, eventSourceTransport, type Transport } from '../adapters/transport'
+import { partsOf } from '../createConnection'
 import { createWorld, SERVER_ACCEPTS, SERVER_IS_SILENT, settle, type World } from './_fakes'
 import { createAsyncStorage, createLocks, type FakePage, load, type StorageCall } from './_storage'
 
@@ -436,6 +437,15 @@ describe('cursors', () => {
       0,
     ],
     ['unwatch', ({ connection }) => connection.unwatch('s1'), undefined],
+    ['forgetting it', ({ connection }) => partsOf(connection).inbox.forget('s1'), undefined],
+    [
+      'watching it anew after that',
+      ({ connection }) => {
+        connection.unwatch('s1')
+        connection.watch('s1')
+      },
+      0,
+    ],
   ])('%s wins over what is read later', async (_, act, expected) => {
     const world = load(withCursors(['s1', 7]))
     act(world)
