@@ -110,7 +110,8 @@ test('C29: with `storage` the queue survives a reload, under the same id', async
   // Node has Web Locks from 24 on.
   vi.stubGlobal('navigator', undefined)
   const storage = persist(createStorage())
-  const old = createWorld({ storage })
+  const old = createWorld({ storage, server: [serverIsSilent()] })
+  old.chat.connect()
   old.chat.send(prompt('hi'))
   const [left] = old.chat.connection.pending
   old.chat.connection.dispose()
