@@ -173,6 +173,7 @@ describe('a storage that is late', () => {
     const world = load(storage)
     world.connection.connect()
     world.connection[end]()
+    if (end === 'dispose') expect(world.clock.pending).toBe(0)
     for (const call of storage.callsOf('getAllKeys')) call.answer()
     await world.clock.advance(5_000)
     expect([world.streams, world.connection.phase, pending(world)]).toEqual([
@@ -372,6 +373,32 @@ describe('clearOutbox and dispose', () => {
       expect([pending(world), posted(world), [...storage.entries], world.errors]).toEqual([[], [], [], []])
     },
   )
+
+  test('C30: what is sent after clearOutbox stays, also where it is stored before the storage has said what there is', async () => {
+    const storage = left('a')
+    const world = load(storage)
+    await settle()
+    storage.when('getAllKeys', 'waits')
+    world.connection.clearOutbox()
+    sendAll(world, 'b')
+    await settle()
+    for (const call of storage.callsOf('getAllKeys')) call.answer()
+    await settle()
+    expect([stored(storage), pending(world)]).toEqual([['b'], ['b']])
+  })
+
+  test('C30: clearOutbox while something is being set aside: nothing of it is kept', async () => {
+    const storage = createAsyncStorage(new Map([['k:message:o:9', '{"prompt":"secret']]))
+    storage.rule(({ name, key }) => (name === 'getItem' && key === 'k.corrupt' ? 'waits' : 'answers'))
+    const world = load(storage)
+    await settle()
+    expect(world.errors).toEqual(['storage-corrupt'])
+    world.connection.clearOutbox()
+    storage.rule(() => 'answers')
+    for (const call of storage.callsOf('getItem', 'k.corrupt')) call.answer()
+    await settle()
+    expect([...storage.entries]).toEqual([])
+  })
 
   test('dispose leaves what is stored, also what is being written: it may go out later, and so ends unknown', async () => {
     const storage = createAsyncStorage()
