@@ -64,17 +64,16 @@ export class Reads {
 
   #open(carrier: Carrier, handlers: StreamHandlers): () => void {
     if (!this.#first.size) return carrier.open(handlers)
-    let stream: 'waiting' | 'open' | 'closed' = 'waiting'
+    let stream: 'wanted' | 'closed' = 'wanted'
     let close = () => {}
     const open = () => {
-      stream = 'open'
       try {
         close = carrier.open(handlers)
       } catch (cause) {
         handlers.error(new ConnectionError('internal', undefined, { cause, retryable: true }))
       }
       // It has failed while it was opened.
-      if ((stream as string) === 'closed') close()
+      if (stream === 'closed') close()
     }
     this.#streams.add(open)
     return () => {
