@@ -68,6 +68,35 @@ describe('C29: a reload keeps what has no verdict, also in a storage that answer
     expect(await delivery?.settled).toMatchObject({ status: 'unknown', error: { code: 'cancelled' } })
   })
 
+  test('C29: what may never have been posted still expires by its age, and then nobody knows; what was posted does not', async () => {
+    const at = createWorld().clock.now()
+    const storage = createAsyncStorage()
+    storage.entries.set(`k:message:o:${at - 9_000}`, entry('old', { expiresAt: at - 1 }))
+    storage.entries.set(`k:message:o:${at - 8_000}`, entry('posted', { expiresAt: at - 1, attempts: 1 }))
+    storage.entries.set(`k:message:o:${at - 7_000}`, entry('young', { expiresAt: at + 60_000 }))
+    const world = load(storage)
+    await settle()
+    const [old] = world.connection.pending
+    await opens(world)
+    expect(await old?.settled).toMatchObject({ status: 'unknown', error: { code: 'expired' } })
+    expect([posted(world), [...storage.entries]]).toEqual([['posted', 'young'], []])
+  })
+
+  test('I5: what may have been posted longer ago than the server remembers is not posted again', async () => {
+    const storage = createAsyncStorage()
+    const at = createWorld().clock.now()
+    storage.entries.set(`k:message:o:${at - 901}`, entry('old'))
+    const world = load(storage)
+    await settle()
+    const [old] = world.connection.pending
+    world.connection.connect()
+    await settle()
+    world.stream.opens()
+    world.stream.welcomes({ connectionId: 'c1', features: ['idempotency'], receiptAge: 900 })
+    await settle()
+    expect([old?.status, posted(world)]).toEqual(['unknown', []])
+  })
+
   test('no stream opens, and nothing is posted, before the first read is through', async () => {
     const storage = left('a')
     storage.when('getItem', 'waits')

@@ -50,7 +50,8 @@ export function parseMessage(value: unknown, place: string, mayBePosted: boolean
     // Older versions did not say. It was not posted before it was stored.
     triedAt: typeof triedAt === 'number' ? triedAt : tried ? numberOf(place) : undefined,
     lane: isText(lane) ? lane : undefined,
-    expiresAt: end,
+    // By its age only what may never have been posted expires.
+    expiresAt: attempts ? Infinity : end,
     place,
   }
 }
