@@ -281,6 +281,19 @@ describe('C67: maxAge is about the time that has passed', () => {
     })
   })
 
+  test('what was posted in time is repeated, however long that takes', async () => {
+    const { world, passes } = queued()
+    world.server(SERVER_IS_SILENT)
+    const delivery = world.connection.send(prompt('hi'), { maxAge: MINUTE })
+    await world.opens()
+    passes(HOUR, HOUR)
+    await world.post('send').answers(503)
+    world.server(SERVER_ACCEPTS)
+    world.connection.reconnect()
+    await world.opens()
+    expect(await delivery.settled).toMatchObject({ status: 'accepted', attempts: 2 })
+  })
+
   test.each([
     [MINUTE - 1, 'accepted'],
     [MINUTE, 'rejected'],
