@@ -1,6 +1,6 @@
 import { type Cursor, isCursor, isText, parseJson } from '../protocol'
 import type { CursorStore } from '../store'
-import type { CorruptEntries, CorruptEntry } from './corrupt'
+import type { CorruptEntries, CorruptEntry } from './corruptEntries'
 import { cursorPrefix, placeOfCursor, startingWith } from './entries'
 import type { Medium } from './medium'
 import type { Reads } from './reads'
