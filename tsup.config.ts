@@ -6,6 +6,7 @@ export default defineConfig({
     machine: 'src/machine/index.ts',
     adapters: 'src/adapters/index.ts',
     'adapters/websocket': 'src/adapters/websocket/index.ts',
+    storage: 'src/storage/index.ts',
     server: 'src/server/index.ts',
     'server/redis': 'src/server/redis/index.ts',
     testing: 'src/testing/index.ts',

@@ -1,5 +1,6 @@
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import { type Connection, createConnection, type Delivery, type DeliveryStatus, type Verdict } from 'holdline'
+import { persist } from 'holdline/storage'
 import type { Heard, History, Sent } from './check'
 import { createCounter, type Dice, oneOf, type Random } from './dice'
 import { numbersIn } from './line'
@@ -41,7 +42,7 @@ export function startApp({ draw, chance }: Dice, scenario: Scenario, url: string
       random: draw('client'),
       backoff: { base: 100, cap: 1_000 },
       outbox: { maxInFlight },
-      ...(hasStorage && { storage }),
+      ...(hasStorage && { storage: persist(storage, { cursors: true }) }),
       ...(hasTokens && {
         async headers({ reason }) {
           if (reason === 'unauthorized') token = currentToken()

@@ -22,7 +22,8 @@ const PATIENCE = 'src/outbox/patience.ts'
 const EVIDENCE = 'src/outbox/evidence.ts'
 const BATCH = 'src/outbox/batch.ts'
 const STATUS = 'src/status.ts'
-const STORE = 'src/store.ts'
+const ENTRIES = 'src/storage/entries.ts'
+const CORRUPT = 'src/storage/corruptEntries.ts'
 const UPSTREAM = 'src/adapters/fetchUpstream.ts'
 const EVENT_SOURCE = 'src/adapters/eventSourceStream.ts'
 const TRANSPORT = 'src/adapters/transport.ts'
@@ -661,14 +662,42 @@ export const PLANTED: readonly PlantedBug[] = [
   {
     row: 'C108',
     bug: 'a key takes what one that begins like it has stored',
-    file: STORE,
-    find: '.filter((place) => !/:.*:/s.test(place.slice(messages.length)))',
+    file: ENTRIES,
+    find: '.filter((place) => !/:.*:/s.test(place.slice(messagePrefix(key).length)))',
     replace: '',
+  },
+  {
+    row: 'C29',
+    bug: 'what an asynchronous storage gives back is taken at its word: never attempted',
+    file: ENTRIES,
+    find: 'mayBePosted ? Math.max(attempts, 1) : attempts',
+    replace: 'attempts',
+  },
+  {
+    row: 'C29',
+    bug: 'the writes of one entry overtake each other',
+    file: 'src/storage/asyncMedium.ts',
+    find: '      if (this.#underWay.has(place)) continue\n',
+    replace: '',
+  },
+  {
+    row: 'C29 I5',
+    bug: 'a lock is let go while the last verdict is still being deleted',
+    file: 'src/storage/messageStore.ts',
+    find: 'this.#parts.medium.whenWritten(this.#release)',
+    replace: 'this.#release()',
+  },
+  {
+    row: 'C30',
+    bug: 'clearOutbox does not stop what is being taken over',
+    file: 'src/storage/messageStore.ts',
+    find: '    this.#age++\n    this.#errands++',
+    replace: '    this.#errands++',
   },
   {
     row: 'C108',
     bug: 'what is set aside is kept for ever',
-    file: STORE,
+    file: CORRUPT,
     find: '< ASIDE_FOR',
     replace: '< Infinity',
   },

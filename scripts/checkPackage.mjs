@@ -18,6 +18,7 @@ const NAMES = {
   './machine': ['connectionMachine', 'outboxMachine', 'phase', 'backoffDelay'],
   './adapters': ['openEventSource', 'defaultEventSource', 'createUpstream', 'pageLifecycle', 'watchSilence'],
   './adapters/websocket': ['webSocketTransport'],
+  './storage': ['persist'],
   './server': ['createChatServer', 'memoryLog', 'CommandRejected', 'createWebSocketGateway', 'METRICS'],
   './server/redis': ['redisLog'],
   './testing': ['createHarness'],

@@ -10,7 +10,6 @@ import { Outbox } from './outbox/outbox'
 import type { OwnPost } from './outbox/ownPosts'
 import { parseVerdicts } from './protocol'
 import { Recorder } from './recorder'
-import { createStore } from './store'
 import type {
   Connection,
   ConnectionActor,
@@ -57,9 +56,10 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
   const context = () => remains ?? actor.getSnapshot().context
   const phase = () => (remains ? 'idle' : phaseOf(actor.getSnapshot()))
 
-  const carrier = settings.transport({ ...settings, context })
-  const store = settings.store && createStore(settings.store, notifier)
-  const inbox = new Inbox(settings, store, notifier, {
+  const line = settings.transport({ ...settings, context })
+  const store = settings.storage?.open({ url: settings.url, clock, report, warn: notifier.warn }) ?? null
+  const carrier = store?.afterRead(line) ?? line
+  const inbox = new Inbox(settings, store?.cursors ?? null, notifier, {
     onHole: resumeLeftOvers,
     onReset: () => command({ type: 'stream.reset' }),
   })
@@ -120,7 +120,6 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
     for (const child of Object.values(actor.getSnapshot().children)) child?.send({ type: 'xstate.stop' } as never)
     if (isDisposed) return
     isDisposed = true
-    store?.close()
     const error = new ConnectionError('internal', 'the machine stopped', { cause })
     if (phase() === 'open') notifier.note('closed', { reason: 'failed', error })
     remains = { ...context(), connectionId: null, lastError: error }
@@ -132,7 +131,6 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
   function dispose() {
     if (isDisposed) return
     isDisposed = true
-    store?.close()
     actor.send({ type: 'disconnect' })
     outbox.retire()
     // In a listener, the disconnect still stands in line behind the event that is being told.

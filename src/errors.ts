@@ -32,7 +32,7 @@
  * | `invalid-message` | an outbound message that is no object or does not survive `JSON.stringify` |
  * | `outbox-full` | over `outbox.maxMessages` or `outbox.maxBytes` |
  * | `id-reused` | the server has seen another message under this id |
- * | `storage-failed` | `storage` threw, or is full, and memory goes on; or its `locks` failed. Each is reported once |
+ * | `storage-failed` | `storage` threw, is full, or did not answer within 2 s, and memory goes on; or its `locks` failed. Each is reported once |
  * | `storage-corrupt` | a stored entry is not what was stored; it was set aside under `<key>.corrupt` |
  * | `cancelled` | given up by `cancel()`, `clearOutbox()` or `dispose()` |
  * | `expired` | older than its `maxAge` before it could be sent |

@@ -13,7 +13,7 @@ import {
   parseJson,
   type SessionVerdict,
 } from './protocol'
-import type { Store } from './store'
+import type { CursorStore } from './store'
 
 /** When a message is offered to a listener that throws: at once, and again after these delays, ms. */
 const REPEATS = [100, 1_000]
@@ -96,18 +96,21 @@ export class Inbox {
   /** Sessions whose cursor is to be stored. */
   #changed: Set<string> | undefined
   readonly #settings: Settings
-  readonly #store: Store | null
+  readonly #store: CursorStore | null
+  /** What the app said of sessions before the stored cursors were read; `unplaced`: it watches one, wherever it stands. */
+  #early: Map<string, 'unplaced' | 'placed'> | undefined
   readonly #notifier: Notifier
   readonly #hooks: InboxHooks
 
   /** `store` keeps the cursors. */
-  constructor(settings: Settings, store: Store | null, notifier: Notifier, hooks: InboxHooks) {
+  constructor(settings: Settings, store: CursorStore | null, notifier: Notifier, hooks: InboxHooks) {
     this.#settings = settings
     this.#store = store
     this.#notifier = notifier
     this.#hooks = hooks
     // What the app says is nearer to what it has applied.
-    for (const { sessionId, lastSeq, epoch } of store?.cursors() ?? []) this.#track(sessionId, lastSeq, epoch)
+    if (store) this.#early = new Map()
+    store?.read((cursors) => this.#restore(cursors))
     for (const { sessionId, lastSeq, epoch } of settings.cursors) this.#track(sessionId, lastSeq, epoch, true)
   }
 
@@ -136,6 +139,23 @@ export class Inbox {
     const session = this.#sessions.get(sessionId) ?? this.#open(sessionId, seq - 1)
     if (session) this.#accept(session, message as SessionMessage, data.length)
     return undefined
+  }
+
+  /** What the app has said or got while the storage was read is nearer to what it has applied. */
+  #restore(cursors: readonly Cursor[]) {
+    const early = this.#early
+    this.#early = undefined
+    for (const { sessionId, lastSeq, epoch } of cursors) {
+      const known = this.#sessions.get(sessionId)
+      const isMoved = known && (known.lastSeq > 0 || known.epoch !== undefined)
+      if (isMoved || (early?.get(sessionId) ?? (known && 'placed')) === 'placed') continue
+      this.#track(sessionId, lastSeq, epoch, !!known).wanted = 'by app'
+      // It is what is stored.
+      this.#changed?.delete(sessionId)
+      early?.delete(sessionId)
+    }
+    for (const sessionId of early?.keys() ?? []) this.#keep(sessionId)
+    if (this.#streams) this.#hooks.onHole()
   }
 
   /** A session that the app has not asked for, if there is room for it. */
@@ -188,13 +208,13 @@ export class Inbox {
   /** Once for all events of one chunk, and before the page can go away. */
   #keep(sessionId: string) {
     const store = this.#store
-    if (!store) return
+    if (!store || this.#early?.get(sessionId) === 'unplaced') return
     if (!this.#changed) {
       const changed = new Set<string>()
       this.#changed = changed
       queueMicrotask(() => {
         this.#changed = undefined
-        for (const id of changed) store.putCursor(id, this.cursor(id))
+        for (const id of changed) store.put(id, this.cursor(id))
       })
     }
     this.#changed.add(sessionId)
@@ -441,6 +461,8 @@ export class Inbox {
   watch(sessionId: string, after: number | undefined): boolean {
     this.#closed?.delete(sessionId)
     const known = this.#sessions.get(sessionId)
+    if (after !== undefined) this.#early?.set(sessionId, 'placed')
+    else if (!known && !this.#early?.has(sessionId)) this.#early?.set(sessionId, 'unplaced')
     if (known && (after ?? known.lastSeq) === known.lastSeq) {
       this.#leave(sessionId)
       known.isOwn = true
@@ -479,6 +501,7 @@ export class Inbox {
 
   /** As if it had never been tracked: its next event tracks it anew. */
   forget(sessionId: string) {
+    this.#early?.set(sessionId, 'placed')
     this.#closed?.delete(sessionId)
     this.#stopWaiting(this.#sessions.get(sessionId))
     this.#leave(sessionId)

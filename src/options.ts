@@ -5,7 +5,7 @@ import { eventSourceTransport, type Transport } from './adapters/transport'
 import { ConnectionError } from './errors'
 import type { BackoffPolicy, Timeouts } from './machine/types'
 import { type Cursor, ENDPOINTS, isCursor, isObject, isSeq, isText, type JsonObject, RESERVED_TYPES } from './protocol'
-import type { StoreOptions } from './store'
+import type { StoreMaker } from './store'
 import type { Clock, ConnectionOptions, InboundLimits, OutboxLimits } from './types'
 
 /** The options, checked and complete. */
@@ -18,7 +18,7 @@ export interface Settings
   readonly cursors: readonly Cursor[]
   readonly outbox: Omit<OutboxLimits, 'maxInFlight'> & Partial<OutboxLimits>
   readonly inbound: InboundLimits
-  readonly store: StoreOptions | null
+  readonly storage?: StoreMaker | null
   readonly timeouts: Timeouts
   readonly backoff: BackoffPolicy
   readonly heartbeat?: number
@@ -52,22 +52,18 @@ const isCount = being('a whole number or Infinity', (value) => value === Infinit
 const isAtLeastOne = being('a whole number > 0 or Infinity', (value) => value !== 0 && isCount(value))
 export const isName = being('a string, not empty', (value) => isText(value) && value)
 const isOptions = being('an object', (value) => isObject(value))
-const has = (methods: string) =>
+export const has = (methods: string) =>
   being(
     `an object with ${methods}`,
     (value) => isObject(value) && methods.split(', ').every((name) => isFunction(value[name])),
   )
 const maps = (pattern: RegExp) => (value: unknown) =>
   isObject(value) && Object.values(value).every((entry) => isText(entry) && pattern.test(entry))
-const isComplete = has('getItem, setItem, removeItem, key')
-const isStorage = being('a storage that answers at once, like localStorage', (value) => {
-  try {
-    return value === null || isComplete(value)
-  } catch {
-    // One that cannot even be looked at is used like any other that fails: reported, once.
-    return true
-  }
-})
+export const isBoolean = being('a boolean', (value) => typeof value === 'boolean')
+export const isPersistence = being(
+  'what persist() returns: write persist(localStorage), with persist from holdline/storage',
+  (value) => value === null || isFunction(Object(value).open),
+)
 
 export const invalid = (option: string, why: string) => new ConnectionError('invalid-option', `${option}: ${why}`)
 
@@ -118,20 +114,6 @@ export const isUrl = being(
   (value) => isText(value) && /^(https?:\/\/[^/@]+\/[^?#]*|[^:?#]*)$/.test(resolve(value)),
 )
 
-function readStore(given: NonNullable<ConnectionOptions['storage']>, url: string, clock: Clock): StoreOptions | null {
-  const table = {
-    storage: [isStorage],
-    key: [isName, `holdline:${url}`],
-    locks: [has('request'), globalThis.navigator?.locks],
-  } satisfies Table
-  const { storage, ...rest } = read(
-    table,
-    isStorage(given) || !('storage' in given) ? { storage: given } : given,
-    'storage',
-  ) as StoreOptions
-  return storage ? { ...rest, storage, clock } : null
-}
-
 export function readOptions(options: ConnectionOptions): Settings {
   const settings = read(
     {
@@ -162,8 +144,7 @@ export function readOptions(options: ConnectionOptions): Settings {
         maxSessions: [isAtLeastOne, 1_000],
         maxBytes: [isAtLeastOne, MAX_INBOUND_BYTES],
       },
-      // Where the platform has none, it may be null.
-      storage: [being('an object', (value) => value === null || isObject(value))],
+      storage: [isPersistence],
       timeouts: {
         connect: [isTimeout, 15_000],
         welcome: [isTimeout, 10_000],
@@ -178,7 +159,7 @@ export function readOptions(options: ConnectionOptions): Settings {
         stableDelay: [isDelay, 5_000],
       },
       heartbeat: [isTimeout],
-      dedupe: [being('a boolean', (value) => typeof value === 'boolean'), true],
+      dedupe: [isBoolean, true],
       pageLifecycle: [being('false or a PageLifecycle', (value) => value === false || has('subscribe')(value))],
       inspect: [being('a function or an observer', (value) => isFunction(value) || has('next')(value))],
       clock: [has('now, setTimeout, clearTimeout'), CLOCK],
@@ -193,7 +174,7 @@ export function readOptions(options: ConnectionOptions): Settings {
       },
     },
     options ?? null,
-  ) as Settings & Pick<ConnectionOptions, 'protocol' | 'storage'>
+  ) as Settings & Pick<ConnectionOptions, 'protocol'>
   if (!globalThis.crypto?.getRandomValues)
     throw invalid(
       'crypto.getRandomValues',
@@ -206,6 +187,5 @@ export function readOptions(options: ConnectionOptions): Settings {
     createEventSource: settings.createEventSource ?? defaultEventSource(!!settings.headers),
     pageLifecycle: (settings.pageLifecycle ?? pageLifecycle(settings.clock)) || null,
     endpoints: { ...ENDPOINTS, ...settings.protocol?.endpoints },
-    store: settings.storage ? readStore(settings.storage, url, settings.clock) : null,
   })
 }

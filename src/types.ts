@@ -25,22 +25,10 @@ export interface Clock {
   clearTimeout(timer: unknown): void
 }
 
-/** What is used of a `Storage`. */
-export interface StorageLike {
-  readonly length: number
-  key(index: number): string | null
-  getItem(key: string): string | null
-  setItem(key: string, value: string): void
-  removeItem(key: string): void
-}
-
-/** What is used of a `LockManager`. */
-export interface LocksLike {
-  request(
-    name: string,
-    options: { readonly ifAvailable: boolean },
-    callback: (lock: unknown) => Promise<void>,
-  ): Promise<unknown>
+/** What `persist()` of `holdline/storage` returns. */
+export interface Persistence {
+  /** Called by `createConnection`. */
+  open(setup: never): unknown
 }
 
 /** Bounds of the queue. It holds the messages without a verdict, those in flight included. */
@@ -129,23 +117,11 @@ export interface ConnectionOptions {
   readonly outbox?: Some<OutboxLimits> | undefined
   readonly inbound?: Some<InboundLimits> | undefined
   /**
-   * Where unsettled messages and the cursors survive a reload or a crash, e.g. `localStorage`, under keys that begin with
-   * `key` (default `holdline:<url>`); use one key per user. An entry per message, so a change costs the same at 10 and at
-   * 10,000. A storage that is full or throws is reported (`storage-failed`), and memory goes on; what is corrupt is
-   * reported (`storage-corrupt`) and set aside under `<key>.corrupt`. What a page that is gone has left is taken over; whether it
-   * is gone is told by Web Locks (`locks`, default `navigator.locks`). Where there are none, two pages with one key may post a
-   * message twice, under the same id. `null`, as some platforms give it, is none. Locks that fail, or do not answer within 2 s, are reported (`storage-failed`): then nothing
-   * is taken over. Default: none.
+   * Where unsettled messages survive a reload or a crash: `persist(localStorage)`, with `persist` from `holdline/storage`. A storage
+   * that is full or throws is reported (`storage-failed`), and memory goes on; what is corrupt is reported (`storage-corrupt`) and set
+   * aside under `<key>.corrupt`. Default: none.
    */
-  readonly storage?:
-    | StorageLike
-    | {
-        readonly storage: StorageLike | null | undefined
-        readonly key?: string | undefined
-        readonly locks?: LocksLike | undefined
-      }
-    | null
-    | undefined
+  readonly storage?: Persistence | null | undefined
   readonly timeouts?: Some<Timeouts> | undefined
   readonly backoff?: Some<BackoffPolicy> | undefined
   /** For servers that send signs of life but do not announce it, ms. What the server announces wins. Default: no watchdog. */

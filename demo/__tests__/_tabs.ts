@@ -4,22 +4,32 @@ import type { Connection } from 'holdline'
 import type { Browser, JSHandle } from 'playwright-core'
 import type { Site } from './_page'
 
-const SCRIPT = `
+/** One that answers at once, and one that answers later. */
+const STORAGES = { localStorage: 'localStorage', IndexedDB: 'indexedDbStorage()' }
+export type StorageName = keyof typeof STORAGES
+
+const script = (name: StorageName) => `
   import { createConnection } from 'holdline'
-  const connection = createConnection({ url: '/api/chat', storage: localStorage })
+  import { persist } from 'holdline/storage'
+  import { indexedDbStorage } from '../../examples/recipes/indexed-db/storage'
+  const storage = ${STORAGES[name]}
+  const connection = createConnection({ url: '/api/chat', storage: persist(storage) })
   const told = []
   connection.on('delivery', ({ id, status }) => told.push({ id, status }))
-  globalThis.app = { connection, told }
+  const keys = async () => storage.getAllKeys?.() ?? Object.keys(storage)
+  globalThis.app = { connection, told, keys }
 `
 interface App {
   readonly connection: Connection
   readonly told: readonly { readonly id: string; readonly status: string }[]
+  /** Of all that is stored. */
+  keys(): Promise<readonly string[]>
 }
 
 /** A fresh browser profile. Its tabs are an app of no more than a connection each, with one storage and one key. */
-export async function openProfile(browser: Browser, { url }: Site) {
+export async function openProfile(browser: Browser, { url }: Site, storage: StorageName = 'localStorage') {
   const { outputFiles } = await build({
-    stdin: { contents: SCRIPT, resolveDir: fileURLToPath(new URL('.', import.meta.url)) },
+    stdin: { contents: script(storage), resolveDir: fileURLToPath(new URL('.', import.meta.url)) },
     bundle: true,
     write: false,
     tsconfig: fileURLToPath(new URL('../../tsconfig.json', import.meta.url)),
@@ -35,6 +45,7 @@ export async function openProfile(browser: Browser, { url }: Site) {
     const page = await context.newPage()
     await page.goto(`${url}tab`)
     const app = (await page.evaluateHandle('app')) as JSHandle<App>
+    const stored = () => app.evaluate(async ({ keys }) => (await keys()).filter((key) => key.includes(':message:')))
 
     return {
       page,
@@ -51,13 +62,14 @@ export async function openProfile(browser: Browser, { url }: Site) {
               else connection.reconnect()
             }),
         ),
-      /** Instead of what was queued before. Returns their ids, once a tab is known to hold them. */
+      /** Instead of what was queued before. Returns their ids, once they are stored and a tab is known to hold them. */
       async queue(prompts: readonly string[]) {
         const ids = await app.evaluate(({ connection }, texts) => {
           connection.clearOutbox()
           return texts.map((prompt) => connection.send({ type: 'send', sessionId: 'tabs', prompt }).id)
         }, prompts)
         await page.waitForFunction(async () => (await navigator.locks.query()).held?.length)
+        while ((await stored()).length < prompts.length);
         return ids
       },
       /** Stands behind whatever this tab has taken over, so all of that is posted when this is accepted. */
@@ -70,7 +82,7 @@ export async function openProfile(browser: Browser, { url }: Site) {
       /** The states that this tab has told of a message. */
       toldOf: (id: string) =>
         app.evaluate(({ told }, wanted) => told.filter(({ id }) => id === wanted).map(({ status }) => status), id),
-      stored: () => page.evaluate(() => Object.keys(localStorage).filter((key) => key.includes(':message:'))),
+      stored,
       /** Waits until no tab holds anything. */
       nothingIsHeld: () => page.waitForFunction(async () => (await navigator.locks.query()).held?.length === 0),
     }

@@ -319,10 +319,15 @@ describe.skipIf(!executablePath && !mustRun)('the page in a real Chromium', () =
     expect(chat.crashes).toEqual([])
   })
 
-  test.each(['closed', 'crashed'])(
-    'C29: what a tab has queued is its own while it lives; once it is %s, another posts it at its next open',
-    async (end) => {
-      const openTab = await openProfile(browser, site)
+  test.each([
+    ['closed', 'localStorage'],
+    ['crashed', 'localStorage'],
+    ['closed', 'IndexedDB'],
+    ['crashed', 'IndexedDB'],
+  ] as const)(
+    'C29: what a tab has queued is its own while it lives; once it is %s, another posts it at its next open: %s',
+    async (end, storage) => {
+      const openTab = await openProfile(browser, site, storage)
       const [first, second] = [await openTab(), await openTab()]
       const ids = await first.queue(['one', 'two', 'three'])
       await second.open()
@@ -342,20 +347,23 @@ describe.skipIf(!executablePath && !mustRun)('the page in a real Chromium', () =
     },
   )
 
-  test('C29: a tab that lives posts what it has queued itself, once, however often others open', async () => {
-    const openTab = await openProfile(browser, site)
-    const [first, second] = [await openTab(), await openTab()]
-    await first.queue(['thought better of'])
-    const ids = await first.queue(['one', 'two'])
-    await second.open()
-    await Promise.all([first.open(), second.open()])
-    expect(await first.say('three')).toBe('accepted')
-    await second.open()
-    expect(await second.say('four')).toBe('accepted')
-    expect(site.prompts).toEqual(['one', 'two', 'three', 'four'])
-    for (const id of ids) expect(await second.toldOf(id)).toEqual([])
-    expect(await second.stored()).toEqual([])
-  })
+  test.each(['localStorage', 'IndexedDB'] as const)(
+    'C29: a tab that lives posts what it has queued itself, once, however often others open: %s',
+    async (storage) => {
+      const openTab = await openProfile(browser, site, storage)
+      const [first, second] = [await openTab(), await openTab()]
+      await first.queue(['thought better of'])
+      const ids = await first.queue(['one', 'two'])
+      await second.open()
+      await Promise.all([first.open(), second.open()])
+      expect(await first.say('three')).toBe('accepted')
+      await second.open()
+      expect(await second.say('four')).toBe('accepted')
+      expect(site.prompts).toEqual(['one', 'two', 'three', 'four'])
+      for (const id of ids) expect(await second.toldOf(id)).toEqual([])
+      expect(await second.stored()).toEqual([])
+    },
+  )
 
   test('a message cancelled while it waits never arrives', async () => {
     const chat = await open()

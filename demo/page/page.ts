@@ -1,4 +1,5 @@
 import type { ConnectionError, Delivery, DeliveryStatus } from 'holdline'
+import { persist } from 'holdline/storage'
 import { LINES, type Mishap, type PageMessage } from '../events'
 import { createChatView, type Outgoing, type Row } from './chatView'
 import { type Client, createClient, createClientsView } from './client'
@@ -31,7 +32,7 @@ const inspector = createLateInspector((message) => line.log('error', message))
 const first = createClient('A', LINES[0], {
   cursors: [saved.cursor],
   // The tab's own, as the transcript is: what one tab wrote is shown, and sent, by that tab.
-  storage: sessionStorage,
+  storage: persist(() => sessionStorage),
   inspect: inspector.inspect,
   ...transport,
 })

@@ -98,7 +98,7 @@ export function reactNative(options: { readonly hasRandom?: boolean } = {}) {
   const { outputFiles } = buildSync({
     stdin: {
       contents:
-        "export { createConnection } from './src/index.ts'\nexport * from './examples/recipes/react-native/connection.ts'",
+        "export { createConnection } from './src/index.ts'\nexport { persist } from './src/storage/index.ts'\nexport * from './examples/recipes/react-native/connection.ts'",
       resolveDir: root,
     },
     bundle: true,
@@ -117,7 +117,9 @@ export function reactNative(options: { readonly hasRandom?: boolean } = {}) {
   })
   runInContext(`${NOT_IN_HERMES}\n${PRELUDE}\n${outputFiles[0]?.text}\nglobalThis.app = app`, context)
   return {
-    app: context.app as typeof import('../index') & typeof import('../../examples/recipes/react-native/connection'),
+    app: context.app as typeof import('../index') &
+      typeof import('../storage') &
+      typeof import('../../examples/recipes/react-native/connection'),
     warnings,
   }
 }

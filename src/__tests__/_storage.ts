@@ -1,4 +1,5 @@
 import type { ConnectionOptions } from 'holdline'
+import { persist } from 'holdline/storage'
 import { createWorld, type ServerBehaviour } from './_fakes'
 
 export type FakeStorage = ReturnType<typeof createStorage>
@@ -56,6 +57,55 @@ export function createStorage() {
 /** Who decides sits in another process: nothing is known in the same turn, and all is decided in the order of the asking. */
 async function elsewhere() {
   for (let turn = 0; turn < 3; turn++) await null
+}
+
+export type FakeAsyncStorage = ReturnType<typeof createAsyncStorage>
+
+/** One call of a storage that answers later. What it does, it does when it is answered. */
+export interface StorageCall {
+  readonly name: 'getAllKeys' | 'getItem' | 'setItem' | 'removeItem'
+  readonly key: string
+  readonly value: string
+  answer(): void
+  fail(): void
+}
+
+/** Like React Native's AsyncStorage. A call is answered a little later, unless `rule` says something else: then the test does, or nobody. */
+export function createAsyncStorage(entries = new Map<string, string>()) {
+  const calls: StorageCall[] = []
+  let rule: (call: StorageCall) => 'answers' | 'fails' | 'waits' = () => 'answers'
+  const call = <T>(name: StorageCall['name'], key: string, value: string, work: () => T) =>
+    new Promise<T>((resolve, reject) => {
+      const own: StorageCall = {
+        name,
+        key,
+        value,
+        answer: () => resolve(work()),
+        fail: () => reject(new Error(`${name} is broken`)),
+      }
+      calls.push(own)
+      const fate = rule(own)
+      if (fate !== 'waits') void elsewhere().then(fate === 'answers' ? own.answer : own.fail)
+    })
+  return {
+    entries,
+    /** All that was asked of it, in order. */
+    calls,
+    rule(next: typeof rule) {
+      rule = next
+    },
+    /** What it does with these from now on. */
+    when(name: StorageCall['name'], fate: ReturnType<typeof rule>) {
+      rule = (call) => (call.name === name ? fate : 'answers')
+    },
+    callsOf: (name: StorageCall['name'], key = '') =>
+      calls.filter((call) => call.name === name && call.key.includes(key)),
+    getAllKeys: () => call('getAllKeys', '', '', () => [...entries.keys()]),
+    getItem: (key: string) => call('getItem', key, '', () => entries.get(key) ?? null),
+    setItem: (key: string, value: string) => call('setItem', key, value, () => void entries.set(key, value)),
+    removeItem: (key: string) => call('removeItem', key, '', () => void entries.delete(key)),
+    stored: (part: string) => [...entries].filter(([key]) => key.includes(part)).map(([, value]) => JSON.parse(value)),
+  }
 }
 
 export type FakePage = ReturnType<ReturnType<typeof createLocks>['page']>
@@ -116,12 +166,9 @@ export function createLocks() {
 
 /** A connection of a page that has just been loaded; the one before is dropped as it is. */
 export const load = (
-  storage: FakeStorage,
+  storage: FakeStorage | FakeAsyncStorage,
   { locks, ...options }: Partial<ConnectionOptions> & { readonly locks?: FakePage } = {},
   behaviour?: ServerBehaviour,
 ) =>
   // Each page has a Storage object of its own, for what all of them share.
-  createWorld(
-    { storage: { storage: Object.create(storage), key: 'k', ...(locks && { locks }) }, ...options },
-    behaviour,
-  )
+  createWorld({ storage: persist(Object.create(storage), { key: 'k', cursors: true, locks }), ...options }, behaviour)

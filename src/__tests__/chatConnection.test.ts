@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { persist } from 'holdline/storage'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { type ChatConnection, type ChatConnectionOptions, createChatConnection } from '../chat'
 import { ENDPOINTS, type Feature, type JsonObject } from '../protocol'
@@ -7,6 +8,7 @@ import { createNetwork, type TestPost, type TestStream } from '../testing/networ
 import { createPage } from '../testing/page'
 import { createTestServer } from '../testing/testServer'
 import { settles } from '../testing/virtualClock'
+import { createStorage } from './_storage'
 
 const CLOCK = {
   now: () => Date.now(),
@@ -103,6 +105,21 @@ function createWorld({ server: behaviours = [], features = [], ...options }: Wor
     },
   }
 }
+
+test('C29: with `storage` the queue survives a reload, under the same id', async () => {
+  // Node has Web Locks from 24 on.
+  vi.stubGlobal('navigator', undefined)
+  const storage = persist(createStorage())
+  const old = createWorld({ storage, server: [serverIsSilent()] })
+  old.chat.connect()
+  old.chat.send(prompt('hi'))
+  const [left] = old.chat.connection.pending
+  old.chat.connection.dispose()
+  const next = createWorld({ storage })
+  await next.opens()
+  expect(next.post('send').body).toEqual(prompt('hi'))
+  expect(next.post('send').headers.get('idempotency-key')).toBe(left?.id)
+})
 
 /** A line whose resume is in flight: nothing is answered by itself. */
 async function createResuming() {

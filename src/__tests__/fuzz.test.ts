@@ -3,6 +3,7 @@ import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import type { createConnection } from 'holdline'
 import { fetchStreamTransport, parseRetryAfter } from 'holdline/adapters'
+import { persist } from 'holdline/storage'
 import { describe, expect, test } from 'vitest'
 import { FEATURES, isCursor, isObject, isSeq, isText, type JsonObject, MESSAGE_ID, parseJson } from '../protocol'
 import { createWorld, type FakePost, settle } from './_fakes'
@@ -668,7 +669,7 @@ describe('the client', () => {
     async (entries) => {
       const storage = createStorage()
       for (const [key, value] of entries) storage.entries.set(key, value)
-      const world = createWorld({ storage: { storage, key: 'k' } })
+      const world = createWorld({ storage: persist(storage, { key: 'k', cursors: true }) })
       await settle()
       for (const { id } of world.connection.pending) expect(id).toMatch(MESSAGE_ID)
       expect(world.connection.sessions.every(isCursor)).toBe(true)

@@ -6,6 +6,7 @@ import { createBrowserInspector, createBrowserReceiver, createWebSocketReceiver 
 import { Window } from 'happy-dom'
 import { ConnectionError, createConnection, type EventSourceLike } from 'holdline'
 import { createInspector, type InspectorAdapter, type InspectorOptions } from 'holdline/inspect'
+import { persist } from 'holdline/storage'
 import { type Behaviour, createHarness } from 'holdline/testing'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { type WebSocket, WebSocketServer } from 'ws'
@@ -92,7 +93,7 @@ async function troubledLine(inspect: (event: InspectionEvent) => void) {
         },
         headers: async () => ({ authorization }),
         cursors: [{ sessionId, lastSeq: 7, epoch: secret('epoch') }],
-        storage: { storage: createStorage(), key: secret('storage-key') },
+        storage: persist(createStorage(), { key: secret('storage-key'), cursors: true }),
         inspect,
       }),
   })

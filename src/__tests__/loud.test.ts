@@ -1,4 +1,5 @@
 import { type ConnectionOptions, createConnection } from 'holdline'
+import { persist } from 'holdline/storage'
 import { beforeEach, expect, test, vi } from 'vitest'
 import { createWorld, SERVER_ACCEPTS, settle } from './_fakes'
 import { createStorage } from './_storage'
@@ -70,17 +71,17 @@ test('one that was open once has listeners for that: the console is told nothing
 
 test('two live connections of one page on one storage key: the second one says so, once', () => {
   const storage = createStorage()
-  const one = createWorld({ storage: { storage, key: 'k' } })
-  createWorld({ storage: { storage, key: 'other' } })
-  createWorld({ storage: { storage: createStorage(), key: 'k' } })
+  const one = createWorld({ storage: persist(storage, { key: 'k' }) })
+  createWorld({ storage: persist(storage, { key: 'other' }) })
+  createWorld({ storage: persist(createStorage(), { key: 'k' }) })
   expect(told()).toEqual([])
-  const two = createWorld({ storage: { storage, key: 'k' } })
+  const two = createWorld({ storage: persist(storage, { key: 'k' }) })
   expect(told()).toEqual([
     'holdline: two connections of this page use one storage key: dispose() one, or give each its own k',
   ])
   one.connection.dispose()
   two.connection.dispose()
-  createWorld({ storage: { storage, key: 'k' } })
+  createWorld({ storage: persist(storage, { key: 'k' }) })
   expect(told()).toHaveLength(1)
 })
 

@@ -1,4 +1,5 @@
-import { afterEach, expect, test, vi } from 'vitest'
+import { persist } from 'holdline/storage'
+import { afterEach, describe, expect, test, vi } from 'vitest'
 import { ConnectionError, type ConnectionOptions, createConnection } from '../index'
 import { readOptions } from '../options'
 import { createStorage } from './_storage'
@@ -52,14 +53,10 @@ test('an option that does not fit throws a ConnectionError that names it', () =>
     ['storage', { url, storage: 'localStorage' }],
     ['heartbeat', { url, heartbeat: null }],
     ['headers', { url, headers: null }],
-    ['storage.storage', { url, storage: { key: 'k' } }],
-    ['storage.storage', { url, storage: { getItem() {} } }],
-    ['storage.storage', { url, storage: {} }],
-    ['storage.storage', { url, storage: { storage: new Map() } }],
-    ['storage.key', { url, storage: { storage, key: '' } }],
-    ['storage.key', { url, storage: { storage, key: 7 } }],
-    ['storage.locks', { url, storage: { storage, locks: {} } }],
-    ['storage.prefix', { url, storage: { storage, prefix: 'x' } }],
+    ['storage', { url, storage: {} }],
+    ['storage', { url, storage: { open: true } }],
+    ['storage', { url, storage: persist(() => new Map() as never) }],
+    ['storage', { url, storage: persist(() => ({ getItem() {} }) as never) }],
     ['timeouts', { url, timeouts: 5_000 }],
     ['timeouts.send', { url, timeouts: { send: '5s' } }],
     ['timeouts.send', { url, timeouts: { send: Number.NaN } }],
@@ -89,13 +86,6 @@ test('what is undefined is not given', () => {
 })
 
 test('an option that does not fit says what was seen and what was expected, and gives no secret away', () => {
-  const storage = 'a storage that answers at once, like localStorage'
-  const asyncStorage = {
-    getItem: async () => null,
-    setItem: async () => {},
-    removeItem: async () => {},
-    getAllKeys: async () => [],
-  }
   const messages: [string, unknown][] = [
     ['options: null is not an object', undefined],
     ['url: undefined is not an http(s) URL without @, ? or #', {}],
@@ -109,11 +99,6 @@ test('an option that does not fit says what was seen and what was expected, and 
     ['outbox.overflow: drop-newest is not reject drop-oldest', { url, outbox: { overflow: 'drop-newest' } }],
     ['headers: string is not a function or a map of strings', { url, headers: 'Bearer secret' }],
     ['createEventSource: object is not a function', { url, createEventSource: {} }],
-    [
-      'storage.storage: object is not a storage that answers at once, like localStorage',
-      { url, storage: asyncStorage },
-    ],
-    [`storage.storage: object is not ${storage}`, { url, storage: { storage: asyncStorage } }],
     ['clock: object is not an object with now, setTimeout, clearTimeout', { url, clock: { now: Date.now } }],
     ['random: Symbol(Symbol.iterator) is not a function', { url, random: Symbol.iterator }],
   ]
@@ -121,11 +106,49 @@ test('an option that does not fit says what was seen and what was expected, and 
 })
 
 test('C80: a storage that is null, as the platform gives it where there is none, is none', () => {
-  for (const none of [null, undefined, { storage: null, key: 'k' }, { storage: undefined, key: 'k' }]) {
+  for (const none of [null, undefined, persist(null), persist(undefined, { key: 'k' }), persist(() => null)]) {
     const connection = createConnection({ url, storage: none })
     connection.send({ type: 'send' })
     connection.dispose()
   }
+})
+
+test('a storage as the first edition took it is refused with the words to write instead', () => {
+  const { length: _, key, ...rest } = createStorage()
+  const asyncStorage = { ...rest, getAllKeys: async () => [] }
+  for (const given of [storage, asyncStorage, { storage }, { storage, key: 'k' }, { storage: null }])
+    expect(refusal({ url, storage: given })).toMatchObject({
+      code: 'invalid-option',
+      message:
+        'storage: object is not what persist() returns: write persist(localStorage), with persist from holdline/storage',
+    })
+})
+
+describe('persist() says which of its arguments does not fit', () => {
+  const STORAGE = 'a storage like localStorage, or like AsyncStorage, or null'
+  test.each<[string, unknown, unknown?]>([
+    [`storage: localStorage is not ${STORAGE}`, 'localStorage'],
+    [`storage: object is not ${STORAGE}`, new Map()],
+    [`storage: object is not ${STORAGE}`, { getItem() {}, setItem() {}, removeItem() {} }],
+    ['persist.key:  is not a string, not empty', storage, { key: '' }],
+    ['persist.key: 7 is not a string, not empty', storage, { key: 7 }],
+    ['persist.cursors: yes is not a boolean', storage, { cursors: 'yes' }],
+    ['persist.locks: object is not an object with request', storage, { locks: {} }],
+    ['persist.prefix: there is no such option', storage, { prefix: 'x' }],
+    ['persist: null is not an object', storage, null],
+  ])('%s', (message, given, options) => {
+    expect(() => persist(given as never, options as never)).toThrow(
+      expect.objectContaining({ code: 'invalid-option', message }),
+    )
+  })
+
+  test('and touches nothing: a function is called by createConnection', () => {
+    const given = vi.fn(() => storage)
+    const kept = persist(given)
+    expect(given).not.toHaveBeenCalled()
+    expect(refusal({ url, storage: kept })).toBeUndefined()
+    expect(given).toHaveBeenCalledTimes(1)
+  })
 })
 
 test('C80: a relative URL is taken where there is no page: a module that a server renders may make the connection', () => {
@@ -139,9 +162,7 @@ test('what is at its bound is within it', () => {
   const most = { maxMessages, maxBytes: maxMessages, maxAge: maxMessages, maxInFlight: maxMessages, overflow: 'reject' }
   for (const outbox of [{}, least, most]) expect(refusal({ url, outbox })).toBeUndefined()
   const locks = { request: async () => {} }
-  for (const given of [storage, { storage }, { storage, key: 'k', locks }]) {
-    expect(refusal({ url, storage: given })).toBeUndefined()
-  }
+  expect(refusal({ url, storage: persist(storage, { key: 'k', cursors: true, locks }) })).toBeUndefined()
 })
 
 test('without a global fetch, the missing option is named', () => {

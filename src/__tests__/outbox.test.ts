@@ -1,3 +1,4 @@
+import { persist } from 'holdline/storage'
 import { describe, expect, test } from 'vitest'
 import { ConnectionError, type ConnectionOptions, type Feature } from '../index'
 import {
@@ -255,7 +256,7 @@ describe('C67: maxAge is about the time that has passed', () => {
   /** A world whose two clocks are the test's, with one message that must not be older than a minute. */
   function queued(storage: FakeStorage | null = null, times: Times = { wall: 1_700_000_000_000, steady: 0 }) {
     const clock = { ...createClock(), now: () => times.wall, elapsed: () => times.steady }
-    const world = createWorld({ clock, ...(storage && { storage: { storage, key: 'k' } }) }, SERVER_ACCEPTS)
+    const world = createWorld({ clock, ...(storage && { storage: persist(storage, { key: 'k' }) }) }, SERVER_ACCEPTS)
     const passes = (wall: number, steady = 0) =>
       Object.assign(times, { wall: times.wall + wall, steady: times.steady + steady })
     return { world, passes, times }
@@ -278,6 +279,19 @@ describe('C67: maxAge is about the time that has passed', () => {
       status,
       ...(status === 'rejected' && { error: { code: 'expired' } }),
     })
+  })
+
+  test('what was posted in time is repeated, however long that takes', async () => {
+    const { world, passes } = queued()
+    world.server(SERVER_IS_SILENT)
+    const delivery = world.connection.send(prompt('hi'), { maxAge: MINUTE })
+    await world.opens()
+    passes(HOUR, HOUR)
+    await world.post('send').answers(503)
+    world.server(SERVER_ACCEPTS)
+    world.connection.reconnect()
+    await world.opens()
+    expect(await delivery.settled).toMatchObject({ status: 'accepted', attempts: 2 })
   })
 
   test.each([

@@ -1,3 +1,4 @@
+import { persist } from 'holdline/storage'
 import { describe, expect, test, vi } from 'vitest'
 import type { ConnectionOptions, Delivery } from '../index'
 import {
@@ -160,7 +161,7 @@ describe('C26: a full queue never drops silently', () => {
     const encode = vi.spyOn(TextEncoder.prototype, 'encode')
     const cost = async (drops: number) => {
       const world = createWorld(
-        { storage, outbox: { maxMessages: drops + 1, overflow: 'drop-oldest' } },
+        { storage: persist(storage), outbox: { maxMessages: drops + 1, overflow: 'drop-oldest' } },
         SERVER_IS_SILENT,
       )
       await world.opens()

@@ -3,6 +3,7 @@ import { afterEach, describe, expect, test, vi } from 'vitest'
 import { createChatServer, type SuspendCall } from '../server'
 import { listen } from './_http'
 import { reactNative, SseEventSource } from './_reactNative'
+import { createAsyncStorage } from './_storage'
 
 const cleanups: (() => unknown)[] = []
 afterEach(async () => {
@@ -32,9 +33,11 @@ async function createServer() {
 }
 
 describe('C77: React Native', () => {
-  async function createApp(options: Partial<ConnectionOptions> = {}) {
+  type App = ReturnType<typeof reactNative>['app']
+  async function createApp(given: Partial<ConnectionOptions> | ((app: App) => Partial<ConnectionOptions>) = {}) {
     const server = await createServer()
     const { app, warnings } = reactNative()
+    const options = typeof given === 'function' ? given(app) : given
     const states = new Set<(state: string) => void>()
     const networks = new Set<(state: { isConnected: boolean }) => void>()
     const lifecycle = app.appLifecycle(
@@ -160,18 +163,36 @@ describe('C77: React Native', () => {
     )
   })
 
-  test('AsyncStorage as storage throws with a sentence, not later and silently', () => {
+  test('AsyncStorage keeps what has no verdict and, on request, the cursors: the app that starts next goes on with both', async () => {
+    const AsyncStorage = createAsyncStorage()
+    const options = { key: 'k', cursors: true }
+    const old = await createApp((app) => ({ storage: app.persist(AsyncStorage, options) }))
+    old.connection.watch('s1')
+    old.connection.connect()
+    await vi.waitUntil(() => old.connection.isOpen)
+    await old.chat.publish('s1', { type: 'token', text: 'a' })
+    await vi.waitUntil(() => AsyncStorage.stored('k:cursor:s1')[0]?.lastSeq === 1)
+    old.connection.disconnect()
+    old.connection.send(prompt('hi'), { id: 'mine' })
+    await vi.waitUntil(() => AsyncStorage.stored('k:message:').length === 1)
+    // The app is ended: nothing is called any more.
+    await old.chat.publish('s1', { type: 'token', text: 'b' })
+
+    const next = await createApp((app) => ({
+      url: old.http.url,
+      storage: app.persist(AsyncStorage, options),
+    }))
+    next.connection.connect()
+    await vi.waitUntil(() => next.texts.length === 2)
+    await vi.waitUntil(() => AsyncStorage.stored('k:message:').length === 0)
+    expect([next.texts, old.commands, next.warnings]).toEqual([['b', 'hi'], ['mine'], []])
+  })
+
+  test('AsyncStorage without persist() throws with the words to write, not later and silently', () => {
     const { app } = reactNative()
-    const AsyncStorage = Object.fromEntries(
-      ['getItem', 'setItem', 'removeItem', 'mergeItem', 'clear', 'getAllKeys', 'multiGet'].map((name) => [
-        name,
-        async () => null,
-      ]),
-    )
-    for (const storage of [AsyncStorage, { storage: AsyncStorage, key: 'k' }])
-      expect(() => app.createConnection({ url: 'https://host/api/chat', storage: storage as never })).toThrow(
-        'storage.storage: object is not a storage that answers at once, like localStorage',
-      )
+    expect(() =>
+      app.createConnection({ url: 'https://host/api/chat', storage: createAsyncStorage() as never }),
+    ).toThrow('storage: object is not what persist() returns')
   })
 
   test('without an EventSource the error names the option to give', async () => {

@@ -1,4 +1,5 @@
 import fc from 'fast-check'
+import { persist } from 'holdline/storage'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { Delivery } from '../index'
 import { fakeClock } from './_clock'
@@ -194,7 +195,7 @@ describe('what is stored under a key', () => {
     ] as const
     for (const [key, value] of foreign) storage.entries.set(key, value)
     sendAll(load(storage), 'a')
-    const other = load(storage, { storage: { storage, key: 'K' } })
+    const other = load(storage, { storage: persist(storage, { key: 'K' }) })
     expect(pending(other)).toEqual([])
     const world = load(storage)
     await world.opens()
@@ -204,9 +205,9 @@ describe('what is stored under a key', () => {
 
   test('is by default that of the URL', () => {
     const storage = createStorage()
-    sendAll(createWorld({ storage }), 'a')
+    sendAll(createWorld({ storage: persist(storage) }), 'a')
     expect([...storage.entries.keys()]).toEqual([expect.stringMatching(/^holdline:http:\/\/test\/api\/chat:message:/)])
-    expect(pending(createWorld({ storage }))).toEqual(['a'])
+    expect(pending(createWorld({ storage: persist(storage) }))).toEqual(['a'])
   })
 
   test.each([10, 1_000])('costs as much per message, whether there are 10 or 1,000 of them: %i', async (count) => {
@@ -272,6 +273,21 @@ describe('cursors', () => {
     expect(world.connection.sessions).toEqual(CURSORS)
     await world.opens()
     expect(world.post('reconnect').body.sessions).toEqual(CURSORS)
+  })
+
+  test('are neither stored nor read unless the app asks for it: a page without its state would begin in the middle', async () => {
+    const storage = createStorage()
+    storage.entries.set('k:cursor:s2', JSON.stringify({ sessionId: 's2', lastSeq: 5 }))
+    for (const kept of [{ key: 'k' }, { key: 'k', cursors: false }, { key: 'k', cursors: undefined }]) {
+      const world = load(storage, { storage: persist(storage, kept) })
+      await world.opens()
+      world.connection.watch('s3')
+      world.stream.sends(world.event('s1', 1))
+      await settle()
+      expect(world.connection.sessions.map(({ sessionId }) => sessionId)).toEqual(['s3', 's1'])
+      world.connection.dispose()
+    }
+    expect([...storage.entries.keys()]).toEqual(['k:cursor:s2'])
   })
 
   test('that the app gives win', async () => {
@@ -409,7 +425,7 @@ describe('C29: a storage that fails harms nothing but the reload', () => {
       },
     ],
   ])('C80: one %s: one report, and the line works', async (_, broken) => {
-    const world = createWorld({ storage: broken as never })
+    const world = createWorld({ storage: persist(broken as never) })
     const deliveries = sendAll(world, 'ab')
     await world.opens()
     expect([posted(world), statuses(deliveries), world.errors]).toEqual([
@@ -417,6 +433,36 @@ describe('C29: a storage that fails harms nothing but the reload', () => {
       ['accepted', 'accepted'],
       ['storage-failed'],
     ])
+  })
+
+  test.each<[string, () => never]>([
+    [
+      'throws',
+      () => {
+        throw new DOMException('the document is sandboxed', 'SecurityError')
+      },
+    ],
+    ['is not there', () => (globalThis as { noSuchStorage?: never }).noSuchStorage as never],
+    ['is null', () => null as never],
+  ])(
+    'C80: persist(() => localStorage) where it %s: the line works, and what throws is reported once',
+    async (how, give) => {
+      const world = createWorld({ storage: persist(give) })
+      const deliveries = sendAll(world, 'ab')
+      await world.opens()
+      expect([posted(world), statuses(deliveries), world.errors]).toEqual([
+        ['a', 'b'],
+        ['accepted', 'accepted'],
+        how === 'throws' ? ['storage-failed'] : [],
+      ])
+    },
+  )
+
+  test('C80: persist(() => localStorage) where there is one is as good as persist(localStorage)', async () => {
+    const storage = createStorage()
+    const kept = persist(() => storage, { key: 'k' })
+    sendAll(createWorld({ storage: kept }), 'a')
+    expect(pending(createWorld({ storage: kept }))).toEqual(['a'])
   })
 
   test('full: memory goes on, and there is one report, which names the cause', async () => {
@@ -562,7 +608,7 @@ describe('C29: what is corrupt is reported and set aside', () => {
 describe('C108: a storage of an origin that is shared', () => {
   const WEEK = 604_800_000
   const keyed = (storage: FakeStorage, key: string, options = {}) =>
-    createWorld({ storage: { storage: Object.create(storage), key }, ...options })
+    createWorld({ storage: persist(Object.create(storage), { key, cursors: true }), ...options })
 
   test.each([
     ['a:message:x', 'a'],

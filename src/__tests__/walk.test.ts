@@ -1,4 +1,5 @@
 import { createConnection } from 'holdline'
+import { persist } from 'holdline/storage'
 import { formatWalk, type WalkReport, walk } from 'holdline/testing'
 import { beforeAll, describe, expect, test, vi } from 'vitest'
 import type { AnyStateMachine } from 'xstate'
@@ -188,7 +189,7 @@ describe('an app of the user’s own', () => {
       create(environment) {
         const connection = createConnection({
           ...environment,
-          storage,
+          storage: persist(storage, { cursors: true }),
           heartbeat: 20_000,
           headers: async () => ({ Authorization: 'Bearer token' }),
           outbox: { maxInFlight: Number.POSITIVE_INFINITY },

@@ -2,7 +2,7 @@ import type { EventSourceFactory } from '../adapters/eventSourceStream'
 import { eventSourceTransport } from '../adapters/transport'
 import { createConnection, partsOf } from '../createConnection'
 import type { ConnectionError } from '../errors'
-import { being, isDelay, isFunction, isName, isUrl, read } from '../options'
+import { being, isDelay, isFunction, isName, isPersistence, isUrl, read } from '../options'
 import {
   CONNECTION_ID_HEADER,
   IDEMPOTENCY_KEY_HEADER,
@@ -12,7 +12,7 @@ import {
   newId,
   parseJson,
 } from '../protocol'
-import type { Connection, OutboundMessage } from '../types'
+import type { Connection, OutboundMessage, Persistence } from '../types'
 
 export interface ChatConnectionOptions {
   /** Where the server is: its endpoints are `{baseUrl}/api/chat/…`. Empty: the page's own origin. */
@@ -25,6 +25,8 @@ export interface ChatConnectionOptions {
   readonly reconnectDelayMs?: number | undefined
   /** Where the suspend signal goes, with the `connectionId` in its body. Default: `{baseUrl}/api/chat/suspend`. */
   readonly suspendUrl?: string | undefined
+  /** Where the queue survives a reload: `persist(localStorage)`, with `persist` from `holdline/storage`. Default: none. */
+  readonly storage?: Persistence | null | undefined
 }
 
 /** Told of every message of the server, and of `{type:'_open'}`, `{type:'_close'}` and `{type:'_foreground'}`. */
@@ -60,13 +62,14 @@ export interface ChatConnection {
 
 /** @throws {ConnectionError} `invalid-option`; the message names the option. */
 export function createChatConnection(options: ChatConnectionOptions): ChatConnection {
-  const { baseUrl, fetch, createEventSource, reconnectDelayMs, suspendUrl } = read(
+  const { baseUrl, fetch, createEventSource, reconnectDelayMs, suspendUrl, storage } = read(
     {
       baseUrl: [being('an http(s) URL, or empty', (value) => isText(value) && isUrl(`${value}/api/chat`)), null],
       fetch: [isFunction, null],
       createEventSource: [isFunction],
       reconnectDelayMs: [isDelay, 500],
       suspendUrl: [isName],
+      storage: [isPersistence],
     },
     options ?? null,
   ) as ChatConnectionOptions & { readonly reconnectDelayMs: number }
@@ -94,6 +97,7 @@ export function createChatConnection(options: ChatConnectionOptions): ChatConnec
       return { ...carrier, beacon }
     },
     backoff: { base: reconnectDelayMs },
+    storage,
     outbox: { maxMessages: 100, maxBytes: Infinity, overflow: 'drop-oldest', maxInFlight: Infinity },
   })
   const { inbox } = partsOf(connection)

@@ -56,13 +56,14 @@ export class Message {
 
   readonly id: string
   readonly payload: Typed
-  readonly expiresAt: number
+  /** Once it has been posted it never expires by its own age. */
+  expiresAt: number
   readonly lane: Lane
   readonly endpoint: string
   json: string
   readonly bytes: number
   /** `expiresAt` by the clock that cannot be set. */
-  readonly deadline: number
+  deadline: number
 
   constructor(
     { id, message, expiresAt, attempts, failures = 0, drops = 0, triedAt, place }: StoredMessage,

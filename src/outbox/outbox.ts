@@ -162,14 +162,11 @@ export class Outbox {
     this.#poster.lanes.leave(message)
     this.#poster.lanes.readyNamed(this.#stops.leave(message))
     this.#tell(message)
-    if (this.#life === 'retired') return
-    this.#store?.remove(message.place)
-    // A lock that is being taken over is ours already.
-    if (!this.#unsettled.size && this.#life !== 'restoring') this.#store?.release()
+    if (this.#life !== 'retired') this.#store?.remove(message.place)
   }
 
   #keep(message: Message) {
-    this.#store?.put(message, message.id, message.json)
+    this.#store?.put(message)
   }
 
   #tell(message: Message) {
@@ -185,19 +182,20 @@ export class Outbox {
     if (!this.#store || this.#life !== 'ready') return
     this.#life = 'restoring'
     this.#poster.hush()
-    this.#store.adopt((messages) => {
-      const isRetired = this.#life !== 'restoring'
-      const admitted: Message[] = []
-      for (const message of [...messages].reverse()) {
-        const known = this.#unsettled.get(message.id)
-        if (!known && !isRetired) admitted.unshift(this.#admit(message, 'first'))
-        else if (known && known.place !== message.place) this.#store?.remove(message.place)
-      }
-      for (const message of admitted) this.#welcome(message)
-      if (!isRetired) this.#life = 'ready'
-      if (!this.#unsettled.size || isRetired) this.#store?.release()
-      this.#poster.speak()
-    })
+    this.#store.adopt((messages) => this.#take(messages))
+  }
+
+  #take(messages: readonly StoredMessage[]) {
+    if (this.#life === 'retired') return
+    const admitted: Message[] = []
+    for (const message of [...messages].reverse()) {
+      const known = this.#unsettled.get(message.id)
+      if (!known) admitted.unshift(this.#admit(message, 'first'))
+      else if (known.place !== message.place) this.#store?.remove(message.place)
+    }
+    for (const message of admitted) this.#welcome(message)
+    this.#life = 'ready'
+    this.#poster.speak()
   }
 
   // The line
@@ -224,7 +222,7 @@ export class Outbox {
   retire() {
     this.#life = 'retired'
     this.clear()
-    this.#store?.release()
+    this.#store?.close()
   }
 
   post(own: OwnPost) {

@@ -141,9 +141,9 @@ export class Poster {
     return batchFrom(message, { most: this.#batchSize.size, more, mayFollow })
   }
 
-  #isExpired({ attempts, expiresAt, deadline, triedAt = Infinity }: Message) {
+  #isExpired({ expiresAt, deadline, triedAt = Infinity }: Message) {
     const { clock } = this.#settings
-    if (attempts > 0) return clock.now() - triedAt > (this.#gate?.receiptAge ?? Infinity)
+    if (clock.now() - triedAt > (this.#gate?.receiptAge ?? Infinity)) return true
     // The first to run out: the wall clock may have been set back, and most engines' other one stands still while the machine sleeps.
     return clock.now() >= expiresAt || (clock.elapsed?.() ?? 0) >= deadline
   }
@@ -206,6 +206,7 @@ export class Poster {
       message.attempts++
       this.patience.posted(message)
       message.triedAt ??= this.#settings.clock.now()
+      message.expiresAt = message.deadline = Infinity
       this.#desk.starting(message)
       if (message.isStop && !flight.gate.features.includes('cancels')) this.#takeBack(message)
     }

@@ -1,4 +1,5 @@
-import { createConnection, type StorageLike } from 'holdline'
+import { createConnection } from 'holdline'
+import { persist, type StorageLike } from 'holdline/storage'
 import type { Trap } from '../trap'
 import { found, KIB, text } from '../wire'
 
@@ -23,7 +24,7 @@ function connectionOn(storage: StorageLike, key: string) {
   const connection = createConnection({
     url: 'http://127.0.0.1:9/chat',
     pageLifecycle: false,
-    storage: { storage, key },
+    storage: persist(storage, { key, cursors: true }),
   })
   connection.on('error', () => {})
   return connection

@@ -1,0 +1,3 @@
+export type { Persistence } from '../types'
+export { persist } from './persist'
+export type * from './types'
