@@ -35,6 +35,8 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
   const { backoff, clock, random, timeouts } = settings
   let retryAt: number | null = null
   let isDisposed = false
+  /** Says that messages wait for a `connect()`. Null: it was called. */
+  let hint: unknown
   /** What is left of the machine once it is no more. */
   let remains: ConnectionContext | undefined
 
@@ -114,6 +116,18 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
   // Not before: what is told now is told when the app had a chance to listen.
   outbox.restore()
 
+  function hintLater() {
+    hint = clock.setTimeout(() => {
+      hint = undefined
+      if (outbox.size) notifier.warn('a message waits, and connect() was not called', settings.url)
+    }, HINT_DELAY)
+  }
+
+  function forgetHint() {
+    clock.clearTimeout(hint)
+    hint = null
+  }
+
   /** The machine is no more. Unless that is because the app disposed of it, this does, and tells. */
   function end(cause?: unknown) {
     // XState stops no child of a machine that has failed.
@@ -121,7 +135,7 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
     if (isDisposed) return
     isDisposed = true
     store?.close()
-    const error = new ConnectionError('internal', 'the machine stopped', { cause })
+    const error = new ConnectionError('internal', 'the machine stopped: see cause', { cause })
     if (phase() === 'open') notifier.note('closed', { reason: 'failed', error })
     remains = { ...context(), connectionId: null, lastError: error }
     notifier.note('stopped', { error })
@@ -132,6 +146,7 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
   function dispose() {
     if (isDisposed) return
     isDisposed = true
+    forgetHint()
     store?.close()
     actor.send({ type: 'disconnect' })
     outbox.retire()
@@ -143,6 +158,7 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
   return Object.assign(Object.create(CURRENT, { [parts]: { value: () => own } }), {
     connect() {
       if (!isAbsolute(settings.url)) throw invalid('url', `${settings.url} is relative, and here is no page`)
+      forgetHint()
       command({ type: 'connect' })
     },
     disconnect: () => command({ type: 'disconnect' }),
@@ -154,7 +170,11 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
     dispose,
     [Symbol.dispose]: dispose,
 
-    send: (message, options) => outbox.enqueue(message, options) as Delivery<Outbound>,
+    send(message, options) {
+      const delivery = outbox.enqueue(message, options) as Delivery<Outbound>
+      if (hint === undefined) hintLater()
+      return delivery
+    },
     clearOutbox: () => outbox.clear(),
 
     watch(sessionId, { after } = {}) {
@@ -196,6 +216,9 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
     getSnapshot,
   } satisfies Omit<Connection<Inbound, Outbound>, keyof typeof CURRENT>)
 }
+
+/** ms. */
+const HINT_DELAY = 5_000
 
 const isEvent = oneOf('message opened closed stopped phase session delivery rejected error')
 

@@ -85,7 +85,7 @@ export function createStore({ storage, key, locks: given, clock }: StoreOptions,
     try {
       return work()
     } catch (cause) {
-      if (!hasFailed) tell(new ConnectionError('storage-failed', String(cause), { cause }))
+      if (!hasFailed) tell(new ConnectionError('storage-failed', `storage: ${String(cause)}`, { cause }))
       hasFailed = true
     }
     return undefined
@@ -119,7 +119,7 @@ export function createStore({ storage, key, locks: given, clock }: StoreOptions,
     if (!isText(text)) return []
     const value = parse(parseJson(text))
     if (value !== undefined) return [value]
-    tell(new ConnectionError('storage-corrupt', place.slice(0, MAX_LINE)))
+    tell(new ConnectionError('storage-corrupt', `${place.slice(0, MAX_LINE)}: moved to ${aside}`))
     attempt(() => {
       setAside(JSON.stringify([clock.now(), place, text]).slice(0, MAX_LINE))
       storage.removeItem(place)

@@ -1,5 +1,5 @@
 import { type ConnectionOptions, createConnection } from 'holdline'
-import { beforeEach, expect, test, vi } from 'vitest'
+import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { createWorld, SERVER_ACCEPTS, settle } from './_fakes'
 import { createStorage } from './_storage'
 
@@ -120,4 +120,60 @@ test('C77: without a random source createConnection throws, and names what to in
     )
     vi.unstubAllGlobals()
   }
+})
+
+describe('a message that was sent, and no connect()', () => {
+  const HINT = 'holdline: a message waits, and connect() was not called http://test/api/chat'
+
+  test('is told on the console after 5 s, once', async () => {
+    const { connection, clock } = deaf()
+    connection.send({ type: 'send', prompt: 'hi' })
+    await clock.advance(4_999)
+    expect(told()).toEqual([])
+    await clock.advance(1)
+    expect(told()).toEqual([HINT])
+    connection.send({ type: 'send', prompt: 'anybody?' })
+    await clock.advance(10_000)
+    expect([told(), clock.pending]).toEqual([[HINT], 0])
+  })
+
+  test('is none where nothing waits any more, but a later one is told', async () => {
+    const { connection, clock } = deaf()
+    connection.send({ type: 'send', prompt: 'hi' }).cancel()
+    await clock.advance(5_000)
+    expect(told()).toEqual([])
+    connection.send({ type: 'send', prompt: 'hi' })
+    await clock.advance(5_000)
+    expect(told()).toEqual([HINT])
+  })
+
+  test.each<[when: string, steps: (world: ReturnType<typeof deaf>) => unknown]>([
+    ['after connect()', ({ connection }) => connection.connect()],
+    ['after dispose()', ({ connection }) => connection.dispose()],
+    [
+      'after disconnect()',
+      ({ connection }) => {
+        connection.connect()
+        connection.disconnect()
+        connection.send({ type: 'send', prompt: 'later' })
+      },
+    ],
+    [
+      'after a terminal stop, which is told itself',
+      async (world) => {
+        world.connection.on('stopped', () => {})
+        world.server(refuses(401, {}))
+        world.connection.watch('s1', { after: 1 })
+        await world.opens()
+        expect(world.connection.phase).toBe('idle')
+        world.connection.send({ type: 'send', prompt: 'later' })
+      },
+    ],
+  ])('is not told %s', async (_, steps) => {
+    const world = deaf()
+    world.connection.send({ type: 'send', prompt: 'hi' })
+    await steps(world)
+    await world.clock.advance(10_000)
+    expect(told().filter((line) => line.includes('waits'))).toEqual([])
+  })
 })

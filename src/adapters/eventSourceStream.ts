@@ -1,4 +1,5 @@
 import { ConnectionError } from '../errors'
+import type { Clock } from '../types'
 import { toRefusal } from './streamRefusal'
 
 /** The part of an EventSource's events that is used; which field is there depends on the event's type. */
@@ -25,6 +26,8 @@ export interface EventSourceSetup {
   readonly fetch: (url: string | URL, init: RequestInit) => Promise<Response>
   /** `inbound.maxBytes`, for implementations that read by themselves. */
   readonly maxBytes?: number | undefined
+  /** The connection's. Default: `Date`. */
+  readonly clock?: Pick<Clock, 'now'>
 }
 export type EventSourceFactory = (url: string, setup: EventSourceSetup) => EventSourceLike | Promise<EventSourceLike>
 
