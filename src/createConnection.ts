@@ -103,13 +103,15 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
     const sessions = inbox.cursors().map(({ sessionId }) => sessionId)
     notifier.note(type, (type === 'opened' ? { ...fact, sessions } : fact) as never)
   })
-  // Once it was open, `closed` tells how it is lost. Until then nothing would.
-  const forget = notifier.on('phase', () => {
-    if (phase() === 'open') forget()
+  // Once it was open, `closed` tells how it is lost; until then nothing would. Nor would it tell of a login page in the stream's place.
+  let told = ''
+  notifier.on('phase', () => {
+    if (phase() === 'open') told = 'open'
     if (phase() !== 'backoff') return
-    forget()
     const { code, message, ...details } = context().lastError as ConnectionError
-    report(new ConnectionError(code, `not connected to ${settings.url} yet, but trying: ${message}`, details))
+    if (told && (told === code || code !== 'redirected')) return
+    told = code
+    report(new ConnectionError(code, `not connected to ${settings.url}, but trying: ${message}`, details))
   })
   actor.subscribe(() => notifier.publish(), end, end)
   actor.start()

@@ -1,4 +1,4 @@
-import { type ConnectionOptions, createConnection } from 'holdline'
+import { ConnectionError, type ConnectionOptions, createConnection } from 'holdline'
 import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { createWorld, SERVER_ACCEPTS, settle } from './_fakes'
 import { createStorage } from './_storage'
@@ -52,7 +52,7 @@ test('a first connect that fails is told as an error, or on the console, with th
   }
   expect(told()).toEqual([
     expect.stringMatching(
-      /^holdline: stream-failed ConnectionError: not connected to http:\/\/test\/api\/chat yet, but trying: the server answered 503/,
+      /^holdline: stream-failed ConnectionError: not connected to http:\/\/test\/api\/chat, but trying: the server answered 503/,
     ),
   ])
 })
@@ -120,6 +120,46 @@ test('C77: without a random source createConnection throws, and names what to in
     )
     vi.unstubAllGlobals()
   }
+})
+
+describe('C72: a login page in the place of a stream', () => {
+  const LOGIN = 'GET events: redirected to http://test/login; log in, or correct `url`'
+  const redirected = (world: ReturnType<typeof deaf>) =>
+    world.streams.at(-1)?.dispatch('error', { cause: new ConnectionError('redirected', LOGIN) })
+  const SENTENCE = `holdline: redirected ConnectionError: not connected to http://test/api/chat, but trying: ${LOGIN}`
+
+  test('is told once, though the failure before it was told too', async () => {
+    const world = deaf()
+    world.connection.connect()
+    world.streams.at(-1)?.fails()
+    for (let time = 0; time < 3; time++) {
+      await world.retries()
+      redirected(world)
+      await settle()
+    }
+    expect(told().map((line) => line.replace(/\n.*/s, ''))).toEqual([
+      expect.stringContaining('holdline: stream-failed'),
+      SENTENCE,
+    ])
+  })
+
+  test('is told where the session ended after the line was open', async () => {
+    const world = deaf()
+    const errors: string[] = []
+    world.connection.on('error', ({ error }) => errors.push(error.message))
+    for (let time = 0; time < 2; time++) {
+      await world.opens()
+      world.streams.at(-1)?.fails()
+      for (let retry = 0; retry < 3; retry++) {
+        await world.retries()
+        redirected(world)
+        await settle()
+      }
+      await world.retries()
+    }
+    const sentence = `not connected to http://test/api/chat, but trying: ${LOGIN}`
+    expect([errors, told()]).toEqual([[sentence, sentence], []])
+  })
 })
 
 describe('a message that was sent, and no connect()', () => {
