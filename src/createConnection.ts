@@ -137,7 +137,7 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
     if (isDisposed) return
     isDisposed = true
     store?.close()
-    const error = new ConnectionError('internal', 'the machine stopped: see cause', { cause })
+    const error = new ConnectionError('internal', 'the machine stopped', { cause })
     if (phase() === 'open') notifier.note('closed', { reason: 'failed', error })
     remains = { ...context(), connectionId: null, lastError: error }
     notifier.note('stopped', { error })

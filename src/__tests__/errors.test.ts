@@ -116,7 +116,7 @@ test.each<[message: string, provoke: () => Promise<ConnectionError | null>]>([
     () => verdictOf({ type: 'send' }, createWorld({ outbox: { maxBytes: 1 } })),
   ],
   [
-    'cancelled: taken back by cancel(), clearOutbox(), dispose() or a stop',
+    'cancelled: by cancel(), clearOutbox(), dispose() or a stop',
     async () => {
       const { connection } = createWorld()
       const delivery = connection.send({ type: 'send' })

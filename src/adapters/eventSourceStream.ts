@@ -133,7 +133,7 @@ export function openEventSource(
   }
 }
 
-const NOT_OPENED = 'the stream did not open: not logged in, no server there, another `url`, or CORS'
+const NOT_OPENED = 'the stream did not open: no login, no server, another `url`, or CORS'
 
 /** Deno tells the whole URL in an event's `origin`. */
 const originOf = (url: string) => /^\w+:\/\/[^/]+/.exec(url)?.[0]

@@ -16,9 +16,9 @@ export type Reason =
 export function toError(code: Reason, { attempts, lastError, payload }: Message): ConnectionError {
   const { type } = Object(payload)
   const why: Readonly<Record<Reason, string>> = {
-    cancelled: 'taken back by cancel(), clearOutbox(), dispose() or a stop',
+    cancelled: 'by cancel(), clearOutbox(), dispose() or a stop',
     disposed: 'sent after dispose()',
-    expired: attempts ? 'posted before, and older than receiptAge' : 'older than maxAge',
+    expired: attempts ? 'posted before, older than receiptAge' : 'older than maxAge',
     exhausted: `${attempts} attempts failed, the last: ${lastError?.message}`,
     'invalid-message': 'the message is no object, or no JSON',
     'outbox-full': 'over outbox.maxMessages or outbox.maxBytes',
