@@ -10,7 +10,14 @@ import type { ConnectionContext, ConnectionEvent, OutboxEvent } from './machine/
 import { MAX_DELAY, type Settings } from './options'
 import { sizeOf } from './outbox/batch'
 import type { Outbox } from './outbox/outbox'
-import { type Cursor, isObject, MAX_SESSIONS_PER_RESUME, parseVerdicts, parseWelcome } from './protocol'
+import {
+  type Cursor,
+  isObject,
+  MAX_SESSIONS_PER_RESUME,
+  PROTOCOL_VERSION,
+  parseVerdicts,
+  parseWelcome,
+} from './protocol'
 import { meaningOf } from './status'
 
 /** What a stream may be refused with; later they are how it ended. */
@@ -89,7 +96,7 @@ export function bindActors(
         keepalive,
         // After an async hook the page may be back, on another stream.
         onStart() {
-          if (lastId !== connectionId) throw new ConnectionError('cancelled')
+          if (lastId !== connectionId) throw new ConnectionError('cancelled', 'too late')
         },
       })
     // Best effort: the page may be gone before an answer comes. While it still lives, a POST that the quota was too small for leaves without it.
@@ -154,14 +161,19 @@ export function bindActors(
         },
         welcome(data) {
           const welcome = parseWelcome(data)
-          if (!welcome) return tell({ type: 'stream.failed', error: new ConnectionError('bad-welcome') })
+          if (!welcome) {
+            const why = `not a welcome of protocol ${PROTOCOL_VERSION}: ${data.slice(0, 200)}`
+            return tell({ type: 'stream.failed', error: new ConnectionError('bad-welcome', why) })
+          }
           const { heartbeat = settings.heartbeat ?? null, features } = welcome
           receiptAge = (features.includes('idempotency') && welcome.receiptAge) || Infinity
           const cursors = inbox.welcome(features.includes('contiguous-seq'))
           stopWatchdog()
           if (heartbeat) {
-            stopWatchdog = watchSilence(clock, Math.min(2 * heartbeat, MAX_DELAY), inbox.signs, () =>
-              tell({ type: 'stream.silent', error: new ConnectionError('stream-silent') }),
+            const limit = Math.min(2 * heartbeat, MAX_DELAY)
+            const why = `nothing came for ${limit} ms: a dead line, or a proxy that buffers`
+            stopWatchdog = watchSilence(clock, limit, inbox.signs, () =>
+              tell({ type: 'stream.silent', error: new ConnectionError('stream-silent', why) }),
             )
           }
           const { connectionId } = welcome
@@ -172,7 +184,8 @@ export function bindActors(
           const control = inbox.receive(data, json)
           if (control?.type === 'probe') tell({ type: 'stream.probed', nonce: control.nonce })
           if (control?.type === 'goodbye') {
-            tell({ type: 'stream.drained', delay: control, error: new ConnectionError('goodbye') })
+            const error = new ConnectionError('goodbye', 'the server asked to come back later')
+            tell({ type: 'stream.drained', delay: control, error })
           }
           if (control?.type === 'reconnected') {
             const { resumeId, sessions } = control
@@ -207,7 +220,9 @@ export function bindActors(
         inbox.judge(resumeId, parseVerdicts(json))
         if (abort.signal.aborted) return
         stopWatching = watchSilence(clock, settings.timeouts.resume, inbox.events, () =>
-          fail(new ConnectionError('timeout', 'the replay stalled')),
+          fail(
+            new ConnectionError('timeout', `the replay stalled for ${settings.timeouts.resume} ms (timeouts.resume)`),
+          ),
         )
         tell({ type: 'resume.succeeded', leftOvers: inbox.leftOvers(), hasHole: inbox.hasHole() })
       }

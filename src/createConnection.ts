@@ -34,6 +34,8 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
   const { backoff, clock, random, timeouts } = settings
   let retryAt: number | null = null
   let isDisposed = false
+  /** Says that messages wait for a `connect()`. Null: it was called. */
+  let hint: unknown
   /** What is left of the machine once it is no more. */
   let remains: ConnectionContext | undefined
 
@@ -101,18 +103,32 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
     const sessions = inbox.cursors().map(({ sessionId }) => sessionId)
     notifier.note(type, (type === 'opened' ? { ...fact, sessions } : fact) as never)
   })
-  // Once it was open, `closed` tells how it is lost. Until then nothing would.
-  const forget = notifier.on('phase', () => {
-    if (phase() === 'open') forget()
+  // Once it was open, `closed` tells how it is lost; until then nothing would. Nor would it tell of a login page in the stream's place.
+  let told = ''
+  notifier.on('phase', () => {
+    if (phase() === 'open') told = 'open'
     if (phase() !== 'backoff') return
-    forget()
     const { code, message, ...details } = context().lastError as ConnectionError
-    report(new ConnectionError(code, `not connected to ${settings.url} yet, but trying: ${message}`, details))
+    if (told && (told === code || code !== 'redirected')) return
+    told = code
+    report(new ConnectionError(code, `not connected to ${settings.url}, but trying: ${message}`, details))
   })
   actor.subscribe(() => notifier.publish(), end, end)
   actor.start()
   // Not before: what is told now is told when the app had a chance to listen.
   outbox.restore()
+
+  function hintLater() {
+    hint = clock.setTimeout(() => {
+      hint = undefined
+      if (outbox.size) notifier.warn('a message waits, and connect() was not called', settings.url)
+    }, HINT_DELAY)
+  }
+
+  function forgetHint() {
+    clock.clearTimeout(hint)
+    hint = null
+  }
 
   /** The machine is no more. Unless that is because the app disposed of it, this does, and tells. */
   function end(cause?: unknown) {
@@ -131,6 +147,7 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
   function dispose() {
     if (isDisposed) return
     isDisposed = true
+    forgetHint()
     actor.send({ type: 'disconnect' })
     outbox.retire()
     // In a listener, the disconnect still stands in line behind the event that is being told.
@@ -141,6 +158,7 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
   return Object.assign(Object.create(CURRENT, { [parts]: { value: () => own } }), {
     connect() {
       if (!isAbsolute(settings.url)) throw invalid('url', `${settings.url} is relative, and here is no page`)
+      forgetHint()
       command({ type: 'connect' })
     },
     disconnect: () => command({ type: 'disconnect' }),
@@ -152,7 +170,11 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
     dispose,
     [Symbol.dispose]: dispose,
 
-    send: (message, options) => outbox.enqueue(message, options) as Delivery<Outbound>,
+    send(message, options) {
+      const delivery = outbox.enqueue(message, options) as Delivery<Outbound>
+      if (hint === undefined) hintLater()
+      return delivery
+    },
     clearOutbox: () => outbox.clear(),
 
     watch(sessionId, { after } = {}) {
@@ -194,6 +216,9 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
     getSnapshot,
   } satisfies Omit<Connection<Inbound, Outbound>, keyof typeof CURRENT>)
 }
+
+/** ms. */
+const HINT_DELAY = 5_000
 
 const isEvent = oneOf('message opened closed stopped phase session delivery rejected error')
 

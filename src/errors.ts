@@ -107,7 +107,7 @@ const RETRYABLE: readonly ConnectionErrorCode[] = [
   'hook-failed',
 ]
 
-/** The one error class of this library. Switch on `code`; the message is for people, where there is more to say. */
+/** The one error class of this library. Switch on `code`; the message tells people what was seen and what to do. */
 export class ConnectionError extends Error {
   override readonly name = 'ConnectionError'
   declare readonly code: ConnectionErrorCode
@@ -115,7 +115,7 @@ export class ConnectionError extends Error {
   declare readonly status: number | undefined
   declare readonly retryAfter: number | undefined
 
-  constructor(code: ConnectionErrorCode, message: string = code, details: ConnectionErrorDetails = {}) {
+  constructor(code: ConnectionErrorCode, message: string, details: ConnectionErrorDetails = {}) {
     super(message, details)
     const { retryable = RETRYABLE.includes(code), status, retryAfter } = details
     Object.assign(this, { code, retryable, status, retryAfter })

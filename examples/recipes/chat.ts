@@ -1,10 +1,11 @@
 import type { Connection, ConnectionEvents, Delivery, DeliveryStatus } from 'holdline'
 
-/** What the server sends. `id` is that of the message which asked, so the two find each other. */
-export type ChatEvent = { readonly sessionId: string; readonly seq: number } & (
+/** What the server publishes. `id`, and later `answer`, is the id of the message that asked, so they find each other. */
+export type ChatNews =
   | { readonly type: 'prompt'; readonly id: string; readonly text: string }
   | { readonly type: 'token'; readonly answer: string; readonly text: string }
-)
+/** … and what arrives of it. */
+export type ChatEvent = ChatNews & { readonly sessionId: string; readonly seq: number }
 export type Prompt = { readonly type: 'send'; readonly sessionId: string; readonly prompt: string }
 export type ChatConnection = Connection<ChatEvent, Prompt>
 

@@ -312,7 +312,7 @@ describe('posting never waits for a write', () => {
     const told: string[] = []
     world.connection.on('error', ({ error }) => told.push(error.message))
     await opens(world)
-    expect([told, world.connection.phase]).toEqual([['getAllKeys gave no list'], 'open'])
+    expect([told, world.connection.phase]).toEqual([['storage: getAllKeys gave no list'], 'open'])
   })
 
   test('I5: whatever is answered when, in the end there is stored what is pending, and nothing that has a verdict', async () => {

@@ -280,7 +280,10 @@ describe('a resume that fails', () => {
     await world.clock.advance(14_999)
     expect(world.connection.phase).toBe('reconnecting')
     await world.clock.advance(1 + 15_000 / 8)
-    expect(world.connection.lastError).toMatchObject({ code: 'timeout', message: 'the replay stalled' })
+    expect(world.connection.lastError).toMatchObject({
+      code: 'timeout',
+      message: 'the replay stalled for 15000 ms (timeouts.resume)',
+    })
   })
 
   test('HTML or {ok:false} in answer to a resume is no success', async () => {

@@ -851,7 +851,7 @@ describe('giving up', () => {
 
 describe('a timeout', () => {
   test.each<[string, readonly ConnectionEvent[], number, string]>([
-    ['connect: no stream', [connect], 15_000, 'stream'],
+    ['connect: no stream', [connect], 15_000, 'connect'],
     ['welcome: no welcome', [connect, opened], 10_000, 'welcome'],
     ['resume: no answer to the POST', POSTING, 15_000, 'resume'],
     ['resume: the marker came, the answer does not', [...POSTING, replayed('r1')], 15_000, 'resume'],
@@ -863,7 +863,8 @@ describe('a timeout', () => {
     expect(machine.phase).toBe(before)
     machine.clock.advance(1)
     expect(machine.phase).toBe('backoff')
-    expect(machine.context.lastError).toMatchObject({ code: 'timeout', retryable: true, message: `no ${what} in time` })
+    const message = `${what} took longer than ${ms} ms (timeouts.${what})`
+    expect(machine.context.lastError).toMatchObject({ code: 'timeout', retryable: true, message })
     expect(machine.context.attempt).toBe(1)
     expect(machine.emitted).toEqual([])
     expect(machine.live('eventStream')).toBe(0)

@@ -114,7 +114,7 @@ describe('the error of a stream', () => {
   })
 
   test('that has a code of its own keeps it', () => {
-    const error = new ConnectionError('hook-failed')
+    const error = new ConnectionError('hook-failed', 'why')
     const { heard } = open(() => {
       throw error
     })

@@ -214,7 +214,7 @@ describe('a POST', () => {
   })
 
   test('that is given up ends at once with what it was given up for, whatever hangs', async () => {
-    const reason = new ConnectionError('cancelled')
+    const reason = new ConnectionError('cancelled', 'why')
     for (const [answer, headers] of [
       [NEVER, undefined],
       [half(200, 'application/json'), undefined],
@@ -235,12 +235,12 @@ describe('a POST', () => {
     const { post, requests } = createServer([UNAUTHORIZED, OK], hook)
     const abort = new AbortController()
     await post({}, abort)
-    abort.abort(new ConnectionError('cancelled'))
+    abort.abort(new ConnectionError('cancelled', 'why'))
     answers[0]?.give('new')
     await settle()
     expect(requests).toHaveLength(1)
 
-    const held = new ConnectionError('cancelled')
+    const held = new ConnectionError('cancelled', 'why')
     const line = createServer([OK], TOKEN)
     const onStart = () => {
       throw held

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import type { Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { IncomingMessage, type Server } from 'node:http'
+import { type AddressInfo, Socket } from 'node:net'
 import * as hono from '@hono/node-server'
 import express from 'express'
 import { createConnection, type Transport } from 'holdline'
@@ -67,6 +67,9 @@ async function run(code: string) {
   return { chat, server, signals, origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}` }
 }
 
+const createServer = () =>
+  holdline.createChatServer({ authenticate: () => ({ id: 'me' }), authorize: () => true, onCommand: () => null })
+
 /** A client sends, and hears what comes of it. */
 async function converse(url: string, sessionId: string, transport?: Transport) {
   const connection = createConnection({ url, ...(transport && { transport }) })
@@ -105,6 +108,35 @@ test.each([0, 1])(
     await converse(`${origin}/api/chat`, 's1')
   },
 )
+
+test('chat.fetch given to Express as it is, is answered with a sentence that names the adapter', async () => {
+  vi.spyOn(console, 'error').mockImplementation(() => {})
+  const chat = createServer()
+  const app = express()
+  app.use('/api/chat', chat.fetch as never)
+  const server = app.listen(0)
+  cleanups.push(() => new Promise((resolve) => server.close(resolve)))
+  await once(server, 'listening')
+  const response = await fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}/api/chat/events`)
+  expect(response.status).toBe(500)
+  expect(await response.text()).toContain(
+    'TypeError: fetch takes a web-standard Request, and was given IncomingMessage: ' +
+      'mount getRequestListener(chat.fetch) of @hono/node-server, or pass the Request of your framework (docs/hosts.md)',
+  )
+})
+
+test.each<[what: string, given: unknown, name: string]>([
+  ['a Node request', new IncomingMessage(new Socket()), 'IncomingMessage'],
+  ['a context of Hono', { req: { raw: new Request('http://h/') } }, 'Object'],
+  ['an object without a prototype', Object.create(null), 'an object'],
+  ['nothing', undefined, 'undefined'],
+])('%s is told from a Request, by HTTP and by sockets', async (_, given, name) => {
+  const chat = createServer()
+  const gateway = holdline.createWebSocketGateway({ fetch: chat.fetch })
+  const sentence = `takes a web-standard Request, and was given ${name}: `
+  await expect(chat.fetch(given as Request)).rejects.toThrow(new RegExp(`^fetch ${sentence}`))
+  expect(() => gateway.accept({} as never, given as Request)).toThrow(new RegExp(`^accept ${sentence}`))
+})
 
 test('C87: behind express.json() each POST is answered at once, with a sentence that says what to do', async () => {
   const [code = ''] = blocksUnder('### Express, and whatever parses bodies')

@@ -1,6 +1,6 @@
-import { type ConnectionOptions, createConnection } from 'holdline'
+import { ConnectionError, type ConnectionOptions, createConnection } from 'holdline'
 import { persist } from 'holdline/storage'
-import { beforeEach, expect, test, vi } from 'vitest'
+import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { createWorld, SERVER_ACCEPTS, settle } from './_fakes'
 import { createStorage } from './_storage'
 
@@ -53,7 +53,7 @@ test('a first connect that fails is told as an error, or on the console, with th
   }
   expect(told()).toEqual([
     expect.stringMatching(
-      /^holdline: stream-failed ConnectionError: not connected to http:\/\/test\/api\/chat yet, but trying: the server answered 503/,
+      /^holdline: stream-failed ConnectionError: not connected to http:\/\/test\/api\/chat, but trying: the server answered 503/,
     ),
   ])
 })
@@ -121,4 +121,100 @@ test('C77: without a random source createConnection throws, and names what to in
     )
     vi.unstubAllGlobals()
   }
+})
+
+describe('C72: a login page in the place of a stream', () => {
+  const LOGIN = 'GET events: redirected to http://test/login; log in, or correct `url`'
+  const redirected = (world: ReturnType<typeof deaf>) =>
+    world.streams.at(-1)?.dispatch('error', { cause: new ConnectionError('redirected', LOGIN) })
+  const SENTENCE = `holdline: redirected ConnectionError: not connected to http://test/api/chat, but trying: ${LOGIN}`
+
+  test('is told once, though the failure before it was told too', async () => {
+    const world = deaf()
+    world.connection.connect()
+    world.streams.at(-1)?.fails()
+    for (let time = 0; time < 3; time++) {
+      await world.retries()
+      redirected(world)
+      await settle()
+    }
+    expect(told().map((line) => line.replace(/\n.*/s, ''))).toEqual([
+      expect.stringContaining('holdline: stream-failed'),
+      SENTENCE,
+    ])
+  })
+
+  test('is told where the session ended after the line was open', async () => {
+    const world = deaf()
+    const errors: string[] = []
+    world.connection.on('error', ({ error }) => errors.push(error.message))
+    for (let time = 0; time < 2; time++) {
+      await world.opens()
+      world.streams.at(-1)?.fails()
+      for (let retry = 0; retry < 3; retry++) {
+        await world.retries()
+        redirected(world)
+        await settle()
+      }
+      await world.retries()
+    }
+    const sentence = `not connected to http://test/api/chat, but trying: ${LOGIN}`
+    expect([errors, told()]).toEqual([[sentence, sentence], []])
+  })
+})
+
+describe('a message that was sent, and no connect()', () => {
+  const HINT = 'holdline: a message waits, and connect() was not called http://test/api/chat'
+
+  test('is told on the console after 5 s, once', async () => {
+    const { connection, clock } = deaf()
+    connection.send({ type: 'send', prompt: 'hi' })
+    await clock.advance(4_999)
+    expect(told()).toEqual([])
+    await clock.advance(1)
+    expect(told()).toEqual([HINT])
+    connection.send({ type: 'send', prompt: 'anybody?' })
+    await clock.advance(10_000)
+    expect([told(), clock.pending]).toEqual([[HINT], 0])
+  })
+
+  test('is none where nothing waits any more, but a later one is told', async () => {
+    const { connection, clock } = deaf()
+    connection.send({ type: 'send', prompt: 'hi' }).cancel()
+    await clock.advance(5_000)
+    expect(told()).toEqual([])
+    connection.send({ type: 'send', prompt: 'hi' })
+    await clock.advance(5_000)
+    expect(told()).toEqual([HINT])
+  })
+
+  test.each<[when: string, steps: (world: ReturnType<typeof deaf>) => unknown]>([
+    ['after connect()', ({ connection }) => connection.connect()],
+    ['after dispose()', ({ connection }) => connection.dispose()],
+    [
+      'after disconnect()',
+      ({ connection }) => {
+        connection.connect()
+        connection.disconnect()
+        connection.send({ type: 'send', prompt: 'later' })
+      },
+    ],
+    [
+      'after a terminal stop, which is told itself',
+      async (world) => {
+        world.connection.on('stopped', () => {})
+        world.server(refuses(401, {}))
+        world.connection.watch('s1', { after: 1 })
+        await world.opens()
+        expect(world.connection.phase).toBe('idle')
+        world.connection.send({ type: 'send', prompt: 'later' })
+      },
+    ],
+  ])('is not told %s', async (_, steps) => {
+    const world = deaf()
+    world.connection.send({ type: 'send', prompt: 'hi' })
+    await steps(world)
+    await world.clock.advance(10_000)
+    expect(told().filter((line) => line.includes('waits'))).toEqual([])
+  })
 })

@@ -1,5 +1,6 @@
 import { createConnection } from 'holdline'
 import { afterEach, describe, expect, test } from 'vitest'
+import { fakeClock } from './_clock'
 import { type Handler, listen } from './_http'
 
 const STREAM = { 'content-type': 'text/event-stream' }
@@ -54,6 +55,27 @@ describe('the eventsource package', () => {
     const full = await connected(() => new Response(null, { status: 429, headers: { 'Retry-After': '60' } }))
     await expect.poll(() => full.phase, { timeout: 5_000 }).toBe('backoff')
     expect(full.lastError).toMatchObject({ code: 'stream-failed', status: 429, retryAfter: 60_000 })
+  })
+
+  test('C69: a refusal is JSON only where its media type says so', async () => {
+    const headers = { 'content-type': 'application/json-seq' }
+    const connection = await connected(() => new Response('{"error":"blocked"}', { status: 403, headers }), {
+      backoff: { base: 60_000, cap: 60_000 },
+      random: () => 0.9,
+    })
+    await expect.poll(() => connection.phase, { timeout: 5_000 }).toBe('backoff')
+    expect(connection.lastError).toMatchObject({ code: 'forbidden', retryable: true, cause: undefined })
+  })
+
+  test('C66: a date in Retry-After is read against the clock that was given', async () => {
+    const clock = fakeClock(Date.UTC(2023, 10, 14, 22, 13, 20))
+    const headers = { 'Retry-After': 'Tue, 14 Nov 2023 22:13:30 GMT' }
+    const fetch = async () => new Response(null, { status: 503, headers })
+    const connection = createConnection({ url: 'http://test/api/chat', headers: {}, fetch, clock })
+    cleanups.push(connection.dispose)
+    connection.connect()
+    await expect.poll(() => connection.phase, { timeout: 5_000 }).toBe('backoff')
+    expect(connection.lastError).toMatchObject({ status: 503, retryAfter: 10_000 })
   })
 
   test('C76: a fetch that rejects with an AbortError of its own is an error like any other', async () => {

@@ -1,7 +1,10 @@
 import fc from 'fast-check'
 import { commands, createWorld, type World } from 'holdline/testing'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { FEATURES } from '../protocol'
+
+// Messages that wait for `connect` are told there.
+vi.spyOn(console, 'warn').mockImplementation(() => {})
 
 /** Random runs, far longer than what can be explored in every order. A failure shrinks to the letters that matter. */
 const RUNS = 150

@@ -952,7 +952,8 @@ describe('pages that share a key', () => {
       sendAll(world, 'a')
       await world.clock.advance(2_000)
       sendAll(world, 'b')
-      await world.clock.advance(2_000)
+      // Two seconds for the lock; five until the console is told that nobody has called `connect`.
+      await world.clock.advance(5_000)
       expect([world.errors, world.clock.pending]).toEqual([['storage-failed'], 0])
     },
   )

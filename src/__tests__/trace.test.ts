@@ -202,7 +202,11 @@ test.each<[string, (harness: Harness) => void]>([
     'a goodbye that was refused',
     ({ connection }) => {
       connection.disconnect()
-      connection.actor.send({ type: 'stream.drained', delay: { retryAfter: 5 }, error: new ConnectionError('goodbye') })
+      connection.actor.send({
+        type: 'stream.drained',
+        delay: { retryAfter: 5 },
+        error: new ConnectionError('goodbye', 'why'),
+      })
     },
   ],
   ['an event with a long name', ({ connection }) => connection.actor.send({ type: 'x'.repeat(201) } as never)],

@@ -1,4 +1,5 @@
 import { ConnectionError } from '../errors'
+import type { Clock } from '../types'
 import { toRefusal } from './streamRefusal'
 
 /** The part of an EventSource's events that is used; which field is there depends on the event's type. */
@@ -25,6 +26,8 @@ export interface EventSourceSetup {
   readonly fetch: (url: string | URL, init: RequestInit) => Promise<Response>
   /** `inbound.maxBytes`, for implementations that read by themselves. */
   readonly maxBytes?: number | undefined
+  /** The connection's. Default: `Date`. */
+  readonly clock?: Pick<Clock, 'now'>
 }
 export type EventSourceFactory = (url: string, setup: EventSourceSetup) => EventSourceLike | Promise<EventSourceLike>
 
@@ -46,14 +49,14 @@ export const defaultEventSource =
     const Native = globalThis.EventSource
     return Native && !needsHeaders
       ? new Native(url, setup)
-      : import('./packageEventSource').then(
-          ({ packageEventSource }) => packageEventSource(url, setup),
-          (cause) => {
+      : import('./packageEventSource')
+          .then(({ packageEventSource }) => packageEventSource(url, setup))
+          // A bundler's stub of a missing package may fail when it is used, and not when it is imported.
+          .catch((cause) => {
             throw new ConnectionError('invalid-option', 'createEventSource: none here, nor the eventsource package', {
               cause,
             })
-          },
-        )
+          })
   }
 
 /** [spec] HTML: the `readyState` of an EventSource that is over. */
@@ -130,7 +133,7 @@ export function openEventSource(
   }
 }
 
-const NOT_OPENED = 'the stream did not open: no server there, another `url`, or CORS'
+const NOT_OPENED = 'the stream did not open: no login, no server, another `url`, or CORS'
 
 /** Deno tells the whole URL in an event's `origin`. */
 const originOf = (url: string) => /^\w+:\/\/[^/]+/.exec(url)?.[0]

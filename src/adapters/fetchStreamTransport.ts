@@ -34,7 +34,7 @@ function openFetchStream(setup: TransportSetup, fetch: Upstream['streamFetch'], 
     await expectStream(response, url, setup.clock.now())
     if (signal.aborted) return
     const { body } = response
-    if (!body) throw new ConnectionError('stream-failed', 'no body')
+    if (!body) throw new ConnectionError('stream-failed', 'this fetch gives no body to read: give one that streams')
     handlers.open()
     const reader = body.getReader()
     // Not every `fetch` that an app brings along knows signals.

@@ -66,7 +66,7 @@ export function createUpstream({ url, fetch, headers, credentials, clock, inboun
     try {
       return new Headers(await headers({ reason, attempt: context().attempt }))
     } catch (cause) {
-      throw new ConnectionError('hook-failed', undefined, { cause })
+      throw new ConnectionError('hook-failed', 'headers threw, or gave no header map; see cause', { cause })
     }
   }
 
@@ -267,7 +267,7 @@ export const canRequest = (option: 'cache' | 'keepalive') => option in (globalTh
 const MAX_HOPS = 5
 const isRedirect = (status: number) => /30[12378]/.test(String(status))
 // [spec] RFC 9110 §8.3.1: the names of media types are case-insensitive.
-const JSON_TYPE = /^[^\s;,]+[/+]json\s*([;,]|$)/i
+export const JSON_TYPE = /^[^\s;,]+[/+]json\s*([;,]|$)/i
 const HTML_TYPE = /^(text\/html|application\/xhtml)\b/i
 
 const discard = ({ body }: Response) => void body?.cancel().catch(() => {})

@@ -18,7 +18,7 @@ export function packageEventSource(url: string, setup: EventSourceSetup): EventS
   const fetch = async (...request: Parameters<typeof setup.fetch>) => {
     try {
       const response = await setup.fetch(...request)
-      await expectStream(response, url, Date.now())
+      await expectStream(response, url, (setup.clock ?? Date).now())
       const complete = completeLines(setup.maxBytes ?? MAX_INBOUND_BYTES)
       return toLowerCase(
         withLines(response, (bytes) => {

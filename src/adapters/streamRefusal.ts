@@ -1,6 +1,6 @@
 import { ConnectionError, type ConnectionErrorCode } from '../errors'
 import { isText, parseJson } from '../protocol'
-import { answered, parseRetryAfter, readText } from './fetchUpstream'
+import { answered, JSON_TYPE, parseRetryAfter, readText } from './fetchUpstream'
 
 const CODES: Partial<Record<number, ConnectionErrorCode>> = { 204: 'ended', 401: 'unauthorized', 403: 'forbidden' }
 
@@ -18,7 +18,7 @@ export function toRefusal(status: number, json?: unknown, retryAfter?: number): 
 /** The same, of an answer whose status is not 200. */
 export async function readRefusal(response: Response, now: number): Promise<ConnectionError> {
   const { status, headers } = response
-  const isJson = status === 403 && /json/i.test(String(headers.get('content-type')))
+  const isJson = status === 403 && JSON_TYPE.test(headers.get('content-type') ?? '')
   const json = isJson && parseJson(await readText(response, MAX_REASON, 'GET events').catch(() => ''))
   return toRefusal(status, json, parseRetryAfter(headers.get('retry-after'), now, headers.get('date')))
 }

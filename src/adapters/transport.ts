@@ -82,7 +82,7 @@ export const eventSourceTransport: Transport = (setup) => {
     own = openEventSource(
       createEventSource,
       url,
-      { withCredentials: credentials === 'include', fetch: streamFetch, maxBytes: setup.inbound?.maxBytes },
+      { withCredentials: credentials === 'include', fetch: streamFetch, maxBytes: setup.inbound?.maxBytes, clock },
       {
         ...handlers,
         open() {

@@ -131,7 +131,7 @@ function eventOf(step: TraceStep, context: ConnectionContext, next: TraceStep | 
   const named = Array.from({ length: Math.min(sessions, 1) }, () => (moved ? SINCE : ASKED))
   return {
     type,
-    error: new ConnectionError(code, undefined, { status, retryable }),
+    error: new ConnectionError(code, 'as recorded', { status, retryable }),
     cursors: named,
     leftOvers: named,
     hasHole: hole,

@@ -40,7 +40,7 @@ const closeReason = ({ type }: EventObject) => {
 const toConnectionError = (error: unknown) =>
   error instanceof ConnectionError
     ? error
-    : new ConnectionError('internal', undefined, { cause: error, retryable: true })
+    : new ConnectionError('internal', 'an actor threw: see cause', { cause: error, retryable: true })
 
 /** Is there a left-over that the resume just done could not have moved, because it was not part of it, or did move? */
 export const madeProgress = (before: readonly Cursor[], leftOvers: readonly Cursor[]) =>
@@ -53,11 +53,23 @@ const recordReported = withEvent('recordError')
 const retry = { target: '#backoff', actions: recordReported }
 const stop = { target: '#idle', actions: [recordReported, 'emitStopped' as const] }
 /** What no actor reports, because it is something that did not happen. */
-const missed = (code: ConnectionErrorCode, what?: string) => ({
+const missed = (code: ConnectionErrorCode, what: string) => ({
   type: 'recordError' as const,
   params: () => ({ error: new ConnectionError(code, what) }),
 })
-const timedOut = (what: string) => ({ target: '#backoff', actions: missed('timeout', `no ${what} in time`) })
+const unanswered = missed('probe-timeout', 'the stream did not answer a probe')
+const timedOut = (name: keyof Timeouts) => ({
+  target: '#backoff',
+  actions: {
+    type: 'recordError' as const,
+    params: ({ context }: { context: ConnectionContext }) => ({
+      error: new ConnectionError(
+        'timeout',
+        `${name} took longer than ${context.policy.timeouts[name]} ms (timeouts.${name})`,
+      ),
+    }),
+  },
+})
 const timeout =
   (name: keyof Timeouts) =>
   ({ context }: { context: ConnectionContext }) =>
@@ -94,7 +106,11 @@ const probed = { guard: withEvent('answersProbe'), target: 'steady' as const }
 /** The resume is answered and, where the server marks the end of a replay, replayed. Left-overs belong to the same barrier. */
 const resumeDone = [
   { guard: withEvent('completesResume'), target: '#open' },
-  { guard: withEvent('isFruitlessAgain'), target: '#backoff', actions: missed('no-progress') },
+  {
+    guard: withEvent('isFruitlessAgain'),
+    target: '#backoff',
+    actions: missed('no-progress', 'two resumes in a row replayed nothing of what is missing'),
+  },
   { guard: withEvent('isFlapping'), ...flapping },
   {
     guard: withEvent('confirmsResume'),
@@ -295,7 +311,7 @@ export const connectionMachine = setup({
                 'stream.refused': refused,
               },
               after: {
-                connectTimeout: timedOut('stream'),
+                connectTimeout: timedOut('connect'),
               },
             },
 
@@ -409,7 +425,7 @@ export const connectionMachine = setup({
                   after: {
                     probeTimeout: {
                       target: '#streaming',
-                      actions: missed('probe-timeout'),
+                      actions: unanswered,
                     },
                   },
                 },
@@ -426,7 +442,7 @@ export const connectionMachine = setup({
                   after: {
                     probeTimeout: {
                       target: '#backoff',
-                      actions: [missed('probe-timeout'), 'recordDoubt'],
+                      actions: [unanswered, 'recordDoubt'],
                     },
                   },
                 },
@@ -449,7 +465,9 @@ export const connectionMachine = setup({
               {
                 type: 'recordError',
                 params: ({ context: { lastError: cause } }) => ({
-                  error: new ConnectionError('gave-up', undefined, { cause }),
+                  error: new ConnectionError('gave-up', `no attempts left (backoff.maxAttempts): ${cause?.message}`, {
+                    cause,
+                  }),
                 }),
               },
               'emitStopped',

@@ -1,7 +1,6 @@
 import type { Carrier } from '../adapters/transport'
-import { ConnectionError, type ConnectionErrorCode } from '../errors'
 import { being, check, invalid, isAge, isFunction, isName, type Settings } from '../options'
-import { isText, MESSAGE_ID, newId } from '../protocol'
+import { MESSAGE_ID, newId } from '../protocol'
 import type { Store, StoredMessage } from '../store'
 import type { Delivery, OutboxState, SendOptions, Typed } from '../types'
 import { deliveryOf } from './delivery'
@@ -13,6 +12,7 @@ import { type Message, messageOf } from './message'
 import { type OwnPost, OwnPosts } from './ownPosts'
 import { Poster } from './poster'
 import { Queue } from './queue'
+import { type Reason, toError } from './reasons'
 import { evictedBy } from './room'
 import { cancelledBy, Stops } from './stop'
 
@@ -112,10 +112,9 @@ export class Outbox {
   #welcome(message: Message) {
     this.#tell(message)
     this.#stops.enter(message)
-    const { json, endpoint, payload } = message
+    const { json, endpoint } = message
     if (!json) this.#giveUp(message, 'invalid-message')
-    else if (!endpoint)
-      this.#giveUp(message, 'unknown-type', `no endpoint for ${isText(payload?.type) ? payload.type : ''}`)
+    else if (!endpoint) this.#giveUp(message, 'unknown-type')
   }
 
   #cancel(message: Message): boolean {
@@ -141,11 +140,11 @@ export class Outbox {
 
   // Ends
 
-  #giveUp(message: Message, code: ConnectionErrorCode = 'cancelled', why?: string): boolean {
+  #giveUp(message: Message, code: Reason = 'cancelled'): boolean {
     if (message.isEnded) return false
     const { flight, attempts, place } = message
     const isInDoubt = attempts > 0 || (this.#life === 'retired' && place !== undefined)
-    this.#end(message, { status: isInDoubt ? 'unknown' : 'rejected', error: new ConnectionError(code, why) })
+    this.#end(message, { status: isInDoubt ? 'unknown' : 'rejected', error: toError(code, message) })
     // A POST that is not under way must not carry it; one that is may still carry others.
     if (flight && !(flight.state === 'underWay' && flight.messages.some((other) => !other.isEnded)))
       this.#poster.land(flight)

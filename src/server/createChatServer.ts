@@ -17,6 +17,7 @@ import { discardBody, parseMessage, readBody } from './body'
 import { Budget, Budgets } from './budget'
 import { createChatStream } from './chatStream'
 import { checkNames, checkNumber } from './check'
+import { checkRequest } from './checkRequest'
 import type { Answer } from './cluster'
 import { Commands } from './commands'
 import { digest } from './digest'
@@ -42,8 +43,9 @@ const PROMISED = FEATURES.filter((feature) => feature !== 'lanes' && feature !==
 
 export interface ChatServer {
   /**
-   * Answers a request; never rejects. Mount it anywhere: the last segment of the path names the endpoint. It needs no
-   * `this`, so it can be handed to a host as it is.
+   * Answers a request. Mount it anywhere: the last segment of the path names the endpoint. It needs no `this`, so it can be
+   * handed as it is to a host that speaks web-standard `Request` and `Response`. It rejects only with a TypeError that says so,
+   * where it is given something else, such as Node's IncomingMessage.
    */
   fetch(request: Request): Promise<Response>
   /**
@@ -83,6 +85,7 @@ export interface CloseOptions {
 }
 
 const MAX_TEXT = 128
+const ADAPTERS = 'mount getRequestListener(chat.fetch) of @hono/node-server, or pass the Request of your framework'
 /** Clients wait no longer, whatever they are told. ms. */
 const MAX_WAIT = 300_000
 /** ms. */
@@ -173,6 +176,7 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
   // Routing
 
   async function fetch(request: Request): Promise<Response> {
+    checkRequest('fetch', request, ADAPTERS)
     const response = await route(request).catch((error: unknown) => refuse(request, error))
     for (const [name, value] of Object.entries(origins.corsHeaders(request))) response.headers.set(name, value)
     return response

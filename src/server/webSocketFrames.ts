@@ -1,4 +1,5 @@
 import { isText, parseJson } from '../protocol'
+import { checkRequest } from './checkRequest'
 
 /** What an `ack` says besides its id. */
 export interface FrameAnswer {
@@ -37,6 +38,7 @@ export interface Upgrade {
 
 /** Before it is closed. */
 export function readUpgrade(request: Request): Upgrade {
+  checkRequest('accept', request, 'make one of it, as for the ws package')
   try {
     const headers = new Headers(request.headers)
     const chars = [request.url, ...[...headers].flat()].reduce((sum, text) => sum + text.length, 0)

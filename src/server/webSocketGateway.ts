@@ -40,7 +40,8 @@ export interface WebSocketGateway {
    * Serves a socket; to be called before its first message. `request` is its upgrade: the endpoints are where that was. It is read
    * before this returns, and not kept.
    *
-   * @throws TypeError if the host has closed the request with the upgrade, as Deno does: hand over a copy that was made before
+   * @throws TypeError if it is no web-standard `Request`, such as Node's IncomingMessage; or if the host has closed it with the
+   * upgrade, as Deno does: hand over a copy that was made before
    */
   accept(socket: GatewaySocket, request: Request): void
 }

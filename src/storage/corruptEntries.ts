@@ -35,7 +35,9 @@ export class CorruptEntries {
   setAside(entries: readonly CorruptEntry[]) {
     if (!entries.length) return
     const { clock, medium, tell } = this.#options
-    for (const [place] of entries) tell(new ConnectionError('storage-corrupt', place.slice(0, MAX_LINE)))
+    for (const [place] of entries) {
+      tell(new ConnectionError('storage-corrupt', `${place.slice(0, MAX_LINE)}: moved to ${this.#place}`))
+    }
     const lines = entries.map((entry) => JSON.stringify([clock.now(), ...entry]).slice(0, MAX_LINE))
     soon(this.#change(lines), (isDone) => {
       if (isDone) for (const [place] of entries) void medium.remove(place)

@@ -75,7 +75,7 @@ function open(storage: StorageLike | AsyncStorageLike, options: PersistOptions, 
     if (!told.has(what)) tell(new ConnectionError('storage-failed', why, { cause }))
     told.add(what)
   }
-  const fail = (cause: unknown) => failOnce('failed', String(cause), cause)
+  const fail = (cause: unknown) => failOnce('failed', `storage: ${cause}`, cause)
   const late = () => failOnce('late', 'no answer in 2 s: the line goes on, and what is queued may not survive a reload')
 
   const reads = new Reads(clock, late)

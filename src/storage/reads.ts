@@ -70,7 +70,12 @@ export class Reads {
       try {
         close = carrier.open(handlers)
       } catch (cause) {
-        handlers.error(new ConnectionError('internal', undefined, { cause, retryable: true }))
+        handlers.error(
+          new ConnectionError('internal', `the transport threw while it opened a stream: ${cause}`, {
+            cause,
+            retryable: true,
+          }),
+        )
       }
       // It has failed while it was opened.
       if (stream === 'closed') close()

@@ -216,8 +216,8 @@ const move = (name: string, can: State, cause: Cause, fields: Fields = () => ({}
 const awayFor =
   (ms: number): Fields =>
   () => ({ awayFor: ms })
-const TRANSIENT = new ConnectionError('http', undefined, { retryable: true })
-const FATAL = new ConnectionError('http', undefined, { retryable: false })
+const TRANSIENT = new ConnectionError('http', 'the server answered an error', { retryable: true })
+const FATAL = new ConnectionError('http', 'the server answered an error', { retryable: false })
 const retryable: Fields = () => ({ error: TRANSIENT })
 const fatal: Fields = () => ({ error: FATAL })
 

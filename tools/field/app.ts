@@ -28,14 +28,18 @@ function pack(): string {
 
 /**
  * An app as a user has it: a folder of files, and in its node_modules holdline from its own tarball, what that depends on, and copies of
- * `packages` of this folder.
+ * `packages` of this folder, and of `shared` ones of the repository.
  */
-export function createApp(files: Readonly<Record<string, string>>, packages: readonly string[] = []) {
+export function createApp(
+  files: Readonly<Record<string, string>>,
+  packages: readonly string[] = [],
+  shared: readonly string[] = [],
+) {
   const folder = mkdtempSync(join(tmpdir(), 'holdline-app-'))
   const installed = join(folder, 'node_modules', 'holdline')
   mkdirSync(installed, { recursive: true })
   spawnSync('tar', ['xzf', pack(), '-C', installed, '--strip-components=1'])
-  for (const name of ['xstate', 'eventsource', 'eventsource-parser'])
+  for (const name of ['xstate', 'eventsource', 'eventsource-parser', ...shared])
     cpSync(join(root, 'node_modules', name), join(folder, 'node_modules', name), { recursive: true })
   for (const name of packages) cpSync(join(OWN, name), join(folder, 'node_modules', name), { recursive: true })
   for (const [path, text] of Object.entries(files)) {

@@ -1,49 +1,32 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { transformSync } from 'esbuild'
 import type { Browser } from 'playwright-core'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { findBrowser, launch } from '../../demo/__tests__/_browser'
 import { type App, createApp, run, startApp } from './app'
 import { describeWith, findPackage } from './tools'
 
-/** A file of examples/recipes/next, without its types. */
-const recipe = (name: string) =>
-  transformSync(readFileSync(new URL(`../../examples/recipes/next/${name}.ts`, import.meta.url), 'utf8'), {
-    loader: 'ts',
-  }).code
+/** A file of examples/recipes, as it is. */
+const recipe = (path: string) => readFileSync(new URL(`../../examples/recipes/${path}`, import.meta.url), 'utf8')
+/** One of those that Next wants at a place of its own, from where the others are. */
+const placed = (path: string, others: string) => recipe(`next/${path}`).replace("'./", `'${others}/`)
 
+/** Where docs/recipes.md puts them. */
 const FILES = {
   'package.json': JSON.stringify({ name: 'app', private: true, type: 'module' }),
   'next.config.mjs': 'export default {}',
-  'app/layout.jsx': `export default function Layout({ children }) {
+  'app/layout.tsx': `import type { ReactNode } from 'react'
+export default function Layout({ children }: { children: ReactNode }) {
   return <html lang="en"><body>{children}</body></html>
 }`,
-  'app/connection.js': recipe('connection'),
-  'app/page.jsx': `import { Chat } from './chat'
-export default function Page() {
-  return <Chat />
-}`,
-  'app/chat.jsx': `'use client'
-import { useEffect, useState, useSyncExternalStore } from 'react'
-import { connection } from './connection'
-export function Chat() {
-  const { phase } = useSyncExternalStore(connection.subscribe, connection.getSnapshot, connection.getSnapshot)
-  const [said, say] = useState([])
-  useEffect(() => {
-    const off = connection.on('message', ({ text }) => say((before) => [...before, text]))
-    connection.watch('s1')
-    connection.connect()
-    return () => {
-      off()
-      connection.disconnect()
-    }
-  }, [])
-  const send = () => connection.send({ type: 'send', sessionId: 's1', prompt: 'hi' })
-  return <main><output>{phase}</output><button onClick={send}>send</button><p>{said.join()}</p></main>
-}`,
-  'app/api/chat/[endpoint]/chat.js': recipe('chat'),
-  'app/api/chat/[endpoint]/route.js': recipe('route'),
+  'app/page.tsx': placed('page.tsx', '../chat/next'),
+  'app/api/chat/[endpoint]/route.ts': placed('route.ts', '../../../../chat/next'),
+  ...Object.fromEntries(
+    [
+      ...['chat.ts', 'status.ts', 'react/connection.tsx', 'react/Chat.tsx'],
+      ...['next/server.ts', 'next/connection.ts', 'next/ChatPage.tsx'],
+    ].map((path) => [`chat/${path}`, recipe(path)]),
+  ),
 }
 
 /** Next and all that it needs; copies, because Turbopack follows no link out of the app. */
@@ -51,6 +34,8 @@ const PACKAGES = [
   ...['next', '@next', '@swc', 'react', 'react-dom', 'scheduler', 'styled-jsx', 'client-only', 'postcss', 'nanoid'],
   ...['picocolors', 'source-map-js', 'caniuse-lite', 'baseline-browser-mapping', 'tslib'],
 ]
+/** With these `next build` checks the types. */
+const TYPES = ['typescript', '@types/node', '@types/react', '@types/react-dom', 'csstype', 'undici-types']
 
 const next = findPackage('next')
 describeWith('Next 16, an app router page with a connection at module scope', { next, chromium: findBrowser() }, () => {
@@ -59,7 +44,7 @@ describeWith('Next 16, an app router page with a connection at module scope', { 
   let server: Awaited<ReturnType<typeof startApp>>
 
   beforeAll(async () => {
-    app = createApp(FILES, PACKAGES)
+    app = createApp(FILES, PACKAGES, TYPES)
     browser = await launch(findBrowser() as string)
   })
   afterAll(async () => {
@@ -80,12 +65,21 @@ describeWith('Next 16, an app router page with a connection at module scope', { 
     const crashes: string[] = []
     page.on('pageerror', (error) => crashes.push(String(error)))
     const answer = await page.goto(server.url)
-    expect(await answer?.text()).toContain('<output>idle</output>')
-    await expect.poll(() => page.textContent('output'), { timeout: 60_000 }).toBe('open')
+    expect(await answer?.text()).toContain('<output>not connected</output>')
+    await expect.poll(() => page.textContent('output'), { timeout: 60_000 }).toBe('online')
+    await page.fill('input', 'hi')
     await page.click('button')
-    await expect.poll(() => page.textContent('p'), { timeout: 60_000 }).toBe('echo of hi')
+    await expect
+      .poll(() => page.locator('li').allTextContents(), { timeout: 60_000 })
+      .toEqual([expect.stringMatching(/^hi\s*$/), expect.stringMatching(/^echo of hi\s*$/)])
     expect(crashes).toEqual([])
-    await page.close()
+  })
+
+  test('SIGTERM ends the streams of open pages, and with them next start', async () => {
+    const [page] = browser.contexts().flatMap((context) => context.pages())
+    expect(await page?.textContent('output')).toBe('online')
+    await server.stop()
+    await expect.poll(() => page?.textContent('output'), { timeout: 60_000 }).toMatch(/^(no connection|connecting)/)
   })
 
   const cli = () => join(app.folder, 'node_modules', 'next', 'dist', 'bin', 'next')

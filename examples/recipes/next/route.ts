@@ -1,4 +1,4 @@
-import { chat } from './chat'
+import { chat } from './server'
 
-export const GET = (request: Request) => chat.fetch(request)
-export const POST = (request: Request) => chat.fetch(request)
+export const GET = chat.fetch
+export const POST = chat.fetch

@@ -1,5 +1,6 @@
 import type { Connection } from 'holdline'
 import { createContext, type ReactNode, useContext, useEffect, useSyncExternalStore } from 'react'
+import { statusOf } from '../status'
 
 const ConnectionContext = createContext<Connection | null>(null)
 
@@ -32,8 +33,4 @@ export interface Store<T> {
 
 export const useConnectionSnapshot = () => useStore(useConnection())
 
-export function Status() {
-  const { phase, pendingCount, retryAt } = useConnectionSnapshot()
-  if (phase === 'open') return <output>{pendingCount ? `sending ${pendingCount} …` : 'online'}</output>
-  return <output>{retryAt ? `again at ${new Date(retryAt).toLocaleTimeString()}` : phase}</output>
-}
+export const Status = () => <output>{statusOf(useConnectionSnapshot())}</output>

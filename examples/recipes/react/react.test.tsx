@@ -108,18 +108,18 @@ describe('Status', () => {
     await render(<Status />)
     await act(async () => harness.stream.fails())
     expect(harness.connection.phase).toBe('backoff')
-    expect(text()).toMatch(/^again at \d/)
+    expect(text()).toMatch(/^no connection, again at \d/)
     await act(() => harness.reaches('open'))
     expect(text()).toBe('online')
   })
 
-  test('a server renders `idle`, and connects nothing', () => {
+  test('a server renders that there is no connection, and makes none', () => {
     const html = renderToString(
       <ConnectionProvider connection={line}>
         <Status />
       </ConnectionProvider>,
     )
-    expect(html).toBe('<output>idle</output>')
+    expect(html).toBe('<output>not connected</output>')
     expect(harness.connection.phase).toBe('idle')
   })
 

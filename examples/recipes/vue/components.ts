@@ -1,14 +1,12 @@
 import { useSelector } from '@xstate/vue'
 import { defineComponent, h } from 'vue'
 import type { Chat as ChatStore } from '../chat'
+import { statusOf } from '../status'
 import { useConnection, useStore } from './connection'
 
 export const Status = defineComponent(() => {
   const { snapshot } = useConnection()
-  return () => {
-    const { phase, pendingCount } = snapshot.value
-    return h('output', phase !== 'open' ? phase : pendingCount ? `sending ${pendingCount} …` : 'online')
-  }
+  return () => h('output', statusOf(snapshot.value))
 })
 
 /** Renders when the count of failures changes, and for nothing else. */

@@ -54,10 +54,28 @@ describe('what the end of a POST means for a message', () => {
       'repeat counts doubt ominous',
     ],
     ['503 in JSON', answered(503, 'unavailable'), IDEMPOTENT, 'repeat counts doubt', 'repeat counts doubt'],
-    ['network', new ConnectionError('network'), NONE, 'repeat counts doubt ominous', 'repeat counts doubt ominous'],
-    ['timeout', new ConnectionError('timeout'), NONE, 'repeat counts doubt ominous', 'repeat counts doubt ominous'],
-    ['HTML', new ConnectionError('bad-response'), NONE, 'repeat counts doubt', 'repeat counts doubt'],
-    ['a hook that failed', new ConnectionError('hook-failed'), NONE, 'repeat counts doubt', 'repeat counts doubt'],
+    [
+      'network',
+      new ConnectionError('network', 'why'),
+      NONE,
+      'repeat counts doubt ominous',
+      'repeat counts doubt ominous',
+    ],
+    [
+      'timeout',
+      new ConnectionError('timeout', 'why'),
+      NONE,
+      'repeat counts doubt ominous',
+      'repeat counts doubt ominous',
+    ],
+    ['HTML', new ConnectionError('bad-response', 'why'), NONE, 'repeat counts doubt', 'repeat counts doubt'],
+    [
+      'a hook that failed',
+      new ConnectionError('hook-failed', 'why'),
+      NONE,
+      'repeat counts doubt',
+      'repeat counts doubt',
+    ],
   ])('%s', (_, outcome, features, first, inDoubt) => {
     const said = [false, true].map((isInDoubt) => say(judge({ outcome, features, isInDoubt })))
     expect(said).toEqual([first, inDoubt])

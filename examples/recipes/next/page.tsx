@@ -1,0 +1,3 @@
+import { ChatPage } from './ChatPage'
+
+export default ChatPage
