@@ -108,6 +108,11 @@ export class FrameOrder {
     this.#options = options
   }
 
+  /** The lanes that something is known of. */
+  get size() {
+    return this.#lanes.size
+  }
+
   /** Whether it has to be turned away, because one before it was. */
   isTooEarly({ endpoint, lanes }: Frame): boolean {
     if (!isOrdered(endpoint)) return false

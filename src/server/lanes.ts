@@ -12,6 +12,10 @@ export interface LaneOwner {
 export class Lanes {
   readonly #lines = new Map<string, Line>()
 
+  get size() {
+    return this.#lines.size
+  }
+
   /** What names no lane has one of its own. */
   join({ principalId, connectionId }: LaneOwner, lane: string | undefined): Place {
     const key = JSON.stringify([principalId, connectionId, lane])
