@@ -232,7 +232,15 @@ describe('C97: what is remembered of lanes', () => {
 
   test('is nothing when nothing of them waits or is to be repeated', async () => {
     let used = 0
-    const account = { take: (bytes: number) => ((used += bytes), true), give: (bytes: number) => void (used -= bytes) }
+    const account = {
+      take(bytes: number) {
+        used += bytes
+        return true
+      },
+      give(bytes: number) {
+        used -= bytes
+      },
+    }
     const order = new FrameOrder({ account, onFull: expect.unreachable })
     for (const n of range(1, 50)) await order.add(single(`l${n % 10}`, `m${n}`), async () => ({ status: 200 }))
     expect([order.size, used]).toEqual([0, 0])
@@ -249,7 +257,10 @@ describe('C97: what is remembered of lanes', () => {
 
   test('is on the account of the socket: without room for it only a fresh socket can keep the order', async () => {
     let full = 0
-    const order = new FrameOrder({ account: { take: () => false, give() {} }, onFull: () => (full += 1) })
+    const onFull = () => {
+      full += 1
+    }
+    const order = new FrameOrder({ account: { take: () => false, give() {} }, onFull })
     await order.add(single(undefined, 'a'), perform)
     order.turnAway(single(undefined, 'b'))
     expect(full).toBe(0)
