@@ -66,7 +66,7 @@ describe('lanes', () => {
   test.each(['', 'x'.repeat(201), 'a\nb', '\ud800', 7])('a name that servers refuse is refused at once: %j', (lane) => {
     const { connection } = createWorld()
     expect(() => connection.send(prompt('a'), { lane: lane as string })).toThrow(
-      /^lane: .* is not 1-200 characters, none of them for control$/,
+      /^lane: .* is not 1-200 characters, none of them for control$/s,
     )
   })
 
