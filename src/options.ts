@@ -4,7 +4,17 @@ import { type PageLifecycle, pageLifecycle } from './adapters/pageLifecycle'
 import { eventSourceTransport, type Transport } from './adapters/transport'
 import { ConnectionError } from './errors'
 import type { BackoffPolicy, Timeouts } from './machine/types'
-import { type Cursor, ENDPOINTS, isCursor, isObject, isSeq, isText, type JsonObject, RESERVED_TYPES } from './protocol'
+import {
+  type Cursor,
+  ENDPOINTS,
+  isCursor,
+  isObject,
+  isSeq,
+  isText,
+  type JsonObject,
+  LANE,
+  RESERVED_TYPES,
+} from './protocol'
 import type { StoreMaker } from './store'
 import type { Clock, ConnectionOptions, InboundLimits, OutboxLimits } from './types'
 
@@ -51,6 +61,10 @@ export const isWhole = being('a whole number', (value) => isSeq(value))
 const isCount = being('a whole number or Infinity', (value) => value === Infinity || isSeq(value))
 const isAtLeastOne = being('a whole number > 0 or Infinity', (value) => value !== 0 && isCount(value))
 export const isName = being('a string, not empty', (value) => isText(value) && value)
+export const isLane = being(
+  '1-200 characters, none of them for control',
+  (value) => isText(value) && value && value.length <= 200 && LANE.test(value),
+)
 const isOptions = being('an object', (value) => isObject(value))
 export const has = (methods: string) =>
   being(

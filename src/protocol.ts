@@ -48,6 +48,10 @@ export const MAX_BATCH_MESSAGES = 50
 export const MAX_BATCH_BYTES = 262_144
 /** A message's id, which is its Idempotency-Key too. */
 export const MESSAGE_ID = /^[!-~]{1,255}$/
+/** The name of a lane, as it is in a frame or a batch. */
+export const LANE = /^[^\p{Cc}\p{Cs}]{0,256}$/u
+/** Messages that one stop names at most. */
+export const MAX_CANCELS = 1_000
 export const SESSION_ID = /^[A-Za-z0-9_-]{1,128}$/
 
 /** The last event of a session that the app has applied. */

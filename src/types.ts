@@ -203,7 +203,8 @@ export interface SendOptions {
   readonly maxAge?: number | undefined
   /**
    * Messages of one lane stay in order with each other, and none of another lane waits for them. Default: the message's
-   * `sessionId`; messages without one share a lane, and `switch_session` has its own.
+   * `sessionId`; messages without one share a lane, and `switch_session` has its own. 1 to 200 characters, none of them for control;
+   * else `send` throws `invalid-option`.
    */
   readonly lane?: string | undefined
   /** Its abort is `cancel()`. */

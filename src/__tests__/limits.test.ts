@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
+import { MAX_CANCELS } from '../protocol'
 import { createChatServer } from '../server'
 import { Budgets } from '../server/budget'
 import { MAX_AT_DOOR } from '../server/door'
@@ -7,7 +8,14 @@ import { MAX_SESSIONS } from '../server/endedStreams'
 import { LIMITS } from '../server/options'
 import { MIN_RECEIPT_AGE } from '../server/receipts'
 import { MAX_HELD_BYTES } from '../server/webSocketLine'
-import { FRAME_WEIGHT, MAX_SWELLING, RECEIPT_WEIGHT, REQUEST_WEIGHT, SESSION_WEIGHT } from '../server/weights'
+import {
+  FRAME_WEIGHT,
+  LANE_WEIGHT,
+  MAX_SWELLING,
+  RECEIPT_WEIGHT,
+  REQUEST_WEIGHT,
+  SESSION_WEIGHT,
+} from '../server/weights'
 
 const text = readFileSync(new URL('../../docs/limits.md', import.meta.url), 'utf8')
 const commas = (value: number) => value.toLocaleString('en-US')
@@ -33,6 +41,8 @@ describe('docs/limits.md', () => {
     expect(text).toContain(`| a receipt | ${RECEIPT_WEIGHT}, and its texts |`)
     expect(text).toContain(`| a session attached to a stream | ${commas(SESSION_WEIGHT)} |`)
     expect(text).toContain(`| a frame that waits, over a WebSocket | ${commas(FRAME_WEIGHT)},`)
+    expect(text).toContain(`of a socket, that waits for a repeat | ${commas(LANE_WEIGHT)}, and its name`)
+    expect(text).toContain(`names in \`cancels\` | ${commas(MAX_CANCELS)} |`)
     expect(text).toContain(`80, and ${commas(MAX_HELD_BYTES)} bytes`)
     expect(text).toContain(`none that is younger than ${MIN_RECEIPT_AGE / 60_000} min`)
   })

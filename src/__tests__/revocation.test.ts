@@ -354,7 +354,8 @@ test('C104: a log that is shared hears of each revocation, and one that cannot t
   const revoke = vi.fn(async (_: string, sessionId: string | undefined) => {
     if (sessionId === 'lost') throw new Error('no Redis')
   })
-  const cluster = { node: 'n', ask: vi.fn(), outcome: vi.fn(), claim: vi.fn(), revoke, leave: async () => {} }
+  const unused = { ask: vi.fn(), outcome: vi.fn(), claim: vi.fn(), cancel: vi.fn() }
+  const cluster = { node: 'n', ...unused, revoke, leave: async () => {} }
   const { server, errors } = start({ log: { ...memoryLog(), join: () => cluster } })
   const stream = await openStream(server)
   await server.revoke('alice')

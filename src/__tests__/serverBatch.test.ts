@@ -1,12 +1,13 @@
 import { describe, expect, test } from 'vitest'
 import { FEATURES, type JsonObject, MAX_BATCH_BYTES, MAX_BATCH_MESSAGES } from '../protocol'
 import { type CommandCall, CommandRejected } from '../server'
-import { answerBatch } from '../server/batch'
+import { runBatch } from '../server/batch'
 import {
   answer,
   BASE,
   counter,
   createTestServer,
+  fakeClock,
   manualCommands,
   openStream,
   type PostOptions,
@@ -56,9 +57,7 @@ const refused = (id: string, status: number, error: string) => ({ id, status, er
 describe('a batch', () => {
   test('is announced', async () => {
     const { server } = createTestServer()
-    expect((await openStream(server)).frames[0]?.features).toEqual(
-      FEATURES.filter((feature) => feature !== 'lanes' && feature !== 'cancels'),
-    )
+    expect((await openStream(server)).frames[0]?.features).toEqual(FEATURES)
   })
 
   test('is answered with one verdict for each message, in their order', async () => {
@@ -181,7 +180,9 @@ describe('one message of a batch', () => {
 describe('the first message that must be repeated is the last result, and nothing after it is run', () => {
   test('those are 401, 404, 408, 425, 429 and 5xx, and no other', async () => {
     const stops = async (status: number) => {
-      const { json } = await answerBatch(sends('a', 'b'), async () => ({ status, json: '{"error":"e"}' }))
+      const messages = ['a', 'b'].map((id) => ({ id, lane: undefined }))
+      const perform = async () => ({ status, json: '{"error":"e"}' })
+      const { json } = await runBatch(messages, { perform, leave() {}, clock: fakeClock() }).answer
       return JSON.parse(json).results.length === 1
     }
     const statuses = range(400, 599)

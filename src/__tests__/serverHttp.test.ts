@@ -198,7 +198,7 @@ describe('origins', () => {
     const { status, headers } = await preflight('https://app.example')
     expect(status).toBe(204)
     expect(headers.get('access-control-allow-headers')).toBe(
-      'Content-Type, X-Connection-ID, Idempotency-Key, Authorization',
+      'Content-Type, X-Connection-ID, Idempotency-Key, X-Lane, Authorization',
     )
     expect((await preflight('https://evil.example')).status).toBe(403)
     const unauthorized = await post(server, 'send', {}, { as: '', headers: from('https://app.example') })

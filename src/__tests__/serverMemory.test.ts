@@ -362,7 +362,7 @@ describe('C100: receipts', () => {
     const receipts = new Receipts({ budgets, receipts: 100, receiptAge: 1e9, clock: { now: () => 0 }, onError() {} })
     const claim = vi.fn(() => Promise.reject(tooMany()))
     const onError = vi.fn()
-    const shared = { claim, outcome: async () => undefined }
+    const shared = { claim, outcome: async () => undefined, cancel: async () => [] }
     const commands = new Commands({ budgets, receipts, shared, onError })
     const run = vi.fn()
     const presence = new Presence(
@@ -376,6 +376,7 @@ describe('C100: receipts', () => {
       identity: 'k',
       fingerprint: 'f',
       refusal: undefined,
+      cancels: [],
       weight: 9,
       run,
     }

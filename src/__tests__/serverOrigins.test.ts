@@ -187,6 +187,6 @@ test('C93: a preflight allows the headers of allowedHeaders besides those of the
   )
   expect([status, headers.get('access-control-allow-headers')]).toEqual([
     204,
-    'Content-Type, X-Connection-ID, Idempotency-Key, Authorization, X-CSRF-Token, traceparent',
+    'Content-Type, X-Connection-ID, Idempotency-Key, X-Lane, Authorization, X-CSRF-Token, traceparent',
   ])
 })

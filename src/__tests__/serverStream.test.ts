@@ -15,7 +15,7 @@ describe('the stream', () => {
         connectionId,
         heartbeat: 7_000,
         receiptAge: 900_000,
-        features: FEATURES.filter((feature) => feature !== 'lanes' && feature !== 'cancels'),
+        features: [...FEATURES],
       },
     ])
   })

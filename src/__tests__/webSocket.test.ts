@@ -287,6 +287,26 @@ describe('lanes', () => {
     }
   })
 
+  test('I13: a batch that follows something of its lane carries no other lane: that would wait for it, too', async () => {
+    const world = createSocketWorld({ outbox: { maxInFlight: 2 } })
+    await world.opens([...ACKED, 'batch', 'lanes'])
+    for (const [id, sessionId] of [
+      ['m1', 's1'],
+      ['y', 's3'],
+      ['m2', 's1'],
+      ['m3', 's1'],
+      ['x', 's2'],
+    ])
+      world.connection.send({ type: 'send', sessionId }, { id })
+    await settle()
+    expect(world.socket.ids('send')).toEqual(['m1', 'y'])
+    world.socket.acks('y')
+    await settle()
+    expect(world.socket.ids('send')).toEqual(['m1', 'y', 'x'])
+    const [batch] = world.socket.frames.filter(({ endpoint }) => endpoint === 'batch')
+    expect(batch?.body).toMatchObject({ messages: [{ id: 'm2' }, { id: 'm3' }] })
+  })
+
   test('I4: after a failure a lane goes on once all that was under way has its answer, and one at a time at first', async () => {
     const world = createSocketWorld()
     await world.opens(ACKED)

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
 import { createWebSocketGateway } from '../server'
 import { MAX_AT_DOOR } from '../server/door'
-import { firstIdOf, membersOf } from '../server/json'
+import { labelsOf, membersOf } from '../server/json'
 import { REQUEST_WEIGHT } from '../server/weights'
 import { acked, ask, createSockets, listenForSockets, ServerSocket } from './_gateway'
 import { bytesInUse, swelling, withBudgets } from './_memory'
@@ -341,19 +341,43 @@ describe('an envelope is read without being parsed', () => {
     fc.assert(
       fc.property(junk, (json) => {
         membersOf(json)
-        firstIdOf(json)
+        for (const _ of labelsOf(json));
       }),
       { numRuns: 20_000 },
     )
   })
 
-  test.each([
-    ['{"messages":[{"id":"a"}]}', '"a"'],
-    ['{ "x" : {"messages":1}, "messages" : [ { "body" : {"id":"no"} , "id" : "a" }, {"id":"b"}]}', '"a"'],
-    ['{"messages":[{"id":7}]}', undefined],
-    ['{"messages":[]}', undefined],
-    ['{"messages":[7]}', undefined],
-    ['{"messages":{"id":"a"}}', undefined],
-    ['7', undefined],
-  ])('the first id of %s', (json, id) => expect(firstIdOf(json)).toBe(id))
+  test.each<[string, readonly (readonly [id?: string, lane?: string])[]]>([
+    ['{"messages":[{"id":"a"}]}', [['"a"']]],
+    [
+      '{ "x" : {"messages":1}, "messages" : [ { "body" : {"id":"no","lane":[]} , "id" : "a" , "lane":"l\\"" }, {"lane":1,"id":"b"} ] }',
+      [
+        ['"a"', '"l\\""'],
+        ['"b"', '1'],
+      ],
+    ],
+    ['{"messages":[{"id":7},{},{"id":"c"', [['7'], [], ['"c"']]],
+    ['{"messages":[{"id":"a"},7,{"id":"b"}]}', [['"a"']]],
+    ['{"messages":[]}', []],
+    ['{"messages":[7]}', []],
+    ['{"messages":{"id":"a"}}', []],
+    ['7', []],
+  ])('the ids and lanes of %s', (json, labels) =>
+    expect([...labelsOf(json)]).toEqual(labels.map(([id, lane]) => ({ id, lane }))),
+  )
+
+  test('the ids and lanes of a batch are those that JSON.parse finds', () => {
+    const element = fc.record({ id: fc.jsonValue(), lane: fc.jsonValue(), body: fc.jsonValue() }, { requiredKeys: [] })
+    fc.assert(
+      fc.property(fc.array(element), fc.constantFrom(0, 2), (messages, indent) => {
+        const told = [...labelsOf(JSON.stringify({ messages }, null, indent))].map(({ id, lane }) => ({
+          id: id && JSON.parse(id),
+          lane: lane && JSON.parse(lane),
+        }))
+        const plain = JSON.parse(JSON.stringify(messages))
+        expect(told).toEqual(plain.map(({ id, lane }: { id?: unknown; lane?: unknown }) => ({ id, lane })))
+      }),
+      { numRuns: 1_000 },
+    )
+  })
 })

@@ -1,5 +1,5 @@
 import type { Carrier } from '../adapters/transport'
-import { being, check, invalid, isAge, isFunction, isName, type Settings } from '../options'
+import { being, check, invalid, isAge, isFunction, isLane, type Settings } from '../options'
 import { MESSAGE_ID, newId } from '../protocol'
 import type { Store, StoredMessage } from '../store'
 import type { Delivery, OutboxState, SendOptions, Typed } from '../types'
@@ -68,7 +68,7 @@ export class Outbox {
     if (!MESSAGE_ID.test(id) || this.#unsettled.has(id))
       throw invalid('id', 'in use, or not 1-255 visible ASCII characters')
     check('maxAge', maxAge, isAge)
-    if (lane !== undefined) check('lane', lane, isName)
+    if (lane !== undefined) check('lane', lane, isLane)
     if (signal !== undefined) check('signal', signal, isSignal)
     const name = laneName(Object(message), lane)
     const expiresAt = this.#settings.clock.now() + maxAge

@@ -126,7 +126,8 @@ export class Poster {
     if (this.#isExpired(message)) this.#desk.giveUp(message, 'expired')
     else {
       const withLanes = gate.features.includes('lanes')
-      const messages = this.#carriedWith(message, gate, withLanes ? this.lanes.queued : [])
+      // What follows something of its own lane would have other lanes wait for that, too.
+      const messages = this.#carriedWith(message, gate, withLanes && !lane.flights.size ? this.lanes.queued : [])
       // Once the probe is answered, every lane has its turn again.
       if (this.evidence.asksAbout(messages.length > 1 ? 'batch' : message.endpoint)) return
       this.#post(new Flight(gate, messages), withLanes).catch(this.#desk.crash)

@@ -1,3 +1,4 @@
+import { MAX_CANCELS } from '../protocol'
 import { stoppedBy } from './lane'
 import type { Message } from './message'
 
@@ -18,7 +19,7 @@ export function cancelledBy(stop: Message, line: Iterable<Message>): readonly Me
 /** Names those that the server may have, so that a late copy of them does not run. */
 export function nameCancelled(stop: Message, cancelled: readonly Message[]) {
   const cancels = cancelled.flatMap(({ id, attempts }) => (attempts ? [id] : []))
-  if (cancels.length) stop.json = JSON.stringify({ ...stop.payload, cancels })
+  if (cancels.length) stop.json = JSON.stringify({ ...stop.payload, cancels: cancels.slice(-MAX_CANCELS) })
 }
 
 /** Which stop the messages of a lane must not overtake: the last one without a verdict. */

@@ -1,4 +1,5 @@
 import type { ChatStream } from './chatStream'
+import { unknownStream } from './http'
 import type { Clock, Principal } from './options'
 import type { MaybePromise } from './sessionLog'
 import type { StreamRef } from './streams'
@@ -103,6 +104,15 @@ export function createAuthority<P extends Principal>(options: AuthorityOptions<P
     }
   }
 
+  /** Whether the right was taken away since the mark. Where nobody knows any more, it was. */
+  function wasRevoked(mark: number, principalId: string, sessionIds: readonly string[] = []): boolean {
+    const since = count - mark
+    if (since === 0) return false
+    const isMeant = ({ principalId: whose, sessionId }: Revocation) =>
+      whose === principalId && (sessionId === undefined || sessionIds.includes(sessionId))
+    return since > recent.length || recent.slice(-since).some(isMeant)
+  }
+
   return {
     /** Often enough for the interval, ms. */
     beatAtMost: interval / 4,
@@ -138,13 +148,15 @@ export function createAuthority<P extends Principal>(options: AuthorityOptions<P
     /** To be taken before a right is asked for, and handed to `wasRevoked` when it has been made use of. */
     mark: () => count,
 
-    /** Whether the right was taken away since. Where nobody knows any more, it was. */
-    wasRevoked(mark: number, principalId: string, sessionIds: readonly string[] = []): boolean {
-      const since = count - mark
-      if (since === 0) return false
-      const isMeant = ({ principalId: whose, sessionId }: Revocation) =>
-        whose === principalId && (sessionId === undefined || sessionIds.includes(sessionId))
-      return since > recent.length || recent.slice(-since).some(isMeant)
+    wasRevoked,
+
+    /** A right may be taken away between the answer of `authorize` and the attaching. */
+    async refuseIfRevoked(mark: number, { id }: P, stream: StreamRef, sessionIds: readonly string[]) {
+      if (!wasRevoked(mark, id, sessionIds)) return
+      await stream.call({ type: 'revoke', sessionIds })
+      throw unknownStream()
     },
   }
 }
+
+export type Authority<P extends Principal> = ReturnType<typeof createAuthority<P>>

@@ -13,6 +13,9 @@ export interface Outcome {
   readonly answer: Answer
 }
 
+/** Of a command that a stop took back before it had begun. Its fingerprint is nobody's: whatever comes under that key is answered so. */
+export const CANCELLED: Outcome = { fingerprint: '*', answer: { status: 409, json: '{"error":"cancelled"}' } }
+
 /** The right to run a command, until it is settled. */
 export interface Claim {
   /** Ends the claim with what is kept for repeats; without an answer the command is run again when it is repeated. */
@@ -47,6 +50,11 @@ export interface Cluster {
    * if as many outcomes of that principal are kept as may be.
    */
   claim(identity: string, fingerprint: string): Promise<Claim | Outcome>
+  /**
+   * Keeps `CANCELLED` as the outcome of each of these commands, which are one principal's, that no process has begun or run. Resolves
+   * with those that it is kept of. Rejects with `Refusal` 429 as `claim` does.
+   */
+  cancel(identities: readonly string[]): Promise<readonly string[]>
   /** Has each other process call its `onRevoked`. Resolves when that cannot be lost any more; rejects if it was not told. */
   revoke(principalId: string, sessionId: string | undefined): Promise<void>
   /** No other process reaches this one any more. The log itself stays open. */

@@ -1,6 +1,6 @@
 import { isToBeRepeated } from '../status'
 import { Budget, type Budgets } from './budget'
-import type { Answer, Cluster, Outcome } from './cluster'
+import { type Answer, CANCELLED, type Cluster, type Outcome } from './cluster'
 import { Refusal, refusalOf, tooMany, unknownStream } from './http'
 import { isTooDeep, MAX_DEPTH } from './json'
 import { Line } from './line'
@@ -45,6 +45,8 @@ export interface Command {
   readonly fingerprint: string
   /** Why it must not be run. A repeat gets its receipt all the same: what it did may be the very reason. */
   readonly refusal: Answer | undefined
+  /** Those that must not run any more, unless they have begun: identities of the same principal. */
+  readonly cancels: readonly string[]
   /** What it holds while it runs, bytes. */
   readonly weight: number
   run(): MaybePromise<unknown>
@@ -54,7 +56,7 @@ export interface CommandsOptions {
   readonly budgets: Budgets
   readonly receipts: Receipts
   /** Where the outcomes of other processes are found, if there are any. */
-  readonly shared: Pick<Cluster, 'outcome' | 'claim'> | undefined
+  readonly shared: Pick<Cluster, 'outcome' | 'claim' | 'cancel'> | undefined
   onError(error: unknown): void
 }
 
@@ -62,14 +64,15 @@ export interface CommandsOptions {
 interface Execution {
   readonly fingerprint: string
   readonly waiting: Set<(answer: Answer) => void>
-  hasBegun: boolean
-  /** It has not begun, and nobody waits for it any more. */
-  drop(): void
+  state: 'queued' | 'begun' | 'over'
+  /** Tells those who wait. Without an answer there is nobody. One that was queued is not run any more. */
+  end(answer?: Answer): void
 }
 
 const ID_REUSED: Answer = { status: 409, json: '{"error":"id-reused"}' }
 /** To a repeat: the same answer, if it is the same command. */
-const answerTo = (known: Outcome, fingerprint: string) => (known.fingerprint === fingerprint ? known.answer : ID_REUSED)
+const answerTo = (known: Outcome, fingerprint: string) =>
+  known.fingerprint === fingerprint || known.fingerprint === CANCELLED.fingerprint ? known.answer : ID_REUSED
 const UNAVAILABLE: Answer = { status: 503, json: '{"error":"unavailable"}', headers: { 'Retry-After': '1' } }
 /** Characters of a receipt's JSON: as much as a message may have by default. A larger one is reported, and becomes `null`. */
 const MAX_RECEIPT = 262_144
@@ -110,26 +113,51 @@ export class Commands {
     const line = this.#chains.get(chain) ?? new Line()
     this.#chains.set(chain, line)
     const place = line.join()
-    const end = () => {
+    const end = (answer?: Answer) => {
+      execution.state = 'over'
       place.leave()
-      if (line.isEmpty) this.#chains.delete(chain)
+      if (line.isEmpty && this.#chains.get(chain) === line) this.#chains.delete(chain)
       this.#executions.delete(execution)
       if (identity !== undefined) this.#byIdentity.delete(identity)
       if (this.#executions.size === 0) for (const tell of this.#onIdle.splice(0)) tell()
+      if (answer) for (const tell of execution.waiting) tell(answer)
     }
-    const execution: Execution = { fingerprint, waiting: new Set(), hasBegun: place.reached === undefined, drop: end }
+    const execution: Execution = { fingerprint, waiting: new Set(), state: place.reached ? 'queued' : 'begun', end }
     this.#executions.add(execution)
     if (identity !== undefined) this.#byIdentity.set(identity, execution)
+    // At once: what it takes back may stand before it.
+    const cancelling = this.#cancel(command)
     const perform = async () => {
-      // Of one that was dropped this is never heard of again.
+      // Of one that was dropped while it stood in the line this is never heard of again.
       if (place.reached) await place.reached
-      execution.hasBegun = true
-      const answer = await this.#perform(command)
-      end()
-      for (const tell of execution.waiting) tell(answer)
+      if (execution.state === 'over') return
+      execution.state = 'begun'
+      const refused = cancelling && (await cancelling)
+      end(refused ?? (await this.#perform(command)))
     }
     void perform()
     return execution
+  }
+
+  /** Never rejects. Resolves with why the command must not be run: it cannot be promised that the others do not begin. */
+  #cancel({ principalId, cancels }: Command): Promise<Answer | undefined> | undefined {
+    return cancels.length > 0 ? this.#cancelAll(principalId, cancels) : undefined
+  }
+
+  async #cancelAll(principalId: string, cancels: readonly string[]): Promise<Answer | undefined> {
+    const { shared, receipts } = this.#options
+    const queued = () => cancels.filter((identity) => this.#byIdentity.get(identity)?.state !== 'begun')
+    try {
+      // Another process may have begun what is queued here.
+      const cancelled = shared ? await shared.cancel(cancels) : receipts.cancel(principalId, queued())
+      for (const identity of cancelled) {
+        const execution = this.#byIdentity.get(identity)
+        if (execution?.state === 'queued') execution.end(CANCELLED.answer)
+      }
+      return undefined
+    } catch (error) {
+      return this.#unavailableFor(error)
+    }
   }
 
   /** Never rejects. What there is no room for is not run: it would be run again when it is repeated. */
@@ -165,10 +193,15 @@ export class Commands {
       await claim.settle(answer.status < 500 ? answer : undefined).catch(onError)
       return answer
     } catch (error) {
-      if (error instanceof Refusal) return refusalOf(error, onError)
-      onError(error)
-      return UNAVAILABLE
+      return this.#unavailableFor(error)
     }
+  }
+
+  #unavailableFor(error: unknown): Answer {
+    const { onError } = this.#options
+    if (error instanceof Refusal) return refusalOf(error, onError)
+    onError(error)
+    return UNAVAILABLE
   }
 
   /** Of a command that must not be run. */
@@ -204,11 +237,11 @@ function answerOf(execution: Execution, presence: Presence): Promise<Answer> {
   return new Promise((resolve) => {
     execution.waiting.add(resolve)
     // One that has begun, and the one that began it, have an end of their own.
-    if (execution.hasBegun && execution.waiting.size === 1) return
+    if (execution.state !== 'queued' && execution.waiting.size === 1) return
     void presence.gone.then(() => {
       if (!execution.waiting.delete(resolve)) return
       resolve(refusalOf(unknownStream(), () => {}))
-      if (execution.waiting.size === 0 && !execution.hasBegun) execution.drop()
+      if (execution.waiting.size === 0 && execution.state === 'queued') execution.end()
     })
   })
 }

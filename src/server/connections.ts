@@ -1,6 +1,5 @@
 import type { ChatStream } from './chatStream'
 import { Refusal } from './http'
-import { Line, type Place } from './line'
 import type { Clock } from './options'
 
 /** One live stream, and whose it is. */
@@ -10,8 +9,6 @@ export interface Connection {
   readonly stream: ChatStream
   /** When the stream was opened, or last named by a request. */
   heardAt: number
-  /** Its commands that were neither started nor refused yet, in the order of their arrival. */
-  line?: Line
   /** Those who wait for something that is for this stream's client. */
   onEnd?: Set<() => void>
 }
@@ -124,13 +121,6 @@ export function createConnections(options: ConnectionsOptions) {
       if (connection?.principalId !== principalId) return undefined
       connection.heardAt = clock.now()
       return connection
-    },
-
-    /** The next place in the line of a stream. There is none for one that is elsewhere, or unknown. */
-    takeTurn(connection: Connection | undefined): Place {
-      if (!connection) return new Line().join()
-      connection.line ??= new Line()
-      return connection.line.join()
     },
 
     /** At once, if it has ended by now. Returns how not to be told. */

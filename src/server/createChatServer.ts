@@ -3,43 +3,39 @@ import {
   type Cursor,
   FEATURES,
   IDEMPOTENCY_KEY_HEADER,
-  isObject,
   isText,
   type JsonObject,
-  MESSAGE_ID,
+  LANE_HEADER,
   PROTOCOL_VERSION,
   parseVerdicts,
   type SessionVerdict,
 } from '../protocol'
 import { createAuthority } from './authority'
-import { answerBatch, parseBatch } from './batch'
 import { discardBody, parseMessage, readBody } from './body'
 import { Budget, Budgets } from './budget'
 import { createChatStream } from './chatStream'
 import { checkNames, checkNumber } from './check'
 import { checkRequest } from './checkRequest'
 import type { Answer } from './cluster'
+import { CommandDesk } from './command'
 import { Commands } from './commands'
-import { digest } from './digest'
 import { checkFetchMetadata } from './fetchMetadata'
-import { jsonResponse, Misconfiguration, Refusal, refusalOf, tooMany, unavailable, unknownStream } from './http'
+import { jsonResponse, Misconfiguration, Refusal, refusalOf, tooMany, unavailable } from './http'
 import { BATCH_DEPTH, MAX_DEPTH } from './json'
-import type { Place } from './line'
+import { Lanes, laneOf } from './lanes'
 import type { MetricName } from './metrics'
 import { type ChatServerOptions, type Principal, resolveOptions } from './options'
 import { createOrigins } from './origins'
+import { toBatch, toCommand, weightOf } from './posted'
 import { Presence } from './presence'
 import { checkedPrincipal, checkPrincipalId } from './principal'
 import { createPublisher, type Publish } from './publisher'
 import { Receipts } from './receipts'
 import { ReplayPacer } from './replayPacer'
 import { isSessionId, parseCursor, parseCursors, verdictOn } from './resume'
-import { createStreams, type StreamRef } from './streams'
+import { createStreams, type StreamRef, textsOf } from './streams'
 import { TokenBuckets } from './tokenBuckets'
-import { parsedWeight, putOnAccount, REQUEST_WEIGHT, textWeight } from './weights'
-
-/** Order per lane, and a stop that cancels, are not among them. */
-const PROMISED = FEATURES.filter((feature) => feature !== 'lanes' && feature !== 'cancels')
+import { putOnAccount, REQUEST_WEIGHT, textWeight } from './weights'
 
 export interface ChatServer {
   /**
@@ -108,30 +104,6 @@ interface Call<P> {
   readonly stream: StreamRef
 }
 
-/** The request that commands come with. */
-interface Sender<P> {
-  readonly principal: P
-  readonly connectionId: unknown
-  readonly presence: Presence
-  readonly turn: Place
-}
-
-/** A command before its turn: as text, because parsed it may be twenty times as large. */
-interface Posted {
-  readonly endpoint: string
-  readonly type: string
-  readonly sessionId: string | undefined
-  readonly key: string | undefined
-  /** The same for the same JSON in another notation. */
-  readonly json: string
-}
-
-interface BatchMessage {
-  readonly id: string
-  /** Or why it is none. */
-  readonly posted: Posted | Answer
-}
-
 /**
  * The server half: `GET …/events` down, `POST …/{endpoint}` up. Nothing but Web standards, so any host that speaks
  * `fetch(request)` can run it.
@@ -168,10 +140,26 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
   const receipts = new Receipts({ ...limits, budgets, clock, onError })
   const commands = new Commands({ budgets, receipts, shared: streams.cluster, onError })
   const endpoints = new Set([...typeEndpoints.values(), 'batch'])
+  const isOwn = (endpoint: string) => Object.hasOwn(ownEndpoints, endpoint)
+  const rules = { typeEndpoints, isOwn, onError }
   let isClosed = false
 
   const tell = (name: MetricName, value = 1) => onMetric({ name, value })
   const { publish, publishOnce } = createPublisher({ log, maxBytes: limits.eventBytes, clock, tell, onError })
+  const desk = new CommandDesk<P>({
+    log,
+    lanes: new Lanes(),
+    commands,
+    authority,
+    newSessions,
+    clock,
+    authorize,
+    onCommand,
+    streamOf,
+    refuseIfClosed,
+    publishOnce,
+    onError,
+  })
 
   // Routing
 
@@ -256,7 +244,7 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
           protocolVersion: PROTOCOL_VERSION,
           connectionId,
           heartbeat,
-          features: PROMISED,
+          features: FEATURES,
           receiptAge: receipts.minAge,
         },
         onEnd(sessionIds) {
@@ -281,36 +269,34 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
     const principal = await identify(request)
     const memory = new Budget(Infinity, budgets.of(principal.id))
     const presence = new Presence(() => request.signal, streams.endOf(principal.id, connectionId), clock)
+    let rest: Promise<unknown> = Promise.resolve()
     try {
       if (!memory.take(REQUEST_WEIGHT)) throw tooMany()
       const { bodyBytes: bytes, bodyTimeout: timeout } = limits
       const depth = endpoint === 'batch' ? BATCH_DEPTH : MAX_DEPTH
       const text = await readBody(request, { bytes, timeout, depth }, clock, memory)
-      const own = Object.hasOwn(ownEndpoints, endpoint) ? ownEndpoints[endpoint] : undefined
+      const own = isOwn(endpoint) ? ownEndpoints[endpoint] : undefined
       if (own) {
         const result = await own(admit(principal, connectionId, endpoint, parseMessage(text)))
         return jsonResponse(200, JSON.stringify({ ok: true, ...result }))
       }
       const key = request.headers.get(IDEMPOTENCY_KEY_HEADER) ?? undefined
+      const lane = laneOf(request.headers.get(LANE_HEADER))
       // Room is asked for before the work; what there is more in the end are numbers that are written in another way.
       const weight = textWeight(text)
       if (!memory.take(weight)) throw tooMany()
-      const posted = endpoint === 'batch' ? toBatch(text) : toCommand(endpoint, parseMessage(text), key)
+      const posted =
+        endpoint === 'batch' ? toBatch(rules, text) : toCommand(rules, parseMessage(text), { endpoint, key, lane })
       if (!memory.take(Math.max(0, weightOf(posted) - weight))) throw tooMany()
-      return toResponse(await inTurn({ principal, connectionId, presence }, posted))
+      const { answer, over } = desk.take({ principal, connectionId, presence }, posted)
+      rest = over
+      return toResponse(await answer)
     } finally {
-      memory.close()
-      presence.end()
-    }
-  }
-
-  /** It has arrived when its body is here: one that stalls on the way, perhaps the dead twin of a repeat, holds up nobody. */
-  async function inTurn(sender: Omit<Sender<P>, 'turn'>, posted: Posted | readonly BatchMessage[]): Promise<Answer> {
-    const turn = streams.takeTurn(sender.principal.id, sender.connectionId)
-    try {
-      return await ('json' in posted ? command({ ...sender, turn }, posted) : batch({ ...sender, turn }, posted))
-    } finally {
-      turn.leave()
+      // A batch is answered before its slow lanes are.
+      void rest.then(() => {
+        memory.close()
+        presence.end()
+      })
     }
   }
 
@@ -320,28 +306,6 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
     const id = connectionId ?? (endpoint === 'suspend' && message.connectionId)
     return { principal, message, stream: streamOf(principal, id) }
   }
-
-  /** @throws Refusal 400 if it is none */
-  function toCommand(endpoint: string, message: JsonObject, key: string | undefined): Posted {
-    const { type, sessionId } = message
-    const isValid =
-      typeEndpoints.get(type) === endpoint &&
-      (sessionId === undefined || isSessionId(sessionId)) &&
-      (key === undefined || MESSAGE_ID.test(key))
-    if (!isValid) throw new Refusal(400, 'bad-request')
-    return { endpoint, type: String(type), sessionId, key, json: JSON.stringify(message) }
-  }
-
-  const toBatch = (text: string): readonly BatchMessage[] =>
-    parseBatch(parseMessage(text)).map(({ id, endpoint, body }) => {
-      try {
-        const isCommand = isText(endpoint) && !Object.hasOwn(ownEndpoints, endpoint)
-        if (!isCommand || !isObject(body)) throw new Refusal(400, 'bad-request')
-        return { id, posted: toCommand(endpoint, body, id) }
-      } catch (error) {
-        return { id, posted: answerTo(error) }
-      }
-    })
 
   function streamOf({ id }: P, connectionId: unknown): StreamRef {
     refuseIfClosed()
@@ -381,22 +345,12 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
       const cursors = parseCursors(message.sessions, limits.sessionsPerResume)
       if (!cursors) throw new Refusal(400, 'bad-request')
       const sessionIds = cursors.map(({ sessionId }) => sessionId)
-      const attached = await listOf(stream.call({ type: 'farewell', sessionIds }))
+      const attached = await textsOf(stream.call({ type: 'farewell', sessionIds }))
       const refused = await authority.recheck(principal, stream, attached)
       const sessions = cursors.filter(({ sessionId }) => attached.includes(sessionId) && !refused.includes(sessionId))
       await onSuspend({ principal, connectionId: stream.id, sessions })
       return undefined
     },
-  }
-
-  const attachedOf = (stream: StreamRef, sessionIds: readonly string[]) =>
-    listOf(stream.call({ type: 'attached', sessionIds }))
-
-  /** A right may be taken away between the answer of `authorize` and the attaching. */
-  async function refuseIfRevoked(mark: number, { id }: P, stream: StreamRef, sessionIds: readonly string[]) {
-    if (!authority.wasRevoked(mark, id, sessionIds)) return
-    await stream.call({ type: 'revoke', sessionIds })
-    throw unknownStream()
   }
 
   async function resume(
@@ -412,7 +366,7 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
     const sessions = verdicts.filter(({ sessionId }) => isSessionId(sessionId))
     const taken = parseVerdicts({ sessions: await stream.call({ type: 'resume', sessions, marker }) })
     const sessionIds = taken.map(({ sessionId }) => sessionId)
-    await refuseIfRevoked(mark, principal, stream, sessionIds)
+    await authority.refuseIfRevoked(mark, principal, stream, sessionIds)
     for (const { status, from, to } of taken) if (status === 'resumed' && to > from) tell('replays', to - from)
     const told = new Map(taken.map((verdict) => [verdict.sessionId, verdict]))
     return verdicts.flatMap((verdict) => told.get(verdict.sessionId) ?? (isSessionId(verdict.sessionId) ? [] : verdict))
@@ -424,80 +378,6 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
     const permission = isSessionId(sessionId) && (await authorize(principal, sessionId, 'read'))
     if (permission === true) return verdictOn(cursor, await log.head(sessionId))
     return { sessionId, status: permission === 'gone' ? 'gone' : 'forbidden', from: lastSeq, to: lastSeq }
-  }
-
-  /** Each message goes the way of one that is posted alone, with its id as the key. */
-  async function batch(sender: Sender<P>, messages: readonly BatchMessage[]): Promise<Answer> {
-    const { principal, connectionId, turn } = sender
-    await attachedOf(streamOf(principal, connectionId), [])
-    // Only the last one leaves the turn, so that nothing that arrived later gets between them.
-    const kept: Place = { ...turn, leave() {} }
-    return answerBatch(messages, async ({ posted }, isLast) => {
-      if ('status' in posted) return posted
-      return command({ ...sender, turn: isLast ? turn : kept }, posted).catch(answerTo)
-    })
-  }
-
-  async function command(sender: Sender<P>, { endpoint, type, sessionId, key, json }: Posted): Promise<Answer> {
-    const { principal, connectionId, presence, turn } = sender
-    const stream = streamOf(principal, connectionId)
-    const refusal = await prepare(principal, stream, sessionId)
-    const fingerprint = key === undefined ? '' : await digest(`${endpoint}\n${json}`)
-    const identity = key === undefined ? undefined : JSON.stringify([principal.id, key])
-    await presence.waitFor(turn.reached)
-    refuseIfClosed()
-    const answering = commands.execute(
-      {
-        chain: sessionId === undefined ? `stream ${stream.id}` : `session ${sessionId}`,
-        principalId: principal.id,
-        identity,
-        fingerprint,
-        refusal,
-        weight: parsedWeight(json),
-        run: () =>
-          onCommand({
-            principal,
-            type,
-            sessionId,
-            message: parseMessage(json),
-            connectionId: stream.id,
-            idempotencyKey: key,
-            publish: publishOnce(identity, fingerprint),
-          }),
-      },
-      presence,
-    )
-    turn.leave()
-    return answering
-  }
-
-  /**
-   * Attaches before a command runs, so that whoever sent it hears what comes of it; and finds out whether the stream still
-   * is there, because on another one they would not. Returns why the command must not run.
-   */
-  async function prepare(principal: P, stream: StreamRef, sessionId: string | undefined): Promise<Answer | undefined> {
-    const mark = authority.mark()
-    const sessionIds = sessionId === undefined ? [] : [sessionId]
-    const attached = await attachedOf(stream, sessionIds)
-    if (sessionId === undefined) return undefined
-    try {
-      if ((await authorize(principal, sessionId, 'write')) !== true) {
-        // Who may not write may still read.
-        await authority.recheck(principal, stream, attached)
-        throw new Refusal(403, 'forbidden')
-      }
-      if (attached.includes(sessionId)) return undefined
-      const { head, epoch, isUnreadable } = await log.head(sessionId)
-      const wait = head || isUnreadable ? 0 : newSessions.take(principal.id)
-      if (wait) throw tooMany(wait)
-      if ((await authorize(principal, sessionId, 'read')) !== true) return undefined
-      if (isUnreadable) throw unavailable()
-      await stream.call({ type: 'join', sessionId, after: head, epoch })
-      await refuseIfRevoked(mark, principal, stream, sessionIds)
-      return undefined
-    } catch (error) {
-      return answerTo(error)
-    }
   }
 
   async function revoke(principalId: string, sessionId?: string): Promise<void> {
@@ -530,14 +410,6 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
       await streams.cluster?.leave().catch(onError)
     },
   }
-}
-
-const listOf = async (asked: Promise<unknown>): Promise<readonly string[]> => [await asked].flat().filter(isText)
-
-/** The texts that are held until their turn, bytes. */
-function weightOf(posted: Posted | readonly BatchMessage[]): number {
-  const texts = 'json' in posted ? [posted.json] : posted.map(({ posted }) => posted.json)
-  return texts.reduce((sum, json) => sum + textWeight(json), 0)
 }
 
 const toResponse = ({ status, json, headers }: Answer) => jsonResponse(status, json, headers)

@@ -56,12 +56,37 @@ export function membersOf(json: string): ReadonlyMap<string, string> | undefined
   }
 }
 
-/** The id of the first message of a batch, as JSON: nothing behind it is read. */
-export function firstIdOf(batch: string): string | undefined {
+/** Where a message of a batch belongs, as JSON. */
+export interface Label {
+  readonly id: string | undefined
+  readonly lane: string | undefined
+}
+
+/** Of the messages of a batch, one after the other: no further than the first that is none. */
+export function* labelsOf(batch: string): Generator<Label> {
   const messages = findMember(batch, 0, 'messages')
-  if (messages === undefined || batch[messages] !== '[') return undefined
-  const id = findMember(batch, skipSpace(batch, messages + 1), 'id')
-  return id === undefined || batch[id] !== '"' ? undefined : batch.slice(id, endOfString(batch, id) + 1)
+  if (messages === undefined || batch[messages] !== '[') return
+  let at = messages
+  do {
+    at = skipSpace(batch, at + 1)
+    if (batch[at] !== '{') return
+    const label: { id?: string; lane?: string } = {}
+    const reading = readMembers(batch, at)
+    let end: number | undefined
+    for (;;) {
+      const { done, value } = reading.next()
+      if (done) {
+        end = value
+        break
+      }
+      if (value.name !== 'id' && value.name !== 'lane') continue
+      value.end = endOfValue(batch, value.start)
+      label[value.name] = batch.slice(value.start, value.end)
+    }
+    yield { id: label.id, lane: label.lane }
+    if (end === undefined) return
+    at = skipSpace(batch, end)
+  } while (batch[at] === ',')
 }
 
 /** Where the value of a member begins. */

@@ -119,7 +119,7 @@ export interface ChatServerOptions<P extends Principal = Principal> {
   authorize(principal: P, sessionId: string, action: 'read' | 'write'): MaybePromise<boolean | 'gone'>
   /**
    * Applies a command. What it returns is the receipt, answered as JSON (`undefined` as `null`). Commands of one session
-   * run one after the other, so return as soon as the command is taken on, and publish what comes of it later.
+   * run one after the other, a `stop` too, and those of one lane, so return as soon as the command is taken on, and publish what comes of it later.
    * Throw `CommandRejected` to turn it down for good. Any other error answers 500 without its text; the client repeats
    * the command, and it is run again.
    */

@@ -1,4 +1,4 @@
-import { CONNECTION_ID_HEADER, IDEMPOTENCY_KEY_HEADER } from '../protocol'
+import { CONNECTION_ID_HEADER, IDEMPOTENCY_KEY_HEADER, LANE_HEADER } from '../protocol'
 import { Misconfiguration } from './http'
 
 export interface OriginOptions {
@@ -8,7 +8,7 @@ export interface OriginOptions {
   readonly trustProxy: boolean
 }
 
-const HEADERS = ['Content-Type', CONNECTION_ID_HEADER, IDEMPOTENCY_KEY_HEADER, 'Authorization']
+const HEADERS = ['Content-Type', CONNECTION_ID_HEADER, IDEMPOTENCY_KEY_HEADER, LANE_HEADER, 'Authorization']
 
 /** Which pages may call, and under which names of this server. Requests without an `Origin` come from no page, or from its own. */
 export function createOrigins({ allowedOrigins, allowedHosts, allowedHeaders, trustProxy }: OriginOptions) {

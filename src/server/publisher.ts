@@ -16,6 +16,8 @@ export interface PublisherOptions {
   onError(error: unknown): void
 }
 
+export type Publisher = ReturnType<typeof createPublisher>
+
 export function createPublisher({ log, maxBytes, clock, tell, onError }: PublisherOptions) {
   function publish(sessionId: string, event: object, once?: Once): Promise<LogEntry> {
     const entry = append(sessionId, event, once)

@@ -1,5 +1,6 @@
 import { Budgets } from './budget'
-import type { Answer, Outcome } from './cluster'
+import { type Answer, CANCELLED, type Outcome } from './cluster'
+import { tooMany } from './http'
 import type { Clock } from './options'
 import { RECEIPT_WEIGHT, textWeight } from './weights'
 
@@ -69,8 +70,8 @@ export class Receipts {
     }
     return {
       keep: ({ fingerprint, answer }) => {
-        const more = textWeight(answer.json)
-        const hasText = budgets.heldBy(principalId) + more <= budgets.share / 2 && memory.take(more)
+        const more = answer === CANCELLED.answer ? 0 : textWeight(answer.json)
+        const hasText = !more || (budgets.heldBy(principalId) + more <= budgets.share / 2 && memory.take(more))
         this.#add(identity, {
           principalId,
           fingerprint,
@@ -84,6 +85,22 @@ export class Receipts {
         count.give(1)
       },
     }
+  }
+
+  /** Of each of these that has no outcome. All or none. @throws Refusal 429 if there is no room for them */
+  cancel(principalId: string, identities: readonly string[]): readonly string[] {
+    const open = identities.filter((identity) => !this.#all.has(identity))
+    const rooms: Room[] = []
+    for (const identity of open) {
+      const room = this.reserve(principalId, identity)
+      if (!room) {
+        for (const taken of rooms) taken.free()
+        throw tooMany()
+      }
+      rooms.push(room)
+    }
+    for (const room of rooms) room.keep(CANCELLED)
+    return open
   }
 
   /** That the command was applied matters more than what it said: large receipts must not take the room that commands need. */

@@ -15,6 +15,14 @@ export interface StreamRef {
   call(call: StreamCall): Promise<unknown>
 }
 
+/** Those of these sessions that are attached to a stream. */
+export const attachedOf = (stream: StreamRef, sessionIds: readonly string[]) =>
+  textsOf(stream.call({ type: 'attached', sessionIds }))
+
+/** What a stream has answered, as far as it is text: it may be of another version. */
+export const textsOf = async (asked: Promise<unknown>): Promise<readonly string[]> =>
+  [await asked].flat().filter(isText)
+
 export interface StreamsOptions {
   readonly log: SessionLog
   readonly limits: {
@@ -89,7 +97,6 @@ export function createStreams({ log, limits, heartbeat, clock, onMetric, onRevok
 
     open: connections.open,
     checkRoom: connections.checkRoom,
-    takeTurn: (principalId: string, id: unknown) => connections.takeTurn(connections.find(id, principalId)),
     /** For who wants to know of the end of a stream; never, if it is elsewhere. */
     endOf(principalId: string, id: unknown) {
       const connection = connections.find(id, principalId)

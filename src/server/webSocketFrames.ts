@@ -1,5 +1,6 @@
-import { isText, parseJson } from '../protocol'
+import { isText, LANE, MAX_BATCH_MESSAGES, MESSAGE_ID, parseJson } from '../protocol'
 import { checkRequest } from './checkRequest'
+import { labelsOf, type membersOf } from './json'
 
 /** What an `ack` says besides its id. */
 export interface FrameAnswer {
@@ -89,4 +90,36 @@ export async function* readFrames(reader: ReadableStreamDefaultReader<Uint8Array
     text = frames.pop() ?? ''
     yield frames.flatMap((frame) => frame.split('\n').filter(isData)).map((line) => line.slice(DATA.length))
   }
+}
+
+export type Members = NonNullable<ReturnType<typeof membersOf>>
+
+/** Characters of JSON: an id has 255 at most, and a lane 256 that may be two each, each of them perhaps escaped. */
+const MAX_NAME = 4_096
+
+/** Of what is a text of ordinary length; else ''. */
+export function toText(json = ''): string {
+  const text = json.length <= MAX_NAME ? parseJson(json) : undefined
+  return isText(text) ? text : ''
+}
+
+/** Undefined if it names none; null if that is no name. */
+export function laneOf(json: string | undefined): string | undefined | null {
+  if (json === undefined) return undefined
+  const lane = json.length <= MAX_NAME ? parseJson(json) : undefined
+  return isText(lane) && LANE.test(lane) ? lane : null
+}
+
+/** The ids of a batch, by their lanes. What is no id is not kept. */
+export function lanesOf(batch: string): ReadonlyMap<string | undefined, readonly string[]> {
+  const lanes = new Map<string | undefined, string[]>()
+  let count = 0
+  for (const { id: json, lane } of labelsOf(batch)) {
+    if (++count > MAX_BATCH_MESSAGES) break
+    const id = toText(json)
+    const name = laneOf(lane) ?? undefined
+    const ids = lanes.get(name) ?? []
+    lanes.set(name, MESSAGE_ID.test(id) ? [...ids, id] : ids)
+  }
+  return lanes.size > 0 ? lanes : new Map([[undefined, []]])
 }

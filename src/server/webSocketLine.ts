@@ -3,18 +3,30 @@ import {
   IDEMPOTENCY_KEY_HEADER,
   isText,
   type JsonObject,
+  LANE_HEADER,
   MESSAGE_ID,
   PROTOCOL_VERSION,
   parseJson,
 } from '../protocol'
 import { type Account, Budget } from './budget'
 import type { Door, Visitor } from './door'
-import { FrameOrder, isCommand, TOO_EARLY } from './frameOrder'
-import { FRAME_DEPTH, firstIdOf, isTooDeep, membersOf } from './json'
+import { type Frame, FrameOrder, isCommand, TOO_EARLY } from './frameOrder'
+import { FRAME_DEPTH, isTooDeep, membersOf } from './json'
 import type { Timers } from './options'
-import { type FrameAnswer, readFrames, toAnswer, toClose, toHeaders, type Upgrade } from './webSocketFrames'
+import {
+  type FrameAnswer,
+  laneOf,
+  lanesOf,
+  type Members,
+  readFrames,
+  toAnswer,
+  toClose,
+  toHeaders,
+  toText,
+  type Upgrade,
+} from './webSocketFrames'
 import type { GatewaySocket } from './webSocketGateway'
-import { accountOf, FRAME_WEIGHT, REQUEST_WEIGHT, textWeight } from './weights'
+import { accountOf, FRAME_WEIGHT, LANE_WEIGHT, REQUEST_WEIGHT, textWeight } from './weights'
 
 export interface WebSocketLineOptions {
   readonly socket: GatewaySocket
@@ -39,8 +51,6 @@ const MAX_FRAME = 1_048_576
 /** Of the frames without an answer: how many are kept, and what they hold, bytes. It is what a client has in flight, and some. */
 const MAX_HELD = 80
 export const MAX_HELD_BYTES = 4_194_304
-/** Characters of JSON: an id has 255 at most, each of them perhaps escaped. */
-const MAX_ID = 2_048
 const ENDPOINT = /^[\w-]{1,64}$/
 /** Bytes that the client has not taken. Beyond, nothing more is sent. */
 const HIGH_WATER = 262_144
@@ -51,10 +61,19 @@ const LINGER = 1_000
 const COME_BACK = '1000'
 const TOO_MANY: FrameAnswer = { status: 429, error: 'too-many', retryAfter: 1_000 }
 const TOO_DEEP: FrameAnswer = { status: 400, error: 'too-deep' }
+const BAD_REQUEST: FrameAnswer = { status: 400, error: 'bad-request' }
 const INTERNAL: FrameAnswer = { status: 500, error: 'internal' }
 
 /** `silent`: no hello yet. `greeted`: nobody has said yet whether it may come in. */
 type State = 'silent' | 'greeted' | 'open' | 'over'
+
+/** A frame that is not the library's own. */
+interface Post {
+  readonly id: string
+  readonly endpoint: string
+  readonly lane: string | undefined | null
+  readonly body: string
+}
 
 /** The headers of a hello, and what they hold, bytes. */
 interface Hello {
@@ -65,7 +84,10 @@ interface Hello {
 /** One socket. Nothing is kept of it after its end, nor of what it was refused. */
 export class WebSocketLine {
   readonly #options: WebSocketLineOptions
-  readonly #order = new FrameOrder()
+  readonly #order = new FrameOrder({
+    account: { take: (bytes) => this.#memory.take(bytes), give: (bytes) => this.#memory.give(bytes) },
+    onFull: () => this.#close(4429, COME_BACK),
+  })
   readonly #posts = new Set<AbortController>()
   readonly #visitor: Visitor | undefined
   #state: State = 'silent'
@@ -236,9 +258,13 @@ export class WebSocketLine {
     const [id, endpoint, body = ''] = [textOf(frame, 'id'), textOf(frame, 'endpoint'), frame.get('body')]
     if (!MESSAGE_ID.test(id) || !ENDPOINT.test(endpoint)) return this.#close(1007)
     if (this.#state !== 'open') return this.#refuse(id, TOO_EARLY)
-    const place = { endpoint, first: endpoint === 'batch' ? firstOf(body) : id }
+    const lane = laneOf(frame.get('lane'))
+    const place: Frame = {
+      endpoint,
+      lanes: endpoint === 'batch' ? lanesOf(body) : new Map([[lane ?? undefined, [id]]]),
+    }
     const hello = this.#hello
-    const weight = FRAME_WEIGHT + (hello?.weight ?? 0) + textBytes
+    const weight = FRAME_WEIGHT + (hello?.weight ?? 0) + textBytes + weightOf(place)
     const isTooEarly = this.#order.isTooEarly(place)
     if (isTooEarly || this.#held >= MAX_HELD || !this.#memory.take(weight)) {
       this.#order.turnAway(place)
@@ -246,9 +272,10 @@ export class WebSocketLine {
     }
     this.#held += 1
     // A frame that is too deep is answered in its turn: closed for it, the socket would be opened anew, and the frame repeated.
-    const perform = textBytes === 0 || !hello ? async () => TOO_DEEP : () => this.#post(id, endpoint, body, hello)
+    const refusal = textBytes === 0 ? TOO_DEEP : lane === null ? BAD_REQUEST : undefined
+    const perform = () => (hello ? this.#post({ id, endpoint, lane, body }, hello) : BAD_REQUEST)
     const answered = this.#order.add(place, async (instead) => {
-      const answer = instead ?? (await perform())
+      const answer = instead ?? refusal ?? (await perform())
       // Who posts and does not read has one answer here, and no command is begun before it is gone.
       await this.#drained()
       this.#held -= 1
@@ -266,10 +293,11 @@ export class WebSocketLine {
   }
 
   /** As a POST, with the headers of when it came. Never rejects. */
-  async #post(id: string, endpoint: string, body: string, { headers: own }: Hello): Promise<FrameAnswer> {
+  async #post({ id, endpoint, lane, body }: Post, { headers: own }: Hello): Promise<FrameAnswer> {
     const headers = new Headers(own)
     headers.set('Content-Type', 'application/json')
     if (isCommand(endpoint)) headers.set(IDEMPOTENCY_KEY_HEADER, id)
+    if (isText(lane)) headers.set(LANE_HEADER, encodeURIComponent(lane))
     if (this.#connectionId) headers.set(CONNECTION_ID_HEADER, this.#connectionId)
     const post = new AbortController()
     this.#posts.add(post)
@@ -284,18 +312,8 @@ export class WebSocketLine {
   }
 }
 
-type Members = NonNullable<ReturnType<typeof membersOf>>
-
 const textOf = (members: Members | undefined, name: string): string => toText(members?.get(name))
 
-/** Of what is a text of ordinary length; else ''. */
-function toText(json = ''): string {
-  const text = json.length <= MAX_ID ? parseJson(json) : undefined
-  return isText(text) ? text : ''
-}
-
-/** What is no id is not kept. */
-function firstOf(batch: string): string | undefined {
-  const id = toText(firstIdOf(batch))
-  return MESSAGE_ID.test(id) ? id : undefined
-}
+/** What is kept of its lanes until its turn, bytes. */
+const weightOf = ({ lanes }: Frame): number =>
+  [...lanes.keys()].reduce((sum, lane) => sum + (lane === undefined ? 0 : LANE_WEIGHT + textWeight(lane)), 0)

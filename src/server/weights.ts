@@ -6,6 +6,8 @@ import type { Account } from './budget'
 export const REQUEST_WEIGHT = 16_384
 /** A frame that waits, and a socket's share of the rest. */
 export const FRAME_WEIGHT = 1_024
+/** A lane in which something stands, beside its name. */
+export const LANE_WEIGHT = 1_024
 /** A session that is attached to a stream. */
 export const SESSION_WEIGHT = 1_024
 /** What is remembered of a command, beside its texts. */

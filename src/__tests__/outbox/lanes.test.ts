@@ -63,6 +63,13 @@ describe('lanes', () => {
     expect(texts(world)).toEqual(['x', 'switch', 'z'])
   })
 
+  test.each(['', 'x'.repeat(201), 'a\nb', '\ud800', 7])('a name that servers refuse is refused at once: %j', (lane) => {
+    const { connection } = createWorld()
+    expect(() => connection.send(prompt('a'), { lane: lane as string })).toThrow(
+      /^lane: .* is not 1-200 characters, none of them for control$/s,
+    )
+  })
+
   test('the lane "s1" is not that of the session s1', async () => {
     const world = await opened()
     world.connection.send(prompt('session', 's1'))
@@ -581,6 +588,17 @@ describe('stop', () => {
     await world.clock.advance(300_000)
     expect([next.status, stopping.status]).toEqual(['accepted', 'unknown'])
     expect(await stopping.settled).toMatchObject({ error: { code: 'exhausted' } })
+  })
+
+  test('names the newest 1,000 at most, as servers take no more', async () => {
+    const outbox = { maxMessages: 2_000, maxInFlight: Infinity }
+    const world = await opened(SERVER_IS_SILENT, { features: ['cancels'], outbox })
+    const ids = Array.from({ length: 1_001 }, (_, n) => `m${n}`)
+    for (const id of ids) world.connection.send(prompt(id, 's1'), { id, lane: id })
+    await settle()
+    world.connection.send(stop)
+    await settle()
+    expect(Object(world.post('stop').body).cancels).toEqual(ids.slice(1))
   })
 
   test('a repeat of it carries the same list', async () => {

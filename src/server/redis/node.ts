@@ -1,9 +1,10 @@
 import { isText, type JsonObject, parseJson } from '../../protocol'
-import type { Answer, Claim, Cluster, ClusterHost, Outcome } from '../cluster'
+import { type Answer, CANCELLED, type Claim, type Cluster, type ClusterHost, type Outcome } from '../cluster'
 import { randomId } from '../connections'
 import { digest } from '../digest'
 import { Refusal } from '../http'
 import type { Timers } from '../options'
+import { MIN_RECEIPT_AGE } from '../receipts'
 import type { Health } from './health'
 import type { Keys } from './keys'
 import type { RedisLink } from './redisLink'
@@ -30,8 +31,6 @@ const RENEWAL = 2_000
 /** How long a command waits for another process that runs it, and how often it looks, ms. */
 const CLAIM_TIMEOUT = 20_000
 const CLAIM_POLL = 200
-/** A receipt is kept at least this long, ms, even if its principal has many. */
-const MIN_RECEIPT_AGE = 900_000
 /** One principal has at most this part of `limits.receipts`. */
 const SHARE = 1 / 8
 /** Clients wait no longer, s. */
@@ -44,6 +43,13 @@ const MAIL_ID = /^[\w-]{1,64}\.\d{1,15}$/
 interface Receipt extends Partial<Outcome> {
   readonly fingerprint: string
   readonly claimedBy?: string
+}
+
+interface Place {
+  readonly hash: string
+  readonly key: string
+  /** Of its principal. */
+  readonly quota: string
 }
 
 function parseReceipt(key: string, text: string): Receipt {
@@ -108,8 +114,20 @@ export function createNode({ link, subscriptions, health, keys, clock, host }: N
       throw health.fails(error)
     })
 
+  /** Writes `mine` for so long, ms, where nothing stands. Resolves with what stands there then. @throws Refusal 429 if there is no room */
+  async function put({ hash, key, quota }: Place, mine: string, age: number): Promise<string> {
+    const { receiptAge } = host
+    const minAge = Math.min(receiptAge, MIN_RECEIPT_AGE)
+    const held = await orUnavailable(
+      link.commands.holdlineClaim(key, quota, mine, age, maxReceipts, minAge, receiptAge, keys.receipts, hash),
+    )
+    health.writes()
+    if (typeof held === 'number') throw tooManyReceipts(held)
+    return held
+  }
+
   /** Where a command's receipt is, and what counts it. */
-  async function locate(identity: string) {
+  async function locate(identity: string): Promise<Place> {
     const [principalId]: unknown[] = JSON.parse(identity)
     const [hash, owner] = await Promise.all([digest(identity), digest(String(principalId))])
     return { hash, key: keys.receipt(hash), quota: keys.quota(owner) }
@@ -169,17 +187,13 @@ export function createNode({ link, subscriptions, health, keys, clock, host }: N
     },
 
     async claim(identity, fingerprint): Promise<Claim | Outcome> {
-      const { hash, key, quota } = await locate(identity)
+      const place = await locate(identity)
+      const { hash, key, quota } = place
       const mine = JSON.stringify({ fingerprint, claimedBy: nextId() } satisfies Receipt)
-      const minAge = Math.min(host.receiptAge, MIN_RECEIPT_AGE)
-      const take = () =>
-        link.commands.holdlineClaim(key, quota, mine, LEASE, maxReceipts, minAge, host.receiptAge, keys.receipts, hash)
       const settle = (value: string, age: number) =>
-        orUnavailable(link.commands.holdlineSettle(key, quota, mine, value, age, hash))
+        orUnavailable(link.commands.holdlineSettle(key, quota, mine, value, age, hash, host.receiptAge))
       for (let waited = 0; waited < CLAIM_TIMEOUT; waited += CLAIM_POLL) {
-        const held = await orUnavailable(take())
-        health.writes()
-        if (typeof held === 'number') throw tooManyReceipts(held)
+        const held = await put(place, mine, LEASE)
         // So does a repeat of the call after a reconnect.
         if (held === mine) {
           const renew = () => {
@@ -199,6 +213,14 @@ export function createNode({ link, subscriptions, health, keys, clock, host }: N
         await pause()
       }
       throw new Error('redisLog: another process has been running this command for too long')
+    },
+
+    async cancel(identities) {
+      const mine = JSON.stringify(CANCELLED satisfies Receipt)
+      const held = await Promise.all(
+        identities.map(async (identity) => put(await locate(identity), mine, host.receiptAge)),
+      )
+      return identities.filter((_, index) => held[index] === mine)
     },
 
     async leave() {

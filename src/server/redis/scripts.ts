@@ -135,8 +135,8 @@ return answer
 
 /**
  * KEYS receipt quota; ARGV mine lease max minAge age prefix hash → what the receipt holds, `mine` if it is claimed now, or how many
- * ms it takes until there is room. The quota is a principal's: its receipts by the time when they were claimed. What needs memory
- * comes first: once a script has written anything, a full Redis lets it write all.
+ * ms it takes until there is room. The quota is a principal's: its receipts by the time when they were last written. What needs
+ * memory comes first: once a script has written anything, a full Redis lets it write all.
  */
 const CLAIM = `
 local held = redis.call('GET', KEYS[1])
@@ -161,7 +161,10 @@ end
 return ARGV[1]
 `
 
-/** KEYS receipt quota; ARGV mine value age hash: writes (or deletes, if the value is empty) what is still mine, or nobody's. */
+/**
+ * KEYS receipt quota; ARGV mine value age hash quotaAge: writes (or deletes, if the value is empty) what is still mine, or nobody's. From
+ * then on it is young: a command may run for longer than a receipt has to be kept.
+ */
 const SETTLE = `
 local held = redis.call('GET', KEYS[1])
 if held and held ~= ARGV[1] then return 0 end
@@ -169,7 +172,10 @@ if ARGV[2] == '' then
   redis.call('ZREM', KEYS[2], ARGV[4])
   return redis.call('DEL', KEYS[1])
 end
+local time = redis.call('TIME')
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+redis.call('ZADD', KEYS[2], time[1] * 1000 + math.floor(time[2] / 1000), ARGV[4])
+redis.call('PEXPIRE', KEYS[2], ARGV[5])
 return 1
 `
 

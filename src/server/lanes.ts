@@ -1,0 +1,48 @@
+import { LANE } from '../protocol'
+import { Refusal } from './http'
+import { Line, type Place } from './line'
+
+/** Whose order it is. A lane is one stream's: two pages of one principal know nothing of each other, nor of each other's failures. */
+export interface LaneOwner {
+  readonly principalId: string
+  readonly connectionId: string
+}
+
+/** The order of what waits in this process, lane by lane. Of a lane in which nothing stands nothing is kept. */
+export class Lanes {
+  readonly #lines = new Map<string, Line>()
+
+  get size() {
+    return this.#lines.size
+  }
+
+  /** What names no lane has one of its own. */
+  join({ principalId, connectionId }: LaneOwner, lane: string | undefined): Place {
+    const key = JSON.stringify([principalId, connectionId, lane])
+    const line = this.#lines.get(key) ?? new Line()
+    this.#lines.set(key, line)
+    const { reached, leave } = line.join()
+    return {
+      reached,
+      leave: () => {
+        leave()
+        if (line.isEmpty && this.#lines.get(key) === line) this.#lines.delete(key)
+      },
+    }
+  }
+}
+
+/** @throws Refusal 400 if it is no name */
+export function checkedLane(lane: unknown): string | undefined {
+  if (lane === undefined || (typeof lane === 'string' && LANE.test(lane))) return lane
+  throw new Refusal(400, 'bad-request')
+}
+
+/** As a header has it. @throws Refusal 400 if it is no name */
+export function laneOf(header: string | null): string | undefined {
+  try {
+    return checkedLane(header === null ? undefined : decodeURIComponent(header))
+  } catch {
+    throw new Refusal(400, 'bad-request')
+  }
+}
