@@ -21,7 +21,7 @@ const LANES = 'src/outbox/lanes.ts'
 const PATIENCE = 'src/outbox/patience.ts'
 const EVIDENCE = 'src/outbox/evidence.ts'
 const BATCH = 'src/outbox/batch.ts'
-const STATUS = 'src/status.ts'
+const STATUS = 'src/protocol/status.ts'
 const STORE = 'src/store.ts'
 const UPSTREAM = 'src/adapters/fetchUpstream.ts'
 const EVENT_SOURCE = 'src/adapters/eventSourceStream.ts'
@@ -175,8 +175,8 @@ export const PLANTED: readonly PlantedBug[] = [
     row: 'C27',
     bug: 'a POST has no timeout',
     file: UPSTREAM,
-    find: '        timeout &&\n        clock.setTimeout',
-    replace: '        timeout === 0 &&\n        clock.setTimeout',
+    find: '    timeout &&\n    clock.setTimeout',
+    replace: '    timeout === 0 &&\n    clock.setTimeout',
   },
   {
     row: 'C28',
@@ -203,8 +203,8 @@ export const PLANTED: readonly PlantedBug[] = [
     row: 'C31',
     bug: 'a 401 is repeated in place, for ever',
     file: STATUS,
-    find: "  401: 'credentials',\n",
-    replace: "  401: 'later',\n",
+    find: "  401: ['credentials', 'unauthorized'],\n",
+    replace: "  401: ['later', 'unauthorized'],\n",
   },
   {
     row: 'C32 I6',
@@ -266,7 +266,7 @@ export const PLANTED: readonly PlantedBug[] = [
   {
     row: 'C40',
     bug: 'Retry-After has no limit',
-    file: 'src/machine/backoff.ts',
+    file: 'src/protocol/delay.ts',
     find: 'Math.min(Math.max(delay, 0), MAX_SERVER_DELAY)',
     replace: 'Math.max(delay, 0)',
   },
@@ -338,8 +338,8 @@ export const PLANTED: readonly PlantedBug[] = [
     row: 'C58',
     bug: 'a 403 stops the whole line',
     file: STATUS,
-    find: "  401: 'credentials',\n",
-    replace: "  401: 'credentials',\n  403: 'credentials',\n",
+    find: "  403: ['refused', 'forbidden'],\n",
+    replace: "  403: ['credentials', 'forbidden'],\n",
   },
   {
     row: 'C59',
@@ -619,7 +619,7 @@ export const PLANTED: readonly PlantedBug[] = [
   {
     row: 'C99',
     bug: 'an epoch may be anything',
-    file: 'src/protocol.ts',
+    file: 'src/protocol/index.ts',
     find: "return epoch == null || isShort(epoch) ? undefined : 'epoch'",
     replace: 'return undefined',
   },
@@ -682,7 +682,7 @@ export const PLANTED: readonly PlantedBug[] = [
   {
     row: 'C110',
     bug: 'an answer may be of any size',
-    file: UPSTREAM,
+    file: 'src/adapters/answer.ts',
     find: 'if (size > maxBytes) {',
     replace: 'if (size === -maxBytes) {',
   },

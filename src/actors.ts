@@ -2,7 +2,7 @@ import { type AnyActorRef, type EventObject, fromCallback, type NonReducibleUnkn
 import { canRequest } from './adapters/fetchUpstream'
 import { watchSilence } from './adapters/silence'
 import type { Carrier } from './adapters/transport'
-import { ConnectionError, type ConnectionErrorCode } from './errors'
+import { ConnectionError } from './errors'
 import type { Inbox } from './inbox'
 import { connectionMachine, type ProbeInput, type ResumeInput } from './machine/connectionMachine'
 import { outboxMachine, type PosterEvent } from './machine/outboxMachine'
@@ -11,10 +11,7 @@ import { MAX_DELAY, type Settings } from './options'
 import { sizeOf } from './outbox/batch'
 import type { Outbox } from './outbox/outbox'
 import { type Cursor, isObject, MAX_SESSIONS_PER_RESUME, parseVerdicts, parseWelcome } from './protocol'
-import { meaningOf } from './status'
-
-/** What a stream may be refused with; later they are how it ended. */
-const REFUSALS: readonly ConnectionErrorCode[] = ['unauthorized', 'forbidden', 'ended']
+import { meaningOf, REFUSALS } from './protocol/status'
 
 type Tell<Event extends EventObject = ConnectionEvent> = (event: Event) => void
 
@@ -149,6 +146,7 @@ export function bindActors(
         sign: inbox.sign,
         open: () => tell({ type: 'stream.opened' }),
         error(error) {
+          // Once it was welcomed, that is how it ended.
           const isRefused = context().connectionId === null && REFUSALS.includes(error.code)
           tell({ type: isRefused ? 'stream.refused' : 'stream.failed', error })
         },

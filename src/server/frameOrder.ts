@@ -1,5 +1,5 @@
 import { parseResults } from '../protocol'
-import { isToBeRepeated } from '../status'
+import { isToBeRepeated } from '../protocol/status'
 import { Line } from './line'
 import type { FrameAnswer } from './webSocketFrames'
 
