@@ -76,7 +76,7 @@ export const PLANTED: readonly PlantedBug[] = [
     bug: '`closed` is told of a connection that was never open',
     file: MACHINE,
     find: "          exit: 'forgetStream',",
-    replace: "          exit: ['forgetStream', withEvent('emitClosed')],",
+    replace: "          exit: ['forgetStream', closed],",
   },
   {
     row: 'C10 I10',

@@ -33,19 +33,18 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
 ): Connection<Inbound, Outbound> {
   const settings = readOptions(options)
   const { backoff, clock, random, timeouts } = settings
-  let retryAt: number | null = null
   let isDisposed = false
   /** What is left of the machine once it is no more. */
   let remains: ConnectionContext | undefined
 
   const notifier = new Notifier((): ConnectionSnapshot => {
-    const { connectionId, attempt, lastError, delay } = context()
-    retryAt = phase() === 'backoff' ? (retryAt ?? clock.now() + delay) : null
+    const { connectionId, attempt, lastError, retryAt } = context()
+    const now = phase()
     return {
-      phase: phase(),
+      phase: now,
       connectionId,
       attempt,
-      retryAt,
+      retryAt: now === 'backoff' ? retryAt : null,
       pendingCount: outbox.size,
       outbox: outbox.state,
       lastError,
@@ -53,7 +52,7 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
   })
   const { report, getSnapshot, subscribe } = notifier
   const recorder = new Recorder(clock, backoff.maxAttempts)
-  const actor = createActor(machine, { input: { backoff, random, timeouts }, clock, inspect })
+  const actor = createActor(machine, { input: { backoff, random, timeouts, now: () => clock.now() }, clock, inspect })
   const context = () => remains ?? actor.getSnapshot().context
   const phase = () => (remains ? 'idle' : phaseOf(actor.getSnapshot()))
 
