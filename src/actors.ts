@@ -3,12 +3,13 @@ import { canRequest } from './adapters/fetchUpstream'
 import { watchSilence } from './adapters/silence'
 import type { Carrier } from './adapters/transport'
 import { ConnectionError } from './errors'
-import type { Inbox } from './inbox'
+import type { Inbox } from './inbox/inbox'
 import { connectionMachine, type ProbeInput, type ResumeInput } from './machine/connectionMachine'
 import { outboxMachine, type PosterEvent } from './machine/outboxMachine'
 import type { ConnectionContext, ConnectionEvent, OutboxEvent } from './machine/types'
 import { MAX_DELAY, type Settings } from './options'
 import { sizeOf } from './outbox/batch'
+import { FACTS } from './outbox/judge'
 import type { Outbox } from './outbox/outbox'
 import { type Cursor, isObject, MAX_SESSIONS_PER_RESUME, parseVerdicts, parseWelcome } from './protocol'
 import { meaningOf, REFUSALS } from './protocol/status'
@@ -49,14 +50,19 @@ export const machine = connectionMachine.provide({
   },
 })
 
+/** What the actors of one connection work on. */
+interface ConnectionParts {
+  readonly settings: Settings
+  readonly carrier: Carrier
+  readonly inbox: Inbox
+  readonly outbox: Outbox
+  readonly context: () => ConnectionContext
+}
+
 /** Gives the actors of one connection something to work on. To be called before the first of them starts. */
 export function bindActors(
   system: AnyActorRef['system'],
-  settings: Settings,
-  carrier: Carrier,
-  inbox: Inbox,
-  outbox: Outbox,
-  context: () => ConnectionContext,
+  { settings, carrier, inbox, outbox, context }: ConnectionParts,
 ) {
   const { clock } = settings
   /** Ends what is posted on behalf of the page. */
@@ -220,9 +226,8 @@ export function bindActors(
       const abort = new AbortController()
       const body = JSON.stringify({ type: 'probe', nonce })
       carrier.post('probe', body, abort).catch((error: ConnectionError) => {
-        const meaning = meaningOf(error.status ?? 0)
-        if (meaning === 'credentials') tell({ type: 'upstream.unauthorized', error })
-        if (meaning === 'stream') tell({ type: 'upstream.disowned', error })
+        const type = FACTS[meaningOf(error.status)]
+        if (type) tell({ type, error })
       })
       return () => abort.abort()
     },

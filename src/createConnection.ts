@@ -1,7 +1,7 @@
 import { createActor, type InspectionEvent } from 'xstate'
 import { bindActors, machine } from './actors'
 import { ConnectionError } from './errors'
-import { Inbox } from './inbox'
+import { Inbox } from './inbox/inbox'
 import { phase as phaseOf } from './machine/phase'
 import type { ConnectionContext, ConnectionEvent } from './machine/types'
 import { Notifier } from './notifier'
@@ -94,7 +94,7 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
     if (cursors.length && phase() === 'open') command({ type: 'stream.gapped', cursors, hasHole: inbox.hasHole() })
   }
 
-  const suspend = bindActors(actor.system, settings, carrier, inbox, outbox, context)
+  const suspend = bindActors(actor.system, { settings, carrier, inbox, outbox, context })
 
   actor.on('*', ({ type, ...fact }) => {
     const sessions = inbox.cursors().map(({ sessionId }) => sessionId)

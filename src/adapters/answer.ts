@@ -1,48 +1,45 @@
 import { ConnectionError } from '../errors'
 import { parseJson } from '../protocol'
 import { parseRetryAfter } from '../protocol/delay'
+import type { Clock } from '../types'
 import { answered, toHttpError } from './httpError'
 
 // [spec] RFC 9110 §8.3.1: the names of media types are case-insensitive.
 const JSON_TYPE = /^[^\s;,]+[/+]json\s*([;,]|$)/i
 const HTML_TYPE = /^(text\/html|application\/xhtml)\b/i
 
-/** What is to be read. */
-export interface Reading {
-  /** What was answered, for people: `POST send`. */
+/** One POST, from its start to the last byte of its answer. */
+export interface Exchange {
+  /** For people: `POST send`. */
   readonly what: string
+  readonly clock: Clock
   readonly maxBytes: number
-  /** The clock of this machine. */
-  readonly now: number
   /** As in `PostOptions`. */
-  readonly needsReceipt: boolean | undefined
-  readonly known: Known
-}
-
-/** The status's word on an answer, should the body never come; null is success. */
-export interface Known {
+  readonly needsReceipt?: boolean | undefined
+  /** The status's word on the answer, should the body never come; null is success. */
   answer?: ConnectionError | null
 }
 
 /** The JSON of an answer. */
-export async function readAnswer(response: Response, { what, maxBytes, now, needsReceipt, known }: Reading) {
+export async function readAnswer(response: Response, exchange: Exchange) {
+  const { what, clock, maxBytes, needsReceipt } = exchange
   const { ok, status, headers } = response
   const type = headers.get('content-type') ?? 'no content type'
   const where = `${what} (${type}): `
   const isJson = JSON_TYPE.test(type)
   if (!ok) {
-    const retryAfter = parseRetryAfter(headers.get('retry-after'), now, headers.get('date'))
+    const retryAfter = parseRetryAfter(headers.get('retry-after'), clock.now(), headers.get('date'))
     const fail = (json?: unknown) => {
-      known.answer = toHttpError(status, Object(json).error, retryAfter, where + answered(status, json))
+      exchange.answer = toHttpError(status, Object(json).error, retryAfter, where + answered(status, json))
     }
     fail()
     if (isJson) fail(parseJson(await readText(response, maxBytes, what)))
     else discard(response)
-    throw known.answer
+    throw exchange.answer
   }
   // A page answered in the server's place, e.g. by a captive portal.
   const isHtml = HTML_TYPE.test(type)
-  if (needsReceipt === false && !isHtml) known.answer = null
+  if (needsReceipt === false && !isHtml) exchange.answer = null
   const text = await readText(response, maxBytes, what)
   // WebKit takes a body that was cut off for complete.
   const isMissed = isJson && status !== 204 && headers.get('content-length') !== '0'

@@ -22,9 +22,9 @@ export type HeadersHook = (request: HeadersRequest) => HeaderMap | Promise<Heade
  */
 interface Standing {
   state: 'trusted' | 'renewing' | 'renewed'
-  readonly headers?: Promise<Headers>
+  readonly headers: Promise<Headers>
 }
-const TRUSTED: Standing = { state: 'trusted' }
+const TRUSTED = { state: 'trusted' } as Standing
 
 /** What requests are sent with, and what follows where the server does not accept it. */
 export class Credentials {
@@ -48,8 +48,7 @@ export class Credentials {
     const isFinal = wasRenewed && this.#standing === before
     if (isRefused(response) && typeof this.#headers === 'function' && !isFinal) {
       discard(response)
-      if (this.#standing === TRUSTED) this.#renew()
-      response = await perform(await this.#share(signal))
+      response = await perform(await this.#renewed(signal))
     }
     if (response.ok || isRefused(response)) this.#standing = TRUSTED
     return response
@@ -65,32 +64,23 @@ export class Credentials {
     }
   }
 
-  #renew() {
-    const headers = this.#ask('unauthorized')
-    const own: Standing = { state: 'renewing', headers }
-    this.#standing = own
-    headers.then(
-      () => {
-        own.state = 'renewed'
-      },
-      () => this.#giveUp(own),
-    )
-  }
-
-  /** Who waited longest has lost patience: the next 401 asks again. */
-  async #share(signal: AbortSignal | null | undefined): Promise<Headers> {
+  /** What a 401 is answered with. Requests that are under way together share one renewal. */
+  async #renewed(signal: AbortSignal | null | undefined): Promise<Headers> {
+    if (this.#standing === TRUSTED) this.#standing = { state: 'renewing', headers: this.#ask('unauthorized') }
     const shared = this.#standing
-    const giveUp = () => this.#giveUp(shared)
+    // Who waited longest has lost patience, or the hook has failed: the next 401 asks again.
+    const giveUp = () => {
+      if (this.#standing === shared && shared.state === 'renewing') this.#standing = TRUSTED
+    }
     signal?.addEventListener('abort', giveUp)
     try {
-      return (await shared.headers) as Headers
+      const headers = await shared.headers
+      shared.state = 'renewed'
+      return headers
     } finally {
+      giveUp()
       signal?.removeEventListener('abort', giveUp)
     }
-  }
-
-  #giveUp(renewal: Standing) {
-    if (this.#standing === renewal && renewal.state === 'renewing') this.#standing = TRUSTED
   }
 }
 

@@ -1,7 +1,7 @@
 import { ConnectionError } from '../errors'
 import { CONNECTION_ID_HEADER, IDEMPOTENCY_KEY_HEADER, LANE_HEADER } from '../protocol'
 import type { Clock, InboundLimits } from '../types'
-import { type Known, readAnswer } from './answer'
+import { type Exchange, readAnswer } from './answer'
 import { Credentials, type HeaderMap, type HeadersHook } from './credentials'
 import { Redirects } from './redirects'
 
@@ -52,8 +52,9 @@ export function createUpstream({ url, fetch, headers, credentials, clock, inboun
      * `ConnectionError`. `abort` ends the POST, and is what its timeout ends it with.
      */
     post(endpoint: string, body: string, abort: AbortController, options: PostOptions = {}): Promise<unknown> {
-      const { keepalive, needsReceipt, onStart } = options
+      const { keepalive, onStart } = options
       const { signal } = abort
+      const exchange = { ...options, what: `POST ${endpoint}`, clock, maxBytes: inbound?.maxBytes ?? MAX_INBOUND_BYTES }
       const perform = async (target: string, own: Headers) => {
         onStart?.()
         if (signal.aborted) throw signal.reason
@@ -61,13 +62,11 @@ export function createUpstream({ url, fetch, headers, credentials, clock, inboun
         const more = keepalive && { keepalive }
         return fetch(target, { method: 'POST', body, headers: all, redirect: 'manual', signal, ...shared, ...more })
       }
-      const what = `POST ${endpoint}`
-      return settle({ what, abort, clock, timeout: options.timeout }, async (known) => {
+      return settle(exchange, abort, async () => {
         const response = await access.send('post', signal, (own) =>
           redirects.follow(at(endpoint), { method: 'POST', body: '{}', signal }, (target) => perform(target, own)),
         )
-        const maxBytes = inbound?.maxBytes ?? MAX_INBOUND_BYTES
-        return readAnswer(response, { what, maxBytes, now: clock.now(), needsReceipt, known })
+        return readAnswer(response, exchange)
       })
     },
     /** For EventSource implementations that take a `fetch`. */
@@ -106,17 +105,10 @@ function headersOf(own: Headers, connectionId: string | null, { idempotencyKey, 
   return all
 }
 
-interface Exchange {
-  readonly what: string
-  readonly abort: AbortController
-  readonly clock: Clock
-  readonly timeout: number | undefined
-}
-
 /** How an exchange ends: as it says, or by its timeout, or aborted; but the status's own word goes before those. */
-function settle({ what, abort, clock, timeout }: Exchange, exchange: (known: Known) => Promise<unknown>) {
+function settle(exchange: Exchange & PostOptions, abort: AbortController, run: () => Promise<unknown>) {
+  const { what, clock, timeout } = exchange
   const { signal } = abort
-  const known: Known = {}
   let late: ConnectionError | undefined
   const timer =
     timeout &&
@@ -129,9 +121,9 @@ function settle({ what, abort, clock, timeout }: Exchange, exchange: (known: Kno
     signal.onabort = () => reject(signal.reason)
     if (signal.aborted) signal.onabort({} as Event)
   })
-  return Promise.race([exchange(known), aborted])
+  return Promise.race([run(), aborted])
     .catch((cause) => {
-      const { answer } = known
+      const { answer } = exchange
       if (answer === null) return null
       // WebKit's own reason for an abort is another than the one that was given.
       const error = answer ?? late ?? cause

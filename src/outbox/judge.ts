@@ -1,7 +1,7 @@
 import { ConnectionError } from '../errors'
 import type { UpstreamEvent } from '../machine/types'
 import type { Feature } from '../protocol'
-import { isServerFault, isUnapplied, meaningOf } from '../protocol/status'
+import { isServerFault, isUnapplied, meaningOf, type StatusMeaning } from '../protocol/status'
 import type { Verdict } from '../types'
 
 /** A verdict before it is known whose it is. */
@@ -31,6 +31,12 @@ export type Judgement =
       readonly isOminous: boolean
     }
 
+/** What speaks of the line, and not of the message. */
+export const FACTS: Partial<Record<StatusMeaning, 'upstream.unauthorized' | 'upstream.disowned'>> = {
+  credentials: 'upstream.unauthorized',
+  stream: 'upstream.disowned',
+}
+
 /** What the end of a POST means for a message. */
 export function judge({ outcome, features, isInDoubt }: Case): Judgement {
   if (!(outcome instanceof ConnectionError)) {
@@ -40,8 +46,8 @@ export function judge({ outcome, features, isInDoubt }: Case): Judgement {
   }
   const { status = 0 } = outcome
   const meaning = meaningOf(status)
-  if (meaning === 'credentials') return { ruling: 'line', fact: 'upstream.unauthorized', error: outcome }
-  if (meaning === 'stream') return { ruling: 'line', fact: 'upstream.disowned', error: outcome }
+  const fact = FACTS[meaning]
+  if (fact) return { ruling: 'line', fact, error: outcome }
   const isConflict = meaning === 'conflict' || meaning === 'gone'
   if (isConflict || meaning === 'refused' || (status === 0 && !outcome.retryable)) {
     // An idempotent server would have said of a repeat what it said of the first; one that cancels knows what it did not begin.
