@@ -58,30 +58,30 @@ export class Inbox extends Sessions {
     return undefined
   }
 
-  /** Does what `step` says. */
   #accept(session: Session, message: SessionMessage, characters: number) {
     this.#events++
+    this.#take(session, message, characters)
+  }
+
+  /** Does what `step` says. */
+  #take(session: Session, message: SessionMessage, characters: number) {
+    const next = step(session, message, this.#isContiguous, this.settings.dedupe)
+    if (next === 'deliver') return this.#deliver(session, message)
     const { seq, epoch } = message
-    const { dedupe } = this.settings
-    let next = step(session, message, this.#isContiguous, dedupe)
-    if (next === 'turn') {
-      this.#enter(session, seq, epoch as string)
-      if (!this.isCurrent(session)) return
-      next = step(session, message, this.#isContiguous, dedupe)
-    }
-    if (next === 'wait') return this.#queue(session, message, characters)
-    if (next === 'old') {
+    if (next === 'wait') this.#queue(session, message, characters)
+    else if (next === 'old') {
       // It may be news after all: the verdict that resets this cursor may be on its way.
       if (session.verdict === 'awaited') session.overtook = Math.max(session.overtook, seq)
-      return this.suspect(session, seq)
-    }
-    if (seq === session.dropped) session.dropped = 0
-    if (next === 'miss') return session.miss(seq) && this.#hooks.onHole()
-    if (next === 'giveUp') {
+      this.suspect(session, seq)
+    } else if (next === 'miss') {
+      if (session.miss(seq)) this.#hooks.onHole()
+    } else if (next === 'turn') {
+      this.#enter(session, seq, epoch as string)
+      if (this.isCurrent(session)) this.#take(session, message, characters)
+    } else {
       this.#reset(session, seq - 1, session.epoch)
-      if (!this.isCurrent(session)) return
+      if (this.isCurrent(session)) this.#deliver(session, message)
     }
-    this.#deliver(session, message)
   }
 
   #enter(session: Session, seq: number, epoch: string) {
@@ -101,6 +101,7 @@ export class Inbox extends Sessions {
   }
 
   #deliver(session: Session, message: SessionMessage) {
+    if (message.seq === session.dropped) session.dropped = 0
     const failed = this.#offer(message, this.#listeners)
     if (!this.isCurrent(session)) return
     if (failed.length) {

@@ -79,6 +79,7 @@ export class Session {
   /** A hole. Returns whether a resume has to be asked for: another one brings both. */
   miss(seq: number): boolean {
     const isNews = !this.hasHole
+    if (seq === this.dropped) this.dropped = 0
     if (isNews) {
       this.fruitless = fruitlessAt(this)
       this.holeAt = this.lastSeq
