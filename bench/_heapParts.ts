@@ -20,6 +20,7 @@ const input = {
   backoff: { base: 500, cap: 30_000, maxAttempts: Number.POSITIVE_INFINITY, stableDelay: 5_000 },
   timeouts: { connect: 15_000, welcome: 10_000, resume: 15_000, send: 15_000, probe: 2_000 },
   random: Math.random,
+  now: Date.now,
 }
 const welcome = { connectionId: 'c1', heartbeat: 60_000, features: [], cursors: [] }
 const frame = JSON.stringify({ type: 'welcome', protocolVersion: 2, connectionId: 'c1', heartbeat: 60_000 })

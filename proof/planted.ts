@@ -12,7 +12,10 @@ export interface PlantedBug {
 const MACHINE = 'src/machine/connectionMachine.ts'
 const OUTBOX_MACHINE = 'src/machine/outboxMachine.ts'
 const ACTORS = 'src/actors.ts'
-const INBOX = 'src/inbox.ts'
+const INBOX = 'src/inbox/inbox.ts'
+const SESSION = 'src/inbox/session.ts'
+const SESSIONS = 'src/inbox/sessions.ts'
+const BACKLOG = 'src/inbox/backlog.ts'
 const OUTBOX = 'src/outbox/outbox.ts'
 const POSTER = 'src/outbox/poster.ts'
 const ENDS = 'src/outbox/ends.ts'
@@ -21,7 +24,7 @@ const LANES = 'src/outbox/lanes.ts'
 const PATIENCE = 'src/outbox/patience.ts'
 const EVIDENCE = 'src/outbox/evidence.ts'
 const BATCH = 'src/outbox/batch.ts'
-const STATUS = 'src/status.ts'
+const STATUS = 'src/protocol/status.ts'
 const ENTRIES = 'src/storage/entries.ts'
 const CORRUPT = 'src/storage/corruptEntries.ts'
 const UPSTREAM = 'src/adapters/fetchUpstream.ts'
@@ -77,7 +80,7 @@ export const PLANTED: readonly PlantedBug[] = [
     bug: '`closed` is told of a connection that was never open',
     file: MACHINE,
     find: "          exit: 'forgetStream',",
-    replace: "          exit: ['forgetStream', withEvent('emitClosed')],",
+    replace: "          exit: ['forgetStream', closed],",
   },
   {
     row: 'C10 I10',
@@ -112,8 +115,8 @@ export const PLANTED: readonly PlantedBug[] = [
     row: 'C18',
     bug: 'cursors from before are not resumed on the first connection',
     file: INBOX,
-    find: "      session.wanted ||= 'by app'\n      if (wasResting",
-    replace: "      session.wanted ||= this.#streams > 1 && 'by app'\n      if (wasResting",
+    find: '      session.welcome()\n',
+    replace: '      if (this.#streams > 1) session.welcome()\n',
   },
   {
     row: 'C19',
@@ -176,8 +179,8 @@ export const PLANTED: readonly PlantedBug[] = [
     row: 'C27',
     bug: 'a POST has no timeout',
     file: UPSTREAM,
-    find: '        timeout &&\n        clock.setTimeout',
-    replace: '        timeout === 0 &&\n        clock.setTimeout',
+    find: '    timeout &&\n    clock.setTimeout',
+    replace: '    timeout === 0 &&\n    clock.setTimeout',
   },
   {
     row: 'C28',
@@ -204,44 +207,43 @@ export const PLANTED: readonly PlantedBug[] = [
     row: 'C31',
     bug: 'a 401 is repeated in place, for ever',
     file: STATUS,
-    find: "  401: 'credentials',\n",
-    replace: "  401: 'later',\n",
+    find: "  401: ['credentials', 'unauthorized'],\n",
+    replace: "  401: ['later', 'unauthorized'],\n",
   },
   {
     row: 'C32 I6',
     bug: 'the cursor moves before the listeners have returned',
     file: INBOX,
-    find: '    const failed = this.#offer(message, this.#listeners)\n    if (!this.#isCurrent',
-    replace:
-      '    this.#advance(session, seq)\n    const failed = this.#offer(message, this.#listeners)\n    if (!this.#isCurrent',
+    find: '    const failed = this.#offer(message, this.#listeners)\n',
+    replace: '    this.advance(session, message.seq)\n    const failed = this.#offer(message, this.#listeners)\n',
   },
   {
     row: 'C33',
     bug: 'the cursor may move backwards',
-    file: INBOX,
+    file: SESSIONS,
     find: '    if (seq <= session.lastSeq) return\n',
     replace: '',
   },
   {
     row: 'C33',
     bug: 'a reset does not move the cursor',
-    file: INBOX,
-    find: '      lastSeq: to,\n      epoch,',
-    replace: '      epoch,',
+    file: SESSION,
+    find: '    this.lastSeq = to\n',
+    replace: '',
   },
   {
     row: 'C34',
     bug: 'holes go unnoticed',
-    file: INBOX,
-    find: 'let follows = prevSeq === undefined ? !this.#contiguous || seq <= lastSeq + 1 : prevSeq <= lastSeq',
-    replace: 'let follows = seq > 0 || prevSeq === undefined',
+    file: SESSION,
+    find: 'const follows = prevSeq === undefined ? !isContiguous || seq <= lastSeq + 1 : prevSeq <= lastSeq',
+    replace: 'const follows = seq > 0 || isContiguous || prevSeq === undefined',
   },
   {
     row: 'C35 I6',
     bug: 'an event that comes twice is delivered twice',
-    file: INBOX,
-    find: '    if (seq <= lastSeq && this.#settings.dedupe) {',
-    replace: '    if (seq < lastSeq && this.#settings.dedupe) {',
+    file: SESSION,
+    find: "if (seq <= lastSeq && dedupe) return 'old'",
+    replace: "if (seq < lastSeq && dedupe) return 'old'",
   },
   {
     row: 'C37',
@@ -267,7 +269,7 @@ export const PLANTED: readonly PlantedBug[] = [
   {
     row: 'C40',
     bug: 'Retry-After has no limit',
-    file: 'src/machine/backoff.ts',
+    file: 'src/protocol/delay.ts',
     find: 'Math.min(Math.max(delay, 0), MAX_SERVER_DELAY)',
     replace: 'Math.max(delay, 0)',
   },
@@ -281,8 +283,8 @@ export const PLANTED: readonly PlantedBug[] = [
   {
     row: 'C41 I8',
     bug: 'a message that waits to be offered again keeps its timer after disconnect',
-    file: INBOX,
-    find: '    for (const { waiting } of this.#sessions.values()) this.#settings.clock.clearTimeout(waiting?.timer)\n',
+    file: SESSIONS,
+    find: '    for (const { backlog } of this.tracked.values()) backlog?.rest()\n',
     replace: '',
   },
   {
@@ -296,23 +298,23 @@ export const PLANTED: readonly PlantedBug[] = [
     row: 'C43',
     bug: 'a message listener that throws starves the others',
     file: INBOX,
-    find: "if (!this.#notifier.call('message', listener, message)) failed = [...failed, listener]",
-    replace: "if (!this.#notifier.call('message', listener, message)) return [...failed, listener]",
+    find: "if (!this.notifier.call('message', listener, message)) failed = [...failed, listener]",
+    replace: "if (!this.notifier.call('message', listener, message)) return [...failed, listener]",
   },
   {
     row: 'C54',
     bug: 'a hole that a replay has filled is still taken for open, and the next one is not noticed',
     file: INBOX,
-    find: 'if (message.seq === session.dropped) session.dropped = 0\n    } else',
-    replace: '} else',
+    find: '      if (seq === session.dropped) session.dropped = 0\n    } else',
+    replace: '    } else',
   },
   {
     row: 'C54',
     bug: 'a resume is spent on a listener that throws',
     file: INBOX,
-    find: "if (!this.#notifier.call('message', listener, message)) failed = [...failed, listener]",
+    find: "if (!this.notifier.call('message', listener, message)) failed = [...failed, listener]",
     replace:
-      "if (!this.#notifier.call('message', listener, message)) {\n        failed = [...failed, listener]\n        for (const session of this.#sessions.values()) session.wanted = 'by app'\n        this.#hooks.onHole()\n      }",
+      "if (!this.notifier.call('message', listener, message)) {\n        failed = [...failed, listener]\n        for (const session of this.tracked.values()) session.wantedBy = 'app'\n        this.#hooks.onHole()\n      }",
   },
   {
     row: 'C55 I3',
@@ -339,8 +341,8 @@ export const PLANTED: readonly PlantedBug[] = [
     row: 'C58',
     bug: 'a 403 stops the whole line',
     file: STATUS,
-    find: "  401: 'credentials',\n",
-    replace: "  401: 'credentials',\n  403: 'credentials',\n",
+    find: "  403: ['refused', 'forbidden'],\n",
+    replace: "  403: ['credentials', 'forbidden'],\n",
   },
   {
     row: 'C59',
@@ -403,16 +405,16 @@ export const PLANTED: readonly PlantedBug[] = [
   {
     row: 'I10',
     bug: 'events of a session still arrive after unwatch',
-    file: INBOX,
+    file: SESSIONS,
     find: 'if (this.#closed?.has(sessionId)) return undefined',
     replace: 'this.#closed?.delete(sessionId)',
   },
   {
     row: 'C43 I6',
     bug: 'a message that a listener throws at is offered for ever',
-    file: INBOX,
-    find: 'if (++waiting.repeats < REPEATS.length) return',
-    replace: 'if (++waiting.repeats > 0) return',
+    file: BACKLOG,
+    find: 'return ++this.#repeats >= REPEATS.length',
+    replace: 'return ++this.#repeats < 0',
   },
   {
     row: 'C72',
@@ -452,16 +454,16 @@ export const PLANTED: readonly PlantedBug[] = [
   {
     row: 'C74',
     bug: 'a log that starts over is dropped without a word',
-    file: INBOX,
-    find: 'if (lastSeq === session.asked) this.#suspect(session, seq)',
-    replace: 'if (lastSeq < 0) this.#suspect(session, seq)',
+    file: SESSIONS,
+    find: 'if (asked !== lastSeq || stale === null) return',
+    replace: 'if (asked !== lastSeq || stale !== null) return',
   },
   {
     row: 'C74',
     bug: 'a server that repeats its whole log is said to have lost it',
-    file: INBOX,
-    find: 'if (seq === session.asked) session.asked = -1\n    else session.stale++',
-    replace: 'session.stale++',
+    file: SESSIONS,
+    find: 'session.stale = seq === asked ? null : stale + 1',
+    replace: 'session.stale = stale + 1',
   },
   {
     row: 'C76',
@@ -613,14 +615,14 @@ export const PLANTED: readonly PlantedBug[] = [
   {
     row: 'C99',
     bug: 'a value of the wire is made a text',
-    file: INBOX,
-    find: 'typeof message[field]})',
-    replace: 'message[field]})',
+    file: 'src/inbox/frames.ts',
+    find: 'typeof frame[field]})',
+    replace: 'frame[field]})',
   },
   {
     row: 'C99',
     bug: 'an epoch may be anything',
-    file: 'src/protocol.ts',
+    file: 'src/protocol/index.ts',
     find: "return epoch == null || isShort(epoch) ? undefined : 'epoch'",
     replace: 'return undefined',
   },
@@ -641,9 +643,9 @@ export const PLANTED: readonly PlantedBug[] = [
   {
     row: 'C107',
     bug: 'what the app watches counts as caused by the server',
-    file: INBOX,
-    find: '(!wanted && missing > lastSeq)',
-    replace: 'wanted || missing > lastSeq',
+    file: SESSIONS,
+    find: '(!wantedBy && hasHole)',
+    replace: 'wantedBy || hasHole',
   },
   {
     row: 'C107',
@@ -655,9 +657,9 @@ export const PLANTED: readonly PlantedBug[] = [
   {
     row: 'C107',
     bug: 'a session that the app watches after all still takes the room of one that the server has opened',
-    file: INBOX,
-    find: '      this.#leave(sessionId)\n      known.isOwn = true',
-    replace: '      known.isOwn = true',
+    file: SESSIONS,
+    find: "      this.#leave(sessionId)\n      known.openedBy = 'app'",
+    replace: "      known.openedBy = 'app'",
   },
   {
     row: 'C108',
@@ -711,7 +713,7 @@ export const PLANTED: readonly PlantedBug[] = [
   {
     row: 'C110',
     bug: 'an answer may be of any size',
-    file: UPSTREAM,
+    file: 'src/adapters/answer.ts',
     find: 'if (size > maxBytes) {',
     replace: 'if (size === -maxBytes) {',
   },

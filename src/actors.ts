@@ -2,13 +2,14 @@ import { type AnyActorRef, type EventObject, fromCallback, type NonReducibleUnkn
 import { canRequest } from './adapters/fetchUpstream'
 import { watchSilence } from './adapters/silence'
 import type { Carrier } from './adapters/transport'
-import { ConnectionError, type ConnectionErrorCode } from './errors'
-import type { Inbox } from './inbox'
+import { ConnectionError } from './errors'
+import type { Inbox } from './inbox/inbox'
 import { connectionMachine, type ProbeInput, type ResumeInput } from './machine/connectionMachine'
 import { outboxMachine, type PosterEvent } from './machine/outboxMachine'
 import type { ConnectionContext, ConnectionEvent, OutboxEvent } from './machine/types'
 import { MAX_DELAY, type Settings } from './options'
 import { sizeOf } from './outbox/batch'
+import { FACTS } from './outbox/judge'
 import type { Outbox } from './outbox/outbox'
 import {
   type Cursor,
@@ -18,10 +19,7 @@ import {
   parseVerdicts,
   parseWelcome,
 } from './protocol'
-import { meaningOf } from './status'
-
-/** What a stream may be refused with; later they are how it ended. */
-const REFUSALS: readonly ConnectionErrorCode[] = ['unauthorized', 'forbidden', 'ended']
+import { meaningOf, REFUSALS } from './protocol/status'
 
 type Tell<Event extends EventObject = ConnectionEvent> = (event: Event) => void
 
@@ -59,14 +57,19 @@ export const machine = connectionMachine.provide({
   },
 })
 
+/** What the actors of one connection work on. */
+interface ConnectionParts {
+  readonly settings: Settings
+  readonly carrier: Carrier
+  readonly inbox: Inbox
+  readonly outbox: Outbox
+  readonly context: () => ConnectionContext
+}
+
 /** Gives the actors of one connection something to work on. To be called before the first of them starts. */
 export function bindActors(
   system: AnyActorRef['system'],
-  settings: Settings,
-  carrier: Carrier,
-  inbox: Inbox,
-  outbox: Outbox,
-  context: () => ConnectionContext,
+  { settings, carrier, inbox, outbox, context }: ConnectionParts,
 ) {
   const { clock } = settings
   /** Ends what is posted on behalf of the page. */
@@ -156,6 +159,7 @@ export function bindActors(
         sign: inbox.sign,
         open: () => tell({ type: 'stream.opened' }),
         error(error) {
+          // Once it was welcomed, that is how it ended.
           const isRefused = context().connectionId === null && REFUSALS.includes(error.code)
           tell({ type: isRefused ? 'stream.refused' : 'stream.failed', error })
         },
@@ -237,9 +241,8 @@ export function bindActors(
       const abort = new AbortController()
       const body = JSON.stringify({ type: 'probe', nonce })
       carrier.post('probe', body, abort).catch((error: ConnectionError) => {
-        const meaning = meaningOf(error.status ?? 0)
-        if (meaning === 'credentials') tell({ type: 'upstream.unauthorized', error })
-        if (meaning === 'stream') tell({ type: 'upstream.disowned', error })
+        const type = FACTS[meaningOf(error.status)]
+        if (type) tell({ type, error })
       })
       return () => abort.abort()
     },

@@ -1,7 +1,7 @@
 import { createActor, type InspectionEvent } from 'xstate'
 import { bindActors, machine } from './actors'
 import { ConnectionError } from './errors'
-import { Inbox } from './inbox'
+import { Inbox } from './inbox/inbox'
 import { phase as phaseOf } from './machine/phase'
 import type { ConnectionContext, ConnectionEvent } from './machine/types'
 import { Notifier } from './notifier'
@@ -32,7 +32,6 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
 ): Connection<Inbound, Outbound> {
   const settings = readOptions(options)
   const { backoff, clock, random, timeouts } = settings
-  let retryAt: number | null = null
   let isDisposed = false
   /** Says that messages wait for a `connect()`. Null: it was called. */
   let hint: unknown
@@ -40,13 +39,13 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
   let remains: ConnectionContext | undefined
 
   const notifier = new Notifier((): ConnectionSnapshot => {
-    const { connectionId, attempt, lastError, delay } = context()
-    retryAt = phase() === 'backoff' ? (retryAt ?? clock.now() + delay) : null
+    const { connectionId, attempt, lastError, retryAt } = context()
+    const now = phase()
     return {
-      phase: phase(),
+      phase: now,
       connectionId,
       attempt,
-      retryAt,
+      retryAt: now === 'backoff' ? retryAt : null,
       pendingCount: outbox.size,
       outbox: outbox.state,
       lastError,
@@ -54,7 +53,7 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
   })
   const { report, getSnapshot, subscribe } = notifier
   const recorder = new Recorder(clock, backoff.maxAttempts)
-  const actor = createActor(machine, { input: { backoff, random, timeouts }, clock, inspect })
+  const actor = createActor(machine, { input: { backoff, random, timeouts, now: () => clock.now() }, clock, inspect })
   const context = () => remains ?? actor.getSnapshot().context
   const phase = () => (remains ? 'idle' : phaseOf(actor.getSnapshot()))
 
@@ -97,7 +96,7 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
     if (cursors.length && phase() === 'open') command({ type: 'stream.gapped', cursors, hasHole: inbox.hasHole() })
   }
 
-  const suspend = bindActors(actor.system, settings, carrier, inbox, outbox, context)
+  const suspend = bindActors(actor.system, { settings, carrier, inbox, outbox, context })
 
   actor.on('*', ({ type, ...fact }) => {
     const sessions = inbox.cursors().map(({ sessionId }) => sessionId)

@@ -1,5 +1,6 @@
+import type { HeaderMap, HeadersHook } from './adapters/credentials'
 import { defaultEventSource, type EventSourceFactory } from './adapters/eventSourceStream'
-import { type HeaderMap, type HeadersHook, MAX_INBOUND_BYTES } from './adapters/fetchUpstream'
+import { MAX_INBOUND_BYTES } from './adapters/fetchUpstream'
 import { type PageLifecycle, pageLifecycle } from './adapters/pageLifecycle'
 import { eventSourceTransport, type Transport } from './adapters/transport'
 import { ConnectionError } from './errors'

@@ -1,6 +1,6 @@
 import type { ActorRef, InspectionEvent, Observer, Snapshot } from 'xstate'
+import type { HeadersHook } from './adapters/credentials'
 import type { EventSourceFactory } from './adapters/eventSourceStream'
-import type { HeadersHook } from './adapters/fetchUpstream'
 import type { PageLifecycle } from './adapters/pageLifecycle'
 import type { Transport } from './adapters/transport'
 import type { ConnectionError, ConnectionErrorCode } from './errors'

@@ -20,6 +20,7 @@ export const POLICY: ConnectionInput = {
   backoff: { base: 500, cap: 30_000, maxAttempts: Number.POSITIVE_INFINITY, stableDelay: 5_000 },
   timeouts: { connect: 15_000, welcome: 10_000, resume: 15_000, send: 15_000, probe: 2_000 },
   random: () => 0.5,
+  now: () => 0,
 }
 export const policy = (backoff: Partial<BackoffPolicy>, random = POLICY.random): ConnectionInput => ({
   ...POLICY,

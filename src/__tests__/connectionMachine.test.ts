@@ -947,6 +947,10 @@ describe('a timeout', () => {
 })
 
 describe('backoff', () => {
+  test('says from its entry on when it ends, by the clock that it was given', () => {
+    expect(walk([connect, streamFailed()], { ...POLICY, now: () => 1_000 }).context.retryAt).toBe(1_250)
+  })
+
   test('waits for the delay that was drawn, then opens a fresh stream', () => {
     const machine = startMachine()
     machine.send(connect, streamFailed())

@@ -93,6 +93,19 @@ describe('a message reaches the app once, in rising order', () => {
   })
 })
 
+test('C43: a message listener that throws starves no other: each of them hears a message at once', async () => {
+  const world = createWorld({ cursors: AT_5 })
+  const heard: unknown[] = []
+  world.connection.on('message', () => {
+    throw new Error('broken')
+  })
+  world.connection.on('message', ({ seq }) => heard.push(seq))
+  await world.opens()
+  world.stream.sends(world.event('s1', 6))
+  world.stream.sends({ type: 'notice' })
+  expect(heard).toEqual([6, undefined])
+})
+
 describe('holes', () => {
   test('C34: nothing is delivered over a hole; a resume from the cursor fills it', async () => {
     const world = createWorld({ cursors: AT_5 })

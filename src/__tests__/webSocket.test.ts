@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import type { HeadersHook } from '../adapters/fetchUpstream'
+import type { HeadersHook } from '../adapters/credentials'
 import { webSocketTransport } from '../adapters/websocket'
 import type { Feature } from '../protocol'
 import { createClock, settle } from './_fakes'

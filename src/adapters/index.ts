@@ -1,3 +1,5 @@
+export { parseRetryAfter } from '../protocol/delay'
+export type { HeadersHook, HeadersRequest } from './credentials'
 export {
   defaultEventSource,
   type EventSourceFactory,
@@ -9,10 +11,7 @@ export {
 export { fetchStreamTransport } from './fetchStreamTransport'
 export {
   createUpstream,
-  type HeadersHook,
-  type HeadersRequest,
   type PostOptions,
-  parseRetryAfter,
   type Upstream,
   type UpstreamOptions,
 } from './fetchUpstream'

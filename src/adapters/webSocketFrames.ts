@@ -1,5 +1,4 @@
 import { ConnectionError } from '../errors'
-import { clampServerDelay } from '../machine/backoff'
 import {
   type BatchResult,
   CONNECTION_ID_HEADER,
@@ -7,6 +6,8 @@ import {
   LANE_HEADER,
   PROTOCOL_VERSION,
 } from '../protocol'
+import { clampServerDelay } from '../protocol/delay'
+import { asksToWait, meaningOf } from '../protocol/status'
 
 /** An `ack` says what an element of a batch's `results` does. */
 export type Answer = Partial<BatchResult> & Pick<BatchResult, 'status'>
@@ -14,7 +15,6 @@ export type Answer = Partial<BatchResult> & Pick<BatchResult, 'status'>
 /** [spec] RFC 6455 §7.4.1: 1008 and 1009; its registry: 1012 and 1013, which WebKit tells as 1006. */
 export const TOO_BIG = 1009
 const STATUSES: Partial<Record<number, number>> = { 1008: 403, 1012: 503, 1013: 503, 4204: 204 }
-const COME_BACK = [429, 503]
 /** When, where the reason does not say, ms. */
 const COME_BACK_DELAY = 1_000
 
@@ -47,14 +47,12 @@ export function toRefused(code: number, status: number, reason: string): Respons
 }
 
 const toDelay = (status: number | undefined, reason: string) =>
-  status && COME_BACK.includes(status)
-    ? clampServerDelay(/^\d+$/.test(reason) ? Number(reason) : COME_BACK_DELAY)
-    : undefined
+  status && asksToWait(status) ? clampServerDelay(/^\d+$/.test(reason) ? Number(reason) : COME_BACK_DELAY) : undefined
 
 /** Of a close after the welcome no more is taken than whether and when to come back. */
 export function toStreamError(code = 0, reason = '', cause?: unknown): ConnectionError {
   const status = statusOf(code)
   const details = { retryable: true, retryAfter: toDelay(status, reason), cause }
   const why = cause ? String(cause) : `the socket was closed: ${code}`
-  return new ConnectionError(status === 401 ? 'unauthorized' : 'stream-failed', why, details)
+  return new ConnectionError(meaningOf(status) === 'credentials' ? 'unauthorized' : 'stream-failed', why, details)
 }

@@ -90,6 +90,7 @@ const features: Shape = (value) => FEATURES.filter((feature) => Array.isArray(va
 const contextFields = fields({
   attempt: number,
   delay: number,
+  retryAt: number,
   serverDelay,
   connectionId: hidden,
   heartbeat: number,

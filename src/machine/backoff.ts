@@ -1,7 +1,5 @@
+import { clampServerDelay } from '../protocol/delay'
 import type { ServerDelay } from './types'
-
-/** No server may send a client away for longer than this, ms. */
-export const MAX_SERVER_DELAY = 300_000
 
 export interface BackoffRequest {
   /** 0 for the first retry. */
@@ -25,5 +23,3 @@ export function backoffDelay({ attempt, base, cap, random, server = {} }: Backof
   const spread = clampServerDelay(server.spread ?? floor / 2)
   return Math.round(Math.max(jittered, floor + random() * spread))
 }
-
-export const clampServerDelay = (delay: number) => Math.min(Math.max(delay, 0), MAX_SERVER_DELAY)

@@ -23,19 +23,18 @@ export type ResumeInput = { readonly resumeId: string; readonly cursors: readonl
 /** What the `probe` actor is asked to do. */
 export type ProbeInput = { readonly nonce: string }
 
-// What is not listed is called as the last word of its event's type; that of a timer is the state which it belongs to.
-const CLOSE_REASONS: Readonly<Record<string, CloseReason>> = {
-  welcomed: 'welcome',
-  gapped: 'gap',
-  drained: 'goodbye',
-  reset: 'failed',
-  probing: 'probe-timeout',
-  doubting: 'probe-timeout',
-}
-const closeReason = ({ type }: EventObject) => {
-  const word = type.startsWith('xstate.error') ? 'failed' : type.replace(/.*\./, '')
-  return CLOSE_REASONS[word] ?? (word as CloseReason)
-}
+const CLOSE_REASONS: Readonly<Partial<Record<string, CloseReason>>> = {
+  disconnect: 'disconnect',
+  reconnect: 'reconnect',
+  wake: 'wake',
+  'stream.welcomed': 'welcome',
+  'stream.gapped': 'gap',
+  'stream.reset': 'failed',
+  'stream.drained': 'goodbye',
+  'stream.silent': 'silent',
+  'upstream.disowned': 'disowned',
+  'upstream.unauthorized': 'unauthorized',
+} satisfies Partial<Record<ConnectionEvent['type'], CloseReason>>
 
 const toConnectionError = (error: unknown) =>
   error instanceof ConnectionError
@@ -48,6 +47,15 @@ export const madeProgress = (before: readonly Cursor[], leftOvers: readonly Curs
     ({ sessionId, lastSeq, epoch }) =>
       !before.some((asked) => asked.sessionId === sessionId && asked.lastSeq === lastSeq && asked.epoch === epoch),
   )
+
+/** How the line closed: what else leads out of `open` is a failure that brings its error, or the timer of a probe. */
+const closed = {
+  type: 'emitClosed' as const,
+  params: ({ event }: { event: EventObject }) => ({
+    reason: CLOSE_REASONS[event.type] ?? ('error' in event ? 'failed' : 'probe-timeout'),
+    ...('error' in event && { error: toConnectionError(event.error) }),
+  }),
+}
 
 const recordReported = withEvent('recordError')
 const retry = { target: '#backoff', actions: recordReported }
@@ -194,18 +202,16 @@ export const connectionMachine = setup({
     countAttempt: assign({ attempt: ({ context }) => context.attempt + 1 }),
     countFlap: assign({ flaps: ({ context }, { hasHole = false }: Cause) => context.flaps + Number(hasHole) }),
     resetAttempts: assign({ attempt: 0, flaps: 0 }),
-    drawDelay: assign({
-      delay: ({ context: { policy, attempt, serverDelay } }) =>
-        backoffDelay({ ...policy.backoff, random: policy.random, attempt, server: serverDelay }),
-      serverDelay: {},
+    drawDelay: assign(({ context: { policy, attempt, serverDelay } }) => {
+      const delay = backoffDelay({ ...policy.backoff, random: policy.random, attempt, server: serverDelay })
+      return { delay, retryAt: policy.now() + delay, serverDelay: {} }
     }),
     releaseOutbox: sendTo('outbox', { type: 'release' } satisfies OutboxEvent),
     holdOutbox: sendTo('outbox', { type: 'hold' } satisfies OutboxEvent),
     emitOpened: emit(({ context }) => ({ type: 'opened' as const, connectionId: context.connectionId as string })),
-    emitClosed: emit((_, cause: EventObject) => ({
+    emitClosed: emit((_, how: { readonly reason: CloseReason; readonly error?: ConnectionError }) => ({
       type: 'closed' as const,
-      reason: closeReason(cause),
-      ...('error' in cause && { error: toConnectionError(cause.error) }),
+      ...how,
     })),
     /** Always told together with the error. */
     emitStopped: emit(({ context }) => ({ type: 'stopped' as const, error: context.lastError as ConnectionError })),
@@ -247,6 +253,7 @@ export const connectionMachine = setup({
     attempt: 0,
     trust: 'kept',
     delay: 0,
+    retryAt: 0,
     fruitless: 0,
     flaps: 0,
     refusals: 0,
@@ -372,7 +379,7 @@ export const connectionMachine = setup({
               id: 'open',
               tags: 'open',
               entry: ['clearFailures', 'releaseOutbox', 'emitOpened'],
-              exit: ['holdOutbox', withEvent('emitClosed')],
+              exit: ['holdOutbox', closed],
               on: {
                 'stream.welcomed': flappedAgain,
                 'stream.gapped': [

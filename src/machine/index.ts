@@ -1,4 +1,5 @@
-export { type BackoffRequest, backoffDelay, clampServerDelay, MAX_SERVER_DELAY } from './backoff'
+export { clampServerDelay, MAX_SERVER_DELAY } from '../protocol/delay'
+export { type BackoffRequest, backoffDelay } from './backoff'
 export { connectionMachine, type ProbeInput, type ResumeInput } from './connectionMachine'
 export { outboxMachine, type PosterEvent } from './outboxMachine'
 export { phase } from './phase'

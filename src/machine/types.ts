@@ -50,6 +50,8 @@ export interface ConnectionInput {
   readonly timeouts: Timeouts
   /** ≥ 0 and < 1, like `Math.random`. */
   readonly random: () => number
+  /** Wall-clock time, ms since the epoch, like `Date.now`: for `retryAt`. Timers are those of the actor's clock. */
+  readonly now: () => number
 }
 
 /** A wait that the server asked for, ms. */
@@ -66,6 +68,8 @@ export interface ConnectionContext {
   readonly trust: 'kept' | 'lost'
   /** The current wait in `backoff`, ms. */
   readonly delay: number
+  /** When the last `backoff` ends, or ended, ms since the epoch. */
+  readonly retryAt: number
   /** What the server asked for when it failed or said goodbye; used by the next backoff only. */
   readonly serverDelay: ServerDelay
   /** The server's name for the current stream; null before its welcome. */

@@ -1,7 +1,8 @@
-import { toHttpError } from '../adapters/fetchUpstream'
+import { toHttpError } from '../adapters/httpError'
 import { ConnectionError } from '../errors'
 import { backoffDelay } from '../machine/backoff'
 import type { Settings } from '../options'
+import { meaningOf } from '../protocol/status'
 import { resultsOf } from './batch'
 import type { BatchSize } from './batchSize'
 import type { Desk } from './desk'
@@ -109,8 +110,9 @@ export class Ends {
     const told = resultsOf(messages, outcome, withLanes)
     for (const [message, { status, receipt, error, retryAfter }] of told) {
       // Only alone it can be repeated with fresh headers.
-      if (status === 401) message.isAlone = true
-      else this.one(message, flight, status < 300 ? receipt : toHttpError(status, error, retryAfter))
+      if (meaningOf(status) === 'credentials') message.isAlone = true
+      else
+        this.one(message, flight, meaningOf(status) === 'accepted' ? receipt : toHttpError(status, error, retryAfter))
     }
     if (told.size) {
       evidence.taken('batch', gate)
@@ -134,7 +136,7 @@ export class Ends {
     const { desk, lanes, evidence, batchSize, isCurrent } = this.#parts
     const { retryAfter, status, code } = error
     // A login page, or a quota, is about none of them.
-    if (code !== 'redirected' && status !== 429) batchSize.halve(messages.length)
+    if (code !== 'redirected' && meaningOf(status) !== 'quota') batchSize.halve(messages.length)
     for (const message of messages) {
       message.isInDoubt ||= leavesDoubt && message.attempts > 0
       message.lastError = error

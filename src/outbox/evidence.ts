@@ -1,5 +1,6 @@
 import { ConnectionError } from '../errors'
 import type { UpstreamEvent } from '../machine/types'
+import { meaningOf } from '../protocol/status'
 import { Endpoints } from './endpoints'
 import type { Gate } from './flight'
 
@@ -68,7 +69,7 @@ export class Evidence {
 
   /** The error to tell, if a 404 is no word about the stream, but about an endpoint that the server does not have. */
   missing(endpoint: string, { status, cause }: ConnectionError): ConnectionError | undefined {
-    const isOpen = status === 404 && cause !== 'unknown-stream'
+    const isOpen = meaningOf(status) === 'stream' && cause !== 'unknown-stream'
     if (!isOpen || !this.#endpoints.disowned(endpoint, this.#gate?.connectionId ?? null, this.#isProven))
       return undefined
     const what = `the server answers 404 for ${endpoint}, on stream after stream that it knows`

@@ -1,7 +1,7 @@
 import { ConnectionError } from '../errors'
 import type { UpstreamEvent } from '../machine/types'
 import type { Feature } from '../protocol'
-import { meaningOf } from '../status'
+import { isServerFault, isUnapplied, meaningOf, type StatusMeaning } from '../protocol/status'
 import type { Verdict } from '../types'
 
 /** A verdict before it is known whose it is. */
@@ -31,11 +31,11 @@ export type Judgement =
       readonly isOminous: boolean
     }
 
-/**
- * [spec] RFC 9110 §15.5.10, §15.5.11 and RFC 4918 §11.3: what the state of a resource brings about. Browsers and Deno repeat a POST
- * by themselves when a kept-alive socket is reset, so that state may be the work of the first one.
- */
-const CONFLICTS = [409, 410, 423]
+/** What speaks of the line, and not of the message. */
+export const FACTS: Partial<Record<StatusMeaning, 'upstream.unauthorized' | 'upstream.disowned'>> = {
+  credentials: 'upstream.unauthorized',
+  stream: 'upstream.disowned',
+}
 
 /** What the end of a POST means for a message. */
 export function judge({ outcome, features, isInDoubt }: Case): Judgement {
@@ -46,11 +46,12 @@ export function judge({ outcome, features, isInDoubt }: Case): Judgement {
   }
   const { status = 0 } = outcome
   const meaning = meaningOf(status)
-  if (meaning === 'credentials') return { ruling: 'line', fact: 'upstream.unauthorized', error: outcome }
-  if (meaning === 'stream') return { ruling: 'line', fact: 'upstream.disowned', error: outcome }
-  if (meaning === 'refused' || (status === 0 && !outcome.retryable)) {
+  const fact = FACTS[meaning]
+  if (fact) return { ruling: 'line', fact, error: outcome }
+  const isConflict = meaning === 'conflict' || meaning === 'gone'
+  if (isConflict || meaning === 'refused' || (status === 0 && !outcome.retryable)) {
     // An idempotent server would have said of a repeat what it said of the first; one that cancels knows what it did not begin.
-    const mayRepeat = isInDoubt || (CONFLICTS.includes(status) && outcome.code !== 'id-reused')
+    const mayRepeat = isInDoubt || (isConflict && outcome.code !== 'id-reused')
     const isOpen = mayRepeat && !features.includes('idempotency') && outcome.code !== 'cancelled'
     return { ruling: 'settle', ending: { status: isOpen ? 'unknown' : 'rejected', error: outcome } }
   }
@@ -62,9 +63,9 @@ function repeat(error: ConnectionError): Judgement {
   return {
     ruling: 'repeat',
     error,
-    counts: status !== 425,
-    leavesDoubt: !(status >= 400 && status < 500),
+    counts: meaningOf(status) !== 'early',
+    leavesDoubt: !isUnapplied(status),
     // The server half explains itself in JSON, whose `error` becomes the cause. A proxy in front of a dead one does not.
-    isOminous: status >= 500 ? cause === undefined : code === 'network' || code === 'timeout',
+    isOminous: isServerFault(status) ? cause === undefined : code === 'network' || code === 'timeout',
   }
 }

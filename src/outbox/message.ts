@@ -27,16 +27,16 @@ export interface MessageForm {
 /** One message of the app's, from `send` to its verdict. */
 export class Message {
   state: MessageState = { name: 'queued' }
-  attempts: number
+  declare attempts: number
   /** Attempts of it alone that failed while their stream lived. */
-  failures: number
+  declare failures: number
   /** Attempts in a row whose stream dropped. */
-  drops: number
-  triedAt: number | undefined
+  declare drops: number
+  declare triedAt: number | undefined
   /** How things stood at its first failure: what the server had taken until then, and for how long the line had been open. */
   firstFailure: { readonly accepted: number; readonly answered: number; readonly openFor: number } | undefined
   /** An earlier POST may have been applied, and its answer was lost. */
-  isInDoubt: boolean
+  declare isInDoubt: boolean
   /** The stop that it must not overtake. */
   after: Message | undefined
   /** What the server had taken when it was posted last. */
@@ -44,7 +44,7 @@ export class Message {
   /** A batch has shown that it must go alone. */
   isAlone = false
   lastError: ConnectionError | null = null
-  place: string | undefined
+  declare place: string | undefined
   number?: number
   /** Its places in the line of all messages and in its lane. */
   inLine: Node<Message> | undefined
@@ -54,35 +54,20 @@ export class Message {
   told: DeliveryStatus | undefined
   settle: (verdict: Verdict) => void = () => {}
 
-  readonly id: string
-  readonly payload: Typed
+  declare readonly id: string
+  declare readonly payload: Typed
   /** Once it has been posted it never expires by its own age. */
-  expiresAt: number
-  readonly lane: Lane
-  readonly endpoint: string
-  json: string
-  readonly bytes: number
+  declare expiresAt: number
+  declare readonly lane: Lane
+  declare readonly endpoint: string
+  declare json: string
+  declare readonly bytes: number
   /** `expiresAt` by the clock that cannot be set. */
-  deadline: number
+  declare deadline: number
 
-  constructor(
-    { id, message, expiresAt, attempts, failures = 0, drops = 0, triedAt, place }: StoredMessage,
-    { lane, endpoint, json, bytes, deadline }: MessageForm,
-  ) {
-    this.id = id
-    this.payload = message
-    this.expiresAt = expiresAt
-    this.attempts = attempts
-    this.failures = failures
-    this.drops = drops
-    this.triedAt = triedAt
-    this.place = place
-    this.isInDoubt = attempts > 0
-    this.lane = lane
-    this.endpoint = endpoint
-    this.json = json
-    this.bytes = bytes
-    this.deadline = deadline
+  constructor({ message, ...stored }: StoredMessage, form: MessageForm) {
+    const isInDoubt = stored.attempts > 0
+    Object.assign(this, { failures: 0, drops: 0, payload: message, isInDoubt }, stored, form)
   }
 
   get flight(): Flight | undefined {

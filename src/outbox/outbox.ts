@@ -46,6 +46,7 @@ export class Outbox {
       },
     })
     this.#poster = new Poster(settings, carrier, {
+      ...host,
       end: (message, ending) => this.#end(message, ending),
       giveUp: (message, code) => this.#giveUp(message, code),
       starting: (message) => {
@@ -53,11 +54,7 @@ export class Outbox {
         this.#tell(message)
       },
       cancelledBy: (stop) => cancelledBy(stop, this.#line),
-      waits: host.waits,
       changed: (message) => this.#tell(message),
-      report: host.report,
-      tellMachine: host.tellMachine,
-      crash: host.crash,
     })
   }
 

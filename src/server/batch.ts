@@ -1,5 +1,5 @@
 import { isObject, isText, type JsonObject, MAX_BATCH_MESSAGES, MESSAGE_ID } from '../protocol'
-import { isToBeRepeated } from '../status'
+import { isToBeRepeated } from '../protocol/status'
 import type { Answer } from './cluster'
 import { Refusal } from './http'
 import type { Timers } from './options'

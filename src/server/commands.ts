@@ -1,4 +1,4 @@
-import { isToBeRepeated } from '../status'
+import { isToBeRepeated, mayPass } from '../protocol/status'
 import { Budget, type Budgets } from './budget'
 import { type Answer, CANCELLED, type Cluster, type Outcome } from './cluster'
 import { Refusal, refusalOf, tooMany, unknownStream } from './http'
@@ -9,7 +9,9 @@ import type { Receipts } from './receipts'
 import type { MaybePromise } from './sessionLog'
 
 /** Statuses that tell the client something else: ask for a new token, take a fresh stream, try again unchanged. */
-const MISLEADING = [401, 404, 408, 410, 425, 429]
+const MISLEADING = Array.from({ length: 100 }, (_, index) => 400 + index).filter(
+  (status) => isToBeRepeated(status) || mayPass(status),
+)
 
 /**
  * Throw it in `onCommand` to turn a command down for good. The client's verdict is `rejected`; a repeat under the same

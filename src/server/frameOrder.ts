@@ -1,5 +1,5 @@
 import { parseResults } from '../protocol'
-import { isToBeRepeated } from '../status'
+import { isToBeRepeated } from '../protocol/status'
 import { type Account, Budget } from './budget'
 import { Line, type Place } from './line'
 import type { FrameAnswer } from './webSocketFrames'

@@ -1,4 +1,5 @@
 import { isText, LANE, MAX_BATCH_MESSAGES, MESSAGE_ID, parseJson } from '../protocol'
+import { asksToWait } from '../protocol/status'
 import { checkRequest } from './checkRequest'
 import { labelsOf, type membersOf } from './json'
 
@@ -67,7 +68,7 @@ export async function toClose(response: Response): Promise<[code: number, reason
   const { status } = response
   if (status < 300 && status !== 204) return [1011]
   const { error } = await toAnswer(response)
-  const reason = status === 429 || status === 503 ? String(retryAfterOf(response) ?? '') : error
+  const reason = asksToWait(status) ? String(retryAfterOf(response) ?? '') : error
   return [4_000 + status, isText(reason) && /^[ -~]{0,123}$/.test(reason) ? reason : '']
 }
 

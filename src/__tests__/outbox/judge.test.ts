@@ -1,9 +1,8 @@
 import { describe, expect, test } from 'vitest'
-import { toHttpError } from '../../adapters/fetchUpstream'
+import { toHttpError } from '../../adapters/httpError'
 import { ConnectionError } from '../../errors'
 import { type Judgement, judge } from '../../outbox/judge'
 import type { Feature } from '../../protocol'
-import { meaningOf } from '../../status'
 
 const NONE: readonly Feature[] = []
 const IDEMPOTENT: readonly Feature[] = ['idempotency']
@@ -79,19 +78,5 @@ describe('what the end of a POST means for a message', () => {
   ])('%s', (_, outcome, features, first, inDoubt) => {
     const said = [false, true].map((isInDoubt) => say(judge({ outcome, features, isInDoubt })))
     expect(said).toEqual([first, inDoubt])
-  })
-
-  test('every status has one meaning', () => {
-    const meanings = new Map<string, number[]>()
-    for (let status = 200; status < 600; status++) {
-      const meaning = meaningOf(status)
-      meanings.set(meaning, [...(meanings.get(meaning) ?? []), status])
-    }
-    expect([...meanings.keys()].toSorted()).toEqual(['accepted', 'credentials', 'early', 'later', 'refused', 'stream'])
-    expect(meanings.get('credentials')).toEqual([401])
-    expect(meanings.get('stream')).toEqual([404])
-    expect(meanings.get('early')).toEqual([425])
-    expect(meanings.get('later')?.filter((status) => status >= 400 && status < 500)).toEqual([408, 429])
-    expect(meaningOf(0)).toBe('later')
   })
 })

@@ -1,0 +1,74 @@
+import { ConnectionError } from '../errors'
+import { parseJson } from '../protocol'
+import { parseRetryAfter } from '../protocol/delay'
+import type { Clock } from '../types'
+import { answered, toHttpError } from './httpError'
+
+// [spec] RFC 9110 §8.3.1: the names of media types are case-insensitive.
+export const JSON_TYPE = /^[^\s;,]+[/+]json\s*([;,]|$)/i
+const HTML_TYPE = /^(text\/html|application\/xhtml)\b/i
+
+/** One POST, from its start to the last byte of its answer. */
+export interface Exchange {
+  /** For people: `POST send`. */
+  readonly what: string
+  readonly clock: Clock
+  readonly maxBytes: number
+  /** As in `PostOptions`. */
+  readonly needsReceipt?: boolean | undefined
+  /** The status's word on the answer, should the body never come; null is success. */
+  answer?: ConnectionError | null
+}
+
+/** The JSON of an answer. */
+export async function readAnswer(response: Response, exchange: Exchange) {
+  const { what, clock, maxBytes, needsReceipt } = exchange
+  const { ok, status, headers } = response
+  const type = headers.get('content-type') ?? 'no content type'
+  const where = `${what} (${type}): `
+  const isJson = JSON_TYPE.test(type)
+  if (!ok) {
+    const retryAfter = parseRetryAfter(headers.get('retry-after'), clock.now(), headers.get('date'))
+    const fail = (json?: unknown) => {
+      exchange.answer = toHttpError(status, Object(json).error, retryAfter, where + answered(status, json))
+    }
+    fail()
+    if (isJson) fail(parseJson(await readText(response, maxBytes, what)))
+    else discard(response)
+    throw exchange.answer
+  }
+  // A page answered in the server's place, e.g. by a captive portal.
+  const isHtml = HTML_TYPE.test(type)
+  if (needsReceipt === false && !isHtml) exchange.answer = null
+  const text = await readText(response, maxBytes, what)
+  // WebKit takes a body that was cut off for complete.
+  const isMissed = isJson && status !== 204 && headers.get('content-length') !== '0'
+  const json = text ? parseJson(text) : needsReceipt || isMissed ? undefined : null
+  if (json !== undefined || !(isHtml || isMissed)) return json
+  const why = `${where}the server answered ${status}, ${text.length} characters, no JSON`
+  throw new ConnectionError('bad-response', why)
+}
+
+/** The body of the answer to `what`, if it is not too long. */
+export async function readText(response: Response, maxBytes: number, what: string): Promise<string> {
+  // React Native's has none that can be read in parts.
+  const reader = response.body?.getReader?.()
+  if (!reader) return response.text()
+  const decoder = new TextDecoder()
+  let text = ''
+  for (let size = 0; ; ) {
+    const { done, value } = await reader.read()
+    if (done) return text + decoder.decode()
+    size += value.length
+    if (size > maxBytes) {
+      void reader.cancel().catch(() => {})
+      throw new ConnectionError(
+        'bad-response',
+        `${what}: the answer has more than ${maxBytes} bytes (inbound.maxBytes)`,
+      )
+    }
+    text += decoder.decode(value, { stream: true })
+  }
+}
+
+export const discard = ({ body }: Response) => void body?.cancel().catch(() => {})

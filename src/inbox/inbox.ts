@@ -1,0 +1,238 @@
+import { ConnectionError } from '../errors'
+import type { Notifier } from '../notifier'
+import type { Settings } from '../options'
+import { type Control, type Cursor, type JsonObject, parseJson, type SessionVerdict } from '../protocol'
+import type { CursorStore } from '../store'
+import { Backlog, type MessageListener } from './backlog'
+import { complaintOf, type SessionMessage, sortOf } from './frames'
+import { type Session, step } from './session'
+import { Sessions } from './sessions'
+
+export interface InboxHooks {
+  /** There are left-overs to resume. */
+  onHole(): void
+  /** An event of another epoch has reset the session. */
+  onReset(): void
+}
+
+/**
+ * The data plane: EventSource → parse → dedupe by cursor → the app's listeners → advance the cursor. It outlives every
+ * stream and never crosses the machine. A class, because closures in its place were 2 KiB per connection.
+ */
+export class Inbox extends Sessions {
+  #listeners: readonly MessageListener[] = NONE
+  #isContiguous = false
+  #resumeId: string | null = null
+  #signs = 0
+  #events = 0
+  #streams = 0
+  #isResting = false
+  readonly #hooks: InboxHooks
+
+  /** `store` keeps the cursors. */
+  constructor(settings: Settings, store: CursorStore | null, notifier: Notifier, hooks: InboxHooks) {
+    super(settings, store, notifier)
+    this.#hooks = hooks
+    this.load(() => {
+      if (this.#streams) hooks.onHole()
+    })
+  }
+
+  /** How many frames, and other signs of life, have come. */
+  readonly signs = () => this.#signs
+  readonly sign = () => {
+    this.#signs++
+  }
+  /** How many of them were events of a session. */
+  readonly events = () => this.#events
+
+  /** One frame's data. Returns what is for the library. */
+  receive(data: string, frame = parseJson(data)): Control | undefined {
+    this.#signs++
+    const sort = sortOf(frame)
+    if (sort === 'event') {
+      const message = frame as SessionMessage
+      const session = this.of(message.sessionId, message.seq)
+      if (session) this.#accept(session, message, data.length)
+    } else if (sort === 'plain') this.#offer(frame as JsonObject, this.#listeners)
+    else if (sort === 'malformed') {
+      this.notifier.report(new ConnectionError('bad-message', complaintOf(frame, data.length)))
+    } else return sort
+    return undefined
+  }
+
+  #accept(session: Session, message: SessionMessage, characters: number) {
+    this.#events++
+    this.#take(session, message, characters)
+  }
+
+  /** Does what `step` says. */
+  #take(session: Session, message: SessionMessage, characters: number) {
+    const next = step(session, message, this.#isContiguous, this.settings.dedupe)
+    if (next === 'deliver') return this.#deliver(session, message)
+    const { seq, epoch } = message
+    if (next === 'wait') this.#queue(session, message, characters)
+    else if (next === 'old') {
+      // It may be news after all: the verdict that resets this cursor may be on its way.
+      if (session.verdict === 'awaited') session.overtook = Math.max(session.overtook, seq)
+      this.suspect(session, seq)
+    } else if (next === 'miss') {
+      if (session.miss(seq)) this.#hooks.onHole()
+    } else if (next === 'turn') {
+      this.#enter(session, seq, epoch as string)
+      if (this.isCurrent(session)) this.#take(session, message, characters)
+    } else {
+      this.#reset(session, seq - 1, session.epoch)
+      if (this.isCurrent(session)) this.#deliver(session, message)
+    }
+  }
+
+  #enter(session: Session, seq: number, epoch: string) {
+    if (session.epoch !== undefined) {
+      this.#reset(session, seq - 1, epoch)
+      this.#hooks.onReset()
+    }
+    session.epoch = epoch
+    this.keep(session.sessionId)
+  }
+
+  #reset(session: Session, to: number, epoch: string | undefined) {
+    const { sessionId, lastSeq: from } = session
+    session.reset(to, epoch)
+    this.keep(sessionId)
+    this.notifier.tell('session', { sessionId, status: 'reset', from, to })
+  }
+
+  #deliver(session: Session, message: SessionMessage) {
+    if (message.seq === session.dropped) session.dropped = 0
+    const failed = this.#offer(message, this.#listeners)
+    if (!this.isCurrent(session)) return
+    if (failed.length) {
+      session.backlog = new Backlog(message, failed)
+      this.#arm(session, session.backlog)
+    } else this.advance(session, message.seq)
+  }
+
+  /** Returns the listeners that threw. */
+  #offer(message: JsonObject, to: readonly MessageListener[]): readonly MessageListener[] {
+    let failed = NONE
+    for (const listener of to) {
+      // Another one may have unsubscribed it.
+      if (!this.#listeners.includes(listener)) continue
+      if (!this.notifier.call('message', listener, message)) failed = [...failed, listener]
+    }
+    return failed
+  }
+
+  #queue(session: Session, message: SessionMessage, characters: number) {
+    const backlog = session.backlog as Backlog
+    const { seq } = message
+    const isOld = backlog.has(message)
+    if (isOld && this.settings.dedupe) return
+    if (backlog.add(message, characters)) {
+      // In hand again: the next one without room is another hole.
+      if (seq === session.dropped) session.dropped = 0
+    } else if (!isOld) session.dropped ||= seq
+  }
+
+  #arm(session: Session, backlog: Backlog) {
+    if (!this.#isResting) backlog.arm(this.settings.clock, () => this.#repeat(session, backlog))
+  }
+
+  #repeat(session: Session, backlog: Backlog) {
+    const { message, later } = backlog
+    backlog.listeners = this.#offer(message, backlog.listeners)
+    if (session.backlog !== backlog) return
+    if (backlog.listeners.length) {
+      if (!backlog.isSpent()) return this.#arm(session, backlog)
+      const which = `skipped message ${message.seq} of session ${session.sessionId}`
+      this.notifier.report(new ConnectionError('poison-message', which))
+    }
+    session.backlog = null
+    this.advance(session, message.seq)
+    for (const [next, characters] of later) {
+      if (this.#isResting || !this.isCurrent(session)) return
+      this.#accept(session, next, characters)
+    }
+    if (!session.dropped) return
+    session.wantedBy = 'app'
+    this.#hooks.onHole()
+  }
+
+  /** The server's word on the sessions of a resume; it may come with the answer, with the marker, or with both. */
+  judge(id: string | undefined, verdicts: readonly SessionVerdict[]) {
+    if (id !== undefined && id !== this.#resumeId) return
+    for (const { sessionId, status, epoch, from, to } of verdicts) {
+      const session = this.tracked.get(sessionId)
+      // Watched anew since: the verdict is about another cursor then.
+      if (!session || session.verdict === 'given' || session.wantedBy) continue
+      if (status === 'reset') {
+        this.#reset(session, to, epoch)
+        continue
+      }
+      session.verdict = 'given'
+      if (status === 'resumed') {
+        session.epoch ??= epoch
+        this.keep(sessionId)
+      } else this.unwatch(sessionId)
+      this.notifier.tell('session', { sessionId, status, from, to })
+    }
+  }
+
+  listen(listener: MessageListener): () => void {
+    const own: MessageListener = (message) => listener(message)
+    this.#listeners = [...this.#listeners, own]
+    return () => {
+      this.#listeners = this.#listeners.filter((other) => other !== own)
+    }
+  }
+
+  /** A new stream: everything tracked has to be resumed on it. Returns what the first resume is to carry. */
+  welcome(isContiguous: boolean): readonly Cursor[] {
+    this.#isContiguous = isContiguous
+    this.#resumeId = null
+    this.#streams++
+    const wasResting = this.#isResting
+    this.#isResting = false
+    for (const session of this.tracked.values()) {
+      session.welcome()
+      if (wasResting && session.backlog) this.#arm(session, session.backlog)
+    }
+    return this.leftOvers()
+  }
+
+  /**
+   * What arrives from now on is part of, or comes after, the replay of this resume. Returns the cursors as they are now:
+   * the app may have watched a session anew since they were told.
+   */
+  beginResume(id: string, told: readonly Cursor[]): readonly Cursor[] {
+    this.#resumeId = id
+    return told.map((cursor) => this.tracked.get(cursor.sessionId)?.ask() ?? cursor)
+  }
+
+  /** For a `watch` POST: what to post, if the session is not part of a resume yet, and what its answer confirms. */
+  attachment(sessionId: string) {
+    const session = this.tracked.get(sessionId)
+    const stream = this.#streams
+    if (!session?.wantedBy) return undefined
+    return {
+      cursor: session.tell(),
+      confirm: (verdicts: readonly SessionVerdict[]) => {
+        const isCurrent = () => this.isCurrent(session) && session.wantedBy
+        // Watched anew, or resumed on another stream since: the answer is about something that is over.
+        if (!isCurrent() || stream !== this.#streams) return false
+        session.wantedBy = null
+        this.judge(undefined, verdicts)
+        return isCurrent()
+      },
+    }
+  }
+
+  /** Idle: what waits to be offered again does so after the next welcome. */
+  override rest() {
+    this.#isResting = true
+    super.rest()
+  }
+}
+
+const NONE: readonly MessageListener[] = []

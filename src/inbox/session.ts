@@ -1,0 +1,137 @@
+import { type Cursor, isText } from '../protocol'
+import type { Backlog } from './backlog'
+import type { SessionMessage } from './frames'
+
+/** A hole that this many resumes in a row did not close will not be closed. */
+const MAX_FRUITLESS_RESUMES = 3
+
+export type Party = 'app' | 'server'
+
+/**
+ * A tracked session: its cursor, and what stands in the cursor's way. Between it and the server two things are in play, each with states
+ * of its own:
+ *
+ * | | a new stream, or the app | a resume with it | the answer of its `watch` | a verdict | a reset |
+ * | --- | --- | --- | --- | --- | --- |
+ * | `wantedBy` | null → `app` | → null | → null | | → `server`, if it leads back before what has come |
+ * | `verdict` | | → `awaited` | | → `given` | → `given` |
+ */
+export class Session {
+  declare readonly sessionId: string
+  declare lastSeq: number
+  declare epoch: string | undefined
+  /** Who has opened it; the app by `watch`, or a cursor that it gave. What the server opens is bounded. */
+  declare openedBy: Party
+  /** Who has made it necessary that the next resume takes it along; null if that need not. */
+  wantedBy: Party | null = null
+  /** The server's word on it. Once it is `given`, or another resume is wanted, one that still comes is about an old cursor. */
+  verdict: 'awaited' | 'given' = 'awaited'
+  /** The last `seq` seen behind a hole since the last resume. */
+  missing = 0
+  /** Where the last hole was, and how many resumes in a row ended at it. */
+  holeAt = -1
+  fruitless = 0
+  /** The first `seq` for which there was no room in the backlog; it is a hole whatever the server promises. */
+  dropped = 0
+  /** The last `seq` that was dropped as old before the resume was judged. */
+  overtook = 0
+  /** The lowest cursor that this stream was told. */
+  asked = Infinity
+  /** How many events were dropped while the cursor stood there, all of them older; null once one reached it, or the app was told. */
+  stale: number | null = 0
+  /** Exists while listeners throw at a message. */
+  backlog: Backlog | null = null
+
+  constructor(sessionId: string, lastSeq: number, epoch: string | undefined, openedBy: Party) {
+    Object.assign(this, { sessionId, lastSeq, epoch, openedBy })
+  }
+
+  get cursor(): Cursor {
+    const { sessionId, lastSeq, epoch } = this
+    return { sessionId, lastSeq, ...(epoch !== undefined && { epoch }) }
+  }
+
+  get hasHole(): boolean {
+    return this.missing > this.lastSeq
+  }
+
+  /** A new stream knows nothing of it. */
+  welcome() {
+    this.wantedBy ||= 'app'
+    this.asked = Infinity
+    this.stale = 0
+  }
+
+  /** The stream is told the cursor. */
+  tell(): Cursor {
+    this.asked = Math.min(this.asked, this.lastSeq)
+    return this.cursor
+  }
+
+  /** By a resume. */
+  ask(): Cursor {
+    this.wantedBy = null
+    this.verdict = 'awaited'
+    this.missing = this.overtook = 0
+    return this.tell()
+  }
+
+  /** A hole. Returns whether a resume has to be asked for: another one brings both. */
+  miss(seq: number): boolean {
+    const isNews = !this.hasHole
+    if (seq === this.dropped) this.dropped = 0
+    if (isNews) {
+      this.fruitless = fruitlessAt(this)
+      this.holeAt = this.lastSeq
+    }
+    this.missing = Math.max(this.missing, seq)
+    return isNews
+  }
+
+  /** Some of the history is lost. */
+  reset(to: number, epoch: string | undefined) {
+    if (this.overtook > to || this.dropped > to || this.backlog?.reaches(to)) this.wantedBy = 'server'
+    this.verdict = 'given'
+    this.lastSeq = to
+    this.epoch = epoch
+    this.missing = this.overtook = this.dropped = this.fruitless = 0
+    this.holeAt = -1
+    this.endBacklog()
+  }
+
+  endBacklog() {
+    this.backlog?.rest()
+    this.backlog = null
+  }
+}
+
+/** How many resumes in a row will have ended at the hole behind the cursor. */
+const fruitlessAt = ({ holeAt, lastSeq, fruitless }: Session) => (holeAt === lastSeq ? fruitless + 1 : 0)
+
+/**
+ * The rules for an event, in the order in which they are asked.
+ *
+ * | step | when | what follows |
+ * | --- | --- | --- |
+ * | `wait` | listeners throw at one before it | it stands behind that one |
+ * | `turn` | it is of another epoch | the session is reset to before it, if it had one; the next step is taken |
+ * | `old` | it is not above the cursor | it is dropped |
+ * | `deliver` | it follows the cursor, as far as the server promises | the listeners, then the cursor |
+ * | `miss` | it is behind a hole | it is dropped, and a resume asked for, unless one is due: it brings both |
+ * | `giveUp` | three resumes in a row have ended at that hole | the session is reset to before it, and it is delivered |
+ *
+ * So a reset is decided here, by an event, or by the server's verdict on a resume (`Inbox.judge`).
+ */
+export type Step = 'wait' | 'turn' | 'old' | 'deliver' | 'miss' | 'giveUp'
+
+/** Pure, and without an object of its own: it is asked for every event. */
+export function step(session: Session, message: SessionMessage, isContiguous: boolean, dedupe: boolean): Step {
+  const { lastSeq, dropped } = session
+  const { seq, prevSeq, epoch } = message
+  if (session.backlog) return 'wait'
+  if (isText(epoch) && epoch !== session.epoch) return 'turn'
+  if (seq <= lastSeq && dedupe) return 'old'
+  const follows = prevSeq === undefined ? !isContiguous || seq <= lastSeq + 1 : prevSeq <= lastSeq
+  if (follows && !(dropped > 0 && seq > dropped)) return 'deliver'
+  return session.missing <= lastSeq && fruitlessAt(session) >= MAX_FRUITLESS_RESUMES ? 'giveUp' : 'miss'
+}

@@ -1,0 +1,215 @@
+import { ConnectionError } from '../errors'
+import type { Notifier } from '../notifier'
+import type { Settings } from '../options'
+import { type Cursor, MAX_SESSIONS_PER_RESUME } from '../protocol'
+import type { CursorStore } from '../store'
+import { type Party, Session } from './session'
+
+/** A replay that repeats old events has reached the cursor by then, ms. */
+const STALE_AFTER = 1_000
+
+/** The sessions that are tracked, with their bounds; what the next resume takes along; and the store that keeps the cursors. */
+export class Sessions {
+  protected readonly tracked = new Map<string, Session>()
+  /** Untracked on purpose: what still arrives for them is dropped. */
+  #closed: Set<string> | undefined
+  /** Those that the server has opened. */
+  #opened = 0
+  /** There was no room for another one. */
+  #isFull = false
+  /** Sessions whose cursor is to be stored. */
+  #changed: Set<string> | undefined
+  /** Runs while events that are older than a resume asked for are counted. */
+  #staleTimer: unknown
+  /** What the app said of sessions before the stored cursors were read; `unplaced`: it watches one, wherever it stands. */
+  #early: Map<string, 'unplaced' | 'placed'> | undefined
+  readonly #store: CursorStore | null
+  declare protected readonly settings: Settings
+  declare protected readonly notifier: Notifier
+
+  /** `store` keeps the cursors. */
+  constructor(settings: Settings, store: CursorStore | null, notifier: Notifier) {
+    this.settings = settings
+    this.notifier = notifier
+    this.#store = store
+  }
+
+  /** Tracks what is stored, perhaps later, and what the app has given: that is nearer to what it has applied. */
+  protected load(onRead: () => void) {
+    if (this.#store) this.#early = new Map()
+    this.#store?.read((cursors) => {
+      this.#restore(cursors)
+      onRead()
+    })
+    for (const { sessionId, lastSeq, epoch } of this.settings.cursors) this.#track(sessionId, lastSeq, epoch, 'app')
+  }
+
+  /** What the app has said or got while the storage was read is nearer to what it has applied. */
+  #restore(cursors: readonly Cursor[]) {
+    const early = this.#early
+    this.#early = undefined
+    for (const { sessionId, lastSeq, epoch } of cursors) {
+      const known = this.tracked.get(sessionId)
+      const isMoved = known && (known.lastSeq > 0 || known.epoch !== undefined)
+      if (isMoved || (early?.get(sessionId) ?? (known && 'placed')) === 'placed') continue
+      this.#track(sessionId, lastSeq, epoch, known ? 'app' : 'server').wantedBy = 'app'
+      // It is what is stored.
+      this.#changed?.delete(sessionId)
+      early?.delete(sessionId)
+    }
+    for (const sessionId of early?.keys() ?? []) this.keep(sessionId)
+  }
+
+  /** A listener may have untracked the session, or watched it anew. */
+  protected isCurrent(session: Session): boolean {
+    return this.tracked.get(session.sessionId) === session
+  }
+
+  /** Of an event: undefined if the session is closed, or if there is no room for one that the app has not asked for. */
+  protected of(sessionId: string, seq: number): Session | undefined {
+    if (this.#closed?.has(sessionId)) return undefined
+    const session = this.tracked.get(sessionId)
+    if (session) return session
+    if (this.#opened < this.settings.inbound.maxSessions) return this.#track(sessionId, seq - 1, undefined, 'server')
+    if (!this.#isFull) {
+      const why = `events of new sessions like ${sessionId} are dropped: watch() it, or raise inbound.maxSessions`
+      this.notifier.report(new ConnectionError('too-many-sessions', why))
+    }
+    this.#isFull = true
+    return undefined
+  }
+
+  #track(sessionId: string, lastSeq: number, epoch: string | undefined, openedBy: Party): Session {
+    this.#leave(sessionId)
+    if (openedBy === 'server') this.#opened++
+    const session = new Session(sessionId, lastSeq, epoch, openedBy)
+    this.tracked.set(sessionId, session)
+    this.keep(sessionId)
+    return session
+  }
+
+  /** Makes room, if it was the server that opened it. */
+  #leave(sessionId: string) {
+    if (this.tracked.get(sessionId)?.openedBy !== 'server') return
+    this.#opened--
+    this.#isFull = false
+  }
+
+  protected advance(session: Session, seq: number) {
+    if (seq <= session.lastSeq) return
+    session.lastSeq = seq
+    if (this.#store) this.keep(session.sessionId)
+  }
+
+  /** Stores the cursor: once for all events of one chunk, and before the page can go away. */
+  protected keep(sessionId: string) {
+    const store = this.#store
+    if (!store || this.#early?.get(sessionId) === 'unplaced') return
+    if (!this.#changed) {
+      const changed = new Set<string>()
+      this.#changed = changed
+      queueMicrotask(() => {
+        this.#changed = undefined
+        for (const id of changed) store.put(id, this.tracked.get(id)?.cursor)
+      })
+    }
+    this.#changed.add(sessionId)
+  }
+
+  leftOvers(): readonly Cursor[] {
+    return [...this.tracked.values()]
+      .filter(({ wantedBy, hasHole }) => wantedBy || hasHole)
+      .slice(0, MAX_SESSIONS_PER_RESUME)
+      .map(({ cursor }) => cursor)
+  }
+
+  /** Whether the server has made one of them necessary. */
+  hasHole(): boolean {
+    for (const { wantedBy, hasHole } of this.tracked.values())
+      if (wantedBy === 'server' || (!wantedBy && hasHole)) return true
+    return false
+  }
+
+  /** Whether the session is tracked, and was taken for attached: then the next resume takes it along. */
+  want(sessionId: string): boolean {
+    const session = this.tracked.get(sessionId)
+    if (!session || session.wantedBy) return false
+    session.wantedBy = 'app'
+    return true
+  }
+
+  /** False if this changes nothing: the session is tracked already, from this cursor. */
+  watch(sessionId: string, after: number | undefined): boolean {
+    this.#closed?.delete(sessionId)
+    const known = this.tracked.get(sessionId)
+    if (after !== undefined) this.#early?.set(sessionId, 'placed')
+    else if (!known && !this.#early?.has(sessionId)) this.#early?.set(sessionId, 'unplaced')
+    if (known && (after ?? known.lastSeq) === known.lastSeq) {
+      this.#leave(sessionId)
+      known.openedBy = 'app'
+      return false
+    }
+    known?.endBacklog()
+    this.#track(sessionId, after ?? 0, known?.epoch, 'app').wantedBy = 'app'
+    return true
+  }
+
+  unwatch(sessionId: string) {
+    this.forget(sessionId)
+    this.#closed ??= new Set()
+    const { size } = this.#closed.add(sessionId)
+    // A server may close what it has opened, over and over.
+    const { maxSessions } = this.settings.inbound
+    for (const oldest of this.#closed) if (size > maxSessions) return this.#closed.delete(oldest)
+  }
+
+  /** As if it had never been tracked: its next event tracks it anew. */
+  forget(sessionId: string) {
+    this.#early?.set(sessionId, 'placed')
+    this.#closed?.delete(sessionId)
+    this.tracked.get(sessionId)?.endBacklog()
+    this.#leave(sessionId)
+    this.tracked.delete(sessionId)
+    this.keep(sessionId)
+  }
+
+  /** The app has it up to here from elsewhere. Nothing is asked of the server before the next resume. */
+  skip(sessionId: string, seq: number) {
+    this.#closed?.delete(sessionId)
+    this.advance(this.tracked.get(sessionId) ?? this.#track(sessionId, seq, undefined, 'app'), seq)
+  }
+
+  cursor(sessionId: string): Cursor | undefined {
+    return this.tracked.get(sessionId)?.cursor
+  }
+
+  cursors(): readonly Cursor[] {
+    return Array.from(this.tracked.values(), ({ cursor }) => cursor)
+  }
+
+  /**
+   * An event that the resume did not ask for. A server may repeat its whole log, and so gets to the cursor; one whose log has
+   * started over does not, and what it sends until then is lost.
+   */
+  protected suspect(session: Session, seq: number) {
+    const { asked, lastSeq, stale } = session
+    if (asked !== lastSeq || stale === null) return
+    session.stale = seq === asked ? null : stale + 1
+    this.#staleTimer ??= this.settings.clock.setTimeout(() => {
+      this.#staleTimer = undefined
+      for (const session of this.tracked.values()) {
+        const { sessionId, stale, asked, lastSeq } = session
+        if (!stale || asked !== lastSeq) continue
+        session.stale = null
+        const why = `${stale} events of session ${sessionId} were older than its cursor ${lastSeq}: a new log needs a new epoch`
+        this.notifier.report(new ConnectionError('stale-events', why))
+      }
+    }, STALE_AFTER)
+  }
+
+  rest() {
+    this.settings.clock.clearTimeout(this.#staleTimer)
+    this.#staleTimer = undefined
+    for (const { backlog } of this.tracked.values()) backlog?.rest()
+  }
+}
