@@ -6,7 +6,7 @@ import { ConnectionError, type ConnectionErrorCode } from './errors'
 import type { Inbox } from './inbox'
 import { connectionMachine, type ProbeInput, type ResumeInput } from './machine/connectionMachine'
 import { outboxMachine, type PosterEvent } from './machine/outboxMachine'
-import type { ConnectionContext, ConnectionEvent, OutboxEvent } from './machine/types'
+import type { ConnectionContext, ConnectionEvent, OutboxEvent, Phase } from './machine/types'
 import { MAX_DELAY, type Settings } from './options'
 import { sizeOf } from './outbox/batch'
 import type { Outbox } from './outbox/outbox'
@@ -15,6 +15,13 @@ import { meaningOf } from './status'
 
 /** What a stream may be refused with; later they are how it ended. */
 const REFUSALS: readonly ConnectionErrorCode[] = ['unauthorized', 'forbidden', 'ended']
+
+/** The machine, from outside: where it is, and how it is told something. */
+interface Line {
+  context(): ConnectionContext
+  phase(): Phase
+  tell(event: ConnectionEvent): void
+}
 
 type Tell<Event extends EventObject = ConnectionEvent> = (event: Event) => void
 
@@ -59,11 +66,13 @@ export function bindActors(
   carrier: Carrier,
   inbox: Inbox,
   outbox: Outbox,
-  context: () => ConnectionContext,
+  { context, phase, tell: tellMachine }: Line,
 ) {
   const { clock } = settings
   /** Ends what is posted on behalf of the page. */
   let suspension: AbortController | undefined
+  /** Settles with the suspend POST that a server may act on by detaching. */
+  let farewell: Promise<unknown> | undefined
   /** How long a server that recognises a repeat remembers what it took, ms. */
   let receiptAge = Infinity
   /** Of the last stream: an engine may end it before it says that the page goes away. */
@@ -77,27 +86,34 @@ export function bindActors(
       room -= sizeOf(JSON.stringify(cursor))
       if (room >= 0) sessions.push(cursor)
     }
-    if (!connectionId || !sessions.length) return
+    const { resumeId, features } = context()
+    const isKept = features.includes('suspend-keeps')
+    // It would be undone by the resume that is under way, or undo it.
+    const isCrossed = phase() === 'reconnecting' && !isKept
+    if (!connectionId || !sessions.length || isCrossed) return
     // What the last one said is old.
     suspension?.abort()
     const abort = new AbortController()
     suspension = abort
-    const message = { type: 'session_suspend', connectionId, sessions }
+    const message = { type: 'session_suspend', connectionId, resumeId, sessions }
     const post = (keepalive: boolean) =>
       carrier.post('suspend', JSON.stringify(message), abort, {
         timeout: settings.timeouts.send,
         keepalive,
-        // After an async hook the page may be back, on another stream.
+        // After an async hook the page may be back, on another stream or on this one.
         onStart() {
-          if (lastId !== connectionId) throw new ConnectionError('cancelled')
+          const isOld = lastId !== connectionId || (context().resumeId ?? resumeId) !== resumeId
+          if (isOld) throw new ConnectionError('cancelled')
         },
       })
     // Best effort: the page may be gone before an answer comes. While it still lives, a POST that the quota was too small for leaves without it.
-    if (canRequest('keepalive'))
-      post(true)
-        .catch(({ code }) => code === 'network' && !abort.signal.aborted && post(false))
-        .catch(() => {})
-    else if (carrier.beacon('suspend', JSON.stringify(message)) === false) post(false).catch(() => {})
+    const isBeacon = !canRequest('keepalive') && carrier.beacon('suspend', JSON.stringify(message)) !== false
+    farewell = isBeacon
+      ? undefined
+      : post(canRequest('keepalive'))
+          .catch(({ code }) => canRequest('keepalive') && code === 'network' && !abort.signal.aborted && post(false))
+          .catch(() => {})
+    if (phase() === 'open') tellMachine({ type: 'page.suspended', cursors: isKept ? sessions : inbox.letGo() })
   }
 
   actorsOf.set(system, {
@@ -126,7 +142,7 @@ export function bindActors(
         if (type === 'stop') return outbox.stop()
         const { connectionId, features, resumes, trust } = context()
         try {
-          outbox.start({
+          outbox[type]({
             connectionId,
             features,
             receiptAge,
@@ -194,10 +210,10 @@ export function bindActors(
 
     resume(tell, { resumeId, cursors }) {
       const abort = new AbortController()
+      const isAsleep = context().farewell === 'said'
+      let isPosted = false
       let stopWatching = () => {}
       const fail = (error: ConnectionError) => tell({ type: 'resume.failed', error })
-      const sessions = inbox.beginResume(resumeId, cursors)
-      const body = JSON.stringify({ type: 'reconnect', resumeId, sessions })
       const succeed = (json: unknown) => {
         if (abort.signal.aborted) return
         if (json === undefined || (isObject(json) && json.ok === false))
@@ -211,10 +227,26 @@ export function bindActors(
         )
         tell({ type: 'resume.succeeded', leftOvers: inbox.leftOvers(), hasHole: inbox.hasHole() })
       }
-      carrier.post('reconnect', body, abort).then(succeed).catch(fail)
+      const post = () => {
+        if (abort.signal.aborted) return
+        isPosted = true
+        const body = JSON.stringify({ type: 'reconnect', resumeId, sessions: inbox.beginResume(resumeId, cursors) })
+        carrier.post('reconnect', body, abort).then(succeed).catch(fail)
+      }
+      const before = inbox.signs()
+      const isMarked = context().features.includes('replay-marker')
+      const timer =
+        isAsleep &&
+        clock.setTimeout(() => {
+          if (inbox.signs() === before && (isMarked || !isPosted)) fail(new ConnectionError('probe-timeout'))
+        }, settings.timeouts.probe)
+      // A server that detaches on a suspend may know no `resumeId`: one that it has not taken yet would undo the resume.
+      if (isAsleep && farewell) farewell.then(post)
+      else post()
       return () => {
         abort.abort()
         stopWatching()
+        clock.clearTimeout(timer)
       }
     },
 

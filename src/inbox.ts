@@ -88,7 +88,8 @@ export class Inbox {
   #staleTimer: unknown
   #signs = 0
   #events = 0
-  #streams = 0
+  /** How often all sessions had to be attached anew. */
+  #attachments = 0
   #isResting = false
   /** Sessions that the server has opened, and whether there was no room for another one. */
   #opened = 0
@@ -402,15 +403,20 @@ export class Inbox {
   welcome(isContiguous: boolean): readonly Cursor[] {
     this.#contiguous = isContiguous
     this.#resumeId = null
-    this.#streams++
     const wasResting = this.#isResting
     this.#isResting = false
     for (const session of this.#sessions.values()) {
       session.asked = Infinity
       session.stale = 0
-      session.wanted ||= 'by app'
       if (wasResting && session.waiting) this.#arm(session, session.waiting)
     }
+    return this.letGo()
+  }
+
+  /** None is attached any more, as far as is known, whatever is still answered. Returns what the next resume is to carry. */
+  letGo(): readonly Cursor[] {
+    this.#attachments++
+    for (const session of this.#sessions.values()) session.wanted ||= 'by app'
     return this.leftOvers()
   }
 
@@ -454,14 +460,14 @@ export class Inbox {
   /** For a `watch` POST: what to post, if the session is not part of a resume yet, and what its answer confirms. */
   attachment(sessionId: string) {
     const session = this.#sessions.get(sessionId)
-    const stream = this.#streams
+    const attachments = this.#attachments
     if (!session?.wanted) return undefined
     session.asked = Math.min(session.asked, session.lastSeq)
     return {
       cursor: cursorOf(session),
       confirm: (verdicts: readonly SessionVerdict[]) => {
-        // Watched anew, or resumed on another stream since: the answer is about something that is over.
-        if (!this.#isCurrent(session) || !session.wanted || stream !== this.#streams) return false
+        // Watched anew, or resumed since: the answer is about something that is over.
+        if (!this.#isCurrent(session) || !session.wanted || attachments !== this.#attachments) return false
         session.wanted = false
         this.judge(undefined, verdicts)
         return this.#isCurrent(session) && session.wanted
