@@ -280,7 +280,7 @@ const TABLE = `
   resume.succeeded, left-overs, progress at last           | –    | –      | –      | post   | –      | post   | –      | –      | –      | –      | –
   resume.succeeded, a hole, five flaps                     | –    | –      | –      | back   | –      | back   | –      | –      | –      | –      | –
   resume.succeeded, of a suspended stream                  | –    | –      | –      | steady | –      | steady | –      | –      | –      | –      | –
-  resume.succeeded, of a suspended stream, probe announced | –    | –      | –      | probe  | –      | probe  | –      | –      | –      | –      | –
+  resume.succeeded, of a suspended stream, probe announced | –    | –      | –      | probe  | –      | steady | –      | –      | –      | –      | –
   stream.replayed, of a suspended stream, probe announced  | –    | –      | –      | conf   | steady | –      | –      | –      | –      | –      | –
   resume.failed, 404                                       | –    | –      | –      | back   | back   | back   | –      | –      | –      | –      | –
   resume.failed, 404, of a suspended stream                | –    | –      | –      | conn   | conn   | conn   | –      | –      | –      | –      | –

@@ -73,7 +73,6 @@ const confirms = ({ resumes, resumeId }: ConnectionContext, done: Cause) =>
   done.resumeId === null ? resumes === 1 : done.resumeId === undefined || done.resumeId === resumeId
 
 const completes = (context: ConnectionContext, done: Done) => confirms(context, done) && !done.leftOvers.length
-const marksReplays = ({ features }: ConnectionContext) => features.includes('replay-marker')
 const canProbe = ({ features }: ConnectionContext) => features.includes('probe')
 
 /** A 403 that a firewall gave may pass; this many in a row do not. */
@@ -98,7 +97,6 @@ const probed = { guard: withEvent('answersProbe'), target: 'steady' as const }
 
 /** The resume is answered and, where the server marks the end of a replay, replayed. Left-overs belong to the same barrier. */
 const resumeDone = [
-  { guard: withEvent('completesUnproven'), target: '#probing' },
   { guard: withEvent('completesResume'), target: '#open' },
   { guard: withEvent('isFruitlessAgain'), target: '#backoff', actions: missed('no-progress') },
   { guard: withEvent('isFlapping'), ...flapping },
@@ -207,12 +205,12 @@ export const connectionMachine = setup({
 
   guards: {
     hasCursors: (_, { cursors }: { cursors: readonly Cursor[] }) => cursors.length > 0,
-    awaitsReplayMarker: ({ context }) => marksReplays(context),
+    awaitsReplayMarker: ({ context }) => context.features.includes('replay-marker'),
     confirmsResume: ({ context }, done: Done) => confirms(context, done),
     completesResume: ({ context }, done: Done) => completes(context, done),
     /** An answer to a POST says nothing of the stream; a marker would. */
     completesUnproven: ({ context }, done: Done) =>
-      completes(context, done) && context.farewell === 'said' && canProbe(context) && !marksReplays(context),
+      completes(context, done) && context.farewell === 'said' && canProbe(context),
     isFlapping: ({ context }, cause: Cause) =>
       !!cause.hasHole && context.flaps >= MAX_FLAPS && confirms(context, cause),
     isFruitlessAgain: ({ context }, done: Done) =>
@@ -351,7 +349,11 @@ export const connectionMachine = setup({
                 posting: {
                   on: {
                     // What a replay on the way has not brought yet is no left-over: they are counted at the marker.
-                    'resume.succeeded': [{ guard: 'awaitsReplayMarker', target: 'replaying' }, ...resumeDone],
+                    'resume.succeeded': [
+                      { guard: 'awaitsReplayMarker', target: 'replaying' },
+                      { guard: withEvent('completesUnproven'), target: '#probing' },
+                      ...resumeDone,
+                    ],
                     'stream.replayed': {
                       guard: withEvent('confirmsResume'),
                       target: 'confirming',
