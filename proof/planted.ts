@@ -12,6 +12,7 @@ export interface PlantedBug {
 const MACHINE = 'src/machine/connectionMachine.ts'
 const OUTBOX_MACHINE = 'src/machine/outboxMachine.ts'
 const ACTORS = 'src/actors.ts'
+const FAREWELL = 'src/farewell.ts'
 const INBOX = 'src/inbox.ts'
 const OUTBOX = 'src/outbox/outbox.ts'
 const POSTER = 'src/outbox/poster.ts'
@@ -54,22 +55,22 @@ export const PLANTED: readonly PlantedBug[] = [
     row: 'C05',
     bug: 'a failed resume opens the line',
     file: MACHINE,
-    find: "'resume.failed': [{ guard: withEvent('isFatal'), ...stop }, retry],",
-    replace: "'resume.failed': [{ guard: withEvent('isFatal'), ...stop }, { target: '#open' }],",
+    find: "target: '#streaming', actions: recordReported },\n                  retry,",
+    replace: "target: '#streaming', actions: recordReported },\n                  { target: '#open' },",
   },
   {
     row: 'C06 C07',
     bug: 'a failed resume is tried again at once, on a fresh stream',
     file: MACHINE,
-    find: "'resume.failed': [{ guard: withEvent('isFatal'), ...stop }, retry],",
-    replace: "'resume.failed': [{ guard: withEvent('isFatal'), ...stop }, { ...retry, target: '#streaming' }],",
+    find: "target: '#streaming', actions: recordReported },\n                  retry,",
+    replace: "target: '#streaming', actions: recordReported },\n                  { ...retry, target: '#streaming' },",
   },
   {
     row: 'C07 C38',
     bug: 'every open resets the attempt count',
     file: MACHINE,
-    find: "entry: ['clearFailures', 'releaseOutbox', 'emitOpened'],",
-    replace: "entry: ['clearFailures', 'resetAttempts', 'releaseOutbox', 'emitOpened'],",
+    find: "entry: ['clearFailures', 'forgetFarewell', 'releaseOutbox', 'emitOpened'],",
+    replace: "entry: ['clearFailures', 'forgetFarewell', 'resetAttempts', 'releaseOutbox', 'emitOpened'],",
   },
   {
     row: 'C08 I7',
@@ -111,8 +112,8 @@ export const PLANTED: readonly PlantedBug[] = [
     row: 'C18',
     bug: 'cursors from before are not resumed on the first connection',
     file: INBOX,
-    find: "      session.wanted ||= 'by app'\n      if (wasResting",
-    replace: "      session.wanted ||= this.#streams > 1 && 'by app'\n      if (wasResting",
+    find: "session.wanted ||= 'by app'",
+    replace: "session.wanted ||= this.#attachments > 1 && 'by app'",
   },
   {
     row: 'C19',
@@ -486,16 +487,16 @@ export const PLANTED: readonly PlantedBug[] = [
   {
     row: 'C114',
     bug: 'the farewell of a page whose stream is gone already is not posted',
-    file: ACTORS,
-    find: 'const connectionId = lastId',
-    replace: 'const { connectionId } = context()',
+    file: FAREWELL,
+    find: 'const { connectionId } = this',
+    replace: 'const { connectionId } = this.#line.context()',
   },
   {
     row: 'C61 I13',
     bug: 'a lane waits for another one that has failed',
     file: POSTER,
-    find: '    while (this.#gate === gate && this.#lanesAtWork < most) {',
-    replace: '    while (this.#gate === gate && this.#lanesAtWork < most && !this.lanes.firstWait) {',
+    find: '    while (this.#turns === gate && this.#lanesAtWork < most) {',
+    replace: '    while (this.#turns === gate && this.#lanesAtWork < most && !this.lanes.firstWait) {',
   },
   {
     row: 'C61 I13',

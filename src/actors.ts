@@ -1,27 +1,19 @@
 import { type AnyActorRef, type EventObject, fromCallback, type NonReducibleUnknown } from 'xstate'
-import { canRequest } from './adapters/fetchUpstream'
 import { watchSilence } from './adapters/silence'
 import type { Carrier } from './adapters/transport'
 import { ConnectionError, type ConnectionErrorCode } from './errors'
+import { Farewell, type Line } from './farewell'
 import type { Inbox } from './inbox'
 import { connectionMachine, type ProbeInput, type ResumeInput } from './machine/connectionMachine'
 import { outboxMachine, type PosterEvent } from './machine/outboxMachine'
-import type { ConnectionContext, ConnectionEvent, OutboxEvent, Phase } from './machine/types'
+import type { ConnectionEvent, OutboxEvent } from './machine/types'
 import { MAX_DELAY, type Settings } from './options'
-import { sizeOf } from './outbox/batch'
 import type { Outbox } from './outbox/outbox'
-import { type Cursor, isObject, MAX_SESSIONS_PER_RESUME, parseVerdicts, parseWelcome } from './protocol'
+import { isObject, parseVerdicts, parseWelcome } from './protocol'
 import { meaningOf } from './status'
 
 /** What a stream may be refused with; later they are how it ended. */
 const REFUSALS: readonly ConnectionErrorCode[] = ['unauthorized', 'forbidden', 'ended']
-
-/** The machine, from outside: where it is, and how it is told something. */
-interface Line {
-  context(): ConnectionContext
-  phase(): Phase
-  tell(event: ConnectionEvent): void
-}
 
 type Tell<Event extends EventObject = ConnectionEvent> = (event: Event) => void
 
@@ -33,12 +25,6 @@ interface Actors {
   resume(tell: Tell, input: ResumeInput): () => void
   probe(tell: Tell, input: ProbeInput): () => void
 }
-
-/**
- * [spec] Fetch: the bodies of all `keepalive` requests under way have 64 KiB together, a beacon's among them; one too many is a network
- * error. Half of it leaves room for the page's own.
- */
-const MAX_SUSPEND_BYTES = 32_768
 
 // One provided machine serves all connections: providing actors per connection would copy the whole chart, 23 KiB each.
 // An actor finds its connection by the actor system that it lives in, and its work by its id.
@@ -66,60 +52,18 @@ export function bindActors(
   carrier: Carrier,
   inbox: Inbox,
   outbox: Outbox,
-  { context, phase, tell: tellMachine }: Line,
+  line: Line,
 ) {
   const { clock } = settings
-  /** Ends what is posted on behalf of the page. */
-  let suspension: AbortController | undefined
-  /** Settles with the suspend POST that a server may act on by detaching. */
-  let farewell: Promise<unknown> | undefined
+  const { context } = line
+  const farewell = new Farewell(settings, carrier, inbox, line)
   /** How long a server that recognises a repeat remembers what it took, ms. */
   let receiptAge = Infinity
-  /** Of the last stream: an engine may end it before it says that the page goes away. */
-  let lastId: string | null = null
-
-  function suspend() {
-    const connectionId = lastId
-    const sessions: Cursor[] = []
-    let room = MAX_SUSPEND_BYTES
-    for (const cursor of inbox.cursors().slice(0, MAX_SESSIONS_PER_RESUME)) {
-      room -= sizeOf(JSON.stringify(cursor))
-      if (room >= 0) sessions.push(cursor)
-    }
-    const { resumeId, features } = context()
-    const isKept = features.includes('suspend-keeps')
-    // It would be undone by the resume that is under way, or undo it.
-    const isCrossed = phase() === 'reconnecting' && !isKept
-    if (!connectionId || !sessions.length || isCrossed) return
-    // What the last one said is old.
-    suspension?.abort()
-    const abort = new AbortController()
-    suspension = abort
-    const message = { type: 'session_suspend', connectionId, resumeId, sessions }
-    const post = (keepalive: boolean) =>
-      carrier.post('suspend', JSON.stringify(message), abort, {
-        timeout: settings.timeouts.send,
-        keepalive,
-        // After an async hook the page may be back, on another stream or on this one.
-        onStart() {
-          const isOld = lastId !== connectionId || (context().resumeId ?? resumeId) !== resumeId
-          if (isOld) throw new ConnectionError('cancelled')
-        },
-      })
-    // Best effort: the page may be gone before an answer comes. While it still lives, a POST that the quota was too small for leaves without it.
-    const isBeacon = !canRequest('keepalive') && carrier.beacon('suspend', JSON.stringify(message)) !== false
-    farewell = isBeacon
-      ? undefined
-      : post(canRequest('keepalive'))
-          .catch(({ code }) => canRequest('keepalive') && code === 'network' && !abort.signal.aborted && post(false))
-          .catch(() => {})
-    if (phase() === 'open') tellMachine({ type: 'page.suspended', cursors: isKept ? sessions : inbox.letGo() })
-  }
 
   actorsOf.set(system, {
     pageLifecycle(tell) {
       const unsubscribe = settings.pageLifecycle?.subscribe((signal) => {
-        if (signal.type === 'suspend') suspend()
+        if (signal.type === 'suspend') farewell.say()
         else if (signal.type === 'wake') {
           carrier.check?.()
           tell({ type: 'wake', awayFor: Number(signal.awayFor) || 0 })
@@ -127,8 +71,7 @@ export function bindActors(
       })
       return () => {
         unsubscribe?.()
-        suspension?.abort()
-        lastId = null
+        farewell.end()
       }
     },
 
@@ -181,7 +124,7 @@ export function bindActors(
             )
           }
           const { connectionId } = welcome
-          lastId = connectionId
+          Object.assign(farewell, { connectionId, resumeId: null })
           tell({ type: 'stream.welcomed', connectionId, heartbeat, features, cursors })
         },
         message(data, json) {
@@ -209,6 +152,7 @@ export function bindActors(
     },
 
     resume(tell, { resumeId, cursors }) {
+      farewell.resumeId = resumeId
       const abort = new AbortController()
       const isAsleep = context().farewell === 'said'
       let isPosted = false
@@ -241,7 +185,7 @@ export function bindActors(
           if (inbox.signs() === before && (isMarked || !isPosted)) fail(new ConnectionError('probe-timeout'))
         }, settings.timeouts.probe)
       // A server that detaches on a suspend may know no `resumeId`: one that it has not taken yet would undo the resume.
-      if (isAsleep && farewell) farewell.then(post)
+      if (isAsleep && farewell.over) farewell.over.then(post, post)
       else post()
       return () => {
         abort.abort()
@@ -262,5 +206,5 @@ export function bindActors(
     },
   })
 
-  return suspend
+  return () => farewell.say()
 }

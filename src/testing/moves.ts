@@ -290,8 +290,7 @@ export function connectionMoves({ timeouts, backoff }: ConnectionInput): readonl
     move('stream.opened', isStreaming, opens),
     welcomed('no session', [], bare),
     welcomed('no session, all features', [], rich),
-    welcomed('no session, probe', [], probed),
-    welcomed('sessions', [KNOWN], bare),
+    welcomed('sessions', [KNOWN], probed),
     welcomed('sessions, all features', [KNOWN], rich),
     {
       ...welcomed('no session, with a clock that throws', [], bare),
