@@ -371,9 +371,14 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
 
     async suspend({ principal, message, stream }) {
       const cursors = parseCursors(message.sessions, limits.sessionsPerResume)
-      if (!cursors) throw new Refusal(400, 'bad-request')
+      const { resumeId } = message
+      const isId = resumeId == null || (isText(resumeId) && resumeId.length <= MAX_TEXT)
+      if (!cursors || !isId) throw new Refusal(400, 'bad-request')
       const sessionIds = cursors.map(({ sessionId }) => sessionId)
-      const attached = await listOf(stream.call({ type: 'farewell', sessionIds }))
+      const answer = await stream.call({ type: 'farewell', sessionIds, resumeId })
+      // The page has come back since.
+      if (answer === null) return undefined
+      const attached = listOf(answer)
       const refused = await authority.recheck(principal, stream, attached)
       const sessions = cursors.filter(({ sessionId }) => attached.includes(sessionId) && !refused.includes(sessionId))
       await onSuspend({ principal, connectionId: stream.id, sessions })
@@ -382,7 +387,7 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
   }
 
   const attachedOf = (stream: StreamRef, sessionIds: readonly string[]) =>
-    listOf(stream.call({ type: 'attached', sessionIds }))
+    stream.call({ type: 'attached', sessionIds }).then(listOf)
 
   /** A right may be taken away between the answer of `authorize` and the attaching. */
   async function refuseIfRevoked(mark: number, { id }: P, stream: StreamRef, sessionIds: readonly string[]) {
@@ -521,7 +526,7 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
   }
 }
 
-const listOf = async (asked: Promise<unknown>): Promise<readonly string[]> => [await asked].flat().filter(isText)
+const listOf = (answer: unknown): readonly string[] => [answer].flat().filter(isText)
 
 /** The texts that are held until their turn, bytes. */
 function weightOf(posted: Posted | readonly BatchMessage[]): number {
