@@ -194,8 +194,11 @@ const resumedFirst: Watch = ({ connection, streams }, report) => {
   let suspended: string | null = null
   let resume: TestPost | undefined
   return {
-    onFrame(_, type, data) {
-      if (type === 'welcome') isKept = keepsSessions(data)
+    onFrame(stream, type, data) {
+      if (type !== 'welcome' || stream !== liveOf(streams)) return
+      isKept = keepsSessions(data)
+      // It begins anew.
+      suspended = null
     },
     onPost(post) {
       const { connectionId, endpoint } = post
