@@ -1,14 +1,14 @@
 import { readFileSync } from 'node:fs'
 import { persist } from 'holdline/storage'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { type ChatConnection, type ChatConnectionOptions, createChatConnection } from '../chat'
-import { ENDPOINTS, type Feature, type JsonObject } from '../protocol'
-import { type Behaviour, resumeFails, serverIsSilent } from '../testing'
-import { createNetwork, type TestPost, type TestStream } from '../testing/network'
-import { createPage } from '../testing/page'
-import { createTestServer } from '../testing/testServer'
-import { settles } from '../testing/virtualClock'
-import { createStorage } from './_storage'
+import { type ChatConnection, type ChatConnectionOptions, createChatConnection } from '../../compat'
+import { ENDPOINTS, type Feature, type JsonObject } from '../../protocol'
+import { type Behaviour, resumeFails, serverIsSilent } from '../../testing'
+import { createNetwork, type TestPost, type TestStream } from '../../testing/network'
+import { createPage } from '../../testing/page'
+import { createTestServer } from '../../testing/testServer'
+import { settles } from '../../testing/virtualClock'
+import { createStorage } from '../_storage'
 
 const CLOCK = {
   now: () => Date.now(),
@@ -535,7 +535,7 @@ describe('the interface of the client that this replaces', () => {
   })
 
   test('docs/migration.md names every member and every option', () => {
-    const guide = readFileSync(new URL('../../docs/migration.md', import.meta.url), 'utf8')
+    const guide = readFileSync(new URL('../../../docs/migration.md', import.meta.url), 'utf8')
     const { chat } = createWorld()
     const members = Object.keys(chat) as (keyof ChatConnection)[]
     const options: (keyof ChatConnectionOptions)[] = [

@@ -180,4 +180,4 @@ const toPlainObject = (headers: Headers): Record<string, string> =>
     [...headers].map(([name, value]) => [NAMES.find((own) => own.toLowerCase() === name) ?? name, value]),
   )
 
-const warn = (what: unknown) => console.warn('holdline/chat:', what)
+const warn = (what: unknown) => console.warn('holdline/compat:', what)
