@@ -571,14 +571,16 @@ describe('stop', () => {
   })
 
   test('I4: inside a batch it does not, either', async () => {
-    const world = await opened(poisoned(['first'], INTERNAL), { features: ['batch', 'cancels'] })
-    world.connection.send(prompt('first', 's1'))
+    const world = await opened((post) => post.endpoint === 'mode' && INTERNAL(post), {
+      features: ['batch', 'cancels'],
+    })
+    world.connection.send({ type: 'set_mode', sessionId: 's1' })
     await settle()
-    world.server((post) => (post.endpoint === 'stop' ? undefined : SERVER_ACCEPTS(post)))
+    world.server((post) => post.endpoint !== 'stop' && SERVER_ACCEPTS(post))
     world.connection.send(stop)
     world.connection.send(prompt('second', 's1'))
     await world.clock.advance(1_000)
-    expect(texts(world)).toEqual(['first', 'stop', 'first'])
+    expect(texts(world)).toEqual(['mode', 'stop', 'mode'])
   })
 
   test('one that is never taken blocks its session no longer than any message', async () => {
