@@ -116,6 +116,16 @@ describe('a prompt that has not run does not run after the stop of its session',
     }
   })
 
+  test('what only looks on is kept: `watch`, `unwatch`, modes, and what closes', async () => {
+    const world = createWorld()
+    world.chat.connect()
+    const types = ['watch', 'set_mode', 'session_close', 'unwatch']
+    for (const type of types) world.chat.send({ type, sessionId: 's1' })
+    world.chat.send(STOP)
+    await settles()
+    expect(posted(world).toSorted()).toEqual(['close', 'mode', 'stop', 'unwatch', 'watch'])
+  })
+
   test('two stops of a session keep their order: the second is not lost on a prompt between them', async () => {
     const { world } = await createPrompted([])
     world.chat.send(STOP)
