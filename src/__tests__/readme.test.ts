@@ -31,6 +31,7 @@ declare function createStore(options: import('holdline').ConnectionOptions): {
   text(): string
 }
 declare const chat: import('holdline/compat').ChatConnection
+declare function showNotSent(message: unknown, why: unknown): void
 declare function setOnline(isOnline: boolean, why?: unknown): void
 declare function loadHistory(sessionId: string): Promise<{ lastSeq: number }>
 declare const harness: import('holdline/testing').Harness

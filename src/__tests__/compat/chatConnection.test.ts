@@ -440,7 +440,7 @@ describe('the interface of the client that this replaces', () => {
     expect(world.streams).toHaveLength(2)
   })
 
-  test('docs/migration.md names every member and every option', () => {
+  test('docs/migration.md names every member, every option and all that is told', () => {
     const guide = readFileSync(new URL('../../../docs/migration.md', import.meta.url), 'utf8')
     const { chat } = createWorld()
     const members = Object.keys(chat) as (keyof ChatConnection)[]
@@ -450,9 +450,13 @@ describe('the interface of the client that this replaces', () => {
       'createEventSource',
       'reconnectDelayMs',
       'suspendUrl',
+      'storage',
+      'transport',
     ]
     expect(members).toHaveLength(14)
     for (const member of members) expect(guide).toMatch(new RegExp(`^\\| [^|]*\`${member}\\b`, 'm'))
+    const told = ['_open', '_close', '_stopped', '_rejected', '_unknown', '_foreground']
+    for (const type of told) expect(guide).toMatch(new RegExp(`^\\| [^|]*\`${type}\``, 'm'))
     for (const option of options) expect(guide).toMatch(new RegExp(`^\\| \`${option}\``, 'm'))
   })
 })
@@ -647,7 +651,8 @@ describe('what went wrong in that client cannot happen here', () => {
 })
 
 describe('what is told by the library cannot be told by a server', () => {
-  test.each([OPEN, CLOSE, FOREGROUND])('a frame $type does not reach the listener', async (frame) => {
+  const OTHERS = ['_stopped', '_rejected', '_unknown'].map((type) => ({ type }))
+  test.each([OPEN, CLOSE, FOREGROUND, ...OTHERS])('a frame $type does not reach the listener', async (frame) => {
     const world = createWorld()
     await world.opens()
     world.told.length = 0
