@@ -3,16 +3,9 @@ import { eventSourceTransport, type Transport } from '../adapters/transport'
 import { createConnection, partsOf } from '../createConnection'
 import type { ConnectionError } from '../errors'
 import { being, isDelay, isFunction, isName, isPersistence, isUrl, read } from '../options'
-import {
-  CONNECTION_ID_HEADER,
-  IDEMPOTENCY_KEY_HEADER,
-  isCursor,
-  isShort,
-  isText,
-  type JsonObject,
-  newId,
-} from '../protocol'
-import type { Connection, Delivery, OutboundMessage, Persistence } from '../types'
+import { CONNECTION_ID_HEADER, IDEMPOTENCY_KEY_HEADER, isCursor, isText, type JsonObject, newId } from '../protocol'
+import type { Connection, OutboundMessage, Persistence } from '../types'
+import { Deliveries } from './deliveries'
 
 export interface ChatConnectionOptions {
   /** Where the server is: its endpoints are `{baseUrl}/api/chat/…`. Empty: the page's own origin. */
@@ -79,7 +72,7 @@ export interface ChatConnection {
 
 /** @throws {ConnectionError} `invalid-option`; the message names the option. */
 export function createChatConnection(options: ChatConnectionOptions): ChatConnection {
-  const { baseUrl, fetch, createEventSource, reconnectDelayMs, suspendUrl, storage, transport } = read(
+  const settings = read(
     {
       baseUrl: [being('an http(s) URL, or empty', (value) => isText(value) && isUrl(`${value}/api/chat`)), null],
       fetch: [isFunction, null],
@@ -90,14 +83,98 @@ export function createChatConnection(options: ChatConnectionOptions): ChatConnec
       transport: [isFunction, eventSourceTransport],
     },
     options ?? null,
-  ) as ChatConnectionOptions & { readonly reconnectDelayMs: number; readonly transport: Transport }
+  ) as ChatSettings
   let listener: ChatListener | undefined
   let warned: ConnectionError | null = null
-  /** What is waited for of each message: its verdict, and the session that its receipt names, unless that was cleared meanwhile. */
-  const followed = new Map<Delivery, 'both' | 'verdict'>()
   const tell: ChatListener = (message) => listener?.(message)
 
-  const connection = createConnection({
+  const connection = createLine(settings)
+  const { inbox } = partsOf(connection)
+
+  /** Outside of the line's own listeners: what is thrown, now or later, ends no process. */
+  async function tellAlone(message: JsonObject) {
+    try {
+      await tell(message)
+    } catch (cause) {
+      warn(cause)
+    }
+  }
+
+  function onVisibility() {
+    if (globalThis.document.visibilityState !== 'hidden') void tellAlone({ type: '_foreground' })
+  }
+
+  const deliveries = new Deliveries(connection, (verdict, message) => {
+    const { status, error, id } = verdict
+    if (error.code !== 'cancelled') warn(error)
+    void tellAlone({ type: `_${status}`, code: error.code, error, id, message })
+  })
+
+  connection.on('message', (message) => OWN.includes(message.type) || tell(message))
+  connection.on('opened', () => tell({ type: '_open' }))
+  connection.on('closed', () => tell({ type: '_close' }))
+  connection.on('stopped', ({ error }) => tell({ type: '_stopped', code: error.code, error }))
+  connection.on('phase', ({ phase, previous }) => {
+    const { document } = globalThis
+    // Added after the line's own, so the line has looked after itself when the app hears of it.
+    if (previous === 'idle') document?.addEventListener('visibilitychange', onVisibility)
+    if (phase === 'idle') document?.removeEventListener('visibilitychange', onVisibility)
+    const { lastError } = connection
+    if (lastError && lastError !== warned) warn(lastError)
+    warned = lastError
+  })
+
+  return {
+    connect: connection.connect,
+    disconnect: connection.disconnect,
+    send(message) {
+      if (connection.phase === 'idle') return false
+      const delivery = connection.send(message as OutboundMessage, { lane: laneOf(Object(message)) })
+      if (delivery.status === 'rejected') return false
+      deliveries.follow(delivery)
+      return true
+    },
+    onMessage(next) {
+      listener = next
+    },
+    isConnected: () => connection.isOpen,
+    getConnectionId: () => connection.connectionId,
+    trackSeq(sessionId, seq) {
+      if (isCursor({ sessionId, lastSeq: seq })) inbox.skip(sessionId, seq)
+    },
+    getLastSeq: (sessionId) => connection.cursor(sessionId)?.lastSeq ?? 0,
+    clearSession(sessionId) {
+      inbox.forget(sessionId)
+      deliveries.clear(sessionId)
+    },
+    getTrackedSessions: () => connection.sessions.map(({ sessionId }) => sessionId),
+    clearPendingSends() {
+      for (const delivery of connection.pending) if (delivery.status === 'queued') delivery.cancel()
+    },
+    sendSuspend: connection.suspend,
+    checkAndReconnect(force = false) {
+      if (connection.phase === 'idle') connection.connect()
+      else if (force) connection.reconnect()
+      else if (!connection.isOpen) connection.wake()
+    },
+    connection,
+  }
+}
+
+/** The options, checked and complete. */
+type ChatSettings = ChatConnectionOptions & { readonly reconnectDelayMs: number; readonly transport: Transport }
+
+/** The connection below, with what its users know of the one of old. */
+function createLine({
+  baseUrl,
+  fetch,
+  createEventSource,
+  reconnectDelayMs,
+  suspendUrl,
+  storage,
+  transport,
+}: ChatSettings) {
+  return createConnection({
     url: `${baseUrl.replace(/\/+$/, '')}/api/chat`,
     fetch(input, init = {}) {
       const headers = toPlainObject(new Headers(init.headers))
@@ -117,94 +194,6 @@ export function createChatConnection(options: ChatConnectionOptions): ChatConnec
     storage,
     outbox: { maxMessages: 100, maxBytes: Infinity, overflow: 'drop-oldest', maxInFlight: Infinity },
   })
-  const { inbox } = partsOf(connection)
-
-  /** Outside of the line's own listeners: what is thrown, now or later, ends no process. */
-  async function tellAlone(message: JsonObject) {
-    try {
-      await tell(message)
-    } catch (cause) {
-      warn(cause)
-    }
-  }
-
-  function onVisibility() {
-    if (globalThis.document.visibilityState !== 'hidden') void tellAlone({ type: '_foreground' })
-  }
-
-  async function follow(delivery: Delivery) {
-    if (followed.has(delivery)) return
-    followed.set(delivery, 'both')
-    const verdict = await delivery.settled
-    const { status, id } = verdict
-    const wanted = followed.get(delivery)
-    followed.delete(delivery)
-    const { message } = delivery
-    if (status === 'accepted') {
-      const { sessionId }: JsonObject = Object(verdict.receipt)
-      const isNamed = message.type === 'send' && wanted === 'both' && isShort(sessionId) && sessionId
-      if (isNamed && !connection.cursor(sessionId)) connection.watch(sessionId)
-      return
-    }
-    const { error } = verdict
-    if (error.code !== 'cancelled') warn(error)
-    void tellAlone({ type: `_${status}`, code: error.code, error, id, message })
-  }
-
-  connection.on('message', (message) => OWN.includes(message.type) || tell(message))
-  connection.on('opened', () => tell({ type: '_open' }))
-  connection.on('closed', () => tell({ type: '_close' }))
-  connection.on('stopped', ({ error }) => tell({ type: '_stopped', code: error.code, error }))
-  // Those of the last page are here by now, or come later.
-  connection.on('delivery', () => {
-    for (const delivery of connection.pending) void follow(delivery)
-  })
-  connection.on('phase', ({ phase, previous }) => {
-    const { document } = globalThis
-    // Added after the line's own, so the line has looked after itself when the app hears of it.
-    if (previous === 'idle') document?.addEventListener('visibilitychange', onVisibility)
-    if (phase === 'idle') document?.removeEventListener('visibilitychange', onVisibility)
-    const { lastError } = connection
-    if (lastError && lastError !== warned) warn(lastError)
-    warned = lastError
-  })
-
-  return {
-    connect: connection.connect,
-    disconnect: connection.disconnect,
-    send(message) {
-      if (connection.phase === 'idle') return false
-      const delivery = connection.send(message as OutboundMessage, { lane: laneOf(Object(message)) })
-      if (delivery.status === 'rejected') return false
-      void follow(delivery)
-      return true
-    },
-    onMessage(next) {
-      listener = next
-    },
-    isConnected: () => connection.isOpen,
-    getConnectionId: () => connection.connectionId,
-    trackSeq(sessionId, seq) {
-      if (isCursor({ sessionId, lastSeq: seq })) inbox.skip(sessionId, seq)
-    },
-    getLastSeq: (sessionId) => connection.cursor(sessionId)?.lastSeq ?? 0,
-    clearSession(sessionId) {
-      inbox.forget(sessionId)
-      for (const delivery of followed.keys())
-        if (delivery.message.sessionId === sessionId) followed.set(delivery, 'verdict')
-    },
-    getTrackedSessions: () => connection.sessions.map(({ sessionId }) => sessionId),
-    clearPendingSends() {
-      for (const delivery of connection.pending) if (delivery.status === 'queued') delivery.cancel()
-    },
-    sendSuspend: connection.suspend,
-    checkAndReconnect(force = false) {
-      if (connection.phase === 'idle') connection.connect()
-      else if (force) connection.reconnect()
-      else if (!connection.isOpen) connection.wake()
-    },
-    connection,
-  }
 }
 
 /** What no server tells. */
