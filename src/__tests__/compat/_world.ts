@@ -5,6 +5,7 @@ import type { Behaviour } from '../../testing'
 import { createNetwork, type TestPost, type TestStream } from '../../testing/network'
 import { createTestServer } from '../../testing/testServer'
 import { settles } from '../../testing/virtualClock'
+import type { createStorage } from '../_storage'
 
 const CLOCK = {
   now: () => Date.now(),
@@ -104,3 +105,11 @@ export function createWorld({ server: behaviours = [], features = [], ...options
     },
   }
 }
+
+/** The same storage, as React Native has it. */
+export const answeringLater = (items: ReturnType<typeof createStorage>) => ({
+  getAllKeys: async () => Array.from({ length: items.length }, (_, index) => items.key(index) as string),
+  getItem: async (key: string) => items.getItem(key),
+  setItem: async (key: string, value: string) => items.setItem(key, value),
+  removeItem: async (key: string) => items.removeItem(key),
+})

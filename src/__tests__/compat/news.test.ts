@@ -6,7 +6,7 @@ import type { Feature } from '../../protocol'
 import { sendFails, serverIsSilent } from '../../testing'
 import { settles } from '../../testing/virtualClock'
 import { createStorage } from '../_storage'
-import { CLOSE, createWorld, OPEN, prompt, setTheScene, token, warnings } from './_world'
+import { answeringLater, CLOSE, createWorld, OPEN, prompt, setTheScene, token, warnings } from './_world'
 
 setTheScene()
 
@@ -81,12 +81,6 @@ describe('what stops a message reaches the listener, once', () => {
       // Node has Web Locks from 24 on.
       vi.stubGlobal('navigator', undefined)
       const items = createStorage()
-      const later = {
-        getAllKeys: async () => Array.from({ length: items.length }, (_, index) => items.key(index) as string),
-        getItem: async (key: string) => items.getItem(key),
-        setItem: async (key: string, value: string) => items.setItem(key, value),
-        removeItem: async (key: string) => items.removeItem(key),
-      }
       const storage = persist(items)
       const old = createWorld({ storage, server: [serverIsSilent()] })
       old.chat.connect()
@@ -94,7 +88,7 @@ describe('what stops a message reaches the listener, once', () => {
       const [left] = old.chat.connection.pending
       old.chat.connection.dispose()
       const server = [sendFails({ status: 403 })]
-      const next = createWorld({ storage: isSync ? persist(items) : persist(later), server })
+      const next = createWorld({ storage: isSync ? persist(items) : persist(answeringLater(items)), server })
       await next.opens()
       await settles()
       // Where posting does not wait for the storage, what it holds may have been posted.
@@ -272,9 +266,9 @@ describe('what goes out at once', () => {
       ],
     })
     await world.opens()
-    for (const sessionId of ['s1', 's2']) world.chat.send({ type: 'switch_session', sessionId })
+    for (const sessionId of ['s1', null, 's2']) world.chat.send({ type: 'switch_session', sessionId })
     await world.passes(60_000)
-    expect(world.server.commands.map(({ message }) => message.sessionId)).toEqual(['s1', 's2'])
+    expect(world.server.commands.map(({ message }) => message.sessionId)).toEqual(['s1', null, 's2'])
   })
 })
 

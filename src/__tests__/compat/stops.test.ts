@@ -3,7 +3,7 @@ import { describe, expect, test, vi } from 'vitest'
 import type { Feature } from '../../protocol'
 import { settles } from '../../testing/virtualClock'
 import { createStorage } from '../_storage'
-import { createWorld, prompt, setTheScene } from './_world'
+import { answeringLater, createWorld, prompt, setTheScene } from './_world'
 
 setTheScene()
 
@@ -114,6 +114,22 @@ describe('a prompt that has not run does not run after the stop of its session',
       await next.passes(60_000)
       expect(posted(next)).toEqual(['stop'])
     }
+  })
+
+  test('… also where the stop is sent before a storage that answers later has been read', async () => {
+    const items = createStorage()
+    const old = createWorld({ storage: persist(items), server: [SILENT] })
+    old.chat.connect()
+    old.chat.send(prompt('a'))
+    const [left] = old.chat.connection.pending
+    old.chat.connection.dispose()
+    const features: Feature[] = ['cancels', 'idempotency']
+    const next = createWorld({ storage: persist(answeringLater(items)), features, server: [SILENT] })
+    next.chat.connect()
+    next.chat.send(STOP)
+    await settles()
+    expect(posted(next)).toEqual(['stop'])
+    expect(next.post('stop').body.cancels).toEqual([left?.id])
   })
 
   test('what only looks on is kept: `watch`, `unwatch`, modes, and what closes', async () => {

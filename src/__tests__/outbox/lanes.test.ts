@@ -556,6 +556,23 @@ describe('stop', () => {
     }
   })
 
+  test('a prompt whose repeat waits for its headers lets the stop go first', async () => {
+    let answer: (() => void) | undefined
+    const headers = () => (answer ? new Promise<object>((resolve) => (answer = () => resolve({}))) : {})
+    const world = await opened(poisoned(['first'], INTERNAL), { features: ['cancels'], headers: headers as never })
+    world.connection.send(prompt('first', 's1'))
+    await settle()
+    answer = () => {}
+    await world.clock.advance(10_000)
+    const repeat = answer as () => void
+    answer = undefined
+    world.connection.send(stop)
+    world.server((post) => post.endpoint !== 'stop' && SERVER_ACCEPTS(post))
+    repeat()
+    await settle()
+    expect(texts(world)).toEqual(['first', 'stop'])
+  })
+
   test('I4: the prompt after it does not overtake it', async () => {
     const world = await opened()
     world.connection.send(prompt('first', 's1'))
