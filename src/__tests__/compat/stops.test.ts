@@ -2,7 +2,7 @@ import { persist } from 'holdline/storage'
 import { describe, expect, test, vi } from 'vitest'
 import type { Feature } from '../../protocol'
 import { settles } from '../../testing/virtualClock'
-import { createStorage } from '../_storage'
+import { createLocks, createStorage, type FakePage } from '../_storage'
 import { answeringLater, createWorld, prompt, setTheScene } from './_world'
 
 setTheScene()
@@ -116,20 +116,33 @@ describe('a prompt that has not run does not run after the stop of its session',
     }
   })
 
-  test('… also where the stop is sent before a storage that answers later has been read', async () => {
+  test.each([
+    ['has been read', 'later'],
+    ['has been taken over from a page that is gone', 'locked'],
+  ])('… also where the stop is sent before the storage %s', async (_, kind) => {
     const items = createStorage()
-    const old = createWorld({ storage: persist(items), server: [SILENT] })
-    old.chat.connect()
-    old.chat.send(prompt('a'))
-    const [left] = old.chat.connection.pending
-    old.chat.connection.dispose()
+    const locks = createLocks()
+    const page = locks.page()
+    const own = (locks: FakePage) => persist(Object.create(items), { key: 'k', locks })
+    const old = createWorld({ storage: own(page), server: [SILENT] })
+    const { chat } = old
+    chat.connect()
+    chat.send(prompt('a'))
+    chat.disconnect()
+    await settles()
+    page.goes()
     const features: Feature[] = ['cancels', 'idempotency']
-    const next = createWorld({ storage: persist(answeringLater(items)), features, server: [SILENT] })
+    const storage = kind === 'later' ? persist(answeringLater(items), { key: 'k' }) : own(locks.page())
+    const next = createWorld({ storage, features, server: [SILENT] })
     next.chat.connect()
     next.chat.send(STOP)
     await settles()
     expect(posted(next)).toEqual(['stop'])
-    expect(next.post('stop').body.cancels).toEqual([left?.id])
+    next.post('stop').answers(200)
+    await settles()
+    // One that may have been posted is named, and asked about.
+    const isNamed = kind === 'later'
+    expect([posted(next), 'cancels' in next.post('stop').body]).toEqual([isNamed ? ['stop', 'a'] : ['stop'], isNamed])
   })
 
   test('what only looks on is kept: `watch`, `unwatch`, modes, and what closes', async () => {
