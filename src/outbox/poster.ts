@@ -136,7 +136,8 @@ export class Poster {
   #takeTurn(lane: Lane, gate: Gate, depth: number) {
     const message = nextOf(lane, depth, this.patience)
     if (!message) return
-    if (this.#isExpired(message)) this.#desk.giveUp(message, 'expired')
+    const reason = this.#whyNotPosted(message, gate)
+    if (reason) this.#desk.giveUp(message, reason)
     else if (gate === this.#suspended) {
       // Once: the resume opens another gate.
       this.#suspended = null
@@ -152,11 +153,22 @@ export class Poster {
     this.lanes.ready(lane)
   }
 
-  #carriedWith(message: Message, { features }: Gate, more: Iterable<Lane>): readonly Message[] {
+  #carriedWith(message: Message, gate: Gate, more: Iterable<Lane>): readonly Message[] {
+    const { features } = gate
     if (!features.includes('batch') || isPostedAlone(message) || this.patience.isExhausted(message)) return [message]
     const mayFollow = (next: Message) =>
-      !next.flight && !this.#isExpired(next) && !waitsForStop(next, this.patience) && !this.patience.isExhausted(next)
+      !next.flight &&
+      !this.#whyNotPosted(next, gate) &&
+      !waitsForStop(next, this.patience) &&
+      !this.patience.isExhausted(next)
     return batchFrom(message, { most: this.#batchSize.size, more, mayFollow })
+  }
+
+  #whyNotPosted(message: Message, { features }: Gate): 'expired' | 'cancelled' | undefined {
+    const { stoppedBy } = message
+    // It may have stopped something: where the server does not say so, a repeat would run after it.
+    const isStopped = stoppedBy?.attempts && stoppedBy.status !== 'rejected' && !features.includes('cancels')
+    return isStopped ? 'cancelled' : this.#isExpired(message) ? 'expired' : undefined
   }
 
   #isExpired({ expiresAt, deadline, triedAt = Infinity }: Message) {
@@ -216,7 +228,9 @@ export class Poster {
 
   #depart(flight: Flight) {
     // What was given up, or got too old, while the headers were waited for must not be carried.
-    const isStale = flight.messages.some((message) => message.isEnded || this.#isExpired(message))
+    const isStale = flight.messages.some(
+      (message) => message.isEnded || this.#isExpired(message) || waitsForStop(message, this.patience),
+    )
     if (this.#gate !== flight.gate || isStale) this.land(flight)
     if (flight.state === 'over') return
     flight.state = 'underWay'
@@ -234,7 +248,8 @@ export class Poster {
 
   /** This server does not know what a stop takes back: at least it is not posted again. */
   #takeBack(stop: Message) {
-    for (const message of this.#desk.cancelledBy(stop)) if (!message.flight) this.#desk.giveUp(message, 'cancelled')
+    for (const message of this.#desk.cancelledBy(stop))
+      if (message.flight?.state !== 'underWay') this.#desk.giveUp(message, 'cancelled')
   }
 
   #finish(flight: Flight) {
