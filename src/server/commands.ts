@@ -105,8 +105,9 @@ export class Commands {
     return answerOf(this.#begin(command), presence)
   }
 
-  /** Settles when nothing is running any more. */
-  async settled(): Promise<void> {
+  /** What has not begun is not run: there may be an hour of it. Settles when nothing is running any more. */
+  async close(): Promise<void> {
+    for (const execution of this.#executions) if (execution.state === 'queued') execution.end(UNAVAILABLE)
     if (this.#executions.size > 0) await new Promise<void>((resolve) => this.#onIdle.push(resolve))
   }
 
