@@ -103,6 +103,30 @@ describeWithRedis('a stop, where several processes share Redis', () => {
     expect(there.commands.calls).toHaveLength(2)
   })
 
+  test('keeps what had begun in its process, and fails then, from being run again in any of them', async () => {
+    const slow = manualCommands()
+    const here = start({
+      onCommand: async (call) => {
+        await slow.onCommand(call)
+        if (call.type === 'send') throw new Error('the model is away')
+      },
+    })
+    const there = start()
+    const stream = await connect(here)
+    const sent = stream.send(here, 'a')
+    await expect.poll(() => slow.running).toBe(1)
+    const stopped = stream.stop(here, 'a', 'never-came')
+    await expect.poll(async () => (await receipts()).filter((text) => text?.includes('cancelled'))).toHaveLength(1)
+    await settle(50)
+    slow.endNext()
+    expect(await sent).toEqual(CANCELLED)
+    expect(await stream.send(there, 'a')).toEqual(CANCELLED)
+    await expect.poll(() => slow.running).toBe(1)
+    slow.endNext()
+    expect((await stopped)[0]).toBe(200)
+    expect(there.commands.calls).toEqual([])
+  })
+
   test('has what waits in its own process answered at once', async () => {
     const here = start()
     const stream = await connect(here)

@@ -66,7 +66,8 @@ export interface CommandsOptions {
 interface Execution {
   readonly fingerprint: string
   readonly waiting: Set<(answer: Answer) => void>
-  state: 'queued' | 'begun' | 'over'
+  /** `takenBack`: a stop has named it when it had begun. If it fails, it is not run again. */
+  state: 'queued' | 'begun' | 'takenBack' | 'over'
   /** Tells those who wait. Without an answer there is nobody. One that was queued is not run any more. */
   end(answer?: Answer): void
 }
@@ -136,7 +137,7 @@ export class Commands {
       if (execution.state === 'over') return
       execution.state = 'begun'
       const refused = cancelling && (await cancelling)
-      end(refused ?? (await this.#perform(command)))
+      end(refused ?? (await this.#perform(command, execution)))
     }
     void perform()
     return execution
@@ -149,13 +150,17 @@ export class Commands {
 
   async #cancelAll(principalId: string, cancels: readonly string[]): Promise<Answer | undefined> {
     const { shared, receipts } = this.#options
-    const queued = () => cancels.filter((identity) => this.#byIdentity.get(identity)?.state !== 'begun')
+    const isQueued = (identity: string) => (this.#byIdentity.get(identity)?.state ?? 'queued') === 'queued'
     try {
       // Another process may have begun what is queued here.
-      const cancelled = shared ? await shared.cancel(cancels) : receipts.cancel(principalId, queued())
+      const cancelled = shared ? await shared.cancel(cancels) : receipts.cancel(principalId, cancels.filter(isQueued))
       for (const identity of cancelled) {
         const execution = this.#byIdentity.get(identity)
         if (execution?.state === 'queued') execution.end(CANCELLED.answer)
+      }
+      for (const identity of cancels) {
+        const execution = this.#byIdentity.get(identity)
+        if (execution?.state === 'begun') execution.state = 'takenBack'
       }
       return undefined
     } catch (error) {
@@ -164,7 +169,7 @@ export class Commands {
   }
 
   /** Never rejects. What there is no room for is not run: it would be run again when it is repeated. */
-  async #perform(command: Command): Promise<Answer> {
+  async #perform(command: Command, execution: Execution): Promise<Answer> {
     const { principalId, identity, fingerprint, weight } = command
     const { budgets, receipts, shared } = this.#options
     const memory = new Budget(Infinity, budgets.of(principalId))
@@ -175,7 +180,7 @@ export class Commands {
       room?.free()
       return refusalOf(tooMany(), () => {})
     }
-    const answer = await (identity === undefined ? this.#run(command) : this.#runOnce(command, identity))
+    const answer = await (identity === undefined ? this.#run(command) : this.#runOnce(command, identity, execution))
     memory.close()
     // A failure was not applied: a repeat runs again.
     if (isToBeRepeated(answer.status) || answer === ID_REUSED) room?.free()
@@ -184,14 +189,18 @@ export class Commands {
   }
 
   /** Never rejects. What cannot be asked about is not run: it may have been, elsewhere. */
-  async #runOnce(command: Command, identity: string): Promise<Answer> {
+  async #runOnce(command: Command, identity: string, execution: Execution): Promise<Answer> {
     const { shared, onError } = this.#options
-    if (!shared) return this.#run(command)
+    const run = async () => {
+      const answer = await this.#run(command)
+      return execution.state === 'takenBack' && isToBeRepeated(answer.status) ? CANCELLED.answer : answer
+    }
+    if (!shared) return run()
     const { fingerprint } = command
     try {
       const claim = await shared.claim(identity, fingerprint)
       if ('answer' in claim) return answerTo(claim, fingerprint)
-      const answer = await this.#run(command)
+      const answer = await run()
       // It was run, whether others hear of it or not.
       await claim.settle(answer.status < 500 ? answer : undefined).catch(onError)
       return answer
