@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { Budgets } from '../server/budget'
 import { CANCELLED } from '../server/cluster'
 import { Receipts } from '../server/receipts'
@@ -74,8 +74,10 @@ describe('a stop', () => {
     })
     const failing = [send('a'), send('b', {}, 'other')]
     await until(() => calls.length === 1, 'the first')
+    const cancel = vi.spyOn(Receipts.prototype, 'cancel')
     const stopped = stopping(['a'])
-    await settle(20)
+    await until(() => cancel.mock.calls.length === 1, 'the stop')
+    cancel.mockRestore()
     endNext()
     expect(await failing[0]).toEqual(CANCELLED_ANSWER)
     expect(await send('a')).toEqual(CANCELLED_ANSWER)

@@ -3,7 +3,7 @@ import { Budget, type Budgets } from './budget'
 import { type Answer, CANCELLED, type Cluster, type Outcome } from './cluster'
 import { Refusal, refusalOf, tooMany, unknownStream } from './http'
 import { isTooDeep, MAX_DEPTH } from './json'
-import { Line } from './line'
+import { Lines, type Place } from './line'
 import type { Presence } from './presence'
 import type { Receipts } from './receipts'
 import type { MaybePromise } from './sessionLog'
@@ -38,7 +38,7 @@ export class CommandRejected extends Error {
 }
 
 export interface Command {
-  /** Commands of one chain run one after the other. */
+  /** Commands of one chain run one after the other. Those of several principals take turns. */
   readonly chain: string
   readonly principalId: string
   /** Whose command it is and its Idempotency-Key; without one it is run each time. */
@@ -83,8 +83,9 @@ const MAX_RECEIPT = 262_144
 /** Runs each command once, and remembers how it ended. */
 export class Commands {
   readonly #options: CommandsOptions
-  /** Empty ones are not kept. */
-  readonly #chains = new Map<string, Line>()
+  readonly #chains = new Lines()
+  /** What a principal has in a chain: only the first of it stands in the chain's own line, and so nobody stands behind all of it. */
+  readonly #own = new Lines()
   readonly #executions = new Set<Execution>()
   readonly #byIdentity = new Map<string, Execution>()
   readonly #onIdle: (() => void)[] = []
@@ -113,28 +114,32 @@ export class Commands {
   }
 
   #begin(command: Command): Execution {
-    const { chain, identity, fingerprint } = command
-    const line = this.#chains.get(chain) ?? new Line()
-    this.#chains.set(chain, line)
-    const place = line.join()
+    const { chain, principalId, identity, fingerprint } = command
+    const own = this.#own.join(JSON.stringify([chain, principalId]))
+    let place: Place | undefined = own.reached ? undefined : this.#chains.join(chain)
     const end = (answer?: Answer) => {
       execution.state = 'over'
-      place.leave()
-      if (line.isEmpty && this.#chains.get(chain) === line) this.#chains.delete(chain)
+      own.leave()
+      place?.leave()
       this.#executions.delete(execution)
       if (identity !== undefined) this.#byIdentity.delete(identity)
       if (this.#executions.size === 0) for (const tell of this.#onIdle.splice(0)) tell()
       if (answer) for (const tell of execution.waiting) tell(answer)
     }
-    const execution: Execution = { fingerprint, waiting: new Set(), state: place.reached ? 'queued' : 'begun', end }
+    const isFirst = place !== undefined && !place.reached
+    const execution: Execution = { fingerprint, waiting: new Set(), state: isFirst ? 'begun' : 'queued', end }
     this.#executions.add(execution)
     if (identity !== undefined) this.#byIdentity.set(identity, execution)
     // At once: what it takes back may stand before it.
     const cancelling = this.#cancel(command)
+    const isOver = () => execution.state === 'over'
     const perform = async () => {
-      // Of one that was dropped while it stood in the line this is never heard of again.
+      // Of one that was dropped while it stood in a line this is never heard of again.
+      if (own.reached) await own.reached
+      if (isOver()) return
+      place ??= this.#chains.join(chain)
       if (place.reached) await place.reached
-      if (execution.state === 'over') return
+      if (isOver()) return
       execution.state = 'begun'
       const refused = cancelling && (await cancelling)
       end(refused ?? (await this.#perform(command, execution)))
