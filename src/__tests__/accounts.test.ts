@@ -160,8 +160,9 @@ test(
           await settle()
         }
         await Promise.all(posts.map(({ answered }) => answered))
+        const left = held()
         forget()
-        expect(held()).toEqual([0, 0, 0, 0, 0])
+        expect(left).toEqual([0, 0, 0, 0, 0])
         expect(clock.timers).toBe(0)
       }),
       { numRuns: RUNS },
