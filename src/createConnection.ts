@@ -1,18 +1,18 @@
 import { createActor, type InspectionEvent } from 'xstate'
 import { bindActors, machine } from './actors'
-import { ConnectionError } from './errors'
+import { ConnectionError, type StopError } from './errors'
 import { Inbox } from './inbox/inbox'
 import { phase as phaseOf } from './machine/phase'
 import type { ConnectionContext, ConnectionEvent } from './machine/types'
 import { Notifier } from './notifier'
-import { check, invalid, isAbsolute, isFunction, isName, isWhole, oneOf, readOptions } from './options'
+import { check, invalid, isAbsolute, isFunction, isName, isSignal, oneOf, read, readOptions } from './options'
 import { Outbox } from './outbox/outbox'
-import type { OwnPost } from './outbox/ownPosts'
-import { parseVerdicts } from './protocol'
 import { Recorder } from './recorder'
 import type {
+  BuiltInType,
   Connection,
   ConnectionActor,
+  ConnectionEvents,
   ConnectionOptions,
   ConnectionSnapshot,
   Delivery,
@@ -21,14 +21,24 @@ import type {
   OutboundMessage,
   Typed,
 } from './types'
+import { Waiters } from './waiters'
+import { createWatch } from './watch'
 
 /**
- * Makes a connection. It touches nothing but `storage` before `connect()`.
+ * Makes a connection. It touches nothing but `storage` before `connect()`. What it can `send` are messages of the built-in types and of
+ * those in `protocol.endpoints`; `createConnection<Inbound, Outbound>` says more of them.
  *
  * @throws {ConnectionError} `invalid-option`; the message names the option.
  */
+export function createConnection<Inbound extends object = InboundMessage, Own extends string = never>(
+  options: ConnectionOptions<Own>,
+): Connection<Inbound, OutboundMessage<BuiltInType | Own>>
+/** With message types of the app's own: one without an endpoint does not compile. */
 export function createConnection<Inbound extends object = InboundMessage, Outbound extends Typed = OutboundMessage>(
   options: ConnectionOptions & EndpointsFor<Outbound>,
+): Connection<Inbound, Outbound>
+export function createConnection<Inbound extends object, Outbound extends Typed>(
+  options: ConnectionOptions,
 ): Connection<Inbound, Outbound> {
   const settings = readOptions(options)
   const { backoff, clock, random, timeouts } = settings
@@ -52,6 +62,8 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
     }
   })
   const { report, getSnapshot, subscribe } = notifier
+  const waiters = new Waiters()
+  const abandon = (code: 'cancelled' | 'disposed', why: string) => waiters.settle(new ConnectionError(code, why))
   const recorder = new Recorder(clock, backoff.maxAttempts)
   const actor = createActor(machine, { input: { backoff, random, timeouts, now: () => clock.now() }, clock, inspect })
   const context = () => remains ?? actor.getSnapshot().context
@@ -83,7 +95,7 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
       'inspect',
       () => {
         const refused = recorder.note(event)
-        if (refused) notifier.note('rejected', { event: refused, phase: phase() })
+        if (refused) notifier.note('refused', { event: refused, phase: phase() })
         return typeof inspect === 'function' ? inspect(event) : inspect?.next?.(event)
       },
       event,
@@ -98,15 +110,21 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
 
   const suspend = bindActors(actor.system, { settings, carrier, inbox, outbox, context })
 
-  actor.on('*', ({ type, ...fact }) => {
+  actor.on('*', (event) => {
+    if (event.type === 'stopped') waiters.settle(event.error)
+    const { type, ...fact } = event
     const sessions = inbox.cursors().map(({ sessionId }) => sessionId)
     notifier.note(type, (type === 'opened' ? { ...fact, sessions } : fact) as never)
   })
   // Once it was open, `closed` tells how it is lost; until then nothing would. Nor would it tell of a login page in the stream's place.
   let told = ''
   notifier.on('phase', () => {
-    if (phase() === 'open') told = 'open'
-    if (phase() !== 'backoff') return
+    const now = phase()
+    if (now === 'open') {
+      told = now
+      waiters.settle()
+    } else if (now === 'idle') abandon('cancelled', 'disconnected')
+    if (now !== 'backoff') return
     const { code, message, ...details } = context().lastError as ConnectionError
     if (told && (told === code || code !== 'redirected')) return
     told = code
@@ -138,7 +156,8 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
     const error = new ConnectionError('internal', 'the machine stopped', { cause })
     if (phase() === 'open') notifier.note('closed', { reason: 'failed', error })
     remains = { ...context(), connectionId: null, lastError: error }
-    notifier.note('stopped', { error })
+    waiters.settle(error)
+    notifier.note('stopped', { error: error as StopError })
     outbox.retire()
     actor.stop()
   }
@@ -146,6 +165,7 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
   function dispose() {
     if (isDisposed) return
     isDisposed = true
+    abandon('disposed', 'dispose() was called')
     forgetHint()
     actor.send({ type: 'disconnect' })
     outbox.retire()
@@ -160,7 +180,10 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
       forgetHint()
       command({ type: 'connect' })
     },
-    disconnect: () => command({ type: 'disconnect' }),
+    disconnect() {
+      command({ type: 'disconnect' })
+      abandon('cancelled', 'disconnect() was called')
+    },
     reconnect: () => command({ type: 'reconnect' }),
     wake({ awayFor = 0 } = {}) {
       carrier.check?.()
@@ -176,37 +199,25 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
     },
     clearOutbox: () => outbox.clear(),
 
-    watch(sessionId, { after } = {}) {
-      check('sessionId', sessionId, isName)
-      check('after', after ?? 0, isWhole)
-      if (!inbox.watch(sessionId, after)) return
-      if (!context().features.includes('watch-replay')) return resumeLeftOvers()
-      // A resume that comes first attaches the session too: then there is nothing left to post.
-      let attachment: ReturnType<Inbox['attachment']>
-      const fields = () => {
-        attachment = inbox.attachment(sessionId)
-        return attachment?.cursor
-      }
-      const settle: OwnPost['settle'] = (end) => {
-        const isBehind = 'error' in end || attachment?.confirm(parseVerdicts(end.receipt))
-        if (isBehind) resumeLeftOvers()
-      }
-      outbox.post({ type: 'watch', sessionId, fields, settle })
-    },
-    unwatch(sessionId) {
-      inbox.unwatch(sessionId)
-      // No stream carries it.
-      if (!context().connectionId) return
-      // Watched again meanwhile, the session may have been attached before this detached it.
-      const settle = () => inbox.want(sessionId) && resumeLeftOvers()
-      outbox.post({ type: 'unwatch', sessionId, fields: () => !inbox.cursor(sessionId) && { sessionId }, settle })
-    },
+    ...createWatch({ inbox, outbox, context, resumeLeftOvers }),
     cursor: (sessionId) => inbox.cursor(sessionId),
 
-    on(name, listener) {
+    on(name: keyof ConnectionEvents, scope: unknown, listener = scope) {
+      if ((name as string) === 'rejected') throw invalid('event', 'rejected is called refused now')
       check('event', name, isEvent)
       check('listener', listener, isFunction)
-      return name === 'message' ? inbox.listen(listener as never) : notifier.on(name, listener as never)
+      const given = listener === scope ? undefined : read({ session: [isName, null] }, scope)
+      const session = (given as { readonly session: string } | undefined)?.session
+      if (name === 'message') return inbox.listen(listener as never, session)
+      if (session) throw invalid('session', `${name} is told of all sessions; only message can be told of one`)
+      return notifier.on(name, listener as never)
+    },
+    whenOpen({ signal } = {}) {
+      if (signal !== undefined) check('signal', signal, isSignal)
+      const open = waiters.wait(signal)
+      if (phase() === 'open') waiters.settle()
+      else if (isDisposed) abandon('disposed', 'whenOpen() after dispose()')
+      return open
     },
     suspend,
     trace: () => recorder.trace(),
@@ -219,7 +230,7 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
 /** ms. */
 const HINT_DELAY = 5_000
 
-const isEvent = oneOf('message opened closed stopped phase session delivery rejected error')
+const isEvent = oneOf('message opened closed stopped phase session delivery refused error')
 
 const parts = Symbol('parts')
 type Parts = Pick<Connection, 'getSnapshot'> & { readonly inbox: Inbox; readonly outbox: Outbox }
@@ -249,7 +260,7 @@ const CURRENT = {
   get pending() {
     return partsOf(this).outbox.pending
   },
-  get sessions() {
+  get cursors() {
     return partsOf(this).inbox.cursors()
   },
 }

@@ -475,11 +475,11 @@ describe('cursors', () => {
     world.connection.watch('s1')
     world.connection.watch('new')
     await opens(world)
-    expect(world.connection.sessions).toEqual([
+    expect(world.connection.cursors).toEqual([
       { sessionId: 's1', lastSeq: 7 },
       { sessionId: 'new', lastSeq: 0 },
     ])
-    expect(storage.stored('k:cursor:')).toEqual(world.connection.sessions)
+    expect(storage.stored('k:cursor:')).toEqual(world.connection.cursors)
   })
 
   test.each<[string, (world: World) => void, number | undefined]>([
@@ -544,7 +544,7 @@ describe('cursors', () => {
     for (let visit = 0; visit < 2; visit++) {
       const world = load(storage)
       await settle()
-      expect(world.connection.sessions).toEqual([{ sessionId: 's:1', lastSeq: 5 }])
+      expect(world.connection.cursors).toEqual([{ sessionId: 's:1', lastSeq: 5 }])
     }
     expect([...storage.entries.keys()]).toEqual(['k:cursor:s%3A1'])
   })

@@ -455,7 +455,7 @@ describe('at the edges', () => {
       return post.answers(200, { ok: true })
     })
     world.connection.on('opened', () => {
-      if (world.connection.sessions.length) return
+      if (world.connection.cursors.length) return
       world.connection.watch('s1', { after: 10 })
       world.connection.watch('s1', { after: 0 })
     })

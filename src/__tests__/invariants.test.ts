@@ -25,7 +25,7 @@ import {
 } from 'holdline/testing'
 import { describe, expect, test } from 'vitest'
 
-const PROMPT = { type: 'send', prompt: 'hi' }
+const PROMPT = { type: 'send', prompt: 'hi' } as const
 type Create = (environment: Environment) => Connection
 type World = ReturnType<typeof begin>
 

@@ -19,8 +19,8 @@ async function usesAll({ opens, stream, event, received }: World, connection: Co
   await opens()
   stream.sends(event('s1', 1))
   await settle()
-  const { phase, isOpen, connectionId, attempt, retryAt, lastError, sessions } = connection
-  expect({ phase, isOpen, connectionId, attempt, retryAt, lastError, sessions }).toEqual({
+  const { phase, isOpen, connectionId, attempt, retryAt, lastError, cursors } = connection
+  expect({ phase, isOpen, connectionId, attempt, retryAt, lastError, cursors }).toEqual({
     phase: 'open',
     isOpen: true,
     connectionId: 'c2',

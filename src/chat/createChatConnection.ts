@@ -77,7 +77,7 @@ export function createChatConnection(options: ChatConnectionOptions): ChatConnec
   let warned: ConnectionError | null = null
   const tell: ChatListener = (message) => listener?.(message)
 
-  const connection = createConnection({
+  const connection = createConnection<JsonObject, OutboundMessage>({
     url: `${baseUrl.replace(/\/+$/, '')}/api/chat`,
     fetch(input, init = {}) {
       const headers = toPlainObject(new Headers(init.headers))
@@ -146,7 +146,7 @@ export function createChatConnection(options: ChatConnectionOptions): ChatConnec
     },
     getLastSeq: (sessionId) => connection.cursor(sessionId)?.lastSeq ?? 0,
     clearSession: (sessionId) => inbox.forget(sessionId),
-    getTrackedSessions: () => connection.sessions.map(({ sessionId }) => sessionId),
+    getTrackedSessions: () => connection.cursors.map(({ sessionId }) => sessionId),
     clearPendingSends() {
       for (const delivery of connection.pending) if (delivery.status === 'queued') delivery.cancel()
     },

@@ -62,6 +62,9 @@ export interface Cursor {
   readonly epoch?: string
 }
 
+/** As a cursor: from now on. No log has got there, so every server answers it with a `reset` to its own head. */
+export const HEAD = Number.MAX_SAFE_INTEGER
+
 export type SessionStatus = 'resumed' | 'reset' | 'gone' | 'forbidden'
 
 export const isCursor = (value: unknown): value is Cursor =>

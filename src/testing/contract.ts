@@ -374,7 +374,7 @@ export const transportContract: readonly ContractCase[] = [
     await line.until('the events', () => line.messages.length === 3)
     expectEqual(sessions(line).find(({ status }) => status === 'forbidden')?.sessionId, 'forbidden', 'told')
     expectEqual(
-      line.connection.sessions.map(({ sessionId }) => sessionId),
+      line.connection.cursors.map(({ sessionId }) => sessionId),
       ['s1'],
       'tracked',
     )
