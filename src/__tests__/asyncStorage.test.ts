@@ -484,14 +484,6 @@ describe('cursors', () => {
 
   test.each<[string, (world: World) => void, number | undefined]>([
     ['a place that the app gives', ({ connection }) => connection.watch('s1', { after: 0 }), 0],
-    [
-      'one that it gives after it has watched without',
-      ({ connection }) => {
-        connection.watch('s1')
-        connection.watch('s1', { after: 0 })
-      },
-      0,
-    ],
     ['unwatch', ({ connection }) => connection.unwatch('s1'), undefined],
     ['forgetting it', ({ connection }) => partsOf(connection).inbox.forget('s1'), undefined],
     [
@@ -508,6 +500,15 @@ describe('cursors', () => {
     await opens(world)
     await settle()
     expect(world.connection.cursor('s1')?.lastSeq).toBe(expected)
+  })
+
+  test('a place that the app gives after it has watched without moves nothing: the session is tracked by then', async () => {
+    const world = load(withCursors(['s1', 7]))
+    world.connection.watch('s1')
+    world.connection.watch('s1', { after: 0 })
+    await opens(world)
+    await settle()
+    expect(world.connection.cursor('s1')?.lastSeq).toBe(7)
   })
 
   test('that the app gives win', async () => {

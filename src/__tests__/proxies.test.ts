@@ -27,7 +27,7 @@ async function usesAll({ opens, stream, event, received }: World, connection: Co
     attempt: 0,
     retryAt: null,
     lastError: null,
-    sessions: [{ sessionId: 's1', lastSeq: 1 }],
+    cursors: [{ sessionId: 's1', lastSeq: 1 }],
   })
   expect([connection.cursor('s1')?.lastSeq, received.length, (await delivery.settled).status]).toEqual([
     1,

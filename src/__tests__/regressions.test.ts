@@ -235,6 +235,7 @@ describe('watch', () => {
     await world.opens(features)
     world.connection.watch('s1', { after: 9 })
     await settle()
+    world.connection.unwatch('s1')
     world.connection.watch('s1', { after: 0 })
     await world.post('watch').answers(200, { ok: true })
     expect(world.postsTo('watch').map(({ body }) => body.lastSeq)).toEqual([9, 0])
