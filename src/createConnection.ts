@@ -5,7 +5,7 @@ import { Inbox } from './inbox/inbox'
 import { phase as phaseOf } from './machine/phase'
 import type { ConnectionContext, ConnectionEvent } from './machine/types'
 import { Notifier } from './notifier'
-import { check, invalid, isAbsolute, isFunction, isName, isSignal, oneOf, read, readOptions } from './options'
+import { check, invalid, isAbsolute, isFunction, isName, isSignal, oneOf, readOptions } from './options'
 import { Outbox } from './outbox/outbox'
 import { Recorder } from './recorder'
 import type {
@@ -21,8 +21,8 @@ import type {
   OutboundMessage,
   Typed,
 } from './types'
-import { Waiters } from './waiters'
 import { createWatch } from './watch'
+import { whenOpen } from './whenOpen'
 
 /**
  * Makes a connection. It touches nothing but `storage` before `connect()`. What it can `send` are messages of the built-in types and of
@@ -62,8 +62,8 @@ export function createConnection<Inbound extends object, Outbound extends Typed>
     }
   })
   const { report, getSnapshot, subscribe } = notifier
-  const waiters = new Waiters()
-  const abandon = (code: 'cancelled' | 'disposed', why: string) => waiters.settle(new ConnectionError(code, why))
+  const abandon = (code: 'cancelled' | 'disposed') =>
+    notifier.tell('line', new ConnectionError(code, 'by disconnect() or dispose()'))
   const recorder = new Recorder(clock, backoff.maxAttempts)
   const actor = createActor(machine, { input: { backoff, random, timeouts, now: () => clock.now() }, clock, inspect })
   const context = () => remains ?? actor.getSnapshot().context
@@ -111,7 +111,7 @@ export function createConnection<Inbound extends object, Outbound extends Typed>
   const suspend = bindActors(actor.system, { settings, carrier, inbox, outbox, context })
 
   actor.on('*', (event) => {
-    if (event.type === 'stopped') waiters.settle(event.error)
+    if (event.type === 'stopped') notifier.tell('line', event.error)
     const { type, ...fact } = event
     const sessions = inbox.cursors().map(({ sessionId }) => sessionId)
     notifier.note(type, (type === 'opened' ? { ...fact, sessions } : fact) as never)
@@ -122,8 +122,8 @@ export function createConnection<Inbound extends object, Outbound extends Typed>
     const now = phase()
     if (now === 'open') {
       told = now
-      waiters.settle()
-    } else if (now === 'idle') abandon('cancelled', 'disconnected')
+      notifier.tell('line')
+    } else if (now === 'idle') abandon('cancelled')
     if (now !== 'backoff') return
     const { code, message, ...details } = context().lastError as ConnectionError
     if (told && (told === code || code !== 'redirected')) return
@@ -156,7 +156,7 @@ export function createConnection<Inbound extends object, Outbound extends Typed>
     const error = new ConnectionError('internal', 'the machine stopped', { cause })
     if (phase() === 'open') notifier.note('closed', { reason: 'failed', error })
     remains = { ...context(), connectionId: null, lastError: error }
-    waiters.settle(error)
+    notifier.tell('line', error)
     notifier.note('stopped', { error: error as StopError })
     outbox.retire()
     actor.stop()
@@ -165,7 +165,7 @@ export function createConnection<Inbound extends object, Outbound extends Typed>
   function dispose() {
     if (isDisposed) return
     isDisposed = true
-    abandon('disposed', 'dispose() was called')
+    abandon('disposed')
     forgetHint()
     actor.send({ type: 'disconnect' })
     outbox.retire()
@@ -182,7 +182,7 @@ export function createConnection<Inbound extends object, Outbound extends Typed>
     },
     disconnect() {
       command({ type: 'disconnect' })
-      abandon('cancelled', 'disconnect() was called')
+      abandon('cancelled')
     },
     reconnect: () => command({ type: 'reconnect' }),
     wake({ awayFor = 0 } = {}) {
@@ -202,21 +202,21 @@ export function createConnection<Inbound extends object, Outbound extends Typed>
     ...createWatch({ inbox, outbox, context, resumeLeftOvers }),
     cursor: (sessionId) => inbox.cursor(sessionId),
 
-    on(name: keyof ConnectionEvents, scope: unknown, listener = scope) {
+    on(name: keyof ConnectionEvents, scope: unknown, listener?: unknown) {
       if ((name as string) === 'rejected') throw invalid('event', 'rejected is called refused now')
       check('event', name, isEvent)
-      check('listener', listener, isFunction)
-      const given = listener === scope ? undefined : read({ session: [isName, null] }, scope)
-      const session = (given as { readonly session: string } | undefined)?.session
-      if (name === 'message') return inbox.listen(listener as never, session)
-      if (session) throw invalid('session', `${name} is told of all sessions; only message can be told of one`)
-      return notifier.on(name, listener as never)
+      const isOfOne = name === 'message' && listener !== undefined
+      const { session }: { readonly session?: string } = isOfOne ? Object(scope) : {}
+      if (isOfOne) check('session', session, isName)
+      const own = isOfOne ? listener : scope
+      check('listener', own, isFunction)
+      return name === 'message' ? inbox.listen(own as never, session) : notifier.on(name, own as never)
     },
     whenOpen({ signal } = {}) {
       if (signal !== undefined) check('signal', signal, isSignal)
-      const open = waiters.wait(signal)
-      if (phase() === 'open') waiters.settle()
-      else if (isDisposed) abandon('disposed', 'whenOpen() after dispose()')
+      const open = whenOpen(notifier, signal)
+      if (phase() === 'open') notifier.tell('line')
+      else if (isDisposed) abandon('disposed')
       return open
     },
     suspend,

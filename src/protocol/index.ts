@@ -63,7 +63,7 @@ export interface Cursor {
 }
 
 /** As a cursor: from now on. No log has got there, so every server answers it with a `reset` to its own head. */
-export const HEAD = Number.MAX_SAFE_INTEGER
+export const HEAD = 2 ** 53 - 1
 
 export type SessionStatus = 'resumed' | 'reset' | 'gone' | 'forbidden'
 
