@@ -20,7 +20,7 @@
  * | `listener-failed` | a listener threw; nothing else was harmed |
  * | `stream-failed` | the EventSource reported an error; `status` where it is known |
  * | `stream-silent` | no frame for twice the heartbeat |
- * | `stale-events` | after a resume only events came that are older than its cursor, and were dropped: the server's log has started over under the same `epoch`, or without one. Or a server that knows no `after: 'head'` |
+ * | `stale-events` | after a resume only events came that are older than its cursor, and were dropped: the server's log has started over under the same `epoch`, or without one; or it did not answer `after: 'head'` with a `reset` |
  * | `no-progress` | two resumes in a row replayed nothing of what was missing |
  * | `flapping` | the server caused resumes or resets (holes, second welcomes, epochs that change) faster than an honest one would: the line is paced by `backoff` |
  * | `too-many-sessions` | the server sent events of more sessions than `inbound.maxSessions`; those beyond are dropped |
