@@ -62,7 +62,10 @@ export type SendErrorCode =
   | 'unknown-stream'
   | 'unknown-type'
 
-/** Why the connection will not come back by itself: the codes of `stopped`. The same promise, under the same condition. */
+/**
+ * Why the connection will not come back by itself: the codes of `stopped`. The same promise, under the same condition, and with a server that
+ * keeps to the protocol.
+ */
 export type StopErrorCode = 'ended' | 'forbidden' | 'gave-up' | 'http' | 'internal' | 'unauthorized'
 
 /** Why the line was lost, or a POST has to be repeated: what the connection goes on after. More may come. */
