@@ -6,7 +6,7 @@ import { createConnection } from 'holdline'
 
 const [subject = '', url = '', count = ''] = process.argv.slice(2)
 const messages = Array.from({ length: Number(count) }, (_, index) => ({
-  type: 'send',
+  type: 'send' as const,
   sessionId: 's1',
   text: `prompt ${index}`,
 }))

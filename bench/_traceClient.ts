@@ -10,7 +10,7 @@ const source = { addEventListener() {}, close() {} }
 
 function connectionAfter(steps: number) {
   const connection = createConnection({ url: 'http://127.0.0.1/api', clock, createEventSource: () => source })
-  connection.on('rejected', () => {})
+  connection.on('refused', () => {})
   // Two that lead somewhere for one that is refused, as on a bad day.
   for (let step = 0; step < steps; step += 3) {
     connection.connect()

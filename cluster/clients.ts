@@ -130,14 +130,12 @@ export function createClients({ count, seed, ports, history }: ClientsOptions) {
     }),
     /** Whether everybody has applied what the sessions have. */
     haveReached: (heads: Readonly<Record<string, number>>) =>
-      connections.every(({ sessions }) =>
-        sessions.every(({ sessionId, lastSeq }) => lastSeq >= (heads[sessionId] ?? 0)),
-      ),
+      connections.every(({ cursors }) => cursors.every(({ sessionId, lastSeq }) => lastSeq >= (heads[sessionId] ?? 0))),
     /** Of those that are not through, for whoever has to find out why. */
     complaints: () =>
-      connections.flatMap(({ phase, pending, sessions, lastError, trace }, client) => {
+      connections.flatMap(({ phase, pending, cursors, lastError, trace }, client) => {
         const steps = JSON.stringify(trace().steps.slice(-8))
-        const told = `${phase}, ${pending.length} messages, ${JSON.stringify(sessions)}: ${lastError} ${steps}`
+        const told = `${phase}, ${pending.length} messages, ${JSON.stringify(cursors)}: ${lastError} ${steps}`
         return phase === 'open' && pending.length === 0 ? [] : [`client ${client}: ${told}`]
       }),
     result: () => ({ commands, heard, counts, surprises }),

@@ -299,8 +299,8 @@ export const PLANTED: readonly PlantedBug[] = [
     row: 'C43',
     bug: 'a message listener that throws starves the others',
     file: INBOX,
-    find: "if (!this.notifier.call('message', listener, message)) failed = [...failed, listener]",
-    replace: "if (!this.notifier.call('message', listener, message)) return [...failed, listener]",
+    find: "if (!this.notifier.call('message', listener, message)) failed = [...failed, subscription]",
+    replace: "if (!this.notifier.call('message', listener, message)) return [...failed, subscription]",
   },
   {
     row: 'C54',
@@ -313,9 +313,9 @@ export const PLANTED: readonly PlantedBug[] = [
     row: 'C54',
     bug: 'a resume is spent on a listener that throws',
     file: INBOX,
-    find: "if (!this.notifier.call('message', listener, message)) failed = [...failed, listener]",
+    find: "if (!this.notifier.call('message', listener, message)) failed = [...failed, subscription]",
     replace:
-      "if (!this.notifier.call('message', listener, message)) {\n        failed = [...failed, listener]\n        for (const session of this.tracked.values()) session.wantedBy = 'app'\n        this.#hooks.onHole()\n      }",
+      "if (!this.notifier.call('message', listener, message)) {\n        failed = [...failed, subscription]\n        for (const session of this.tracked.values()) session.wantedBy = 'app'\n        this.#hooks.onHole()\n      }",
   },
   {
     row: 'C55 I3',
@@ -456,8 +456,8 @@ export const PLANTED: readonly PlantedBug[] = [
     row: 'C74',
     bug: 'a log that starts over is dropped without a word',
     file: SESSIONS,
-    find: 'if (asked !== lastSeq || stale === null) return',
-    replace: 'if (asked !== lastSeq || stale !== null) return',
+    find: 'if (wantedBy || asked !== lastSeq || stale === null) return',
+    replace: 'if (wantedBy || asked !== lastSeq || stale !== null) return',
   },
   {
     row: 'C74',

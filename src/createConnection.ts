@@ -1,18 +1,18 @@
 import { createActor, type InspectionEvent } from 'xstate'
 import { bindActors, machine } from './actors'
-import { ConnectionError } from './errors'
+import { ConnectionError, type StopError } from './errors'
 import { Inbox } from './inbox/inbox'
 import { phase as phaseOf } from './machine/phase'
 import type { ConnectionContext, ConnectionEvent } from './machine/types'
 import { Notifier } from './notifier'
-import { check, invalid, isAbsolute, isFunction, isName, isWhole, oneOf, readOptions } from './options'
+import { check, invalid, isAbsolute, isFunction, isName, isSignal, oneOf, readOptions } from './options'
 import { Outbox } from './outbox/outbox'
-import type { OwnPost } from './outbox/ownPosts'
-import { parseVerdicts } from './protocol'
 import { Recorder } from './recorder'
 import type {
+  BuiltInType,
   Connection,
   ConnectionActor,
+  ConnectionEvents,
   ConnectionOptions,
   ConnectionSnapshot,
   Delivery,
@@ -21,14 +21,24 @@ import type {
   OutboundMessage,
   Typed,
 } from './types'
+import { createWatch } from './watch'
+import { whenOpen } from './whenOpen'
 
 /**
- * Makes a connection. It touches nothing but `storage` before `connect()`.
+ * Makes a connection. It touches nothing but `storage` before `connect()`. What it can `send` are messages of the built-in types and of
+ * those in `protocol.endpoints`; `createConnection<Inbound, Outbound>` says more of them.
  *
  * @throws {ConnectionError} `invalid-option`; the message names the option.
  */
+export function createConnection<Inbound extends object = InboundMessage, Own extends string = never>(
+  options: ConnectionOptions<Own>,
+): Connection<Inbound, OutboundMessage<BuiltInType | Own>>
+/** With message types of the app's own: one without an endpoint does not compile. */
 export function createConnection<Inbound extends object = InboundMessage, Outbound extends Typed = OutboundMessage>(
   options: ConnectionOptions & EndpointsFor<Outbound>,
+): Connection<Inbound, Outbound>
+export function createConnection<Inbound extends object, Outbound extends Typed>(
+  options: ConnectionOptions,
 ): Connection<Inbound, Outbound> {
   const settings = readOptions(options)
   const { backoff, clock, random, timeouts } = settings
@@ -52,6 +62,8 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
     }
   })
   const { report, getSnapshot, subscribe } = notifier
+  const abandon = (code: 'cancelled' | 'disposed') =>
+    notifier.tell('line', new ConnectionError(code, 'by disconnect() or dispose()'))
   const recorder = new Recorder(clock, backoff.maxAttempts)
   const actor = createActor(machine, { input: { backoff, random, timeouts, now: () => clock.now() }, clock, inspect })
   const context = () => remains ?? actor.getSnapshot().context
@@ -83,7 +95,7 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
       'inspect',
       () => {
         const refused = recorder.note(event)
-        if (refused) notifier.note('rejected', { event: refused, phase: phase() })
+        if (refused) notifier.note('refused', { event: refused, phase: phase() })
         return typeof inspect === 'function' ? inspect(event) : inspect?.next?.(event)
       },
       event,
@@ -104,15 +116,21 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
     line: { context, phase, tell: command },
   })
 
-  actor.on('*', ({ type, ...fact }) => {
+  actor.on('*', (event) => {
+    if (event.type === 'stopped') notifier.tell('line', event.error)
+    const { type, ...fact } = event
     const sessions = inbox.cursors().map(({ sessionId }) => sessionId)
     notifier.note(type, (type === 'opened' ? { ...fact, sessions } : fact) as never)
   })
   // Once it was open, `closed` tells how it is lost; until then nothing would. Nor would it tell of a login page in the stream's place.
   let told = ''
   notifier.on('phase', () => {
-    if (phase() === 'open') told = 'open'
-    if (phase() !== 'backoff') return
+    const now = phase()
+    if (now === 'open') {
+      told = now
+      notifier.tell('line')
+    } else if (now === 'idle') abandon('cancelled')
+    if (now !== 'backoff') return
     const { code, message, ...details } = context().lastError as ConnectionError
     if (told && (told === code || code !== 'redirected')) return
     told = code
@@ -144,7 +162,8 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
     const error = new ConnectionError('internal', 'the machine stopped', { cause })
     if (phase() === 'open') notifier.note('closed', { reason: 'failed', error })
     remains = { ...context(), connectionId: null, lastError: error }
-    notifier.note('stopped', { error })
+    notifier.tell('line', error)
+    notifier.note('stopped', { error: error as StopError })
     outbox.retire()
     actor.stop()
   }
@@ -152,6 +171,7 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
   function dispose() {
     if (isDisposed) return
     isDisposed = true
+    abandon('disposed')
     forgetHint()
     actor.send({ type: 'disconnect' })
     outbox.retire()
@@ -166,7 +186,10 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
       forgetHint()
       command({ type: 'connect' })
     },
-    disconnect: () => command({ type: 'disconnect' }),
+    disconnect() {
+      command({ type: 'disconnect' })
+      abandon('cancelled')
+    },
     reconnect: () => command({ type: 'reconnect' }),
     wake({ awayFor = 0 } = {}) {
       carrier.check?.()
@@ -182,38 +205,25 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
     },
     clearOutbox: () => outbox.clear(),
 
-    watch(sessionId, { after } = {}) {
-      check('sessionId', sessionId, isName)
-      check('after', after ?? 0, isWhole)
-      if (!inbox.watch(sessionId, after)) return
-      const { features, farewell } = context()
-      if (farewell === 'said' || !features.includes('watch-replay')) return resumeLeftOvers()
-      // A resume that comes first attaches the session too: then there is nothing left to post.
-      let attachment: ReturnType<Inbox['attachment']>
-      const fields = () => {
-        attachment = inbox.attachment(sessionId)
-        return attachment?.cursor
-      }
-      const settle: OwnPost['settle'] = (end) => {
-        const isBehind = 'error' in end || attachment?.confirm(parseVerdicts(end.receipt))
-        if (isBehind) resumeLeftOvers()
-      }
-      outbox.post({ type: 'watch', sessionId, fields, settle })
-    },
-    unwatch(sessionId) {
-      inbox.unwatch(sessionId)
-      // No stream carries it.
-      if (!context().connectionId) return
-      // Watched again meanwhile, the session may have been attached before this detached it.
-      const settle = () => inbox.want(sessionId) && resumeLeftOvers()
-      outbox.post({ type: 'unwatch', sessionId, fields: () => !inbox.cursor(sessionId) && { sessionId }, settle })
-    },
+    ...createWatch({ inbox, outbox, context, resumeLeftOvers }),
     cursor: (sessionId) => inbox.cursor(sessionId),
 
-    on(name, listener) {
+    on(name: keyof ConnectionEvents, scope: unknown, listener?: unknown) {
+      if ((name as string) === 'rejected') throw invalid('event', 'rejected is called refused now')
       check('event', name, isEvent)
-      check('listener', listener, isFunction)
-      return name === 'message' ? inbox.listen(listener as never) : notifier.on(name, listener as never)
+      const isOfOne = name === 'message' && listener !== undefined
+      const { session }: { readonly session?: string } = isOfOne ? Object(scope) : {}
+      if (isOfOne) check('session', session, isName)
+      const own = isOfOne ? listener : scope
+      check('listener', own, isFunction)
+      return name === 'message' ? inbox.listen(own as never, session) : notifier.on(name, own as never)
+    },
+    whenOpen({ signal } = {}) {
+      if (signal !== undefined) check('signal', signal, isSignal)
+      const open = whenOpen(notifier, signal)
+      if (phase() === 'open') notifier.tell('line')
+      else if (isDisposed) abandon('disposed')
+      return open
     },
     suspend,
     trace: () => recorder.trace(),
@@ -226,7 +236,7 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
 /** ms. */
 const HINT_DELAY = 5_000
 
-const isEvent = oneOf('message opened closed stopped phase session delivery rejected error')
+const isEvent = oneOf('message opened closed stopped phase session delivery refused error')
 
 const parts = Symbol('parts')
 type Parts = Pick<Connection, 'getSnapshot'> & { readonly inbox: Inbox; readonly outbox: Outbox }
@@ -256,7 +266,7 @@ const CURRENT = {
   get pending() {
     return partsOf(this).outbox.pending
   },
-  get sessions() {
+  get cursors() {
     return partsOf(this).inbox.cursors()
   },
 }

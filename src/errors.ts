@@ -1,5 +1,6 @@
 /**
- * What went wrong, for a `switch`. The list may grow in a minor version, so keep a `default`.
+ * What went wrong, for a `switch`. The list may grow in a minor version, so keep a `default`; the codes of a verdict (`SendErrorCode`) and
+ * of `stopped` (`StopErrorCode`) do not.
  *
  * | code | meaning |
  * | --- | --- |
@@ -19,7 +20,7 @@
  * | `listener-failed` | a listener threw; nothing else was harmed |
  * | `stream-failed` | the EventSource reported an error; `status` where it is known |
  * | `stream-silent` | no frame for twice the heartbeat |
- * | `stale-events` | after a resume only events came that are older than its cursor, and were dropped: the server's log has started over under the same `epoch`, or without one |
+ * | `stale-events` | after a resume only events came that are older than its cursor, and were dropped: the server's log has started over under the same `epoch`, or without one; or it did not answer `after: 'head'` with a `reset` |
  * | `no-progress` | two resumes in a row replayed nothing of what was missing |
  * | `flapping` | the server caused resumes or resets (holes, second welcomes, epochs that change) faster than an honest one would: the line is paced by `backoff` |
  * | `too-many-sessions` | the server sent events of more sessions than `inbound.maxSessions`; those beyond are dropped |
@@ -41,44 +42,65 @@
  * | `bad-trace` | what was given to `parseTrace` is no trace; the message names the field |
  * | `hook-failed` | the `headers` function threw, rejected, or returned something that is no header map |
  */
-export type ConnectionErrorCode =
-  | 'invalid-option'
-  | 'network'
-  | 'timeout'
-  | 'http'
-  | 'unauthorized'
-  | 'forbidden'
-  | 'ended'
-  | 'unknown-stream'
-  | 'redirected'
-  | 'bad-response'
-  | 'bad-welcome'
-  | 'bad-message'
-  | 'poison-message'
-  | 'listener-failed'
-  | 'stream-failed'
-  | 'stream-silent'
-  | 'stale-events'
-  | 'no-progress'
-  | 'flapping'
-  | 'too-many-sessions'
-  | 'probe-timeout'
-  | 'goodbye'
+export type ConnectionErrorCode = SendErrorCode | StopErrorCode | LineErrorCode | ReportErrorCode | UsageErrorCode
+
+/**
+ * Why a message was not accepted: the codes of a verdict. A `switch` over them may do without a `default`: one more is a major version.
+ * A `fetch` or transport of your own that rejects with a `ConnectionError` of another code brings that.
+ */
+export type SendErrorCode =
+  | 'cancelled'
+  | 'disposed'
   | 'exhausted'
-  | 'unknown-endpoint'
-  | 'gave-up'
-  | 'unknown-type'
+  | 'expired'
+  | 'forbidden'
+  | 'http'
+  | 'id-reused'
   | 'invalid-message'
   | 'outbox-full'
-  | 'id-reused'
-  | 'storage-failed'
-  | 'storage-corrupt'
-  | 'cancelled'
-  | 'expired'
-  | 'disposed'
-  | 'internal'
-  | 'bad-trace'
+  | 'unknown-endpoint'
+  | 'unknown-stream'
+  | 'unknown-type'
+
+/**
+ * Why the connection will not come back by itself: the codes of `stopped`. The same promise, under the same condition, and with a server that
+ * keeps to the protocol.
+ */
+export type StopErrorCode = 'ended' | 'forbidden' | 'gave-up' | 'http' | 'internal' | 'unauthorized'
+
+/** Why the line was lost, or a POST has to be repeated: what the connection goes on after. More may come. */
+export type LineErrorCode =
+  | 'bad-response'
+  | 'bad-welcome'
+  | 'flapping'
+  | 'goodbye'
   | 'hook-failed'
+  | 'network'
+  | 'no-progress'
+  | 'probe-timeout'
+  | 'redirected'
+  | 'stream-failed'
+  | 'stream-silent'
+  | 'timeout'
+  | 'unknown-stream'
+
+/** What is reported beside the line, which it does not touch. More may come. */
+export type ReportErrorCode =
+  | 'bad-message'
+  | 'listener-failed'
+  | 'poison-message'
+  | 'stale-events'
+  | 'storage-corrupt'
+  | 'storage-failed'
+  | 'too-many-sessions'
+
+/** What is wrong with a call. More may come. */
+export type UsageErrorCode = 'bad-trace' | 'invalid-option'
+
+/** Of a verdict. */
+export type SendError = ConnectionError & { readonly code: SendErrorCode }
+/** Of `stopped`. */
+export type StopError = ConnectionError & { readonly code: StopErrorCode }
 
 export interface ConnectionErrorDetails {
   /** Whether trying again, unchanged, can help. Default: what the code says. */

@@ -3,7 +3,18 @@ export type { EventSourceFactory, EventSourceLike, EventSourceSetup } from './ad
 export type { PageLifecycle, PageSignal } from './adapters/pageLifecycle'
 export type { Transport } from './adapters/transport'
 export { createConnection } from './createConnection'
-export { ConnectionError, type ConnectionErrorCode, type ConnectionErrorDetails } from './errors'
+export {
+  ConnectionError,
+  type ConnectionErrorCode,
+  type ConnectionErrorDetails,
+  type LineErrorCode,
+  type ReportErrorCode,
+  type SendError,
+  type SendErrorCode,
+  type StopError,
+  type StopErrorCode,
+  type UsageErrorCode,
+} from './errors'
 export type { BackoffPolicy, CloseReason, Phase, Timeouts } from './machine/types'
 export type { Cursor, Feature, JsonObject, SessionStatus } from './protocol'
 export type * from './types'

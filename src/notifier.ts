@@ -5,7 +5,8 @@ type Name = Exclude<keyof ConnectionEvents, 'message'>
 type Listener = (event: unknown) => unknown
 type Fact = { readonly [N in Name]: readonly [N, ConnectionEvents[N]] }[Name]
 
-type Subscription = readonly [name: Name | 'snapshot', listener: Listener]
+/** `line` is for `whenOpen`: told that it is open, or why it will not be. */
+type Subscription = readonly [name: Name | 'snapshot' | 'line', listener: Listener]
 
 /** Tells the app. What the app throws harms neither the line nor another listener. */
 export class Notifier {
@@ -45,7 +46,7 @@ export class Notifier {
   }
 
   /** At once, whatever else is being told. Returns how many heard of it. */
-  tell(name: Name | 'snapshot', event: unknown): number {
+  tell(name: Subscription[0], event?: unknown): number {
     const those = this.#subscriptions.filter(([own]) => own === name)
     for (const own of those) {
       // Another listener may have unsubscribed it.

@@ -74,6 +74,7 @@ export const has = (methods: string) =>
   )
 const maps = (pattern: RegExp) => (value: unknown) =>
   isObject(value) && Object.values(value).every((entry) => isText(entry) && pattern.test(entry))
+export const isSignal = being('an AbortSignal', (value) => isFunction(Object(value).addEventListener))
 export const isBoolean = being('a boolean', (value) => typeof value === 'boolean')
 export const isPersistence = being(
   'what persist() returns: write persist(localStorage), with persist from holdline/storage',

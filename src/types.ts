@@ -3,7 +3,7 @@ import type { HeadersHook } from './adapters/credentials'
 import type { EventSourceFactory } from './adapters/eventSourceStream'
 import type { PageLifecycle } from './adapters/pageLifecycle'
 import type { Transport } from './adapters/transport'
-import type { ConnectionError, ConnectionErrorCode } from './errors'
+import type { ConnectionError, ConnectionErrorCode, SendError, StopError } from './errors'
 import type {
   BackoffPolicy,
   CloseReason,
@@ -86,7 +86,7 @@ export interface InboundLimits {
 export type Some<T> = { readonly [Field in keyof T]?: T[Field] | undefined }
 
 /** An option that is `undefined` is not given: its default is used. */
-export interface ConnectionOptions {
+export interface ConnectionOptions<Own extends string = string> {
   /**
    * Base URL, absolute or relative to the page. The stream is `GET {url}/events`; commands are `POST {url}/send`,
    * `POST {url}/reconnect` and so on. No query string, no fragment. A relative one may be given where there is no page, e.g. by a
@@ -138,7 +138,7 @@ export interface ConnectionOptions {
   readonly protocol?:
     | {
         /** Message types of your own and the endpoint under `url` that each is posted to. Added to the built-in ones. */
-        readonly endpoints?: Readonly<Record<string, string>> | undefined
+        readonly endpoints?: { readonly [Type in Own]: string } | undefined
       }
     | undefined
 }
@@ -146,7 +146,7 @@ export interface ConnectionOptions {
 /** What comes down: any JSON object. Session events carry `sessionId` and `seq`. */
 export type InboundMessage = JsonObject
 /** What goes up: any JSON object whose `type` names an endpoint. */
-export type OutboundMessage = { readonly type: string; readonly [field: string]: unknown }
+export type OutboundMessage<Type extends string = string> = { readonly type: Type; readonly [field: string]: unknown }
 /** The least that a message type of the app's own must have. */
 export type Typed = { readonly type: string }
 
@@ -166,9 +166,9 @@ export type Verdict =
   /** The server took it: a 2xx. `receipt` is its JSON answer, or null. */
   | { readonly status: 'accepted'; readonly id: string; readonly attempts: number; readonly receipt: unknown }
   /** It was not, and will not be, applied. */
-  | { readonly status: 'rejected'; readonly id: string; readonly attempts: number; readonly error: ConnectionError }
+  | { readonly status: 'rejected'; readonly id: string; readonly attempts: number; readonly error: SendError }
   /** It was posted, and given up before an answer came: it may have been applied. */
-  | { readonly status: 'unknown'; readonly id: string; readonly attempts: number; readonly error: ConnectionError }
+  | { readonly status: 'unknown'; readonly id: string; readonly attempts: number; readonly error: SendError }
 
 /** One message on its way. */
 export interface Delivery<Outbound = OutboundMessage> {
@@ -211,6 +211,15 @@ export interface SendOptions {
   readonly signal?: AbortSignal | undefined
 }
 
+export interface WatchOptions {
+  /**
+   * Where to begin: the `seq` of the last event that the app has, or its cursor with the `epoch`; `'head'`: with what happens from now on,
+   * and no `session` event tells of that. It moves the cursor only if the session is not tracked yet, or was `reset` since. Default: the known
+   * cursor, or 0, which is before the first event.
+   */
+  readonly after?: number | 'head' | Cursor | undefined
+}
+
 export interface SessionNews {
   readonly sessionId: string
   /** `reset`: history was lost, reload it. `gone`, `forbidden`: no longer tracked. */
@@ -230,12 +239,12 @@ export interface ConnectionEvents<Inbound = InboundMessage, Outbound = OutboundM
    * The connection will not come back by itself; `connect()` starts again. Without a listener the console is told, once. Where the machine itself has ended (the message says so;
    * a clock that throws can do it, or what an app sends to `actor`), the connection is disposed of: only a new one helps.
    */
-  stopped: { readonly error: ConnectionError }
+  stopped: { readonly error: StopError }
   phase: { readonly phase: Phase; readonly previous: Phase }
   session: SessionNews
   delivery: { readonly id: string; readonly status: DeliveryStatus; readonly message: Outbound }
   /** A lifecycle event that the current state refused. A diagnostic: ordinary use produces it. */
-  rejected: { readonly event: string; readonly phase: Phase }
+  refused: { readonly event: string; readonly phase: Phase }
   /** Something the line survived, e.g. a POST that is repeated, or a first connect that failed. Without a listener it is `console.warn`ed, once per code. */
   error: { readonly error: ConnectionError }
 }
@@ -327,6 +336,9 @@ export type Disposability = SymbolConstructor extends { readonly dispose: infer 
   ? { [Name in Key]: () => void }
   : object
 
+/** What `watch` returns: takes that `watch` back. Where the language knows `Symbol.dispose`, it fits `using` as well. */
+export type Unwatch = (() => void) & Disposability
+
 /** A plain object: safe to destructure. */
 export interface Connection<Inbound = InboundMessage, Outbound extends Typed = OutboundMessage> extends Disposability {
   /** @throws {ConnectionError} `invalid-option`, where `url` is relative and there is no page. */
@@ -367,19 +379,21 @@ export interface Connection<Inbound = InboundMessage, Outbound extends Typed = O
   clearOutbox(): void
 
   /**
-   * Track a session: its events after the one numbered `after` (default: the known cursor, or 0, which is before the
-   * first), and from now on. On an open line this is a POST where the server announced `watch-replay`; else it is a resume,
-   * which holds sends until it is through and is told as `closed` with the reason `gap`.
+   * Track a session: its events after `after`, and from now on. On an open line this is a POST where the server announced
+   * `watch-replay`; else it is a resume, which holds sends until it is through and is told as `closed` with the reason `gap`.
    *
-   * @throws {ConnectionError} `invalid-option`, for a `sessionId` that is no string or empty, or an `after` that is no whole number.
+   * Returns the function that takes this `watch` back: the session is untracked when each of them was called. It works once, and not
+   * after `unwatch(sessionId)`, `gone` or `forbidden`.
+   *
+   * @throws {ConnectionError} `invalid-option`, for a `sessionId` that is no string or empty, or an `after` that is none.
    */
-  watch(sessionId: string, options?: { readonly after?: number | undefined }): void
-  /** Track it no more: what still arrives for it is dropped. */
+  watch(sessionId: string, options?: WatchOptions): Unwatch
+  /** Track it no more, however often it is watched: what still arrives for it is dropped. */
   unwatch(sessionId: string): void
   /** The last event of the session that the app has applied. */
   cursor(sessionId: string): Cursor | undefined
-  /** The cursors of all tracked sessions. */
-  readonly sessions: readonly Cursor[]
+  /** Of all tracked sessions. */
+  readonly cursors: readonly Cursor[]
 
   /**
    * Returns the function that unsubscribes.
@@ -390,6 +404,16 @@ export interface Connection<Inbound = InboundMessage, Outbound extends Typed = O
     name: Name,
     listener: (event: ConnectionEvents<Inbound, Outbound>[Name]) => void,
   ): () => void
+  /** Hears the messages of one session only: those whose `sessionId` it is. */
+  on(name: 'message', scope: { readonly session: string }, listener: (message: Inbound) => void): () => void
+  /**
+   * Resolves when the line is open: at once, if it is. Rejects with a `ConnectionError` when the connection stops (with what `stopped`
+   * tells), at `disconnect()` (`cancelled`) and at `dispose()` (`disposed`); with the reason of `signal` when that aborts.
+   * In `idle` it waits for a `connect()`.
+   *
+   * @throws {ConnectionError} `invalid-option`, for a `signal` that is none.
+   */
+  whenOpen(options?: { readonly signal?: AbortSignal | undefined }): Promise<void>
   /** Tell the server now that the page may be frozen. The page lifecycle does it by itself. */
   suspend(): void
   /** What the machines did of late, to be attached to a bug report. */

@@ -220,8 +220,8 @@ function observe({ name, connection }: Client) {
   )
   connection.on('closed', ({ reason, error }) => log('closed', error ? `${reason} (${error.code})` : reason))
   connection.on('stopped', ({ error }) => log('stopped', `${error.code}: ${error.message}`))
-  connection.on('rejected', ({ event, phase }) => {
-    log('rejected', `${event} in ${phase}`)
+  connection.on('refused', ({ event, phase }) => {
+    log('refused', `${event} in ${phase}`)
     trace.render()
   })
   connection.on('error', ({ error }) => log('error', `${error.code}: ${error.message}`))

@@ -50,7 +50,7 @@ test('what is left is not told any more, and may be made anew with all that was 
   await harness.opens()
   harness.server.publish('s1', { type: 'token', answer: '1', text: 'a' })
   chat.leave()
-  expect(line.sessions).toEqual([])
+  expect(line.cursors).toEqual([])
   const again = createChat(line, 's1')
   await harness.settles()
   harness.server.publish('s1', { type: 'token', answer: '1', text: 'b' })

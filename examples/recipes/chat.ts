@@ -18,7 +18,8 @@ export interface Bubble {
 }
 
 /** What a chat needs of a connection. */
-export interface ChatLine extends Pick<ChatConnection, 'watch' | 'unwatch'> {
+export interface ChatLine {
+  watch(sessionId: string): () => void
   on<Name extends 'message' | 'delivery' | 'session'>(
     name: Name,
     listener: (event: ConnectionEvents<ChatEvent, Prompt>[Name]) => void,
@@ -74,7 +75,7 @@ export function createChat(line: ChatLine, sessionId: string) {
     }),
   ]
   for (const delivery of line.pending) track(delivery)
-  line.watch(sessionId)
+  const unwatch = line.watch(sessionId)
 
   return {
     /** In any phase, also offline. */
@@ -87,7 +88,7 @@ export function createChat(line: ChatLine, sessionId: string) {
     /** Follows the session no longer. */
     leave() {
       for (const off of offs) off()
-      line.unwatch(sessionId)
+      unwatch()
     },
   }
 }

@@ -85,7 +85,7 @@ test.each(Object.entries(ANSWERS))(
 test('what goes on after a login is what fits the phase', async () => {
   const { connection } = await setUp(() => null)
   const refused: unknown[] = []
-  connection.on('rejected', (event) => refused.push(event))
+  connection.on('refused', (event) => refused.push(event))
   resume(connection)
   connection.disconnect()
   resume(connection)

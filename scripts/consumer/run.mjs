@@ -51,6 +51,12 @@ source.tell('message', { type: 'token', sessionId: 's1', seq: 1 })
 assert.equal(messages.length, 1)
 assert.equal(connection.cursor('s1').lastSeq, 1)
 
+assert.deepEqual(connection.cursors, [connection.cursor('s1')])
+const unwatch = connection.watch('s1')
+await connection.whenOpen()
+unwatch()
+assert.deepEqual(connection.cursors, [])
+
 connection.dispose()
 assert.equal(connection.phase, 'idle')
 assert.equal(source.isClosed, true)

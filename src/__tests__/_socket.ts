@@ -89,7 +89,7 @@ export function createSocketWorld(options: Partial<ConnectionOptions> = {}) {
   connection.on('opened', () => log.push('opened'))
   connection.on('closed', ({ reason }) => log.push(`closed ${reason}`))
   connection.on('stopped', ({ error }) => log.push(`stopped ${error.code}`))
-  connection.on('rejected', ({ event }) => log.push(`rejected ${event}`))
+  connection.on('refused', ({ event }) => log.push(`rejected ${event}`))
   connection.on('error', ({ error }) => errors.push(error.code))
   connection.on('message', (message) => received.push(message))
   return {

@@ -3,7 +3,7 @@ import { check, type History } from '../../chaos/check'
 import { createDice } from '../../chaos/dice'
 import { type Fault, POST_FAULTS, STREAM_FAULTS, startProxy } from '../../chaos/proxy'
 import { run } from '../../chaos/run'
-import { ConnectionError } from '../index'
+import { ConnectionError, type SendError } from '../index'
 import { listen } from './_http'
 
 const cleanups: (() => unknown)[] = []
@@ -161,7 +161,7 @@ describe('the checker sees', () => {
   const accepted = (n: number, application = n, attempts = 1) =>
     ({ status: 'accepted', id: `m${n}`, attempts, receipt: { application } }) as const
   const ended = (status: 'rejected' | 'unknown', n: number, attempts = 1) =>
-    ({ status, id: `m${n}`, attempts, error: new ConnectionError('cancelled', 'why') }) as const
+    ({ status, id: `m${n}`, attempts, error: new ConnectionError('cancelled', 'why') as SendError }) as const
   const events = (...seqs: number[]) => seqs.map((seq) => ({ sessionId: 's', seq }))
   const posts = (...numbers: number[]) => numbers.map((n) => ({ n, phase: 'open' as const }))
 

@@ -232,7 +232,7 @@ describe('a resume that fails', () => {
     expect(refused.connection.phase).toBe('idle')
     expect(refused.log).toEqual(['stopped forbidden'])
     expect(refused.connection.lastError).toMatchObject({ code: 'forbidden', status: 403 })
-    expect(refused.connection.sessions).toEqual(CURSORS)
+    expect(refused.connection.cursors).toEqual(CURSORS)
   })
 
   test('a resume is fatal for a 4xx, but not for 404, 408, 410, 425 and 429', async () => {
@@ -772,7 +772,7 @@ describe('the public object', () => {
   test('an event that the state refuses is told, and changes nothing', async () => {
     const world = createWorld()
     const refused: string[] = []
-    world.connection.on('rejected', ({ event, phase }) => refused.push(`${event} in ${phase}`))
+    world.connection.on('refused', ({ event, phase }) => refused.push(`${event} in ${phase}`))
     world.connection.disconnect()
     world.connection.connect()
     world.connection.connect()
@@ -784,7 +784,7 @@ describe('the public object', () => {
   test('C43: a listener that throws harms neither the line nor another listener, and is reported', async () => {
     const world = createWorld()
     const heard: string[] = []
-    for (const name of ['phase', 'opened', 'closed', 'delivery', 'rejected'] as const) {
+    for (const name of ['phase', 'opened', 'closed', 'delivery', 'refused'] as const) {
       world.connection.on(name, () => {
         throw new Error(name)
       })
@@ -799,7 +799,7 @@ describe('the public object', () => {
     expect((await delivery.settled).status).toBe('accepted')
     world.connection.disconnect()
     await settle()
-    expect(new Set(heard)).toEqual(new Set(['phase', 'opened', 'closed', 'delivery', 'rejected']))
+    expect(new Set(heard)).toEqual(new Set(['phase', 'opened', 'closed', 'delivery', 'refused']))
     expect(new Set(world.errors)).toEqual(new Set(['listener-failed']))
     expect(world.connection.phase).toBe('idle')
   })

@@ -142,7 +142,7 @@ describe('an app whose server loses what it had', () => {
       expect(reset.live()?.sent.get('s1')).toBe(1)
       await reset.heals()
       const gone = await replay(['connect', 'stream welcomed', 'resume gone'], options)
-      expect(gone.connection.sessions).toEqual([])
+      expect(gone.connection.cursors).toEqual([])
       expect(gone.live()?.sent.has('s1')).toBe(false)
       await gone.heals()
     }

@@ -447,7 +447,7 @@ function isUnharmed(world: {
   const hasHole = ['no-progress', 'flapping'].includes(String(connection.lastError?.code))
   if (!hasHole) expect([connection.lastError?.code, received.filter(isGood)]).toEqual([undefined, [GOOD]])
   expect(world.errors.filter((code) => code !== 'bad-message')).toEqual([])
-  expect(connection.sessions.every(isCursor)).toBe(true)
+  expect(connection.cursors.every(isCursor)).toBe(true)
   for (const message of received) {
     expect(isObject(message)).toBe(true)
     if (message.sessionId !== undefined && message.seq !== undefined) {
@@ -594,7 +594,7 @@ describe('the client', () => {
       await settle()
       expect(world.errors.filter((code) => !['bad-message', 'bad-response', 'bad-welcome'].includes(code))).toEqual([])
       expect(world.connection.lastError?.code).not.toBe('internal')
-      expect(world.connection.sessions.every(isCursor)).toBe(true)
+      expect(world.connection.cursors.every(isCursor)).toBe(true)
       // A line that such a server has brought down comes up again on the next one.
       world.connection.disconnect()
       world.server((post) => post.answers(200, { ok: true }))
@@ -679,7 +679,7 @@ describe('the client', () => {
       const world = createWorld({ storage: persist(storage, { key: 'k', cursors: true }) })
       await settle()
       for (const { id } of world.connection.pending) expect(id).toMatch(MESSAGE_ID)
-      expect(world.connection.sessions.every(isCursor)).toBe(true)
+      expect(world.connection.cursors.every(isCursor)).toBe(true)
       const [own] = ['own', 'next'].map((id) => world.connection.send({ type: 'send', text: 'mine' }, { id }))
       const isStored = (id: string) => [...storage.entries.values()].some((value) => value.includes(`"id":"${id}"`))
       expect(['own', 'next'].filter(isStored)).toEqual(['own', 'next'])

@@ -248,7 +248,7 @@ describe('a behaviour', () => {
         ['s1', 'gone'],
         ['s2', 'gone'],
       ])
-      expect(harness.connection.sessions).toEqual([])
+      expect(harness.connection.cursors).toEqual([])
       harness.connection.watch('s1')
       await harness.passes(1_000)
       expect(harness.messages.map(({ n }) => n)).toEqual([1, 2, 3])

@@ -86,7 +86,7 @@ describe('C99: an event whose envelope is not of its types is reported and dropp
       )
       // Nothing of the server's is in it that could throw.
       expect(inspect(errors, { depth: 9 })).not.toContain('toString')
-      expect(connection.sessions).toEqual([{ sessionId: 'good', lastSeq: 1 }])
+      expect(connection.cursors).toEqual([{ sessionId: 'good', lastSeq: 1 }])
       expect([closed.mock.calls, lost.mock.calls]).toEqual([[], []])
       connection.dispose()
     },
@@ -125,7 +125,7 @@ describe('C99: an event whose envelope is not of its types is reported and dropp
     const sessions = [{ sessionId: 's1', status: 'reset', from: 0, to: 3, epoch: 'x'.repeat(1_025) }]
     const world = createWorld({ cursors }, (post) => post.answers(200, { ok: true, sessions }))
     await world.opens()
-    expect(world.connection.sessions).toEqual([{ sessionId: 's1', lastSeq: 3 }])
+    expect(world.connection.cursors).toEqual([{ sessionId: 's1', lastSeq: 3 }])
   })
 })
 
@@ -263,7 +263,7 @@ describe('C107: sessions that a server opens are bounded', () => {
     world.connection.on('error', ({ error }) => errors.push(error.message))
     await world.opens()
     opensSessions(world, 0, 3_000)
-    expect([world.connection.sessions.length, world.received.length]).toEqual([1_000, 1_000])
+    expect([world.connection.cursors.length, world.received.length]).toEqual([1_000, 1_000])
     expect(world.errors).toEqual(['too-many-sessions'])
     expect(errors[0]).toMatch(/^events of new sessions like s1000 are dropped: .* inbound\.maxSessions$/)
     world.stream.sends(world.event('s0', 2))
@@ -282,7 +282,7 @@ describe('C107: sessions that a server opens are bounded', () => {
     world.connection.watch('s0')
     world.connection.watch('s2')
     opensSessions(world, 2, 5)
-    expect(world.connection.sessions.map(({ sessionId }) => sessionId)).toEqual([
+    expect(world.connection.cursors.map(({ sessionId }) => sessionId)).toEqual([
       'given',
       'watched',
       's0',
@@ -300,7 +300,7 @@ describe('C107: sessions that a server opens are bounded', () => {
     opensSessions(world, 0, 1)
     world.connection.unwatch('s0')
     opensSessions(world, 0, 2)
-    expect(world.connection.sessions).toEqual([{ sessionId: 's1', lastSeq: 1 }])
+    expect(world.connection.cursors).toEqual([{ sessionId: 's1', lastSeq: 1 }])
   })
 
   test('over all visits: what is restored counts, until the app watches it', async () => {
@@ -310,14 +310,14 @@ describe('C107: sessions that a server opens are bounded', () => {
       await world.opens()
       opensSessions(world, 10 * visit, 10 * visit + 10)
       await settle()
-      expect(world.connection.sessions).toHaveLength(5)
+      expect(world.connection.cursors).toHaveLength(5)
       world.connection.dispose()
     }
     const world = load(storage, { inbound: { maxSessions: 5 } })
     await world.opens()
     world.connection.watch('s0')
     opensSessions(world, 50, 60)
-    expect(world.connection.sessions.map(({ sessionId }) => sessionId)).toEqual(['s0', 's1', 's2', 's3', 's4', 's50'])
+    expect(world.connection.cursors.map(({ sessionId }) => sessionId)).toEqual(['s0', 's1', 's2', 's3', 's4', 's50'])
   })
 
   test('those that it closes again are forgotten in the end: it cannot fill the memory with them', async () => {
@@ -334,7 +334,7 @@ describe('C107: sessions that a server opens are bounded', () => {
       world.connection.reconnect()
       await settle()
       await world.opens()
-      expect(world.connection.sessions).toEqual([])
+      expect(world.connection.cursors).toEqual([])
     }
     world.received.length = 0
     opensSessions(world, 0, 9)

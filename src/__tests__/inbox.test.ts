@@ -50,7 +50,7 @@ describe('a message reaches the app once, in rising order', () => {
     world.stream.sends({ type: 'typing', sessionId: 's1' })
     world.stream.sends({ type: 'load', seq: 3 })
     expect(world.received).toEqual([{ type: 'notice' }, { type: 'typing', sessionId: 's1' }, { type: 'load', seq: 3 }])
-    expect(world.connection.sessions).toEqual([])
+    expect(world.connection.cursors).toEqual([])
     expect(world.errors).toEqual([])
   })
 
@@ -296,7 +296,7 @@ describe('the server has the last word on a session', () => {
 
   test('a cursor without an epoch has none, not even an empty one', async () => {
     const { connection } = createWorld({ cursors: AT_5 })
-    expect(connection.sessions).toStrictEqual(AT_5)
+    expect(connection.cursors).toStrictEqual(AT_5)
   })
 
   describe('C33: a reset that is behind what has already come is resumed from; one that is not costs no POST', () => {
@@ -335,7 +335,7 @@ describe('the server has the last word on a session', () => {
     await world.opens({ features: ['replay-marker'] })
     const gone = { sessionId: 's1', status: 'gone', from: 5, to: 5 }
     world.stream.sends({ type: 'reconnected', resumeId: 'r0', sessions: [gone] })
-    expect(world.connection.sessions).toEqual(AT_5)
+    expect(world.connection.cursors).toEqual(AT_5)
   })
 
   test('C33: seq restarts in another epoch: the session is reset at its first event, nothing is dropped as old', async () => {
@@ -364,7 +364,7 @@ describe('the server has the last word on a session', () => {
     world.stream.sends(world.event('a', 2))
     expect(world.log).toEqual(['a gone 1-1', 'b forbidden 1-1', 'c resumed 1-4', 'opened'])
     expect(world.received).toEqual([])
-    expect(world.connection.sessions).toEqual([{ sessionId: 'c', lastSeq: 1, epoch: 'e' }])
+    expect(world.connection.cursors).toEqual([{ sessionId: 'c', lastSeq: 1, epoch: 'e' }])
     world.stream.fails()
     await world.retries()
     await world.opens()
@@ -451,7 +451,7 @@ describe('watch and unwatch', () => {
     world.connection.unwatch('s1')
     world.stream.sends(world.event('s1', 6))
     expect(world.received).toEqual([])
-    expect(world.connection.sessions).toEqual([])
+    expect(world.connection.cursors).toEqual([])
     world.connection.watch('s1', { after: 5 })
     world.stream.sends(world.event('s1', 6))
     expect(seqs(world, 's1')).toEqual([6])
@@ -696,7 +696,7 @@ describe('hostile frames', () => {
     expect(world.connection.phase).toBe('open')
     world.stream.sends('{"type":"token","sessionId":"__proto__","seq":1}')
     world.stream.sends('{"type":"token","sessionId":"constructor","seq":1}')
-    expect(world.connection.sessions.map(({ sessionId }) => sessionId)).toEqual(['__proto__', 'constructor'])
+    expect(world.connection.cursors.map(({ sessionId }) => sessionId)).toEqual(['__proto__', 'constructor'])
   })
 
   test('control frames with malformed fields change nothing', async () => {
@@ -710,7 +710,7 @@ describe('hostile frames', () => {
     })
     world.stream.sends({ type: 'probe', nonce: {} })
     expect(world.connection.phase).toBe('reconnecting')
-    expect(world.connection.sessions).toEqual(AT_5)
+    expect(world.connection.cursors).toEqual(AT_5)
     world.stream.sends({ type: 'goodbye', retryAfter: '9e99', spread: -4 })
     expect(world.connection.phase).toBe('backoff')
     expect((world.connection.retryAt ?? 0) - world.clock.now()).toBe(250)

@@ -98,7 +98,7 @@ function expectNothingLost({ lifecycle, got, sent, kills, server, connection }: 
   expect(lifecycle).toEqual(lifecycle.map((_, index) => (index % 2 === 0 ? 'opened' : 'closed')))
   expect(lifecycle.length).toBeGreaterThan(2 * ROUNDS)
   expect(server.mostStreams).toBe(1)
-  expect(connection.sessions).toHaveLength(3)
+  expect(connection.cursors).toHaveLength(3)
 }
 
 describe('over real HTTP, with its sockets destroyed 50 times, half of them during a resume', () => {

@@ -1,4 +1,4 @@
-import { type Connection, createConnection, type Delivery } from 'holdline'
+import { type Connection, createConnection, type Delivery, type OutboundMessage } from 'holdline'
 import type { EventSourceLike } from 'holdline/adapters'
 import {
   answersAreLost,
@@ -25,7 +25,7 @@ import {
 } from 'holdline/testing'
 import { describe, expect, test } from 'vitest'
 
-const PROMPT = { type: 'send', prompt: 'hi' }
+const PROMPT = { type: 'send', prompt: 'hi' } as const
 type Create = (environment: Environment) => Connection
 type World = ReturnType<typeof begin>
 
@@ -278,12 +278,14 @@ describe('I6: an event', () => {
     await world.welcomes()
     const has = (seq: number, epoch: string) => harness.stream.sends({ type: 'token', sessionId: 's1', seq, epoch })
     for (const seq of [1, 2]) has(seq, 'a')
-    connection.watch('s1', { after: 0 })
-    for (const seq of [1, 2]) has(seq, 'a')
     connection.unwatch('s1')
+    const unwatch = connection.watch('s1', { after: 0 })
+    for (const seq of [1, 2]) has(seq, 'a')
+    unwatch()
     connection.watch('s1')
     has(1, 'a')
     has(1, 'b')
+    connection.watch('s1', { after: { sessionId: 's1', lastSeq: 0, epoch: 'b' } })
     await world.settles()
     expect(harness.messages).toHaveLength(6)
     oracle.check()
@@ -634,7 +636,7 @@ describe('I13: a message that waits for nothing', () => {
     const connection = createConnection(environment)
     const { send } = connection
     return Object.assign(connection, {
-      send: (message: { type: string; sessionId?: unknown }, options?: object): Delivery =>
+      send: (message: OutboundMessage<'send'>, options?: object): Delivery =>
         message.sessionId === 's2'
           ? {
               ...{ id: 'held', message, status: 'queued', settled: new Promise(() => {}) },

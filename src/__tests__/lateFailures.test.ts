@@ -14,7 +14,7 @@ const rejects = async () => {
 const LATE = { code: 'listener-failed', cause: new Error('late') }
 
 describe('a listener whose promise rejects is one that throws, and nobody waits for it', () => {
-  test.each(['opened', 'phase', 'delivery', 'closed', 'rejected'] as const)('of `%s`', async (name) => {
+  test.each(['opened', 'phase', 'delivery', 'closed', 'refused'] as const)('of `%s`', async (name) => {
     const { connection, opens, settles, told } = createHarness()
     connection.on(name, rejects)
     await opens()

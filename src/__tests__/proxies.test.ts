@@ -19,15 +19,15 @@ async function usesAll({ opens, stream, event, received }: World, connection: Co
   await opens()
   stream.sends(event('s1', 1))
   await settle()
-  const { phase, isOpen, connectionId, attempt, retryAt, lastError, sessions } = connection
-  expect({ phase, isOpen, connectionId, attempt, retryAt, lastError, sessions }).toEqual({
+  const { phase, isOpen, connectionId, attempt, retryAt, lastError, cursors } = connection
+  expect({ phase, isOpen, connectionId, attempt, retryAt, lastError, cursors }).toEqual({
     phase: 'open',
     isOpen: true,
     connectionId: 'c2',
     attempt: 0,
     retryAt: null,
     lastError: null,
-    sessions: [{ sessionId: 's1', lastSeq: 1 }],
+    cursors: [{ sessionId: 's1', lastSeq: 1 }],
   })
   expect([connection.cursor('s1')?.lastSeq, received.length, (await delivery.settled).status]).toEqual([
     1,

@@ -1,5 +1,6 @@
 import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest'
+import { HEAD } from '../protocol'
 import { type LogEntry, type Metric, memoryLog, type SessionLog } from '../server'
 import { type RedisLogOptions, redisLog } from '../server/redis'
 import { describeWithRedis, type RedisServer, startRedis } from './_redis'
@@ -504,6 +505,19 @@ describeLog('redisLog', () => {
     [{ url: 'redis://localhost', ulr: '' }, "unknown option 'ulr'"],
   ])('refuses %j', (options, message) => {
     expect(() => redisLog(options as RedisLogOptions)).toThrow(message)
+  })
+})
+
+describeLog('a client that follows from now on', () => {
+  test.each([0, 3])('is told the head of a session of %d events, and sent what comes after it', async (count) => {
+    const { server } = createTestServer({ log: open() })
+    const session = newSession()
+    const stream = await openStream(server)
+    for (let n = 0; n < count; n++) await server.publish(session, { type: 'x' })
+    const { sessions } = await (await stream.watch(session, HEAD)).json()
+    expect(sessions).toMatchObject([{ sessionId: session, status: 'reset', to: count }])
+    await server.publish(session, { type: 'x' })
+    await expect.poll(() => stream.events).toEqual([`${session}:${count + 1}`])
   })
 })
 

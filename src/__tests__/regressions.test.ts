@@ -44,7 +44,7 @@ describe('the data plane', () => {
     await world.opens()
     world.stream.sends(world.event('s1', 0))
     expect(world.errors).toEqual(['bad-message'])
-    expect(world.connection.sessions).toEqual([])
+    expect(world.connection.cursors).toEqual([])
   })
 
   test('C56: the verdicts of a marker without a resumeId count only where the stream has seen one resume', async () => {
@@ -53,7 +53,7 @@ describe('the data plane', () => {
     world.stream.welcomes({ connectionId: 'c1', features: ['replay-marker'] })
     await settle()
     world.stream.sends({ type: 'reconnected', sessions: [{ sessionId: 's1', status: 'gone', from: 7, to: 7 }] })
-    expect(world.connection.sessions).toEqual(AT_7)
+    expect(world.connection.cursors).toEqual(AT_7)
   })
 
   test('the same function, listening twice, hears twice, and unsubscribes once at a time', async () => {
@@ -235,6 +235,7 @@ describe('watch', () => {
     await world.opens(features)
     world.connection.watch('s1', { after: 9 })
     await settle()
+    world.connection.unwatch('s1')
     world.connection.watch('s1', { after: 0 })
     await world.post('watch').answers(200, { ok: true })
     expect(world.postsTo('watch').map(({ body }) => body.lastSeq)).toEqual([9, 0])
@@ -288,7 +289,7 @@ describe('watch', () => {
     for (const after of [-1, 1.5, Number.NaN, '3']) {
       expect(() => world.connection.watch('s1', { after: after as number })).toThrow(/^after:/)
     }
-    expect(world.connection.sessions).toEqual([])
+    expect(world.connection.cursors).toEqual([])
   })
 })
 

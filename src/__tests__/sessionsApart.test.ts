@@ -128,9 +128,9 @@ async function start({ transport, hidden, failure }: Setup) {
   connection.on('closed', () => {})
   let count = 0
   const send = (sessionId: string) => {
-    const message = failure.startsWith('a 404') && sessionId === 's1' ? { type: 'set_mode' } : { type: 'send' }
+    const type = failure.startsWith('a 404') && sessionId === 's1' ? 'set_mode' : 'send'
     count += 1
-    return connection.send({ ...message, sessionId, n: count })
+    return connection.send({ type, sessionId, n: count })
   }
   return {
     connection,

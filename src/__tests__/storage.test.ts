@@ -270,7 +270,7 @@ describe('cursors', () => {
     const storage = createStorage()
     await received(storage)
     const world = load(storage)
-    expect(world.connection.sessions).toEqual(CURSORS)
+    expect(world.connection.cursors).toEqual(CURSORS)
     await world.opens()
     expect(world.post('reconnect').body.sessions).toEqual(CURSORS)
   })
@@ -284,7 +284,7 @@ describe('cursors', () => {
       world.connection.watch('s3')
       world.stream.sends(world.event('s1', 1))
       await settle()
-      expect(world.connection.sessions.map(({ sessionId }) => sessionId)).toEqual(['s3', 's1'])
+      expect(world.connection.cursors.map(({ sessionId }) => sessionId)).toEqual(['s3', 's1'])
       world.connection.dispose()
     }
     expect([...storage.entries.keys()]).toEqual(['k:cursor:s2'])
@@ -294,7 +294,7 @@ describe('cursors', () => {
     const storage = createStorage()
     await received(storage)
     const given = [{ sessionId: 's1', lastSeq: 2, epoch: 'e' }]
-    expect(load(storage, { cursors: given }).connection.sessions).toEqual([...given, CURSORS[1]])
+    expect(load(storage, { cursors: given }).connection.cursors).toEqual([...given, CURSORS[1]])
     await settle()
     expect(load(storage).connection.cursor('s1')).toEqual(given[0])
   })
@@ -308,7 +308,7 @@ describe('cursors', () => {
     await world.opens()
     if (end === 'unwatch') world.connection.unwatch('s1')
     await settle()
-    expect(load(storage).connection.sessions).toEqual([CURSORS[1]])
+    expect(load(storage).connection.cursors).toEqual([CURSORS[1]])
   })
 
   test('take what a reset says', async () => {
@@ -567,7 +567,7 @@ describe('C29: what is corrupt is reported and set aside', () => {
     storage.entries.set('k:cursor:s2', '{"sessionId":"s2","lastSeq":5}')
     const world = load(storage)
     await settle()
-    expect(world.connection.sessions).toEqual([{ sessionId: 's2', lastSeq: 5 }])
+    expect(world.connection.cursors).toEqual([{ sessionId: 's2', lastSeq: 5 }])
     expect([world.errors, lines(storage)]).toEqual([['storage-corrupt'], [['k:cursor:s1', text]]])
   })
 
@@ -624,10 +624,10 @@ describe('C108: a storage of an origin that is shared', () => {
     await settle()
     const world = keyed(storage, reader)
     await settle()
-    expect([pending(world), world.connection.sessions, world.errors]).toEqual([[], [], []])
+    expect([pending(world), world.connection.cursors, world.errors]).toEqual([[], [], []])
     world.connection.clearOutbox()
     const next = keyed(storage, writer)
-    expect([pending(next), next.connection.sessions]).toEqual([['a'], cursors])
+    expect([pending(next), next.connection.cursors]).toEqual([['a'], cursors])
   })
 
   test('a session id with a colon or a percent sign is that of one session of one key', async () => {
@@ -636,8 +636,8 @@ describe('C108: a storage of an origin that is shared', () => {
     keyed(storage, 'a', { cursors })
     keyed(storage, 'a:cursor:x', { cursors: [{ sessionId: 's1', lastSeq: 99 }] })
     await settle()
-    expect(keyed(storage, 'a').connection.sessions).toEqual(cursors)
-    expect(keyed(storage, 'a:cursor:x').connection.sessions).toEqual([{ sessionId: 's1', lastSeq: 99 }])
+    expect(keyed(storage, 'a').connection.cursors).toEqual(cursors)
+    expect(keyed(storage, 'a:cursor:x').connection.cursors).toEqual([{ sessionId: 's1', lastSeq: 99 }])
   })
 
   test('what the first edition wrote is read once, and has its new place then', async () => {
@@ -648,7 +648,7 @@ describe('C108: a storage of an origin that is shared', () => {
     for (let visit = 0; visit < 2; visit++) {
       const world = load(storage)
       await settle()
-      expect([pending(world), world.connection.sessions, world.errors]).toEqual([['a'], cursors, []])
+      expect([pending(world), world.connection.cursors, world.errors]).toEqual([['a'], cursors, []])
     }
     expect([...storage.entries.keys()].sort()).toEqual(
       ['k:cursor:s%253A3', 'k:cursor:s%252', 'k:cursor:s%3A1', 'k:message:o:1'].sort(),

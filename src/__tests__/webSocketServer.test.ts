@@ -38,7 +38,7 @@ function createServer(...[overrides]: Parameters<typeof createTestServer>) {
   return { ...chat, ...createSockets({ fetch: chat.server.fetch, clock: chat.clock }) }
 }
 
-const send = (n: unknown, sessionId = 'room') => ({ type: 'send', sessionId, n })
+const send = (n: unknown, sessionId = 'room') => ({ type: 'send', sessionId, n }) as const
 
 describe('a hello', () => {
   test('opens the stream; the welcome is the first frame', async () => {

@@ -147,7 +147,7 @@ export function createChatConnection(options: ChatConnectionOptions): ChatConnec
       inbox.forget(sessionId)
       deliveries.clear(sessionId)
     },
-    getTrackedSessions: () => connection.sessions.map(({ sessionId }) => sessionId),
+    getTrackedSessions: () => connection.cursors.map(({ sessionId }) => sessionId),
     clearPendingSends() {
       for (const delivery of connection.pending) if (delivery.status === 'queued') delivery.cancel()
     },
@@ -174,7 +174,7 @@ function createLine({
   storage,
   transport,
 }: ChatSettings) {
-  return createConnection({
+  return createConnection<JsonObject, OutboundMessage>({
     url: `${baseUrl.replace(/\/+$/, '')}/api/chat`,
     fetch(input, init = {}) {
       const headers = toPlainObject(new Headers(init.headers))

@@ -10,16 +10,23 @@ const MAX_WAITING_CHARACTERS = 2_097_152
 
 export type MessageListener = (message: JsonObject) => unknown
 
+export interface Subscription {
+  /** Null once it has unsubscribed. */
+  listener: MessageListener | null
+  /** Undefined: of every message. */
+  readonly session: string | undefined
+}
+
 /** A message that listeners threw at, and what came after it. */
 export class Backlog {
   declare readonly message: SessionMessage
   /** The listeners that threw. */
-  declare listeners: readonly MessageListener[]
+  declare listeners: readonly Subscription[]
   readonly later: [SessionMessage, characters: number][] = []
   #repeats = 0
   #characters = 0
 
-  constructor(message: SessionMessage, listeners: readonly MessageListener[]) {
+  constructor(message: SessionMessage, listeners: readonly Subscription[]) {
     this.message = message
     this.listeners = listeners
   }

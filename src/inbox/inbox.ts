@@ -1,9 +1,9 @@
 import { ConnectionError } from '../errors'
 import type { Notifier } from '../notifier'
 import type { Settings } from '../options'
-import { type Control, type Cursor, type JsonObject, parseJson, type SessionVerdict } from '../protocol'
+import { type Control, type Cursor, HEAD, type JsonObject, parseJson, type SessionVerdict } from '../protocol'
 import type { CursorStore } from '../store'
-import { Backlog, type MessageListener } from './backlog'
+import { Backlog, type MessageListener, type Subscription } from './backlog'
 import { complaintOf, type SessionMessage, sortOf } from './frames'
 import { type Session, step } from './session'
 import { Sessions } from './sessions'
@@ -20,7 +20,7 @@ export interface InboxHooks {
  * stream and never crosses the machine. A class, because closures in its place were 2 KiB per connection.
  */
 export class Inbox extends Sessions {
-  #listeners: readonly MessageListener[] = NONE
+  #listeners: readonly Subscription[] = NONE
   #isContiguous = false
   #resumeId: string | null = null
   #signs = 0
@@ -101,7 +101,8 @@ export class Inbox extends Sessions {
     const { sessionId, lastSeq: from } = session
     session.reset(to, epoch)
     this.keep(sessionId)
-    this.notifier.tell('session', { sessionId, status: 'reset', from, to })
+    // It has lost nothing: it asked to be told where the head is.
+    if (from !== HEAD) this.notifier.tell('session', { sessionId, status: 'reset', from, to })
   }
 
   #deliver(session: Session, message: SessionMessage) {
@@ -115,12 +116,13 @@ export class Inbox extends Sessions {
   }
 
   /** Returns the listeners that threw. */
-  #offer(message: JsonObject, to: readonly MessageListener[]): readonly MessageListener[] {
+  #offer(message: JsonObject, to: readonly Subscription[]): readonly Subscription[] {
     let failed = NONE
-    for (const listener of to) {
+    for (const subscription of to) {
+      const { listener, session } = subscription
       // Another one may have unsubscribed it.
-      if (!this.#listeners.includes(listener)) continue
-      if (!this.notifier.call('message', listener, message)) failed = [...failed, listener]
+      if (!listener || (session !== undefined && session !== message.sessionId)) continue
+      if (!this.notifier.call('message', listener, message)) failed = [...failed, subscription]
     }
     return failed
   }
@@ -180,10 +182,11 @@ export class Inbox extends Sessions {
     }
   }
 
-  listen(listener: MessageListener): () => void {
-    const own: MessageListener = (message) => listener(message)
+  listen(listener: MessageListener, session: string | undefined): () => void {
+    const own: Subscription = { listener, session }
     this.#listeners = [...this.#listeners, own]
     return () => {
+      own.listener = null
       this.#listeners = this.#listeners.filter((other) => other !== own)
     }
   }
@@ -242,4 +245,4 @@ export class Inbox extends Sessions {
   }
 }
 
-const NONE: readonly MessageListener[] = []
+const NONE: readonly Subscription[] = []

@@ -1,4 +1,4 @@
-import { type Cursor, isText } from '../protocol'
+import { type Cursor, HEAD, isText } from '../protocol'
 import type { Backlog } from './backlog'
 import type { SessionMessage } from './frames'
 
@@ -22,6 +22,10 @@ export class Session {
   declare epoch: string | undefined
   /** Who has opened it; the app by `watch`, or a cursor that it gave. What the server opens is bounded. */
   declare openedBy: Party
+  /** `lost` by a reset since the cursor was placed: the app reloads it, and may place the cursor anew. */
+  history: 'kept' | 'lost' = 'kept'
+  /** One for each `watch` that was not taken back. */
+  watchers: Set<unknown> | undefined
   /** Who has made it necessary that the next resume takes it along; null if that need not. */
   wantedBy: Party | null = null
   /** The server's word on it. Once it is `given`, or another resume is wanted, one that still comes is about an old cursor. */
@@ -96,6 +100,7 @@ export class Session {
   reset(to: number, epoch: string | undefined) {
     if (this.overtook > to || this.dropped > to || this.backlog?.reaches(to)) this.wantedBy = 'server'
     this.verdict = 'given'
+    if (this.lastSeq !== HEAD) this.history = 'lost'
     this.lastSeq = to
     this.epoch = epoch
     this.missing = this.overtook = this.dropped = this.fruitless = 0

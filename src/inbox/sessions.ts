@@ -1,7 +1,7 @@
 import { ConnectionError } from '../errors'
 import type { Notifier } from '../notifier'
 import type { Settings } from '../options'
-import { type Cursor, MAX_SESSIONS_PER_RESUME } from '../protocol'
+import { type Cursor, HEAD, MAX_SESSIONS_PER_RESUME } from '../protocol'
 import type { CursorStore } from '../store'
 import { type Party, Session } from './session'
 
@@ -83,6 +83,7 @@ export class Sessions {
     this.#leave(sessionId)
     if (openedBy === 'server') this.#opened++
     const session = new Session(sessionId, lastSeq, epoch, openedBy)
+    session.watchers = this.tracked.get(sessionId)?.watchers
     this.tracked.set(sessionId, session)
     this.keep(sessionId)
     return session
@@ -138,20 +139,33 @@ export class Sessions {
     return true
   }
 
-  /** False if this changes nothing: the session is tracked already, from this cursor. */
-  watch(sessionId: string, after: number | undefined): boolean {
+  /** False if this changes nothing: the session is tracked already. Only one that has lost history is moved to `after`. */
+  watch(sessionId: string, after: number | Cursor | undefined): boolean {
     this.#closed?.delete(sessionId)
     const known = this.tracked.get(sessionId)
-    if (after !== undefined) this.#early?.set(sessionId, 'placed')
+    const isPlaced = after !== undefined && known?.history !== 'kept'
+    if (isPlaced) this.#early?.set(sessionId, 'placed')
     else if (!known && !this.#early?.has(sessionId)) this.#early?.set(sessionId, 'unplaced')
-    if (known && (after ?? known.lastSeq) === known.lastSeq) {
+    const { lastSeq, epoch } = typeof after === 'object' ? after : { lastSeq: after ?? 0, epoch: known?.epoch }
+    if (known && (!isPlaced || (lastSeq === known.lastSeq && epoch === known.epoch))) {
       this.#leave(sessionId)
       known.openedBy = 'app'
+      if (isPlaced) known.history = 'kept'
       return false
     }
     known?.endBacklog()
-    this.#track(sessionId, after ?? 0, known?.epoch, 'app').wantedBy = 'app'
+    this.#track(sessionId, lastSeq, lastSeq === HEAD ? undefined : epoch, 'app').wantedBy = 'app'
     return true
+  }
+
+  /** Returns what takes one `watch` back: true for the last one. It does so once, and not after the session was untracked. */
+  hold(sessionId: string): () => boolean {
+    const session = this.tracked.get(sessionId) as Session
+    session.watchers ??= new Set()
+    const { watchers } = session
+    const release = () => watchers.delete(release) && !watchers.size
+    watchers.add(release)
+    return release
   }
 
   unwatch(sessionId: string) {
@@ -167,7 +181,9 @@ export class Sessions {
   forget(sessionId: string) {
     this.#early?.set(sessionId, 'placed')
     this.#closed?.delete(sessionId)
-    this.tracked.get(sessionId)?.endBacklog()
+    const known = this.tracked.get(sessionId)
+    known?.endBacklog()
+    known?.watchers?.clear()
     this.#leave(sessionId)
     this.tracked.delete(sessionId)
     this.keep(sessionId)
@@ -192,8 +208,8 @@ export class Sessions {
    * started over does not, and what it sends until then is lost.
    */
   protected suspect(session: Session, seq: number) {
-    const { asked, lastSeq, stale } = session
-    if (asked !== lastSeq || stale === null) return
+    const { asked, lastSeq, stale, wantedBy } = session
+    if (wantedBy || asked !== lastSeq || stale === null) return
     session.stale = seq === asked ? null : stale + 1
     this.#staleTimer ??= this.settings.clock.setTimeout(() => {
       this.#staleTimer = undefined

@@ -1,4 +1,4 @@
-import { ConnectionError } from '../errors'
+import { ConnectionError, type SendError } from '../errors'
 import type { UpstreamEvent } from '../machine/types'
 import { meaningOf } from '../protocol/status'
 import { Endpoints } from './endpoints'
@@ -68,11 +68,11 @@ export class Evidence {
   }
 
   /** The error to tell, if a 404 is no word about the stream, but about an endpoint that the server does not have. */
-  missing(endpoint: string, { status, cause }: ConnectionError): ConnectionError | undefined {
+  missing(endpoint: string, { status, cause }: ConnectionError): SendError | undefined {
     const isOpen = meaningOf(status) === 'stream' && cause !== 'unknown-stream'
     if (!isOpen || !this.#endpoints.disowned(endpoint, this.#gate?.connectionId ?? null, this.#isProven))
       return undefined
     const what = `the server answers 404 for ${endpoint}, on stream after stream that it knows`
-    return new ConnectionError('unknown-endpoint', what, { status })
+    return new ConnectionError('unknown-endpoint', what, { status }) as SendError
   }
 }

@@ -1,4 +1,4 @@
-import { ConnectionError } from '../errors'
+import { ConnectionError, type SendError } from '../errors'
 import type { UpstreamEvent } from '../machine/types'
 import type { Feature } from '../protocol'
 import { isServerFault, isUnapplied, meaningOf, type StatusMeaning } from '../protocol/status'
@@ -53,7 +53,7 @@ export function judge({ outcome, features, isInDoubt }: Case): Judgement {
     // An idempotent server would have said of a repeat what it said of the first; one that cancels knows what it did not begin.
     const mayRepeat = isInDoubt || (isConflict && outcome.code !== 'id-reused')
     const isOpen = mayRepeat && !features.includes('idempotency') && outcome.code !== 'cancelled'
-    return { ruling: 'settle', ending: { status: isOpen ? 'unknown' : 'rejected', error: outcome } }
+    return { ruling: 'settle', ending: { status: isOpen ? 'unknown' : 'rejected', error: outcome as SendError } }
   }
   return repeat(outcome)
 }

@@ -1,5 +1,5 @@
 import type { Carrier } from '../adapters/transport'
-import { being, check, invalid, isAge, isFunction, isLane, type Settings } from '../options'
+import { check, invalid, isAge, isLane, isSignal, type Settings } from '../options'
 import { MESSAGE_ID, newId } from '../protocol'
 import type { Store, StoredMessage } from '../store'
 import type { Delivery, OutboxState, SendOptions, Typed } from '../types'
@@ -254,5 +254,3 @@ export class Outbox {
     return this.#poster.state
   }
 }
-
-const isSignal = being('an AbortSignal', (value) => isFunction(Object(value).addEventListener))

@@ -1,4 +1,4 @@
-import { ConnectionError } from '../errors'
+import { ConnectionError, type SendError } from '../errors'
 import { isText } from '../protocol'
 import type { Message } from './message'
 
@@ -13,7 +13,7 @@ export type Reason =
   | 'unknown-type'
 
 /** The same, for people. */
-export function toError(code: Reason, { attempts, lastError, payload }: Message): ConnectionError {
+export function toError(code: Reason, { attempts, lastError, payload }: Message): SendError {
   const { type } = Object(payload)
   const why: Readonly<Record<Reason, string>> = {
     cancelled: 'by cancel(), clearOutbox(), dispose() or a stop',
@@ -24,5 +24,5 @@ export function toError(code: Reason, { attempts, lastError, payload }: Message)
     'outbox-full': 'over outbox.maxMessages or outbox.maxBytes',
     'unknown-type': `no endpoint for type ${isText(type) ? type : typeof type}`,
   }
-  return new ConnectionError(code, why[code])
+  return new ConnectionError(code, why[code]) as SendError
 }

@@ -63,6 +63,9 @@ export interface Cursor {
   readonly epoch?: string
 }
 
+/** As a cursor: from now on. No log has got there, so every server answers it with a `reset` to its own head. */
+export const HEAD = 2 ** 53 - 1
+
 export type SessionStatus = 'resumed' | 'reset' | 'gone' | 'forbidden'
 
 export const isCursor = (value: unknown): value is Cursor =>

@@ -296,7 +296,7 @@ export function createWorld(options: WorldOptions = {}) {
     if (!flowing()) return 'the stream is dead'
     const failed = unsettled.find((delivery) => delivery.status !== 'accepted' && !expired.has(delivery))
     if (failed) return `${failed.id} is ${failed.status}`
-    for (const { sessionId, lastSeq } of connection.sessions) {
+    for (const { sessionId, lastSeq } of connection.cursors) {
       const heard = messages.flatMap((one) => (one.sessionId === sessionId ? [Number(one.seq)] : []))
       const wasReset = told.some(({ name, event }) => name === 'session' && event.status === 'reset')
       // What comes again was asked for again, or is none of I9's business.
@@ -440,7 +440,7 @@ const HOUR = 3_600_000
 
 const always = () => true
 const isActive = ({ connection }: World) => connection.phase !== 'idle'
-const hasSomethingToPost = ({ connection }: World) => connection.pending.length + connection.sessions.length > 0
+const hasSomethingToPost = ({ connection }: World) => connection.pending.length + connection.cursors.length > 0
 const command = (act: Letter['act'], isEnabled: Letter['isEnabled'] = always): Letter => ({ isEnabled, act })
 
 /** Something that the server does on the live stream. */

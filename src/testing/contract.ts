@@ -374,7 +374,7 @@ export const transportContract: readonly ContractCase[] = [
     await line.until('the events', () => line.messages.length === 3)
     expectEqual(sessions(line).find(({ status }) => status === 'forbidden')?.sessionId, 'forbidden', 'told')
     expectEqual(
-      line.connection.sessions.map(({ sessionId }) => sessionId),
+      line.connection.cursors.map(({ sessionId }) => sessionId),
       ['s1'],
       'tracked',
     )
@@ -414,6 +414,20 @@ export const transportContract: readonly ContractCase[] = [
     await publishes(line, 1)
     await line.until('the next event', () => line.seqs().length === 1)
     expectEqual(line.seqs(), [4], 'events')
+  }),
+
+  behaviour("`after: 'head'` follows from now on, and tells of no reset", async (line) => {
+    await publishes(line, 3)
+    await publishes(line, 3, 'other')
+    line.connection.watch('s1', { after: 'head' })
+    await line.opens()
+    line.connection.watch('other', { after: 'head' })
+    for (const name of ['s1', 'other'])
+      await line.until(`the head of ${name}`, () => line.connection.cursor(name)?.lastSeq === 3)
+    await publishes(line, 1)
+    await publishes(line, 1, 'other')
+    await line.until('the next events', () => line.messages.length === 2)
+    expectEqual([line.seqs(), line.seqs('other'), sessions(line)], [[4], [4], []], 'events, and news of sessions')
   }),
 
   behaviour('C35: what comes twice is delivered once', async (line) => {

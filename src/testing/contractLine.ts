@@ -185,7 +185,7 @@ export async function createContractLine(serve: Serve, options: Partial<Connecti
   }
 }
 
-const NAMES = ['opened', 'closed', 'stopped', 'phase', 'session', 'delivery', 'rejected', 'error'] as const
+const NAMES = ['opened', 'closed', 'stopped', 'phase', 'session', 'delivery', 'refused', 'error'] as const
 
 const describe = (told: readonly Told[]) =>
   told

@@ -299,7 +299,7 @@ export function fingerprint(world: World): string {
       world.laneOf(id),
       Math.min(3, posts.filter((post) => carried(post).includes(id)).length),
     ]),
-    connection.sessions.map(({ sessionId, lastSeq }) => [sessionId, head(sessionId) - lastSeq]),
+    connection.cursors.map(({ sessionId, lastSeq }) => [sessionId, head(sessionId) - lastSeq]),
     [...heads],
     memory,
     world.oracle.memory(),

@@ -55,7 +55,7 @@ const NAMES: readonly (keyof ConnectionEvents)[] = [
   'phase',
   'session',
   'delivery',
-  'rejected',
+  'refused',
   'error',
 ]
 /** A harness that waits for something gives up after this much virtual time, ms. */

@@ -315,7 +315,8 @@ const oneVerdict: Watch = ({ connection, posts }, report) => {
 // I6
 
 const risingOnce: Watch = ({ connection }, report) => {
-  const last = new Map(connection.sessions.map(({ sessionId, lastSeq }) => [sessionId, lastSeq]))
+  const last = new Map(connection.cursors.map(({ sessionId, lastSeq }) => [sessionId, lastSeq]))
+  const lost = new Set<string>()
   connection.on('message', ({ sessionId, seq }) => {
     if (typeof sessionId !== 'string' || typeof seq !== 'number') return
     const before = last.get(sessionId) ?? 0
@@ -325,12 +326,18 @@ const risingOnce: Watch = ({ connection }, report) => {
     last.set(sessionId, seq)
   })
   connection.on('session', ({ sessionId, status, to }) => {
-    if (status === 'reset') last.set(sessionId, to)
-    else if (status !== 'resumed') last.delete(sessionId)
+    if (status === 'reset') {
+      last.set(sessionId, to)
+      lost.add(sessionId)
+    } else if (status !== 'resumed') last.delete(sessionId)
   })
   // The app asks for what it has had.
   before(connection, ['watch'], (...[sessionId, { after } = {}]: Parameters<Connection['watch']>) => {
-    if (after !== undefined) last.set(sessionId, after)
+    if (!connection.cursor(sessionId)) last.delete(sessionId)
+    else if (!lost.has(sessionId)) return
+    if (after === undefined) return
+    lost.delete(sessionId)
+    last.set(sessionId, after === 'head' ? 0 : typeof after === 'object' ? after.lastSeq : after)
   })
   before(connection, ['unwatch'], (sessionId: string) => last.delete(sessionId))
   return { memory: () => [...last] }
@@ -530,7 +537,7 @@ const pacing: Watch = ({ connection, streams, page, time, random }, report) => {
     wokenAt.push(now())
   }
   const sleep = () => {
-    isAsleep ||= !isKept && connection.phase === 'open' && connection.sessions.length > 0
+    isAsleep ||= !isKept && connection.phase === 'open' && connection.cursors.length > 0
   }
   before(connection, ['suspend'], sleep)
   before(page, ['hides', 'leaves', 'freezes'], sleep)

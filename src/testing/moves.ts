@@ -77,14 +77,14 @@ const welcomes =
   (hasSessions: boolean, frame?: object): Cause =>
   (world) => {
     const { connection, stream, streams } = world.harness
-    if (!hasSessions) for (const { sessionId } of connection.sessions) connection.unwatch(sessionId)
-    else if (!connection.sessions.length) publish(world)
+    if (!hasSessions) for (const { sessionId } of connection.cursors) connection.unwatch(sessionId)
+    else if (!connection.cursors.length) publish(world)
     stream.welcomes({ connectionId: `c${streams.length}`, ...frame })
   }
 
 /** An event that follows what the app has seen; of a new session, if there is none. */
 function publish({ harness: { connection, stream }, event, newSession }: World): Cursor {
-  const { sessionId, lastSeq } = connection.sessions[0] ?? { sessionId: newSession(), lastSeq: 0 }
+  const { sessionId, lastSeq } = connection.cursors[0] ?? { sessionId: newSession(), lastSeq: 0 }
   const seq = lastSeq + 1
   stream.sends({ ...event, sessionId, seq })
   return { sessionId, lastSeq: seq }
@@ -108,7 +108,7 @@ const startsOver: Cause = (world) => {
     if (!world.hasHappened) stream.sends({ ...world.event, sessionId, seq: lastSeq + life, epoch })
   }
 }
-const watches: Cause = ({ harness, newSession }) => harness.connection.watch(newSession())
+const watches: Cause = ({ harness, newSession }) => void harness.connection.watch(newSession())
 
 const marks: Cause = ({ harness, context: { resumeId } }) => harness.stream.sends({ type: 'reconnected', resumeId })
 const answersProbe: Cause = ({ harness: { posts, stream } }) =>
@@ -168,7 +168,7 @@ const sendsApart: Cause = async ({ harness, message }) => {
 
 const suspends: Cause = async (world) => {
   const { connection, settles } = world.harness
-  if (!connection.sessions.length) publish(world)
+  if (!connection.cursors.length) publish(world)
   connection.suspend()
   await settles()
   for (const post of world.harness.posts)

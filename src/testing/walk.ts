@@ -195,7 +195,7 @@ async function drive(
     else if (
       isOfConnection &&
       !takes.length &&
-      !news.some((one) => one.name === 'rejected' && one.event.event === awaited.type)
+      !news.some((one) => one.name === 'refused' && one.event.event === awaited.type)
     ) {
       stray ??= 'nobody was told that it was refused'
     }

@@ -27,6 +27,8 @@ export function createRemote<Inbound = InboundMessage, Outbound extends Outbound
   const listeners = { message: new Set<never>(), session: new Set<never>(), delivery: new Set<never>() } as {
     readonly [Type in Relayed]: Set<(fact: Events[Type]) => void>
   }
+  /** As a connection counts them: this page follows a session as long as one of its watches lasts. */
+  const watches = new Map<string, Set<() => void>>()
   const unsettled = new Map<string, (verdict: Verdict) => void>()
   const ask = (message: ToHub) => port.postMessage(message)
 
@@ -60,8 +62,15 @@ export function createRemote<Inbound = InboundMessage, Outbound extends Outbound
     },
     /** Those of all pages are told as `delivery`. */
     pending: [] as const,
-    watch: (sessionId: string) => ask({ type: 'watch', sessionId }),
-    unwatch: (sessionId: string) => ask({ type: 'unwatch', sessionId }),
+    watch(sessionId: string) {
+      const own = watches.get(sessionId) ?? new Set()
+      watches.set(sessionId, own.add(unwatch))
+      if (own.size === 1) ask({ type: 'watch', sessionId })
+      function unwatch() {
+        if (own.delete(unwatch) && !own.size) ask({ type: 'unwatch', sessionId })
+      }
+      return unwatch
+    },
   }
 }
 

@@ -50,7 +50,7 @@ describe('over real ports', () => {
     })
     await harness.opens()
   })
-  const follows = () => until(() => harness.connection.sessions.length === 1)
+  const follows = () => until(() => harness.connection.cursors.length === 1)
 
   test('all pages share one stream, and each is told the phase', async () => {
     const [one, two] = [openPage(join), openPage(join)]
@@ -84,7 +84,7 @@ describe('over real ports', () => {
     for (const text of 'de') harness.server.publish('s1', { type: 'token', answer: '1', text })
     await until(() => late.texts()[0]?.startsWith('abcde') === true)
     expect(late.texts()).toEqual(['abcde: said'])
-    expect(harness.connection.sessions).toMatchObject([{ lastSeq: 5 }])
+    expect(harness.connection.cursors).toMatchObject([{ lastSeq: 5 }])
   })
 
   test('… of what is left of it, where the server lost history', async () => {
@@ -140,14 +140,14 @@ describe('over real ports', () => {
     await until(() => two.texts()[0] === 'ab: said')
     expect(one.texts()).toEqual(['a: said'])
     two.chat.leave()
-    await until(() => harness.connection.sessions.length === 0)
+    await until(() => harness.connection.cursors.length === 0)
   })
 
   test('a page that is gone is told nothing, and follows nothing', async () => {
     const { close, hubsEnd } = openPage(join)
     await follows()
     close()
-    await until(() => harness.connection.sessions.length === 0)
+    await until(() => harness.connection.cursors.length === 0)
     const told = vi.spyOn(hubsEnd, 'postMessage')
     harness.stream.fails()
     expect(told).not.toHaveBeenCalled()

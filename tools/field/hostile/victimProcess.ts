@@ -72,6 +72,6 @@ async function send() {
 
 function look(): Look {
   if (!connection) throw new Error('there is no connection')
-  const { phase, connectionId, sessions } = connection
-  return { phase, connectionId, ...counts, tracked: sessions.length, errors }
+  const { phase, connectionId, cursors } = connection
+  return { phase, connectionId, ...counts, tracked: cursors.length, errors }
 }
