@@ -212,6 +212,11 @@ export class Outbox {
     this.#poster.start(gate)
   }
 
+  /** Nothing leaves, and the first message whose turn it is says so. */
+  suspend(gate: Gate) {
+    this.#poster.suspend(gate)
+  }
+
   stop() {
     this.#own.stop()
     this.#poster.stop()

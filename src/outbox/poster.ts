@@ -36,6 +36,8 @@ export class Poster {
   readonly #flights = new Set<Flight>()
   #lanesAtWork = 0
   #gate: Gate | null = null
+  /** In place of a gate on a suspended stream, until a message has asked for a resume. */
+  #suspended: Gate | null = null
   readonly #timer: WaitTimer
   #grace: unknown
   /** In `quiet` nothing new leaves, e.g. while the queue is restored. */
@@ -76,10 +78,16 @@ export class Poster {
     this.pump()
   }
 
+  suspend(gate: Gate) {
+    this.#suspended = gate
+    this.pump()
+  }
+
   stop() {
     const { clock } = this.#settings
     if (this.#gate) this.patience.closed(clock.now())
     this.#gate = null
+    this.#suspended = null
     this.#timer.stop()
     clock.clearTimeout(this.#grace)
     this.refresh()
@@ -103,21 +111,26 @@ export class Poster {
   // Turns
 
   pump() {
-    const gate = this.#gate
+    const gate = this.#turns
     if (gate && this.#mode === 'posting') this.#takeTurns(gate)
     this.refresh()
+  }
+
+  /** For what messages have their turn. */
+  get #turns(): Gate | null {
+    return this.#gate ?? this.#suspended
   }
 
   #takeTurns(gate: Gate) {
     this.lanes.wake(this.#settings.clock.now())
     const depth = this.#carrier.maxInFlight?.(gate.features) ?? 1
     const most = this.#settings.outbox.maxInFlight ?? Math.max(depth, LANES_AT_A_TIME)
-    while (this.#gate === gate && this.#lanesAtWork < most) {
+    while (this.#turns === gate && this.#lanesAtWork < most) {
       const lane = this.lanes.take()
       if (!lane) break
       this.#takeTurn(lane, gate, depth)
     }
-    if (this.#gate === gate) this.#timer.watch()
+    if (this.#turns === gate) this.#timer.watch()
   }
 
   #takeTurn(lane: Lane, gate: Gate, depth: number) {
@@ -125,7 +138,11 @@ export class Poster {
     if (!message) return
     const reason = this.#whyNotPosted(message, gate)
     if (reason) this.#desk.giveUp(message, reason)
-    else {
+    else if (gate === this.#suspended) {
+      // Once: the resume opens another gate.
+      this.#suspended = null
+      this.#desk.tellMachine({ type: 'upstream.wanted' })
+    } else {
       const withLanes = gate.features.includes('lanes')
       // What follows something of its own lane would have other lanes wait for that, too.
       const messages = this.#carriedWith(message, gate, withLanes && !lane.flights.size ? this.lanes.queued : [])

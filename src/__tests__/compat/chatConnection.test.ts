@@ -373,14 +373,16 @@ describe('the interface of the client that this replaces', () => {
     const world = createWorld({ suspendUrl: '/api/sessions/suspend' })
     await world.opens()
     world.chat.trackSeq('s1', 7)
-    world.chat.sendSuspend()
     world.chat.send({ type: 'session_suspend', by: 'hand' })
+    await settles()
+    world.chat.sendSuspend()
     await settles()
     expect(world.calls.map(([url]) => url).sort()).toEqual(['/api/sessions/suspend', 'http://test/api/chat/suspend'])
     expect(world.posts.find(({ keepalive }) => keepalive)?.body).toEqual({
       type: 'session_suspend',
       sessions: CURSORS_OF_S1,
       connectionId: 'c1',
+      resumeId: null,
     })
   })
 
@@ -399,6 +401,7 @@ describe('the interface of the client that this replaces', () => {
       type: 'session_suspend',
       sessions: CURSORS_OF_S1,
       connectionId: 'c1',
+      resumeId: null,
     })
   })
 
