@@ -189,7 +189,14 @@ const batchCall = object({ id, endpoint: near('batch'), body: batchBody }, ['id'
 
 /** Nothing that a client sends is an internal error, and `onError` is for the app's operator. */
 function createServer() {
-  const chat = createTestServer({ limits: { receipts: 50 } })
+  const chat = createTestServer({
+    limits: { receipts: 50 },
+    // A longer id is the app's mistake, and told as one.
+    authenticate({ headers }) {
+      const id = headers.get('Authorization')
+      return id && id.length <= 1_024 ? { id } : null
+    },
+  })
   return {
     ...chat,
     isUntroubled() {

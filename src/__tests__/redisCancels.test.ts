@@ -38,6 +38,7 @@ describeWithRedis('a stop, where several processes share Redis', () => {
     const postTo = (there: Process, type: string, key: string, fields: object = {}) =>
       answer(post(there.server, type, { type, sessionId: 'room', ...fields }, { as, connectionId, key }))
     return {
+      options: { as, connectionId, key: 'stop' },
       send: (there: Process, key: string, fields = {}) => postTo(there, 'send', key, fields),
       stop: (there: Process, ...cancels: string[]) =>
         postTo(there, 'stop', `stop ${cancels}`.replaceAll(' ', '-'), { cancels }),
@@ -102,6 +103,30 @@ describeWithRedis('a stop, where several processes share Redis', () => {
     expect(there.commands.calls).toHaveLength(2)
   })
 
+  test('keeps what had begun in its process, and fails then, from being run again in any of them', async () => {
+    const slow = manualCommands()
+    const here = start({
+      onCommand: async (call) => {
+        await slow.onCommand(call)
+        if (call.type === 'send') throw new Error('the model is away')
+      },
+    })
+    const there = start()
+    const stream = await connect(here)
+    const sent = stream.send(here, 'a')
+    await expect.poll(() => slow.running).toBe(1)
+    const stopped = stream.stop(here, 'a', 'never-came')
+    await expect.poll(async () => (await receipts()).filter((text) => text?.includes('cancelled'))).toHaveLength(1)
+    await settle(50)
+    slow.endNext()
+    expect(await sent).toEqual(CANCELLED)
+    expect(await stream.send(there, 'a')).toEqual(CANCELLED)
+    await expect.poll(() => slow.running).toBe(1)
+    slow.endNext()
+    expect((await stopped)[0]).toBe(200)
+    expect(there.commands.calls).toEqual([])
+  })
+
   test('has what waits in its own process answered at once', async () => {
     const here = start()
     const stream = await connect(here)
@@ -125,6 +150,59 @@ describeWithRedis('a stop, where several processes share Redis', () => {
     const stream = await connect(here)
     expect(await stream.stop(here, 'a', 'b', 'c', 'd', 'e')).toEqual([429, { error: 'too-many-receipts' }])
     expect([here.commands.calls, here.errors]).toEqual([[], []])
+  })
+
+  test('C100: for which there is no room takes nothing back, also of what there would be room for', async () => {
+    const here = start({ limits: { receipts: 32 } })
+    const stream = await connect(here)
+    expect((await stream.stop(here, 'a', 'b', 'c', 'd', 'e'))[0]).toBe(429)
+    expect(await receipts()).toEqual([])
+    const a = stream.send(here, 'a')
+    await here.running(1)
+    here.commands.endNext()
+    expect((await a)[0]).toBe(200)
+    // It knows of one, so it needs room for three, and for itself.
+    const stopped = stream.stop(here, 'a', 'b', 'c')
+    await here.running(1)
+    here.commands.endNext()
+    expect((await stopped)[0]).toBe(200)
+    expect(await stream.send(here, 'b')).toEqual(CANCELLED)
+    expect((await stream.send(here, 'a'))[0]).toBe(200)
+  })
+
+  test('that names a thousand is one call to Redis, whether there is room or not', async () => {
+    for (const allReceipts of [100_000, 800]) {
+      const here = start({ limits: { receipts: allReceipts } })
+      const stream = await connect(here)
+      const names = range(1, 1_000).map((n) => `n${n}`)
+      await redis.admin.config('RESETSTAT')
+      const answered = post(here.server, 'stop', { type: 'stop', sessionId: 'room', cancels: names }, stream.options)
+      if (allReceipts > 800) {
+        await here.running(1)
+        here.commands.endNext()
+      }
+      expect((await answered).status).toBe(allReceipts > 800 ? 200 : 429)
+      const stats = await redis.admin.info('commandstats')
+      // Its own claim and its settling, and what its stream costs.
+      expect(Number(/cmdstat_evalsha:calls=(\d+)/.exec(stats)?.[1] ?? 0)).toBeLessThan(20)
+      await redis.admin.flushall()
+    }
+  })
+
+  test('C100: a claim that ran out long ago, with its process, is not the one that gives way to its own repeat', async () => {
+    const [dies, here] = [start({ limits: { receipts: 8 } }), start({ limits: { receipts: 8 } })]
+    const stream = await connect(dies)
+    void stream.send(dies, 'k')
+    await dies.running(1)
+    const [claim = ''] = await redis.admin.keys('holdline:receipt:*')
+    const [quota = ''] = await redis.admin.keys('holdline:quota:*')
+    await redis.admin.del(claim)
+    await redis.admin.zincrby(quota, -900_000, claim.slice('holdline:receipt:'.length))
+    const repeated = stream.send(here, 'k')
+    await here.running(1)
+    expect(await redis.admin.keys('holdline:receipt:*')).toEqual([claim])
+    here.commands.endNext()
+    expect((await repeated)[0]).toBe(200)
   })
 
   test('what it took back is remembered as long as a receipt is', async () => {

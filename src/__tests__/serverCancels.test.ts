@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { Budgets } from '../server/budget'
 import { CANCELLED } from '../server/cluster'
 import { Receipts } from '../server/receipts'
@@ -62,6 +62,34 @@ describe('a stop', () => {
     expect(await waiting[1]).toEqual(CANCELLED_ANSWER)
     expect(await send('over')).toEqual([200, { n: 1 }])
     expect(keys()).toEqual(['over', 'running', 'stop'])
+  })
+
+  test('keeps what had begun, and fails then, from being run again: the user has stopped it', async () => {
+    const { calls, onCommand, endNext } = manualCommands()
+    const { stream, stopping, send } = await start({
+      onCommand: async (call) => {
+        await onCommand(call)
+        if (call.type === 'send') throw new Error('the model is away')
+      },
+    })
+    const failing = [send('a'), send('b', {}, 'other')]
+    await until(() => calls.length === 1, 'the first')
+    const cancel = vi.spyOn(Receipts.prototype, 'cancel')
+    const stopped = stopping(['a'])
+    await until(() => cancel.mock.calls.length === 1, 'the stop')
+    cancel.mockRestore()
+    endNext()
+    expect(await failing[0]).toEqual(CANCELLED_ANSWER)
+    expect(await send('a')).toEqual(CANCELLED_ANSWER)
+    // What no stop has named is run again when it is repeated.
+    await until(() => calls.length === 2, 'the second')
+    endNext()
+    expect(await failing[1]).toEqual([500, { error: 'internal' }])
+    await until(() => calls.length === 3, 'the stop')
+    endNext()
+    expect((await stopped)[0]).toBe(200)
+    expect(calls.map(({ idempotencyKey }) => idempotencyKey)).toEqual(['a', 'b', 'stop'])
+    await stream.cancel()
   })
 
   test('takes back what waits on another stream of its principal, and nobody else’s', async () => {

@@ -462,21 +462,16 @@ describe('C114: a farewell after the end of its stream', () => {
   test('is bounded: by count, by sessions and by a clock that was set back', () => {
     let now = 0
     const streams = createEndedStreams({ now: () => now })
-    const knows = (id: string) => streams.attachedOf(id, 'me', ['s0']) !== undefined
-    for (let n = 0; n < 6_000; n++) streams.add(`c${n}`, 'me', ['s0'])
-    expect([knows('c0'), knows('c999'), knows('c1000'), knows('c5999')]).toEqual([false, false, true, true])
-    streams.add(
-      'big',
-      'me',
-      Array.from({ length: 9_999 }, (_, n) => `s${n}`),
-    )
-    expect([knows('c5999'), knows('big')]).toEqual([false, true])
-    streams.add(
-      'bigger',
-      'me',
-      Array.from({ length: 10_000 }, (_, n) => `s${n}`),
-    )
-    expect([knows('big'), knows('bigger')]).toEqual([false, false])
+    const knows = (id: string, who = 'me') => streams.attachedOf(id, who, ['s0']) !== undefined
+    const sessions = (count: number) => Array.from({ length: count }, (_, n) => `s${n}`)
+    for (let n = 0; n < 1_000; n++) streams.add(`c${n}`, 'me', ['s0'])
+    expect([knows('c0'), knows('c374'), knows('c375'), knows('c999')]).toEqual([false, false, true, true])
+    streams.add('big', 'me', sessions(1_249))
+    expect([knows('c999'), knows('big')]).toEqual([false, true])
+    for (let n = 0; n < 8; n++) streams.add(`b${n}`, `p${n}`, sessions(1_249))
+    expect([knows('big'), knows('b0', 'p0'), knows('b7', 'p7')]).toEqual([false, true, true])
+    streams.add('bigger', 'me', sessions(1_250))
+    expect([knows('bigger'), knows('b0', 'p0')]).toEqual([false, true])
     now = 20_000
     streams.add('later', 'me', [])
     now = 0

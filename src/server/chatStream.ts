@@ -255,7 +255,8 @@ class PulledStream implements ChatStream, UnderlyingDefaultSource<Uint8Array<Arr
   }
 
   #hasWork(): boolean {
-    return this.#control.length > 0 || this.#unread.size > 0 || this.#isReplayed(this.#markers[0])
+    const isPacedDue = !!this.#paced?.size && this.#paceTimer === undefined
+    return this.#control.length > 0 || this.#unread.size > 0 || isPacedDue || this.#isReplayed(this.#markers[0])
   }
 
   /** One chunk for each read, as long as there is something to write. */
@@ -286,13 +287,16 @@ class PulledStream implements ChatStream, UnderlyingDefaultSource<Uint8Array<Arr
     let chunk = this.#control.join('')
     this.#control = []
     for (let events = 0; events < CHUNK_EVENTS && chunk.length < CHUNK_CHARS; ) {
-      const [sessionId] = this.#unread
+      const sessionId = this.#nextUnread()
       if (sessionId === undefined) break
-      this.#unread.delete(sessionId)
       const session = this.#attached.get(sessionId)
       if (!session) continue
       const isReplay = session.position < session.head
-      if (isReplay && this.#hasToWait(sessionId)) continue
+      if (isReplay && this.#hasToWait()) {
+        this.#paced ??= new Set()
+        this.#paced.add(sessionId)
+        continue
+      }
       const limit = Math.min(session.turn, CHUNK_EVENTS - events)
       const reading = log.read(sessionId, session.position, limit)
       // Not `await` in any case: a log in memory is read without giving way.
@@ -332,6 +336,16 @@ class PulledStream implements ChatStream, UnderlyingDefaultSource<Uint8Array<Arr
     return chunk
   }
 
+  /** Of those whose replay waits, one at a time: a look at each of a thousand, on twenty streams, is all that a process could do. */
+  #nextUnread(): string | undefined {
+    const isPaced = this.#unread.size === 0
+    const from = isPaced ? this.#paced : this.#unread
+    if (!from?.size || (isPaced && this.#hasToWait())) return undefined
+    const [sessionId = ''] = from
+    from.delete(sessionId)
+    return sessionId
+  }
+
   /** A session without unread events was written up to its `to`, or as far as the log still reaches. */
   #isReplayed(marker: Marker | undefined): boolean {
     if (!marker) return false
@@ -343,17 +357,14 @@ class PulledStream implements ChatStream, UnderlyingDefaultSource<Uint8Array<Arr
 
   // Time
 
-  /** Puts a replay off until its principal may be written more. Whatever else there is goes on. */
-  #hasToWait(sessionId: string): boolean {
+  /** Whether replays are put off until their principal may be written more. Whatever else there is goes on. */
+  #hasToWait(): boolean {
     const { clock, pacer, principalId } = this.#options
+    if (this.#paceTimer !== undefined) return true
     const ms = pacer.delay(principalId)
     if (ms === 0) return false
-    this.#paced ??= new Set()
-    this.#paced.add(sessionId)
-    this.#paceTimer ??= clock.setTimeout(() => {
+    this.#paceTimer = clock.setTimeout(() => {
       this.#paceTimer = undefined
-      for (const paced of this.#paced ?? []) this.#unread.add(paced)
-      this.#paced = undefined
       this.#announceWork()
     }, ms)
     return true

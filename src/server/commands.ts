@@ -3,7 +3,7 @@ import { Budget, type Budgets } from './budget'
 import { type Answer, CANCELLED, type Cluster, type Outcome } from './cluster'
 import { Refusal, refusalOf, tooMany, unknownStream } from './http'
 import { isTooDeep, MAX_DEPTH } from './json'
-import { Line } from './line'
+import { Lines, type Place } from './line'
 import type { Presence } from './presence'
 import type { Receipts } from './receipts'
 import type { MaybePromise } from './sessionLog'
@@ -38,7 +38,7 @@ export class CommandRejected extends Error {
 }
 
 export interface Command {
-  /** Commands of one chain run one after the other. */
+  /** Commands of one chain run one after the other. Those of several principals take turns. */
   readonly chain: string
   readonly principalId: string
   /** Whose command it is and its Idempotency-Key; without one it is run each time. */
@@ -66,7 +66,8 @@ export interface CommandsOptions {
 interface Execution {
   readonly fingerprint: string
   readonly waiting: Set<(answer: Answer) => void>
-  state: 'queued' | 'begun' | 'over'
+  /** `takenBack`: a stop has named it when it had begun. If it fails, it is not run again. */
+  state: 'queued' | 'begun' | 'takenBack' | 'over'
   /** Tells those who wait. Without an answer there is nobody. One that was queued is not run any more. */
   end(answer?: Answer): void
 }
@@ -82,8 +83,9 @@ const MAX_RECEIPT = 262_144
 /** Runs each command once, and remembers how it ended. */
 export class Commands {
   readonly #options: CommandsOptions
-  /** Empty ones are not kept. */
-  readonly #chains = new Map<string, Line>()
+  readonly #chains = new Lines()
+  /** What a principal has in a chain: only the first of it stands in the chain's own line, and so nobody stands behind all of it. */
+  readonly #own = new Lines()
   readonly #executions = new Set<Execution>()
   readonly #byIdentity = new Map<string, Execution>()
   readonly #onIdle: (() => void)[] = []
@@ -105,37 +107,42 @@ export class Commands {
     return answerOf(this.#begin(command), presence)
   }
 
-  /** Settles when nothing is running any more. */
-  async settled(): Promise<void> {
+  /** What has not begun is not run: there may be an hour of it. Settles when nothing is running any more. */
+  async close(): Promise<void> {
+    for (const execution of this.#executions) if (execution.state === 'queued') execution.end(UNAVAILABLE)
     if (this.#executions.size > 0) await new Promise<void>((resolve) => this.#onIdle.push(resolve))
   }
 
   #begin(command: Command): Execution {
-    const { chain, identity, fingerprint } = command
-    const line = this.#chains.get(chain) ?? new Line()
-    this.#chains.set(chain, line)
-    const place = line.join()
+    const { chain, principalId, identity, fingerprint } = command
+    const own = this.#own.join(JSON.stringify([chain, principalId]))
+    let place: Place | undefined = own.reached ? undefined : this.#chains.join(chain)
     const end = (answer?: Answer) => {
       execution.state = 'over'
-      place.leave()
-      if (line.isEmpty && this.#chains.get(chain) === line) this.#chains.delete(chain)
+      own.leave()
+      place?.leave()
       this.#executions.delete(execution)
       if (identity !== undefined) this.#byIdentity.delete(identity)
       if (this.#executions.size === 0) for (const tell of this.#onIdle.splice(0)) tell()
       if (answer) for (const tell of execution.waiting) tell(answer)
     }
-    const execution: Execution = { fingerprint, waiting: new Set(), state: place.reached ? 'queued' : 'begun', end }
+    const isFirst = place !== undefined && !place.reached
+    const execution: Execution = { fingerprint, waiting: new Set(), state: isFirst ? 'begun' : 'queued', end }
     this.#executions.add(execution)
     if (identity !== undefined) this.#byIdentity.set(identity, execution)
     // At once: what it takes back may stand before it.
     const cancelling = this.#cancel(command)
+    const isOver = () => execution.state === 'over'
     const perform = async () => {
-      // Of one that was dropped while it stood in the line this is never heard of again.
+      // Of one that was dropped while it stood in a line this is never heard of again.
+      if (own.reached) await own.reached
+      if (isOver()) return
+      place ??= this.#chains.join(chain)
       if (place.reached) await place.reached
-      if (execution.state === 'over') return
+      if (isOver()) return
       execution.state = 'begun'
       const refused = cancelling && (await cancelling)
-      end(refused ?? (await this.#perform(command)))
+      end(refused ?? (await this.#perform(command, execution)))
     }
     void perform()
     return execution
@@ -148,13 +155,17 @@ export class Commands {
 
   async #cancelAll(principalId: string, cancels: readonly string[]): Promise<Answer | undefined> {
     const { shared, receipts } = this.#options
-    const queued = () => cancels.filter((identity) => this.#byIdentity.get(identity)?.state !== 'begun')
+    const isQueued = (identity: string) => (this.#byIdentity.get(identity)?.state ?? 'queued') === 'queued'
     try {
       // Another process may have begun what is queued here.
-      const cancelled = shared ? await shared.cancel(cancels) : receipts.cancel(principalId, queued())
+      const cancelled = shared ? await shared.cancel(cancels) : receipts.cancel(principalId, cancels.filter(isQueued))
       for (const identity of cancelled) {
         const execution = this.#byIdentity.get(identity)
         if (execution?.state === 'queued') execution.end(CANCELLED.answer)
+      }
+      for (const identity of cancels) {
+        const execution = this.#byIdentity.get(identity)
+        if (execution?.state === 'begun') execution.state = 'takenBack'
       }
       return undefined
     } catch (error) {
@@ -163,7 +174,7 @@ export class Commands {
   }
 
   /** Never rejects. What there is no room for is not run: it would be run again when it is repeated. */
-  async #perform(command: Command): Promise<Answer> {
+  async #perform(command: Command, execution: Execution): Promise<Answer> {
     const { principalId, identity, fingerprint, weight } = command
     const { budgets, receipts, shared } = this.#options
     const memory = new Budget(Infinity, budgets.of(principalId))
@@ -174,7 +185,7 @@ export class Commands {
       room?.free()
       return refusalOf(tooMany(), () => {})
     }
-    const answer = await (identity === undefined ? this.#run(command) : this.#runOnce(command, identity))
+    const answer = await (identity === undefined ? this.#run(command) : this.#runOnce(command, identity, execution))
     memory.close()
     // A failure was not applied: a repeat runs again.
     if (isToBeRepeated(answer.status) || answer === ID_REUSED) room?.free()
@@ -183,14 +194,18 @@ export class Commands {
   }
 
   /** Never rejects. What cannot be asked about is not run: it may have been, elsewhere. */
-  async #runOnce(command: Command, identity: string): Promise<Answer> {
+  async #runOnce(command: Command, identity: string, execution: Execution): Promise<Answer> {
     const { shared, onError } = this.#options
-    if (!shared) return this.#run(command)
+    const run = async () => {
+      const answer = await this.#run(command)
+      return execution.state === 'takenBack' && isToBeRepeated(answer.status) ? CANCELLED.answer : answer
+    }
+    if (!shared) return run()
     const { fingerprint } = command
     try {
       const claim = await shared.claim(identity, fingerprint)
       if ('answer' in claim) return answerTo(claim, fingerprint)
-      const answer = await this.#run(command)
+      const answer = await run()
       // It was run, whether others hear of it or not.
       await claim.settle(answer.status < 500 ? answer : undefined).catch(onError)
       return answer

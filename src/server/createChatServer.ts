@@ -35,7 +35,7 @@ import { ReplayPacer } from './replayPacer'
 import { isSessionId, parseCursor, parseCursors, verdictOn } from './resume'
 import { createStreams, type StreamRef, textsOf } from './streams'
 import { TokenBuckets } from './tokenBuckets'
-import { putOnAccount, REQUEST_WEIGHT, textWeight } from './weights'
+import { parsedWeight, putOnAccount, REQUEST_WEIGHT, textWeight } from './weights'
 
 export interface ChatServer {
   /**
@@ -137,6 +137,8 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
   const budgets = new Budgets(limits.memory)
   /** Of those whom nobody has asked yet who they are, and of what was refused. No principal has this id. */
   const strangers = budgets.of('')
+  /** Of what was refused: its bodies come as slowly as their sender likes, and must not keep others from being asked. */
+  const refused = new Budget(budgets.share / 2, strangers)
   const receipts = new Receipts({ ...limits, budgets, clock, onError })
   const commands = new Commands({ budgets, receipts, shared: streams.cluster, onError })
   const endpoints = new Set([...typeEndpoints.values(), 'batch'])
@@ -173,9 +175,9 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
   async function refuse(request: Request, error: unknown): Promise<Response> {
     if (error instanceof Misconfiguration) notify(error.code, error.message)
     const answer = answerTo(error)
-    if (strangers.take(REQUEST_WEIGHT)) {
+    if (refused.take(REQUEST_WEIGHT)) {
       await discardBody(request, limits.bodyTimeout, clock)
-      strangers.give(REQUEST_WEIGHT)
+      refused.give(REQUEST_WEIGHT)
     } else request.body?.cancel().catch(() => {})
     return toResponse(answer)
   }
@@ -277,6 +279,8 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
       const text = await readBody(request, { bytes, timeout, depth }, clock, memory)
       const own = isOwn(endpoint) ? ownEndpoints[endpoint] : undefined
       if (own) {
+        // It is held until the log, `authorize` and the pace of replays let it go on.
+        if (!memory.take(parsedWeight(text))) throw tooMany()
         const result = await own(admit(principal, connectionId, endpoint, parseMessage(text)))
         return jsonResponse(200, JSON.stringify({ ok: true, ...result }))
       }
@@ -347,6 +351,7 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
       const isId = resumeId == null || (isText(resumeId) && resumeId.length <= MAX_TEXT)
       if (!cursors || !isId) throw new Refusal(400, 'bad-request')
       const sessionIds = cursors.map(({ sessionId }) => sessionId)
+      await pacer.admit(principal.id, sessionIds.length)
       const answer = await stream.call({ type: 'farewell', sessionIds, resumeId })
       // The page has come back since.
       if (answer === null) return undefined
@@ -411,7 +416,7 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
       for (const [name, value] of Object.entries(goodbye)) checkNumber(name, value, { min: 0, max: MAX_WAIT })
       isClosed = true
       for (const { stream } of streams.all()) stream.end(goodbye)
-      await commands.settled()
+      await commands.close()
       await streams.cluster?.leave().catch(onError)
     },
   }

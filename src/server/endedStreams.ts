@@ -1,6 +1,8 @@
+import { Budgets } from './budget'
+
 /** How long a page may take to say goodbye, ms. An engine may cut the stream first. */
 const MAX_AGE = 10_000
-/** Of all principals together; so many sessions are named, and a stream without one counts as one. */
+/** Of all principals together; so many sessions are named, and a stream without one counts as one. One principal has an eighth. */
 export const MAX_SESSIONS = 10_000
 
 interface Ended {
@@ -13,23 +15,41 @@ interface Ended {
 export function createEndedStreams(clock: { now(): number }) {
   // Oldest first.
   const byId = new Map<string, Ended>()
-  let sessions = 0
+  const byPrincipal = new Map<string, Set<string>>()
+  const room = new Budgets(MAX_SESSIONS)
+  room.reclaim = (principalId) => {
+    const [oldest] = (principalId === undefined ? byId : byPrincipal.get(principalId))?.keys() ?? []
+    return oldest !== undefined && forget(oldest)
+  }
+
+  function forget(id: string): boolean {
+    const ended = byId.get(id)
+    if (!ended) return false
+    const { principalId, sessionIds } = ended
+    const own = byPrincipal.get(principalId)
+    byId.delete(id)
+    own?.delete(id)
+    if (own?.size === 0) byPrincipal.delete(principalId)
+    room.give(principalId, sessionIds.size + 1)
+    return true
+  }
 
   function forgetOld() {
-    for (const [id, { at, sessionIds }] of byId) {
+    for (const [id, { at }] of byId) {
       const age = clock.now() - at
-      if (sessions <= MAX_SESSIONS && age >= 0 && age <= MAX_AGE) return
-      byId.delete(id)
-      sessions -= sessionIds.size + 1
+      if (age >= 0 && age <= MAX_AGE) return
+      forget(id)
     }
   }
 
   return {
     add(id: string, principalId: string, attached: Iterable<string>) {
       const sessionIds = new Set(attached)
-      byId.set(id, { principalId, sessionIds, at: clock.now() })
-      sessions += sessionIds.size + 1
       forgetOld()
+      if (!room.take(principalId, sessionIds.size + 1)) return
+      const own = byPrincipal.get(principalId) ?? new Set()
+      byPrincipal.set(principalId, own.add(id))
+      byId.set(id, { principalId, sessionIds, at: clock.now() })
     },
 
     /** Which of these were attached; `undefined` if no stream of theirs has just ended. */

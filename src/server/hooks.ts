@@ -6,7 +6,7 @@ export interface Hooks {
   onMetric?(metric: Metric): unknown
 }
 
-/** Sentences about settings: more are no news. */
+/** Sentences about one kind of setting: more are no news. Of each kind, because a stranger can cause them. */
 const MAX_NOTICES = 100
 
 /** The app's hooks, made so that nothing they throw or reject with gets out: it would end the process. */
@@ -25,12 +25,13 @@ export function guardHooks({ onError: hook, onMetric: measure }: Hooks) {
     }
   }
 
-  const noticed = new Set<string>()
+  const noticed = new Map<string, Set<string>>()
   /** About a setting. `onError` is told each sentence once; without one the console is told the first of each kind. */
   const notify = (code: string, sentence: string) => {
-    const key = hook ? sentence : code
-    if (noticed.has(key) || noticed.size >= MAX_NOTICES) return
-    noticed.add(key)
+    const told = noticed.get(code) ?? new Set()
+    noticed.set(code, told)
+    if (told.has(sentence) || told.size >= (hook ? MAX_NOTICES : 1)) return
+    told.add(sentence)
     if (hook) onError(new Error(sentence))
     else console.warn(`holdline: ${sentence}`)
   }

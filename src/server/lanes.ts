@@ -1,6 +1,6 @@
 import { LANE } from '../protocol'
 import { Refusal } from './http'
-import { Line, type Place } from './line'
+import { Lines, type Place } from './line'
 
 /** Whose order it is. A lane is one stream's: two pages of one principal know nothing of each other, nor of each other's failures. */
 export interface LaneOwner {
@@ -8,9 +8,9 @@ export interface LaneOwner {
   readonly connectionId: string
 }
 
-/** The order of what waits in this process, lane by lane. Of a lane in which nothing stands nothing is kept. */
+/** The order of what waits in this process, lane by lane. */
 export class Lanes {
-  readonly #lines = new Map<string, Line>()
+  readonly #lines = new Lines()
 
   get size() {
     return this.#lines.size
@@ -18,17 +18,7 @@ export class Lanes {
 
   /** What names no lane has one of its own. */
   join({ principalId, connectionId }: LaneOwner, lane: string | undefined): Place {
-    const key = JSON.stringify([principalId, connectionId, lane])
-    const line = this.#lines.get(key) ?? new Line()
-    this.#lines.set(key, line)
-    const { reached, leave } = line.join()
-    return {
-      reached,
-      leave: () => {
-        leave()
-        if (line.isEmpty && this.#lines.get(key) === line) this.#lines.delete(key)
-      },
-    }
+    return this.#lines.join(JSON.stringify([principalId, connectionId, lane]))
   }
 }
 

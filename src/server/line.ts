@@ -38,3 +38,25 @@ export class Line {
     }
   }
 }
+
+/** Lines by their names. Of one in which nothing stands nothing is kept. */
+export class Lines {
+  readonly #lines = new Map<string, Line>()
+
+  get size() {
+    return this.#lines.size
+  }
+
+  join(name: string): Place {
+    const line = this.#lines.get(name) ?? new Line()
+    this.#lines.set(name, line)
+    const { reached, leave } = line.join()
+    return {
+      reached,
+      leave: () => {
+        leave()
+        if (line.isEmpty && this.#lines.get(name) === line) this.#lines.delete(name)
+      },
+    }
+  }
+}

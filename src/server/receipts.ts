@@ -115,7 +115,12 @@ export class Receipts {
   }
 
   forgetOld() {
-    while (this.#forgetOldest(this.#options.receiptAge));
+    const { receiptAge } = this.#options
+    // In one go. To find the first of a Map anew for each, V8 walks over all that were deleted: 2 s for 100,000.
+    for (const [identity, receipt] of this.#all) {
+      if (!this.#isOf(receiptAge, receipt)) return
+      this.#forget(identity, receipt)
+    }
   }
 
   #add(identity: string, receipt: Receipt) {
@@ -129,16 +134,23 @@ export class Receipts {
   #forgetOldest(age: number, principalId?: string): boolean {
     const [identity = ''] = (principalId === undefined ? this.#all : this.#own.get(principalId))?.keys() ?? []
     const receipt = this.#all.get(identity)
-    if (!receipt) return false
-    const { clock, receiptAge, budgets } = this.#options
-    // A clock that was set back makes none younger.
-    if (Math.abs(clock.now() - receipt.at) < Math.min(age, receiptAge)) return false
-    this.#all.delete(identity)
-    const own = this.#own.get(receipt.principalId)
-    own?.delete(identity)
-    if (own?.size === 0) this.#own.delete(receipt.principalId)
-    budgets.of(receipt.principalId).give(receipt.bytes)
-    this.#counts.of(receipt.principalId).give(1)
+    if (!receipt || !this.#isOf(age, receipt)) return false
+    this.#forget(identity, receipt)
     return true
+  }
+
+  /** A clock that was set back makes none younger. */
+  #isOf(age: number, { at }: Receipt): boolean {
+    const { clock, receiptAge } = this.#options
+    return Math.abs(clock.now() - at) >= Math.min(age, receiptAge)
+  }
+
+  #forget(identity: string, { principalId, bytes }: Receipt) {
+    this.#all.delete(identity)
+    const own = this.#own.get(principalId)
+    own?.delete(identity)
+    if (own?.size === 0) this.#own.delete(principalId)
+    this.#options.budgets.of(principalId).give(bytes)
+    this.#counts.of(principalId).give(1)
   }
 }

@@ -114,23 +114,26 @@ export function createNode({ link, subscriptions, health, keys, clock, host }: N
       throw health.fails(error)
     })
 
-  /** Writes `mine` for so long, ms, where nothing stands. Resolves with what stands there then. @throws Refusal 429 if there is no room */
-  async function put({ hash, key, quota }: Place, mine: string, age: number): Promise<string> {
+  /**
+   * Writes `mine` for so long, ms, where nothing stands: everywhere or nowhere. Resolves with what stands there then; '' for another's,
+   * of several. The places are one principal's. @throws Refusal 429 if there is no room
+   */
+  async function put(places: readonly Place[], mine: string, age: number): Promise<readonly string[]> {
     const { receiptAge } = host
     const minAge = Math.min(receiptAge, MIN_RECEIPT_AGE)
-    const held = await orUnavailable(
-      link.commands.holdlineClaim(key, quota, mine, age, maxReceipts, minAge, receiptAge, keys.receipts, hash),
-    )
+    const names = [places[0]?.quota ?? '', ...places.map(({ key }) => key)]
+    const limits = [maxReceipts, minAge, receiptAge, keys.receipts]
+    const held = await orUnavailable(link.commands.holdlineClaim(names.length, ...names, mine, age, ...limits))
     health.writes()
     if (typeof held === 'number') throw tooManyReceipts(held)
     return held
   }
 
-  /** Where a command's receipt is, and what counts it. */
-  async function locate(identity: string): Promise<Place> {
-    const [principalId]: unknown[] = JSON.parse(identity)
-    const [hash, owner] = await Promise.all([digest(identity), digest(String(principalId))])
-    return { hash, key: keys.receipt(hash), quota: keys.quota(owner) }
+  /** Where the receipts of commands are, and what counts them. They are one principal's. */
+  async function locate(identities: readonly string[]): Promise<readonly Place[]> {
+    const [principalId]: unknown[] = JSON.parse(identities[0] ?? '[]')
+    const [owner, ...hashes] = await Promise.all([digest(String(principalId)), ...identities.map(digest)])
+    return hashes.map((hash) => ({ hash, key: keys.receipt(hash), quota: keys.quota(owner) }))
   }
 
   void subscriptions.add(channel)
@@ -180,20 +183,20 @@ export function createNode({ link, subscriptions, health, keys, clock, host }: N
     },
 
     async outcome(identity) {
-      const { key } = await locate(identity)
+      const [{ key }] = (await locate([identity])) as [Place]
       const stored = await orUnavailable(link.commands.get(key))
       const { fingerprint, answer } = stored === null ? {} : parseReceipt(key, stored)
       return fingerprint !== undefined && answer ? { fingerprint, answer } : undefined
     },
 
     async claim(identity, fingerprint): Promise<Claim | Outcome> {
-      const place = await locate(identity)
-      const { hash, key, quota } = place
+      const places = await locate([identity])
+      const [{ hash, key, quota }] = places as [Place]
       const mine = JSON.stringify({ fingerprint, claimedBy: nextId() } satisfies Receipt)
       const settle = (value: string, age: number) =>
         orUnavailable(link.commands.holdlineSettle(key, quota, mine, value, age, hash, host.receiptAge))
       for (let waited = 0; waited < CLAIM_TIMEOUT; waited += CLAIM_POLL) {
-        const held = await put(place, mine, LEASE)
+        const [held = ''] = await put(places, mine, LEASE)
         // So does a repeat of the call after a reconnect.
         if (held === mine) {
           const renew = () => {
@@ -217,9 +220,7 @@ export function createNode({ link, subscriptions, health, keys, clock, host }: N
 
     async cancel(identities) {
       const mine = JSON.stringify(CANCELLED satisfies Receipt)
-      const held = await Promise.all(
-        identities.map(async (identity) => put(await locate(identity), mine, host.receiptAge)),
-      )
+      const held = await put(await locate(identities), mine, host.receiptAge)
       return identities.filter((_, index) => held[index] === mine)
     },
 

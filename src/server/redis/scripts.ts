@@ -134,31 +134,40 @@ return answer
 `
 
 /**
- * KEYS receipt quota; ARGV mine lease max minAge age prefix hash → what the receipt holds, `mine` if it is claimed now, or how many
- * ms it takes until there is room. The quota is a principal's: its receipts by the time when they were last written. What needs
- * memory comes first: once a script has written anything, a full Redis lets it write all.
+ * KEYS quota receipt…; ARGV mine lease max minAge age prefix → what each receipt holds, `mine` if it is claimed now ('' for another's, if
+ * several are asked about), or how many ms it takes until there is room for all of them: all are claimed or none. The quota is a
+ * principal's: its receipts by the time when they were last written. What needs memory comes first: once a script has written anything,
+ * a full Redis lets it write all.
  */
 const CLAIM = `
-local held = redis.call('GET', KEYS[1])
-if held then return held end
+local mine, prefix, answer, open = ARGV[1], ARGV[6], {}, {}
+for i = 2, #KEYS do
+  local held = redis.call('GET', KEYS[i])
+  if not held then open[string.sub(KEYS[i], #prefix + 1)] = KEYS[i] end
+  answer[i - 1] = (not held or held == mine) and mine or #KEYS == 2 and held or ''
+end
+if not next(open) then return answer end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local since, oldest = now - ARGV[5], nil
-if redis.call('ZCOUNT', KEYS[2], since, '+inf') >= tonumber(ARGV[3]) then
-  local hash, at = unpack(redis.call('ZRANGEBYSCORE', KEYS[2], since, '+inf', 'WITHSCORES', 'LIMIT', 0, 1))
-  local wait = at + ARGV[4] - now
+local since, old = now - ARGV[5], {}
+local over = redis.call('ZCOUNT', KEYS[1], since, '+inf') - ARGV[3]
+for _ in pairs(open) do over = over + 1 end
+if over > 0 then
+  old = redis.call('ZRANGEBYSCORE', KEYS[1], since, '+inf', 'WITHSCORES', 'LIMIT', 0, over)
+  local wait = (old[2 * over] or now) + ARGV[4] - now
   if wait > 0 then return wait end
-  oldest = hash
 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-redis.call('ZADD', KEYS[2], now, ARGV[7])
-redis.call('PEXPIRE', KEYS[2], ARGV[5])
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', '(' .. since)
-if oldest then
-  redis.call('ZREM', KEYS[2], oldest)
-  redis.call('DEL', ARGV[6] .. oldest)
+for _, key in pairs(open) do redis.call('SET', key, mine, 'PX', ARGV[2]) end
+for hash in pairs(open) do redis.call('ZADD', KEYS[1], now, hash) end
+redis.call('PEXPIRE', KEYS[1], ARGV[5])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. since)
+for i = 1, #old, 2 do
+  if not open[old[i]] then
+    redis.call('ZREM', KEYS[1], old[i])
+    redis.call('DEL', prefix .. old[i])
+  end
 end
-return ARGV[1]
+return answer
 `
 
 /**
@@ -191,14 +200,14 @@ export interface Scripts {
     keys: number,
     ...given: (string | number)[]
   ): Promise<readonly [epoch: string, ...seqs: readonly number[]]>
-  holdlineClaim(receipt: string, quota: string, ...argv: (string | number)[]): Promise<string | number>
+  holdlineClaim(keys: number, ...given: (string | number)[]): Promise<readonly string[] | number>
   holdlineSettle(receipt: string, quota: string, ...argv: (string | number)[]): Promise<number>
 }
 
 export function withScripts(redis: Redis): Redis & Scripts {
   redis.defineCommand('holdlineRead', { numberOfKeys: 2, lua: READ })
   redis.defineCommand('holdlineAppend', { lua: APPEND })
-  redis.defineCommand('holdlineClaim', { numberOfKeys: 2, lua: CLAIM })
+  redis.defineCommand('holdlineClaim', { lua: CLAIM })
   redis.defineCommand('holdlineSettle', { numberOfKeys: 2, lua: SETTLE })
   return redis as Redis & Scripts
 }
