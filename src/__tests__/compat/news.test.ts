@@ -328,13 +328,18 @@ describe('the small differences that docs/migration.md lists', () => {
     })
   })
 
-  test('a resume has a `resumeId` in its body, the signal of a page its `type` and the `connectionId`', async () => {
+  test('a resume has a `resumeId` in its body, the signal of a page its `type`, the `connectionId` and the last `resumeId`', async () => {
     const { reconnect, suspend } = await calls()
     const sessions = [{ sessionId: 's1', lastSeq: 7 }]
     const bodies = [reconnect, suspend].map((init) => JSON.parse(String(init?.body)))
     expect(bodies).toEqual([
       { type: 'reconnect', resumeId: expect.any(String), sessions },
-      { type: 'session_suspend', connectionId: 'c1', sessions: [expect.objectContaining({ sessionId: 's1' })] },
+      {
+        type: 'session_suspend',
+        connectionId: 'c1',
+        resumeId: bodies[0].resumeId,
+        sessions: [expect.objectContaining({ sessionId: 's1' })],
+      },
     ])
   })
 
