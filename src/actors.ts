@@ -155,6 +155,7 @@ export function bindActors(
 
     eventStream(tell) {
       let stopWatchdog = () => {}
+      inbox.enterStream()
       const close = carrier.open({
         sign: inbox.sign,
         open: () => tell({ type: 'stream.opened' }),
@@ -206,6 +207,8 @@ export function bindActors(
       return () => {
         close()
         stopWatchdog()
+        inbox.leaveStream()
+        outbox.leaveStream()
       }
     },
 

@@ -63,9 +63,22 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
   const inbox = new Inbox(settings, store?.cursors ?? null, notifier, {
     onHole: resumeLeftOvers,
     onReset: () => command({ type: 'stream.reset' }),
+    onQuiet(sessionIds) {
+      // On any other line, what there is of them is still to come.
+      if (phase() !== 'open') return
+      const waiting = new Set(outbox.pending.map(({ message }) => sessionOf(message)))
+      for (const sessionId of sessionIds) {
+        if (waiting.has(sessionId)) continue
+        inbox.release(sessionId)
+        if (context().features.includes('watch-replay')) detach(sessionId)
+      }
+    },
   })
   const outbox = new Outbox(settings, carrier, store, {
-    changed: ({ id, status, message }: Delivery) => notifier.note('delivery', { id, status, message }),
+    changed({ id, status, message }: Delivery) {
+      inbox.touch(sessionOf(message))
+      notifier.note('delivery', { id, status, message })
+    },
     waits: notifier.publishSoon,
     tellMachine: command,
     report,
@@ -94,6 +107,18 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
     // In every other phase the resume that is due, or under way, takes them along.
     const cursors = inbox.leftOvers()
     if (cursors.length && phase() === 'open') command({ type: 'stream.gapped', cursors, hasHole: inbox.hasHole() })
+  }
+
+  function detach(sessionId: string) {
+    const { connectionId } = context()
+    // No stream carries it.
+    if (!connectionId) return
+    // Tracked again meanwhile, the session may have been attached before this detached it.
+    const settle = () => inbox.want(sessionId) && resumeLeftOvers()
+    outbox.post(
+      { type: 'unwatch', sessionId, fields: () => !inbox.cursor(sessionId) && { sessionId }, settle },
+      connectionId,
+    )
   }
 
   const suspend = bindActors(actor.system, { settings, carrier, inbox, outbox, context })
@@ -180,7 +205,8 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
       check('sessionId', sessionId, isName)
       check('after', after ?? 0, isWhole)
       if (!inbox.watch(sessionId, after)) return
-      if (!context().features.includes('watch-replay')) return resumeLeftOvers()
+      const { connectionId, features } = context()
+      if (!connectionId || !features.includes('watch-replay')) return resumeLeftOvers()
       // A resume that comes first attaches the session too: then there is nothing left to post.
       let attachment: ReturnType<Inbox['attachment']>
       const fields = () => {
@@ -191,15 +217,11 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
         const isBehind = 'error' in end || attachment?.confirm(parseVerdicts(end.receipt))
         if (isBehind) resumeLeftOvers()
       }
-      outbox.post({ type: 'watch', sessionId, fields, settle })
+      outbox.post({ type: 'watch', sessionId, fields, settle }, connectionId)
     },
     unwatch(sessionId) {
       inbox.unwatch(sessionId)
-      // No stream carries it.
-      if (!context().connectionId) return
-      // Watched again meanwhile, the session may have been attached before this detached it.
-      const settle = () => inbox.want(sessionId) && resumeLeftOvers()
-      outbox.post({ type: 'unwatch', sessionId, fields: () => !inbox.cursor(sessionId) && { sessionId }, settle })
+      detach(sessionId)
     },
     cursor: (sessionId) => inbox.cursor(sessionId),
 
@@ -215,6 +237,8 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
     getSnapshot,
   } satisfies Omit<Connection<Inbound, Outbound>, keyof typeof CURRENT>)
 }
+
+const sessionOf = (message: unknown): unknown => Object(message).sessionId
 
 /** ms. */
 const HINT_DELAY = 5_000
