@@ -6,6 +6,8 @@ export interface Churn {
   readonly name: string
   /** What an iteration is. */
   readonly what: string
+  /** It is so cheap that it is done so many times as often. */
+  readonly times?: number
   begin(world: World): Promise<Running>
 }
 
@@ -67,6 +69,7 @@ export const CHURNS = [
   {
     name: 'idle',
     what: 'a session that is watched and unwatched without a stream',
+    times: 4,
     begin: onOne('in process', async (connection, n) => {
       connection.disconnect()
       connection.watch(`session-${n}`)
@@ -75,12 +78,17 @@ export const CHURNS = [
   },
   {
     name: 'leavings',
-    what: 'a session that is unwatched just before its stream ends; fifty for each stream, and then none',
+    what: 'a session that is unwatched just before its stream ends; fifty for each stream',
+    times: 4,
     begin: onOne(
       'in process',
       async (connection, n) => {
+        if (connection.phase === 'idle') {
+          connection.connect()
+          await opened(connection)
+        }
         connection.unwatch(`session-${n}`)
-        if (n % 50 === 0) await renew(connection)
+        if (n % 50 === 0) connection.disconnect()
       },
       1,
     ),

@@ -18,13 +18,16 @@ export interface Point {
   readonly bytes: number
 }
 
-/** Bytes for each iteration: the median of the slopes between all pairs of points (Theil–Sen), so one step of the engine's own does not bend it. */
+/**
+ * Bytes for each iteration, from the lowest point of the first third to the lowest of the last one. What is collected late, and what the
+ * engine keeps for itself, only adds to a point; what leaks is in each of them.
+ */
 export function slopeOf(points: readonly Point[]): number {
-  const slopes = points.flatMap((later, index) =>
-    points.slice(0, index).map((earlier) => (later.bytes - earlier.bytes) / (later.iterations - earlier.iterations)),
-  )
-  if (slopes.length === 0) throw new Error('soak: a slope takes two points')
-  slopes.sort((a, b) => a - b)
-  const middle = (slopes.length - 1) / 2
-  return ((slopes[Math.floor(middle)] ?? 0) + (slopes[Math.ceil(middle)] ?? 0)) / 2
+  const third = Math.ceil(points.length / 3)
+  const first = lowestOf(points.slice(0, third))
+  const last = lowestOf(points.slice(-third))
+  if (!first || !last || first === last) throw new Error('soak: a slope takes two points')
+  return (last.bytes - first.bytes) / (last.iterations - first.iterations)
 }
+
+const lowestOf = (points: readonly Point[]) => [...points].sort((a, b) => a.bytes - b.bytes)[0]

@@ -14,6 +14,8 @@ export type Way = 'in process' | 'HTTP' | 'WebSocket'
 export interface World {
   /** One that is open. */
   connect(way: Way): Promise<Connection>
+  /** What the connections reported, each code once. */
+  readonly errors: ReadonlyMap<string, string>
   close(): Promise<void>
 }
 
@@ -68,12 +70,12 @@ export async function createWorld(redis: string | undefined): Promise<World> {
     WebSocket: { url: socketUrl, transport: webSocketTransport({ WebSocket: WebSocket as never }) },
   }
 
+  const errors = new Map<string, string>()
   return {
+    errors,
     async connect(way) {
       const connection = createConnection({ ...ways[way], clock: clientClock, pageLifecycle: false })
-      connection.on('error', ({ error }) => {
-        throw error
-      })
+      connection.on('error', ({ error }) => void errors.set(error.code, error.message))
       connection.connect()
       await opened(connection)
       return connection
