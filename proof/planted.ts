@@ -249,9 +249,12 @@ export const PLANTED: readonly PlantedBug[] = [
   {
     row: 'C37',
     bug: 'a session that is gone is resumed again',
-    file: INBOX,
-    find: '      } else this.unwatch(sessionId)\n',
-    replace: '      }\n',
+    file: SESSIONS,
+    find: `to, error }: SessionVerdict) {
+    this.unwatch(sessionId)
+`,
+    replace: `to, error }: SessionVerdict) {
+`,
   },
   {
     row: 'C39',
@@ -455,14 +458,14 @@ export const PLANTED: readonly PlantedBug[] = [
   {
     row: 'C74',
     bug: 'a log that starts over is dropped without a word',
-    file: SESSIONS,
+    file: 'src/inbox/stale.ts',
     find: 'if (wantedBy || asked !== lastSeq || stale === null) return',
     replace: 'if (wantedBy || asked !== lastSeq || stale !== null) return',
   },
   {
     row: 'C74',
     bug: 'a server that repeats its whole log is said to have lost it',
-    file: SESSIONS,
+    file: 'src/inbox/stale.ts',
     find: 'session.stale = seq === asked ? null : stale + 1',
     replace: 'session.stale = stale + 1',
   },

@@ -107,6 +107,7 @@ export function bindActors(system: AnyActorRef['system'], { settings, carrier, i
 
     eventStream(tell) {
       let stopWatchdog = () => {}
+      inbox.enterStream()
       const close = carrier.open({
         sign: inbox.sign,
         open: () => tell({ type: 'stream.opened' }),
@@ -158,6 +159,8 @@ export function bindActors(system: AnyActorRef['system'], { settings, carrier, i
       return () => {
         close()
         stopWatchdog()
+        inbox.leaveStream()
+        outbox.leaveStream()
       }
     },
 

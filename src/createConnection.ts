@@ -75,9 +75,22 @@ export function createConnection<Inbound extends object, Outbound extends Typed>
   const inbox = new Inbox(settings, store?.cursors ?? null, notifier, {
     onHole: resumeLeftOvers,
     onReset: () => command({ type: 'stream.reset' }),
+    onQuiet(sessionIds) {
+      // On any other line, what there is of them is still to come.
+      if (phase() !== 'open') return
+      const waiting = new Set(outbox.pending.map(({ message }) => sessionOf(message)))
+      for (const sessionId of sessionIds) {
+        if (waiting.has(sessionId)) continue
+        inbox.release(sessionId)
+        if (context().features.includes('watch-replay')) detach(sessionId)
+      }
+    },
   })
   const outbox = new Outbox(settings, carrier, store, {
-    changed: ({ id, status, message }: Delivery) => notifier.note('delivery', { id, status, message }),
+    changed({ id, status, message }: Delivery) {
+      inbox.touch(sessionOf(message))
+      notifier.note('delivery', { id, status, message })
+    },
     waits: notifier.publishSoon,
     tellMachine: command,
     report,
@@ -108,6 +121,7 @@ export function createConnection<Inbound extends object, Outbound extends Typed>
     if (cursors.length && phase() === 'open') command({ type: 'stream.gapped', cursors, hasHole: inbox.hasHole() })
   }
 
+  const { watch, unwatch, detach } = createWatch({ inbox, outbox, context, resumeLeftOvers })
   const suspend = bindActors(actor.system, {
     settings,
     carrier,
@@ -205,7 +219,8 @@ export function createConnection<Inbound extends object, Outbound extends Typed>
     },
     clearOutbox: () => outbox.clear(),
 
-    ...createWatch({ inbox, outbox, context, resumeLeftOvers }),
+    watch,
+    unwatch,
     cursor: (sessionId) => inbox.cursor(sessionId),
 
     on(name: keyof ConnectionEvents, scope: unknown, listener?: unknown) {
@@ -232,6 +247,8 @@ export function createConnection<Inbound extends object, Outbound extends Typed>
     getSnapshot,
   } satisfies Omit<Connection<Inbound, Outbound>, keyof typeof CURRENT>)
 }
+
+const sessionOf = (message: unknown): unknown => Object(message).sessionId
 
 /** ms. */
 const HINT_DELAY = 5_000

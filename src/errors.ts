@@ -23,7 +23,7 @@
  * | `stale-events` | after a resume only events came that are older than its cursor, and were dropped: the server's log has started over under the same `epoch`, or without one; or it did not answer `after: 'head'` with a `reset` |
  * | `no-progress` | two resumes in a row replayed nothing of what was missing |
  * | `flapping` | the server caused resumes or resets (holes, second welcomes, epochs that change) faster than an honest one would: the line is paced by `backoff` |
- * | `too-many-sessions` | the server sent events of more sessions than `inbound.maxSessions`; those beyond are dropped |
+ * | `too-many-sessions` | the server sent events of more sessions than `inbound.maxSessions`, and those beyond are dropped; or it sends a stream no more sessions |
  * | `probe-timeout` | the stream did not answer a probe, or gave no sign of life after a suspend |
  * | `goodbye` | the server asked to come back later |
  * | `exhausted` | failed, or its stream dropped, as often as `outbox` allows; repeat it under the same id |

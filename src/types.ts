@@ -222,8 +222,11 @@ export interface WatchOptions {
 
 export interface SessionNews {
   readonly sessionId: string
-  /** `reset`: history was lost, reload it. `gone`, `forbidden`: no longer tracked. */
-  readonly status: SessionStatus
+  /**
+   * `reset`: history was lost, reload it. `gone`, `forbidden`: no longer tracked. `released`: the app has not asked for the session, and
+   * no event came for 15 to 30 min, so it is tracked no more; `watch` it to follow it again.
+   */
+  readonly status: SessionStatus | 'released'
   readonly from: number
   readonly to: number
 }

@@ -14,10 +14,13 @@ interface WatchParts {
 }
 
 /** How sessions come to be tracked on an open line, and how that ends. */
-export function createWatch(parts: WatchParts): Pick<Connection, 'watch' | 'unwatch'> {
+export function createWatch(parts: WatchParts): Pick<Connection, 'watch' | 'unwatch'> & {
+  /** The session is tracked no more: the stream need not carry it. */
+  detach(sessionId: string): void
+} {
   const { inbox, outbox, context, resumeLeftOvers } = parts
 
-  function attach(sessionId: string) {
+  function attach(sessionId: string, connectionId: string) {
     // A resume that comes first attaches the session too: then there is nothing left to post.
     let attachment: ReturnType<Inbox['attachment']>
     const fields = () => {
@@ -28,16 +31,22 @@ export function createWatch(parts: WatchParts): Pick<Connection, 'watch' | 'unwa
       const isBehind = 'error' in end || attachment?.confirm(parseVerdicts(end.receipt))
       if (isBehind) resumeLeftOvers()
     }
-    outbox.post({ type: 'watch', sessionId, fields, settle })
+    outbox.post({ type: 'watch', sessionId, fields, settle }, connectionId)
+  }
+
+  function detach(sessionId: string) {
+    const { connectionId } = context()
+    // No stream carries it.
+    if (!connectionId) return
+    // Tracked again meanwhile, the session may have been attached before this detached it.
+    const settle = () => inbox.want(sessionId) && resumeLeftOvers()
+    const fields = () => !inbox.cursor(sessionId) && { sessionId }
+    outbox.post({ type: 'unwatch', sessionId, fields, settle }, connectionId)
   }
 
   function unwatch(sessionId: string) {
     inbox.unwatch(sessionId)
-    // No stream carries it.
-    if (!context().connectionId) return
-    // Watched again meanwhile, the session may have been attached before this detached it.
-    const settle = () => inbox.want(sessionId) && resumeLeftOvers()
-    outbox.post({ type: 'unwatch', sessionId, fields: () => !inbox.cursor(sessionId) && { sessionId }, settle })
+    detach(sessionId)
   }
 
   return {
@@ -49,8 +58,9 @@ export function createWatch(parts: WatchParts): Pick<Connection, 'watch' | 'unwa
       const isNews = inbox.watch(sessionId, after === 'head' ? HEAD : after)
       const release = inbox.hold(sessionId)
       if (isNews) {
-        const { features, farewell } = context()
-        if (farewell !== 'said' && features.includes('watch-replay')) attach(sessionId)
+        const { features, farewell, connectionId } = context()
+        const isAwake = connectionId && farewell !== 'said'
+        if (isAwake && features.includes('watch-replay')) attach(sessionId, connectionId)
         else resumeLeftOvers()
       }
       const end = () => {
@@ -59,5 +69,6 @@ export function createWatch(parts: WatchParts): Pick<Connection, 'watch' | 'unwa
       return Object.assign(end, { [Symbol.dispose]: end })
     },
     unwatch,
+    detach,
   }
 }

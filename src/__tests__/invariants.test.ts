@@ -381,9 +381,9 @@ describe('I10: a message', () => {
     const world = begin(waits)
     const { connection, harness, oracle } = world
     connection.watch('s1', { after: 2 })
+    await world.connects()
     connection.watch('s2')
     connection.unwatch('s2')
-    await world.connects()
     await world.welcomes({ features: ['contiguous-seq'] })
     harness.stream.sends({ type: 'token', sessionId: 's1', seq: 2 })
     harness.stream.sends({ type: 'token', sessionId: 's1', seq: 4 })

@@ -13,6 +13,8 @@ export interface InboxHooks {
   onHole(): void
   /** An event of another epoch has reset the session. */
   onReset(): void
+  /** The app has not asked for these sessions, and they have had no event for 15 min. */
+  onQuiet(sessionIds: readonly string[]): void
 }
 
 /**
@@ -32,7 +34,7 @@ export class Inbox extends Sessions {
 
   /** `store` keeps the cursors. */
   constructor(settings: Settings, store: CursorStore | null, notifier: Notifier, hooks: InboxHooks) {
-    super(settings, store, notifier)
+    super(settings, store, notifier, hooks.onQuiet)
     this.#hooks = hooks
     this.load(() => {
       if (this.#attachments) hooks.onHole()
@@ -58,7 +60,8 @@ export class Inbox extends Sessions {
     } else if (sort === 'plain') this.#offer(frame as JsonObject, this.#listeners)
     else if (sort === 'malformed') {
       this.notifier.report(new ConnectionError('bad-message', complaintOf(frame, data.length)))
-    } else return sort
+    } else if (sort.type !== 'unattached') return sort
+    else for (const verdict of sort.sessions) this.lose(verdict)
     return undefined
   }
 
@@ -76,7 +79,7 @@ export class Inbox extends Sessions {
     else if (next === 'old') {
       // It may be news after all: the verdict that resets this cursor may be on its way.
       if (session.verdict === 'awaited') session.overtook = Math.max(session.overtook, seq)
-      this.suspect(session, seq)
+      this.stale.count(session, seq)
     } else if (next === 'miss') {
       if (session.miss(seq)) this.#hooks.onHole()
     } else if (next === 'turn') {
@@ -165,7 +168,8 @@ export class Inbox extends Sessions {
   /** The server's word on the sessions of a resume; it may come with the answer, with the marker, or with both. */
   judge(id: string | undefined, verdicts: readonly SessionVerdict[]) {
     if (id !== undefined && id !== this.#resumeId) return
-    for (const { sessionId, status, epoch, from, to } of verdicts) {
+    for (const verdict of verdicts) {
+      const { sessionId, status, epoch, from, to } = verdict
       const session = this.tracked.get(sessionId)
       // Watched anew since: the verdict is about another cursor then.
       if (!session || session.verdict === 'given' || session.wantedBy) continue
@@ -177,8 +181,8 @@ export class Inbox extends Sessions {
       if (status === 'resumed') {
         session.epoch ??= epoch
         this.keep(sessionId)
-      } else this.unwatch(sessionId)
-      this.notifier.tell('session', { sessionId, status, from, to })
+        this.notifier.tell('session', { sessionId, status, from, to })
+      } else this.lose(verdict)
     }
   }
 
@@ -200,6 +204,7 @@ export class Inbox extends Sessions {
     for (const session of this.tracked.values()) {
       session.welcome()
       if (wasResting && session.backlog) this.#arm(session, session.backlog)
+      if (session.openedBy === 'server') this.quiet.watch()
     }
     return this.letGo()
   }

@@ -6,6 +6,8 @@ import type { SessionMessage } from './frames'
 const MAX_FRUITLESS_RESUMES = 3
 
 export type Party = 'app' | 'server'
+/** Why a session is tracked. The app asks for it by `watch`, or a cursor that it gives; what it did not ask for is bounded. */
+export type Opener = Party | 'storage'
 
 /**
  * A tracked session: its cursor, and what stands in the cursor's way. Between it and the server two things are in play, each with states
@@ -20,8 +22,7 @@ export class Session {
   declare readonly sessionId: string
   declare lastSeq: number
   declare epoch: string | undefined
-  /** Who has opened it; the app by `watch`, or a cursor that it gave. What the server opens is bounded. */
-  declare openedBy: Party
+  declare openedBy: Opener
   /** `lost` by a reset since the cursor was placed: the app reloads it, and may place the cursor anew. */
   history: 'kept' | 'lost' = 'kept'
   /** One for each `watch` that was not taken back. */
@@ -43,10 +44,12 @@ export class Session {
   asked = Infinity
   /** How many events were dropped while the cursor stood there, all of them older; null once one reached it, or the app was told. */
   stale: number | null = 0
+  /** Where the cursor was when it was asked last whether it is quiet; -1 if that does not count. */
+  askedAt = -1
   /** Exists while listeners throw at a message. */
   backlog: Backlog | null = null
 
-  constructor(sessionId: string, lastSeq: number, epoch: string | undefined, openedBy: Party) {
+  constructor(sessionId: string, lastSeq: number, epoch: string | undefined, openedBy: Opener) {
     Object.assign(this, { sessionId, lastSeq, epoch, openedBy })
   }
 
@@ -57,6 +60,13 @@ export class Session {
 
   get hasHole(): boolean {
     return this.missing > this.lastSeq
+  }
+
+  /** Whether no event came since this was asked last, and none is known to be due. */
+  isQuiet(): boolean {
+    const { lastSeq, askedAt, wantedBy, hasHole, backlog } = this
+    this.askedAt = lastSeq
+    return askedAt === lastSeq && !(wantedBy || hasHole || backlog)
   }
 
   /** As far as is known, the stream has it no more. */

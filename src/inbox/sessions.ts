@@ -1,17 +1,16 @@
 import { ConnectionError } from '../errors'
 import type { Notifier } from '../notifier'
 import type { Settings } from '../options'
-import { type Cursor, HEAD, MAX_SESSIONS_PER_RESUME } from '../protocol'
+import { type Cursor, HEAD, MAX_SESSIONS_PER_RESUME, type SessionVerdict } from '../protocol'
 import type { CursorStore } from '../store'
-import { type Party, Session } from './session'
-
-/** A replay that repeats old events has reached the cursor by then, ms. */
-const STALE_AFTER = 1_000
+import { Quiet } from './quiet'
+import { type Opener, Session } from './session'
+import { Stale } from './stale'
 
 /** The sessions that are tracked, with their bounds; what the next resume takes along; and the store that keeps the cursors. */
 export class Sessions {
   protected readonly tracked = new Map<string, Session>()
-  /** Untracked on purpose: what still arrives for them is dropped. */
+  /** Untracked on purpose: what this stream still brings of them is dropped. The next one is not asked for them. */
   #closed: Set<string> | undefined
   /** Those that the server has opened. */
   #opened = 0
@@ -19,19 +18,35 @@ export class Sessions {
   #isFull = false
   /** Sessions whose cursor is to be stored. */
   #changed: Set<string> | undefined
-  /** Runs while events that are older than a resume asked for are counted. */
-  #staleTimer: unknown
+  protected readonly stale: Stale
   /** What the app said of sessions before the stored cursors were read; `unplaced`: it watches one, wherever it stands. */
   #early: Map<string, 'unplaced' | 'placed'> | undefined
   readonly #store: CursorStore | null
   declare protected readonly settings: Settings
   declare protected readonly notifier: Notifier
 
+  protected readonly quiet: Quiet
+
   /** `store` keeps the cursors. */
-  constructor(settings: Settings, store: CursorStore | null, notifier: Notifier) {
+  constructor(
+    settings: Settings,
+    store: CursorStore | null,
+    notifier: Notifier,
+    onQuiet: (sessionIds: readonly string[]) => void,
+  ) {
     this.settings = settings
     this.notifier = notifier
     this.#store = store
+    this.quiet = new Quiet(this.tracked, settings.clock, onQuiet)
+    this.stale = new Stale(this.tracked, settings.clock, notifier)
+  }
+
+  enterStream() {
+    this.#closed = new Set()
+  }
+
+  leaveStream() {
+    this.#closed = undefined
   }
 
   /** Tracks what is stored, perhaps later, and what the app has given: that is nearer to what it has applied. */
@@ -52,7 +67,7 @@ export class Sessions {
       const known = this.tracked.get(sessionId)
       const isMoved = known && (known.lastSeq > 0 || known.epoch !== undefined)
       if (isMoved || (early?.get(sessionId) ?? (known && 'placed')) === 'placed') continue
-      this.#track(sessionId, lastSeq, epoch, known ? 'app' : 'server').wantedBy = 'app'
+      this.#track(sessionId, lastSeq, epoch, known ? 'app' : 'storage').wantedBy = 'app'
       // It is what is stored.
       this.#changed?.delete(sessionId)
       early?.delete(sessionId)
@@ -70,7 +85,10 @@ export class Sessions {
     if (this.#closed?.has(sessionId)) return undefined
     const session = this.tracked.get(sessionId)
     if (session) return session
-    if (this.#opened < this.settings.inbound.maxSessions) return this.#track(sessionId, seq - 1, undefined, 'server')
+    if (this.#opened < this.settings.inbound.maxSessions) {
+      this.quiet.watch()
+      return this.#track(sessionId, seq - 1, undefined, 'server')
+    }
     if (!this.#isFull) {
       const why = `events of new sessions like ${sessionId} are dropped: watch() it, or raise inbound.maxSessions`
       this.notifier.report(new ConnectionError('too-many-sessions', why))
@@ -79,9 +97,9 @@ export class Sessions {
     return undefined
   }
 
-  #track(sessionId: string, lastSeq: number, epoch: string | undefined, openedBy: Party): Session {
+  #track(sessionId: string, lastSeq: number, epoch: string | undefined, openedBy: Opener): Session {
     this.#leave(sessionId)
-    if (openedBy === 'server') this.#opened++
+    if (openedBy !== 'app') this.#opened++
     const session = new Session(sessionId, lastSeq, epoch, openedBy)
     session.watchers = this.tracked.get(sessionId)?.watchers
     this.tracked.set(sessionId, session)
@@ -89,9 +107,9 @@ export class Sessions {
     return session
   }
 
-  /** Makes room, if it was the server that opened it. */
+  /** Makes room, if it was not the app that opened it. */
   #leave(sessionId: string) {
-    if (this.tracked.get(sessionId)?.openedBy !== 'server') return
+    if ((this.tracked.get(sessionId)?.openedBy ?? 'app') === 'app') return
     this.#opened--
     this.#isFull = false
   }
@@ -170,11 +188,34 @@ export class Sessions {
 
   unwatch(sessionId: string) {
     this.forget(sessionId)
-    this.#closed ??= new Set()
+    if (!this.#closed) return
     const { size } = this.#closed.add(sessionId)
     // A server may close what it has opened, over and over.
     const { maxSessions } = this.settings.inbound
     for (const oldest of this.#closed) if (size > maxSessions) return this.#closed.delete(oldest)
+  }
+
+  /** The server sends nothing of it. */
+  protected lose({ sessionId, status, from, to, error }: SessionVerdict) {
+    this.unwatch(sessionId)
+    if (error) {
+      const why = `no events of session ${sessionId}: its stream has as many sessions as the server allows; unwatch() some, then watch() it`
+      this.notifier.report(new ConnectionError(error, why))
+    }
+    this.notifier.tell('session', { sessionId, status, from, to })
+  }
+
+  /** A message to it has come one step further: its events are still to come. */
+  touch(sessionId: unknown) {
+    const session = this.tracked.get(sessionId as string)
+    if (session) session.askedAt = -1
+  }
+
+  /** Only its events had it tracked, and they are old: it is not resumed again, and its next event tracks it anew. */
+  release(sessionId: string) {
+    const { lastSeq = 0 } = this.tracked.get(sessionId) ?? {}
+    this.forget(sessionId)
+    this.notifier.tell('session', { sessionId, status: 'released', from: lastSeq, to: lastSeq })
   }
 
   /** As if it had never been tracked: its next event tracks it anew. */
@@ -203,29 +244,9 @@ export class Sessions {
     return Array.from(this.tracked.values(), ({ cursor }) => cursor)
   }
 
-  /**
-   * An event that the resume did not ask for. A server may repeat its whole log, and so gets to the cursor; one whose log has
-   * started over does not, and what it sends until then is lost.
-   */
-  protected suspect(session: Session, seq: number) {
-    const { asked, lastSeq, stale, wantedBy } = session
-    if (wantedBy || asked !== lastSeq || stale === null) return
-    session.stale = seq === asked ? null : stale + 1
-    this.#staleTimer ??= this.settings.clock.setTimeout(() => {
-      this.#staleTimer = undefined
-      for (const session of this.tracked.values()) {
-        const { sessionId, stale, asked, lastSeq } = session
-        if (!stale || asked !== lastSeq) continue
-        session.stale = null
-        const why = `${stale} events of session ${sessionId} were older than its cursor ${lastSeq}: a new log needs a new epoch`
-        this.notifier.report(new ConnectionError('stale-events', why))
-      }
-    }, STALE_AFTER)
-  }
-
   rest() {
-    this.settings.clock.clearTimeout(this.#staleTimer)
-    this.#staleTimer = undefined
+    this.stale.rest()
+    this.quiet.rest()
     for (const { backlog } of this.tracked.values()) backlog?.rest()
   }
 }

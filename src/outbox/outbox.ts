@@ -235,8 +235,13 @@ export class Outbox {
     this.#store?.close()
   }
 
-  post(own: OwnPost) {
-    this.#own.post(own)
+  post(own: OwnPost, stream: string) {
+    this.#own.post(own, stream)
+  }
+
+  /** The end of a stream, and of all that was to be posted about it. */
+  leaveStream() {
+    this.#own.abort()
   }
 
   // What it is like

@@ -24,12 +24,14 @@ export interface OwnPostsHost {
   taken(endpoint: string, gate: Gate): void
 }
 
-/** What is posted about sessions, in a lane of its own: one at a time, in order, and no longer than its stream lives. */
+/** POSTs about sessions, in a lane of their own: one at a time, each kind in order, and no longer than their stream lives. */
 export class OwnPosts {
   readonly #settings: Settings
   readonly #carrier: Carrier
   readonly #host: OwnPostsHost
-  readonly #queue = new Map<string, OwnPost>()
+  /** By their sessions. */
+  readonly #watches = new Map<string, OwnPost>()
+  readonly #unwatches = new Map<string, OwnPost>()
   #gate: Gate | null = null
   #stream: string | null = null
   #underWay: AbortController | null = null
@@ -40,22 +42,27 @@ export class OwnPosts {
     this.#host = host
   }
 
-  /** One of a kind that waits already is enough. */
-  post(post: OwnPost) {
+  /** For that stream only. One of a kind that waits already is enough. */
+  post(post: OwnPost, stream: string) {
+    this.#follow(stream)
     this.#enter(post)
     queueMicrotask(() => this.#pump())
   }
 
   #enter(post: OwnPost) {
-    const kind = `${post.type} ${post.sessionId}`
-    if (!this.#queue.has(kind)) this.#queue.set(kind, post)
+    const queue = post.type === 'watch' ? this.#watches : this.#unwatches
+    if (!queue.has(post.sessionId)) queue.set(post.sessionId, post)
   }
 
   start(gate: Gate) {
-    if (gate.connectionId !== this.#stream) this.abort()
-    this.#stream = gate.connectionId
+    this.#follow(gate.connectionId)
     this.#gate = gate
     this.#pump()
+  }
+
+  #follow(stream: string | null) {
+    if (stream !== this.#stream) this.abort()
+    this.#stream = stream
   }
 
   stop() {
@@ -64,18 +71,21 @@ export class OwnPosts {
 
   /** The end of the stream, and of all that was to be posted about it. */
   abort() {
-    this.#queue.clear()
+    this.#watches.clear()
+    this.#unwatches.clear()
     this.#underWay?.abort()
     this.#underWay = null
   }
 
+  /** The app waits for what it watches, and not for what it has left. */
   #pump() {
-    for (const [kind, post] of this.#queue) {
-      if (!this.#gate || this.#underWay) return
-      this.#queue.delete(kind)
-      const fields = post.fields()
-      if (fields) this.#send(post, fields, this.#gate).catch(this.#host.crash)
-    }
+    for (const queue of [this.#watches, this.#unwatches])
+      for (const [sessionId, post] of queue) {
+        if (!this.#gate || this.#underWay) return
+        queue.delete(sessionId)
+        const fields = post.fields()
+        if (fields) this.#send(post, fields, this.#gate).catch(this.#host.crash)
+      }
   }
 
   async #send(post: OwnPost, fields: object, gate: Gate) {

@@ -65,6 +65,8 @@ export interface Cursor {
 
 /** As a cursor: from now on. No log has got there, so every server answers it with a `reset` to its own head. */
 export const HEAD = 2 ** 53 - 1
+/** Of a session: its stream has as many as it may. */
+export const TOO_MANY_SESSIONS = 'too-many-sessions'
 
 export type SessionStatus = 'resumed' | 'reset' | 'gone' | 'forbidden'
 
@@ -84,6 +86,8 @@ export interface SessionVerdict {
   readonly from: number
   /** The last event that belongs to the replay; after a `reset`, the new cursor. */
   readonly to: number
+  /** Why it is `forbidden`, where that is not the principal's right. */
+  readonly error?: typeof TOO_MANY_SESSIONS | undefined
 }
 
 export interface Welcome {
@@ -104,6 +108,8 @@ export type Control =
       readonly resumeId: string | undefined
       readonly sessions: readonly SessionVerdict[]
     }
+  /** A command was to attach these, and could not. */
+  | { readonly type: 'unattached'; readonly sessions: readonly SessionVerdict[] }
   | { readonly type: 'goodbye'; readonly retryAfter: number | undefined; readonly spread: number | undefined }
 
 export type JsonObject = Readonly<Record<string, unknown>>
@@ -138,9 +144,12 @@ export function parseControl(frame: JsonObject): Control | undefined {
   if (type === 'ping') return { type }
   if (type === 'probe') return { type, nonce: text(frame.nonce) ?? '' }
   if (type === 'reconnected') return { type, resumeId: text(frame.resumeId), sessions: parseVerdicts(frame) }
+  if (type === 'unattached') return { type, sessions: parseVerdicts(frame).filter(isLost) }
   if (type === 'goodbye') return { type, retryAfter: duration(frame.retryAfter), spread: duration(frame.spread) }
   return undefined
 }
+
+const isLost = ({ status }: SessionVerdict) => status === 'gone' || status === 'forbidden'
 
 const STATUSES: readonly unknown[] = ['resumed', 'reset', 'gone', 'forbidden'] satisfies SessionStatus[]
 
@@ -162,9 +171,18 @@ export function parseVerdicts(answer: unknown): readonly SessionVerdict[] {
   const { sessions }: JsonObject = Object(answer)
   if (!Array.isArray(sessions)) return []
   return sessions.flatMap((entry: unknown) => {
-    const { sessionId, status, epoch, from = 0, to = from }: JsonObject = Object(entry)
+    const { sessionId, status, epoch, from = 0, to = from, error }: JsonObject = Object(entry)
     return isText(sessionId) && STATUSES.includes(status) && isSeq(from) && isSeq(to)
-      ? [{ sessionId, status: status as SessionStatus, from, to, epoch: isShort(epoch) ? epoch : undefined }]
+      ? [
+          {
+            sessionId,
+            status: status as SessionStatus,
+            from,
+            to,
+            epoch: isShort(epoch) ? epoch : undefined,
+            ...(error === TOO_MANY_SESSIONS && { error: TOO_MANY_SESSIONS }),
+          },
+        ]
       : []
   })
 }

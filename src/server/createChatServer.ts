@@ -329,7 +329,8 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
       const cursor = parseCursor(message)
       if (!cursor) throw new Refusal(400, 'bad-request')
       const sessions = await resume(principal, stream, [cursor])
-      if (sessions[0]?.status === 'forbidden') throw new Refusal(403, 'forbidden')
+      const [verdict] = sessions
+      if (verdict?.status === 'forbidden') throw new Refusal(403, verdict.error ?? 'forbidden')
       return { sessions }
     },
 

@@ -1,4 +1,4 @@
-import { isObject, isSeq, isText, parseVerdicts, type SessionVerdict } from '../protocol'
+import { isObject, isSeq, isText, parseVerdicts, type SessionVerdict, TOO_MANY_SESSIONS } from '../protocol'
 import type { ChatStream } from './chatStream'
 
 /** What a request may want of the stream that it names. Plain JSON: the stream may be another process's. */
@@ -34,8 +34,10 @@ export async function callStream(stream: ChatStream, call: StreamCall): Promise<
       return sessions
     }
     case 'join':
-      // A resume may have been quicker, and knows better where to start. A full stream is no reason not to run what is sent.
-      return void (stream.isAttached(call.sessionId) || (await stream.attach(call.sessionId, call.after, call.epoch)))
+      // A resume may have been quicker, and knows better where to start. A full stream is no reason not to run what is sent, but its answer is missed.
+      if (!stream.isAttached(call.sessionId) && !(await stream.attach(call.sessionId, call.after, call.epoch)))
+        stream.say({ type: 'unattached', sessions: [oneTooMany(call.sessionId, call.after)] })
+      return undefined
     case 'detach':
       return stream.detach(call.sessionId)
     case 'revoke': {
@@ -63,8 +65,16 @@ async function takeOn(stream: ChatStream, verdict: SessionVerdict): Promise<Sess
     return verdict
   }
   const isTaken = await stream.attach(sessionId, status === 'reset' ? to : from, epoch, to)
-  return isTaken ? verdict : { sessionId, status: 'forbidden', from, to: from }
+  return isTaken ? verdict : oneTooMany(sessionId, from)
 }
+
+const oneTooMany = (sessionId: string, from: number): SessionVerdict => ({
+  sessionId,
+  status: 'forbidden',
+  error: TOO_MANY_SESSIONS,
+  from,
+  to: from,
+})
 
 /** A call that came from another process, which may run another version; `undefined` if it is none of this one's. */
 export function parseCall(value: unknown): StreamCall | undefined {

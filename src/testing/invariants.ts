@@ -390,7 +390,7 @@ const nothingInIdle: Watch = ({ connection, streams, posts, page, time }, report
 // I10
 
 const flow: Watch = ({ connection, messages }, report) => {
-  /** Without a cursor because the app, or the server, said so. */
+  /** Without a cursor because the app, or the server, said so: as long as the stream lives. */
   const left = new Set<unknown>()
   const seen = new Map<unknown, unknown>()
   before(connection, ['watch'], (...[sessionId, { after } = {}]: Parameters<Connection['watch']>) => {
@@ -417,6 +417,8 @@ const flow: Watch = ({ connection, messages }, report) => {
   }
   return {
     memory: () => [...left],
+    // One that brings it unasked brings what is new.
+    onStream: () => left.clear(),
     onFrame(stream, type, data) {
       if (type !== 'message' || stream.isClosed) return
       const message = parse(data)

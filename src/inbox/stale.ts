@@ -1,0 +1,47 @@
+import { ConnectionError } from '../errors'
+import type { Notifier } from '../notifier'
+import type { Clock } from '../types'
+import type { Session } from './session'
+
+/** A replay that repeats old events has reached the cursor by then, ms. */
+const STALE_AFTER = 1_000
+
+/**
+ * Counts the events that a resume did not ask for. A server may repeat its whole log, and so gets to the cursor; one whose log has
+ * started over does not, and what it sends until then is lost.
+ */
+export class Stale {
+  readonly #sessions: ReadonlyMap<string, Session>
+  readonly #clock: Clock
+  readonly #notifier: Notifier
+  #timer: unknown
+
+  constructor(sessions: ReadonlyMap<string, Session>, clock: Clock, notifier: Notifier) {
+    this.#sessions = sessions
+    this.#clock = clock
+    this.#notifier = notifier
+  }
+
+  count(session: Session, seq: number) {
+    const { asked, lastSeq, stale, wantedBy } = session
+    if (wantedBy || asked !== lastSeq || stale === null) return
+    session.stale = seq === asked ? null : stale + 1
+    this.#timer ??= this.#clock.setTimeout(() => this.#tell(), STALE_AFTER)
+  }
+
+  #tell() {
+    this.#timer = undefined
+    for (const session of this.#sessions.values()) {
+      const { sessionId, stale, asked, lastSeq } = session
+      if (!stale || asked !== lastSeq) continue
+      session.stale = null
+      const why = `${stale} events of session ${sessionId} were older than its cursor ${lastSeq}: a new log needs a new epoch`
+      this.#notifier.report(new ConnectionError('stale-events', why))
+    }
+  }
+
+  rest() {
+    this.#clock.clearTimeout(this.#timer)
+    this.#timer = undefined
+  }
+}
