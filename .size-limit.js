@@ -11,7 +11,7 @@ export default [
   {
     ...client,
     name: 'createChatConnection, own code',
-    path: 'dist/chat.js',
+    path: 'dist/compat.js',
     import: '{ createChatConnection }',
     ignore: ['xstate', ...onDemand],
     limit: '23.9 kB',

@@ -11,7 +11,7 @@ export default defineConfig({
     'server/redis': 'src/server/redis/index.ts',
     testing: 'src/testing/index.ts',
     inspect: 'src/inspect/index.ts',
-    chat: 'src/chat/index.ts',
+    compat: 'src/compat/index.ts',
   },
   format: 'esm',
   target: 'es2022',

@@ -8,7 +8,7 @@ export default defineConfig({
     alias: [
       { find: /^holdline$/, replacement: source('index.ts') },
       {
-        find: /^holdline\/(machine|adapters|adapters\/websocket|storage|server|server\/redis|testing|inspect|chat)$/,
+        find: /^holdline\/(machine|adapters|adapters\/websocket|storage|server|server\/redis|testing|inspect|compat)$/,
         replacement: source('$1/index.ts'),
       },
     ],

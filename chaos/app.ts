@@ -1,9 +1,9 @@
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import { type Connection, createConnection, type Delivery, type DeliveryStatus, type Verdict } from 'holdline'
 import { persist } from 'holdline/storage'
-import type { Heard, History, Sent } from './check'
+import type { Excuse, Heard, History, Sent } from './check'
 import { createCounter, type Dice, oneOf, type Random } from './dice'
-import { numbersIn } from './line'
+import { LOST_TYPE, numbersIn } from './line'
 import { clock, READERS, type Scenario } from './scenario'
 
 interface Entry extends Sent {
@@ -120,13 +120,15 @@ export function startApp({ draw, chance }: Dice, scenario: Scenario, url: string
         onNews()
       }),
 
-    send(n: number, isRefused: boolean) {
+    /** `fate`: what is known to become of it. */
+    send(n: number, fate: Excuse | undefined) {
       const random = draw('send', n)
       const isBrief = random() < 0.01
       const message = {
-        type: random() < 0.9 ? 'send' : 'interrupt',
+        type: random() < 0.002 ? LOST_TYPE : random() < 0.9 ? 'send' : 'interrupt',
         ...(random() < 0.9 && { sessionId: oneOf(random, sessionIds) }),
         n,
+        ...(fate === 'poisoned' && { isPoison: true }),
         text: 'x'.repeat(random() < 0.005 ? 50_000 : 20),
       }
       const delivery = connection.send(message, {
@@ -137,7 +139,7 @@ export function startApp({ draw, chance }: Dice, scenario: Scenario, url: string
       const entry: Entry = {
         delivery,
         lane,
-        excuse: isRefused ? 'refused by the server' : isBrief ? 'expired' : undefined,
+        excuse: fate ?? (message.type === LOST_TYPE ? 'no endpoint' : isBrief ? 'expired' : undefined),
       }
       sent.push(entry)
       follow(entry)

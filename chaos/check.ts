@@ -24,9 +24,11 @@ export interface Sent {
   /** Messages of one lane stay in order. */
   readonly lane?: string | undefined
   /** Why another verdict than `accepted` may be right. */
-  readonly excuse?: 'refused by the server' | 'cancelled' | 'expired' | undefined
+  readonly excuse?: Excuse | undefined
   readonly verdict?: Verdict | undefined
 }
+/** `poisoned`: the server fails at it, each time. `no endpoint`: its POSTs are answered 404, on every stream. */
+export type Excuse = 'refused by the server' | 'cancelled' | 'expired' | 'poisoned' | 'no endpoint'
 export interface Heard {
   readonly sessionId: string
   readonly seq: number
@@ -57,9 +59,11 @@ export function check(history: History): string[] {
     expect(times <= (promises.idempotency ? 1 : attempts), `doubled: ${told}`)
     expect(excuse !== undefined || status === 'accepted', `given up without need: ${told}`)
     // The refusal of a repeat says nothing of the first, unless the server is idempotent.
-    const mayBeInDoubt = excuse === 'cancelled' || (excuse !== undefined && !promises.idempotency && attempts > 1)
+    const isGivenUp = excuse === 'cancelled' || excuse === 'poisoned' || excuse === 'no endpoint'
+    const mayBeInDoubt = isGivenUp || (excuse !== undefined && !promises.idempotency && attempts > 1)
     if (status === 'unknown') expect(made > 0 && mayBeInDoubt, `false verdict: ${told}, ${excuse}`)
     if (status === 'rejected') expect(times === 0, `false verdict: ${told}`)
+    if (excuse === 'poisoned') expect(times === 0 && status !== 'accepted', `a server that failed has applied: ${told}`)
     if (status !== 'accepted') continue
     expect(times > 0, `lost: ${told}`)
     const { receipt } = verdict

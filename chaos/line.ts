@@ -47,6 +47,10 @@ const STREAMS: Weights<keyof typeof STREAM_FAULTS> = {
   answerHtml: 15,
 }
 
+/** A type of message whose endpoint is nowhere to be found, and the endpoint. */
+export const LOST_TYPE = 'permission_response'
+const LOST_ENDPOINT = 'permission'
+
 /** The proxy of a run, and what the dice let it do. */
 export async function startLine(
   { draw }: Dice,
@@ -72,6 +76,7 @@ export async function startLine(
         tell(`stream ${name}`, what)
         return { fault: STREAM_FAULTS[name], random }
       }
+      if (endpoint === LOST_ENDPOINT) return { fault: POST_FAULTS.answer404, random }
       // A batch carries many messages.
       const name = pick(POSTS, endpoint === 'batch' ? () => random() / 3 : random)
       // Nobody can tell it from success, unless there must be a receipt.

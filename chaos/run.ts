@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { startApp } from './app'
-import { check } from './check'
+import { check, type Excuse } from './check'
 import { createDice, oneOf } from './dice'
 import { startLine } from './line'
 import { drawScenario, type Scenario } from './scenario'
@@ -24,6 +24,9 @@ export interface Outcome {
 
 /** Without a verdict or an event for this long nothing will come any more, ms. */
 const STUCK = 20_000
+
+/** Messages at the end of a run of which none is poison. */
+const LAST = 50
 
 /** After how many of 1,000 messages. */
 const actsOf = ({ features, hasStorage, hasTokens }: Scenario) => ({
@@ -59,12 +62,18 @@ export async function run({ seed, idempotency, sends, events, log }: RunOptions)
   const weights = actsOf(scenario)
   const acts = { ...app.acts, changeToken: server.changeToken }
 
+  /** Poison is given up once the server has taken others: it needs neighbours. */
+  function fateOf(n: number): Excuse | undefined {
+    if (server.refuses(n)) return 'refused by the server'
+    return window > 1 && n < sends - LAST && dice.chance(0.005, 'poison', n) ? 'poisoned' : undefined
+  }
+
   async function play() {
     const random = dice.draw('app')
     let published = 0
     for (let n = 0; n < sends; n++) {
       await app.until(() => n - app.settled() < window)
-      app.send(n, server.refuses(n))
+      app.send(n, fateOf(n))
       for (; published < ((n + 1) * events) / sends; published++) await server.publish(oneOf(random, sessionIds))
       await act(n)
       if (random() < 0.1) await nextTurn()
@@ -100,6 +109,10 @@ export async function run({ seed, idempotency, sends, events, log }: RunOptions)
   })
   await Promise.race([play(), stuck])
   clearInterval(watchdog)
+
+  for (const { excuse, verdict } of sent) {
+    if (excuse) tell(`message ${excuse}`, `${verdict?.status} after ${verdict?.attempts} attempts`)
+  }
 
   const violations = check({
     promises: { idempotency, receipts: features.includes('receipts') },

@@ -4,7 +4,7 @@ import { listen } from '../src/__tests__/_http'
 import { createCounter, type Dice } from './dice'
 import { clock, type Scenario } from './scenario'
 
-/** Nothing was applied; a repeat will do. */
+/** Nothing was applied; a repeat will do, unless it is poison. */
 class Hiccup extends Error {}
 
 /** The real server half, and what it has done. */
@@ -26,10 +26,10 @@ export async function startServer({ draw, chance }: Dice, scenario: Scenario) {
     limits: { streamAge, ...(!features.includes('idempotency') && { receiptAge: 1e-6 }) },
     authenticate: ({ headers }) => (hasTokens && headers.get('authorization') !== `${tokens}` ? null : { id: 'me' }),
     authorize: () => true,
-    async onCommand({ message: { n } }) {
+    async onCommand({ message: { n, isPoison } }) {
       const random = draw('command', n, tries(n))
       if (refuses(n)) throw new CommandRejected(422, 'refused')
-      if (random() < 0.01) throw new Hiccup()
+      if (isPoison || random() < 0.01) throw new Hiccup()
       if (random() < 0.01) await sleep(10 * random())
       const application = applied.push(n as number) - 1
       if (random() < 0.01) await sleep(10 * random())

@@ -12,6 +12,7 @@ export interface PlantedBug {
 const MACHINE = 'src/machine/connectionMachine.ts'
 const OUTBOX_MACHINE = 'src/machine/outboxMachine.ts'
 const ACTORS = 'src/actors.ts'
+const FAREWELL = 'src/farewell.ts'
 const INBOX = 'src/inbox/inbox.ts'
 const SESSION = 'src/inbox/session.ts'
 const SESSIONS = 'src/inbox/sessions.ts'
@@ -58,22 +59,22 @@ export const PLANTED: readonly PlantedBug[] = [
     row: 'C05',
     bug: 'a failed resume opens the line',
     file: MACHINE,
-    find: "'resume.failed': [{ guard: withEvent('isFatal'), ...stop }, retry],",
-    replace: "'resume.failed': [{ guard: withEvent('isFatal'), ...stop }, { target: '#open' }],",
+    find: "target: '#streaming', actions: recordReported },\n                  retry,",
+    replace: "target: '#streaming', actions: recordReported },\n                  { target: '#open' },",
   },
   {
     row: 'C06 C07',
     bug: 'a failed resume is tried again at once, on a fresh stream',
     file: MACHINE,
-    find: "'resume.failed': [{ guard: withEvent('isFatal'), ...stop }, retry],",
-    replace: "'resume.failed': [{ guard: withEvent('isFatal'), ...stop }, { ...retry, target: '#streaming' }],",
+    find: "target: '#streaming', actions: recordReported },\n                  retry,",
+    replace: "target: '#streaming', actions: recordReported },\n                  { ...retry, target: '#streaming' },",
   },
   {
     row: 'C07 C38',
     bug: 'every open resets the attempt count',
     file: MACHINE,
-    find: "entry: ['clearFailures', 'releaseOutbox', 'emitOpened'],",
-    replace: "entry: ['clearFailures', 'resetAttempts', 'releaseOutbox', 'emitOpened'],",
+    find: "entry: ['clearFailures', 'forgetFarewell', 'releaseOutbox', 'emitOpened'],",
+    replace: "entry: ['clearFailures', 'forgetFarewell', 'resetAttempts', 'releaseOutbox', 'emitOpened'],",
   },
   {
     row: 'C08 I7',
@@ -115,8 +116,8 @@ export const PLANTED: readonly PlantedBug[] = [
     row: 'C18',
     bug: 'cursors from before are not resumed on the first connection',
     file: INBOX,
-    find: '      session.welcome()\n',
-    replace: '      if (this.#streams > 1) session.welcome()\n',
+    find: 'session.letGo()',
+    replace: 'if (this.#attachments > 1) session.letGo()',
   },
   {
     row: 'C19',
@@ -489,16 +490,16 @@ export const PLANTED: readonly PlantedBug[] = [
   {
     row: 'C114',
     bug: 'the farewell of a page whose stream is gone already is not posted',
-    file: ACTORS,
-    find: 'const connectionId = lastId',
-    replace: 'const { connectionId } = context()',
+    file: FAREWELL,
+    find: 'const { connectionId } = this',
+    replace: 'const { connectionId } = this.#line.context()',
   },
   {
     row: 'C61 I13',
     bug: 'a lane waits for another one that has failed',
     file: POSTER,
-    find: '    while (this.#gate === gate && this.#lanesAtWork < most) {',
-    replace: '    while (this.#gate === gate && this.#lanesAtWork < most && !this.lanes.firstWait) {',
+    find: '    while (this.#turns === gate && this.#lanesAtWork < most) {',
+    replace: '    while (this.#turns === gate && this.#lanesAtWork < most && !this.lanes.firstWait) {',
   },
   {
     row: 'C61 I13',
@@ -588,8 +589,22 @@ export const PLANTED: readonly PlantedBug[] = [
     row: 'I4',
     bug: 'the prompt after a stop overtakes it',
     file: 'src/outbox/turn.ts',
-    find: '  after !== undefined && !after.isEnded &&',
-    replace: '  after !== undefined && after.isEnded &&',
+    find: '  [after, stoppedBy].some(',
+    replace: '  [stoppedBy].some(',
+  },
+  {
+    row: 'I4',
+    bug: 'a prompt that a stop takes back is posted again beside the stop, and may arrive after it',
+    file: 'src/outbox/turn.ts',
+    find: '  [after, stoppedBy].some(',
+    replace: '  [after].some(',
+  },
+  {
+    row: 'I4',
+    bug: 'a prompt whose POST fails behind a stop is repeated, where the server does not know what the stop takes back',
+    file: POSTER,
+    find: 'const isStopped = stoppedBy?.attempts &&',
+    replace: 'const isStopped = !stoppedBy?.attempts &&',
   },
   {
     row: 'I5',
@@ -716,5 +731,68 @@ export const PLANTED: readonly PlantedBug[] = [
     file: 'src/adapters/answer.ts',
     find: 'if (size > maxBytes) {',
     replace: 'if (size === -maxBytes) {',
+  },
+  {
+    row: 'C71 I14',
+    bug: 'a message leaves on a suspended stream before the resume',
+    file: MACHINE,
+    find: "                  entry: 'suspendOutbox',\n",
+    replace: '',
+  },
+  {
+    row: 'C71',
+    bug: 'a page that comes back does not resume the stream that it has suspended',
+    file: MACHINE,
+    find: "target: '#streaming' }, { target: '#reconnecting' }],",
+    replace: "target: '#streaming' }],",
+  },
+  {
+    row: 'C71 I14',
+    bug: 'a message on a suspended stream waits until the page is shown',
+    file: POSTER,
+    find: "      this.#desk.tellMachine({ type: 'upstream.wanted' })\n",
+    replace: '',
+  },
+  {
+    row: 'C71',
+    bug: 'a suspend that waited for its headers undoes the resume that came before it',
+    file: FAREWELL,
+    find: ' || this.resumeId !== resumeId',
+    replace: '',
+  },
+  {
+    row: 'C71',
+    bug: 'a resume does not wait for the suspend that is under way, and is undone by it',
+    file: ACTORS,
+    find: 'if (isAsleep && farewell.over)',
+    replace: 'if (!isAsleep && farewell.over)',
+  },
+  {
+    row: 'C71',
+    bug: 'a stream that died while it was suspended is waited for as long as any resume',
+    file: ACTORS,
+    find: 'fail(unanswered(settings.timeouts.probe))',
+    replace: 'stopWatching()',
+  },
+  {
+    row: 'C71',
+    bug: 'the answer to a watch vouches for what a suspend has detached since',
+    file: INBOX,
+    find: '    this.#attachments++\n',
+    replace: '',
+  },
+  {
+    row: 'C71',
+    bug: 'S: a suspend that is late undoes the resume that came before it',
+    file: 'src/server/streamCalls.ts',
+    find: 'call.resumeId !== (resumeId ?? null)',
+    replace: "call.resumeId === 'late'",
+  },
+  {
+    row: 'I3 I14',
+    bug: 'an unwatch that waited for its headers leaves whatever has become of the line',
+    file: 'src/outbox/ownPosts.ts',
+    find: 'isLate = this.#gate !== gate',
+    replace: 'isLate = this.#gate === undefined',
   },
 ]

@@ -23,7 +23,7 @@ const NAMES = {
   './server/redis': ['redisLog'],
   './testing': ['createHarness'],
   './inspect': ['createInspector', 'formatTrace', 'parseTrace', 'replayTrace'],
-  './chat': ['createChatConnection'],
+  './compat': ['createChatConnection'],
 }
 /** A machine type that TypeScript inferred; in the root's types it breaks on another minor version of XState. */
 const INFERRED = /\bStateMachine</

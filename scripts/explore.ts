@@ -12,10 +12,10 @@ import {
   type ReplayOptions,
 } from '../src/testing/explore'
 
-const USAGE = `npm run explore -- --depth N [--features none|all|mix|name,name] [--edges N] [--workers N]
+const USAGE = `npm run explore -- --depth N [--features none|all|mix|detaching|name,name] [--edges N] [--workers N]
 
   --depth     how many letters a sequence has at most (7)
-  --features  what the server announces; without it, none, mix and all are explored one after the other
+  --features  what the server announces; without it, none, mix, all and detaching are explored one after the other
   --edges     stop after so many edges
   --workers   processes (one per core)`
 
@@ -24,6 +24,7 @@ const SETS: Readonly<Record<string, ReplayOptions>> = {
   none: { features: [] },
   mix: { features: ['contiguous-seq', 'receipts', 'idempotency'] },
   all: { features: FEATURES, heartbeat: 20_000 },
+  detaching: { features: FEATURES.filter((feature) => feature !== 'suspend-keeps'), heartbeat: 20_000 },
 }
 
 type Task = { readonly id: number; readonly path: readonly string[] }

@@ -1,24 +1,16 @@
 import { type AnyActorRef, type EventObject, fromCallback, type NonReducibleUnknown } from 'xstate'
-import { canRequest } from './adapters/fetchUpstream'
 import { watchSilence } from './adapters/silence'
 import type { Carrier } from './adapters/transport'
 import { ConnectionError } from './errors'
+import { Farewell, type Line } from './farewell'
 import type { Inbox } from './inbox/inbox'
 import { connectionMachine, type ProbeInput, type ResumeInput } from './machine/connectionMachine'
 import { outboxMachine, type PosterEvent } from './machine/outboxMachine'
-import type { ConnectionContext, ConnectionEvent, OutboxEvent } from './machine/types'
+import type { ConnectionEvent, OutboxEvent } from './machine/types'
 import { MAX_DELAY, type Settings } from './options'
-import { sizeOf } from './outbox/batch'
 import { FACTS } from './outbox/judge'
 import type { Outbox } from './outbox/outbox'
-import {
-  type Cursor,
-  isObject,
-  MAX_SESSIONS_PER_RESUME,
-  PROTOCOL_VERSION,
-  parseVerdicts,
-  parseWelcome,
-} from './protocol'
+import { isObject, PROTOCOL_VERSION, parseVerdicts, parseWelcome } from './protocol'
 import { meaningOf, REFUSALS } from './protocol/status'
 
 type Tell<Event extends EventObject = ConnectionEvent> = (event: Event) => void
@@ -31,12 +23,6 @@ interface Actors {
   resume(tell: Tell, input: ResumeInput): () => void
   probe(tell: Tell, input: ProbeInput): () => void
 }
-
-/**
- * [spec] Fetch: the bodies of all `keepalive` requests under way have 64 KiB together, a beacon's among them; one too many is a network
- * error. Half of it leaves room for the page's own.
- */
-const MAX_SUSPEND_BYTES = 32_768
 
 // One provided machine serves all connections: providing actors per connection would copy the whole chart, 23 KiB each.
 // An actor finds its connection by the actor system that it lives in, and its work by its id.
@@ -57,63 +43,30 @@ export const machine = connectionMachine.provide({
   },
 })
 
+const unanswered = (ms: number) =>
+  new ConnectionError('probe-timeout', `nothing came on the suspended stream for ${ms} ms (timeouts.probe)`)
+
 /** What the actors of one connection work on. */
 interface ConnectionParts {
   readonly settings: Settings
   readonly carrier: Carrier
   readonly inbox: Inbox
   readonly outbox: Outbox
-  readonly context: () => ConnectionContext
+  readonly line: Line
 }
 
 /** Gives the actors of one connection something to work on. To be called before the first of them starts. */
-export function bindActors(
-  system: AnyActorRef['system'],
-  { settings, carrier, inbox, outbox, context }: ConnectionParts,
-) {
+export function bindActors(system: AnyActorRef['system'], { settings, carrier, inbox, outbox, line }: ConnectionParts) {
   const { clock } = settings
-  /** Ends what is posted on behalf of the page. */
-  let suspension: AbortController | undefined
+  const { context } = line
+  const farewell = new Farewell(settings, carrier, inbox, line)
   /** How long a server that recognises a repeat remembers what it took, ms. */
   let receiptAge = Infinity
-  /** Of the last stream: an engine may end it before it says that the page goes away. */
-  let lastId: string | null = null
-
-  function suspend() {
-    const connectionId = lastId
-    const sessions: Cursor[] = []
-    let room = MAX_SUSPEND_BYTES
-    for (const cursor of inbox.cursors().slice(0, MAX_SESSIONS_PER_RESUME)) {
-      room -= sizeOf(JSON.stringify(cursor))
-      if (room >= 0) sessions.push(cursor)
-    }
-    if (!connectionId || !sessions.length) return
-    // What the last one said is old.
-    suspension?.abort()
-    const abort = new AbortController()
-    suspension = abort
-    const message = { type: 'session_suspend', connectionId, sessions }
-    const post = (keepalive: boolean) =>
-      carrier.post('suspend', JSON.stringify(message), abort, {
-        timeout: settings.timeouts.send,
-        keepalive,
-        // After an async hook the page may be back, on another stream.
-        onStart() {
-          if (lastId !== connectionId) throw new ConnectionError('cancelled', 'too late')
-        },
-      })
-    // Best effort: the page may be gone before an answer comes. While it still lives, a POST that the quota was too small for leaves without it.
-    if (canRequest('keepalive'))
-      post(true)
-        .catch(({ code }) => code === 'network' && !abort.signal.aborted && post(false))
-        .catch(() => {})
-    else if (carrier.beacon('suspend', JSON.stringify(message)) === false) post(false).catch(() => {})
-  }
 
   actorsOf.set(system, {
     pageLifecycle(tell) {
       const unsubscribe = settings.pageLifecycle?.subscribe((signal) => {
-        if (signal.type === 'suspend') suspend()
+        if (signal.type === 'suspend') farewell.say()
         else if (signal.type === 'wake') {
           carrier.check?.()
           tell({ type: 'wake', awayFor: Number(signal.awayFor) || 0 })
@@ -121,8 +74,7 @@ export function bindActors(
       })
       return () => {
         unsubscribe?.()
-        suspension?.abort()
-        lastId = null
+        farewell.end()
       }
     },
 
@@ -136,7 +88,7 @@ export function bindActors(
         if (type === 'stop') return outbox.stop()
         const { connectionId, features, resumes, trust } = context()
         try {
-          outbox.start({
+          outbox[type]({
             connectionId,
             features,
             receiptAge,
@@ -181,7 +133,7 @@ export function bindActors(
             )
           }
           const { connectionId } = welcome
-          lastId = connectionId
+          Object.assign(farewell, { connectionId, resumeId: null })
           tell({ type: 'stream.welcomed', connectionId, heartbeat, features, cursors })
         },
         message(data, json) {
@@ -210,11 +162,12 @@ export function bindActors(
     },
 
     resume(tell, { resumeId, cursors }) {
+      farewell.resumeId = resumeId
       const abort = new AbortController()
+      const isAsleep = context().farewell === 'said'
+      let isPosted = false
       let stopWatching = () => {}
       const fail = (error: ConnectionError) => tell({ type: 'resume.failed', error })
-      const sessions = inbox.beginResume(resumeId, cursors)
-      const body = JSON.stringify({ type: 'reconnect', resumeId, sessions })
       const succeed = (json: unknown) => {
         if (abort.signal.aborted) return
         if (json === undefined || (isObject(json) && json.ok === false))
@@ -230,10 +183,26 @@ export function bindActors(
         )
         tell({ type: 'resume.succeeded', leftOvers: inbox.leftOvers(), hasHole: inbox.hasHole() })
       }
-      carrier.post('reconnect', body, abort).then(succeed).catch(fail)
+      const post = () => {
+        if (abort.signal.aborted) return
+        isPosted = true
+        const body = JSON.stringify({ type: 'reconnect', resumeId, sessions: inbox.beginResume(resumeId, cursors) })
+        carrier.post('reconnect', body, abort).then(succeed).catch(fail)
+      }
+      const before = inbox.signs()
+      const isMarked = context().features.includes('replay-marker')
+      const timer =
+        isAsleep &&
+        clock.setTimeout(() => {
+          if (inbox.signs() === before && (isMarked || !isPosted)) fail(unanswered(settings.timeouts.probe))
+        }, settings.timeouts.probe)
+      // A server that detaches on a suspend may know no `resumeId`: one that it has not taken yet would undo the resume.
+      if (isAsleep && farewell.over) farewell.over.then(post, post)
+      else post()
       return () => {
         abort.abort()
         stopWatching()
+        clock.clearTimeout(timer)
       }
     },
 
@@ -248,5 +217,5 @@ export function bindActors(
     },
   })
 
-  return suspend
+  return () => farewell.say()
 }

@@ -96,7 +96,13 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
     if (cursors.length && phase() === 'open') command({ type: 'stream.gapped', cursors, hasHole: inbox.hasHole() })
   }
 
-  const suspend = bindActors(actor.system, { settings, carrier, inbox, outbox, context })
+  const suspend = bindActors(actor.system, {
+    settings,
+    carrier,
+    inbox,
+    outbox,
+    line: { context, phase, tell: command },
+  })
 
   actor.on('*', ({ type, ...fact }) => {
     const sessions = inbox.cursors().map(({ sessionId }) => sessionId)
@@ -180,7 +186,8 @@ export function createConnection<Inbound extends object = InboundMessage, Outbou
       check('sessionId', sessionId, isName)
       check('after', after ?? 0, isWhole)
       if (!inbox.watch(sessionId, after)) return
-      if (!context().features.includes('watch-replay')) return resumeLeftOvers()
+      const { features, farewell } = context()
+      if (farewell === 'said' || !features.includes('watch-replay')) return resumeLeftOvers()
       // A resume that comes first attaches the session too: then there is nothing left to post.
       let attachment: ReturnType<Inbox['attachment']>
       const fields = () => {

@@ -23,7 +23,7 @@
  * | `no-progress` | two resumes in a row replayed nothing of what was missing |
  * | `flapping` | the server caused resumes or resets (holes, second welcomes, epochs that change) faster than an honest one would: the line is paced by `backoff` |
  * | `too-many-sessions` | the server sent events of more sessions than `inbound.maxSessions`; those beyond are dropped |
- * | `probe-timeout` | the stream did not answer a probe |
+ * | `probe-timeout` | the stream did not answer a probe, or gave no sign of life after a suspend |
  * | `goodbye` | the server asked to come back later |
  * | `exhausted` | failed, or its stream dropped, as often as `outbox` allows; repeat it under the same id |
  * | `unknown-endpoint` | the server answers 404 for the message's endpoint, on streams that it knows |

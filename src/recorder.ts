@@ -84,6 +84,7 @@ export class Recorder {
         refused: !taken,
         attempt: known.attempt,
         trust: known.trust,
+        farewell: known.farewell,
         fruitless: known.fruitless,
         resumes: known.resumes,
         refusals: known.refusals || undefined,

@@ -269,6 +269,7 @@ export interface TraceStep {
   /** What the connection knew before the step: failures in a row, resumes in a row without progress, resumes of this stream … */
   readonly attempt: number
   readonly trust?: 'kept' | 'lost' | undefined
+  readonly farewell?: 'none' | 'said' | undefined
   readonly fruitless: number
   readonly resumes: number
   /** 403s in a row, if there were any. */

@@ -41,6 +41,7 @@ export const transient = new ConnectionError('http', '503', { retryable: true, s
 export const fatal = new ConnectionError('forbidden', '403', { status: 403 })
 export const unauthorized = new ConnectionError('unauthorized', '401', { status: 401 })
 export const notFound = new ConnectionError('unknown-stream', '404', { retryable: true, status: 404 })
+export const unanswered = new ConnectionError('probe-timeout', 'unanswered')
 export const silence = new ConnectionError('stream-silent', 'silent', { retryable: true })
 export const bye = new ConnectionError('goodbye', 'goodbye', { retryable: true })
 
@@ -60,6 +61,10 @@ export const welcome = (
   cursors,
 })
 export const wake = (awayFor = 0): ConnectionEvent => ({ type: 'wake', awayFor })
+export const suspended = (cursors: readonly Cursor[] = CURSORS): ConnectionEvent => ({
+  type: 'page.suspended',
+  cursors,
+})
 export const gapped = (cursors: readonly Cursor[] = NOT_MOVED, hasHole = false): ConnectionEvent => ({
   type: 'stream.gapped',
   cursors,
@@ -77,6 +82,7 @@ export const disowned: ConnectionEvent = { type: 'upstream.disowned', error: not
 export const upstreamUnauthorized: ConnectionEvent = { type: 'upstream.unauthorized', error: unauthorized }
 export const doubtful: ConnectionEvent = { type: 'upstream.doubtful', error: transient }
 export const proved: ConnectionEvent = { type: 'upstream.proved' }
+export const wanted: ConnectionEvent = { type: 'upstream.wanted' }
 export const succeeded = (leftOvers: readonly Cursor[] = [], hasHole = false): ConnectionEvent => ({
   type: 'resume.succeeded',
   hasHole,

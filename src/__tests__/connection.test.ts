@@ -598,7 +598,12 @@ describe('the page', () => {
     await ready
     tell({ type: 'suspend' })
     await settle()
-    expect(world.post('suspend').body).toEqual({ type: 'session_suspend', connectionId: 'c1', sessions: CURSORS })
+    expect(world.post('suspend').body).toEqual({
+      type: 'session_suspend',
+      connectionId: 'c1',
+      resumeId: 'r1',
+      sessions: CURSORS,
+    })
     expect(world.post('suspend').keepalive).toBe(true)
     expect(world.post('suspend').headers.get('x-connection-id')).toBe('c1')
   })
@@ -708,7 +713,7 @@ describe('the page', () => {
     tell({ type: 'suspend' })
     await settle()
     const { body, headers, keepalive } = world.post('suspend')
-    expect(body).toEqual({ type: 'session_suspend', connectionId: 'c1', sessions: CURSORS })
+    expect(body).toEqual({ type: 'session_suspend', connectionId: 'c1', resumeId: 'r1', sessions: CURSORS })
     expect([headers.get('x-connection-id'), keepalive]).toEqual([null, true])
   })
 

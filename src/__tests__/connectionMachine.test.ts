@@ -34,11 +34,14 @@ import {
   step,
   streamFailed,
   succeeded,
+  suspended,
   transient,
+  unanswered,
   unauthorized,
   upstreamUnauthorized,
   wake,
   walk,
+  wanted,
   welcome,
 } from './_machine'
 
@@ -55,6 +58,7 @@ const STATES = {
   steady: 'steady',
   probe: 'probing',
   doubt: 'doubting',
+  susp: 'suspended',
   back: 'backoff',
 } as const
 type Column = keyof typeof STATES
@@ -70,6 +74,7 @@ const PHASE_OF: Record<State, Phase> = {
   steady: 'open',
   probing: 'open',
   doubting: 'open',
+  suspended: 'open',
   backoff: 'backoff',
 }
 
@@ -87,11 +92,13 @@ interface World {
   readonly refusals?: 2
   /** The server has caused as many resumes and resets without a pause as it may. */
   readonly flaps?: 5
+  /** The resume is that of a stream that was suspended. */
+  readonly farewell?: 'said'
 }
 
 /** How a state is reached. `resuming` has its resume in flight. */
 function pathTo(state: State, world: World) {
-  const { features = [], heartbeat = 15_000, resumes, fruitless, attempt, refusals, flaps = 0 } = world
+  const { features = [], heartbeat = 15_000, resumes, fruitless, attempt, refusals, flaps = 0, farewell } = world
   const refusal = [refused(bareForbidden), wake()]
   const start = [
     connect,
@@ -101,6 +108,7 @@ function pathTo(state: State, world: World) {
   ]
   const resuming = (more: readonly Feature[] = []) => {
     const announced = [...features, ...more]
+    if (farewell) return [...start, welcome([], announced, heartbeat), suspended(), wake()]
     const greet = welcome(CURSORS, announced, heartbeat)
     const again = announced.includes('replay-marker')
       ? [succeeded(), replayed('r1', NOT_MOVED)]
@@ -127,6 +135,17 @@ function pathTo(state: State, world: World) {
       return [...start, welcome([], [...features, 'probe'], heartbeat), wake()]
     case 'doubting':
       return [...start, welcome([], [...features, 'probe'], heartbeat), doubtful]
+    case 'suspended':
+      // With `suspend-keeps` there is no such thing.
+      return [
+        ...start,
+        welcome(
+          [],
+          features.filter((feature) => feature !== 'suspend-keeps'),
+          heartbeat,
+        ),
+        suspended(),
+      ]
     case 'backoff':
       return [...start, streamFailed()]
   }
@@ -141,6 +160,8 @@ const EVENTS: Record<string, readonly [ConnectionEvent, World?]> = {
   'wake, away for two heartbeats': [wake(30_000)],
   'wake without a heartbeat, away for more than 10 s': [wake(10_001), { heartbeat: null }],
   'wake without a heartbeat, away for 10 s': [wake(10_000), { heartbeat: null }],
+  'page.suspended': [suspended()],
+  'page.suspended, suspend-keeps announced': [suspended(), { features: ['suspend-keeps'] }],
   'stream.opened': [opened],
   'stream.welcomed, no cursors': [welcome()],
   'stream.welcomed, cursors': [welcome(CURSORS)],
@@ -178,6 +199,7 @@ const EVENTS: Record<string, readonly [ConnectionEvent, World?]> = {
   'upstream.doubtful, probe announced': [doubtful, { features: ['probe'] }],
   'upstream.doubtful': [doubtful],
   'upstream.proved': [proved],
+  'upstream.wanted': [wanted],
   'resume.succeeded': [succeeded()],
   'resume.succeeded, marker announced': [succeeded(), { features: MARKER }],
   'resume.succeeded, left-overs': [succeeded(MOVED)],
@@ -185,67 +207,87 @@ const EVENTS: Record<string, readonly [ConnectionEvent, World?]> = {
   'resume.succeeded, left-overs, fruitless again': [succeeded(NOT_MOVED), { fruitless: true }],
   'resume.succeeded, left-overs, progress at last': [succeeded(MOVED), { fruitless: true }],
   'resume.succeeded, a hole, five flaps': [succeeded(MOVED, true), { flaps: 5 }],
+  'resume.succeeded, of a suspended stream': [succeeded(), { farewell: 'said' }],
+  'resume.succeeded, of a suspended stream, probe announced': [succeeded(), { farewell: 'said', features: ['probe'] }],
+  'stream.replayed, of a suspended stream, probe announced': [
+    replayed('r1'),
+    { farewell: 'said', features: ['probe'] },
+  ],
+  'resume.failed, 404': [failed(notFound)],
+  'resume.failed, 404, of a suspended stream': [failed(notFound), { farewell: 'said' }],
+  'resume.failed, no sign, of a suspended stream': [failed(unanswered), { farewell: 'said' }],
+  'resume.failed, 503, of a suspended stream': [failed(), { farewell: 'said' }],
   'resume.failed, transient': [failed()],
   'resume.failed, fatal': [failed(fatal)],
 }
 
 /** Design §2, down to the innermost states; `–` is refused. */
 const TABLE = `
-  event                                             | idle | conn   | await  | post   | repl   | conf   | steady | probe  | doubt  | back
-  connect                                           | conn | –      | –      | –      | –      | –      | –      | –      | –      | –
-  disconnect                                        | –    | idle   | idle   | idle   | idle   | idle   | idle   | idle   | idle   | idle
-  reconnect                                         | –    | conn   | conn   | conn   | conn   | conn   | conn   | conn   | conn   | conn
-  wake, probe announced                             | –    | –      | –      | –      | –      | –      | probe  | –      | –      | conn
-  wake, away for more than two heartbeats           | –    | –      | –      | –      | –      | –      | conn   | –      | –      | conn
-  wake, away for two heartbeats                     | –    | –      | –      | –      | –      | –      | –      | –      | –      | conn
-  wake without a heartbeat, away for more than 10 s | –    | –      | –      | –      | –      | –      | conn   | –      | –      | conn
-  wake without a heartbeat, away for 10 s           | –    | –      | –      | –      | –      | –      | –      | –      | –      | conn
-  stream.opened                                     | –    | await  | –      | –      | –      | –      | –      | –      | –      | –
-  stream.welcomed, no cursors                       | –    | steady | steady | steady | steady | steady | steady | steady | steady | –
-  stream.welcomed, cursors                          | –    | post   | post   | post   | post   | post   | post   | post   | post   | –
-  stream.replayed, its id                           | –    | –      | –      | conf   | steady | –      | –      | –      | –      | –
-  stream.replayed, its id, the second resume        | –    | –      | –      | conf   | steady | –      | –      | –      | –      | –
-  stream.replayed, no id, a single resume           | –    | –      | –      | conf   | steady | –      | –      | –      | –      | –
-  stream.replayed, no id, the second resume         | –    | –      | –      | –      | –      | –      | –      | –      | –      | –
-  stream.replayed, a wrong id                       | –    | –      | –      | –      | –      | –      | –      | –      | –      | –
-  stream.replayed, the id of the resume before      | –    | –      | –      | –      | –      | –      | –      | –      | –      | –
-  stream.replayed, its id, left-overs               | –    | –      | –      | conf   | post   | –      | –      | –      | –      | –
-  stream.replayed, no id, left-overs                | –    | –      | –      | conf   | post   | –      | –      | –      | –      | –
-  stream.replayed, a wrong id, left-overs           | –    | –      | –      | –      | –      | –      | –      | –      | –      | –
-  stream.replayed, left-overs, fruitless again      | –    | –      | –      | conf   | back   | –      | –      | –      | –      | –
-  stream.replayed, left-overs, progress at last     | –    | –      | –      | conf   | post   | –      | –      | –      | –      | –
-  stream.gapped                                     | –    | –      | –      | –      | –      | –      | post   | post   | post   | –
-  stream.gapped by the server, five flaps           | –    | –      | –      | –      | –      | –      | back   | back   | back   | –
-  stream.gapped by the app, five flaps              | –    | –      | –      | –      | –      | –      | post   | post   | post   | –
-  stream.welcomed, five flaps                       | –    | post   | post   | back   | back   | back   | back   | back   | back   | –
-  stream.replayed, a hole, five flaps               | –    | –      | –      | conf   | back   | –      | –      | –      | –      | –
-  stream.replayed, a wrong id, a hole, five flaps   | –    | –      | –      | –      | –      | –      | –      | –      | –      | –
-  stream.replayed, watched meanwhile, five flaps    | –    | –      | –      | conf   | post   | –      | –      | –      | –      | –
-  stream.reset                                      | –    | conn   | await  | post   | repl   | conf   | steady | probe  | doubt  | –
-  stream.reset, five flaps                          | –    | back   | back   | back   | back   | back   | back   | back   | back   | –
-  stream.probed, its nonce                          | –    | –      | –      | –      | –      | –      | –      | steady | steady | –
-  stream.probed, another nonce                      | –    | –      | –      | –      | –      | –      | –      | –      | –      | –
-  stream.drained                                    | –    | back   | back   | back   | back   | back   | back   | back   | back   | –
-  stream.failed                                     | –    | back   | back   | back   | back   | back   | back   | back   | back   | –
-  stream.silent                                     | –    | –      | –      | back   | back   | back   | back   | back   | back   | –
-  stream.refused                                    | –    | idle   | idle   | –      | –      | –      | –      | –      | –      | –
-  stream.refused, it may pass                       | –    | back   | back   | –      | –      | –      | –      | –      | –      | –
-  stream.refused, it may pass, the third in a row   | –    | idle   | idle   | –      | –      | –      | –      | –      | –      | –
-  upstream.disowned, attempt = 0                    | –    | –      | –      | –      | –      | –      | conn   | conn   | conn   | –
-  upstream.disowned, attempt > 0                    | –    | –      | –      | –      | –      | –      | back   | back   | back   | –
-  upstream.unauthorized                             | –    | –      | –      | –      | –      | –      | idle   | idle   | idle   | –
-  upstream.doubtful, probe announced                | –    | –      | –      | –      | –      | –      | doubt  | doubt  | –      | –
-  upstream.doubtful                                 | –    | –      | –      | –      | –      | –      | –      | doubt  | –      | –
-  upstream.proved                                   | –    | –      | –      | –      | –      | –      | steady | probe  | doubt  | –
-  resume.succeeded                                  | –    | –      | –      | steady | –      | steady | –      | –      | –      | –
-  resume.succeeded, marker announced                | –    | –      | –      | repl   | –      | steady | –      | –      | –      | –
-  resume.succeeded, left-overs                      | –    | –      | –      | post   | –      | post   | –      | –      | –      | –
-  resume.succeeded, left-overs, marker announced    | –    | –      | –      | repl   | –      | post   | –      | –      | –      | –
-  resume.succeeded, left-overs, fruitless again     | –    | –      | –      | back   | –      | back   | –      | –      | –      | –
-  resume.succeeded, left-overs, progress at last    | –    | –      | –      | post   | –      | post   | –      | –      | –      | –
-  resume.succeeded, a hole, five flaps              | –    | –      | –      | back   | –      | back   | –      | –      | –      | –
-  resume.failed, transient                          | –    | –      | –      | back   | back   | back   | –      | –      | –      | –
-  resume.failed, fatal                              | –    | –      | –      | idle   | idle   | idle   | –      | –      | –      | –
+  event                                                    | idle | conn   | await  | post   | repl   | conf   | steady | probe  | doubt  | susp   | back
+  connect                                                  | conn | –      | –      | –      | –      | –      | –      | –      | –      | –      | –
+  disconnect                                               | –    | idle   | idle   | idle   | idle   | idle   | idle   | idle   | idle   | idle   | idle
+  reconnect                                                | –    | conn   | conn   | conn   | conn   | conn   | conn   | conn   | conn   | conn   | conn
+  wake, probe announced                                    | –    | –      | –      | –      | –      | –      | probe  | –      | –      | post   | conn
+  wake, away for more than two heartbeats                  | –    | –      | –      | –      | –      | –      | conn   | –      | –      | conn   | conn
+  wake, away for two heartbeats                            | –    | –      | –      | –      | –      | –      | –      | –      | –      | post   | conn
+  wake without a heartbeat, away for more than 10 s        | –    | –      | –      | –      | –      | –      | conn   | –      | –      | conn   | conn
+  wake without a heartbeat, away for 10 s                  | –    | –      | –      | –      | –      | –      | –      | –      | –      | post   | conn
+  page.suspended                                           | –    | –      | –      | –      | –      | –      | susp   | susp   | susp   | susp   | –
+  page.suspended, suspend-keeps announced                  | –    | –      | –      | –      | –      | –      | –      | –      | –      | susp   | –
+  stream.opened                                            | –    | await  | –      | –      | –      | –      | –      | –      | –      | –      | –
+  stream.welcomed, no cursors                              | –    | steady | steady | steady | steady | steady | steady | steady | steady | steady | –
+  stream.welcomed, cursors                                 | –    | post   | post   | post   | post   | post   | post   | post   | post   | post   | –
+  stream.replayed, its id                                  | –    | –      | –      | conf   | steady | –      | –      | –      | –      | –      | –
+  stream.replayed, its id, the second resume               | –    | –      | –      | conf   | steady | –      | –      | –      | –      | –      | –
+  stream.replayed, no id, a single resume                  | –    | –      | –      | conf   | steady | –      | –      | –      | –      | –      | –
+  stream.replayed, no id, the second resume                | –    | –      | –      | –      | –      | –      | –      | –      | –      | –      | –
+  stream.replayed, a wrong id                              | –    | –      | –      | –      | –      | –      | –      | –      | –      | –      | –
+  stream.replayed, the id of the resume before             | –    | –      | –      | –      | –      | –      | –      | –      | –      | –      | –
+  stream.replayed, its id, left-overs                      | –    | –      | –      | conf   | post   | –      | –      | –      | –      | –      | –
+  stream.replayed, no id, left-overs                       | –    | –      | –      | conf   | post   | –      | –      | –      | –      | –      | –
+  stream.replayed, a wrong id, left-overs                  | –    | –      | –      | –      | –      | –      | –      | –      | –      | –      | –
+  stream.replayed, left-overs, fruitless again             | –    | –      | –      | conf   | back   | –      | –      | –      | –      | –      | –
+  stream.replayed, left-overs, progress at last            | –    | –      | –      | conf   | post   | –      | –      | –      | –      | –      | –
+  stream.gapped                                            | –    | –      | –      | –      | –      | –      | post   | post   | post   | post   | –
+  stream.gapped by the server, five flaps                  | –    | –      | –      | –      | –      | –      | back   | back   | back   | back   | –
+  stream.gapped by the app, five flaps                     | –    | –      | –      | –      | –      | –      | post   | post   | post   | post   | –
+  stream.welcomed, five flaps                              | –    | post   | post   | back   | back   | back   | back   | back   | back   | back   | –
+  stream.replayed, a hole, five flaps                      | –    | –      | –      | conf   | back   | –      | –      | –      | –      | –      | –
+  stream.replayed, a wrong id, a hole, five flaps          | –    | –      | –      | –      | –      | –      | –      | –      | –      | –      | –
+  stream.replayed, watched meanwhile, five flaps           | –    | –      | –      | conf   | post   | –      | –      | –      | –      | –      | –
+  stream.reset                                             | –    | conn   | await  | post   | repl   | conf   | steady | probe  | doubt  | susp   | –
+  stream.reset, five flaps                                 | –    | back   | back   | back   | back   | back   | back   | back   | back   | back   | –
+  stream.probed, its nonce                                 | –    | –      | –      | –      | –      | –      | –      | steady | steady | –      | –
+  stream.probed, another nonce                             | –    | –      | –      | –      | –      | –      | –      | –      | –      | –      | –
+  stream.drained                                           | –    | back   | back   | back   | back   | back   | back   | back   | back   | back   | –
+  stream.failed                                            | –    | back   | back   | back   | back   | back   | back   | back   | back   | back   | –
+  stream.silent                                            | –    | –      | –      | back   | back   | back   | back   | back   | back   | back   | –
+  stream.refused                                           | –    | idle   | idle   | –      | –      | –      | –      | –      | –      | –      | –
+  stream.refused, it may pass                              | –    | back   | back   | –      | –      | –      | –      | –      | –      | –      | –
+  stream.refused, it may pass, the third in a row          | –    | idle   | idle   | –      | –      | –      | –      | –      | –      | –      | –
+  upstream.disowned, attempt = 0                           | –    | –      | –      | –      | –      | –      | conn   | conn   | conn   | conn   | –
+  upstream.disowned, attempt > 0                           | –    | –      | –      | –      | –      | –      | back   | back   | back   | back   | –
+  upstream.unauthorized                                    | –    | –      | –      | –      | –      | –      | idle   | idle   | idle   | idle   | –
+  upstream.doubtful, probe announced                       | –    | –      | –      | –      | –      | –      | doubt  | doubt  | –      | –      | –
+  upstream.doubtful                                        | –    | –      | –      | –      | –      | –      | –      | doubt  | –      | –      | –
+  upstream.proved                                          | –    | –      | –      | –      | –      | –      | steady | probe  | doubt  | susp   | –
+  upstream.wanted                                          | –    | –      | –      | –      | –      | –      | –      | –      | –      | post   | –
+  resume.succeeded                                         | –    | –      | –      | steady | –      | steady | –      | –      | –      | –      | –
+  resume.succeeded, marker announced                       | –    | –      | –      | repl   | –      | steady | –      | –      | –      | –      | –
+  resume.succeeded, left-overs                             | –    | –      | –      | post   | –      | post   | –      | –      | –      | –      | –
+  resume.succeeded, left-overs, marker announced           | –    | –      | –      | repl   | –      | post   | –      | –      | –      | –      | –
+  resume.succeeded, left-overs, fruitless again            | –    | –      | –      | back   | –      | back   | –      | –      | –      | –      | –
+  resume.succeeded, left-overs, progress at last           | –    | –      | –      | post   | –      | post   | –      | –      | –      | –      | –
+  resume.succeeded, a hole, five flaps                     | –    | –      | –      | back   | –      | back   | –      | –      | –      | –      | –
+  resume.succeeded, of a suspended stream                  | –    | –      | –      | steady | –      | steady | –      | –      | –      | –      | –
+  resume.succeeded, of a suspended stream, probe announced | –    | –      | –      | probe  | –      | steady | –      | –      | –      | –      | –
+  stream.replayed, of a suspended stream, probe announced  | –    | –      | –      | conf   | steady | –      | –      | –      | –      | –      | –
+  resume.failed, 404                                       | –    | –      | –      | back   | back   | back   | –      | –      | –      | –      | –
+  resume.failed, 404, of a suspended stream                | –    | –      | –      | conn   | conn   | conn   | –      | –      | –      | –      | –
+  resume.failed, no sign, of a suspended stream            | –    | –      | –      | conn   | conn   | conn   | –      | –      | –      | –      | –
+  resume.failed, 503, of a suspended stream                | –    | –      | –      | back   | back   | back   | –      | –      | –      | –      | –
+  resume.failed, transient                                 | –    | –      | –      | back   | back   | back   | –      | –      | –      | –      | –
+  resume.failed, fatal                                     | –    | –      | –      | idle   | idle   | idle   | –      | –      | –      | –      | –
 `
 const [[, ...columns] = [], ...rows] = TABLE.trim()
   .split('\n')
@@ -287,7 +329,7 @@ describe('the transition table', () => {
     const known = connectionMachine.events.filter((type) => !type.startsWith('xstate.'))
     expect([...new Set(types)].sort()).toEqual([...known].sort())
     expect(rows.map(([name]) => name)).toEqual(Object.keys(EVENTS))
-    expect(CELLS).toHaveLength(Object.keys(EVENTS).length * 10)
+    expect(CELLS).toHaveLength(Object.keys(EVENTS).length * 11)
   })
 
   const accepted = CELLS.flatMap((cell) => (cell.to === null ? [] : [{ ...cell, to: cell.to }]))
@@ -309,9 +351,10 @@ describe('the transition table', () => {
     const isResuming = (state: State) => PHASE_OF[state] === 'reconnecting'
     const isStreaming = (state: State) => state !== 'idle' && state !== 'backoff'
     const stays = event.type === 'stream.reset' && to === from
-    const staysOpen = to === 'probing' || to === 'doubting' || /probed|proved/.test(event.type) || stays
+    const staysOpen =
+      isOpen(from) && (['probing', 'doubting', 'suspended'].includes(to) || /probed|proved/.test(event.type) || stays)
     const closes = isOpen(from) && !staysOpen
-    const opens = to === 'steady' && !staysOpen
+    const opens = (to === 'steady' || to === 'probing') && !staysOpen
     const stops = to === 'idle' && event.type !== 'disconnect'
     expect(after.started.includes('eventStream')).toBe(to === 'connecting' && !stays)
     expect(after.stopped.includes('eventStream')).toBe(
@@ -330,7 +373,12 @@ describe('the transition table', () => {
     expect(after.stopped.includes('pageLifecycle')).toBe(to === 'idle')
     const holds = closes || (to === 'doubting' && !goesOn)
     const releases = opens || (from === 'doubting' && to === 'steady' && staysOpen)
-    expect(after.told).toEqual([...(holds ? ['hold'] : []), ...(releases ? ['release'] : [])])
+    const suspends = event.type === 'page.suspended'
+    expect(after.told).toEqual([
+      ...(holds ? ['hold'] : []),
+      ...(releases ? ['release'] : []),
+      ...(suspends ? ['suspend'] : []),
+    ])
     expect(after.emitted.map(({ type }) => type)).toEqual([
       ...(closes ? ['closed'] : []),
       ...(stops ? ['stopped'] : []),

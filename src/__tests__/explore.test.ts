@@ -12,8 +12,10 @@ import {
   replay,
 } from 'holdline/testing'
 import { describe, expect, test, vi } from 'vitest'
-import { FEATURES } from '../protocol'
+import { FEATURES, type Feature } from '../protocol'
 import { fingerprint } from '../testing/explore'
+
+const DETACHES = FEATURES.filter((feature) => feature !== 'suspend-keeps')
 
 /** From the second stream on, nothing comes down. */
 const NEVER_COMES_BACK = (environment: Environment) => {
@@ -62,6 +64,36 @@ describe('no sequence of five letters breaks an invariant, and each leads back t
     120_000,
   )
 })
+
+/** What bears on a suspend; the first letter leads to an open line that watches a session. */
+const SUSPENDS = 'resume ok,resume 404,page hides,page shows,suspend ok,suspend lost after,send,send ok,event,replayed'
+const AROUND = 'time passes,probe answered,headers wait,headers come,stream silent,watch s2,watch ok,unwatch s1,wake'
+test.each<[string, readonly Feature[], number?]>([
+  ['no feature', []],
+  ['probes', ['probe']],
+  ['all others', DETACHES, 20_000],
+])(
+  'C71 I14: no sequence around a suspend breaks an invariant, with a server that detaches, and %s',
+  async (_, features, heartbeat) => {
+    const names = [...SUSPENDS.split(','), ...AROUND.split(',')]
+    const opens: Letter = {
+      isEnabled: ({ connection }) => connection.phase === 'idle',
+      async act(world) {
+        for (const letter of ['watch s1', 'connect', 'stream welcomed', 'resume ok', 'replayed']) {
+          if (ALPHABET[letter]?.isEnabled(world)) await ALPHABET[letter].act(world)
+          await world.harness.settles()
+        }
+      },
+    }
+    const known = Object.fromEntries(Object.entries(ALPHABET).filter(([name]) => names.includes(name)))
+    expect(Object.keys(known)).toHaveLength(names.length)
+    const alphabet = { opens, ...known }
+    const { violations, edges } = await explore({ alphabet, features, ...(heartbeat && { heartbeat }), depth: 4 })
+    expect(violations).toEqual([])
+    expect(edges).toBeGreaterThan(400)
+  },
+  120_000,
+)
 
 describe('an app whose server loses what it had', () => {
   const alphabet = { ...ALPHABET, ...RESETS }

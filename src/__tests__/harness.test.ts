@@ -464,10 +464,12 @@ describe('the harness', () => {
     await harness.settles()
     expect(harness.postsTo('suspend')).toBe(1)
     page.shows()
+    await harness.settles()
     page.hides()
     await harness.settles()
     expect(harness.postsTo('suspend')).toBe(2)
     page.shows()
+    await harness.settles()
 
     page.goesOffline()
     time.jumps(60_000)

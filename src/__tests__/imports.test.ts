@@ -11,7 +11,7 @@ test.each([
   ['holdline/storage', () => import('holdline/storage')],
   ['holdline/server', () => import('holdline/server')],
   ['holdline/testing', () => import('holdline/testing')],
-  ['holdline/chat', () => import('holdline/chat')],
+  ['holdline/compat', () => import('holdline/compat')],
 ])('%s loads: XState takes the machines as they are', async (_, load) => {
   await expect(load()).resolves.toBeTypeOf('object')
 })
@@ -29,6 +29,6 @@ test('an app that stores nothing ships nothing of the storage', async () => {
     })
     return Object.keys(metafile.inputs).filter((path) => path.includes('src/storage/'))
   }
-  expect(await shipped("export * from './src/index.ts'\nexport * from './src/chat/index.ts'")).toEqual([])
+  expect(await shipped("export * from './src/index.ts'\nexport * from './src/compat/index.ts'")).toEqual([])
   expect(await shipped("export * from './src/storage/index.ts'")).toContain('src/storage/persist.ts')
 })

@@ -662,6 +662,47 @@ describe('I13: a message that waits for nothing', () => {
   })
 })
 
+describe('I14: after a suspend', () => {
+  /** Says it past the library. */
+  const suspendsByHand: Create = (environment) => {
+    const connection = createConnection(environment)
+    const headers = () => ({ 'x-connection-id': String(connection.connectionId) })
+    return Object.assign(connection, {
+      suspend: () =>
+        environment.fetch(`${environment.url}/suspend`, { method: 'POST', body: '{}', headers: headers() }),
+    })
+  }
+  const suspended = async (features: readonly string[] = []) => {
+    const world = begin(suspendsByHand)
+    await world.connects()
+    await world.welcomes({ features })
+    world.connection.suspend()
+    await world.settles()
+    await world.sends()
+    return world
+  }
+
+  test('a message that leaves before the stream has been resumed is seen', async () => {
+    const world = await suspended()
+    world.sees('I14', 'send is posted on c1, which is suspended')
+    world.sees('I14', 'the outbox is flowing on c1, which is suspended')
+  })
+
+  test('any message may leave to a server that keeps the sessions, and on another stream', async () => {
+    const kept = await suspended(['suspend-keeps'])
+    kept.oracle.check()
+    const world = begin(suspendsByHand)
+    await world.connects()
+    await world.welcomes()
+    world.connection.suspend()
+    world.connection.reconnect()
+    await world.settles()
+    await world.welcomes()
+    await world.sends()
+    world.oracle.check()
+  })
+})
+
 describe('I15: a wait', () => {
   test('that the snapshot does not tell is seen', async () => {
     const world = begin((environment) => {

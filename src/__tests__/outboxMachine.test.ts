@@ -38,15 +38,22 @@ function startOutbox() {
     },
   }
 }
-type Gate = 'held' | 'flowing' | 'pausing'
+type Gate = 'held' | 'suspended' | 'flowing' | 'pausing'
 
 const RELEASE: OutboxEvent = { type: 'release' }
 const HOLD: OutboxEvent = { type: 'hold' }
+const SUSPEND: OutboxEvent = { type: 'suspend' }
 const PAUSE: OutboxEvent = { type: 'pause' }
 const FLOW: OutboxEvent = { type: 'flow' }
-const PATHS: Record<Gate, readonly OutboxEvent[]> = { held: [], flowing: [RELEASE], pausing: [RELEASE, PAUSE] }
+const PATHS: Record<Gate, readonly OutboxEvent[]> = {
+  held: [],
+  suspended: [RELEASE, SUSPEND],
+  flowing: [RELEASE],
+  pausing: [RELEASE, PAUSE],
+}
 const START: PosterEvent['type'] = 'start'
 const STOP: PosterEvent['type'] = 'stop'
+const AWAIT: PosterEvent['type'] = 'suspend'
 
 describe('the gate', () => {
   test('is held at first: nothing is posted before the first release', () => {
@@ -59,12 +66,20 @@ describe('the gate', () => {
     ['held', HOLD, 'held', []],
     ['held', PAUSE, 'refused', []],
     ['held', FLOW, 'refused', []],
+    ['held', SUSPEND, 'suspended', [AWAIT]],
+    ['suspended', RELEASE, 'refused', []],
+    ['suspended', HOLD, 'held', [STOP]],
+    ['suspended', SUSPEND, 'suspended', [STOP, AWAIT]],
+    ['suspended', PAUSE, 'refused', []],
+    ['suspended', FLOW, 'refused', []],
     ['flowing', RELEASE, 'refused', []],
+    ['flowing', SUSPEND, 'suspended', [STOP, AWAIT]],
     ['flowing', HOLD, 'held', [STOP]],
     ['flowing', PAUSE, 'pausing', []],
     ['flowing', FLOW, 'refused', []],
     ['pausing', RELEASE, 'refused', []],
     ['pausing', HOLD, 'held', [STOP]],
+    ['pausing', SUSPEND, 'suspended', [STOP, AWAIT]],
     ['pausing', PAUSE, 'refused', []],
     ['pausing', FLOW, 'flowing', []],
   ])('%s, %o → %s', (from, event, to, told) => {

@@ -200,7 +200,7 @@ describe('C77: React Native', () => {
     const connection = app.createConnection({ url: 'http://127.0.0.1:9/api/chat' })
     cleanups.push(connection.dispose)
     connection.connect()
-    await vi.waitUntil(() => connection.attempt > 2)
+    await vi.waitUntil(() => connection.attempt > 2, { timeout: 20_000 })
     expect(connection.lastError?.message).toMatch(/^createEventSource: /)
     expect(warnings).toEqual([expect.stringContaining('createEventSource: ')])
   })

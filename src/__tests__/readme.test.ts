@@ -30,7 +30,8 @@ declare function createStore(options: import('holdline').ConnectionOptions): {
   readonly connection: import('holdline').Connection
   text(): string
 }
-declare const chat: import('holdline/chat').ChatConnection
+declare const chat: import('holdline/compat').ChatConnection
+declare function showNotSent(message: unknown, why: unknown): void
 declare function setOnline(isOnline: boolean, why?: unknown): void
 declare function loadHistory(sessionId: string): Promise<{ lastSeq: number }>
 declare const harness: import('holdline/testing').Harness

@@ -495,6 +495,48 @@ describe('suspend', () => {
     ])
   })
 
+  test.each([
+    ['older than the last resume', { resumeId: 'r1' }, 0],
+    ['from before any resume', { resumeId: null }, 0],
+    ['of the last resume', { resumeId: 'r2' }, 1],
+    ['of a client that names none', {}, 1],
+  ])('C71: one that is %s: told %o, %i times', async (_, resume, times) => {
+    const onSuspend = vi.fn()
+    const { server } = createTestServer({ onSuspend })
+    const stream = await openStream(server)
+    const sessions = [{ sessionId: 'room', lastSeq: 0 }]
+    for (const resumeId of ['r1', 'r2']) await stream.post('reconnect', { type: 'reconnect', resumeId, sessions })
+    expect((await stream.post('suspend', { type: 'session_suspend', ...resume, sessions })).status).toBe(200)
+    expect(onSuspend).toHaveBeenCalledTimes(times)
+  })
+
+  test('C71: one that names no resume is told where there was none, a watch is none', async () => {
+    const onSuspend = vi.fn()
+    const { server } = createTestServer({ onSuspend })
+    const stream = await openStream(server)
+    await stream.watch('room')
+    const sessions = [{ sessionId: 'room', lastSeq: 0 }]
+    await stream.post('suspend', { type: 'session_suspend', resumeId: null, sessions })
+    expect(onSuspend).toHaveBeenCalledTimes(1)
+  })
+
+  test.each([7, {}, 'r'.repeat(129)])('whose resumeId is %o is answered 400', async (resumeId) => {
+    const { server } = createTestServer()
+    const stream = await openStream(server)
+    expect((await stream.post('suspend', { type: 'session_suspend', resumeId, sessions: [] })).status).toBe(400)
+  })
+
+  test('C71: the sessions stay attached, as `suspend-keeps` promises', async () => {
+    const { server } = createTestServer()
+    const stream = await openStream(server)
+    await stream.watch('room')
+    const sessions = [{ sessionId: 'room', lastSeq: 0 }]
+    await stream.post('suspend', { type: 'session_suspend', resumeId: null, sessions })
+    await server.publish('room', { type: 'token' })
+    await settle()
+    expect(stream.events).toEqual(['room:1'])
+  })
+
   test('may name its connection in the body, because a beacon has no headers; nothing else may', async () => {
     const { server } = createTestServer()
     const { connectionId } = await openStream(server)

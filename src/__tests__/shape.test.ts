@@ -21,6 +21,7 @@ const CONNECTION_EVENTS = Object.keys({
   disconnect: 1,
   reconnect: 1,
   wake: 1,
+  'page.suspended': 1,
   'stream.opened': 1,
   'stream.welcomed': 1,
   'stream.replayed': 1,
@@ -36,9 +37,13 @@ const CONNECTION_EVENTS = Object.keys({
   'resume.succeeded': 1,
   'upstream.doubtful': 1,
   'upstream.proved': 1,
+  'upstream.wanted': 1,
   'resume.failed': 1,
 } satisfies Record<ConnectionEvent['type'], 1>)
-const OUTBOX_EVENTS = Object.keys({ release: 1, hold: 1, pause: 1, flow: 1 } satisfies Record<OutboxEvent['type'], 1>)
+const OUTBOX_EVENTS = Object.keys({ release: 1, hold: 1, suspend: 1, pause: 1, flow: 1 } satisfies Record<
+  OutboxEvent['type'],
+  1
+>)
 const PHASES = Object.keys({
   idle: 1,
   connecting: 1,

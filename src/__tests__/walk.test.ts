@@ -62,14 +62,18 @@ describe('the walk', () => {
 
   test('knows of each event in each state whether it is taken or refused, and has seen it', () => {
     const seen = pairs([...report.taken, ...report.rejected])
-    const leaves = 'idle connecting awaitingWelcome posting replaying confirming steady probing doubting backoff'.split(
-      ' ',
-    )
+    const leaves =
+      'idle connecting awaitingWelcome posting replaying confirming steady probing doubting suspended backoff'.split(
+        ' ',
+      )
     const of = (states: readonly string[], { events }: AnyStateMachine) =>
       states.flatMap((state) =>
         events.filter((event) => !event.startsWith('xstate.')).map((event) => `${state} × ${event}`),
       )
-    const expected = [...of(leaves, connectionMachine), ...of(['held', 'flowing', 'pausing'], outboxMachine)]
+    const expected = [
+      ...of(leaves, connectionMachine),
+      ...of(['held', 'suspended', 'flowing', 'pausing'], outboxMachine),
+    ]
     expect(expected.filter((pair) => !seen.has(pair))).toEqual([])
   })
 
@@ -83,19 +87,22 @@ describe('the walk', () => {
       welcomed: ['stream.refused'],
       posts: ['upstream.disowned', 'upstream.unauthorized', 'upstream.doubtful', 'upstream.proved'],
       failures: ['upstream.doubtful'],
+      page: ['page.suspended'],
+      turn: ['upstream.wanted'],
       answered: ['resume.succeeded'],
     }
     const missing = {
-      idle: ['stream', 'resume', 'posts'],
-      backoff: ['stream', 'resume', 'posts'],
-      connecting: ['watchdog', 'hole', 'resume', 'posts'],
-      awaitingWelcome: ['watchdog', 'hole', 'resume', 'posts'],
-      posting: ['hole', 'welcomed', 'posts'],
-      confirming: ['hole', 'welcomed', 'posts'],
-      replaying: ['hole', 'welcomed', 'posts', 'answered'],
-      steady: ['welcomed', 'resume'],
-      probing: ['welcomed', 'resume'],
-      doubting: ['welcomed', 'resume', 'failures'],
+      idle: ['stream', 'resume', 'posts', 'page', 'turn'],
+      backoff: ['stream', 'resume', 'posts', 'page', 'turn'],
+      connecting: ['watchdog', 'hole', 'resume', 'posts', 'page', 'turn'],
+      awaitingWelcome: ['watchdog', 'hole', 'resume', 'posts', 'page', 'turn'],
+      posting: ['hole', 'welcomed', 'posts', 'page', 'turn'],
+      confirming: ['hole', 'welcomed', 'posts', 'page', 'turn'],
+      replaying: ['hole', 'welcomed', 'posts', 'answered', 'page', 'turn'],
+      steady: ['welcomed', 'resume', 'turn'],
+      probing: ['welcomed', 'resume', 'turn'],
+      doubting: ['welcomed', 'resume', 'failures', 'turn'],
+      suspended: ['welcomed', 'resume', 'failures'],
     }
     const expected = Object.entries(missing).flatMap(([state, tellers]) =>
       tellers.flatMap((teller) => facts[teller]?.map((event) => `${state} × ${event}`)),
@@ -103,6 +110,9 @@ describe('the walk', () => {
     expect(pairs(report.rejected, ' (sent)')).toEqual(
       new Set([
         ...expected,
+        'suspended × release',
+        'suspended × pause',
+        'suspended × flow',
         'held × pause',
         'held × flow',
         'flowing × release',
@@ -113,8 +123,14 @@ describe('the walk', () => {
     )
     // An actor that throws, and what is decided elsewhere.
     expect(report.taken.filter((step) => step.endsWith(' (sent)') && !step.includes('error of'))).toEqual([
+      'suspended × upstream.disowned → connecting (sent)',
+      'suspended × upstream.unauthorized → idle (sent)',
+      'suspended × upstream.proved → suspended (sent)',
       'doubting × upstream.proved → doubting (sent)',
       'replaying × resume.failed, 403 → idle (sent)',
+      'replaying × resume.failed, 404 → connecting (sent)',
+      'suspended × upstream.disowned → backoff (sent)',
+      'suspended × upstream.disowned → idle (sent)',
     ])
   })
 
@@ -219,10 +235,9 @@ describe('an app of the user’s own', () => {
     })
     expect(new Set(errors.map(({ step }) => step))).toEqual(
       new Set(
-        ['steady', 'probing', 'doubting'].flatMap((from) => [
-          `${from} × stream.gapped → posting`,
-          `${from} × stream.gapped → backoff`,
-        ]),
+        ['steady', 'probing', 'doubting']
+          .flatMap((from) => [`${from} × stream.gapped → posting`, `${from} × stream.gapped → backoff`])
+          .concat('suspended × stream.gapped → posting'),
       ),
     )
     expect(errors[0]?.error).toMatchObject({ code: 'listener-failed', cause: { message: 'what a gap' } })

@@ -25,7 +25,8 @@ export class Inbox extends Sessions {
   #resumeId: string | null = null
   #signs = 0
   #events = 0
-  #streams = 0
+  /** How often all sessions had to be attached anew. */
+  #attachments = 0
   #isResting = false
   readonly #hooks: InboxHooks
 
@@ -34,7 +35,7 @@ export class Inbox extends Sessions {
     super(settings, store, notifier)
     this.#hooks = hooks
     this.load(() => {
-      if (this.#streams) hooks.onHole()
+      if (this.#attachments) hooks.onHole()
     })
   }
 
@@ -191,13 +192,19 @@ export class Inbox extends Sessions {
   welcome(isContiguous: boolean): readonly Cursor[] {
     this.#isContiguous = isContiguous
     this.#resumeId = null
-    this.#streams++
     const wasResting = this.#isResting
     this.#isResting = false
     for (const session of this.tracked.values()) {
       session.welcome()
       if (wasResting && session.backlog) this.#arm(session, session.backlog)
     }
+    return this.letGo()
+  }
+
+  /** None is attached any more, as far as is known, whatever is still answered. Returns what the next resume is to carry. */
+  letGo(): readonly Cursor[] {
+    this.#attachments++
+    for (const session of this.tracked.values()) session.letGo()
     return this.leftOvers()
   }
 
@@ -213,14 +220,14 @@ export class Inbox extends Sessions {
   /** For a `watch` POST: what to post, if the session is not part of a resume yet, and what its answer confirms. */
   attachment(sessionId: string) {
     const session = this.tracked.get(sessionId)
-    const stream = this.#streams
+    const attachments = this.#attachments
     if (!session?.wantedBy) return undefined
     return {
       cursor: session.tell(),
       confirm: (verdicts: readonly SessionVerdict[]) => {
         const isCurrent = () => this.isCurrent(session) && session.wantedBy
-        // Watched anew, or resumed on another stream since: the answer is about something that is over.
-        if (!isCurrent() || stream !== this.#streams) return false
+        // Watched anew, or resumed since: the answer is about something that is over.
+        if (!isCurrent() || attachments !== this.#attachments) return false
         session.wantedBy = null
         this.judge(undefined, verdicts)
         return isCurrent()

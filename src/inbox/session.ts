@@ -55,9 +55,13 @@ export class Session {
     return this.missing > this.lastSeq
   }
 
-  /** A new stream knows nothing of it. */
-  welcome() {
+  /** As far as is known, the stream has it no more. */
+  letGo() {
     this.wantedBy ||= 'app'
+  }
+
+  /** A new stream has been told nothing of it. */
+  welcome() {
     this.asked = Infinity
     this.stale = 0
   }

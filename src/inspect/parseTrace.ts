@@ -48,6 +48,7 @@ const OPTIONAL = {
   sessions: isNumber,
   moved: isFlag,
   trust: isOneOf('kept', 'lost'),
+  farewell: isOneOf('none', 'said'),
   hole: isFlag,
   own: either(isOneOf(null), isFlag),
   // For ever is a number too, and null in JSON.

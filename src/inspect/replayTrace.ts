@@ -54,8 +54,8 @@ export function replayTrace(given: unknown): Replay {
 }
 
 // There are no actors to send to.
-const connection = connectionMachine.provide({ actions: { releaseOutbox() {}, holdOutbox() {} } })
-const outbox = outboxMachine.provide({ actions: { startPosting() {}, stopPosting() {} } })
+const connection = connectionMachine.provide({ actions: { releaseOutbox() {}, holdOutbox() {}, suspendOutbox() {} } })
+const outbox = outboxMachine.provide({ actions: { startPosting() {}, stopPosting() {}, suspendPosting() {} } })
 
 function decide(step: TraceStep, next: TraceStep | undefined, maxAttempts: number | null): Decision {
   const context = contextOf(step, maxAttempts ?? Number.POSITIVE_INFINITY)
@@ -123,6 +123,7 @@ function contextOf(step: TraceStep, maxAttempts: number): ConnectionContext {
     resumeId: `r${resumes}`,
     probes: 1,
     trust: step.trust ?? 'kept',
+    farewell: step.farewell ?? 'none',
     lastError: null,
   }
 }

@@ -33,6 +33,7 @@ const CLOSE_REASONS: Readonly<Partial<Record<string, CloseReason>>> = {
   'stream.drained': 'goodbye',
   'stream.silent': 'silent',
   'upstream.disowned': 'disowned',
+  'upstream.wanted': 'wake',
   'upstream.unauthorized': 'unauthorized',
 } satisfies Partial<Record<ConnectionEvent['type'], CloseReason>>
 
@@ -91,6 +92,9 @@ type Done = Cause & { readonly leftOvers: readonly Cursor[] }
 const confirms = ({ resumes, resumeId }: ConnectionContext, done: Cause) =>
   done.resumeId === null ? resumes === 1 : done.resumeId === undefined || done.resumeId === resumeId
 
+const completes = (context: ConnectionContext, done: Done) => confirms(context, done) && !done.leftOvers.length
+const canProbe = ({ features }: ConnectionContext) => features.includes('probe')
+
 /** A 403 that a firewall gave may pass; this many in a row do not. */
 const MAX_REFUSALS = 3
 /** Resumes and resets that a server may cause before `stableDelay` of quiet; those beyond go through backoff. A hole costs up to three. */
@@ -141,8 +145,9 @@ const NO_STREAM = {
   cursors: [],
   resumes: 0,
   resumeId: null,
+  farewell: 'none',
   serverDelay: {},
-}
+} as const
 
 /** The lifecycle of one connection. docs/states.md has the diagram and says what each state promises. */
 export const connectionMachine = setup({
@@ -177,6 +182,8 @@ export const connectionMachine = setup({
     ),
     forgetStream: assign(NO_STREAM),
     recordCursors: assign((_, { cursors }: { cursors: readonly Cursor[] }) => ({ cursors })),
+    recordFarewell: assign({ farewell: 'said' }),
+    forgetFarewell: assign({ farewell: 'none' }),
     /** A resume that got nowhere counts. */
     recordLeftOvers: assign(({ context: { cursors, fruitless } }, { leftOvers }: Done) => ({
       cursors: leftOvers,
@@ -208,6 +215,7 @@ export const connectionMachine = setup({
     }),
     releaseOutbox: sendTo('outbox', { type: 'release' } satisfies OutboxEvent),
     holdOutbox: sendTo('outbox', { type: 'hold' } satisfies OutboxEvent),
+    suspendOutbox: sendTo('outbox', { type: 'suspend' } satisfies OutboxEvent),
     emitOpened: emit(({ context }) => ({ type: 'opened' as const, connectionId: context.connectionId as string })),
     emitClosed: emit((_, how: { readonly reason: CloseReason; readonly error?: ConnectionError }) => ({
       type: 'closed' as const,
@@ -221,7 +229,10 @@ export const connectionMachine = setup({
     hasCursors: (_, { cursors }: { cursors: readonly Cursor[] }) => cursors.length > 0,
     awaitsReplayMarker: ({ context }) => context.features.includes('replay-marker'),
     confirmsResume: ({ context }, done: Done) => confirms(context, done),
-    completesResume: ({ context }, done: Done) => confirms(context, done) && !done.leftOvers.length,
+    completesResume: ({ context }, done: Done) => completes(context, done),
+    /** An answer to a POST says nothing of the stream; a marker would. */
+    completesUnproven: ({ context }, done: Done) =>
+      completes(context, done) && context.farewell === 'said' && canProbe(context),
     isFlapping: ({ context }, cause: Cause) =>
       !!cause.hasHole && context.flaps >= MAX_FLAPS && confirms(context, cause),
     isFruitlessAgain: ({ context }, done: Done) =>
@@ -229,8 +240,12 @@ export const connectionMachine = setup({
     mayPass: ({ context }, { error }: { error: ConnectionError }) =>
       error.retryable && context.refusals < MAX_REFUSALS - 1,
     isFatal: (_, { error }: { error: ConnectionError }) => !error.retryable,
+    mayDetach: ({ context }) => !context.features.includes('suspend-keeps'),
+    /** It is the stream that did not live through the suspension. */
+    isLostAsleep: ({ context }, { error }: { error: ConnectionError }) =>
+      context.farewell === 'said' && (error.code === 'probe-timeout' || error.code === 'unknown-stream'),
     isTrusted: ({ context }) => context.trust === 'kept',
-    canProbe: ({ context }) => context.features.includes('probe'),
+    canProbe: ({ context }) => canProbe(context),
     wasAwayTooLong: ({ context }, { awayFor }: { awayFor: number }) => awayFor > 2 * (context.heartbeat ?? 5_000),
     answersProbe: ({ context }, { nonce }: { nonce: string }) => nonce === nonceOf(context),
     isFirstAttempt: ({ context }) => context.attempt === 0 && context.policy.backoff.maxAttempts > 0,
@@ -345,7 +360,11 @@ export const connectionMachine = setup({
               on: {
                 'stream.welcomed': flappedAgain,
                 'stream.silent': retry,
-                'resume.failed': [{ guard: withEvent('isFatal'), ...stop }, retry],
+                'resume.failed': [
+                  { guard: withEvent('isFatal'), ...stop },
+                  { guard: withEvent('isLostAsleep'), target: '#streaming', actions: recordReported },
+                  retry,
+                ],
               },
 
               initial: 'posting',
@@ -353,7 +372,11 @@ export const connectionMachine = setup({
                 posting: {
                   on: {
                     // What a replay on the way has not brought yet is no left-over: they are counted at the marker.
-                    'resume.succeeded': [{ guard: 'awaitsReplayMarker', target: 'replaying' }, ...resumeDone],
+                    'resume.succeeded': [
+                      { guard: 'awaitsReplayMarker', target: 'replaying' },
+                      { guard: withEvent('completesUnproven'), target: '#probing' },
+                      ...resumeDone,
+                    ],
                     'stream.replayed': {
                       guard: withEvent('confirmsResume'),
                       target: 'confirming',
@@ -378,7 +401,7 @@ export const connectionMachine = setup({
             open: {
               id: 'open',
               tags: 'open',
-              entry: ['clearFailures', 'releaseOutbox', 'emitOpened'],
+              entry: ['clearFailures', 'forgetFarewell', 'releaseOutbox', 'emitOpened'],
               exit: ['holdOutbox', closed],
               on: {
                 'stream.welcomed': flappedAgain,
@@ -390,6 +413,11 @@ export const connectionMachine = setup({
                   },
                 ],
                 'stream.silent': retry,
+                'page.suspended': {
+                  guard: 'mayDetach',
+                  target: '.suspended',
+                  actions: [withEvent('recordCursors'), 'recordFarewell'],
+                },
                 'upstream.disowned': [
                   {
                     guard: 'isFirstAttempt',
@@ -420,6 +448,7 @@ export const connectionMachine = setup({
                   },
                 },
                 probing: {
+                  id: 'probing',
                   entry: 'numberProbe',
                   invoke: {
                     ...probe,
@@ -451,6 +480,14 @@ export const connectionMachine = setup({
                       target: '#backoff',
                       actions: [unanswered, 'recordDoubt'],
                     },
+                  },
+                },
+                /** The server has been told that the page goes away, and may have detached the sessions: nothing leaves before a resume. */
+                suspended: {
+                  entry: 'suspendOutbox',
+                  on: {
+                    wake: [{ guard: withEvent('wasAwayTooLong'), target: '#streaming' }, { target: '#reconnecting' }],
+                    'upstream.wanted': { target: '#reconnecting' },
                   },
                 },
               },

@@ -3,7 +3,7 @@ import { setup } from './setup'
 import type { OutboxEvent } from './types'
 
 /** What the `poster` actor is told. */
-export type PosterEvent = { type: 'start' } | { type: 'stop' }
+export type PosterEvent = { type: 'start' } | { type: 'stop' } | { type: 'suspend' }
 
 /** A placeholder: createConnection provides the actor that does the work. */
 export const notProvided = <Input = NonReducibleUnknown>() =>
@@ -18,7 +18,7 @@ export const withEvent = <Name extends string>(type: Name) => ({
 })
 
 /**
- * The gate of the outbox: no POST starts but in `released`. `pausing` says that all lanes wait; the waits are the lanes' own. The queue is
+ * The gate of the outbox: no POST starts but in `released`. In `suspended` a message whose turn it is asks for a resume. `pausing` says that all lanes wait; the waits are the lanes' own. The queue is
  * data and outlives it; what posts is `poster`, which exists as long as this machine does, because a POST in flight may settle while the
  * gate is held.
  */
@@ -27,12 +27,13 @@ export const outboxMachine = setup({
     events: OutboxEvent
   },
   actors: {
-    /** Told to `start` and to `stop`; tells `pause` and `flow`. Its end aborts what is in flight. */
+    /** Told to `start`, to `stop` and to `suspend`; tells `pause` and `flow`. Its end aborts what is in flight. */
     poster: notProvided(),
   },
   actions: {
     startPosting: sendTo('poster', { type: 'start' } satisfies PosterEvent),
     stopPosting: sendTo('poster', { type: 'stop' } satisfies PosterEvent),
+    suspendPosting: sendTo('poster', { type: 'suspend' } satisfies PosterEvent),
     // An action that throws fails this machine, and so reaches the `onError` of whoever invoked it.
     fail: (_, params: { error: unknown }) => {
       throw params.error
@@ -47,6 +48,7 @@ export const outboxMachine = setup({
   },
   on: {
     hold: { target: '.held' },
+    suspend: { target: '.suspended' },
   },
 
   initial: 'held',
@@ -55,6 +57,10 @@ export const outboxMachine = setup({
       on: {
         release: { target: 'released' },
       },
+    },
+    suspended: {
+      entry: 'suspendPosting',
+      exit: 'stopPosting',
     },
     released: {
       entry: 'startPosting',

@@ -81,6 +81,8 @@ export interface ConnectionContext {
   /** Resumes of this stream; part of the `resumeId`. */
   readonly resumes: number
   readonly resumeId: string | null
+  /** `said` from a suspend on: the server may have detached the sessions, and no resume has succeeded on this stream since. */
+  readonly farewell: 'none' | 'said'
   /** Resumes in a row that moved none of their cursors. */
   readonly fruitless: number
   /** Resumes and resets that the server has caused since `stableDelay` of `open` without any. */
@@ -96,7 +98,11 @@ export interface ConnectionContext {
 export type CommandEvent = { type: 'connect' } | { type: 'disconnect' } | { type: 'reconnect' }
 
 /** Facts about the page and the machine it runs on. */
-export type PageEvent = { type: 'wake'; awayFor: number } | { type: 'reconnect' }
+export type PageEvent =
+  | { type: 'wake'; awayFor: number }
+  | { type: 'reconnect' }
+  /** The server is being told that the page goes away. The cursors are those that a resume will have to carry. */
+  | { type: 'page.suspended'; cursors: readonly Cursor[] }
 
 /** Facts about the live stream. */
 export type StreamEvent =
@@ -129,6 +135,8 @@ export type UpstreamEvent =
   | { type: 'upstream.doubtful'; error: ConnectionError }
   /** The first POST that succeeds while the line is not trusted. */
   | { type: 'upstream.proved' }
+  /** On a suspended stream: it is a message's turn to leave. */
+  | { type: 'upstream.wanted' }
 
 /** How the resume in flight ended. */
 export type ResumeEvent =
@@ -147,4 +155,9 @@ export type ConnectionEmitted =
   | { type: 'closed'; reason: CloseReason; error?: ConnectionError }
   | { type: 'stopped'; error: ConnectionError }
 
-export type OutboxEvent = { type: 'release' } | { type: 'hold' } | { type: 'pause' } | { type: 'flow' }
+export type OutboxEvent =
+  | { type: 'release' }
+  | { type: 'hold' }
+  | { type: 'suspend' }
+  | { type: 'pause' }
+  | { type: 'flow' }

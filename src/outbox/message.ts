@@ -39,6 +39,8 @@ export class Message {
   declare isInDoubt: boolean
   /** The stop that it must not overtake. */
   after: Message | undefined
+  /** A stop that was sent after it takes it back. */
+  stoppedBy: Message | undefined
   /** What the server had taken when it was posted last. */
   takenBefore = 0
   /** A batch has shown that it must go alone. */

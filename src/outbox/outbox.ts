@@ -77,10 +77,17 @@ export class Outbox {
     if (!entry.isEnded) {
       if (signal) this.#obey(signal, entry)
       this.#keep(entry)
-      if (entry.isStop) for (const other of cancelledBy(entry, this.#line)) if (!other.attempts) this.#giveUp(other)
+      if (entry.isStop) this.#takeBack(entry)
       this.#poster.pump()
     }
     return entry.delivery
+  }
+
+  #takeBack(stop: Message) {
+    for (const message of cancelledBy(stop, this.#line)) {
+      if (message.attempts) message.stoppedBy = stop
+      else this.#giveUp(message)
+    }
   }
 
   #obey(signal: AbortSignal, { delivery }: Message) {
@@ -190,6 +197,8 @@ export class Outbox {
       else if (known.place !== message.place) this.#store?.remove(message.place)
     }
     for (const message of admitted) this.#welcome(message)
+    // A stop that was sent meanwhile stands behind what is restored.
+    for (const message of this.#line) if (message.isStop) this.#takeBack(message)
     this.#life = 'ready'
     this.#poster.speak()
   }
@@ -201,6 +210,11 @@ export class Outbox {
     this.restore()
     this.#own.start(gate)
     this.#poster.start(gate)
+  }
+
+  /** Nothing leaves, and the first message whose turn it is says so. */
+  suspend(gate: Gate) {
+    this.#poster.suspend(gate)
   }
 
   stop() {

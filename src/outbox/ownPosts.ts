@@ -1,5 +1,5 @@
 import type { Carrier } from '../adapters/transport'
-import type { ConnectionError } from '../errors'
+import { ConnectionError } from '../errors'
 import type { UpstreamEvent } from '../machine/types'
 import type { Settings } from '../options'
 import type { Gate } from './flight'
@@ -42,9 +42,13 @@ export class OwnPosts {
 
   /** One of a kind that waits already is enough. */
   post(post: OwnPost) {
+    this.#enter(post)
+    queueMicrotask(() => this.#pump())
+  }
+
+  #enter(post: OwnPost) {
     const kind = `${post.type} ${post.sessionId}`
     if (!this.#queue.has(kind)) this.#queue.set(kind, post)
-    queueMicrotask(() => this.#pump())
   }
 
   start(gate: Gate) {
@@ -77,15 +81,25 @@ export class OwnPosts {
   async #send(post: OwnPost, fields: object, gate: Gate) {
     const abort = new AbortController()
     this.#underWay = abort
+    let isLate = false
     const outcome = await this.#carrier
       .post(post.type, JSON.stringify({ type: post.type, ...fields }), abort, {
         timeout: this.#settings.timeouts.send,
         // A broken answer is none: what it would have said is found out by a resume.
         needsReceipt: gate.features.includes('receipts') || undefined,
+        // While the headers were waited for the gate may have closed.
+        onStart: () => {
+          isLate = this.#gate !== gate
+          if (isLate) throw new ConnectionError('cancelled', 'the line has closed')
+        },
       })
       .catch((error: ConnectionError) => error)
     if (this.#underWay !== abort) return
     this.#underWay = null
+    if (isLate) {
+      this.#enter(post)
+      return this.#pump()
+    }
     const judgement = judge({ outcome, features: gate.features, isInDoubt: false })
     if (judgement.ruling === 'settle' && judgement.ending.status === 'accepted') {
       this.#host.taken(post.type, gate)

@@ -36,6 +36,8 @@ export class Poster {
   readonly #flights = new Set<Flight>()
   #lanesAtWork = 0
   #gate: Gate | null = null
+  /** In place of a gate on a suspended stream, until a message has asked for a resume. */
+  #suspended: Gate | null = null
   readonly #timer: WaitTimer
   #grace: unknown
   /** In `quiet` nothing new leaves, e.g. while the queue is restored. */
@@ -76,10 +78,16 @@ export class Poster {
     this.pump()
   }
 
+  suspend(gate: Gate) {
+    this.#suspended = gate
+    this.pump()
+  }
+
   stop() {
     const { clock } = this.#settings
     if (this.#gate) this.patience.closed(clock.now())
     this.#gate = null
+    this.#suspended = null
     this.#timer.stop()
     clock.clearTimeout(this.#grace)
     this.refresh()
@@ -103,28 +111,38 @@ export class Poster {
   // Turns
 
   pump() {
-    const gate = this.#gate
+    const gate = this.#turns
     if (gate && this.#mode === 'posting') this.#takeTurns(gate)
     this.refresh()
+  }
+
+  /** For what messages have their turn. */
+  get #turns(): Gate | null {
+    return this.#gate ?? this.#suspended
   }
 
   #takeTurns(gate: Gate) {
     this.lanes.wake(this.#settings.clock.now())
     const depth = this.#carrier.maxInFlight?.(gate.features) ?? 1
     const most = this.#settings.outbox.maxInFlight ?? Math.max(depth, LANES_AT_A_TIME)
-    while (this.#gate === gate && this.#lanesAtWork < most) {
+    while (this.#turns === gate && this.#lanesAtWork < most) {
       const lane = this.lanes.take()
       if (!lane) break
       this.#takeTurn(lane, gate, depth)
     }
-    if (this.#gate === gate) this.#timer.watch()
+    if (this.#turns === gate) this.#timer.watch()
   }
 
   #takeTurn(lane: Lane, gate: Gate, depth: number) {
     const message = nextOf(lane, depth, this.patience)
     if (!message) return
-    if (this.#isExpired(message)) this.#desk.giveUp(message, 'expired')
-    else {
+    const reason = this.#whyNotPosted(message, gate)
+    if (reason) this.#desk.giveUp(message, reason)
+    else if (gate === this.#suspended) {
+      // Once: the resume opens another gate.
+      this.#suspended = null
+      this.#desk.tellMachine({ type: 'upstream.wanted' })
+    } else {
       const withLanes = gate.features.includes('lanes')
       // What follows something of its own lane would have other lanes wait for that, too.
       const messages = this.#carriedWith(message, gate, withLanes && !lane.flights.size ? this.lanes.queued : [])
@@ -135,11 +153,22 @@ export class Poster {
     this.lanes.ready(lane)
   }
 
-  #carriedWith(message: Message, { features }: Gate, more: Iterable<Lane>): readonly Message[] {
+  #carriedWith(message: Message, gate: Gate, more: Iterable<Lane>): readonly Message[] {
+    const { features } = gate
     if (!features.includes('batch') || isPostedAlone(message) || this.patience.isExhausted(message)) return [message]
     const mayFollow = (next: Message) =>
-      !next.flight && !this.#isExpired(next) && !waitsForStop(next, this.patience) && !this.patience.isExhausted(next)
+      !next.flight &&
+      !this.#whyNotPosted(next, gate) &&
+      !waitsForStop(next, this.patience) &&
+      !this.patience.isExhausted(next)
     return batchFrom(message, { most: this.#batchSize.size, more, mayFollow })
+  }
+
+  #whyNotPosted(message: Message, { features }: Gate): 'expired' | 'cancelled' | undefined {
+    const { stoppedBy } = message
+    // It may have stopped something: where the server does not say so, a repeat would run after it.
+    const isStopped = stoppedBy?.attempts && stoppedBy.status !== 'rejected' && !features.includes('cancels')
+    return isStopped ? 'cancelled' : this.#isExpired(message) ? 'expired' : undefined
   }
 
   #isExpired({ expiresAt, deadline, triedAt = Infinity }: Message) {
@@ -199,7 +228,9 @@ export class Poster {
 
   #depart(flight: Flight) {
     // What was given up, or got too old, while the headers were waited for must not be carried.
-    const isStale = flight.messages.some((message) => message.isEnded || this.#isExpired(message))
+    const isStale = flight.messages.some(
+      (message) => message.isEnded || this.#isExpired(message) || waitsForStop(message, this.patience),
+    )
     if (this.#gate !== flight.gate || isStale) this.land(flight)
     if (flight.state === 'over') return
     flight.state = 'underWay'
@@ -217,7 +248,8 @@ export class Poster {
 
   /** This server does not know what a stop takes back: at least it is not posted again. */
   #takeBack(stop: Message) {
-    for (const message of this.#desk.cancelledBy(stop)) if (!message.flight) this.#desk.giveUp(message, 'cancelled')
+    for (const message of this.#desk.cancelledBy(stop))
+      if (message.flight?.state !== 'underWay') this.#desk.giveUp(message, 'cancelled')
   }
 
   #finish(flight: Flight) {

@@ -3,7 +3,7 @@ import { stoppedBy } from './lane'
 import type { Message } from './message'
 
 /** Endpoints of the protocol that start no work: a stop does not take them back. */
-const KEPT = ['stop', 'interrupt', 'mode', 'switch', 'close', 'suspend']
+const KEPT = ['stop', 'interrupt', 'mode', 'watch', 'unwatch', 'switch', 'close', 'suspend']
 
 /** The messages of its session that a stop takes back: those before it that may start work. */
 export function cancelledBy(stop: Message, line: Iterable<Message>): readonly Message[] {

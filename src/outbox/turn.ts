@@ -2,9 +2,9 @@ import type { Lane } from './lane'
 import type { Message } from './message'
 import type { Patience } from './patience'
 
-/** The stop that it must not overtake has no verdict yet. One that has used up its failures lets it pass. */
-export const waitsForStop = ({ after }: Message, patience: Patience): boolean =>
-  after !== undefined && !after.isEnded && !patience.isExhausted(after)
+/** The stop that it must not overtake, or that takes it back, has no verdict yet. One that has used up its failures lets it pass. */
+export const waitsForStop = ({ after, stoppedBy }: Message, patience: Patience): boolean =>
+  [after, stoppedBy].some((stop) => stop && !stop.isEnded && !patience.isExhausted(stop))
 
 /**
  * The message of a lane whose turn it is. Where one has used up its failures, and nothing proves yet that the fault is its own, the next one

@@ -16,6 +16,7 @@ export const FEATURES = [
   'batch',
   'lanes',
   'cancels',
+  'suspend-keeps',
 ] as const
 export type Feature = (typeof FEATURES)[number]
 

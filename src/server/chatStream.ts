@@ -60,6 +60,8 @@ export interface ChatStream {
   readonly unreadFor: number
   /** Those that are attached. */
   readonly sessionIds: readonly string[]
+  /** Of the last `reconnect`. */
+  resumeId: string | undefined
   isAttached(sessionId: string): boolean
   /**
    * Writes what is in the log after `after`, and whatever follows. A session that is attached starts over there. What comes up to
@@ -107,6 +109,7 @@ const encoder = new TextEncoder()
  */
 class PulledStream implements ChatStream, UnderlyingDefaultSource<Uint8Array<ArrayBuffer>> {
   readonly body: ReadableStream<Uint8Array<ArrayBuffer>>
+  resumeId: string | undefined
   readonly #options: ChatStreamOptions
   readonly #attached = new Map<string, Attached>()
   /** Attached sessions that may have unwritten events. The first one is next: a Set keeps its order, so this is round-robin. */

@@ -347,10 +347,15 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
 
     async suspend({ principal, message, stream }) {
       const cursors = parseCursors(message.sessions, limits.sessionsPerResume)
-      if (!cursors) throw new Refusal(400, 'bad-request')
+      const { resumeId } = message
+      const isId = resumeId == null || (isText(resumeId) && resumeId.length <= MAX_TEXT)
+      if (!cursors || !isId) throw new Refusal(400, 'bad-request')
       const sessionIds = cursors.map(({ sessionId }) => sessionId)
       await pacer.admit(principal.id, sessionIds.length)
-      const attached = await textsOf(stream.call({ type: 'farewell', sessionIds }))
+      const answer = await stream.call({ type: 'farewell', sessionIds, resumeId })
+      // The page has come back since.
+      if (answer === null) return undefined
+      const attached = textsOf(answer)
       const refused = await authority.recheck(principal, stream, attached)
       const sessions = cursors.filter(({ sessionId }) => attached.includes(sessionId) && !refused.includes(sessionId))
       await onSuspend({ principal, connectionId: stream.id, sessions })

@@ -19,12 +19,16 @@ export type StreamCall =
   | { readonly type: 'echo'; readonly nonce: string }
   /** Answers with those that are attached. */
   | { readonly type: 'attached'; readonly sessionIds: readonly string[] }
-  /** The same, also of a stream that has just ended. */
-  | { readonly type: 'farewell'; readonly sessionIds: readonly string[] }
+  /**
+   * The same, also of a stream that has just ended. Answers null if the stream has been resumed since: `resumeId` is that of the last
+   * resume that the client knew of, null for none. An older client names none.
+   */
+  | { readonly type: 'farewell'; readonly sessionIds: readonly string[]; readonly resumeId?: string | null | undefined }
 
 export async function callStream(stream: ChatStream, call: StreamCall): Promise<unknown> {
   switch (call.type) {
     case 'resume': {
+      if (call.marker) stream.resumeId = call.marker.resumeId
       const sessions = await Promise.all(call.sessions.map((verdict) => takeOn(stream, verdict)))
       if (call.marker) stream.confirm({ ...call.marker, sessions })
       return sessions
@@ -44,9 +48,13 @@ export async function callStream(stream: ChatStream, call: StreamCall): Promise<
       return stream.say({ type: 'probe', nonce: call.nonce })
     case 'attached':
     case 'farewell':
-      return call.sessionIds.filter((sessionId) => stream.isAttached(sessionId))
+      return isOld(call, stream) ? null : call.sessionIds.filter((sessionId) => stream.isAttached(sessionId))
   }
 }
+
+/** A suspend that the client has come back from. */
+const isOld = (call: StreamCall, { resumeId }: ChatStream) =>
+  call.type === 'farewell' && call.resumeId !== undefined && call.resumeId !== (resumeId ?? null)
 
 async function takeOn(stream: ChatStream, verdict: SessionVerdict): Promise<SessionVerdict> {
   const { sessionId, status, from, to, epoch = '' } = verdict
@@ -61,9 +69,11 @@ async function takeOn(stream: ChatStream, verdict: SessionVerdict): Promise<Sess
 /** A call that came from another process, which may run another version; `undefined` if it is none of this one's. */
 export function parseCall(value: unknown): StreamCall | undefined {
   if (!isObject(value)) return undefined
-  const { type, sessionId, after, epoch, nonce, sessionIds, marker } = value
+  const { type, sessionId, after, epoch, nonce, sessionIds, marker, resumeId: last } = value
   const isList = Array.isArray(sessionIds) && sessionIds.every(isText)
-  if ((type === 'attached' || type === 'farewell' || type === 'revoke') && isList) return { type, sessionIds }
+  if (type === 'farewell' && isList)
+    return { type, sessionIds, resumeId: isText(last) || last === null ? last : undefined }
+  if ((type === 'attached' || type === 'revoke') && isList) return { type, sessionIds }
   if (type === 'echo' && isText(nonce)) return { type, nonce }
   if (type === 'resume') {
     const resumeId = isObject(marker) && isText(marker.resumeId) ? { resumeId: marker.resumeId } : {}

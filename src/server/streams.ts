@@ -17,11 +17,10 @@ export interface StreamRef {
 
 /** Those of these sessions that are attached to a stream. */
 export const attachedOf = (stream: StreamRef, sessionIds: readonly string[]) =>
-  textsOf(stream.call({ type: 'attached', sessionIds }))
+  stream.call({ type: 'attached', sessionIds }).then(textsOf)
 
 /** What a stream has answered, as far as it is text: it may be of another version. */
-export const textsOf = async (asked: Promise<unknown>): Promise<readonly string[]> =>
-  [await asked].flat().filter(isText)
+export const textsOf = (answer: unknown): readonly string[] => [answer].flat().filter(isText)
 
 export interface StreamsOptions {
   readonly log: SessionLog

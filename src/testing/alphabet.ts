@@ -40,6 +40,8 @@ export interface Line {
   isDead: boolean
   /** The last event of each attached session that was sent on it. */
   readonly sent: Map<string, number>
+  /** Its sessions were detached at a suspend, and nothing has been resumed since. */
+  isAsleep: boolean
   /** Oldest first. */
   readonly resumes: TestPost[]
 }
@@ -80,6 +82,7 @@ export function createWorld(options: WorldOptions = {}) {
   /** 401s since the last 2xx. */
   let refusals = 0
   let lastSign = 0
+  let hiddenSince = 0
   /** The cursor at which a hole was seen last. */
   let holeAt = -1
 
@@ -113,11 +116,22 @@ export function createWorld(options: WorldOptions = {}) {
   })
   harness.observe({
     onStream: (stream) =>
-      void lines.push({ stream, isOpened: false, welcomes: 0, isDead: false, sent: new Map(), resumes: [] }),
+      void lines.push({
+        stream,
+        isOpened: false,
+        welcomes: 0,
+        isDead: false,
+        sent: new Map(),
+        isAsleep: false,
+        resumes: [],
+      }),
     onPost(post) {
       const line = live()
       if (!line || post.connectionId !== line.stream.connectionId) return
-      if (isResume(post)) line.resumes.push(post)
+      if (isResume(post)) {
+        line.resumes.push(post)
+        line.isAsleep = false
+      }
       if (post.endpoint === 'reconnect' || post.endpoint === 'watch') {
         for (const { sessionId, lastSeq } of sessionsOf(post)) line.sent.set(sessionId, lastSeq)
       } else if (post.endpoint === 'unwatch') line.sent.delete(String(post.body.sessionId))
@@ -176,7 +190,8 @@ export function createWorld(options: WorldOptions = {}) {
     if (!line) return
     const { lastSeq = seq - 1 } = connection.cursor(sessionId) ?? {}
     // A server may know by other means who wants it, as long as nothing is left out.
-    if (line.isOpened && lastSeq === seq - 1 && !line.sent.has(sessionId)) line.sent.set(sessionId, lastSeq)
+    if (line.isOpened && !line.isAsleep && lastSeq === seq - 1 && !line.sent.has(sessionId))
+      line.sent.set(sessionId, lastSeq)
     if (isLost) {
       line.sent.set(sessionId, seq)
       holeAt = lastSeq
@@ -215,7 +230,16 @@ export function createWorld(options: WorldOptions = {}) {
     }
     const isMarked = isResume(post) && features.includes('replay-marker')
     post.answers(200, { ok: true, ...(!isMarked && { sessions: verdicts(post) }) })
+    if (post.endpoint === 'suspend') detaches(post)
     if (post.endpoint === 'watch' && isCurrent(post)) sends(String(post.body.sessionId))
+  }
+
+  /** What a server does that does not keep the sessions of a page that goes away. It may know no `resumeId`, and so which came first. */
+  function detaches(post: TestPost) {
+    const line = live()
+    if (features.includes('suspend-keeps') || !isCurrent(post) || !line) return
+    line.sent.clear()
+    line.isAsleep = true
   }
 
   /** Answers a resume: the history of its sessions is lost, or they are. Nothing is replayed; the marker, where there is one, says the same. */
@@ -239,6 +263,12 @@ export function createWorld(options: WorldOptions = {}) {
   function letHeadersCome() {
     isSlow = false
     for (const come of wanting.splice(0)) come()
+  }
+
+  const isVisible = () => harness.page.document?.visibilityState === 'visible'
+  function hides() {
+    hiddenSince = now()
+    harness.page.hides()
   }
 
   const next = () => Math.min(...timers.values())
@@ -290,6 +320,7 @@ export function createWorld(options: WorldOptions = {}) {
       })
     }
     letHeadersCome()
+    if (!isVisible()) harness.page.shows()
     if (connection.phase === 'idle') connection.connect()
     await harness.settles()
     for (let steps = 0; steps < PATIENCE; steps++) {
@@ -334,6 +365,9 @@ export function createWorld(options: WorldOptions = {}) {
     isReplaying,
     replays,
     accepts,
+    detaches,
+    isVisible,
+    hides,
     loses,
     probing,
     proves,
@@ -369,6 +403,7 @@ export function createWorld(options: WorldOptions = {}) {
         wanting: wanting.length,
         refusals,
         silentFor: now() - lastSign,
+        hiddenFor: isVisible() ? -1 : Math.min(now() - hiddenSince, 60_000),
         fruitless: isAtHole ? Math.min(resumes.length, 4) : 0,
       }
     },
@@ -378,6 +413,7 @@ export function createWorld(options: WorldOptions = {}) {
 }
 
 export const isResume = ({ endpoint }: TestPost) => endpoint === 'reconnect'
+export const isSuspend = ({ endpoint }: TestPost) => endpoint === 'suspend'
 export const isAttachment = ({ endpoint }: TestPost) => endpoint === 'watch' || endpoint === 'unwatch'
 export const isOfTheApp = ({ key, endpoint }: TestPost) => key !== null || endpoint === 'batch'
 
@@ -487,6 +523,14 @@ export const ALPHABET: Alphabet = {
     // The timers that are due by now.
     await time.passes(0)
   }, isActive),
+  'page hides': command(
+    (world) => world.hides(),
+    (world) => isActive(world) && world.isVisible(),
+  ),
+  'page shows': command(
+    ({ harness: { page } }) => page.shows(),
+    (world) => !world.isVisible(),
+  ),
   'navigation that stays': command(({ harness: { page } }) => page.stays(), isActive),
   'page comes back from the cache': command(({ harness: { page } }) => {
     page.leaves()
@@ -568,6 +612,12 @@ export const ALPHABET: Alphabet = {
   'send 404': ends(isOfTheApp, says(404)),
   'watch ok': ends(isAttachment, accepts),
   'watch 500': ends(isAttachment, says(500)),
+  'suspend ok': ends(isSuspend, accepts),
+  // The server has heard of it.
+  'suspend lost after': ends(isSuspend, (post, world) => {
+    world.detaches(post)
+    post.fails()
+  }),
   'headers wait': command(
     (world) => world.letHeadersWait(),
     (world) => isActive(world) && !world.memory().isSlow && hasSomethingToPost(world),

@@ -49,6 +49,8 @@ export async function createContractLine(serve: Serve, options: Partial<Connecti
   let onStream = (next: Next): Promise<Response> | Response => next()
   let onCommand: ChatServerOptions['onCommand'] = () => ({})
   let dropsFrame = (_frame: string) => false
+  /** Of its sessions at a suspend. */
+  let isKeeper = true
 
   const chat = createChatServer({
     log: memoryLog({ maxEvents: 10_000 }),
@@ -64,9 +66,22 @@ export async function createContractLine(serve: Serve, options: Partial<Connecti
     onError: (error) => surprises.push(error),
   })
 
+  /** As a server does that has not heard of `resumeId`. */
+  async function detach({ url, headers: given }: Request, { sessions }: JsonObject) {
+    const headers = new Headers(given)
+    headers.delete('content-length')
+    for (const { sessionId } of sessions as readonly JsonObject[]) {
+      const body = JSON.stringify({ type: 'unwatch', sessionId })
+      await chat.fetch(new Request(new URL('unwatch', url), { method: 'POST', headers, body }))
+    }
+  }
+
   async function answer(request: Request): Promise<Response> {
     const endpoint = new URL(request.url).pathname.split('/').at(-1) ?? ''
-    const next = () => chat.fetch(request)
+    const next = async () => {
+      if (endpoint === 'suspend' && !isKeeper) await detach(request, (await request.clone().json()) as JsonObject)
+      return chat.fetch(request)
+    }
     if (endpoint !== 'events') {
       requests.push({ endpoint, key: request.headers.get('idempotency-key'), phase: connection.phase })
       return onPost(endpoint, next)
@@ -79,6 +94,7 @@ export async function createContractLine(serve: Serve, options: Partial<Connecti
     body = tamper(
       response.body,
       (frame) => dropsFrame(frame),
+      (frame) => (isKeeper ? frame : frame.replace(',"suspend-keeps"', '')),
       () => streams--,
     )
     return new Response(body.readable, response)
@@ -130,6 +146,10 @@ export async function createContractLine(serve: Serve, options: Partial<Connecti
     interceptsStreams(handler: typeof onStream) {
       onStream = handler
     },
+    /** From now on it is a server of somebody else's: it detaches the sessions at a suspend. */
+    detaches() {
+      isKeeper = false
+    },
     handles(handler: typeof onCommand) {
       onCommand = handler
     },
@@ -174,7 +194,12 @@ const describe = (told: readonly Told[]) =>
     .join('; ')
 
 /** The stream of the server half, frame by frame. */
-function tamper(stream: ReadableStream<Uint8Array>, isDropped: (frame: string) => boolean, onEnd: () => void) {
+function tamper(
+  stream: ReadableStream<Uint8Array>,
+  isDropped: (frame: string) => boolean,
+  change: (frame: string) => string,
+  onEnd: () => void,
+) {
   const reader = stream.getReader()
   const decoder = new TextDecoder()
   const encoder = new TextEncoder()
@@ -201,7 +226,7 @@ function tamper(stream: ReadableStream<Uint8Array>, isDropped: (frame: string) =
           rest = frames.pop() ?? ''
           const kept = frames.filter((frame) => !isDropped(frame))
           if (!kept.length) continue
-          controller.enqueue(encoder.encode(kept.map((frame) => `${frame}\n\n`).join('')))
+          controller.enqueue(encoder.encode(kept.map((frame) => `${change(frame)}\n\n`).join('')))
           written = true
         }
       } catch (error) {

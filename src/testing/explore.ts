@@ -1,4 +1,13 @@
-import { ALPHABET, type Alphabet, createWorld, isOfTheApp, isResume, type World, type WorldOptions } from './alphabet'
+import {
+  ALPHABET,
+  type Alphabet,
+  createWorld,
+  isOfTheApp,
+  isResume,
+  isSuspend,
+  type World,
+  type WorldOptions,
+} from './alphabet'
 import type { Harness } from './harness'
 import { carried, INVARIANTS, type Invariant, type Violation } from './invariants'
 import { sessionsOf } from './network'
@@ -250,6 +259,7 @@ export function fingerprint(world: World): string {
   const dead = posts.filter(({ isAborted, isAnswered }) => isAborted && !isAnswered)
   const resume = posts.findLast(isResume)
   const { silentFor, ...memory } = world.memory()
+  const keepsSessions = world.features.includes('suspend-keeps')
   const isWatched = context.heartbeat !== null || JSON.stringify(value).includes('replaying')
   return JSON.stringify([
     value,
@@ -259,18 +269,20 @@ export function fingerprint(world: World): string {
     context.fruitless,
     context.flaps,
     context.refusals,
+    context.farewell,
     Math.min(context.resumes, 2),
     line && [
       line.isOpened,
       line.welcomes,
       line.isDead,
+      line.isAsleep,
       Math.min(line.resumes.length, 2),
       [...line.sent].map(([id, seq]) => [id, head(id) - seq]),
     ],
     [...timers.values()].map((at) => at - now).sort((a, b) => a - b),
     posts
-      // Nobody waits for the answer to a `suspend`.
-      .filter((post) => !post.isAborted && !post.isAnswered && post.endpoint !== 'suspend')
+      // A server that keeps the sessions does nothing at a `suspend`, and the client does not wait for the answer.
+      .filter((post) => !post.isAborted && !post.isAnswered && !(isSuspend(post) && keepsSessions))
       .map((post) => [post.endpoint, isCurrent(post), isHalf(post), carried(post)]),
     resume &&
       isCurrent(resume) &&
@@ -303,6 +315,7 @@ interface Inside {
     readonly fruitless: number
     readonly flaps: number
     readonly refusals: number
+    readonly farewell: string
     readonly resumes: number
     readonly heartbeat: number | null
   }

@@ -17,6 +17,7 @@ export const INVARIANTS = {
   I11: 'a result that belongs to an earlier stream or POST changes nothing',
   I12: 'attempts are never closer than the pacing allows, unless the app or the page asked',
   I13: 'on an open line no message holds up another lane, and none its own once the server is known to take others',
+  I14: 'after a suspend no send leaves on that stream before it has been resumed',
   I15: 'what the outbox waits for, and until when, is in the snapshot; no wait of its own outlives its stream',
   app: 'no listener throws, and what the app promises',
 } as const
@@ -132,7 +133,7 @@ const oneResume: Watch = ({ connection, streams, posts }, report) => ({
 
 const sendsInOpen: Watch = ({ connection, streams }, report) => ({
   onPost(post) {
-    if (!(post.key || STAND_IN_LINE.includes(post.endpoint))) return
+    if (!isOfQueue(post)) return
     if (connection.phase !== 'open') report(`${post.endpoint} is posted in ${connection.phase}`)
     if (post.connectionId !== liveId(streams)) report(`${post.endpoint} is posted to ${post.connectionId}`)
   },
@@ -182,6 +183,41 @@ const noneHeldUp: Watch = ({ connection, posts }, report, { isPreparing, maxFail
         }
       }
     },
+  }
+}
+
+// I14
+
+const resumedFirst: Watch = ({ connection, streams }, report) => {
+  let isKept = false
+  /** The stream that a suspend was posted for, and no resume has succeeded on since. */
+  let suspended: string | null = null
+  let resume: TestPost | undefined
+  return {
+    onFrame(stream, type, data) {
+      if (type !== 'welcome' || stream !== liveOf(streams)) return
+      isKept = keepsSessions(data)
+      // It begins anew.
+      suspended = null
+    },
+    onPost(post) {
+      const { connectionId, endpoint } = post
+      if (endpoint === 'suspend' && !isKept && connectionId === liveId(streams)) {
+        suspended = connectionId
+        resume = undefined
+      } else if (suspended === null || connectionId !== suspended) return
+      else if (isResume(post)) resume = post
+      else if (isOfQueue(post)) report(`${endpoint} is posted on ${suspended}, which is suspended`)
+    },
+    onAnswer(post, { status }) {
+      if (post === resume && isOk(status)) suspended = null
+    },
+    onSettled() {
+      const { outbox } = connection.getSnapshot()
+      if (suspended === liveId(streams) && suspended !== null && outbox.state !== 'held')
+        report(`the outbox is ${outbox.state} on ${suspended}, which is suspended`)
+    },
+    memory: () => [suspended !== null && suspended === liveId(streams)],
   }
 }
 
@@ -473,6 +509,10 @@ const pacing: Watch = ({ connection, streams, page, time, random }, report) => {
   let wish = NO_WISH
   let failed: { id: string; wish: Wish }[] = []
 
+  let isKept = false
+  /** The page has gone away, and the stream has not been resumed since. It may be found to be lost, and replaced at once. */
+  let isAsleep = false
+
   /** Resumes of this stream, beyond the first and those that the app asked for, without a pause between them. */
   let resumes = -1
 
@@ -489,6 +529,11 @@ const pacing: Watch = ({ connection, streams, page, time, random }, report) => {
     ask()
     wokenAt.push(now())
   }
+  const sleep = () => {
+    isAsleep ||= !isKept && connection.phase === 'open' && connection.sessions.length > 0
+  }
+  before(connection, ['suspend'], sleep)
+  before(page, ['hides', 'leaves', 'freezes'], sleep)
   before(connection, ['connect', 'reconnect'], ask)
   before(connection, ['wake'], wake)
   before(page, ['shows', 'returns', 'comesOnline'], wake)
@@ -517,6 +562,7 @@ const pacing: Watch = ({ connection, streams, page, time, random }, report) => {
   }
   connection.on('opened', ({ connectionId }) => {
     openedAt = now()
+    isAsleep = false
     if (connectionId === stream) return
     stream = connectionId
     failuresOf.clear()
@@ -531,6 +577,7 @@ const pacing: Watch = ({ connection, streams, page, time, random }, report) => {
   connection.on('phase', ({ phase }) => {
     if (phase === 'open') return
     shut()
+    if (isAsleep && phase === 'reconnecting') wokenAt.push(now())
     if (phase !== 'backoff') return
     failures++
     due = now() + wait(failures, wish)
@@ -542,12 +589,14 @@ const pacing: Watch = ({ connection, streams, page, time, random }, report) => {
       Math.min(failures, 5),
       due < Number.POSITIVE_INFINITY ? until(due) : -1,
       openedAt === null ? -1 : until(openedAt + backoff.stableDelay),
+      isAsleep,
       ...[...repeats].flatMap(([id, { at }]) => (until(at) ? [id, until(at)] : [])),
       ...failuresOf,
     ],
     onDraw: (value) => void draws.push(value),
     onStream() {
       resumes = -1
+      isAsleep = false
       // What was to be probed then has not proved itself.
       const isProbeOver = wokenAt.some((at) => at + timeouts.probe === now())
       const isFreeTry = isDisowned && failuresNow() === 0
@@ -560,10 +609,12 @@ const pacing: Watch = ({ connection, streams, page, time, random }, report) => {
       else report(`a stream ${Math.ceil(early)} ms too early`)
     },
     onFrame(_, type, data) {
+      if (type === 'welcome') isKept = keepsSessions(data)
       const { type: name, retryAfter = 0, spread = retryAfter / 2 } = type === 'message' ? Object(parse(data)) : {}
       if (name === 'goodbye') wish = { retryAfter, spread }
     },
     onPost(post) {
+      if (post.endpoint === 'suspend' && !isKept) resumes--
       if (isResume(post) && ++resumes > MAX_RESUMES) report(`a stream is resumed ${resumes} times without a pause`)
       const early = (repeats.get(String(carried(post)[0]))?.at ?? 0) - now()
       if (early > 0) report(`a message is repeated ${Math.ceil(early)} ms too early`)
@@ -576,6 +627,7 @@ const pacing: Watch = ({ connection, streams, page, time, random }, report) => {
       const results = resultsOf(post, status, text)
       const is404 = status === 404 || results.some((result) => result.status === 404)
       if (is404 && post.connectionId === liveId(streams)) isDisowned = true
+      if (is404 && isAsleep && isResume(post)) ask()
       // A batch that failed as a whole is the failure of its first message.
       for (const result of isOk(status) ? results : results.slice(0, 1)) {
         const { id, retryAfter } = result
@@ -614,6 +666,7 @@ const WATCHES: Partial<Record<Invariant, Watch>> = {
   I11: stale,
   I12: pacing,
   I13: noneHeldUp,
+  I14: resumedFirst,
   I15: waitsAreTold,
 }
 
@@ -649,9 +702,16 @@ const liveOf = (streams: readonly TestStream[]) => streams.find(isLive)
 const liveId = (streams: readonly TestStream[]) => liveOf(streams)?.connectionId ?? null
 const isStreamless = (phase: string) => phase === 'idle' || phase === 'backoff'
 const isResume = ({ endpoint }: TestPost) => endpoint === 'reconnect'
+const isOfQueue = ({ key, endpoint }: TestPost) => key !== null || STAND_IN_LINE.includes(endpoint)
 const isInFlight = ({ isAborted, isAnswered }: TestPost) => !isAborted && !isAnswered
 const isOk = (status: number) => status >= 200 && status < 300
 const isFinal = (status: Delivery['status']) => status !== 'queued' && status !== 'sending'
+
+/** What a welcome says that the server does at a suspend. */
+function keepsSessions(data: string | undefined): boolean {
+  const { features } = Object(parse(data))
+  return Array.isArray(features) && features.includes('suspend-keeps')
+}
 
 /** The ids of the messages in a POST. */
 export function carried({ key, endpoint, body }: TestPost): readonly string[] {

@@ -53,6 +53,8 @@ const mayPost = isIn('steady', 'probing')
 /** The first POST that is answered is news. */
 const isDoubted: State = (snapshot) => mayPost(snapshot) && snapshot.context.trust === 'lost'
 const isWelcomed: State = (snapshot) => isResuming(snapshot) || isOpen(snapshot)
+/** The server has something to detach. */
+const canSuspend = isIn('steady', 'probing', 'doubting', 'suspended')
 const isWatched: State = ({ context }) => context.heartbeat !== null
 
 // How
@@ -164,6 +166,18 @@ const sendsApart: Cause = async ({ harness, message }) => {
   harness.connection.send(message, { lane: 'apart' })
 }
 
+const suspends: Cause = async (world) => {
+  const { connection, settles } = world.harness
+  if (!connection.sessions.length) publish(world)
+  connection.suspend()
+  await settles()
+  for (const post of world.harness.posts)
+    if (post.endpoint === 'suspend' && !post.isAborted && !post.isAnswered) post.answers(200, {})
+}
+const wantsToLeave: Cause = ({ harness, message }) => {
+  harness.connection.send(message)
+}
+
 const isOffline: Cause = ({ harness: { page, time } }) => {
   page.goesOffline()
   time.jumps(LONG)
@@ -217,16 +231,23 @@ const awayFor =
   (ms: number): Fields =>
   () => ({ awayFor: ms })
 const TRANSIENT = new ConnectionError('http', 'the server answered an error', { retryable: true })
+const DISOWNED = new ConnectionError('unknown-stream', 'the server answered 404', { retryable: true })
 const FATAL = new ConnectionError('http', 'the server answered an error', { retryable: false })
 const retryable: Fields = () => ({ error: TRANSIENT })
 const fatal: Fields = () => ({ error: FATAL })
+const disowns: Fields = () => ({ error: DISOWNED })
 
 /** Everything that happens to a connection. */
 export function connectionMoves({ timeouts, backoff }: ConnectionInput): readonly Move<World>[] {
   const heartbeat = Math.min(...Object.values(timeouts), backoff.stableDelay || LONG) / 4
   const bare = { features: [], heartbeat: null }
+  const probed = { features: ['probe'] as const, heartbeat }
   const rich = { features: FEATURES, heartbeat }
-  const welcomed = (details: string, cursors: readonly Cursor[], announced: typeof bare | typeof rich) =>
+  const welcomed = (
+    details: string,
+    cursors: readonly Cursor[],
+    announced: typeof bare | typeof probed | typeof rich,
+  ) =>
     move(`stream.welcomed, ${details}`, isStreaming, welcomes(cursors.length > 0, announced), () => ({
       connectionId: 'c',
       cursors,
@@ -264,10 +285,12 @@ export function connectionMoves({ timeouts, backoff }: ConnectionInput): readonl
     move('wake, by the page', isActive, ({ harness }) => harness.page.shows(), awayFor(0)),
     move('wake, after a long time', isActive, isOffline, awayFor(LONG)),
 
+    move('page.suspended', canSuspend, suspends, () => ({ cursors: [KNOWN] })),
+
     move('stream.opened', isStreaming, opens),
     welcomed('no session', [], bare),
     welcomed('no session, all features', [], rich),
-    welcomed('sessions', [KNOWN], bare),
+    welcomed('sessions', [KNOWN], probed),
     welcomed('sessions, all features', [KNOWN], rich),
     {
       ...welcomed('no session, with a clock that throws', [], bare),
@@ -287,7 +310,8 @@ export function connectionMoves({ timeouts, backoff }: ConnectionInput): readonl
     move('stream.refused, 403', isUnwelcomed, fails(403), retryable),
     move('stream.silent', isWatched, waits({ isAlive: false }), retryable),
     move('stream.drained', isStreaming, sends({ type: 'goodbye' }), () => ({ delay: {}, error: TRANSIENT })),
-    move('stream.gapped', isOpen, leavesOut, () => ({ cursors: [KNOWN], hasHole: true })),
+    // Suspended, all are to be resumed anyway.
+    move('stream.gapped', isOpen, leavesOut, ({ farewell }) => ({ cursors: [KNOWN], hasHole: farewell === 'none' })),
     move('stream.reset', isStreaming, startsOver, retryable),
     move('stream.probed, its nonce', isStreaming, answersProbe, ({ probes }) => ({ nonce: `p${probes}` })),
     move('stream.probed, another nonce', isStreaming, sends({ type: 'probe' }), () => ({ nonce: '' })),
@@ -303,6 +327,7 @@ export function connectionMoves({ timeouts, backoff }: ConnectionInput): readonl
 
     ...withLeftOvers('resume.succeeded', isPosting, answers('reconnect', 200)),
     move('resume.failed, 500', isPosting, answers('reconnect', 500), retryable),
+    move('resume.failed, 404', isPosting, answers('reconnect', 404), disowns),
     move('resume.failed, 403', isPosting, answers('reconnect', 403), fatal),
     move('resume.failed, the replay stalls', isIn('replaying'), waits({ isAlive: true }), retryable),
     move('upstream.disowned', mayPost, answersOnce(404), retryable),
@@ -311,6 +336,7 @@ export function connectionMoves({ timeouts, backoff }: ConnectionInput): readonl
     move('upstream.unauthorized, by the probe', isIn('doubting'), refusesProbe, fatal),
     move('upstream.doubtful', mayPost, meetsDeadServer, retryable),
     move('upstream.proved', isDoubted, answersOnce(200)),
+    move('upstream.wanted', isIn('suspended'), wantsToLeave),
     ...fromWithin(connectionMachine),
   ]
 }
@@ -318,7 +344,8 @@ export function connectionMoves({ timeouts, backoff }: ConnectionInput): readonl
 /** Everything that happens to the gate of its outbox, while it is connecting. */
 export const outboxMoves = (): readonly Move<World>[] => [
   move('release', isIn('held'), welcomes(false)),
-  move('hold', isIn('flowing', 'pausing'), fails()),
+  move('hold', isIn('suspended', 'flowing', 'pausing'), fails()),
+  move('suspend', isIn('suspended', 'flowing', 'pausing'), suspends),
   move('pause', isIn('flowing'), answersSend(503)),
   move('flow', isIn('pausing'), sendsApart),
   ...fromWithin(outboxMachine),

@@ -49,6 +49,8 @@ export interface TestServer {
 interface Line {
   readonly stream: TestStream
   readonly attached: Set<string>
+  /** Of its last resume. */
+  resumeId?: unknown
 }
 
 export function createTestServer(
@@ -122,6 +124,7 @@ export function createTestServer(
     const line = liveLines().find(({ stream }) => stream.connectionId === post.connectionId)
     if (!line) return post.answers(404, { error: 'unknown-stream' })
     if (endpoint === 'reconnect') {
+      line.resumeId = body.resumeId
       const sessions = list(body.sessions)
         .filter(isCursor)
         .map((cursor) => attach(line, cursor))
@@ -134,8 +137,14 @@ export function createTestServer(
     if (endpoint === 'unwatch') line.attached.delete(String(body.sessionId))
     else if (endpoint === 'probe') line.stream.sends({ type: 'probe', nonce: body.nonce })
     else if (endpoint === 'batch') return post.answers(200, { results: list(body.messages).map(applyInBatch) })
-    else if (endpoint !== 'suspend') return post.answers(...apply(key, endpoint, body))
+    else if (endpoint === 'suspend') suspend(line, body)
+    else return post.answers(...apply(key, endpoint, body))
     post.answers(200, { ok: true })
+  }
+
+  /** One that is older than the last resume is over. */
+  function suspend({ attached, resumeId = null }: Line, body: JsonObject) {
+    if (!features.includes('suspend-keeps') && body.resumeId === resumeId) attached.clear()
   }
 
   function apply(id: string | null, endpoint: string, message: JsonObject): readonly [status: number, json: unknown] {

@@ -135,6 +135,7 @@ function planAll(policy: ConnectionInput) {
     Math.min(context.flaps, 5),
     context.refusals,
     context.trust,
+    context.farewell,
   ]
   return [
     {

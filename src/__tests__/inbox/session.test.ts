@@ -93,18 +93,18 @@ describe('what happens to a hole', () => {
 })
 
 describe('a session between the app and the server', () => {
-  type Change = 'welcome' | 'ask' | 'reset'
+  type Change = 'letGo' | 'ask' | 'reset'
   const change = (session: Session, by: Change) => (by === 'reset' ? session.reset(3, 'b') : session[by]())
   const states = ({ wantedBy, verdict }: Session) => `${wantedBy} ${verdict}`
 
-  test.each<[from: Partial<Session>, welcome: string, ask: string, reset: string]>([
+  test.each<[from: Partial<Session>, letGo: string, ask: string, reset: string]>([
     [{ wantedBy: null, verdict: 'awaited' }, 'app awaited', 'null awaited', 'null given'],
     [{ wantedBy: null, verdict: 'given' }, 'app given', 'null awaited', 'null given'],
     [{ wantedBy: 'app', verdict: 'awaited' }, 'app awaited', 'null awaited', 'app given'],
     [{ wantedBy: 'app', verdict: 'given' }, 'app given', 'null awaited', 'app given'],
     [{ wantedBy: 'server', verdict: 'given' }, 'server given', 'null awaited', 'server given'],
   ])('%j', (from, ...expected) => {
-    const changes: Change[] = ['welcome', 'ask', 'reset']
+    const changes: Change[] = ['letGo', 'ask', 'reset']
     const after = changes.map((by) => {
       const session = at5(from)
       change(session, by)

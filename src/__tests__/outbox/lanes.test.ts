@@ -556,6 +556,23 @@ describe('stop', () => {
     }
   })
 
+  test('a prompt whose repeat waits for its headers lets the stop go first', async () => {
+    let answer: (() => void) | undefined
+    const headers = () => (answer ? new Promise<object>((resolve) => (answer = () => resolve({}))) : {})
+    const world = await opened(poisoned(['first'], INTERNAL), { features: ['cancels'], headers: headers as never })
+    world.connection.send(prompt('first', 's1'))
+    await settle()
+    answer = () => {}
+    await world.clock.advance(10_000)
+    const repeat = answer as () => void
+    answer = undefined
+    world.connection.send(stop)
+    world.server((post) => post.endpoint !== 'stop' && SERVER_ACCEPTS(post))
+    repeat()
+    await settle()
+    expect(texts(world)).toEqual(['first', 'stop'])
+  })
+
   test('I4: the prompt after it does not overtake it', async () => {
     const world = await opened()
     world.connection.send(prompt('first', 's1'))
@@ -571,14 +588,16 @@ describe('stop', () => {
   })
 
   test('I4: inside a batch it does not, either', async () => {
-    const world = await opened(poisoned(['first'], INTERNAL), { features: ['batch', 'cancels'] })
-    world.connection.send(prompt('first', 's1'))
+    const world = await opened((post) => post.endpoint === 'mode' && INTERNAL(post), {
+      features: ['batch', 'cancels'],
+    })
+    world.connection.send({ type: 'set_mode', sessionId: 's1' })
     await settle()
-    world.server((post) => (post.endpoint === 'stop' ? undefined : SERVER_ACCEPTS(post)))
+    world.server((post) => post.endpoint !== 'stop' && SERVER_ACCEPTS(post))
     world.connection.send(stop)
     world.connection.send(prompt('second', 's1'))
     await world.clock.advance(1_000)
-    expect(texts(world)).toEqual(['first', 'stop', 'first'])
+    expect(texts(world)).toEqual(['mode', 'stop', 'mode'])
   })
 
   test('one that is never taken blocks its session no longer than any message', async () => {

@@ -1,18 +1,11 @@
 import type { EventSourceFactory } from '../adapters/eventSourceStream'
-import { eventSourceTransport } from '../adapters/transport'
+import { eventSourceTransport, type Transport } from '../adapters/transport'
 import { createConnection, partsOf } from '../createConnection'
 import type { ConnectionError } from '../errors'
 import { being, isDelay, isFunction, isName, isPersistence, isUrl, read } from '../options'
-import {
-  CONNECTION_ID_HEADER,
-  IDEMPOTENCY_KEY_HEADER,
-  isCursor,
-  isText,
-  type JsonObject,
-  newId,
-  parseJson,
-} from '../protocol'
+import { CONNECTION_ID_HEADER, IDEMPOTENCY_KEY_HEADER, isCursor, isText, type JsonObject, newId } from '../protocol'
 import type { Connection, OutboundMessage, Persistence } from '../types'
+import { Deliveries } from './deliveries'
 
 export interface ChatConnectionOptions {
   /** Where the server is: its endpoints are `{baseUrl}/api/chat/…`. Empty: the page's own origin. */
@@ -23,13 +16,30 @@ export interface ChatConnectionOptions {
   readonly createEventSource?: EventSourceFactory | undefined
   /** The retry number n, from 0, comes after a random part of this × 2ⁿ, and of 30 s at most. ms, default 500. */
   readonly reconnectDelayMs?: number | undefined
-  /** Where the suspend signal goes, with the `connectionId` in its body. Default: `{baseUrl}/api/chat/suspend`. */
+  /**
+   * Where the suspend signal goes, with the `connectionId` in its body, over a transport that posts by `fetch`. Default:
+   * `{baseUrl}/api/chat/suspend`.
+   */
   readonly suspendUrl?: string | undefined
   /** Where the queue survives a reload: `persist(localStorage)`, with `persist` from `holdline/storage`. Default: none. */
   readonly storage?: Persistence | null | undefined
+  /** What carries the connection, from `holdline/adapters`. Default: an EventSource, and `fetch`. */
+  readonly transport?: Transport | undefined
 }
 
-/** Told of every message of the server, and of `{type:'_open'}`, `{type:'_close'}` and `{type:'_foreground'}`. */
+/**
+ * Told of every message of the server, and of what the line itself says:
+ *
+ * | `type` | means | fields |
+ * | --- | --- | --- |
+ * | `_open`, `_close` | it is connected, and is no more | |
+ * | `_stopped` | it does not come back by itself | `code`, `error` |
+ * | `_foreground` | the page is visible again | |
+ * | `_rejected` | a message for which `send` was true was not, and will not be, applied | `code`, `error`, `id`, `message` |
+ * | `_unknown` | such a message was given up, and may have been applied | the same |
+ *
+ * `error` is a `ConnectionError`, `code` its code, `message` as it was sent.
+ */
 export type ChatListener = (message: JsonObject) => unknown
 
 /** The interface of the client that this library replaces. docs/migration.md says what is different behind it. */
@@ -62,7 +72,7 @@ export interface ChatConnection {
 
 /** @throws {ConnectionError} `invalid-option`; the message names the option. */
 export function createChatConnection(options: ChatConnectionOptions): ChatConnection {
-  const { baseUrl, fetch, createEventSource, reconnectDelayMs, suspendUrl, storage } = read(
+  const settings = read(
     {
       baseUrl: [being('an http(s) URL, or empty', (value) => isText(value) && isUrl(`${value}/api/chat`)), null],
       fetch: [isFunction, null],
@@ -70,50 +80,40 @@ export function createChatConnection(options: ChatConnectionOptions): ChatConnec
       reconnectDelayMs: [isDelay, 500],
       suspendUrl: [isName],
       storage: [isPersistence],
+      transport: [isFunction, eventSourceTransport],
     },
     options ?? null,
-  ) as ChatConnectionOptions & { readonly reconnectDelayMs: number }
+  ) as ChatSettings
   let listener: ChatListener | undefined
   let warned: ConnectionError | null = null
   const tell: ChatListener = (message) => listener?.(message)
 
-  const connection = createConnection({
-    url: `${baseUrl.replace(/\/+$/, '')}/api/chat`,
-    fetch(input, init = {}) {
-      const headers = toPlainObject(new Headers(init.headers))
-      // The line's own suspend signal, and nothing else, has no key.
-      const isSignal = String(input).endsWith('/suspend') && !headers[IDEMPOTENCY_KEY_HEADER]
-      if (!suspendUrl || !isSignal) return fetch(String(input), { ...init, headers })
-      const message = Object(parseJson(String(init.body)))
-      const body = JSON.stringify({ ...message, connectionId: headers[CONNECTION_ID_HEADER] })
-      return fetch(suspendUrl, { ...init, headers, body })
-    },
-    createEventSource: createEventSource as EventSourceFactory,
-    transport(setup) {
-      const carrier = eventSourceTransport(setup)
-      if (!suspendUrl) return carrier
-      const beacon = (_: string, body: string) =>
-        globalThis.navigator?.sendBeacon?.(suspendUrl, new Blob([body], { type: 'application/json' })) ?? false
-      return { ...carrier, beacon }
-    },
-    backoff: { base: reconnectDelayMs },
-    storage,
-    outbox: { maxMessages: 100, maxBytes: Infinity, overflow: 'drop-oldest', maxInFlight: Infinity },
-  })
+  const connection = createLine(settings)
   const { inbox } = partsOf(connection)
 
-  async function onVisibility() {
-    if (globalThis.document.visibilityState === 'hidden') return
+  /** Outside of the line's own listeners: what is thrown, now or later, ends no process. */
+  async function tellAlone(message: JsonObject) {
     try {
-      await tell({ type: '_foreground' })
+      await tell(message)
     } catch (cause) {
       warn(cause)
     }
   }
 
+  function onVisibility() {
+    if (globalThis.document.visibilityState !== 'hidden') void tellAlone({ type: '_foreground' })
+  }
+
+  const deliveries = new Deliveries(connection, (verdict, message) => {
+    const { status, error, id } = verdict
+    if (error.code !== 'cancelled') warn(error)
+    void tellAlone({ type: `_${status}`, code: error.code, error, id, message })
+  })
+
   connection.on('message', (message) => OWN.includes(message.type) || tell(message))
   connection.on('opened', () => tell({ type: '_open' }))
   connection.on('closed', () => tell({ type: '_close' }))
+  connection.on('stopped', ({ error }) => tell({ type: '_stopped', code: error.code, error }))
   connection.on('phase', ({ phase, previous }) => {
     const { document } = globalThis
     // Added after the line's own, so the line has looked after itself when the app hears of it.
@@ -129,11 +129,9 @@ export function createChatConnection(options: ChatConnectionOptions): ChatConnec
     disconnect: connection.disconnect,
     send(message) {
       if (connection.phase === 'idle') return false
-      const { status, settled } = connection.send(message as OutboundMessage, { lane: laneOf(Object(message)) })
-      if (status === 'rejected') return false
-      void settled.then((verdict) => {
-        if (verdict.status !== 'accepted' && verdict.error.code !== 'cancelled') warn(verdict.error)
-      })
+      const delivery = connection.send(message as OutboundMessage, { lane: laneOf(Object(message)) })
+      if (delivery.status === 'rejected') return false
+      deliveries.follow(delivery)
       return true
     },
     onMessage(next) {
@@ -145,7 +143,10 @@ export function createChatConnection(options: ChatConnectionOptions): ChatConnec
       if (isCursor({ sessionId, lastSeq: seq })) inbox.skip(sessionId, seq)
     },
     getLastSeq: (sessionId) => connection.cursor(sessionId)?.lastSeq ?? 0,
-    clearSession: (sessionId) => inbox.forget(sessionId),
+    clearSession(sessionId) {
+      inbox.forget(sessionId)
+      deliveries.clear(sessionId)
+    },
     getTrackedSessions: () => connection.sessions.map(({ sessionId }) => sessionId),
     clearPendingSends() {
       for (const delivery of connection.pending) if (delivery.status === 'queued') delivery.cancel()
@@ -160,17 +161,52 @@ export function createChatConnection(options: ChatConnectionOptions): ChatConnec
   }
 }
 
+/** The options, checked and complete. */
+type ChatSettings = ChatConnectionOptions & { readonly reconnectDelayMs: number; readonly transport: Transport }
+
+/** The connection below, with what its users know of the one of old. */
+function createLine({
+  baseUrl,
+  fetch,
+  createEventSource,
+  reconnectDelayMs,
+  suspendUrl,
+  storage,
+  transport,
+}: ChatSettings) {
+  return createConnection({
+    url: `${baseUrl.replace(/\/+$/, '')}/api/chat`,
+    fetch(input, init = {}) {
+      const headers = toPlainObject(new Headers(init.headers))
+      // The line's own suspend signal, and nothing else, has no key.
+      const isSignal = String(input).endsWith('/suspend') && !headers[IDEMPOTENCY_KEY_HEADER]
+      return fetch(suspendUrl && isSignal ? suspendUrl : String(input), { ...init, headers })
+    },
+    createEventSource: createEventSource as EventSourceFactory,
+    transport(setup) {
+      const carrier = transport(setup)
+      if (suspendUrl)
+        carrier.beacon = (_, body) =>
+          globalThis.navigator?.sendBeacon?.(suspendUrl, new Blob([body], { type: 'application/json' })) ?? false
+      return carrier
+    },
+    backoff: { base: reconnectDelayMs },
+    storage,
+    outbox: { maxMessages: 100, maxBytes: Infinity, overflow: 'drop-oldest', maxInFlight: Infinity },
+  })
+}
+
 /** What no server tells. */
-const OWN: readonly unknown[] = ['_open', '_close', '_foreground']
+const OWN: readonly unknown[] = ['_open', '_close', '_stopped', '_foreground', '_rejected', '_unknown']
 
 const NAMES = ['Content-Type', CONNECTION_ID_HEADER, IDEMPOTENCY_KEY_HEADER]
 
 /** They answer to what runs now. */
 const AT_ONCE: readonly unknown[] = ['interrupt', 'permission_response']
 
-/** Prompts of a session stay in order, and so do two `switch_session`. All else goes out at once, as it always did. */
+/** The messages of a session stay in order, and so do two `switch_session`. All else goes out at once, as it always did. */
 const laneOf = ({ type, sessionId }: JsonObject) =>
-  AT_ONCE.includes(type) || (sessionId === undefined && type !== 'stop' && type !== 'switch_session')
+  AT_ONCE.includes(type) || (!(isText(sessionId) && sessionId) && type !== 'stop' && type !== 'switch_session')
     ? newId()
     : undefined
 
@@ -180,4 +216,4 @@ const toPlainObject = (headers: Headers): Record<string, string> =>
     [...headers].map(([name, value]) => [NAMES.find((own) => own.toLowerCase() === name) ?? name, value]),
   )
 
-const warn = (what: unknown) => console.warn('holdline/chat:', what)
+const warn = (what: unknown) => console.warn('holdline/compat:', what)

@@ -1,110 +1,16 @@
 import { readFileSync } from 'node:fs'
 import { persist } from 'holdline/storage'
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { type ChatConnection, type ChatConnectionOptions, createChatConnection } from '../chat'
-import { ENDPOINTS, type Feature, type JsonObject } from '../protocol'
-import { type Behaviour, resumeFails, serverIsSilent } from '../testing'
-import { createNetwork, type TestPost, type TestStream } from '../testing/network'
-import { createPage } from '../testing/page'
-import { createTestServer } from '../testing/testServer'
-import { settles } from '../testing/virtualClock'
-import { createStorage } from './_storage'
+import { describe, expect, test, vi } from 'vitest'
+import { type ChatConnection, type ChatConnectionOptions, createChatConnection } from '../../compat'
+import { ENDPOINTS, type Feature } from '../../protocol'
+import { resumeFails, serverIsSilent } from '../../testing'
+import type { TestPost } from '../../testing/network'
+import { createPage } from '../../testing/page'
+import { settles } from '../../testing/virtualClock'
+import { createStorage } from '../_storage'
+import { CLOSE, createWorld, FOREGROUND, OPEN, prompt, setTheScene, token, warnings } from './_world'
 
-const CLOCK = {
-  now: () => Date.now(),
-  setTimeout: (callback: () => void, ms: number) => setTimeout(callback, ms),
-  clearTimeout: (timer: unknown) => clearTimeout(timer as never),
-}
-const OPEN = { type: '_open' }
-const CLOSE = { type: '_close' }
-const FOREGROUND = { type: '_foreground' }
-const token = (seq: number) => ({ type: 'token', sessionId: 's1', seq })
-const prompt = (text: string) => ({ type: 'send', sessionId: 's1', prompt: text })
-
-let warnings: unknown[]
-
-beforeEach(() => {
-  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] })
-  vi.spyOn(Math, 'random').mockReturnValue(0.5)
-  warnings = []
-  vi.spyOn(console, 'warn').mockImplementation((_, what) => void warnings.push(what))
-})
-
-afterEach(() => {
-  vi.useRealTimers()
-  vi.unstubAllGlobals()
-  vi.restoreAllMocks()
-})
-
-interface World extends Partial<ChatConnectionOptions> {
-  /** What the server does; by itself it does everything right. */
-  readonly server?: readonly Behaviour[]
-  /** Default: none, as with the servers that the old client speaks to. */
-  readonly features?: readonly Feature[]
-}
-
-/** A drop-in, a server of old, and a page. Requests go on after they were aborted: late answers arrive. */
-function createWorld({ server: behaviours = [], features = [], ...options }: World = {}) {
-  const streams: TestStream[] = []
-  const posts: TestPost[] = []
-  const calls: [url: string, init: RequestInit][] = []
-  const told: JsonObject[] = []
-  const { server, onStream, onPost } = createTestServer({ features }, behaviours, CLOCK)
-  const network = createNetwork({
-    now: CLOCK.now,
-    ignoresAbort: true,
-    onStream(stream) {
-      streams.push(stream)
-      onStream(stream)
-    },
-    onPost(post) {
-      posts.push(post)
-      onPost(post)
-    },
-  })
-  const chat = createChatConnection({
-    baseUrl: 'http://test',
-    fetch(url, init = {}) {
-      calls.push([url, init])
-      return network.fetch(url, init)
-    },
-    createEventSource: network.createEventSource,
-    ...options,
-  })
-  chat.onMessage((message) => told.push(message))
-
-  return {
-    chat,
-    server,
-    streams,
-    posts,
-    calls,
-    told,
-    get live() {
-      return streams.filter((stream) => !stream.isClosed)
-    },
-    get stream() {
-      return streams.at(-1) as TestStream
-    },
-    postsTo: (endpoint: string) => posts.filter((post) => post.endpoint === endpoint),
-    post: (endpoint: string) => posts.filter((post) => post.endpoint === endpoint).at(-1) as TestPost,
-    async opens() {
-      chat.connect()
-      await settles()
-      expect(chat.isConnected()).toBe(true)
-    },
-    /** Of a server that does nothing by itself. */
-    async welcomes(connectionId = `c${streams.length}`) {
-      streams.at(-1)?.opens()
-      streams.at(-1)?.welcomes({ connectionId })
-      await settles()
-    },
-    async passes(ms: number) {
-      await vi.advanceTimersByTimeAsync(ms)
-      await settles()
-    },
-  }
-}
+setTheScene()
 
 test('C29: with `storage` the queue survives a reload, under the same id', async () => {
   // Node has Web Locks from 24 on.
@@ -467,14 +373,16 @@ describe('the interface of the client that this replaces', () => {
     const world = createWorld({ suspendUrl: '/api/sessions/suspend' })
     await world.opens()
     world.chat.trackSeq('s1', 7)
-    world.chat.sendSuspend()
     world.chat.send({ type: 'session_suspend', by: 'hand' })
+    await settles()
+    world.chat.sendSuspend()
     await settles()
     expect(world.calls.map(([url]) => url).sort()).toEqual(['/api/sessions/suspend', 'http://test/api/chat/suspend'])
     expect(world.posts.find(({ keepalive }) => keepalive)?.body).toEqual({
       type: 'session_suspend',
       sessions: CURSORS_OF_S1,
       connectionId: 'c1',
+      resumeId: null,
     })
   })
 
@@ -493,6 +401,7 @@ describe('the interface of the client that this replaces', () => {
       type: 'session_suspend',
       sessions: CURSORS_OF_S1,
       connectionId: 'c1',
+      resumeId: null,
     })
   })
 
@@ -534,8 +443,8 @@ describe('the interface of the client that this replaces', () => {
     expect(world.streams).toHaveLength(2)
   })
 
-  test('docs/migration.md names every member and every option', () => {
-    const guide = readFileSync(new URL('../../docs/migration.md', import.meta.url), 'utf8')
+  test('docs/migration.md names every member, every option and all that is told', () => {
+    const guide = readFileSync(new URL('../../../docs/migration.md', import.meta.url), 'utf8')
     const { chat } = createWorld()
     const members = Object.keys(chat) as (keyof ChatConnection)[]
     const options: (keyof ChatConnectionOptions)[] = [
@@ -544,9 +453,13 @@ describe('the interface of the client that this replaces', () => {
       'createEventSource',
       'reconnectDelayMs',
       'suspendUrl',
+      'storage',
+      'transport',
     ]
     expect(members).toHaveLength(14)
     for (const member of members) expect(guide).toMatch(new RegExp(`^\\| [^|]*\`${member}\\b`, 'm'))
+    const told = ['_open', '_close', '_stopped', '_rejected', '_unknown', '_foreground']
+    for (const type of told) expect(guide).toMatch(new RegExp(`^\\| [^|]*\`${type}\``, 'm'))
     for (const option of options) expect(guide).toMatch(new RegExp(`^\\| \`${option}\``, 'm'))
   })
 })
@@ -741,7 +654,8 @@ describe('what went wrong in that client cannot happen here', () => {
 })
 
 describe('what is told by the library cannot be told by a server', () => {
-  test.each([OPEN, CLOSE, FOREGROUND])('a frame $type does not reach the listener', async (frame) => {
+  const OTHERS = ['_stopped', '_rejected', '_unknown'].map((type) => ({ type }))
+  test.each([OPEN, CLOSE, FOREGROUND, ...OTHERS])('a frame $type does not reach the listener', async (frame) => {
     const world = createWorld()
     await world.opens()
     world.told.length = 0

@@ -1,0 +1,99 @@
+import { canRequest } from './adapters/fetchUpstream'
+import type { Carrier } from './adapters/transport'
+import { ConnectionError } from './errors'
+import type { Inbox } from './inbox/inbox'
+import type { ConnectionContext, ConnectionEvent, Phase } from './machine/types'
+import type { Settings } from './options'
+import { sizeOf } from './outbox/batch'
+import { type Cursor, MAX_SESSIONS_PER_RESUME } from './protocol'
+
+/** The machine from outside: where it is, and how it is told something. */
+export interface Line {
+  context(): ConnectionContext
+  phase(): Phase
+  tell(event: ConnectionEvent): void
+}
+
+/**
+ * [spec] Fetch: the bodies of all `keepalive` requests under way have 64 KiB together, a beacon's among them; one too many is a network
+ * error. Half of it leaves room for the page's own.
+ */
+const MAX_BYTES = 32_768
+
+/** Tells the server that the page goes away. */
+export class Farewell {
+  /** Of the last stream: an engine may end it before it says that the page goes away. */
+  connectionId: string | null = null
+  /** Of the last resume on it. */
+  resumeId: string | null = null
+  /** Settles with the last POST; there is none before that has left. */
+  over: Promise<unknown> | undefined
+  readonly #settings: Settings
+  readonly #carrier: Carrier
+  readonly #inbox: Inbox
+  readonly #line: Line
+  #abort: AbortController | undefined
+
+  constructor(settings: Settings, carrier: Carrier, inbox: Inbox, line: Line) {
+    this.#settings = settings
+    this.#carrier = carrier
+    this.#inbox = inbox
+    this.#line = line
+  }
+
+  say() {
+    const { connectionId } = this
+    const sessions = this.#sessions()
+    const isKept = this.#line.context().features.includes('suspend-keeps')
+    // It would be undone by the resume that is under way, or undo it.
+    const isCrossed = this.#line.phase() === 'reconnecting' && !isKept
+    if (!connectionId || !sessions.length || isCrossed) return
+    this.#post(connectionId, sessions)
+    if (this.#line.phase() !== 'open') return
+    this.#line.tell({ type: 'page.suspended', cursors: isKept ? sessions : this.#inbox.letGo() })
+  }
+
+  end() {
+    this.#abort?.abort()
+    this.connectionId = null
+  }
+
+  #sessions(): readonly Cursor[] {
+    let room = MAX_BYTES
+    return this.#inbox
+      .cursors()
+      .slice(0, MAX_SESSIONS_PER_RESUME)
+      .filter((cursor) => {
+        room -= sizeOf(JSON.stringify(cursor))
+        return room >= 0
+      })
+  }
+
+  /** Best effort: the page may be gone before an answer comes. */
+  #post(connectionId: string, sessions: readonly Cursor[]) {
+    const { resumeId } = this
+    // What the last one said is old.
+    this.#abort?.abort()
+    const abort = new AbortController()
+    this.#abort = abort
+    const body = JSON.stringify({ type: 'session_suspend', connectionId, resumeId, sessions })
+    const post = (keepalive: boolean) =>
+      this.#carrier.post('suspend', body, abort, {
+        timeout: this.#settings.timeouts.send,
+        keepalive,
+        // After an async hook the page may be back, on another stream or on this one.
+        onStart: () => {
+          const isOld = this.connectionId !== connectionId || this.resumeId !== resumeId
+          if (isOld) throw new ConnectionError('cancelled', 'the page is back')
+          this.over = leaving
+        },
+      })
+    let leaving: Promise<unknown> | undefined
+    this.over = undefined
+    // While the page still lives, a POST that the quota was too small for leaves without it.
+    if (canRequest('keepalive'))
+      leaving = post(true).catch(({ code }) => code === 'network' && !abort.signal.aborted && post(false))
+    else if (this.#carrier.beacon('suspend', body) === false) leaving = post(false)
+    leaving?.catch(() => {})
+  }
+}
