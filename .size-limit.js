@@ -7,14 +7,14 @@ const client = {
 }
 
 export default [
-  { ...client, name: 'createConnection, own code', ignore: ['xstate', ...onDemand], limit: '22.9 kB' },
+  { ...client, name: 'createConnection, own code', ignore: ['xstate', ...onDemand], limit: '26 kB' },
   {
     ...client,
     name: 'createChatConnection, own code',
     path: 'dist/compat.js',
     import: '{ createChatConnection }',
     ignore: ['xstate', ...onDemand],
-    limit: '23.9 kB',
+    limit: '27.2 kB',
   },
   {
     ...client,
@@ -22,12 +22,12 @@ export default [
     path: 'dist/storage.js',
     import: '{ persist }',
     ignore: ['xstate', ...onDemand],
-    limit: '5.3 kB',
+    limit: '5.4 kB',
   },
   {
     ...client,
     name: 'createConnection with XState',
-    limit: '35.1 kB',
+    limit: '38.2 kB',
     modifyEsbuildConfig(config) {
       // size-limit leaves peer dependencies out.
       config.external = onDemand

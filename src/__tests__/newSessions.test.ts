@@ -29,6 +29,27 @@ describe('C101: the sessions that the commands of one principal begin', () => {
     expect(ran()).toBe(10)
   })
 
+  test('are bounded also where they were watched, or resumed, before there was anything in them', async () => {
+    const { server, ran } = setUp()
+    const stream = await openStream(server)
+    const sessions = range(1, 20).map((n) => ({ sessionId: `s${n}`, lastSeq: 0 }))
+    await stream.post('reconnect', { type: 'reconnect', resumeId: 'r', sessions })
+    const statuses = []
+    for (const n of range(1, 20)) statuses.push((await send(stream, `s${n}`)).status)
+    expect(statuses).toEqual([...range(1, 10).map(() => 200), ...range(1, 10).map(() => 429)])
+    expect(ran()).toBe(10)
+    await server.publish('s20', { type: 'said' })
+    expect((await send(stream, 's20')).status).toBe(200)
+  })
+
+  test('count once on a stream, though none of their commands says anything', async () => {
+    const { server } = createTestServer({ limits: { newSessions: 10 }, authorize: () => true, onCommand: () => null })
+    const stream = await openStream(server)
+    await stream.watch('watched')
+    for (const sessionId of ['watched', 'joined'])
+      for (const _ of range(1, 30)) expect((await send(stream, sessionId)).status).toBe(200)
+  })
+
   test('are not those that there are, nor those of another principal', async () => {
     const { server } = setUp()
     for (const n of range(1, 30)) await server.publish(`old${n}`, { type: 'said' })

@@ -610,7 +610,10 @@ describeWithRedis('two processes behind a balancer that knows no mercy', () => {
     const [here, there] = [start(), start({}, proxy.url)]
     const room = newRoom()
     const stream = await connect(there, there)
+    await here.server.publish(room, { type: 'x' })
     await stream.post('watch', { type: 'watch', ...cursor(room) })
+    // Of a session that has begun nothing is asked before the claim.
+    await expect.poll(() => stream.events).toHaveLength(1)
     expect(here.errors).toEqual([])
     proxy.mode = 'swallow answers'
     const sent = answer(stream.post('send', send(room), { key: `k-${room}` }))

@@ -63,6 +63,10 @@ export interface ChatStream {
   /** Of the last `reconnect`. */
   resumeId: string | undefined
   isAttached(sessionId: string): boolean
+  /** Whether it is attached, and has events, or a command has been let in that may bring its first ones. */
+  hasBegun(sessionId: string): boolean
+  /** Such a command has been let in. */
+  begin(sessionId: string): void
   /**
    * Writes what is in the log after `after`, and whatever follows. A session that is attached starts over there. What comes up to
    * `head` is a replay, and paced. False if the session is one too many.
@@ -89,6 +93,8 @@ interface Attached {
   readonly head: number
   /** How many events are read at a time: fewer where they are big. */
   turn: number
+  /** Who has asked for it so far. */
+  usedBy: 'reader' | 'command'
   unsubscribe(): void
 }
 
@@ -174,12 +180,29 @@ class PulledStream implements ChatStream, UnderlyingDefaultSource<Uint8Array<Arr
     return this.#attached.has(sessionId)
   }
 
+  hasBegun(sessionId: string) {
+    const session = this.#attached.get(sessionId)
+    return session !== undefined && (session.position > 0 || session.usedBy === 'command')
+  }
+
+  begin(sessionId: string) {
+    const session = this.#attached.get(sessionId)
+    if (session) session.usedBy = 'command'
+  }
+
   async attach(sessionId: string, after: number, epoch: string, head = after) {
     if (this.#attached.has(sessionId)) this.detach(sessionId)
     this.#refuseIfEnded()
     if (this.#attached.size >= this.#options.maxSessions) return false
     if (!this.#options.account.take(SESSION_WEIGHT)) throw tooMany()
-    const session: Attached = { epoch, position: after, head, turn: FIRST_TURN, unsubscribe: () => {} }
+    const session: Attached = {
+      epoch,
+      position: after,
+      head,
+      turn: FIRST_TURN,
+      usedBy: 'reader',
+      unsubscribe: () => {},
+    }
     const readOn = () => {
       if (this.#attached.get(sessionId) !== session || this.#paced?.has(sessionId)) return
       this.#unread.add(sessionId)

@@ -158,7 +158,7 @@ export class CommandDesk<P extends Principal> {
     const { log, authority, authorize, newSessions } = this.#options
     const mark = authority.mark()
     const sessionIds = sessionId === undefined ? [] : [sessionId]
-    const attached = await attachedOf(stream, sessionIds)
+    const { attached, begun } = await attachedOf(stream, sessionIds)
     if (sessionId === undefined) return undefined
     try {
       if ((await authorize(principal, sessionId, 'write')) !== true) {
@@ -166,12 +166,14 @@ export class CommandDesk<P extends Principal> {
         await authority.recheck(principal, stream, attached)
         throw new Refusal(403, 'forbidden')
       }
-      if (attached.includes(sessionId)) return undefined
+      if (begun.includes(sessionId)) return undefined
       const { head, epoch, isUnreadable } = await log.head(sessionId)
       const wait = head || isUnreadable ? 0 : newSessions.take(principal.id)
       if (wait) throw tooMany(wait)
-      if ((await authorize(principal, sessionId, 'read')) !== true) return undefined
-      if (isUnreadable) throw unavailable()
+      if (!attached.includes(sessionId)) {
+        if ((await authorize(principal, sessionId, 'read')) !== true) return undefined
+        if (isUnreadable) throw unavailable()
+      }
       await stream.call({ type: 'join', sessionId, after: head, epoch })
       await authority.refuseIfRevoked(mark, principal, stream, sessionIds)
       return undefined

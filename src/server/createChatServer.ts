@@ -62,8 +62,8 @@ export interface ChatServer {
    */
   revoke(principalId: string, sessionId?: string): Promise<void>
   /**
-   * Drains: says goodbye on every stream and ends it; from now on every request is answered 503, with `Retry-After`.
-   * Resolves when the commands that were running have ended. `publish` keeps working: the log is not closed.
+   * Drains: says goodbye on every stream and ends it; from now on every request is answered 503, with `Retry-After`, and so is each
+   * command that waits for its turn. Resolves when the commands that were running have ended. `publish` keeps working: the log is not closed.
    *
    * @throws TypeError (rejected) naming the option, if one is invalid or unknown
    */

@@ -5,6 +5,8 @@ const MAX_AGE = 10_000
 /** Of all principals together; so many sessions are named, and a stream without one counts as one. One principal has an eighth. */
 export const MAX_SESSIONS = 10_000
 
+const NONE: ReadonlySet<string> = new Set()
+
 interface Ended {
   readonly principalId: string
   readonly sessionIds: ReadonlySet<string>
@@ -44,7 +46,9 @@ export function createEndedStreams(clock: { now(): number }) {
 
   return {
     add(id: string, principalId: string, attached: Iterable<string>) {
-      const sessionIds = new Set(attached)
+      const named = new Set(attached)
+      // An empty Set takes as much as all the rest.
+      const sessionIds = named.size > 0 ? named : NONE
       forgetOld()
       if (!room.take(principalId, sessionIds.size + 1)) return
       const own = byPrincipal.get(principalId) ?? new Set()

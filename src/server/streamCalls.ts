@@ -10,14 +10,14 @@ export type StreamCall =
       /** Given: the replay marker follows, with this `resumeId`. */
       readonly marker?: { readonly resumeId?: string } | undefined
     }
-  /** Attaches a session, unless it is. */
+  /** Attaches a session, unless it is: a command for it has been let in. */
   | { readonly type: 'join'; readonly sessionId: string; readonly after: number; readonly epoch: string }
   | { readonly type: 'detach'; readonly sessionId: string }
   /** Detaches these at once, as their principal may not read them any more. If one was attached, the stream ends: so the client is told. */
   | { readonly type: 'revoke'; readonly sessionIds: readonly string[] }
   /** Writes a probe's answer. */
   | { readonly type: 'echo'; readonly nonce: string }
-  /** Answers with those that are attached. */
+  /** Answers with those that are attached; with `{ empty }` for one that has not begun. */
   | { readonly type: 'attached'; readonly sessionIds: readonly string[] }
   /**
    * The same, also of a stream that has just ended. Answers null if the stream has been resumed since: `resumeId` is that of the last
@@ -37,22 +37,26 @@ export async function callStream(stream: ChatStream, call: StreamCall): Promise<
       // A resume may have been quicker, and knows better where to start. A full stream is no reason not to run what is sent, but its answer is missed.
       if (!stream.isAttached(call.sessionId) && !(await stream.attach(call.sessionId, call.after, call.epoch)))
         stream.say({ type: 'unattached', sessions: [oneTooMany(call.sessionId, call.after)] })
-      return undefined
+      return stream.begin(call.sessionId)
     case 'detach':
       return stream.detach(call.sessionId)
     case 'revoke': {
-      const attached = call.sessionIds.filter((sessionId) => stream.isAttached(sessionId))
-      for (const sessionId of attached) stream.detach(sessionId)
-      if (attached.length > 0) stream.retire()
+      const revoked = attached(stream, call)
+      for (const sessionId of revoked) stream.detach(sessionId)
+      if (revoked.length > 0) stream.retire()
       return undefined
     }
     case 'echo':
       return stream.say({ type: 'probe', nonce: call.nonce })
     case 'attached':
+      return attached(stream, call).map((sessionId) => (stream.hasBegun(sessionId) ? sessionId : { empty: sessionId }))
     case 'farewell':
-      return isOld(call, stream) ? null : call.sessionIds.filter((sessionId) => stream.isAttached(sessionId))
+      return isOld(call, stream) ? null : attached(stream, call)
   }
 }
+
+const attached = (stream: ChatStream, { sessionIds }: { readonly sessionIds: readonly string[] }) =>
+  sessionIds.filter((sessionId) => stream.isAttached(sessionId))
 
 /** A suspend that the client has come back from. */
 const isOld = (call: StreamCall, { resumeId }: ChatStream) =>

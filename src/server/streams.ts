@@ -15,9 +15,12 @@ export interface StreamRef {
   call(call: StreamCall): Promise<unknown>
 }
 
-/** Those of these sessions that are attached to a stream. */
-export const attachedOf = (stream: StreamRef, sessionIds: readonly string[]) =>
-  stream.call({ type: 'attached', sessionIds }).then(textsOf)
+/** Those of these sessions that are attached to a stream, and those of them that have begun. */
+export async function attachedOf(stream: StreamRef, sessionIds: readonly string[]) {
+  const answer = await stream.call({ type: 'attached', sessionIds })
+  const begun = textsOf(answer)
+  return { begun, attached: [...begun, ...textsOf([answer].flat().map((each) => Object(each).empty))] }
+}
 
 /** What a stream has answered, as far as it is text: it may be of another version. */
 export const textsOf = (answer: unknown): readonly string[] => [answer].flat().filter(isText)
