@@ -5,11 +5,14 @@ import { expect, test } from 'vitest'
 import { slopeOf } from '../../tools/soak/measure'
 import { readOptions } from '../../tools/soak/options'
 
+/** No machine code, which comes and goes by hundreds of kilobytes: those of `npm run soak`. */
+const FLAGS = ['--expose-gc', '--no-opt', '--no-sparkplug', '--no-flush-bytecode', '--no-lazy-feedback-allocation']
+
 const main = fileURLToPath(new URL('../../tools/soak/main.ts', import.meta.url))
 
 // In a process of its own: in this one the test runner fills the heap.
 test('C119 C120 C121: whatever comes and goes, little is left of it', { timeout: 240_000 }, async () => {
-  const args = ['--expose-gc', '--import', 'tsx', main, '--quick', '--only', 'sessions,idle,leavings,strangers,sockets']
+  const args = [...FLAGS, '--import', 'tsx', main, '--quick', '--only', 'sessions,idle,leavings,strangers,sockets']
   const { stdout } = await promisify(execFile)(process.execPath, args).catch((error) => error)
   expect(stdout).toMatch(/nothing grows, nothing fails\n$/)
   expect(stdout.match(/^flat /gm)).toHaveLength(5)
