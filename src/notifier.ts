@@ -57,19 +57,20 @@ export class Notifier {
 
   /** Calls the app. Returns whether it returned: a promise is not waited for, but must not end the process. */
   call<Event>(who: string, listener: (event: Event) => unknown, event: Event): boolean {
-    const fail = (cause: unknown) => {
-      const what = `${who} listener threw`
-      if (who === 'error') console.warn(`holdline: ${what}`, cause)
-      else this.report(new ConnectionError('listener-failed', what, { cause }))
-    }
     try {
       const late = listener(event) as Promise<unknown> | undefined
-      late?.catch?.(fail)
+      late?.catch?.((cause) => this.#fail(who, cause))
       return true
     } catch (cause) {
-      fail(cause)
+      this.#fail(who, cause)
       return false
     }
+  }
+
+  #fail(who: string, cause: unknown) {
+    const what = `${who} listener threw`
+    if (who === 'error') console.warn(`holdline: ${what}`, cause)
+    else this.report(new ConnectionError('listener-failed', what, { cause }))
   }
 
   /** Tells an error that the line survived, and warns where nobody listens. */
