@@ -463,8 +463,8 @@ export const PLANTED: readonly PlantedBug[] = [
     bug: 'events of a session still arrive after unwatch',
     file: SESSIONS,
     within: 'Sessions.of',
-    find: 'if (this.#closed?.has(sessionId)) return undefined',
-    replace: 'this.#closed?.delete(sessionId)',
+    find: 'if (session || this.#closed?.has(sessionId)) return session',
+    replace: 'if (session) return session',
   },
   {
     row: 'C43 I6',

@@ -139,12 +139,13 @@ export function bindActors(system: AnyActorRef['system'], { settings, carrier, i
         },
         message(data, json) {
           const control = inbox.receive(data, json)
-          if (control?.type === 'probe') tell({ type: 'stream.probed', nonce: control.nonce })
-          if (control?.type === 'goodbye') {
+          if (!control) return
+          if (control.type === 'probe') tell({ type: 'stream.probed', nonce: control.nonce })
+          if (control.type === 'goodbye') {
             const error = new ConnectionError('goodbye', 'the server asked to come back later')
             tell({ type: 'stream.drained', delay: control, error })
           }
-          if (control?.type === 'reconnected') {
+          if (control.type === 'reconnected') {
             const { resumeId, sessions } = control
             if (resumeId !== undefined || context().resumes === 1) inbox.judge(resumeId, sessions)
             tell({

@@ -23,6 +23,8 @@ export class Session {
   declare lastSeq: number
   declare epoch: string | undefined
   declare openedBy: Opener
+  /** `left`: it is tracked no more, or anew as another one. */
+  place: 'tracked' | 'left' = 'tracked'
   /** `lost` by a reset since the cursor was placed: the app reloads it, and may place the cursor anew. */
   history: 'kept' | 'lost' = 'kept'
   /** One for each `watch` that was not taken back. */

@@ -77,14 +77,13 @@ export class Sessions {
 
   /** A listener may have untracked the session, or watched it anew. */
   protected isCurrent(session: Session): boolean {
-    return this.tracked.get(session.sessionId) === session
+    return session.place === 'tracked'
   }
 
   /** Of an event: undefined if the session is closed, or if there is no room for one that the app has not asked for. */
   protected of(sessionId: string, seq: number): Session | undefined {
-    if (this.#closed?.has(sessionId)) return undefined
     const session = this.tracked.get(sessionId)
-    if (session) return session
+    if (session || this.#closed?.has(sessionId)) return session
     if (this.#opened < this.settings.inbound.maxSessions) {
       this.quiet.watch()
       return this.#track(sessionId, seq - 1, undefined, 'server')
@@ -101,7 +100,9 @@ export class Sessions {
     this.#leave(sessionId)
     if (openedBy !== 'app') this.#opened++
     const session = new Session(sessionId, lastSeq, epoch, openedBy)
-    session.watchers = this.tracked.get(sessionId)?.watchers
+    const known = this.tracked.get(sessionId)
+    session.watchers = known?.watchers
+    if (known) known.place = 'left'
     this.tracked.set(sessionId, session)
     this.keep(sessionId)
     return session
@@ -225,6 +226,7 @@ export class Sessions {
     const known = this.tracked.get(sessionId)
     known?.endBacklog()
     known?.watchers?.clear()
+    if (known) known.place = 'left'
     this.#leave(sessionId)
     this.tracked.delete(sessionId)
     this.keep(sessionId)
