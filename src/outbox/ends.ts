@@ -132,11 +132,11 @@ export class Ends {
   }
 
   /** As a whole: perhaps one of them spoils it. */
-  #failBatch({ messages, lanes: carried, gate }: Flight, { error, leavesDoubt, isOminous }: Repeat) {
+  #failBatch({ messages, lanes: carried, gate }: Flight, { error, counts, leavesDoubt, isOminous }: Repeat) {
     const { desk, lanes, evidence, batchSize, isCurrent } = this.#parts
     const { retryAfter, status, code } = error
-    // A login page, or a quota, is about none of them.
-    if (code !== 'redirected' && meaningOf(status) !== 'quota') batchSize.halve(messages.length)
+    // A login page, a quota, or that it came too early, is about none of them.
+    if (code !== 'redirected' && counts && meaningOf(status) !== 'quota') batchSize.halve(messages.length)
     for (const message of messages) {
       message.isInDoubt ||= leavesDoubt && message.attempts > 0
       message.lastError = error

@@ -286,6 +286,24 @@ describe('no message blocks for ever', () => {
     )
   })
 
+  test.each([425, 429])(
+    'a batch that is answered %i as a whole is repeated as it is: that is about none of them',
+    async (status) => {
+      let times = 0
+      const world = createWorld({}, (post) => {
+        if (post.endpoint !== 'batch' || times++ > 0) return SERVER_ACCEPTS(post)
+        return post.answers(status, { error: 'later' })
+      })
+      for (const text of ['a', 'b', 'c', 'd']) world.connection.send(prompt(text, 's1'))
+      await world.opens({ features: ['batch'] })
+      await world.clock.advance(60_000)
+      const sizes = world.posts
+        .filter(({ endpoint }) => endpoint === 'batch')
+        .map(({ body }) => Object(body.messages).length)
+      expect(sizes).toEqual([4, 4])
+    },
+  )
+
   test.each([3 * 60_000, 3 * 3_600_000])(
     'an outage of everything for %i ms, with the stream up, loses nothing',
     async (ms) => {
