@@ -253,7 +253,7 @@ const sessionOf = (message: unknown): unknown => Object(message).sessionId
 /** ms. */
 const HINT_DELAY = 5_000
 
-const isEvent = oneOf('message opened closed stopped phase session delivery refused error')
+const isEvent = oneOf('message, opened, closed, stopped, phase, session, delivery, refused, error')
 
 const parts = Symbol('parts')
 type Parts = Pick<Connection, 'getSnapshot'> & { readonly inbox: Inbox; readonly outbox: Outbox }

@@ -53,7 +53,7 @@ interface Check {
 type Table = { readonly [option: string]: Table | readonly [check: Check, preset?: unknown] }
 
 export const being = (expected: string, check: Check) => Object.assign(check, { expected })
-export const oneOf = (names: string) => being(names, (value) => names.split(' ').includes(value as string))
+export const oneOf = (names: string) => being(`one of ${names}`, (value) => names.split(', ').includes(value as string))
 export const isFunction = being('a function', (value) => typeof value === 'function')
 export const isAge = being('ms > 0', (value) => typeof value === 'number' && value > 0)
 const isTimeout = being('ms > 0, < 2^31', (value) => isAge(value) && (value as number) <= MAX_DELAY)
@@ -144,13 +144,13 @@ export function readOptions(options: ConnectionOptions): Settings {
           (value) => isFunction(value) || (maps(/^/)(value) && new Headers(value as HeadersInit)),
         ),
       ],
-      credentials: [oneOf('omit same-origin include')],
+      credentials: [oneOf('omit, same-origin, include')],
       cursors: [being('a list of cursors', (value) => Array.isArray(value) && value.every(isCursor)), []],
       outbox: {
         maxMessages: [isAtLeastOne, 1_000],
         maxBytes: [isAtLeastOne, 4_194_304],
         maxAge: [isAge, Infinity],
-        overflow: [oneOf('reject drop-oldest'), 'reject'],
+        overflow: [oneOf('reject, drop-oldest'), 'reject'],
         maxInFlight: [isAtLeastOne],
         maxFailures: [isAtLeastOne, 12],
         maxDrops: [isAtLeastOne, 24],

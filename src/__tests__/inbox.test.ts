@@ -655,7 +655,7 @@ describe('hostile frames', () => {
       'no JSON object, but 8 characters',
       'malformed seq (number): the event is dropped',
       ...[thrown, thrown, thrown],
-      'skipped message 6 of session s1',
+      'a listener threw three times at message 6 of session s1: it is skipped',
     ])
     expect(causes).toEqual([1, 2, 3].map(() => new Error('reducer')))
   })

@@ -92,7 +92,7 @@ test('an event that does not exist, or no listener: thrown, because it is a mist
       expect.objectContaining({
         name: 'ConnectionError',
         code: 'invalid-option',
-        message: `event: ${name} is not message opened closed stopped phase session delivery refused error`,
+        message: `event: ${name} is not one of message, opened, closed, stopped, phase, session, delivery, refused, error`,
       }),
     )
   }

@@ -96,7 +96,7 @@ test('an option that does not fit says what was seen and what was expected, and 
     ['timeouts.send: NaN is not ms > 0, < 2^31', { url, timeouts: { send: Number.NaN } }],
     ['backoff.base: -1 is not ms, < 2^31', { url, backoff: { base: -1 } }],
     ['outbox.maxMessages: 0 is not a whole number > 0 or Infinity', { url, outbox: { maxMessages: 0 } }],
-    ['outbox.overflow: drop-newest is not reject drop-oldest', { url, outbox: { overflow: 'drop-newest' } }],
+    ['outbox.overflow: drop-newest is not one of reject, drop-oldest', { url, outbox: { overflow: 'drop-newest' } }],
     ['headers: string is not a function or a map of strings', { url, headers: 'Bearer secret' }],
     ['createEventSource: object is not a function', { url, createEventSource: {} }],
     ['clock: object is not an object with now, setTimeout, clearTimeout', { url, clock: { now: Date.now } }],

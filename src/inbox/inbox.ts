@@ -151,7 +151,7 @@ export class Inbox extends Sessions {
     if (session.backlog !== backlog) return
     if (backlog.listeners.length) {
       if (!backlog.isSpent()) return this.#arm(session, backlog)
-      const which = `skipped message ${message.seq} of session ${session.sessionId}`
+      const which = `a listener threw three times at message ${message.seq} of session ${session.sessionId}: it is skipped`
       this.notifier.report(new ConnectionError('poison-message', which))
     }
     session.backlog = null
