@@ -95,8 +95,8 @@ export const numericPrincipal: Attack = {
     return found(
       { status, lines, errors: count },
       // Not a refusal that ends retries: clients come back by themselves when the app is mended.
-      (status !== 500 || JSON.stringify(json) !== '{"error":"internal"}') &&
-        `answered ${status} ${JSON.stringify(json)}: expected a 500 that says no more than internal`,
+      (status !== 500 || Object(json).error !== 'principal' || JSON.stringify(json).includes('number-7')) &&
+        `answered ${status} ${JSON.stringify(json)}: expected a 500 that names the setting, and no value`,
       count === 0 && 'onError heard nothing of it',
       count > 1 && `onError heard of it ${count} times, expected once at most: ${last[0]}`,
     )
