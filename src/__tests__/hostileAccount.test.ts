@@ -1,6 +1,6 @@
 import { describe, expect, test, vi } from 'vitest'
 import { memoryLog } from '../server'
-import { ReplayPacer } from '../server/replayPacer'
+import { Pacer } from '../server/pacer'
 import { REQUEST_WEIGHT } from '../server/weights'
 import { bytesInUse, swelling, withBudgets } from './_memory'
 import { BASE, createTestServer, getEvents, manualCommands, openStream, post, range, settle, until } from './_server'
@@ -12,7 +12,7 @@ const cursors = (count: number, prefix = 'room') =>
 
 describe('C98: a request that the server itself acts on', () => {
   test('is on the account of its principal as it is when it is parsed, for as long as it waits', async () => {
-    const { server: chat, budgets } = withBudgets(() => createTestServer())
+    const { server: chat, budgets } = withBudgets(() => createTestServer({ limits: { bodyRate: 2 ** 30 } }))
     const stream = await openStream(chat.server)
     const spends = { type: 'reconnect', sessions: cursors(100) }
     // Time stands still, so what comes from now on waits for the pace of resumes.
@@ -53,6 +53,99 @@ describe('C100: what was refused and comes slowly', () => {
   })
 })
 
+describe('C105: what one principal posts', () => {
+  const KB = 1_000
+  /** 40 kB/s, and 5 kB at once. */
+  const limits = { bodyRate: 40 * KB }
+  /** Bodies of 10 kB; each tells when the server has begun to read it. */
+  function poster({ server }: ReturnType<typeof createTestServer>, connectionId: string) {
+    const read: number[] = []
+    const statuses: number[] = []
+    const send = (n: number, signal?: AbortSignal) => {
+      const bytes = new TextEncoder().encode(JSON.stringify({ type: 'send', text: 'x'.repeat(10 * KB) }))
+      const body = new ReadableStream(
+        {
+          pull(controller) {
+            read.push(n)
+            controller.enqueue(bytes)
+            controller.close()
+          },
+        },
+        { highWaterMark: 0 },
+      )
+      const headers = {
+        'Content-Type': 'application/json',
+        'Content-Length': String(bytes.byteLength),
+        Authorization: 'alice',
+        'X-Connection-ID': connectionId,
+      }
+      const init = { method: 'POST', headers, body, duplex: 'half', ...(signal && { signal }) }
+      void server.fetch(new Request(`${BASE}/send`, init)).then(({ status }) => statuses.push(status))
+    }
+    return { read, statuses, send }
+  }
+
+  test('is so many bytes per second: beyond that a body is not read yet; then it is, and nothing is refused', async () => {
+    const chat = createTestServer({ limits })
+    const { connectionId } = await openStream(chat.server)
+    const { read, statuses, send } = poster(chat, connectionId)
+    for (const n of range(1, 9)) send(n)
+    await settle(20)
+    expect(read).toEqual([1])
+    await chat.clock.advance(1_000)
+    await settle(20)
+    expect(read.length).toBeGreaterThanOrEqual(4)
+    expect(read.length).toBeLessThanOrEqual(5)
+    await chat.clock.advance(1_500)
+    await until(() => statuses.length === 9, 'the rest')
+    expect(read).toEqual(range(1, 9))
+    expect(new Set(statuses)).toEqual(new Set([200]))
+  })
+
+  test('holds up no other principal, and is counted over all its streams', async () => {
+    const chat = createTestServer({ limits })
+    const [first, second] = [await openStream(chat.server), await openStream(chat.server)]
+    const [one, other] = [poster(chat, first.connectionId), poster(chat, second.connectionId)]
+    for (const n of range(1, 3)) one.send(n)
+    for (const n of range(1, 3)) other.send(n)
+    await settle(20)
+    expect([one.read, other.read]).toEqual([[1], []])
+    const bobs = await openStream(chat.server, 'bob')
+    expect((await bobs.post('send', { type: 'send', text: 'x'.repeat(4 * KB) })).status).toBe(200)
+  })
+
+  test('is counted where no length is announced, as over a WebSocket', async () => {
+    const chat = createTestServer({ limits })
+    const stream = await openStream(chat.server)
+    const text = 'x'.repeat(10 * KB)
+    expect((await stream.post('send', { type: 'send', text })).status).toBe(200)
+    const statuses: number[] = []
+    void stream.post('send', { type: 'send', text }).then(({ status }) => statuses.push(status))
+    await settle(20)
+    expect(statuses).toEqual([])
+    await chat.clock.advance(300)
+    await until(() => statuses.length === 1, 'the second')
+  })
+
+  test('is given up with its client: after the grace nothing is held of it', async () => {
+    const { server: chat, budgets } = withBudgets(() => createTestServer({ limits: { bodyRate: 100 } }))
+    const { connectionId } = await openStream(chat.server)
+    const { statuses, send } = poster(chat, connectionId)
+    send(1)
+    await until(() => statuses.length === 1, 'the first')
+    const held = budgets.heldBy('alice')
+    const client = new AbortController()
+    for (const n of range(2, 5)) send(n, client.signal)
+    await settle(20)
+    expect(budgets.heldBy('alice')).toBe(held + 4 * REQUEST_WEIGHT)
+    client.abort()
+    await chat.clock.advance(32_000)
+    await until(() => statuses.length === 5, 'their ends')
+    expect(statuses.slice(1)).toEqual([404, 404, 404, 404])
+    expect(budgets.heldBy('alice')).toBe(held)
+  })
+})
+
 describe('C105: replays that wait', () => {
   test('cost a look at one of them each time, however many sessions and streams there are', async () => {
     const log = memoryLog()
@@ -73,7 +166,7 @@ describe('C105: replays that wait', () => {
       isResumed = true
     })
     for (let ms = 0; !isResumed && ms < 60_000; ms += 100) await clock.advance(100)
-    const looks = vi.spyOn(ReplayPacer.prototype, 'delay')
+    const looks = vi.spyOn(Pacer.prototype, 'delay')
     await clock.advance(2_000)
     expect(looks.mock.calls.length).toBeGreaterThan(0)
     expect(looks.mock.calls.length).toBeLessThan(4_000)

@@ -1,6 +1,6 @@
 import { describe, expect, test, vi } from 'vitest'
 import { memoryLog, type SessionLog } from '../server'
-import { ReplayPacer } from '../server/replayPacer'
+import { Pacer } from '../server/pacer'
 import { createTestServer, openStream, range, settle, until, watchedLog } from './_server'
 
 const KB = 1_000
@@ -160,7 +160,7 @@ describe('C105: what one principal is replayed', () => {
 
   test('keeps nothing of a principal that has not been replayed anything for two seconds', () => {
     const clock = { time: 0, now: () => clock.time, setTimeout: () => {} }
-    const pacer = new ReplayPacer(2_000, clock)
+    const pacer = new Pacer({ rate: 2_000, saved: 1_000, clock })
     const deleted = vi.spyOn(Map.prototype, 'delete')
     for (const n of range(1, 100)) pacer.spend(`p${n}`, 1_500)
     expect(pacer.delay('p1')).toBe(0)

@@ -2,7 +2,7 @@ import type { SessionVerdict } from '../protocol'
 import type { Account } from './budget'
 import { tooMany, unknownStream } from './http'
 import type { Clock } from './options'
-import type { ReplayPacer } from './replayPacer'
+import type { Pacer } from './pacer'
 import type { LogEntry, SessionHead, SessionLog } from './sessionLog'
 import { SESSION_WEIGHT } from './weights'
 
@@ -34,7 +34,7 @@ export interface ChatStreamOptions {
   readonly beat: number
   readonly maxSessions: number
   readonly principalId: string
-  readonly pacer: ReplayPacer
+  readonly pacer: Pacer
   /** What it holds for its client. Whoever opened the stream closes it. */
   readonly account: Account
   readonly welcome: object

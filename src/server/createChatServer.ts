@@ -26,12 +26,12 @@ import { Lanes, laneOf } from './lanes'
 import type { MetricName } from './metrics'
 import { type ChatServerOptions, type Principal, resolveOptions } from './options'
 import { createOrigins } from './origins'
+import { Pacer } from './pacer'
 import { toBatch, toCommand, weightOf } from './posted'
 import { Presence } from './presence'
 import { checkedPrincipal, checkPrincipalId } from './principal'
 import { createPublisher, type Publish } from './publisher'
 import { Receipts } from './receipts'
-import { ReplayPacer } from './replayPacer'
 import { isSessionId, parseCursor, parseCursors, verdictOn } from './resume'
 import { createStreams, type StreamRef, textsOf } from './streams'
 import { TokenBuckets } from './tokenBuckets'
@@ -86,6 +86,11 @@ const ADAPTERS = 'mount getRequestListener(chat.fetch) of @hono/node-server, or 
 const MAX_WAIT = 300_000
 /** ms. */
 const HOUR = 3_600_000
+/** How long a principal may save up what it did not have replayed, and what it did not post, ms. */
+const REPLAY_SAVED = 1_000
+const BODY_SAVED = 125
+/** To look a session up and to follow it costs about as much as to write so many bytes. */
+const SESSION_BYTES = 8_192
 /** Seconds. Without it a browser asks before nearly every POST. */
 const PREFLIGHT_HEADERS = { 'Access-Control-Max-Age': '7200' }
 const EVENT_STREAM_HEADERS = {
@@ -132,7 +137,8 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
     random,
     onError,
   })
-  const pacer = new ReplayPacer(limits.replayRate, clock)
+  const pacer = new Pacer({ rate: limits.replayRate, saved: REPLAY_SAVED, clock })
+  const posts = new Pacer({ rate: limits.bodyRate, saved: BODY_SAVED, clock })
   const newSessions = new TokenBuckets({ perMs: limits.newSessions / HOUR, full: limits.newSessions, clock })
   const budgets = new Budgets(limits.memory)
   /** Of those whom nobody has asked yet who they are, and of what was refused. No principal has this id. */
@@ -275,8 +281,12 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
     try {
       if (!memory.take(REQUEST_WEIGHT)) throw tooMany()
       const { bodyBytes: bytes, bodyTimeout: timeout } = limits
+      // Before it is read: what is not read yet is held by its sender.
+      const announced = Math.min(bytes, Number(request.headers.get('Content-Length')) || 0)
+      await presence.waitFor(posts.admit(principal.id, announced))
       const depth = endpoint === 'batch' ? BATCH_DEPTH : MAX_DEPTH
       const text = await readBody(request, { bytes, timeout, depth }, clock, memory)
+      posts.spend(principal.id, Math.max(0, text.length - announced))
       const own = isOwn(endpoint) ? ownEndpoints[endpoint] : undefined
       if (own) {
         // It is held until the log, `authorize` and the pace of replays let it go on.
@@ -352,7 +362,7 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
       const isId = resumeId == null || (isText(resumeId) && resumeId.length <= MAX_TEXT)
       if (!cursors || !isId) throw new Refusal(400, 'bad-request')
       const sessionIds = cursors.map(({ sessionId }) => sessionId)
-      await pacer.admit(principal.id, sessionIds.length)
+      await pacer.admit(principal.id, SESSION_BYTES * sessionIds.length)
       const answer = await stream.call({ type: 'farewell', sessionIds, resumeId })
       // The page has come back since.
       if (answer === null) return undefined
@@ -370,7 +380,7 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
     cursors: readonly Cursor[],
     marker?: { readonly resumeId?: string },
   ): Promise<readonly SessionVerdict[]> {
-    await pacer.admit(principal.id, cursors.length)
+    await pacer.admit(principal.id, SESSION_BYTES * cursors.length)
     const mark = authority.mark()
     const verdicts = await Promise.all(cursors.map((cursor) => judge(principal, cursor)))
     // An id that is none, of any size, is not put on the stream: the answer alone tells of it.

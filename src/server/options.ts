@@ -89,6 +89,11 @@ export interface ServerLimits {
    */
   readonly replayRate?: number
   /**
+   * What one principal may post to this process, bytes of bodies per second; an eighth of it may come at once. Beyond, its POSTs wait
+   * before their bodies are read. Default: 4,194,304 (4 MiB/s).
+   */
+  readonly bodyRate?: number
+  /**
    * How long the outcome of a command is remembered for repeats, ms. Those that are older than 15 min give way, the oldest first, where
    * something else needs their room. Default: 86,400,000 (24 h).
    */
@@ -197,6 +202,7 @@ export const LIMITS = {
   reauthorize: 300_000,
   eventBytes: 1_048_576,
   replayRate: 8_388_608,
+  bodyRate: 4_194_304,
   receiptAge: 86_400_000,
   receipts: 100_000,
 } satisfies Required<ServerLimits>

@@ -23,6 +23,8 @@ export const MAX_KEPT = 4_096
 
 /** Reads sessions. That one of them, or Redis, cannot be read is told here. */
 export function createReader({ link, keys, health, maxSessionBytes, keep, onError }: ReaderOptions) {
+  const asking = new Map<string, Promise<readonly LogEntry[]>>()
+
   /** An event that somebody has tampered with keeps its place, or its readers would never get beyond it. */
   function toEntry(sessionId: string, seq: number, epoch: string, json: string): LogEntry {
     const event = parseJson(json)
@@ -53,10 +55,22 @@ export function createReader({ link, keys, health, maxSessionBytes, keep, onErro
     }
   }
 
+  async function readPage(sessionId: string, after: number, limit: number): Promise<readonly LogEntry[]> {
+    const page = await ask(sessionId, after, limit, maxSessionBytes)
+    return page?.entries.map(({ seq, json = '' }) => toEntry(sessionId, seq, page.epoch, json)) ?? []
+  }
+
   return {
-    async read(sessionId: string, after: number, limit: number): Promise<readonly LogEntry[]> {
-      const page = await ask(sessionId, after, limit, maxSessionBytes)
-      return page?.entries.map(({ seq, json = '' }) => toEntry(sessionId, seq, page.epoch, json)) ?? []
+    /** An event wakes all streams of a session at once: those that ask for the same in one turn share one answer of Redis. */
+    read(sessionId: string, after: number, limit: number): Promise<readonly LogEntry[]> {
+      const question = `${after} ${limit} ${sessionId}`
+      const asked = asking.get(question)
+      if (asked) return asked
+      const reading = readPage(sessionId, after, limit)
+      asking.set(question, reading)
+      // No longer than that: an event that is told of later may be missing in the answer.
+      queueMicrotask(() => asking.delete(question))
+      return reading
     },
 
     async head(sessionId: string): Promise<SessionHead> {
