@@ -1,6 +1,8 @@
 import { describe, expect, test, vi } from 'vitest'
 import type { LogEntry } from '../server'
 import { createFeeds } from '../server/redis/feeds'
+import { createKeys } from '../server/redis/keys'
+import { createReader } from '../server/redis/reader'
 import { type News, SessionFeed } from '../server/redis/sessionFeed'
 import { createSubscriptions } from '../server/redis/subscriptions'
 import { fakeClock, range, settle } from './_server'
@@ -448,6 +450,49 @@ describe('listening to a session', () => {
     state.unreadable = ''
     await clock.advance(10_000)
     expect(listener).toHaveBeenCalledTimes(2)
+  })
+})
+
+describe('C48: what streams read from Redis', () => {
+  type Link = Parameters<typeof createReader>[0]['link']
+  /** A Redis that answers when the test says so. */
+  function create() {
+    const asked: ((seq: number) => void)[] = []
+    const holdlineRead = () =>
+      new Promise((resolve) =>
+        asked.push((seq) => resolve(['e', seq, [[`0-${seq}`, ['e', JSON.stringify({ type: 'x', n: seq })]]], ''])),
+      )
+    const link = { commands: { holdlineRead }, server: async () => 'primary' } as unknown as Link
+    const health = { hasRead() {}, writes() {} } as unknown as Parameters<typeof createReader>[0]['health']
+    const onError = (error: Error) => {
+      throw error
+    }
+    return {
+      asked,
+      reader: createReader({ link, keys: createKeys('h'), health, maxSessionBytes: 1e6, keep: 0, onError }),
+    }
+  }
+
+  test('in one turn is one question, if it is the same: a big event is not fetched once for each of them', async () => {
+    const { asked, reader } = create()
+    const reads = range(1, 20).map(() => reader.read('s', 0, 16))
+    const others = [reader.read('s', 1, 16), reader.read('s', 0, 4), reader.read('t', 0, 16)]
+    await settle()
+    expect(asked).toHaveLength(4)
+    for (const answer of asked) answer(7)
+    for (const read of [...reads, ...others]) expect(seqs(await read)).toEqual([7])
+  })
+
+  test('in a later turn is asked anew: the answer that is under way may lack what is told of now', async () => {
+    const { asked, reader } = create()
+    const early = reader.read('s', 0, 16)
+    await settle()
+    const late = reader.read('s', 0, 16)
+    await settle()
+    expect(asked).toHaveLength(2)
+    asked[0]?.(1)
+    asked[1]?.(2)
+    expect([seqs(await early), seqs(await late)]).toEqual([[1], [2]])
   })
 })
 

@@ -282,7 +282,8 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
       if (!memory.take(REQUEST_WEIGHT)) throw tooMany()
       const { bodyBytes: bytes, bodyTimeout: timeout } = limits
       // Before it is read: what is not read yet is held by its sender.
-      const announced = Math.min(bytes, Number(request.headers.get('Content-Length')) || 0)
+      const length = Number(request.headers.get('Content-Length')) || 0
+      const announced = Math.min(bytes, Math.max(0, length))
       await presence.waitFor(posts.admit(principal.id, announced))
       const depth = endpoint === 'batch' ? BATCH_DEPTH : MAX_DEPTH
       const text = await readBody(request, { bytes, timeout, depth }, clock, memory)
