@@ -19,6 +19,8 @@ export default defineConfig({
     testTimeout: 30_000,
     hookTimeout: 60_000,
     pool: 'forks',
+    // Of tests that say so: they wait for most of their time.
+    maxConcurrency: 6,
     coverage: { provider: 'v8', include: ['src/**'], exclude: ['src/__tests__/**'] },
   },
 })

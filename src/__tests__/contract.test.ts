@@ -119,18 +119,22 @@ const TRANSPORTS: readonly (readonly [name: string, serve: Serve, cannot: readon
 ]
 const ROUGHLY = TRANSPORTS.map(([name, serve, cannot]) => [`${name}, on a rough line`, roughly(serve), cannot] as const)
 
-describe.each([...TRANSPORTS, ...ROUGHLY])('the contract over %s', (_, serve, cannot) => {
+// Each case has a host of its own, and most of its time is waiting.
+describe.concurrent.each([...TRANSPORTS, ...ROUGHLY])('the contract over %s', (_, serve, cannot) => {
   test.each(transportContract.filter(({ needs }) => !needs || !cannot.includes(needs)))('$name', ({ run }) =>
     run(serve),
   )
 })
 
-test.each(TRANSPORTS)('what %s cannot tell, it really cannot: the case fails over it', async (_, serve, cannot) => {
-  for (const { name, needs, run } of transportContract) {
-    if (!needs || !cannot.includes(needs)) continue
-    await expect(run(serve), name).rejects.toThrow()
-  }
-})
+test.concurrent.each(TRANSPORTS)(
+  'what %s cannot tell, it really cannot: the case fails over it',
+  async (_, serve, cannot) => {
+    for (const { name, needs, run } of transportContract) {
+      if (!needs || !cannot.includes(needs)) continue
+      await expect(run(serve), name).rejects.toThrow()
+    }
+  },
+)
 
 const brokenBy =
   (change: (carrier: Carrier) => Partial<Carrier>): Transport =>
@@ -139,7 +143,7 @@ const brokenBy =
     return { ...carrier, ...change(carrier) }
   }
 
-test.each([
+test.concurrent.each([
   [
     'leaves streams behind',
     'goodbye',
