@@ -127,6 +127,7 @@ function checkProject(name, tarball, xstate, installed) {
   run('node', ['run.mjs'], folder)
   ok('connects, sends and disposes, over a fake EventSource')
 
+  // C82: the types compile in the projects that apps have.
   for (const file of ['app.ts', 'machine.ts', 'node.ts', 'browser.ts', 'using.ts'])
     copyFileSync(join(consumer, `${file}.txt`), join(folder, file))
   const lib = ['ES2022', 'ESNext.Disposable']
