@@ -533,7 +533,7 @@ export const PLANTED: readonly PlantedBug[] = [
   {
     row: 'C76',
     bug: 'a socket that is over and has not said so is not told of',
-    file: 'src/adapters/webSocketTransport.ts',
+    file: 'src/adapters/websocket/webSocketTransport.ts',
     within: 'webSocketTransport',
     find: 'if (line?.socket.readyState === CLOSED) line.end()',
     replace: 'if (line?.socket.readyState === -1) line.end()',

@@ -4,4 +4,4 @@ export {
   type WebSocketLike,
   type WebSocketTransportOptions,
   webSocketTransport,
-} from '../webSocketTransport'
+} from './webSocketTransport'

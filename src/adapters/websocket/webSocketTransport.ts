@@ -1,4 +1,4 @@
-import { ConnectionError } from '../errors'
+import { ConnectionError } from '../../errors'
 import {
   type Feature,
   IDEMPOTENCY_KEY_HEADER,
@@ -10,21 +10,12 @@ import {
   parseResults,
   parseWelcome,
   RESERVED_TYPES,
-} from '../protocol'
-import type { StreamHandlers } from './eventSourceStream'
-import { createUpstream } from './fetchUpstream'
-import { expectStream } from './streamResponse'
-import type { Transport } from './transport'
-import {
-  type Answer,
-  statusOf,
-  TOO_BIG,
-  toFrame,
-  toHello,
-  toRefused,
-  toResponse,
-  toStreamError,
-} from './webSocketFrames'
+} from '../../protocol'
+import type { StreamHandlers } from '../eventSourceStream'
+import { createUpstream } from '../fetchUpstream'
+import { expectStream } from '../streamResponse'
+import type { Transport } from '../transport'
+import { type Answer, statusOf, TOO_BIG, toFrame, toHello, toRefused, toResponse, toStreamError } from './frames'
 
 /** What is used of a WebSocket. Both the native one and the `ws` package fit. */
 export interface WebSocketLike {
