@@ -46,8 +46,8 @@ export const PLANTED: readonly PlantedBug[] = [
     bug: 'leaving the resume does not abort its POST',
     file: ACTORS,
     within: 'bindActors',
-    find: '        abort.abort()\n        stopWatching()',
-    replace: '        stopWatching()',
+    find: 'else abort.abort()\n        clock.clearTimeout(timer)',
+    replace: 'clock.clearTimeout(timer)',
   },
   {
     row: 'C04',
