@@ -533,10 +533,10 @@ export const PLANTED: readonly PlantedBug[] = [
   {
     row: 'C76',
     bug: 'a socket that is over and has not said so is not told of',
-    file: 'src/adapters/websocket/webSocketTransport.ts',
-    within: 'webSocketTransport',
-    find: 'if (line?.socket.readyState === CLOSED) line.end()',
-    replace: 'if (line?.socket.readyState === -1) line.end()',
+    file: 'src/adapters/websocket/line.ts',
+    within: 'Line.check',
+    find: 'if (readyState === CLOSED) this.#end()',
+    replace: 'if (readyState === -1) this.#end()',
   },
   {
     row: 'C103',
