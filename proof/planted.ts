@@ -241,8 +241,8 @@ export const PLANTED: readonly PlantedBug[] = [
     bug: 'the cursor moves before the listeners have returned',
     file: INBOX,
     within: 'Inbox.#deliver',
-    find: '    const failed = this.#offer(message, this.#listeners)\n',
-    replace: '    this.advance(session, message.seq)\n    const failed = this.#offer(message, this.#listeners)\n',
+    find: '    const failed = this.#listeners.offer(message)\n',
+    replace: '    this.advance(session, message.seq)\n    const failed = this.#listeners.offer(message)\n',
   },
   {
     row: 'C33',
@@ -338,10 +338,10 @@ export const PLANTED: readonly PlantedBug[] = [
   {
     row: 'C43',
     bug: 'a message listener that throws starves the others',
-    file: INBOX,
-    within: 'Inbox.#offer',
-    find: "if (!this.notifier.call('message', listener, message)) failed = [...failed, subscription]",
-    replace: "if (!this.notifier.call('message', listener, message)) return [...failed, subscription]",
+    file: 'src/inbox/listeners.ts',
+    within: 'Listeners.offer',
+    find: "if (!this.#notifier.call('message', listener, message)) failed = [...failed, subscription]",
+    replace: "if (!this.#notifier.call('message', listener, message)) return [...failed, subscription]",
   },
   {
     row: 'C54',
@@ -355,10 +355,10 @@ export const PLANTED: readonly PlantedBug[] = [
     row: 'C54',
     bug: 'a resume is spent on a listener that throws',
     file: INBOX,
-    within: 'Inbox.#offer',
-    find: "if (!this.notifier.call('message', listener, message)) failed = [...failed, subscription]",
+    within: 'Inbox.#deliver',
+    find: '      session.backlog = new Backlog(message, failed)\n',
     replace:
-      "if (!this.notifier.call('message', listener, message)) {\n        failed = [...failed, subscription]\n        for (const session of this.tracked.values()) session.wantedBy = 'app'\n        this.#hooks.onHole()\n      }",
+      "      session.backlog = new Backlog(message, failed)\n      session.wantedBy = 'app'\n      this.#hooks.onHole()\n",
   },
   {
     row: 'C55 I3',
