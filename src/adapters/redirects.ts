@@ -7,13 +7,6 @@ const MAX_HOPS = 5
 /** `told`: by a `Location`; `hidden`: a browser does not tell where to; `followed`: by a `fetch` that does not know `redirect: 'manual'`. */
 type Redirect = 'none' | 'told' | 'hidden' | 'followed'
 
-function redirectOf(response: Response): Redirect {
-  if (codeOf(response.status) === 'redirected' && response.headers.get('location')) return 'told'
-  if (response.type === 'opaqueredirect') return 'hidden'
-  // A `fetch` of the app's own may tell the final URL, and not whether it is another one.
-  return (response.redirected ?? response.url) ? 'followed' : 'none'
-}
-
 /**
  * Redirects are followed by hand: `fetch` makes a POST a GET after a 301, 302 or 303, and carries all but the cookies to any origin.
  *
@@ -29,7 +22,7 @@ export class Redirects {
   readonly #fetch: typeof fetch
   readonly #origin: string
   /** The targets of hidden redirects of POSTs, by the URL that was asked first. */
-  #moved: Map<string, string> | undefined
+  readonly #moved = new Map<string, string>()
 
   constructor(url: string, fetch: typeof globalThis.fetch) {
     this.#url = url
@@ -39,7 +32,7 @@ export class Redirects {
 
   /** Where a POST to this URL goes. */
   placeOf(start: string): string {
-    return this.#moved?.get(start) ?? start
+    return this.#moved.get(start) ?? start
   }
 
   /** Performs a request, and follows its redirects. `probe` asks for the same without anything secret; it has a `method` if it is a POST. */
@@ -48,19 +41,27 @@ export class Redirects {
     let target = this.placeOf(start)
     for (let hops = 0; ; hops++) {
       const response = await perform(target)
-      const redirect = redirectOf(response)
+      const { status, type } = response
+      const location = codeOf(status) === 'redirected' && response.headers.get('location')
+      // A `fetch` of the app's own may tell the final URL, and not whether it is another one.
+      const isFollowed = response.redirected ?? response.url
+      const redirect: Redirect = location
+        ? 'told'
+        : type === 'opaqueredirect'
+          ? 'hidden'
+          : isFollowed
+            ? 'followed'
+            : 'none'
       if (redirect === 'none') return hops ? Object.defineProperty(response, 'redirected', { value: true }) : response
-      const { status, headers, url } = response
-      const isTold = redirect === 'told'
-      const seen = isTold
-        ? new URL(headers.get('location') ?? '', target).href
+      const seen = location
+        ? new URL(location, target).href
         : redirect === 'hidden'
           ? await this.#whereTo(target, probe)
-          : url
+          : response.url
       const [place = ''] = seen.split(/[?#]/)
       const endpoint = start.slice(this.#url.length)
       // [spec] Fetch: after a 307 or a 308 a POST is still one.
-      const isFit = isTold
+      const isFit = location
         ? (!method || status > 306) && hops < MAX_HOPS
         : !hops && (!method || place.replace(/\/$/, '').endsWith(endpoint))
       const isOurs = isFit && place.startsWith(this.#origin)
@@ -68,13 +69,10 @@ export class Redirects {
       discard(response)
       if (!isOurs) {
         const why = `${method ?? 'GET'} ${endpoint.slice(1)}: redirected to ${place || 'another origin'}; log in, or correct \`url\``
-        throw new ConnectionError('redirected', why, { status: isTold ? status : undefined })
+        throw new ConnectionError('redirected', why, { status: location ? status : undefined })
       }
       // A stream is redirected anew each time: today's target may be a login page, and no stream once the user has logged in.
-      if (redirect === 'hidden' && method) {
-        this.#moved ??= new Map()
-        this.#moved.set(start, seen)
-      }
+      if (redirect === 'hidden' && method) this.#moved.set(start, seen)
       target = seen
     }
   }

@@ -3,7 +3,6 @@ import type { Notifier } from '../notifier'
 import type { Settings } from '../options'
 import { type Cursor, HEAD, MAX_SESSIONS_PER_RESUME, type SessionVerdict } from '../protocol'
 import type { CursorStore } from '../store'
-import { CursorWrites } from './cursorWrites'
 import { Quiet } from './quiet'
 import { type Opener, Session } from './session'
 import { Stale } from './stale'
@@ -17,17 +16,15 @@ export class Sessions {
   #opened = 0
   /** There was no room for another one. */
   #isFull = false
+  #changed: Set<string> | undefined
   protected readonly stale: Stale
   /** What the app said of sessions before the stored cursors were read; `unplaced`: it watches one, wherever it stands. */
   #early: Map<string, 'unplaced' | 'placed'> | undefined
   readonly #store: CursorStore | null
-  readonly #writes: CursorWrites | null
   declare protected readonly settings: Settings
   declare protected readonly notifier: Notifier
-
   protected readonly quiet: Quiet
 
-  /** `store` keeps the cursors. */
   constructor(
     settings: Settings,
     store: CursorStore | null,
@@ -37,7 +34,6 @@ export class Sessions {
     this.settings = settings
     this.notifier = notifier
     this.#store = store
-    this.#writes = store && new CursorWrites(store, this.tracked)
     this.quiet = new Quiet(this.tracked, settings.clock, onQuiet)
     this.stale = new Stale(this.tracked, settings.clock, notifier)
   }
@@ -69,7 +65,8 @@ export class Sessions {
       const isMoved = known && (known.lastSeq > 0 || known.epoch !== undefined)
       if (isMoved || (early?.get(sessionId) ?? (known && 'placed')) === 'placed') continue
       this.#track(sessionId, lastSeq, epoch, known ? 'app' : 'storage').wantedBy = 'app'
-      this.#writes?.delete(sessionId)
+      // It is what is stored.
+      this.#changed?.delete(sessionId)
       early?.delete(sessionId)
     }
     for (const sessionId of early?.keys() ?? []) this.keep(sessionId)
@@ -118,11 +115,22 @@ export class Sessions {
   protected advance(session: Session, seq: number) {
     if (seq <= session.lastSeq) return
     session.lastSeq = seq
-    if (this.#writes) this.keep(session.sessionId)
+    if (this.#store) this.keep(session.sessionId)
   }
 
+  /** Stores the cursor: once for all events of one chunk, and before the page can go away. */
   protected keep(sessionId: string) {
-    if (this.#early?.get(sessionId) !== 'unplaced') this.#writes?.add(sessionId)
+    const store = this.#store
+    if (!store || this.#early?.get(sessionId) === 'unplaced') return
+    if (!this.#changed) {
+      const changed = new Set<string>()
+      this.#changed = changed
+      queueMicrotask(() => {
+        this.#changed = undefined
+        for (const id of changed) store.put(id, this.tracked.get(id)?.cursor)
+      })
+    }
+    this.#changed.add(sessionId)
   }
 
   leftOvers(): readonly Cursor[] {
@@ -134,9 +142,7 @@ export class Sessions {
 
   /** Whether the server has made one of them necessary. */
   hasHole(): boolean {
-    for (const { wantedBy, hasHole } of this.tracked.values())
-      if (wantedBy === 'server' || (!wantedBy && hasHole)) return true
-    return false
+    return [...this.tracked.values()].some(({ wantedBy, hasHole }) => wantedBy === 'server' || (!wantedBy && hasHole))
   }
 
   /** Whether the session is tracked, and was taken for attached: then the next resume takes it along. */
