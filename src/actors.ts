@@ -170,7 +170,7 @@ export function bindActors(system: AnyActorRef['system'], { settings, carrier, i
       const abort = new AbortController()
       const isAsleep = context().farewell === 'said'
       let isPosted = false
-      let stopWatching = () => {}
+      let stopWatching: (() => void) | undefined
       const fail = (error: ConnectionError) => tell({ type: 'resume.failed', error })
       const succeed = (json: unknown) => {
         if (abort.signal.aborted) return
@@ -204,8 +204,9 @@ export function bindActors(system: AnyActorRef['system'], { settings, carrier, i
       if (isAsleep && farewell.over) farewell.over.then(post, post)
       else post()
       return () => {
-        abort.abort()
-        stopWatching()
+        // Once it is answered there is nothing to abort, and an abort makes an Error with its stack.
+        if (stopWatching) stopWatching()
+        else abort.abort()
         clock.clearTimeout(timer)
       }
     },

@@ -16,11 +16,11 @@ export interface Exchange {
   readonly maxBytes: number
   /** As in `PostOptions`. */
   readonly needsReceipt?: boolean | undefined
-  /** The status's word on the answer, should the body never come; null is success. */
+  /** Set as soon as the status is known, and valid even if the body never comes: the error, or null for success. */
   answer?: ConnectionError | null
 }
 
-/** The JSON of an answer. */
+/** The JSON of an answer: null if it has no body, undefined if the body is no JSON. Throws for any status but a 2xx. */
 export async function readAnswer(response: Response, exchange: Exchange) {
   const { what, clock, maxBytes, needsReceipt } = exchange
   const { ok, status, headers } = response
@@ -37,7 +37,7 @@ export async function readAnswer(response: Response, exchange: Exchange) {
     else discard(response)
     throw exchange.answer
   }
-  // A page answered in the server's place, e.g. by a captive portal.
+  // HTML is no answer of the server: a captive portal, or a login page.
   const isHtml = HTML_TYPE.test(type)
   if (needsReceipt === false && !isHtml) exchange.answer = null
   const text = await readText(response, maxBytes, what)
@@ -49,9 +49,9 @@ export async function readAnswer(response: Response, exchange: Exchange) {
   throw new ConnectionError('bad-response', why)
 }
 
-/** The body of the answer to `what`, if it is not too long. */
+/** The body of the answer to `what`. Throws once it is longer than `maxBytes`. */
 export async function readText(response: Response, maxBytes: number, what: string): Promise<string> {
-  // React Native's has none that can be read in parts.
+  // React Native cannot read a body in parts.
   const reader = response.body?.getReader?.()
   if (!reader) return response.text()
   const decoder = new TextDecoder()

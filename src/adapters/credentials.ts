@@ -12,21 +12,22 @@ export type HeaderMap = Readonly<Record<string, string>>
 export type HeadersHook = (request: HeadersRequest) => HeaderMap | Promise<HeaderMap>
 
 /**
- * | state | a 401 to a request |
+ * | state | a request that is answered 401 |
  * | --- | --- |
- * | `trusted` | the hook is asked for better headers → `renewing`; the request is repeated with them |
- * | `renewing` | the request waits for the same answer, and is repeated with it. If the hook fails, or who waits gives up → `trusted` |
- * | `renewed` | is final, if the request was made in this state; one from before is repeated with the new headers |
+ * | `trusted` | asks the hook for fresh headers (→ `renewing`), and is repeated with them |
+ * | `renewing` | waits for those same headers, and is repeated with them. The hook fails, or a request that waits is aborted → `trusted` |
+ * | `renewed` | fails with the 401, if it was sent with the fresh headers; if it was sent before, it is repeated with them |
  *
- * A 2xx leads to `trusted`. A final 401 too: it stops the line, and what starts it again begins with a new allowance.
+ * A 2xx leads back to `trusted`. So does a 401 that fails its request: it stops the line, and a new start has a new allowance.
+ * Without a hook the first 401 fails its request: it is the only sign that a cookie, or a header given as a value, has expired.
  */
 interface Standing {
   state: 'trusted' | 'renewing' | 'renewed'
-  readonly headers: Promise<Headers>
+  readonly headers: Promise<Headers | undefined>
 }
 const TRUSTED = { state: 'trusted' } as Standing
 
-/** What requests are sent with, and what follows where the server does not accept it. */
+/** Sends requests with the app's headers, and repeats one that is answered 401 with fresh headers, once. */
 export class Credentials {
   readonly #headers: HeaderMap | HeadersHook | undefined
   readonly #attempt: () => number
@@ -40,7 +41,7 @@ export class Credentials {
   async send(
     reason: HeadersRequest['reason'],
     signal: AbortSignal | null | undefined,
-    perform: (headers: Headers) => Promise<Response>,
+    perform: (headers: Headers | undefined) => Promise<Response>,
   ): Promise<Response> {
     const before = this.#standing
     const wasRenewed = before.state === 'renewed'
@@ -54,9 +55,10 @@ export class Credentials {
     return response
   }
 
-  async #ask(reason: HeadersRequest['reason']): Promise<Headers> {
+  /** Undefined: none are given. */
+  async #ask(reason: HeadersRequest['reason']): Promise<Headers | undefined> {
     const headers = this.#headers
-    if (typeof headers !== 'function') return new Headers(headers)
+    if (typeof headers !== 'function') return headers && new Headers(headers)
     try {
       return new Headers(await headers({ reason, attempt: this.#attempt() }))
     } catch (cause) {
@@ -64,11 +66,11 @@ export class Credentials {
     }
   }
 
-  /** What a 401 is answered with. Requests that are under way together share one renewal. */
-  async #renewed(signal: AbortSignal | null | undefined): Promise<Headers> {
+  /** Fresh headers. All requests that are answered 401 meanwhile share them. */
+  async #renewed(signal: AbortSignal | null | undefined): Promise<Headers | undefined> {
     if (this.#standing === TRUSTED) this.#standing = { state: 'renewing', headers: this.#ask('unauthorized') }
     const shared = this.#standing
-    // Who waited longest has lost patience, or the hook has failed: the next 401 asks again.
+    // The hook has failed, or has not answered before the timeout of a request that waits: the next 401 asks it again.
     const giveUp = () => {
       if (this.#standing === shared && shared.state === 'renewing') this.#standing = TRUSTED
     }

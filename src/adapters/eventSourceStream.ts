@@ -71,6 +71,15 @@ export interface EventSourceLine {
 }
 
 /**
+ * | stage | a frame | an error |
+ * | --- | --- | --- |
+ * | `opening`, `open` | from the origin of the URL: is handed on → `ours`; from another one: the stream fails as redirected | is told, as a stream that did not open, or that was cut |
+ * | `ours` | is handed on: one frame speaks for all of its stream | is told, as a stream that was cut |
+ * | `closed` | is dropped | is dropped |
+ */
+type Stage = 'opening' | 'open' | 'ours' | 'closed'
+
+/**
  * One EventSource, used once. It is closed at its first error: its own retry would race the machine's, with the pacing
  * of the browser.
  */
@@ -81,35 +90,34 @@ export function openEventSource(
   handlers: StreamHandlers,
 ): EventSourceLine {
   let source: EventSourceLike | undefined
-  let closed = false
-  let isOpen = false
-  let isOurs = false
+  let stage: Stage = 'opening'
 
   const close = () => {
-    closed = true
+    stage = 'closed'
     source?.close()
   }
   const fail = (event: StreamEvent) => {
-    if (closed) return
+    if (stage === 'closed') return
+    const error = toStreamError(event, stage)
     close()
-    handlers.error(toStreamError(event, isOpen))
+    handlers.error(error)
   }
   const hear = (type: 'welcome' | 'message', event: StreamEvent) => {
-    // One frame speaks for all of its stream.
-    isOurs ||= !event.origin || originOf(event.origin) === originOf(url)
-    if (isOurs) handlers[type](event.data ?? '')
-    else fail({ message: `redirected to ${event.origin}` })
+    const { origin, data = '' } = event
+    if (origin && originOf(origin) !== originOf(url)) return fail({ message: `redirected to ${origin}` })
+    stage = 'ours'
+    handlers[type](data)
   }
   const open = async () => {
     try {
       const created = factory(url, setup)
       source = 'then' in created ? await created : created
-      if (closed) return source.close()
+      if (stage === 'closed') return source.close()
       for (const type of ['open', 'welcome'] as const) {
         source.addEventListener(type, (event) => {
           try {
-            if (closed) return
-            isOpen = true
+            if (stage === 'closed') return
+            if (stage === 'opening') stage = 'open'
             if (type === 'open') handlers.open()
             else hear(type, event)
           } catch (cause) {
@@ -119,7 +127,8 @@ export function openEventSource(
       }
       // Without a `try`: it would cost a twentieth of the throughput, and the data plane catches what an app throws.
       source.addEventListener('message', (event) => {
-        if (!closed) isOurs ? handlers.message(event.data ?? '') : hear('message', event)
+        if (stage === 'ours') handlers.message(event.data ?? '')
+        else if (stage !== 'closed') hear('message', event)
       })
       source.addEventListener('error', fail)
     } catch (cause) {
@@ -139,8 +148,8 @@ const NOT_OPENED = 'the stream did not open: no login, no server, another `url`,
 const originOf = (url: string) => /^\w+:\/\/[^/]+/.exec(url)?.[0]
 
 // The native EventSource tells nothing; the `eventsource` package puts the HTTP status into `code`.
-function toStreamError({ code, cause, message }: StreamEvent, isOpen: boolean) {
+function toStreamError({ code, cause, message }: StreamEvent, stage: Stage) {
   if (cause instanceof ConnectionError) return cause
-  const why = message ?? (cause ? String(cause) : isOpen ? 'the stream was cut' : NOT_OPENED)
+  const why = message ?? (cause ? String(cause) : stage === 'opening' ? NOT_OPENED : 'the stream was cut')
   return typeof code === 'number' ? toRefusal(code) : new ConnectionError('stream-failed', why, { cause })
 }

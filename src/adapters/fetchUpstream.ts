@@ -25,21 +25,24 @@ export interface PostOptions {
   /** ms for the whole exchange, the body of the answer included. Default: none, the caller aborts. */
   readonly timeout?: number
   readonly idempotencyKey?: string | undefined
-  /** The order that it belongs to, where the server keeps orders apart. */
+  /** The lane that it belongs to, for a server that keeps the order of each lane. */
   readonly lane?: string | undefined
   readonly keepalive?: boolean
   /**
-   * Of a message: whether a 2xx counts only with a body. If not, one that is cut off counts too. Undefined: an empty body
-   * counts, one that is cut off does not.
+   * | given | a 2xx without a body | a 2xx whose body is cut off, or comes too late |
+   * | --- | --- | --- |
+   * | `true` | no JSON (`undefined`): the message is posted again | fails |
+   * | `false` | success | success |
+   * | `undefined` | success, unless it says that it is JSON | fails |
    */
   readonly needsReceipt?: boolean | undefined
-  /** Called in the same tick as `fetch`, after everything asynchronous: what it throws ends the POST before it starts. */
+  /** Called right before `fetch`, in the same tick, with nothing left to wait for. If it throws, the POST does not start. */
   readonly onStart?: () => void
 }
 
 export type Upstream = ReturnType<typeof createUpstream>
 
-/** Everything that goes over `fetch`. It tells what happened; what that means is decided elsewhere. */
+/** Everything that goes over `fetch`. It tells what happened; the outbox and the machine decide what follows. */
 export function createUpstream({ url, fetch, headers, credentials, clock, inbound, context }: UpstreamOptions) {
   const access = new Credentials(headers, () => context().attempt)
   const redirects = new Redirects(url, fetch)
@@ -55,7 +58,7 @@ export function createUpstream({ url, fetch, headers, credentials, clock, inboun
       const { keepalive, onStart } = options
       const { signal } = abort
       const exchange = { ...options, what: `POST ${endpoint}`, clock, maxBytes: inbound?.maxBytes ?? MAX_INBOUND_BYTES }
-      const perform = async (target: string, own: Headers) => {
+      const perform = async (target: string, own: Headers | undefined) => {
         onStart?.()
         if (signal.aborted) throw signal.reason
         const all = headersOf(own, context().connectionId, options)
@@ -75,7 +78,7 @@ export function createUpstream({ url, fetch, headers, credentials, clock, inboun
         // Not every `fetch` knows signals.
         if (init.signal?.aborted) throw init.signal.reason
         const all = new Headers(init.headers)
-        own.forEach((value, name) => {
+        own?.forEach((value, name) => {
           all.set(name, value)
         })
         const { cache, ...rest } = init
@@ -85,7 +88,7 @@ export function createUpstream({ url, fetch, headers, credentials, clock, inboun
           fetch(target, { ...rest, ...more, headers: all, redirect: 'manual', ...shared }),
         )
       }),
-    /** Where `keepalive` is not supported: no headers, so the body has to say whose it is. False: it was not taken. */
+    /** For browsers without `keepalive`. A beacon has no headers, so the body names its stream. False: the browser did not take it. */
     beacon: (endpoint: string, body: string): boolean =>
       globalThis.navigator?.sendBeacon?.(
         redirects.placeOf(at(endpoint)),
@@ -94,8 +97,12 @@ export function createUpstream({ url, fetch, headers, credentials, clock, inboun
   }
 }
 
-/** Those of a POST. Set, not spread: whoever names one of them must not send it twice. */
-function headersOf(own: Headers, connectionId: string | null, { idempotencyKey, lane }: PostOptions): Headers {
+/** The headers of a POST. They are set, not spread: `content-type` in the app's own spelling must not be sent twice. */
+function headersOf(
+  own: Headers | undefined,
+  connectionId: string | null,
+  { idempotencyKey, lane }: PostOptions,
+): Headers {
   const all = new Headers(own)
   all.set('Content-Type', 'application/json')
   if (connectionId) all.set(CONNECTION_ID_HEADER, connectionId)
@@ -105,7 +112,7 @@ function headersOf(own: Headers, connectionId: string | null, { idempotencyKey, 
   return all
 }
 
-/** How an exchange ends: as it says, or by its timeout, or aborted; but the status's own word goes before those. */
+/** Settles with the answer, the timeout or the abort, whichever is first; once the status has come, it outranks the other two. */
 function settle(exchange: Exchange & PostOptions, abort: AbortController, run: () => Promise<unknown>) {
   const { what, clock, timeout } = exchange
   const { signal } = abort
@@ -116,12 +123,12 @@ function settle(exchange: Exchange & PostOptions, abort: AbortController, run: (
       late = new ConnectionError('timeout', `${what}: no answer within ${timeout} ms`)
       abort.abort(late)
     }, timeout)
-  // A hook or a body that never settles does not watch the signal.
-  const aborted = new Promise((_, reject) => {
+  return new Promise((resolve, reject) => {
+    // A hook or a body that never settles does not watch the signal.
     signal.onabort = () => reject(signal.reason)
-    if (signal.aborted) signal.onabort({} as Event)
+    if (signal.aborted) reject(signal.reason)
+    run().then(resolve, reject)
   })
-  return Promise.race([run(), aborted])
     .catch((cause) => {
       const { answer } = exchange
       if (answer === null) return null

@@ -4,15 +4,24 @@ import { discard } from './answer'
 
 const MAX_HOPS = 5
 
+/** `told`: by a `Location`; `hidden`: a browser does not tell where to; `followed`: by a `fetch` that does not know `redirect: 'manual'`. */
+type Redirect = 'none' | 'told' | 'hidden' | 'followed'
+
 /**
  * Redirects are followed by hand: `fetch` makes a POST a GET after a 301, 302 or 303, and carries all but the cookies to any origin.
- * Never to another origin, and a POST only where it stays one.
+ *
+ * | redirect | a GET | a POST |
+ * | --- | --- | --- |
+ * | to another origin | fails as `redirected` | fails as `redirected` |
+ * | `told` | is followed, five times at most | is followed after a 307 or 308, else fails |
+ * | `hidden` | a request without anything secret finds the target, which is then asked | the same, if the target ends with the endpoint (a login page does not); later POSTs go there at once |
+ * | `followed` | its answer counts | its answer counts, if the final URL ends with the endpoint |
  */
 export class Redirects {
   readonly #url: string
   readonly #fetch: typeof fetch
   readonly #origin: string
-  /** POSTs whose redirect was hidden: where from, and to. */
+  /** The targets of hidden redirects of POSTs, by the URL that was asked first. */
   readonly #moved = new Map<string, string>()
 
   constructor(url: string, fetch: typeof globalThis.fetch) {
@@ -26,22 +35,29 @@ export class Redirects {
     return this.#moved.get(start) ?? start
   }
 
-  /**
-   * Performs a request. Where the status is not seen, a target of a POST counts that ends with the endpoint: a login page does not.
-   * `probe` asks for the same without anything secret.
-   */
+  /** Performs a request, and follows its redirects. `probe` asks for the same without anything secret; it has a `method` if it is a POST. */
   async follow(start: string, probe: RequestInit, perform: (target: string) => Promise<Response>): Promise<Response> {
     const { method } = probe
     let target = this.placeOf(start)
     for (let hops = 0; ; hops++) {
       const response = await perform(target)
-      const { status, type, redirected, url: followed } = response
+      const { status, type } = response
       const location = codeOf(status) === 'redirected' && response.headers.get('location')
-      const isHidden = type === 'opaqueredirect'
-      // Not every `fetch` of an app's own obeys `redirect`, nor tells that it has followed one.
-      if (!location && !isHidden && !(redirected ?? followed))
-        return hops ? Object.defineProperty(response, 'redirected', { value: true }) : response
-      const seen = location ? new URL(location, target).href : isHidden ? await this.#whereTo(target, probe) : followed
+      // A `fetch` of the app's own may tell the final URL, and not whether it is another one.
+      const isFollowed = response.redirected ?? response.url
+      const redirect: Redirect = location
+        ? 'told'
+        : type === 'opaqueredirect'
+          ? 'hidden'
+          : isFollowed
+            ? 'followed'
+            : 'none'
+      if (redirect === 'none') return hops ? Object.defineProperty(response, 'redirected', { value: true }) : response
+      const seen = location
+        ? new URL(location, target).href
+        : redirect === 'hidden'
+          ? await this.#whereTo(target, probe)
+          : response.url
       const [place = ''] = seen.split(/[?#]/)
       const endpoint = start.slice(this.#url.length)
       // [spec] Fetch: after a 307 or a 308 a POST is still one.
@@ -49,19 +65,19 @@ export class Redirects {
         ? (!method || status > 306) && hops < MAX_HOPS
         : !hops && (!method || place.replace(/\/$/, '').endsWith(endpoint))
       const isOurs = isFit && place.startsWith(this.#origin)
-      if (isOurs && !location && !isHidden) return response
+      if (isOurs && redirect === 'followed') return response
       discard(response)
       if (!isOurs) {
         const why = `${method ?? 'GET'} ${endpoint.slice(1)}: redirected to ${place || 'another origin'}; log in, or correct \`url\``
         throw new ConnectionError('redirected', why, { status: location ? status : undefined })
       }
-      // Of a stream it may be a login page, which is the place of none once somebody has logged in.
-      if (isHidden && method) this.#moved.set(start, seen)
+      // A stream is redirected anew each time: today's target may be a login page, and no stream once the user has logged in.
+      if (redirect === 'hidden' && method) this.#moved.set(start, seen)
       target = seen
     }
   }
 
-  /** Where a page is redirected to. [spec] Fetch: it is told that only after the redirect was followed. */
+  /** Where a page is redirected to; empty if that is not told. [spec] Fetch: it is told only after the redirect was followed. */
   async #whereTo(target: string, init: RequestInit): Promise<string> {
     // [spec] A browser's `fetch` is called on nothing but its window.
     const fetch = this.#fetch

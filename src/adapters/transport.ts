@@ -6,7 +6,7 @@ import {
   openEventSource,
   type StreamHandlers,
 } from './eventSourceStream'
-import { createUpstream, type PostOptions, type UpstreamOptions } from './fetchUpstream'
+import { createUpstream, type PostOptions, type Upstream, type UpstreamOptions } from './fetchUpstream'
 import { expectStream } from './streamResponse'
 
 /** What a transport is given by its connection: the options, checked and complete, and the connection as it is now. */
@@ -44,60 +44,14 @@ const ASK_TIMEOUT = 3_000
 /** The default: Server-Sent Events down, read by an EventSource, and `fetch` up. */
 export const eventSourceTransport: Transport = (setup) => {
   const { streamFetch, post, beacon } = createUpstream(setup)
-  const { createEventSource, clock, context, credentials } = setup
   let line: EventSourceLine | undefined
   const check = () => line?.check()
 
-  function open(handlers: StreamHandlers) {
-    const url = `${setup.url}/events`
-    const abort = new AbortController()
-    const { signal } = abort
-    let own: EventSourceLine | undefined
-    let isOpen = false
-    let timer: unknown
-
-    const close = () => {
-      clock.clearTimeout(timer)
-      abort.abort()
-      own?.close()
-    }
-    const fail = (error: ConnectionError) => {
-      if (signal.aborted) return
-      close()
-      handlers.error(error)
-    }
-    /** The native EventSource does not tell with which status it was refused. Nothing is asked at a first failure, which may pass. */
-    const ask = (error: ConnectionError) => {
-      const { attempt, connectionId } = context()
-      if (isOpen || connectionId || error.status || error.cause || !attempt) return fail(error)
-      timer = clock.setTimeout(() => fail(error), ASK_TIMEOUT)
-      streamFetch(`${url}?ask`, { headers: { Accept: 'text/event-stream' }, signal })
-        .then(async (response) => {
-          await expectStream(response, url, clock.now())
-          return error
-        })
-        .catch((reason) => (reason instanceof ConnectionError ? reason : error))
-        .then(fail)
-    }
-    own = openEventSource(
-      createEventSource,
-      url,
-      { withCredentials: credentials === 'include', fetch: streamFetch, maxBytes: setup.inbound?.maxBytes, clock },
-      {
-        ...handlers,
-        open() {
-          isOpen = true
-          handlers.open()
-        },
-        error: ask,
-      },
-    )
-    line = own
-    return close
-  }
-
   return {
-    open,
+    open(handlers) {
+      line = openLine(setup, streamFetch, handlers)
+      return line.close
+    },
     check,
     post(...request) {
       // In a tick of its own: it may end the stream, and with it what is being posted.
@@ -106,4 +60,55 @@ export const eventSourceTransport: Transport = (setup) => {
     },
     beacon,
   }
+}
+
+/** An EventSource that, where it does not open, says why. */
+function openLine(setup: TransportSetup, fetch: Upstream['streamFetch'], handlers: StreamHandlers): EventSourceLine {
+  const { createEventSource, clock, context, credentials, inbound } = setup
+  const url = `${setup.url}/events`
+  let stage: 'opening' | 'open' | 'over' = 'opening'
+  /** Ends the question why it did not open. */
+  let abort: AbortController | undefined
+  let timer: unknown
+  let line: EventSourceLine | undefined
+
+  const close = () => {
+    stage = 'over'
+    line?.close()
+    abort?.abort()
+    clock.clearTimeout(timer)
+  }
+  const fail = (error: ConnectionError) => {
+    if (stage === 'over') return
+    close()
+    handlers.error(error)
+  }
+  /** The native EventSource does not tell with which status it was refused. Nothing is asked at a first failure, which may pass. */
+  const ask = (error: ConnectionError) => {
+    const { attempt, connectionId } = context()
+    if (stage !== 'opening' || connectionId || error.status || error.cause || !attempt) return fail(error)
+    timer = clock.setTimeout(() => fail(error), ASK_TIMEOUT)
+    abort = new AbortController()
+    fetch(`${url}?ask`, { headers: { Accept: 'text/event-stream' }, signal: abort.signal })
+      .then(async (response) => {
+        await expectStream(response, url, clock.now())
+        return error
+      })
+      .catch((reason) => (reason instanceof ConnectionError ? reason : error))
+      .then(fail)
+  }
+  line = openEventSource(
+    createEventSource,
+    url,
+    { withCredentials: credentials === 'include', fetch, maxBytes: inbound?.maxBytes, clock },
+    {
+      ...handlers,
+      open() {
+        stage = 'open'
+        handlers.open()
+      },
+      error: ask,
+    },
+  )
+  return { close, check: line.check }
 }

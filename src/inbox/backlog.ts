@@ -1,23 +1,22 @@
-import type { JsonObject } from '../protocol'
 import type { Clock } from '../types'
 import type { SessionMessage } from './frames'
+import type { Subscription } from './listeners'
 
-/** When a message is offered to a listener that throws: at once, and again after these delays, ms. */
+/** After a listener threw, the message is offered to it again after each of these delays, ms; then it is skipped. */
 const REPEATS = [100, 1_000]
-/** How much of a session waits behind such a message; what is beyond is dropped and fetched again. */
+/** How many later messages of the session wait meanwhile; those beyond are dropped, and fetched by a resume. */
 const MAX_WAITING = 256
 const MAX_WAITING_CHARACTERS = 2_097_152
 
-export type MessageListener = (message: JsonObject) => unknown
-
-export interface Subscription {
-  /** Null once it has unsubscribed. */
-  listener: MessageListener | null
-  /** Undefined: of every message. */
-  readonly session: string | undefined
-}
-
-/** A message that listeners threw at, and what came after it. */
+/**
+ * A message at which a listener threw, and the later messages of its session, which wait so that order holds. Other sessions flow.
+ *
+ * | the message is offered again, to the listeners that threw | what follows |
+ * | --- | --- |
+ * | none throws | the cursor moves, and the messages that wait are taken |
+ * | one throws, for the second time | it is offered once more |
+ * | one throws, for the third time | it is reported as `poison-message` and skipped, as if none had thrown |
+ */
 export class Backlog {
   declare readonly message: SessionMessage
   /** The listeners that threw. */
@@ -31,7 +30,7 @@ export class Backlog {
     this.listeners = listeners
   }
 
-  /** A replay brings again what stands here already; it must not take the room of what is new. */
+  /** Whether it waits here already: a replay repeats it, and it must not take the room of a new one. */
   has({ seq, epoch }: SessionMessage): boolean {
     const [newest] = this.later.at(-1) ?? [this.message]
     return seq <= newest.seq && epoch === newest.epoch
@@ -45,21 +44,21 @@ export class Backlog {
     return hasRoom
   }
 
-  /** Whether something of it is beyond that `seq`. */
+  /** Whether a message that waits has a higher `seq`. */
   reaches(to: number): boolean {
     return this.later.some(([{ seq }]) => seq > to)
   }
 
-  /** Offers it again when that is due. */
+  /** Offers the message again, after the delay that is due. */
   arm(clock: Clock, repeat: () => void) {
     const timer = clock.setTimeout(repeat, REPEATS[this.#repeats] ?? 0)
     this.rest = () => clock.clearTimeout(timer)
   }
 
-  /** It is not offered again, before it is armed again. */
+  /** Takes `arm` back. */
   rest() {}
 
-  /** The listeners threw once more. Returns whether it was the last time. */
+  /** They threw again. Returns whether that was the last try. */
   isSpent(): boolean {
     return ++this.#repeats >= REPEATS.length
   }

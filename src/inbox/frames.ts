@@ -8,12 +8,14 @@ export type SessionMessage = JsonObject & {
 }
 
 /**
- * | sort | what it is | what follows |
+ * The sorts of frames.
+ *
+ * | sort | is | what follows |
  * | --- | --- | --- |
- * | `event` | has a `sessionId` and a `seq`: a `SessionMessage` | `step` |
- * | `Control` | for the library | the machine is told |
- * | `plain` | any other object | the app's listeners |
- * | `malformed` | no object, or an envelope field that is not of its type | reported, and dropped |
+ * | `event` | an object with a `sessionId` and a `seq` | `step` decides |
+ * | `Control` | one of the protocol's own types | the machine, or the inbox, is told |
+ * | `plain` | any other object, also of an unknown type | the app's listeners hear it; no cursor moves |
+ * | `malformed` | no object, or an envelope field that is not of its type | it is reported as `bad-message`, and dropped |
  */
 export type Sort = 'event' | Control | 'plain' | 'malformed'
 
@@ -23,7 +25,7 @@ export function sortOf(frame: unknown): Sort {
   return parseControl(frame) ?? 'plain'
 }
 
-/** What is wrong with a malformed one. Of its fields no more than the type: a value from the wire may throw when it is made a text. */
+/** The complaint about a malformed frame. It names the type of a field, never the value, which may throw when it is made a text. */
 export function complaintOf(frame: unknown, characters: number): string {
   if (!isObject(frame)) return `no JSON object, but ${characters} characters`
   const field = malformedField(frame) ?? ''

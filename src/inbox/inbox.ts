@@ -3,8 +3,9 @@ import type { Notifier } from '../notifier'
 import type { Settings } from '../options'
 import { type Control, type Cursor, HEAD, type JsonObject, parseJson, type SessionVerdict } from '../protocol'
 import type { CursorStore } from '../store'
-import { Backlog, type MessageListener, type Subscription } from './backlog'
+import { Backlog } from './backlog'
 import { complaintOf, type SessionMessage, sortOf } from './frames'
+import { Listeners, type MessageListener } from './listeners'
 import { type Session, step } from './session'
 import { Sessions } from './sessions'
 
@@ -22,7 +23,7 @@ export interface InboxHooks {
  * stream and never crosses the machine. A class, because closures in its place were 2 KiB per connection.
  */
 export class Inbox extends Sessions {
-  #listeners: readonly Subscription[] = NONE
+  readonly #listeners: Listeners
   #isContiguous = false
   #resumeId: string | null = null
   #signs = 0
@@ -35,6 +36,7 @@ export class Inbox extends Sessions {
   /** `store` keeps the cursors. */
   constructor(settings: Settings, store: CursorStore | null, notifier: Notifier, hooks: InboxHooks) {
     super(settings, store, notifier, hooks.onQuiet)
+    this.#listeners = new Listeners(notifier)
     this.#hooks = hooks
     this.load(() => {
       if (this.#attachments) hooks.onHole()
@@ -57,7 +59,7 @@ export class Inbox extends Sessions {
       const message = frame as SessionMessage
       const session = this.of(message.sessionId, message.seq)
       if (session) this.#accept(session, message, data.length)
-    } else if (sort === 'plain') this.#offer(frame as JsonObject, this.#listeners)
+    } else if (sort === 'plain') this.#listeners.offer(frame as JsonObject)
     else if (sort === 'malformed') {
       this.notifier.report(new ConnectionError('bad-message', complaintOf(frame, data.length)))
     } else if (sort.type !== 'unattached') return sort
@@ -110,24 +112,12 @@ export class Inbox extends Sessions {
 
   #deliver(session: Session, message: SessionMessage) {
     if (message.seq === session.dropped) session.dropped = 0
-    const failed = this.#offer(message, this.#listeners)
+    const failed = this.#listeners.offer(message)
     if (!this.isCurrent(session)) return
     if (failed.length) {
       session.backlog = new Backlog(message, failed)
       this.#arm(session, session.backlog)
     } else this.advance(session, message.seq)
-  }
-
-  /** Returns the listeners that threw. */
-  #offer(message: JsonObject, to: readonly Subscription[]): readonly Subscription[] {
-    let failed = NONE
-    for (const subscription of to) {
-      const { listener, session } = subscription
-      // Another one may have unsubscribed it.
-      if (!listener || (session !== undefined && session !== message.sessionId)) continue
-      if (!this.notifier.call('message', listener, message)) failed = [...failed, subscription]
-    }
-    return failed
   }
 
   #queue(session: Session, message: SessionMessage, characters: number) {
@@ -147,7 +137,7 @@ export class Inbox extends Sessions {
 
   #repeat(session: Session, backlog: Backlog) {
     const { message, later } = backlog
-    backlog.listeners = this.#offer(message, backlog.listeners)
+    backlog.listeners = this.#listeners.offer(message, backlog.listeners)
     if (session.backlog !== backlog) return
     if (backlog.listeners.length) {
       if (!backlog.isSpent()) return this.#arm(session, backlog)
@@ -187,12 +177,7 @@ export class Inbox extends Sessions {
   }
 
   listen(listener: MessageListener, session: string | undefined): () => void {
-    const own: Subscription = { listener, session }
-    this.#listeners = [...this.#listeners, own]
-    return () => {
-      own.listener = null
-      this.#listeners = this.#listeners.filter((other) => other !== own)
-    }
+    return this.#listeners.add(listener, session)
   }
 
   /** A new stream: everything tracked has to be resumed on it. Returns what the first resume is to carry. */
@@ -249,5 +234,3 @@ export class Inbox extends Sessions {
     super.rest()
   }
 }
-
-const NONE: readonly Subscription[] = []

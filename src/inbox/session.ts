@@ -10,13 +10,15 @@ export type Party = 'app' | 'server'
 export type Opener = Party | 'storage'
 
 /**
- * A tracked session: its cursor, and what stands in the cursor's way. Between it and the server two things are in play, each with states
- * of its own:
+ * A tracked session: its cursor, and what keeps the cursor from moving. It has two states beside it:
  *
- * | | a new stream, or the app | a resume with it | the answer of its `watch` | a verdict | a reset |
- * | --- | --- | --- | --- | --- | --- |
- * | `wantedBy` | null → `app` | → null | → null | | → `server`, if it leads back before what has come |
- * | `verdict` | | → `awaited` | | → `given` | → `given` |
+ * | happens | `wantedBy`: must the next resume carry it | `verdict`: has the server answered the last resume |
+ * | --- | --- | --- |
+ * | a new stream opens, or the app wants it | `app` | |
+ * | a resume carries it | null | `awaited` |
+ * | its `watch` is answered | null | |
+ * | the server's verdict comes | | `given` |
+ * | it is reset | `server`, if events beyond the reset were seen and dropped, or wait | `given` |
  */
 export class Session {
   declare readonly sessionId: string
@@ -29,9 +31,9 @@ export class Session {
   history: 'kept' | 'lost' = 'kept'
   /** One for each `watch` that was not taken back. */
   watchers: Set<unknown> | undefined
-  /** Who has made it necessary that the next resume takes it along; null if that need not. */
+  /** Who is the cause that the next resume must carry it; null if it need not. */
   wantedBy: Party | null = null
-  /** The server's word on it. Once it is `given`, or another resume is wanted, one that still comes is about an old cursor. */
+  /** A verdict that comes when one is `given`, or when another resume is wanted, is about an old cursor. */
   verdict: 'awaited' | 'given' = 'awaited'
   /** The last `seq` seen behind a hole since the last resume. */
   missing = 0
@@ -71,24 +73,24 @@ export class Session {
     return askedAt === lastSeq && !(wantedBy || hasHole || backlog)
   }
 
-  /** As far as is known, the stream has it no more. */
+  /** The stream may not send its events any more: the next resume carries it. */
   letGo() {
     this.wantedBy ||= 'app'
   }
 
-  /** A new stream has been told nothing of it. */
+  /** A new stream, which was told no cursor yet. */
   welcome() {
     this.asked = Infinity
     this.stale = 0
   }
 
-  /** The stream is told the cursor. */
+  /** Returns the cursor, for the stream. */
   tell(): Cursor {
     this.asked = Math.min(this.asked, this.lastSeq)
     return this.cursor
   }
 
-  /** By a resume. */
+  /** Returns the cursor, for a resume. */
   ask(): Cursor {
     this.wantedBy = null
     this.verdict = 'awaited'
@@ -96,7 +98,7 @@ export class Session {
     return this.tell()
   }
 
-  /** A hole. Returns whether a resume has to be asked for: another one brings both. */
+  /** An event came from behind a hole. Returns whether a resume has to be asked for: one that is due brings this one too. */
   miss(seq: number): boolean {
     const isNews = !this.hasHole
     if (seq === this.dropped) this.dropped = 0
@@ -134,12 +136,12 @@ const fruitlessAt = ({ holeAt, lastSeq, fruitless }: Session) => (holeAt === las
  *
  * | step | when | what follows |
  * | --- | --- | --- |
- * | `wait` | listeners throw at one before it | it stands behind that one |
- * | `turn` | it is of another epoch | the session is reset to before it, if it had one; the next step is taken |
+ * | `wait` | a listener throws at an earlier one | it waits behind that one (`Backlog`) |
+ * | `turn` | it is of another epoch | the session is reset to just before it, if it had an epoch; then it is asked again |
  * | `old` | it is not above the cursor | it is dropped |
  * | `deliver` | it follows the cursor, as far as the server promises | the listeners, then the cursor |
- * | `miss` | it is behind a hole | it is dropped, and a resume asked for, unless one is due: it brings both |
- * | `giveUp` | three resumes in a row have ended at that hole | the session is reset to before it, and it is delivered |
+ * | `miss` | there is a hole before it | it is dropped, and a resume from the cursor brings the hole and it |
+ * | `giveUp` | three resumes in a row have not closed that hole | the session is reset to just before it (the app is told), and it is delivered |
  *
  * So a reset is decided here, by an event, or by the server's verdict on a resume (`Inbox.judge`).
  */

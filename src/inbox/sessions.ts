@@ -16,7 +16,6 @@ export class Sessions {
   #opened = 0
   /** There was no room for another one. */
   #isFull = false
-  /** Sessions whose cursor is to be stored. */
   #changed: Set<string> | undefined
   protected readonly stale: Stale
   /** What the app said of sessions before the stored cursors were read; `unplaced`: it watches one, wherever it stands. */
@@ -24,10 +23,8 @@ export class Sessions {
   readonly #store: CursorStore | null
   declare protected readonly settings: Settings
   declare protected readonly notifier: Notifier
-
   protected readonly quiet: Quiet
 
-  /** `store` keeps the cursors. */
   constructor(
     settings: Settings,
     store: CursorStore | null,
@@ -145,9 +142,7 @@ export class Sessions {
 
   /** Whether the server has made one of them necessary. */
   hasHole(): boolean {
-    for (const { wantedBy, hasHole } of this.tracked.values())
-      if (wantedBy === 'server' || (!wantedBy && hasHole)) return true
-    return false
+    return [...this.tracked.values()].some(({ wantedBy, hasHole }) => wantedBy === 'server' || (!wantedBy && hasHole))
   }
 
   /** Whether the session is tracked, and was taken for attached: then the next resume takes it along. */

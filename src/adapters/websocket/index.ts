@@ -1,7 +1,2 @@
-export {
-  type WebSocketClass,
-  type WebSocketEvent,
-  type WebSocketLike,
-  type WebSocketTransportOptions,
-  webSocketTransport,
-} from '../webSocketTransport'
+export type { WebSocketEvent, WebSocketLike } from './line'
+export { type WebSocketClass, type WebSocketTransportOptions, webSocketTransport } from './webSocketTransport'

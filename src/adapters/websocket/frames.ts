@@ -1,13 +1,13 @@
-import { ConnectionError } from '../errors'
+import { ConnectionError } from '../../errors'
 import {
   type BatchResult,
   CONNECTION_ID_HEADER,
   IDEMPOTENCY_KEY_HEADER,
   LANE_HEADER,
   PROTOCOL_VERSION,
-} from '../protocol'
-import { clampServerDelay } from '../protocol/delay'
-import { asksToWait, meaningOf } from '../protocol/status'
+} from '../../protocol'
+import { clampServerDelay } from '../../protocol/delay'
+import { asksToWait, meaningOf } from '../../protocol/status'
 
 /** An `ack` says what an element of a batch's `results` does. */
 export type Answer = Partial<BatchResult> & Pick<BatchResult, 'status'>

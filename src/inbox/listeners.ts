@@ -1,0 +1,44 @@
+import type { Notifier } from '../notifier'
+import type { JsonObject } from '../protocol'
+
+export type MessageListener = (message: JsonObject) => unknown
+
+export interface Subscription {
+  /** Null once it has unsubscribed. */
+  listener: MessageListener | null
+  /** Undefined: of every message. */
+  readonly session: string | undefined
+}
+
+const NONE: readonly Subscription[] = []
+
+/** The app's listeners for messages. One that throws harms neither the others nor the line. */
+export class Listeners {
+  readonly #notifier: Notifier
+  #all = NONE
+
+  constructor(notifier: Notifier) {
+    this.#notifier = notifier
+  }
+
+  add(listener: MessageListener, session: string | undefined): () => void {
+    const own: Subscription = { listener, session }
+    this.#all = [...this.#all, own]
+    return () => {
+      own.listener = null
+      this.#all = this.#all.filter((other) => other !== own)
+    }
+  }
+
+  /** Returns the listeners that threw. */
+  offer(message: JsonObject, to = this.#all): readonly Subscription[] {
+    let failed = NONE
+    for (const subscription of to) {
+      const { listener, session } = subscription
+      // Another one may have unsubscribed it.
+      if (!listener || (session !== undefined && session !== message.sessionId)) continue
+      if (!this.#notifier.call('message', listener, message)) failed = [...failed, subscription]
+    }
+    return failed
+  }
+}
