@@ -1,7 +1,7 @@
 import { describe, expect, test, vi } from 'vitest'
 import { memoryLog } from '../server'
-import { ReplayPacer } from '../server/replayPacer'
-import { REQUEST_WEIGHT } from '../server/weights'
+import { REQUEST_WEIGHT } from '../server/limits/weights'
+import { ReplayPacer } from '../server/stream/replayPacer'
 import { bytesInUse, swelling, withBudgets } from './_memory'
 import { BASE, createTestServer, getEvents, manualCommands, openStream, post, range, settle, until } from './_server'
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { FEATURES, type JsonObject, MAX_BATCH_BYTES, MAX_BATCH_MESSAGES } from '../protocol'
 import { type CommandCall, CommandRejected } from '../server'
-import { runBatch } from '../server/batch'
+import { runBatch } from '../server/command/batch'
 import {
   answer,
   BASE,

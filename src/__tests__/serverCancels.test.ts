@@ -1,7 +1,7 @@
 import { describe, expect, test, vi } from 'vitest'
-import { Budgets } from '../server/budget'
-import { CANCELLED } from '../server/cluster'
-import { Receipts } from '../server/receipts'
+import { Receipts } from '../server/command/receipts'
+import { Budgets } from '../server/limits/budget'
+import { CANCELLED } from '../server/log/cluster'
 import { answer, createTestServer, manualCommands, openStream, range, settle, until } from './_server'
 
 const PROMPT = { type: 'send', sessionId: 'room' }

@@ -1,6 +1,6 @@
 import { describe, expect, test, vi } from 'vitest'
 import { type CommandCall, CommandRejected } from '../server'
-import { createEndedStreams } from '../server/endedStreams'
+import { createEndedStreams } from '../server/stream/endedStreams'
 import {
   answer,
   counter,

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import type { JsonObject } from '../protocol'
 import { type CommandCall, CommandRejected } from '../server'
-import { Lanes, laneOf } from '../server/lanes'
+import { Lanes, laneOf } from '../server/command/lanes'
 import {
   answer,
   createTestServer,

@@ -1,10 +1,10 @@
 import { ENDPOINTS, type JsonObject, RESERVED_TYPES } from '../protocol'
 import { checkFunction, checkMethods, checkNames, checkNumber } from './check'
 import { guardHooks } from './hooks'
-import { memoryLog } from './memoryLog'
+import { memoryLog } from './log/memoryLog'
+import type { LogEntry, MaybePromise, SessionLog } from './log/sessionLog'
 import type { Metric } from './metrics'
-import { checkHeaders, checkHosts, checkOrigins } from './origins'
-import type { LogEntry, MaybePromise, SessionLog } from './sessionLog'
+import { checkHeaders, checkHosts, checkOrigins } from './request/origins'
 
 /** Who makes a request. Whatever else `authenticate` returns is handed through to the other hooks. */
 export interface Principal {

@@ -1,5 +1,5 @@
 import { type Cursor, isObject, isSeq, SESSION_ID, type SessionVerdict } from '../protocol'
-import type { SessionHead } from './sessionLog'
+import type { SessionHead } from './log/sessionLog'
 
 export const isSessionId = (value: unknown): value is string => typeof value === 'string' && SESSION_ID.test(value)
 

@@ -1,4 +1,4 @@
-import { type Refusal, unavailable } from '../http'
+import { type Refusal, unavailable } from '../errors'
 
 /** What Redis says of one key: a right that is missing, a key of another kind, numbers that are none. All else is about Redis as a whole. */
 const isAboutKey = (error: unknown) => /NOPERM.* keys?\b|WRONGTYPE|BADKEY/.test(messageOf(error))

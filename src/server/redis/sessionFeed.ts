@@ -1,4 +1,4 @@
-import type { LogEntry } from '../sessionLog'
+import type { LogEntry } from '../log/sessionLog'
 
 /** An event that is known to stand in Redis. The entry is missing where it is too big to be kept. */
 export interface Numbered {

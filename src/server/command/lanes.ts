@@ -1,0 +1,38 @@
+import { LANE } from '../../protocol'
+import { Refusal } from '../errors'
+import { Lines, type Place } from './line'
+
+/** Whose order it is. A lane is one stream's: two pages of one principal know nothing of each other, nor of each other's failures. */
+export interface LaneOwner {
+  readonly principalId: string
+  readonly connectionId: string
+}
+
+/** The order of what waits in this process, lane by lane. */
+export class Lanes {
+  readonly #lines = new Lines()
+
+  get size() {
+    return this.#lines.size
+  }
+
+  /** What names no lane has one of its own. */
+  join({ principalId, connectionId }: LaneOwner, lane: string | undefined): Place {
+    return this.#lines.join(JSON.stringify([principalId, connectionId, lane]))
+  }
+}
+
+/** @throws Refusal 400 if it is no name */
+export function checkedLane(lane: unknown): string | undefined {
+  if (lane === undefined || (typeof lane === 'string' && LANE.test(lane))) return lane
+  throw new Refusal(400, 'bad-request')
+}
+
+/** As a header has it. @throws Refusal 400 if it is no name */
+export function laneOf(header: string | null): string | undefined {
+  try {
+    return checkedLane(header === null ? undefined : decodeURIComponent(header))
+  } catch {
+    throw new Refusal(400, 'bad-request')
+  }
+}
