@@ -4,6 +4,7 @@ import { MAX_CANCELS } from '../protocol'
 import { createChatServer } from '../server'
 import { MIN_RECEIPT_AGE } from '../server/command/receipts'
 import { Budgets } from '../server/limits/budget'
+import { LIMITS } from '../server/limits/limits'
 import {
   FRAME_WEIGHT,
   LANE_WEIGHT,
@@ -12,7 +13,6 @@ import {
   REQUEST_WEIGHT,
   SESSION_WEIGHT,
 } from '../server/limits/weights'
-import { LIMITS } from '../server/options'
 import { MAX_SESSIONS } from '../server/stream/endedStreams'
 import { MAX_AT_DOOR } from '../server/websocket/door'
 import { MAX_HELD_BYTES } from '../server/websocket/webSocketLine'

@@ -1,4 +1,4 @@
-import type { Answer } from './log/cluster'
+import { isToBeRepeated, mayPass } from '../protocol/status'
 
 /** An answer other than success. `code` is all that the client is told, and `detail`, where it is meant for it. */
 export class Refusal extends Error {
@@ -27,23 +27,31 @@ export const unavailable = () => new Refusal(503, 'unavailable', { 'Retry-After'
 export const tooMany = (wait = 5_000) =>
   new Refusal(429, 'too-many', { 'Retry-After': String(Math.ceil(wait / 1_000)) })
 
-/** What a client is told of an error: nothing, if it was not meant for it. */
-export function refusalOf(error: unknown, onError: (error: unknown) => void): Answer {
-  if (error instanceof Refusal) {
-    const { status, code, detail, headers } = error
-    return { status, json: JSON.stringify({ error: code, message: detail }), headers }
-  }
-  onError(error)
-  return { status: 500, json: '{"error":"internal"}' }
-}
+/** Statuses that tell the client something else: ask for a new token, take a fresh stream, try again unchanged. */
+const MISLEADING = Array.from({ length: 100 }, (_, index) => 400 + index).filter(
+  (status) => isToBeRepeated(status) || mayPass(status),
+)
 
-export const jsonResponse = (status: number, json: string, headers: Readonly<Record<string, string>> = {}) =>
-  new Response(json, {
-    status,
-    headers: {
-      'Content-Type': 'application/json',
-      'Cache-Control': 'no-store',
-      'X-Content-Type-Options': 'nosniff',
-      ...headers,
-    },
-  })
+/**
+ * Throw it in `onCommand` to turn a command down for good. The client's verdict is `rejected`; a repeat under the same
+ * Idempotency-Key is answered the same without asking again.
+ */
+export class CommandRejected extends Error {
+  override readonly name = 'CommandRejected'
+
+  /**
+   * @param status 400–499 without 401, 404, 408, 410, 425, 429, which a client takes for something else than a rejection
+   * @param code what the client is told, as `{ "error": code }`: lower case letters, digits and dashes, at most 64
+   * @throws TypeError if one of them is not that
+   */
+  constructor(
+    readonly status: number,
+    readonly code: string,
+  ) {
+    super(code)
+    if (!Number.isInteger(status) || status < 400 || status > 499 || MISLEADING.includes(status)) {
+      throw new TypeError(`CommandRejected: 'status' must be 4xx, but none of ${MISLEADING.join(', ')}`)
+    }
+    if (!/^[a-z0-9-]{1,64}$/.test(code)) throw new TypeError("CommandRejected: 'code' must match ^[a-z0-9-]{1,64}$")
+  }
+}

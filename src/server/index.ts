@@ -1,13 +1,17 @@
-export { CommandRejected } from './command/commands'
+export type { Answer } from './answer'
+export type { Clock } from './clock'
 export { type ChatServer, type CloseOptions, createChatServer } from './create'
-export type { Answer, Claim, Cluster, ClusterHost, Outcome } from './log/cluster'
+export { CommandRejected } from './errors'
+export type { ServerLimits } from './limits/limits'
+export type { Claim, Cluster, ClusterHost, Outcome } from './log/cluster'
 export { type MemoryLogOptions, memoryLog } from './log/memoryLog'
 export type { LogEntry, MaybePromise, Once, SessionEvent, SessionHead, SessionLog } from './log/sessionLog'
 export { METRICS, type Metric, type MetricName } from './metrics'
-export type { ChatServerOptions, Clock, CommandCall, Principal, ServerLimits, SuspendCall } from './options'
+export type { ChatServerOptions, CommandCall, SuspendCall } from './options'
+export type { Principal } from './request/principal'
+export type { GatewaySocket } from './websocket/socket'
 export {
   createWebSocketGateway,
-  type GatewaySocket,
   type WebSocketGateway,
   type WebSocketGatewayOptions,
 } from './websocket/webSocketGateway'

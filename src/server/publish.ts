@@ -1,7 +1,7 @@
 import { isObject, parseControl } from '../protocol'
+import type { Clock } from './clock'
 import type { LogEntry, Once, SessionEvent, SessionLog } from './log/sessionLog'
 import type { MetricName } from './metrics'
-import type { Clock } from './options'
 import { isTooDeep, MAX_DEPTH } from './request/json'
 import { isSessionId } from './resume'
 

@@ -1,8 +1,8 @@
 import { isObject, isText, type JsonObject, MAX_BATCH_MESSAGES, MESSAGE_ID } from '../../protocol'
 import { isToBeRepeated } from '../../protocol/status'
+import type { Answer } from '../answer'
+import type { Timers } from '../clock'
 import { Refusal } from '../errors'
-import type { Answer } from '../log/cluster'
-import type { Timers } from '../options'
 
 /** A lane that is through waits so long for the others, ms. */
 const PATIENCE = 1_000

@@ -1,41 +1,13 @@
-import { isToBeRepeated, mayPass } from '../../protocol/status'
-import { Refusal, refusalOf, tooMany, unknownStream } from '../errors'
+import { isToBeRepeated } from '../../protocol/status'
+import { type Answer, refusalOf } from '../answer'
+import { CommandRejected, Refusal, tooMany, unknownStream } from '../errors'
 import { Budget, type Budgets } from '../limits/budget'
-import { type Answer, CANCELLED, type Cluster, type Outcome } from '../log/cluster'
+import { CANCELLED, type Cluster, type Outcome } from '../log/cluster'
 import type { MaybePromise } from '../log/sessionLog'
 import { isTooDeep, MAX_DEPTH } from '../request/json'
 import { Lines, type Place } from './line'
 import type { Presence } from './presence'
 import type { Receipts } from './receipts'
-
-/** Statuses that tell the client something else: ask for a new token, take a fresh stream, try again unchanged. */
-const MISLEADING = Array.from({ length: 100 }, (_, index) => 400 + index).filter(
-  (status) => isToBeRepeated(status) || mayPass(status),
-)
-
-/**
- * Throw it in `onCommand` to turn a command down for good. The client's verdict is `rejected`; a repeat under the same
- * Idempotency-Key is answered the same without asking again.
- */
-export class CommandRejected extends Error {
-  override readonly name = 'CommandRejected'
-
-  /**
-   * @param status 400–499 without 401, 404, 408, 410, 425, 429, which a client takes for something else than a rejection
-   * @param code what the client is told, as `{ "error": code }`: lower case letters, digits and dashes, at most 64
-   * @throws TypeError if one of them is not that
-   */
-  constructor(
-    readonly status: number,
-    readonly code: string,
-  ) {
-    super(code)
-    if (!Number.isInteger(status) || status < 400 || status > 499 || MISLEADING.includes(status)) {
-      throw new TypeError(`CommandRejected: 'status' must be 4xx, but none of ${MISLEADING.join(', ')}`)
-    }
-    if (!/^[a-z0-9-]{1,64}$/.test(code)) throw new TypeError("CommandRejected: 'code' must match ^[a-z0-9-]{1,64}$")
-  }
-}
 
 export interface Command {
   /** Commands of one chain run one after the other. Those of several principals take turns. */

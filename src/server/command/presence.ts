@@ -1,5 +1,5 @@
+import type { Timers } from '../clock'
 import { unknownStream } from '../errors'
-import type { Timers } from '../options'
 
 /**
  * How long what has not begun outlives its client, ms: a client repeats what got no answer within its backoff, and that is capped at

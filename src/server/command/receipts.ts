@@ -1,8 +1,9 @@
+import type { Answer } from '../answer'
+import type { Clock } from '../clock'
 import { tooMany } from '../errors'
 import { Budgets } from '../limits/budget'
 import { RECEIPT_WEIGHT, textWeight } from '../limits/weights'
-import { type Answer, CANCELLED, type Outcome } from '../log/cluster'
-import type { Clock } from '../options'
+import { CANCELLED, type Outcome } from '../log/cluster'
 
 /** A receipt is kept at least this long, whatever else wants its room; ms. Or for `limits.receiptAge`, if that is less. */
 export const MIN_RECEIPT_AGE = 900_000

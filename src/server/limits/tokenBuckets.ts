@@ -1,4 +1,4 @@
-import type { Clock } from '../options'
+import type { Clock } from '../clock'
 
 export interface TokenBucketsOptions {
   /** Tokens that each bucket gets back in a millisecond. */

@@ -1,11 +1,5 @@
+import type { Answer } from '../answer'
 import type { Metric } from '../metrics'
-
-/** What a request is answered with. */
-export interface Answer {
-  readonly status: number
-  readonly json: string
-  readonly headers?: Readonly<Record<string, string>> | undefined
-}
 
 /** How a command ended, and which one it was: another one under the same identity has another fingerprint. */
 export interface Outcome {

@@ -1,5 +1,5 @@
 import { checkMethods, checkNames, checkNumber } from '../check'
-import { CommandRejected } from '../command/commands'
+import { CommandRejected } from '../errors'
 import type { LogEntry, Once, SessionEvent, SessionHead, SessionLog } from './sessionLog'
 import { StoredEntry, textOf } from './storedEntry'
 

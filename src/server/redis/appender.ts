@@ -1,5 +1,5 @@
-import { CommandRejected } from '../command/commands'
 import { digest } from '../digest'
+import { CommandRejected } from '../errors'
 import type { LogEntry, Once, SessionEvent } from '../log/sessionLog'
 import { textOf } from '../log/storedEntry'
 import type { Health } from './health'

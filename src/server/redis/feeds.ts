@@ -1,5 +1,5 @@
+import type { Timers } from '../clock'
 import type { LogEntry } from '../log/sessionLog'
-import type { Timers } from '../options'
 import { type News, type Numbered, SessionFeed } from './sessionFeed'
 
 export interface FeedsOptions {

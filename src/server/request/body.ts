@@ -1,8 +1,8 @@
 import { isObject, type JsonObject, parseJson } from '../../protocol'
+import type { Timers } from '../clock'
 import { Misconfiguration, Refusal, tooMany } from '../errors'
 import type { Account } from '../limits/budget'
 import { PART_WEIGHT, textWeight } from '../limits/weights'
-import type { Timers } from '../options'
 import { isTooDeep } from './json'
 
 export interface BodyLimits {

@@ -1,5 +1,9 @@
 import { Misconfiguration } from '../errors'
-import type { Principal } from '../options'
+
+/** Who makes a request. Whatever else `authenticate` returns is handed through to the other hooks. */
+export interface Principal {
+  readonly id: string
+}
 
 /** Characters. It is kept with each stream and is part of each receipt's name. */
 const MAX_ID = 1_024

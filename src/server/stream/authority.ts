@@ -1,6 +1,7 @@
+import type { Clock } from '../clock'
 import { unknownStream } from '../errors'
 import type { MaybePromise } from '../log/sessionLog'
-import type { Clock, Principal } from '../options'
+import type { Principal } from '../request/principal'
 import type { ChatStream } from './chatStream'
 import type { StreamRef } from './streams'
 

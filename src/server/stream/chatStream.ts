@@ -1,9 +1,9 @@
 import type { SessionVerdict } from '../../protocol'
+import type { Clock } from '../clock'
 import { tooMany, unknownStream } from '../errors'
 import type { Account } from '../limits/budget'
 import { SESSION_WEIGHT } from '../limits/weights'
 import type { LogEntry, SessionHead, SessionLog } from '../log/sessionLog'
-import type { Clock } from '../options'
 import type { ReplayPacer } from './replayPacer'
 
 /** About how much is written per read of the client: enough to be quick, little enough to be memory for nobody. */

@@ -1,5 +1,5 @@
+import type { Clock } from '../clock'
 import { Refusal } from '../errors'
-import type { Clock } from '../options'
 import type { ChatStream } from './chatStream'
 
 /** One live stream, and whose it is. */

@@ -1,5 +1,5 @@
+import type { Clock } from '../clock'
 import { TokenBuckets } from '../limits/tokenBuckets'
-import type { Clock } from '../options'
 
 /** How long a principal that was written nothing may save up, ms. */
 const SAVED = 1_000

@@ -1,25 +1,13 @@
 import { isText } from '../../protocol'
 import { checkFunction, checkMethods, checkNames } from '../check'
+import type { Timers } from '../clock'
 import { guardHooks } from '../hooks'
 import { Budgets } from '../limits/budget'
-import { LIMITS, type Timers } from '../options'
+import { LIMITS } from '../limits/limits'
 import { Door } from './door'
+import type { GatewaySocket } from './socket'
 import { readUpgrade } from './webSocketFrames'
 import { WebSocketLine } from './webSocketLine'
-
-/** What is used of a socket. Those of the `ws` package fit, and native ones of servers that may close with any code. */
-export interface GatewaySocket {
-  readonly readyState: number
-  readonly bufferedAmount: number
-  send(data: string): void
-  close(code?: number, reason?: string): void
-  /** Where there is one: at once, without what is still to be sent. */
-  terminate?(): void
-  addEventListener(
-    type: 'message' | 'error' | 'close',
-    listener: (event: { readonly type: string; readonly data?: unknown }) => void,
-  ): void
-}
 
 export interface WebSocketGatewayOptions {
   /** That of `createChatServer`, or of whatever stands before it. */

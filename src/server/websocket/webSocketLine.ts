@@ -8,12 +8,13 @@ import {
   PROTOCOL_VERSION,
   parseJson,
 } from '../../protocol'
+import type { Timers } from '../clock'
 import { type Account, Budget } from '../limits/budget'
 import { accountOf, FRAME_WEIGHT, LANE_WEIGHT, REQUEST_WEIGHT, textWeight } from '../limits/weights'
-import type { Timers } from '../options'
 import { FRAME_DEPTH, isTooDeep, membersOf } from '../request/json'
 import type { Door, Visitor } from './door'
 import { type Frame, FrameOrder, isCommand, TOO_EARLY } from './frameOrder'
+import type { GatewaySocket } from './socket'
 import {
   type FrameAnswer,
   laneOf,
@@ -26,7 +27,6 @@ import {
   toText,
   type Upgrade,
 } from './webSocketFrames'
-import type { GatewaySocket } from './webSocketGateway'
 
 export interface WebSocketLineOptions {
   readonly socket: GatewaySocket
