@@ -27,3 +27,5 @@ export const jsonResponse = (status: number, json: string, headers: Readonly<Rec
       ...headers,
     },
   })
+
+export const toResponse = ({ status, json, headers }: Answer) => jsonResponse(status, json, headers)

@@ -1,6 +1,7 @@
-import { ENDPOINTS, type JsonObject, RESERVED_TYPES } from '../protocol'
+import type { JsonObject } from '../protocol'
 import { checkFunction, checkMethods, checkNames, checkNumber, MAX_TIMER } from './check'
 import { type Clock, wallClock } from './clock'
+import { resolveEndpoints } from './endpoints'
 import { guardHooks } from './hooks'
 import { resolveLimits, type ServerLimits } from './limits/limits'
 import { memoryLog } from './log/memoryLog'
@@ -98,8 +99,6 @@ export interface ChatServerOptions<P extends Principal = Principal> {
   readonly random?: () => number
 }
 
-/** What the server itself answers; all other endpoints are commands. */
-const OWN_ENDPOINTS: readonly string[] = [...RESERVED_TYPES, 'events', 'watch', 'unwatch', 'suspend']
 const OPTIONS = [
   'log',
   'authenticate',
@@ -118,6 +117,7 @@ const OPTIONS = [
   'clock',
   'random',
 ]
+
 /** The options, checked and complete. @throws TypeError naming the option that is invalid or unknown */
 export function resolveOptions<P extends Principal>(options: ChatServerOptions<P>) {
   checkNames('createChatServer', options, OPTIONS)
@@ -153,16 +153,4 @@ export function resolveOptions<P extends Principal>(options: ChatServerOptions<P
   }
 }
 
-/** By message type; a Map, because the type comes from the client and could be `constructor`. */
-function resolveEndpoints(more: Readonly<Record<string, string>> = {}): ReadonlyMap<unknown, string> {
-  if (typeof more !== 'object' || more === null) throw new TypeError("'endpoints' must be an object")
-  const endpoints = new Map<unknown, string>(Object.entries({ ...ENDPOINTS, reconnect: 'reconnect', probe: 'probe' }))
-  for (const [type, endpoint] of Object.entries(more)) {
-    if (endpoints.has(type) || type === 'batch') throw new TypeError(`'endpoints': the type '${type}' is taken`)
-    if (typeof endpoint !== 'string' || !/^[A-Za-z0-9_-]+$/.test(endpoint) || OWN_ENDPOINTS.includes(endpoint)) {
-      throw new TypeError(`'endpoints': '${type}' must name an endpoint of letters, digits, _ and - that is not taken`)
-    }
-    endpoints.set(type, endpoint)
-  }
-  return endpoints
-}
+export type ResolvedOptions<P extends Principal> = ReturnType<typeof resolveOptions<P>>

@@ -1,9 +1,9 @@
 import { isObject, parseControl } from '../protocol'
 import type { Clock } from './clock'
 import type { LogEntry, Once, SessionEvent, SessionLog } from './log/sessionLog'
-import type { MetricName } from './metrics'
+import type { Metric } from './metrics'
+import { isSessionId } from './request/cursors'
 import { isTooDeep, MAX_DEPTH } from './request/json'
-import { isSessionId } from './resume'
 
 export type Publish = <E extends { readonly type: string }>(sessionId: string, event: E) => Promise<LogEntry>
 
@@ -12,13 +12,13 @@ export interface PublisherOptions {
   /** Of an event as JSON. */
   readonly maxBytes: number
   readonly clock: Clock
-  tell(name: MetricName, value?: number): void
+  onMetric(metric: Metric): void
   onError(error: unknown): void
 }
 
 export type Publisher = ReturnType<typeof createPublisher>
 
-export function createPublisher({ log, maxBytes, clock, tell, onError }: PublisherOptions) {
+export function createPublisher({ log, maxBytes, clock, onMetric, onError }: PublisherOptions) {
   function publish(sessionId: string, event: object, once?: Once): Promise<LogEntry> {
     const entry = append(sessionId, event, once)
     // Most callers do not wait for it, and a rejection that nobody handles ends the process.
@@ -31,8 +31,8 @@ export function createPublisher({ log, maxBytes, clock, tell, onError }: Publish
     const { copy, json } = copyOf(event, maxBytes)
     const start = clock.now()
     const entry = await log.append(sessionId, copy, once, json)
-    tell('appends')
-    tell('append.duration', Math.max(0, clock.now() - start))
+    onMetric({ name: 'appends', value: 1 })
+    onMetric({ name: 'append.duration', value: Math.max(0, clock.now() - start) })
     return entry
   }
 

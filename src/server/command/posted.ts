@@ -1,9 +1,10 @@
 import { isObject, isText, type JsonObject, MAX_CANCELS, MESSAGE_ID } from '../../protocol'
 import { type Answer, refusalOf } from '../answer'
+import { isControl } from '../endpoints'
 import { Refusal } from '../errors'
 import { LANE_WEIGHT, textWeight } from '../limits/weights'
 import { parseMessage } from '../request/body'
-import { isSessionId } from '../resume'
+import { isSessionId } from '../request/cursors'
 import { parseBatch } from './batch'
 import { checkedLane } from './lanes'
 
@@ -31,8 +32,6 @@ export type Envelope = Pick<Posted, 'endpoint' | 'key' | 'lane'>
 export interface Rules {
   /** By message type. */
   readonly typeEndpoints: ReadonlyMap<unknown, string>
-  /** Whether a server acts on it itself, so that it is no command. */
-  isOwn(endpoint: string): boolean
   onError(error: unknown): void
 }
 
@@ -55,7 +54,7 @@ export function toBatch(rules: Rules, text: string): readonly BatchMessage[] {
     let lane: string | undefined
     try {
       lane = checkedLane(name)
-      const isCommand = isText(endpoint) && !rules.isOwn(endpoint)
+      const isCommand = isText(endpoint) && !isControl(endpoint)
       if (!isCommand || !isObject(body)) throw new Refusal(400, 'bad-request')
       return { id, lane, posted: toCommand(rules, body, { endpoint, key: id, lane }) }
     } catch (error) {

@@ -98,6 +98,8 @@ export function createOrigins({ allowedOrigins, allowedHosts, allowedHeaders, tr
   }
 }
 
+export type Origins = ReturnType<typeof createOrigins>
+
 /** Case and default ports say nothing. */
 const normal = (origin: string) => origin.toLowerCase().replace(/^(http:.*):80$|^(https:.*):443$/, '$1$2')
 

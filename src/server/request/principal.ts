@@ -1,4 +1,7 @@
-import { Misconfiguration } from '../errors'
+import { Misconfiguration, Refusal, unavailable } from '../errors'
+import type { Account } from '../limits/budget'
+import { REQUEST_WEIGHT } from '../limits/weights'
+import type { MaybePromise } from '../log/sessionLog'
 
 /** Who makes a request. Whatever else `authenticate` returns is handed through to the other hooks. */
 export interface Principal {
@@ -17,8 +20,28 @@ function kindOf(value: unknown): string {
   return value === null ? 'null' : `of type ${typeof value}`
 }
 
-/** What `authenticate` has returned. @throws Misconfiguration 500, which says what is wrong with it */
-export function checkedPrincipal<P extends Principal>(principal: P): P {
+/**
+ * Whose request it is. It is on `account` while `authenticate` is asked.
+ *
+ * @throws Refusal 401 if `authenticate` knows nobody, 503 if too many requests wait for it; Misconfiguration 500
+ */
+export async function identify<P extends Principal>(
+  request: Request,
+  authenticate: (request: Request) => MaybePromise<P | null>,
+  account: Account,
+): Promise<P> {
+  if (!account.take(REQUEST_WEIGHT)) throw unavailable()
+  try {
+    const principal = await authenticate(request)
+    if (!principal) throw new Refusal(401, 'unauthorized')
+    return checkedPrincipal(principal)
+  } finally {
+    account.give(REQUEST_WEIGHT)
+  }
+}
+
+/** @throws Misconfiguration 500, which says what is wrong with what `authenticate` returned */
+function checkedPrincipal<P extends Principal>(principal: P): P {
   const { id }: { id?: unknown } = Object(principal)
   if (isPrincipalId(id)) return principal
   throw new Misconfiguration(

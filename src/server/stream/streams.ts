@@ -118,3 +118,5 @@ export function createStreams({ log, limits, heartbeat, clock, onMetric, onRevok
     },
   }
 }
+
+export type Streams = ReturnType<typeof createStreams>

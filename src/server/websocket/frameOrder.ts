@@ -1,6 +1,7 @@
 import { parseResults } from '../../protocol'
 import { isToBeRepeated } from '../../protocol/status'
 import { Line, type Place } from '../command/line'
+import { isAtOnce, isAttaching, isControl } from '../endpoints'
 import { type Account, Budget } from '../limits/budget'
 import { LANE_WEIGHT, textWeight } from '../limits/weights'
 import type { FrameAnswer } from './webSocketFrames'
@@ -11,14 +12,9 @@ export interface Frame {
   readonly lanes: ReadonlyMap<string | undefined, readonly string[]>
 }
 
-/** One after the other, and commands wait for them: they say what the stream carries. */
-const ATTACHING = ['reconnect', 'watch', 'unwatch']
-/** No commands either, and in nobody's way. */
-const AT_ONCE = ['probe', 'suspend']
 export const TOO_EARLY: FrameAnswer = { status: 425, error: 'too-early' }
-/** What a server itself acts on has no use for a key. */
-export const isCommand = (endpoint: string) => isOrdered(endpoint) && endpoint !== 'batch'
-const isOrdered = (endpoint: string) => ![...ATTACHING, ...AT_ONCE].includes(endpoint)
+/** Only a command has an Idempotency-Key. */
+export const isCommand = (endpoint: string) => !isControl(endpoint) && endpoint !== 'batch'
 /** More than a client has in flight of one lane. One that makes it more has no order to lose. */
 const MAX_AWAITED = 256
 
@@ -115,7 +111,7 @@ export class FrameOrder {
 
   /** Whether it has to be turned away, because one before it was. */
   isTooEarly({ endpoint, lanes }: Frame): boolean {
-    if (!isOrdered(endpoint)) return false
+    if (isControl(endpoint)) return false
     let isEarly = false
     for (const [name, [first]] of lanes) {
       const lane = this.#lanes.get(name)
@@ -128,7 +124,7 @@ export class FrameOrder {
   }
 
   turnAway({ endpoint, lanes }: Frame) {
-    if (!isOrdered(endpoint)) return
+    if (isControl(endpoint)) return
     for (const [name, [first]] of lanes) {
       if (first !== undefined && !this.#lane(name).turnedAway.add(first)) return this.#options.onFull()
     }
@@ -136,14 +132,14 @@ export class FrameOrder {
 
   /** In its turn. If that rejects, nothing after it has one. */
   async add(frame: Frame, perform: Perform): Promise<void> {
-    if (AT_ONCE.includes(frame.endpoint)) return void (await perform())
-    const isAttaching = ATTACHING.includes(frame.endpoint)
-    const places = isAttaching ? [] : [...frame.lanes.keys()].map((name) => this.#lane(name).line.join())
+    if (isAtOnce(frame.endpoint)) return void (await perform())
+    const isFirst = isAttaching(frame.endpoint)
+    const places = isFirst ? [] : [...frame.lanes.keys()].map((name) => this.#lane(name).line.join())
     const attaching = this.#attaching.join()
     await attaching.reached
-    if (isAttaching) await perform()
+    if (isFirst) await perform()
     attaching.leave()
-    if (isAttaching) return
+    if (isFirst) return
     for (const { reached } of places) await reached
     await this.#run(frame, perform)
     this.#leave(frame, places)

@@ -1,0 +1,103 @@
+import { isText, type JsonObject } from '../protocol'
+import type { ControlEndpoint } from './endpoints'
+import { Refusal } from './errors'
+import type { ResolvedOptions } from './options'
+import { isSessionId, parseCursor, parseCursors } from './request/cursors'
+import type { Principal } from './request/principal'
+import type { Resumer } from './resume'
+import type { Authority } from './stream/authority'
+import type { ReplayPacer } from './stream/replayPacer'
+import { type StreamRef, textsOf } from './stream/streams'
+
+export interface ControlDeskOptions<P extends Principal>
+  extends Pick<ResolvedOptions<P>, 'typeEndpoints' | 'limits' | 'onSuspend'> {
+  readonly authority: Authority<P>
+  readonly pacer: ReplayPacer
+  readonly resumer: Resumer<P>
+  /** @throws Refusal if there is no such stream of theirs, or the server is closed */
+  streamOf(principal: P, connectionId: unknown): StreamRef
+}
+
+/** A message that the server acts on itself. */
+export interface ControlMessage<P> {
+  readonly principal: P
+  readonly connectionId: unknown
+  readonly message: JsonObject
+}
+
+interface Call<P> {
+  readonly principal: P
+  readonly message: JsonObject
+  readonly stream: StreamRef
+}
+
+/** Characters of a `resumeId` or a `nonce`. */
+const MAX_TEXT = 128
+const isShortText = (value: unknown): value is string => isText(value) && value.length <= MAX_TEXT
+const badRequest = () => new Refusal(400, 'bad-request')
+
+/** Acts on the messages that are about a stream, not for the app: one method for each endpoint. */
+export class ControlDesk<P extends Principal> {
+  readonly #options: ControlDeskOptions<P>
+
+  constructor(options: ControlDeskOptions<P>) {
+    this.#options = options
+  }
+
+  /** What the answer says besides `ok`. @throws Refusal */
+  take(
+    endpoint: ControlEndpoint,
+    { principal, connectionId, message }: ControlMessage<P>,
+  ): Promise<object | undefined> {
+    const { typeEndpoints, streamOf } = this.#options
+    if (typeEndpoints.get(message.type) !== endpoint) throw badRequest()
+    // [spec] sendBeacon cannot set headers.
+    const id = connectionId ?? (endpoint === 'suspend' && message.connectionId)
+    return this[endpoint]({ principal, message, stream: streamOf(principal, id) })
+  }
+
+  protected async reconnect({ principal, message, stream }: Call<P>): Promise<object> {
+    const { resumeId } = message
+    const { limits, resumer } = this.#options
+    const cursors = parseCursors(message.sessions, limits.sessionsPerResume)
+    if (!cursors || !(resumeId === undefined || isShortText(resumeId))) throw badRequest()
+    const marker = resumeId === undefined ? {} : { resumeId }
+    return { sessions: await resumer.resume(principal, stream, cursors, marker) }
+  }
+
+  protected async watch({ principal, message, stream }: Call<P>): Promise<object> {
+    const cursor = parseCursor(message)
+    if (!cursor) throw badRequest()
+    const sessions = await this.#options.resumer.resume(principal, stream, [cursor])
+    const [verdict] = sessions
+    if (verdict?.status === 'forbidden') throw new Refusal(403, verdict.error ?? 'forbidden')
+    return { sessions }
+  }
+
+  protected async unwatch({ message: { sessionId }, stream }: Call<P>): Promise<undefined> {
+    if (!isSessionId(sessionId)) throw badRequest()
+    await stream.call({ type: 'detach', sessionId })
+  }
+
+  protected async probe({ message: { nonce }, stream }: Call<P>): Promise<undefined> {
+    if (!isShortText(nonce)) throw badRequest()
+    await stream.call({ type: 'echo', nonce })
+  }
+
+  protected async suspend({ principal, message, stream }: Call<P>): Promise<undefined> {
+    const { limits, pacer, authority, onSuspend } = this.#options
+    const cursors = parseCursors(message.sessions, limits.sessionsPerResume)
+    const { resumeId } = message
+    if (!cursors || !(resumeId == null || isShortText(resumeId))) throw badRequest()
+    const sessionIds = cursors.map(({ sessionId }) => sessionId)
+    await pacer.admit(principal.id, sessionIds.length)
+    const answer = await stream.call({ type: 'farewell', sessionIds, resumeId })
+    // The page has come back since.
+    if (answer === null) return undefined
+    const attached = textsOf(answer)
+    const refused = await authority.recheck(principal, stream, attached)
+    const sessions = cursors.filter(({ sessionId }) => attached.includes(sessionId) && !refused.includes(sessionId))
+    await onSuspend({ principal, connectionId: stream.id, sessions })
+    return undefined
+  }
+}
