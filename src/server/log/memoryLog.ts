@@ -1,7 +1,9 @@
 import { checkMethods, checkNames, checkNumber } from '../check'
 import { CommandRejected } from '../errors'
+import { MemorySession, SESSION_BYTES, weightOf } from './memorySession'
 import type { LogEntry, Once, SessionEvent, SessionHead, SessionLog } from './sessionLog'
-import { StoredEntry, textOf } from './storedEntry'
+import { Shelves } from './shelves'
+import { textOf } from './storedEntry'
 
 export interface MemoryLogOptions {
   /** Events kept per session; the oldest are dropped first. Default: 10,000. */
@@ -27,37 +29,6 @@ export interface MemoryLogOptions {
   readonly clock?: { now(): number }
 }
 
-/** About what V8 takes for a session, for an event beside its text, and for the id of one that is appended once, bytes. */
-const SESSION_BYTES = 1_024
-const EVENT_BYTES = 192
-const ONCE_BYTES = 128
-
-class KeptEntry extends StoredEntry {
-  constructor(
-    { id, epoch, head }: Session,
-    json: string,
-    readonly at: number,
-    readonly bytes: number,
-    readonly once: Once | undefined,
-  ) {
-    super(id, head, epoch, json)
-  }
-}
-
-interface Session {
-  readonly id: string
-  readonly epoch: string
-  readonly entries: Map<number, KeptEntry>
-  /** The `seq` of the events that were appended with `once`, by its id; as long as they are kept. */
-  readonly once: Map<string, number>
-  first: number
-  head: number
-  bytes: number
-  /** When it was last appended to or followed. */
-  usedAt: number
-  shelf: Set<Session>
-}
-
 /**
  * A `SessionLog` in the memory of this process. Reading costs O(limit), appending O(1); there are no timers: what is
  * too old goes when the log is used the next time.
@@ -65,185 +36,147 @@ interface Session {
  * @throws TypeError naming the option, if one is invalid or unknown
  */
 export function memoryLog(options: MemoryLogOptions = {}): SessionLog {
-  const { maxEvents, maxAge, maxBytes, maxSessionBytes, clock } = resolve(options)
-  const sessions = new Map<string, Session>()
-  /** Of whoever follows a session, which need not exist. */
-  const listeners = new Map<string, Set<() => void>>()
-  /** Sessions that nobody follows, the longest unused first. */
-  const idle = new Set<Session>()
-  /** The others by size: each shelf begins at four times the size of the one before. The longest unused first here too. */
-  const followed = Array.from({ length: 27 }, () => new Set<Session>())
-  const byNeed = [idle, ...followed.toReversed()]
-  let bytes = 0
+  const log = new MemoryLog(resolve(options))
+  // Own functions, so that `{ ...memoryLog(), append }` is a log too.
+  return {
+    append: (...given) => log.append(...given),
+    read: (...given) => log.read(...given),
+    head: (sessionId) => log.head(sessionId),
+    subscribe: (...given) => log.subscribe(...given),
+  }
+}
 
-  function open(id: string, now: number): Session {
-    const session: Session = {
-      id,
-      epoch: crypto.randomUUID(),
-      entries: new Map(),
-      once: new Map(),
-      first: 1,
-      head: 0,
-      bytes: SESSION_BYTES,
-      usedAt: now,
-      shelf: idle,
+class MemoryLog {
+  readonly #limits: ReturnType<typeof resolve>
+  readonly #sessions = new Map<string, MemorySession>()
+  readonly #shelves = new Shelves()
+  /** Of those who follow a session, which need not exist. */
+  readonly #listeners = new Map<string, Set<() => void>>()
+  /** Of all sessions. */
+  #bytes = 0
+
+  constructor(limits: ReturnType<typeof resolve>) {
+    this.#limits = limits
+  }
+
+  append(sessionId: string, event: SessionEvent, once?: Once, text?: string): LogEntry {
+    const now = this.#limits.clock.now()
+    this.#forgetOld(now)
+    const json = textOf(event, text)
+    const bytes = weightOf(json, once)
+    this.#refuseTooLarge(bytes)
+    const known = this.#sessions.get(sessionId)
+    const before = once && known?.findOnce(once.id)
+    if (before) {
+      if (before.once?.fingerprint !== once.fingerprint) throw new CommandRejected(409, 'id-reused')
+      return { sessionId, seq: before.seq, epoch: before.epoch, event }
     }
-    sessions.set(id, session)
-    bytes += SESSION_BYTES
+    const session = known ?? this.#open(sessionId, now)
+    session.append({ json, once, at: now, bytes })
+    this.#bytes += bytes
+    this.#trim(session, now)
+    this.#markUsed(session, now)
+    this.#makeRoom(session)
+    for (const listener of this.#listeners.get(sessionId) ?? []) listener()
+    return { sessionId, seq: session.head, epoch: session.epoch, event }
+  }
+
+  read(sessionId: string, after: number, limit: number): readonly LogEntry[] {
+    const session = this.#sessions.get(sessionId)
+    if (!session) return []
+    this.#trim(session, this.#limits.clock.now())
+    return session.read(after, limit)
+  }
+
+  head(sessionId: string): SessionHead {
+    const now = this.#limits.clock.now()
+    this.#forgetOld(now)
+    const session = this.#sessions.get(sessionId)
+    if (!session) return { epoch: '', first: 1, head: 0 }
+    this.#trim(session, now)
+    return { epoch: session.epoch, first: session.first, head: session.head }
+  }
+
+  subscribe(sessionId: string, listener: () => void): () => void {
+    // A wrapper of its own, so that subscribing one function twice gives two subscriptions.
+    const notify = () => listener()
+    const own = this.#listeners.get(sessionId) ?? new Set()
+    this.#listeners.set(sessionId, own.add(notify))
+    const session = this.#sessions.get(sessionId)
+    if (session) this.#sort(session)
+    return () => {
+      if (!own.delete(notify) || own.size > 0) return
+      this.#listeners.delete(sessionId)
+      const left = this.#sessions.get(sessionId)
+      if (left) this.#markUsed(left, this.#limits.clock.now())
+    }
+  }
+
+  #refuseTooLarge(bytes: number) {
+    const { maxSessionBytes } = this.#limits
+    if (SESSION_BYTES + bytes <= maxSessionBytes) return
+    throw new TypeError(
+      `memoryLog: this event takes ${bytes} bytes, and a session has ${maxSessionBytes} ('maxSessionBytes')`,
+    )
+  }
+
+  #open(id: string, now: number): MemorySession {
+    const session = new MemorySession(id, now)
+    this.#sessions.set(id, session)
+    this.#bytes += SESSION_BYTES
     return session
   }
 
-  function shelfOf(session: Session): Set<Session> {
-    const size = Math.floor(Math.log2(session.bytes) / 2)
-    return (listeners.has(session.id) && followed[size]) || idle
+  #forget(session: MemorySession) {
+    this.#sessions.delete(session.id)
+    session.shelf?.delete(session)
+    this.#bytes -= session.bytes
   }
 
-  function putOn(shelf: Set<Session>, session: Session) {
-    session.shelf.delete(session)
-    session.shelf = shelf.add(session)
-  }
-
-  function markUsed(session: Session, now: number) {
+  #markUsed(session: MemorySession, now: number) {
     session.usedAt = now
-    putOn(shelfOf(session), session)
+    this.#shelves.put(session, this.#listeners.has(session.id))
   }
 
-  /** Unused as long as before, but of another size, or followed by somebody. */
-  function sort(session: Session) {
-    const shelf = shelfOf(session)
-    if (shelf !== session.shelf) putOn(shelf, session)
+  #sort(session: MemorySession) {
+    this.#shelves.sort(session, this.#listeners.has(session.id))
   }
 
-  function forget(session: Session) {
-    sessions.delete(session.id)
-    session.shelf.delete(session)
-    bytes -= session.bytes
-  }
-
-  function keep(session: Session, entry: KeptEntry) {
-    session.entries.set(entry.seq, entry)
-    if (entry.once) session.once.set(entry.once.id, entry.seq)
-    session.bytes += entry.bytes
-    bytes += entry.bytes
-  }
-
-  function dropOldest(session: Session) {
-    const entry = session.entries.get(session.first)
-    session.entries.delete(session.first)
-    session.first += 1
-    if (!entry) return
-    if (entry.once) session.once.delete(entry.once.id)
-    session.bytes -= entry.bytes
-    bytes -= entry.bytes
-  }
-
-  function trim(session: Session, now: number) {
-    const { head } = session
-    while (session.first <= head) {
-      const { at = 0 } = session.entries.get(session.first) ?? {}
-      const isWithin = head - session.first < maxEvents && session.bytes <= maxSessionBytes
-      if (isWithin && at + maxAge > now) break
-      dropOldest(session)
+  #trim(session: MemorySession, now: number) {
+    const { maxEvents, maxAge, maxSessionBytes } = this.#limits
+    while (session.size > 0) {
+      const isWithin = session.size <= maxEvents && session.bytes <= maxSessionBytes
+      if (isWithin && (session.oldest?.at ?? 0) + maxAge > now) break
+      this.#bytes -= session.dropOldest()
     }
-    sort(session)
+    this.#sort(session)
   }
 
-  function forgetOld(now: number) {
-    for (const session of idle) {
+  #forgetOld(now: number) {
+    const { maxAge } = this.#limits
+    for (const session of this.#shelves.idle) {
       if (session.usedAt + maxAge > now) break
-      forget(session)
+      this.#forget(session)
     }
-    for (const shelf of followed) {
+    for (const shelf of this.#shelves.followed) {
       for (const session of shelf) {
         if (session.usedAt + maxAge > now) break
-        trim(session, now)
-        markUsed(session, now)
+        this.#trim(session, now)
+        this.#markUsed(session, now)
       }
     }
   }
 
-  /** Who gives way next. The one that needs the room keeps its newest event. */
-  function victimFor(needy: Session): Session | undefined {
-    const canGive = (session: Session) => session !== needy || session.first < session.head
-    for (const shelf of byNeed) for (const session of shelf) if (canGive(session)) return session
-    return undefined
-  }
-
-  function makeRoom(needy: Session) {
-    while (bytes > maxBytes) {
-      const victim = victimFor(needy)
+  #makeRoom(needy: MemorySession) {
+    while (this.#bytes > this.#limits.maxBytes) {
+      const victim = this.#shelves.victimFor(needy)
       if (!victim) return
-      if (victim.first > victim.head) forget(victim)
+      if (victim.size === 0) this.#forget(victim)
       else {
-        dropOldest(victim)
-        sort(victim)
+        this.#bytes -= victim.dropOldest()
+        this.#sort(victim)
       }
     }
-  }
-
-  return {
-    append(sessionId: string, event: SessionEvent, once?: Once, text?: string): LogEntry {
-      const now = clock.now()
-      forgetOld(now)
-      const json = textOf(event, text)
-      const size = EVENT_BYTES + bytesOf(json) + (once ? ONCE_BYTES + once.id.length + once.fingerprint.length : 0)
-      if (SESSION_BYTES + size > maxSessionBytes) {
-        throw new TypeError(
-          `memoryLog: this event takes ${size} bytes, and a session has ${maxSessionBytes} ('maxSessionBytes')`,
-        )
-      }
-      const known = sessions.get(sessionId)
-      const seq = once && known?.once.get(once.id)
-      const session = known ?? open(sessionId, now)
-      if (once && seq !== undefined) {
-        if (session.entries.get(seq)?.once?.fingerprint !== once.fingerprint)
-          throw new CommandRejected(409, 'id-reused')
-        return { sessionId, seq, epoch: session.epoch, event }
-      }
-      session.head += 1
-      keep(session, new KeptEntry(session, json, now, size, once))
-      trim(session, now)
-      markUsed(session, now)
-      makeRoom(session)
-      for (const listener of listeners.get(sessionId) ?? []) listener()
-      return { sessionId, seq: session.head, epoch: session.epoch, event }
-    },
-
-    read(sessionId: string, after: number, limit: number) {
-      const session = sessions.get(sessionId)
-      if (!session) return []
-      trim(session, clock.now())
-      const entries: LogEntry[] = []
-      for (let seq = Math.max(after + 1, session.first); seq <= session.head && entries.length < limit; seq += 1) {
-        const entry = session.entries.get(seq)
-        if (entry) entries.push(entry)
-      }
-      return entries
-    },
-
-    head(sessionId: string): SessionHead {
-      const now = clock.now()
-      forgetOld(now)
-      const session = sessions.get(sessionId)
-      if (!session) return { epoch: '', first: 1, head: 0 }
-      trim(session, now)
-      return { epoch: session.epoch, first: session.first, head: session.head }
-    },
-
-    subscribe(sessionId: string, listener: () => void) {
-      // A wrapper of its own, so that subscribing one function twice gives two subscriptions.
-      const notify = () => listener()
-      const own = listeners.get(sessionId) ?? new Set()
-      listeners.set(sessionId, own.add(notify))
-      const session = sessions.get(sessionId)
-      if (session) sort(session)
-      return () => {
-        if (!own.delete(notify) || own.size > 0) return
-        listeners.delete(sessionId)
-        const left = sessions.get(sessionId)
-        if (left) markUsed(left, clock.now())
-      }
-    },
   }
 }
 
@@ -258,6 +191,3 @@ function resolve(options: MemoryLogOptions) {
   checkMethods('clock', clock, ['now'])
   return { maxEvents, maxAge, maxBytes, maxSessionBytes, clock }
 }
-
-/** V8 keeps a text in one byte for each character as long as all of them are of Latin-1. */
-const bytesOf = (text: string) => (/[^\0-\xff]/.test(text) ? 2 : 1) * text.length
