@@ -1,60 +1,14 @@
-import { isToBeRepeated } from '../../protocol/status'
-import { type Answer, refusalOf } from '../answer'
-import { CommandRejected, Refusal, tooMany, unknownStream } from '../errors'
-import { Budget, type Budgets } from '../limits/budget'
-import { CANCELLED, type Cluster, type Outcome } from '../log/cluster'
-import type { MaybePromise } from '../log/sessionLog'
-import { isTooDeep, MAX_DEPTH } from '../request/json'
+import type { Answer } from '../answer'
+import { CANCELLED } from '../log/cluster'
+import { answerOf, answerTo, type Command, type Execution, ID_REUSED, UNAVAILABLE } from './execution'
 import { Lines, type Place } from './line'
 import type { Presence } from './presence'
-import type { Receipts } from './receipts'
-
-export interface Command {
-  /** Commands of one chain run one after the other. Those of several principals take turns. */
-  readonly chain: string
-  readonly principalId: string
-  /** Whose command it is and its Idempotency-Key; without one it is run each time. */
-  readonly identity: string | undefined
-  /** Says whether two commands of one identity are the same. */
-  readonly fingerprint: string
-  /** Why it must not be run. A repeat gets its receipt all the same: what it did may be the very reason. */
-  readonly refusal: Answer | undefined
-  /** Those that must not run any more, unless they have begun: identities of the same principal. */
-  readonly cancels: readonly string[]
-  /** What it holds while it runs, bytes. */
-  readonly weight: number
-  run(): MaybePromise<unknown>
-}
-
-export interface CommandsOptions {
-  readonly budgets: Budgets
-  readonly receipts: Receipts
-  /** Where the outcomes of other processes are found, if there are any. */
-  readonly shared: Pick<Cluster, 'outcome' | 'claim' | 'cancel'> | undefined
-  onError(error: unknown): void
-}
-
-/** A command on its way, and those who wait for its answer: it, and its repeats. */
-interface Execution {
-  readonly fingerprint: string
-  readonly waiting: Set<(answer: Answer) => void>
-  /** `takenBack`: a stop has named it when it had begun. If it fails, it is not run again. */
-  state: 'queued' | 'begun' | 'takenBack' | 'over'
-  /** Tells those who wait. Without an answer there is nobody. One that was queued is not run any more. */
-  end(answer?: Answer): void
-}
-
-const ID_REUSED: Answer = { status: 409, json: '{"error":"id-reused"}' }
-/** To a repeat: the same answer, if it is the same command. */
-const answerTo = (known: Outcome, fingerprint: string) =>
-  known.fingerprint === fingerprint || known.fingerprint === CANCELLED.fingerprint ? known.answer : ID_REUSED
-const UNAVAILABLE: Answer = { status: 503, json: '{"error":"unavailable"}', headers: { 'Retry-After': '1' } }
-/** Characters of a receipt's JSON: as much as a message may have by default. A larger one is reported, and becomes `null`. */
-const MAX_RECEIPT = 262_144
+import { Runner, type RunnerOptions } from './runner'
 
 /** Runs each command once, and remembers how it ended. */
 export class Commands {
-  readonly #options: CommandsOptions
+  readonly #options: RunnerOptions
+  readonly #runner: Runner
   readonly #chains = new Lines()
   /** What a principal has in a chain: only the first of it stands in the chain's own line, and so nobody stands behind all of it. */
   readonly #own = new Lines()
@@ -62,8 +16,9 @@ export class Commands {
   readonly #byIdentity = new Map<string, Execution>()
   readonly #onIdle: (() => void)[] = []
 
-  constructor(options: CommandsOptions) {
+  constructor(options: RunnerOptions) {
     this.#options = options
+    this.#runner = new Runner(options)
   }
 
   /** Takes its place in the chain before it returns. Never rejects. */
@@ -75,7 +30,7 @@ export class Commands {
     if (ended) return answerTo(ended, fingerprint)
     const underWay = identity === undefined ? undefined : this.#byIdentity.get(identity)
     if (underWay) return underWay.fingerprint === fingerprint ? answerOf(underWay, presence) : ID_REUSED
-    if (refusal) return identity === undefined ? refusal : this.#answerElsewhere(identity, fingerprint, refusal)
+    if (refusal) return identity === undefined ? refusal : this.#runner.answerElsewhere(identity, fingerprint, refusal)
     return answerOf(this.#begin(command), presence)
   }
 
@@ -114,7 +69,7 @@ export class Commands {
       if (isOver()) return
       execution.state = 'begun'
       const refused = cancelling && (await cancelling)
-      end(refused ?? (await this.#perform(command, execution)))
+      end(refused ?? (await this.#runner.perform(command, execution)))
     }
     void perform()
     return execution
@@ -141,113 +96,7 @@ export class Commands {
       }
       return undefined
     } catch (error) {
-      return this.#unavailableFor(error)
+      return this.#runner.unavailableFor(error)
     }
-  }
-
-  /** Never rejects. What there is no room for is not run: it would be run again when it is repeated. */
-  async #perform(command: Command, execution: Execution): Promise<Answer> {
-    const { principalId, identity, fingerprint, weight } = command
-    const { budgets, receipts, shared } = this.#options
-    const memory = new Budget(Infinity, budgets.of(principalId))
-    const room = identity === undefined ? undefined : receipts.reserve(principalId, identity)
-    // Processes that share a log share the receipts too: there it is decided whether there is room.
-    const mustBeKept = identity !== undefined && !shared
-    if ((mustBeKept && !room) || !memory.take(weight)) {
-      room?.free()
-      return refusalOf(tooMany(), () => {})
-    }
-    const answer = await (identity === undefined ? this.#run(command) : this.#runOnce(command, identity, execution))
-    memory.close()
-    // A failure was not applied: a repeat runs again.
-    if (isToBeRepeated(answer.status) || answer === ID_REUSED) room?.free()
-    else room?.keep({ fingerprint, answer })
-    return answer
-  }
-
-  /** Never rejects. What cannot be asked about is not run: it may have been, elsewhere. */
-  async #runOnce(command: Command, identity: string, execution: Execution): Promise<Answer> {
-    const { shared, onError } = this.#options
-    const run = async () => {
-      const answer = await this.#run(command)
-      return execution.state === 'takenBack' && isToBeRepeated(answer.status) ? CANCELLED.answer : answer
-    }
-    if (!shared) return run()
-    const { fingerprint } = command
-    try {
-      const claim = await shared.claim(identity, fingerprint)
-      if ('answer' in claim) return answerTo(claim, fingerprint)
-      const answer = await run()
-      // It was run, whether others hear of it or not.
-      await claim.settle(answer.status < 500 ? answer : undefined).catch(onError)
-      return answer
-    } catch (error) {
-      return this.#unavailableFor(error)
-    }
-  }
-
-  #unavailableFor(error: unknown): Answer {
-    const { onError } = this.#options
-    if (error instanceof Refusal) return refusalOf(error, onError)
-    onError(error)
-    return UNAVAILABLE
-  }
-
-  /** Of a command that must not be run. */
-  async #answerElsewhere(identity: string, fingerprint: string, refusal: Answer): Promise<Answer> {
-    const { shared, onError } = this.#options
-    try {
-      const known = await shared?.outcome(identity)
-      return known ? answerTo(known, fingerprint) : refusal
-    } catch (error) {
-      onError(error)
-      return UNAVAILABLE
-    }
-  }
-
-  /** Never rejects. */
-  async #run({ run }: Command): Promise<Answer> {
-    const { onError } = this.#options
-    try {
-      return { status: 200, json: toJson(await run(), onError) }
-    } catch (error) {
-      if (error instanceof CommandRejected) return { status: error.status, json: JSON.stringify({ error: error.code }) }
-      onError(error)
-      return { status: 500, json: '{"error":"internal"}' }
-    }
-  }
-}
-
-/**
- * Until the client is gone. It is told that its stream is unknown: where a host does not tell that a request was aborted, the end of
- * the stream is all that is known.
- */
-function answerOf(execution: Execution, presence: Presence): Promise<Answer> {
-  return new Promise((resolve) => {
-    execution.waiting.add(resolve)
-    // One that has begun, and the one that began it, have an end of their own.
-    if (execution.state !== 'queued' && execution.waiting.size === 1) return
-    void presence.gone.then(() => {
-      if (!execution.waiting.delete(resolve)) return
-      resolve(refusalOf(unknownStream(), () => {}))
-      if (execution.waiting.size === 0 && execution.state === 'queued') execution.end()
-    })
-  })
-}
-
-/** The command was applied, so a receipt that is no JSON must not look like a failure: the client would repeat it. */
-function toJson(receipt: unknown, onError: (error: unknown) => void): string {
-  try {
-    const json = JSON.stringify(receipt) ?? 'null'
-    if (isTooDeep(json)) throw new TypeError(`onCommand: a receipt must not be nested more than ${MAX_DEPTH} deep`)
-    if (json.length > MAX_RECEIPT)
-      throw new TypeError(
-        `onCommand: a receipt must not have more than ${MAX_RECEIPT} characters of JSON, but has ${json.length}; ` +
-          'return what names it, and publish the rest',
-      )
-    return json
-  } catch (error) {
-    onError(error)
-    return 'null'
   }
 }
