@@ -15,7 +15,7 @@ import {
 } from '../server/limits/weights'
 import { MAX_SESSIONS } from '../server/stream/endedStreams'
 import { MAX_AT_DOOR } from '../server/websocket/door'
-import { MAX_HELD_BYTES } from '../server/websocket/webSocketLine'
+import { MAX_HELD_BYTES } from '../server/websocket/heldFrames'
 
 const text = readFileSync(new URL('../../docs/limits.md', import.meta.url), 'utf8')
 const commas = (value: number) => value.toLocaleString('en-US')

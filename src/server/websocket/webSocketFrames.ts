@@ -98,8 +98,10 @@ export type Members = NonNullable<ReturnType<typeof membersOf>>
 /** Characters of JSON: an id has 255 at most, and a lane 256 that may be two each, each of them perhaps escaped. */
 const MAX_NAME = 4_096
 
-/** Of what is a text of ordinary length; else ''. */
-export function toText(json = ''): string {
+/** The text of a member; '' if it is none, or longer than any name. */
+export const textOf = (members: Members | undefined, name: string): string => toText(members?.get(name))
+
+function toText(json = ''): string {
   const text = json.length <= MAX_NAME ? parseJson(json) : undefined
   return isText(text) ? text : ''
 }
