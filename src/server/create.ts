@@ -10,7 +10,7 @@ import { TokenBuckets } from './limits/tokenBuckets'
 import { type ChatServerOptions, type ResolvedOptions, resolveOptions } from './options'
 import { Posts } from './post'
 import { createPublisher, type Publish } from './publish'
-import { isSessionId } from './request/cursors'
+import { isSessionId, SESSION_ID_RULE } from './request/cursors'
 import { createOrigins } from './request/origins'
 import { checkPrincipalId, identify, type Principal } from './request/principal'
 import { Resumer } from './resume'
@@ -110,7 +110,7 @@ async function revoke<P extends Principal>(
 ): Promise<void> {
   checkPrincipalId('revoke', principalId)
   if (sessionId !== undefined && !isSessionId(sessionId))
-    throw new TypeError('revoke: the session id must match ^[A-Za-z0-9_-]{1,128}$')
+    throw new TypeError(`revoke: the session id ${SESSION_ID_RULE}`)
   authority.apply(principalId, sessionId)
   await streams.cluster?.revoke(principalId, sessionId)
 }

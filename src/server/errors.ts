@@ -19,6 +19,8 @@ export class Misconfiguration extends Refusal {
   }
 }
 
+/** @param rule which field breaks which rule: a sentence for those who write the client */
+export const badRequest = (rule: string) => new Refusal(400, 'bad-request', {}, rule)
 /** To a client: open another stream. */
 export const unknownStream = () => new Refusal(404, 'unknown-stream')
 /** Also what a log rejects with that has told why. */

@@ -2,7 +2,7 @@ import { isObject, parseControl } from '../protocol'
 import type { Clock } from './clock'
 import type { LogEntry, Once, SessionEvent, SessionLog } from './log/sessionLog'
 import type { Metric } from './metrics'
-import { isSessionId } from './request/cursors'
+import { isSessionId, SESSION_ID_RULE } from './request/cursors'
 import { isTooDeep, MAX_DEPTH } from './request/json'
 
 export type Publish = <E extends { readonly type: string }>(sessionId: string, event: E) => Promise<LogEntry>
@@ -27,7 +27,7 @@ export function createPublisher({ log, maxBytes, clock, onMetric, onError }: Pub
   }
 
   async function append(sessionId: string, event: object, once: Once | undefined): Promise<LogEntry> {
-    if (!isSessionId(sessionId)) throw new TypeError('publish: the session id must match ^[A-Za-z0-9_-]{1,128}$')
+    if (!isSessionId(sessionId)) throw new TypeError(`publish: the session id ${SESSION_ID_RULE}`)
     const { copy, json } = copyOf(event, maxBytes)
     const start = clock.now()
     const entry = await log.append(sessionId, copy, once, json)

@@ -54,13 +54,16 @@ export class Resumer<P extends Principal> {
 }
 
 /**
- * Whether everything after the cursor can still be replayed. If not, the client goes on from the head and reloads. A session that
- * cannot be read now is followed from its cursor, so that the client loses nothing: what comes after it is sent when it can be.
+ * Whether everything after the cursor can still be replayed. If not, the client goes on from the head and reloads: what is left in the
+ * log is after `from`. A session that cannot be read now is followed from its cursor, so that the client loses nothing: the events after
+ * it are sent when they can be read.
  */
 export function verdictOn({ sessionId, lastSeq, epoch }: Cursor, log: SessionHead): SessionVerdict {
   if (log.isUnreadable) return { sessionId, status: 'resumed', epoch, from: lastSeq, to: lastSeq }
+  const before = log.first - 1
   // A cursor at 0 has counted nothing, so it belongs to every epoch.
   const isOfOtherEpoch = lastSeq > 0 && epoch !== undefined && epoch !== log.epoch
-  const isLost = isOfOtherEpoch || lastSeq > log.head || lastSeq < log.first - 1
-  return { sessionId, status: isLost ? 'reset' : 'resumed', epoch: log.epoch || undefined, from: lastSeq, to: log.head }
+  const isLost = isOfOtherEpoch || lastSeq > log.head || lastSeq < before
+  const known = { sessionId, epoch: log.epoch || undefined, to: log.head }
+  return isLost ? { ...known, status: 'reset', from: before } : { ...known, status: 'resumed', from: lastSeq }
 }

@@ -2,7 +2,7 @@ import { isObject, isText, type JsonObject, MAX_BATCH_MESSAGES, MESSAGE_ID } fro
 import { isToBeRepeated } from '../../protocol/status'
 import type { Answer } from '../answer'
 import type { Timers } from '../clock'
-import { Refusal } from '../errors'
+import { badRequest } from '../errors'
 
 /** A lane that is through waits so long for the others, ms. */
 const PATIENCE = 1_000
@@ -16,7 +16,9 @@ export function parseBatch({ messages }: JsonObject): readonly (JsonObject & { r
     !messages.every(hasId) ||
     new Set(messages.map(({ id }) => id)).size < messages.length
   ) {
-    throw new Refusal(400, 'bad-request')
+    throw badRequest(
+      `messages must be an array of 1 to ${MAX_BATCH_MESSAGES}, each with an id of its own that matches ${MESSAGE_ID.source}`,
+    )
   }
   return messages
 }

@@ -1,5 +1,5 @@
-import { LANE } from '../../protocol'
-import { Refusal } from '../errors'
+import { LANE, LANE_HEADER } from '../../protocol'
+import { badRequest } from '../errors'
 import { Lines, type Place } from './line'
 
 /** Whose order it is. A lane is one stream's: two pages of one principal know nothing of each other, nor of each other's failures. */
@@ -22,10 +22,13 @@ export class Lanes {
   }
 }
 
+export const LANE_RULE =
+  'lane must be a text of at most 256 characters, none of them a control character or a lone surrogate'
+
 /** @throws Refusal 400 if it is no name */
 export function checkedLane(lane: unknown): string | undefined {
   if (lane === undefined || (typeof lane === 'string' && LANE.test(lane))) return lane
-  throw new Refusal(400, 'bad-request')
+  throw badRequest(LANE_RULE)
 }
 
 /** As a header has it. @throws Refusal 400 if it is no name */
@@ -33,6 +36,6 @@ export function laneOf(header: string | null): string | undefined {
   try {
     return checkedLane(header === null ? undefined : decodeURIComponent(header))
   } catch {
-    throw new Refusal(400, 'bad-request')
+    throw badRequest(`${LANE_HEADER}, URL-decoded: ${LANE_RULE}`)
   }
 }

@@ -1,10 +1,10 @@
-import { isObject, isText, type JsonObject, MAX_CANCELS, MESSAGE_ID } from '../../protocol'
+import { IDEMPOTENCY_KEY_HEADER, isObject, isText, type JsonObject, MAX_CANCELS, MESSAGE_ID } from '../../protocol'
 import { type Answer, refusalOf } from '../answer'
 import { isControl } from '../endpoints'
-import { Refusal } from '../errors'
+import { badRequest } from '../errors'
 import { LANE_WEIGHT, textWeight } from '../limits/weights'
 import { parseMessage } from '../request/body'
-import { isSessionId } from '../request/cursors'
+import { isSessionId, SESSION_ID_RULE } from '../request/cursors'
 import { parseBatch } from './batch'
 import { checkedLane } from './lanes'
 
@@ -39,13 +39,15 @@ export interface Rules {
 export function toCommand({ typeEndpoints }: Rules, message: JsonObject, envelope: Envelope): Posted {
   const { type, sessionId } = message
   const { endpoint, key } = envelope
-  const isValid =
-    typeEndpoints.get(type) === endpoint &&
-    (sessionId === undefined || isSessionId(sessionId)) &&
-    (key === undefined || MESSAGE_ID.test(key)) &&
-    (type !== 'stop' || areCancels(message.cancels))
-  if (!isValid) throw new Refusal(400, 'bad-request')
-  return { ...envelope, type: String(type), sessionId: sessionId as string | undefined, json: JSON.stringify(message) }
+  if (typeEndpoints.get(type) !== endpoint) throw badRequest('type must be one that is posted to this endpoint')
+  if (sessionId !== undefined && !isSessionId(sessionId)) throw badRequest(`sessionId ${SESSION_ID_RULE}`)
+  if (key !== undefined && !MESSAGE_ID.test(key))
+    throw badRequest(`${IDEMPOTENCY_KEY_HEADER} must match ${MESSAGE_ID.source}`)
+  if (type === 'stop' && !areCancels(message.cancels))
+    throw badRequest(
+      `cancels must be an array of at most ${MAX_CANCELS} ids, each of which matches ${MESSAGE_ID.source}`,
+    )
+  return { ...envelope, type: String(type), sessionId, json: JSON.stringify(message) }
 }
 
 /** @throws Refusal 400 if it is none as a whole */
@@ -54,8 +56,8 @@ export function toBatch(rules: Rules, text: string): readonly BatchMessage[] {
     let lane: string | undefined
     try {
       lane = checkedLane(name)
-      const isCommand = isText(endpoint) && !isControl(endpoint)
-      if (!isCommand || !isObject(body)) throw new Refusal(400, 'bad-request')
+      if (!isText(endpoint) || isControl(endpoint)) throw badRequest('endpoint must be one that takes commands')
+      if (!isObject(body)) throw badRequest('body must be a JSON object')
       return { id, lane, posted: toCommand(rules, body, { endpoint, key: id, lane }) }
     } catch (error) {
       return { id, lane, posted: refusalOf(error, rules.onError) }

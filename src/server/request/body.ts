@@ -1,6 +1,6 @@
 import { isObject, type JsonObject, parseJson } from '../../protocol'
 import type { Timers } from '../clock'
-import { Misconfiguration, Refusal, tooMany } from '../errors'
+import { badRequest, Misconfiguration, Refusal, tooMany } from '../errors'
 import type { Account } from '../limits/budget'
 import { PART_WEIGHT, textWeight } from '../limits/weights'
 import { isTooDeep } from './json'
@@ -34,7 +34,7 @@ export async function readBody(request: Request, limits: BodyLimits, clock: Time
 export function parseMessage(text: string): JsonObject {
   const message = parseJson(text)
   if (isObject(message)) return message
-  throw text === '[object Object]' ? alreadyParsed() : new Refusal(400, 'bad-request')
+  throw text === '[object Object]' ? alreadyParsed() : badRequest('the body must be a JSON object')
 }
 
 /** Counts while it reads, because `Content-Length` may be missing or wrong. */
@@ -71,7 +71,7 @@ async function readText(
   )
     throw alreadyRead()
   // Cut off, or not UTF-8. Nobody but this client is to blame, so it is not an internal error.
-  if (ending === 'failed' || !isEndOfText(decoder)) throw new Refusal(400, 'bad-request')
+  if (ending === 'failed' || !isEndOfText(decoder)) throw badRequest('the body must be complete, and UTF-8')
   account.give(held)
   if (!account.take(textWeight(text))) throw tooMany()
   return text

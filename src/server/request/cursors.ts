@@ -1,5 +1,7 @@
 import { type Cursor, isObject, isSeq, SESSION_ID } from '../../protocol'
 
+/** What a session id that is none breaks. */
+export const SESSION_ID_RULE = `must match ${SESSION_ID.source}`
 export const isSessionId = (value: unknown): value is string => typeof value === 'string' && SESSION_ID.test(value)
 
 const MAX_EPOCH = 128

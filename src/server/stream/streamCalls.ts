@@ -68,8 +68,9 @@ async function takeOn(stream: ChatStream, verdict: SessionVerdict): Promise<Sess
     stream.detach(sessionId)
     return verdict
   }
-  const isTaken = await stream.attach(sessionId, status === 'reset' ? to : from, epoch, to)
-  return isTaken ? verdict : oneTooMany(sessionId, from)
+  const after = status === 'reset' ? to : from
+  const isTaken = await stream.attach(sessionId, after, epoch, to)
+  return isTaken ? verdict : oneTooMany(sessionId, after)
 }
 
 const oneTooMany = (sessionId: string, from: number): SessionVerdict => ({

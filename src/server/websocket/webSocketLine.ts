@@ -1,5 +1,6 @@
 import { isText, type JsonObject, MESSAGE_ID, PROTOCOL_VERSION, parseJson } from '../../protocol'
 import type { Timers } from '../clock'
+import { LANE_RULE } from '../command/lanes'
 import type { Account } from '../limits/budget'
 import { accountOf, REQUEST_WEIGHT, textWeight } from '../limits/weights'
 import { FRAME_DEPTH, isTooDeep, membersOf } from '../request/json'
@@ -41,7 +42,7 @@ const ENDPOINT = /^[\w-]{1,64}$/
 const LINGER = 1_000
 const COME_BACK = '1000'
 const TOO_DEEP: FrameAnswer = { status: 400, error: 'too-deep' }
-const BAD_REQUEST: FrameAnswer = { status: 400, error: 'bad-request' }
+const BAD_LANE: FrameAnswer = { status: 400, error: 'bad-request', message: LANE_RULE }
 
 /** `silent`: no hello yet. `greeted`: nobody has said yet whether it may come in. */
 type State = 'silent' | 'greeted' | 'open' | 'over'
@@ -209,7 +210,7 @@ export class WebSocketLine {
     const held = this.#held.hold(frame, weight + textBytes)
     if ('status' in held) return this.#refuse(id, held)
     // A frame that is too deep is answered in its turn: closed for it, the socket would be opened anew, and the frame repeated.
-    const refusal = textBytes === 0 ? TOO_DEEP : lane === null ? BAD_REQUEST : undefined
+    const refusal = textBytes === 0 ? TOO_DEEP : lane === null ? BAD_LANE : undefined
     const post = { id, endpoint, lane: lane ?? undefined, body, headers }
     this.#perform(held, post, refusal).catch((error) => this.fail(error))
   }
