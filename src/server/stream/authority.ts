@@ -2,7 +2,7 @@ import type { Clock } from '../clock'
 import { unknownStream } from '../errors'
 import type { MaybePromise } from '../log/sessionLog'
 import type { Principal } from '../request/principal'
-import type { ChatStream } from './chatStream'
+import type { ChatStream } from './api'
 import type { StreamRef } from './streams'
 
 export interface AuthorityOptions<P extends Principal> {

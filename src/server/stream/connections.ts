@@ -1,6 +1,6 @@
 import type { Clock } from '../clock'
 import { Refusal } from '../errors'
-import type { ChatStream } from './chatStream'
+import type { ChatStream } from './api'
 
 /** One live stream, and whose it is. */
 export interface Connection {

@@ -1,5 +1,5 @@
 import { isObject, isSeq, isText, parseVerdicts, type SessionVerdict, TOO_MANY_SESSIONS } from '../../protocol'
-import type { ChatStream } from './chatStream'
+import type { ChatStream } from './api'
 
 /** What a request may want of the stream that it names. Plain JSON: the stream may be another process's. */
 export type StreamCall =
