@@ -35,6 +35,12 @@ export interface Goodbye {
   readonly spread?: number
 }
 
+/** What a replay marker tells. */
+export interface Replayed {
+  readonly resumeId?: string
+  readonly sessions: readonly SessionVerdict[]
+}
+
 /** One live SSE response. After its end every method but `say`, `attach` and `confirm` (which refuse) does nothing. */
 export interface ChatStream {
   readonly body: ReadableStream<Uint8Array<ArrayBuffer>>
@@ -59,7 +65,7 @@ export interface ChatStream {
   /** Queues a control frame; it is written before any event. */
   say(frame: object): void
   /** Queues a replay marker; it is written as soon as each of its sessions has been written up to its `to`. */
-  confirm(marker: { readonly resumeId?: string; readonly sessions: readonly SessionVerdict[] }): void
+  confirm(marker: Replayed): void
   end(goodbye?: Goodbye): void
   /** Ends it in a moment: answers that are under way on the same socket get ahead of that. */
   retire(): void

@@ -1,28 +1,12 @@
-import type { SessionVerdict } from '../../protocol'
-import { tooMany, unknownStream } from '../errors'
-import type { SessionHead } from '../log/sessionLog'
-import type { ChatStream, ChatStreamOptions, Goodbye } from './api'
+import { unknownStream } from '../errors'
+import type { ChatStream, ChatStreamOptions, Goodbye, Replayed } from './api'
 import { Attachments, type AttachmentsHost } from './attachments'
-import { eventFrame, PING, toFrame } from './frames'
+import { Chunks, type ChunksHost } from './chunks'
+import { PING, toFrame } from './frames'
 import { Pulse, type PulseHost } from './pulse'
 
-/** About how much is written per read of the client: enough to be quick, little enough to be memory for nobody. */
-const CHUNK_CHARS = 64 * 1024
-const CHUNK_EVENTS = 64
-/** Events of one session before the next session has its turn. */
-const TURN_EVENTS = 16
 /** Written by a stream before others have their turn of the event loop. */
-const SLICE_CHARS = 4 * CHUNK_CHARS
-
-/** Unwritten control frames and markers, each. Only a client that posts without reading has more. */
-const MAX_CONTROL = 64
-/** For each character of its frame, bytes: the verdicts are held as objects too. */
-const MARKER_WEIGHT = 4
-
-interface Marker {
-  readonly sessions: readonly SessionVerdict[]
-  readonly frame: string
-}
+const SLICE_CHARS = 256 * 1024
 
 /**
  * Whether a read of the client waits for its chunk, and whether one is being made. `unasked`: neither. `asked`: a read waits, and there
@@ -41,27 +25,27 @@ const encoder = new TextEncoder()
  *
  * A class, and no promise that waits for work: a server holds thousands of these, and most of them are quiet.
  */
-class PulledStream implements ChatStream, AttachmentsHost, PulseHost, UnderlyingDefaultSource<Uint8Array<ArrayBuffer>> {
+class PulledStream
+  implements ChatStream, AttachmentsHost, ChunksHost, PulseHost, UnderlyingDefaultSource<Uint8Array<ArrayBuffer>>
+{
   readonly body: ReadableStream<Uint8Array<ArrayBuffer>>
   resumeId: string | undefined
   lastWrite: number
   readonly #options: ChatStreamOptions
   readonly #sessions: Attachments
+  readonly #chunks: Chunks
   readonly #pulse: Pulse
-  readonly #markers: Marker[] = []
-  #control: string[]
   #state: State = 'unasked'
   /** Characters since others had their turn of the event loop. */
   #slice = 0
   #sink: ReadableStreamDefaultController<Uint8Array<ArrayBuffer>> | undefined
   #stallTimer: unknown
-  #paceTimer: unknown
 
   constructor(options: ChatStreamOptions) {
     this.#options = options
-    this.#control = [`event: welcome\n${toFrame(options.welcome)}`]
     this.lastWrite = options.clock.now()
     this.#sessions = new Attachments(options, this)
+    this.#chunks = new Chunks(options, this.#sessions, this)
     this.#pulse = new Pulse(options, this)
     // No read-ahead: `pull` then means that the client is waiting, and a client that is not waiting holds no memory.
     this.body = new ReadableStream(this, { highWaterMark: 0 })
@@ -118,22 +102,17 @@ class PulledStream implements ChatStream, AttachmentsHost, PulseHost, Underlying
   }
 
   ping() {
-    if (this.#control.length > 0) return
-    this.#control.push(PING)
-    this.announceWork()
+    if (!this.#chunks.hasControl) this.#chunks.say(PING)
   }
 
   say(frame: object) {
-    this.#refuseIf(this.#control.length >= MAX_CONTROL)
-    this.#control.push(toFrame(frame))
-    this.announceWork()
+    this.#refuseIfEnded()
+    this.#chunks.say(toFrame(frame))
   }
 
-  confirm({ sessions, ...rest }: { readonly resumeId?: string; readonly sessions: readonly SessionVerdict[] }) {
-    const frame = toFrame({ type: 'reconnected', ...rest, sessions })
-    this.#refuseIf(this.#markers.length >= MAX_CONTROL || !this.#options.account.take(MARKER_WEIGHT * frame.length))
-    this.#markers.push({ sessions, frame })
-    this.announceWork()
+  confirm(marker: Replayed) {
+    this.#refuseIfEnded()
+    this.#chunks.confirm(marker)
   }
 
   retire() {
@@ -168,21 +147,16 @@ class PulledStream implements ChatStream, AttachmentsHost, PulseHost, Underlying
   }
 
   announceWork() {
-    if (this.#state === 'asked' && this.#hasWork()) void this.#answer()
+    if (this.#state === 'asked' && this.#chunks.hasWork()) void this.#answer()
     else this.#watchReader()
-  }
-
-  #hasWork(): boolean {
-    const isPacedDue = !!this.#sessions.paced?.size && this.#paceTimer === undefined
-    return this.#control.length > 0 || this.#sessions.unread.size > 0 || isPacedDue || this.#isReplayed()
   }
 
   /** One chunk for each read, as long as there is something to write. */
   async #answer() {
     this.#state = 'writing'
     try {
-      while (this.#isAsked && this.#hasWork()) {
-        const chunk = await this.#nextChunk()
+      while (this.#isAsked && this.#chunks.hasWork()) {
+        const chunk = await this.#chunks.next()
         if (chunk === '' || this.#hasEnded) continue
         this.#state = 'written'
         this.#sink?.enqueue(encoder.encode(chunk))
@@ -200,97 +174,14 @@ class PulledStream implements ChatStream, AttachmentsHost, PulseHost, Underlying
     this.#watchReader()
   }
 
-  async #nextChunk(): Promise<string> {
-    const { log, pacer, principalId } = this.#options
-    let chunk = this.#control.join('')
-    this.#control = []
-    for (let events = 0; events < CHUNK_EVENTS && chunk.length < CHUNK_CHARS; ) {
-      const sessionId = this.#nextUnread()
-      if (sessionId === undefined) break
-      const session = this.#sessions.get(sessionId)
-      if (!session) continue
-      const isReplay = session.position < session.head
-      if (isReplay && this.#hasToWait()) {
-        this.#sessions.paced ??= new Set()
-        this.#sessions.paced.add(sessionId)
-        continue
-      }
-      const limit = Math.min(session.turn, CHUNK_EVENTS - events)
-      const reading = log.read(sessionId, session.position, limit)
-      // Not `await` in any case: a log in memory is read without giving way.
-      const entries = reading instanceof Promise ? await reading : reading
-      const last = entries.at(-1)
-      // A client that has no event of the session has none of another epoch.
-      if (!last && session.position === 0) continue
-      const { epoch, isUnreadable }: Pick<SessionHead, 'epoch' | 'isUnreadable'> = last ?? (await log.head(sessionId))
-      if (isUnreadable || this.#sessions.get(sessionId) !== session) continue
-      if (session.position === 0) session.epoch = epoch
-      if (epoch !== session.epoch) {
-        // The session's numbering started again. The next resume of the client will be told so, with `reset`.
-        this.end()
-        return ''
-      }
-      const before = events
-      const start = chunk.length
-      for (const entry of entries) {
-        // Or it would be read for ever.
-        if (!(entry.seq > session.position)) throw new Error(`the log has ${entry.seq} after ${session.position}`)
-        chunk += eventFrame(entry)
-        session.position = entry.seq
-        events += 1
-        if (chunk.length >= CHUNK_CHARS) break
-      }
-      if (isReplay) pacer.spend(principalId, chunk.length - start)
-      const isMore = entries.length === limit || (last && session.position < last.seq)
-      const written = events - before
-      session.turn = written < entries.length ? written : Math.min(2 * session.turn, TURN_EVENTS)
-      if (isMore) this.#sessions.unread.add(sessionId)
-    }
-    while (this.#isReplayed()) {
-      const { frame = '' } = this.#markers.shift() ?? {}
-      this.#options.account.give(MARKER_WEIGHT * frame.length)
-      chunk += frame
-    }
-    return chunk
-  }
-
-  /** Of those whose replay waits, one at a time: a look at each of a thousand, on twenty streams, is all that a process could do. */
-  #nextUnread(): string | undefined {
-    const isPaced = this.#sessions.unread.size === 0
-    const from = isPaced ? this.#sessions.paced : this.#sessions.unread
-    if (!from?.size || (isPaced && this.#hasToWait())) return undefined
-    const [sessionId = ''] = from
-    from.delete(sessionId)
-    return sessionId
-  }
-
-  /** Whether the first marker is due. */
-  #isReplayed(): boolean {
-    const [marker] = this.#markers
-    return marker !== undefined && this.#sessions.areReplayed(marker.sessions)
-  }
-
   // Time
-
-  /** Whether replays are put off until their principal may be written more. Whatever else there is goes on. */
-  #hasToWait(): boolean {
-    const { clock, pacer, principalId } = this.#options
-    if (this.#paceTimer !== undefined) return true
-    const ms = pacer.delay(principalId)
-    if (ms === 0) return false
-    this.#paceTimer = clock.setTimeout(() => {
-      this.#paceTimer = undefined
-      this.announceWork()
-    }, ms)
-    return true
-  }
 
   /** A client that keeps up always has a read waiting. Work without one means that it has stopped reading. */
   #watchReader() {
-    if (this.#isAsked || this.#hasEnded || this.#stallTimer !== undefined || !this.#hasWork()) return
+    if (this.#isAsked || this.#hasEnded || this.#stallTimer !== undefined || !this.#chunks.hasWork()) return
     this.#stallTimer = this.#options.clock.setTimeout(() => {
       this.#stallTimer = undefined
-      if (this.#hasWork()) this.evict()
+      if (this.#chunks.hasWork()) this.evict()
     }, this.#options.stall)
   }
 
@@ -298,7 +189,8 @@ class PulledStream implements ChatStream, AttachmentsHost, PulseHost, Underlying
     if (this.#hasEnded) return
     this.#state = 'ended'
     this.#pulse.stop()
-    for (const timer of [this.#stallTimer, this.#paceTimer]) this.#options.clock.clearTimeout(timer)
+    this.#chunks.stop()
+    this.#options.clock.clearTimeout(this.#stallTimer)
     const { ids } = this.#sessions
     this.#sessions.clear()
     this.#options.onEnd(ids)
@@ -306,11 +198,6 @@ class PulledStream implements ChatStream, AttachmentsHost, PulseHost, Underlying
 
   #refuseIfEnded() {
     if (this.#hasEnded) throw unknownStream()
-  }
-
-  #refuseIf(isFull: boolean) {
-    this.#refuseIfEnded()
-    if (isFull) throw tooMany()
   }
 }
 
