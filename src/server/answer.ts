@@ -1,13 +1,13 @@
 import { Refusal } from './errors'
 
-/** What a request is answered with. */
+/** The answer to a request. */
 export interface Answer {
   readonly status: number
   readonly json: string
   readonly headers?: Readonly<Record<string, string>> | undefined
 }
 
-/** What a client is told of an error: nothing, if it was not meant for it. */
+/** The answer that tells a client of an error. Only a `Refusal` is meant for it; of any other it learns nothing. */
 export function refusalOf(error: unknown, onError: (error: unknown) => void): Answer {
   if (error instanceof Refusal) {
     const { status, code, detail, headers } = error

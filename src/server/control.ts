@@ -44,7 +44,7 @@ export class ControlDesk<P extends Principal> {
     this.#options = options
   }
 
-  /** What the answer says besides `ok`. @throws Refusal */
+  /** Resolves with the answer's fields besides `ok`. Rejects with `Refusal`. */
   take(
     endpoint: ControlEndpoint,
     { principal, connectionId, message }: ControlMessage<P>,

@@ -31,7 +31,7 @@ export interface ChatServer {
    * Appends an event to a session; every stream that is attached to it gets it, as `{ ...event, sessionId, seq, epoch }`.
    * The event is copied as JSON. Rejects with a TypeError if the session id or the event is not valid (JSON, at most 128 levels
    * deep and `limits.eventBytes` long), or if the event's `type` is one of the protocol's own; and with whatever the log rejects with. `onError` is told
-   * too, so it need not be awaited: a rejection that nobody handles does not end the process.
+   * too, so it need not be awaited: an unhandled rejection of it does not end the process.
    */
   readonly publish: Publish
   /**
@@ -86,7 +86,7 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
 
     revoke(principalId, sessionId) {
       const revoking = revoke({ streams, authority }, principalId, sessionId)
-      // As with `publish`: a rejection that nobody handles ends the process.
+      // As with `publish`: an unhandled rejection ends the process.
       revoking.catch(onError)
       return revoking
     },
@@ -120,7 +120,7 @@ function assemble<P extends Principal>(resolved: ResolvedOptions<P>) {
   const { clock, random, authenticate, authorize, limits, onError } = resolved
   const gate = new Gate()
   const budgets = new Budgets(limits.memory)
-  /** Of requests that are not authenticated yet, and of what was refused. No principal has this id. */
+  /** The account of requests that are not authenticated yet, and of refused ones. No principal has this id. */
   const strangers = budgets.of('')
   const streams = createStreams({ ...resolved, onRevoked: (...right) => authority.apply(...right) })
   const authority = createAuthority<P>({

@@ -39,7 +39,7 @@ export interface ChatServerOptions<P extends Principal = Principal> {
   /** Default: `memoryLog()`. */
   readonly log?: SessionLog
   /**
-   * Who makes this request? `null` answers 401. Asked for every request, but not again for a stream that is open: a credential that
+   * Tells who makes this request; `null` answers 401. Asked for every request, but not again for a stream that is open: a credential that
    * runs out ends it after `limits.streamAge`, or with `revoke`. It must not read the body. `id` is a string of 1 to 1,024
    * characters; streams and idempotency keys are bound to it, so it must never be shared by two people.
    */
@@ -67,7 +67,7 @@ export interface ChatServerOptions<P extends Principal = Principal> {
    * Default: the console.
    */
   onError?(error: unknown): unknown
-  /** What happens here, in numbers: `METRICS` says what each one counts. Called often, so be quick. Default: nothing. */
+  /** Is told of events in this process as numbers: `METRICS` says what each one counts. Called often, so be quick. Default: nothing. */
   onMetric?(metric: Metric): unknown
   /**
    * Distance of the `ping`s on a stream with nothing else to say, ms. Default: 8,000, because hosts and proxies cut what is quiet

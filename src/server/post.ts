@@ -21,7 +21,7 @@ export interface PostsOptions<P extends Principal>
   readonly streams: Streams
   readonly control: ControlDesk<P>
   readonly desk: CommandDesk<P>
-  /** @throws Refusal if `authenticate` knows nobody */
+  /** @throws Refusal if `authenticate` returns null */
   identify(request: Request): Promise<P>
 }
 

@@ -9,7 +9,7 @@ export type Publish = <E extends { readonly type: string }>(sessionId: string, e
 
 export interface PublisherOptions {
   readonly log: SessionLog
-  /** Of an event as JSON. */
+  /** The size of an event as JSON. */
   readonly maxBytes: number
   readonly clock: Clock
   onMetric(metric: Metric): void
@@ -21,7 +21,7 @@ export type Publisher = ReturnType<typeof createPublisher>
 export function createPublisher({ log, maxBytes, clock, onMetric, onError }: PublisherOptions) {
   function publish(sessionId: string, event: object, once?: Once): Promise<LogEntry> {
     const entry = append(sessionId, event, once)
-    // Most callers do not wait for it, and a rejection that nobody handles ends the process.
+    // Most callers do not wait for it, and an unhandled rejection ends the process.
     entry.catch(onError)
     return entry
   }
@@ -55,7 +55,7 @@ export function createPublisher({ log, maxBytes, clock, onMetric, onError }: Pub
   }
 }
 
-/** What the event is as JSON, and independent of what the app does to it later. */
+/** The event as JSON, and a copy that the app cannot change later. */
 function copyOf(event: object, maxBytes: number): { readonly copy: SessionEvent; readonly json: string } {
   const json = toJson(event) ?? 'null'
   // A character takes three bytes at most.

@@ -19,7 +19,7 @@ export interface RouterOptions<P extends Principal>
   readonly opener: StreamOpener<P>
   readonly posts: Posts<P>
   /**
-   * Of the requests that are refused. Their bodies come as slowly as their senders like, and must not take the memory of those that
+   * The account of requests that are refused. Their bodies come as slowly as their senders like, and must not take the memory of those that
    * are still to be authenticated.
    */
   readonly refused: Budget

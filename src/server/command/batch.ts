@@ -50,7 +50,7 @@ export interface BatchHost<M> {
   readonly clock: Timers
 }
 
-/** What was posted, under way. Neither of its promises rejects. */
+/** A command or a batch under way. Neither of its promises rejects. */
 export interface Work {
   readonly answer: Promise<Answer>
   /** Nothing of it waits or runs any more. */

@@ -63,7 +63,7 @@ export class CommandDesk<P extends Principal> {
   }
 
   /**
-   * They have arrived when their body is here: one that stalls on the way, perhaps the dead twin of a repeat, holds up nobody.
+   * They have arrived when their body is here: one that stalls on the way, perhaps the dead twin of a repeat, holds up no other.
    *
    * @throws Refusal if there is no such stream
    */
@@ -153,7 +153,7 @@ export class CommandDesk<P extends Principal> {
   }
 
   /**
-   * Attaches before a command runs, so that whoever sent it hears what comes of it; and finds out whether the stream still
+   * Attaches before a command runs, so that its sender hears the events that come of it; and finds out whether the stream still
    * is there, because on another one they would not. Returns why the command must not run.
    */
   async #prepare(principal: P, stream: StreamRef, sessionId: string | undefined): Promise<Answer | undefined> {
@@ -164,7 +164,7 @@ export class CommandDesk<P extends Principal> {
     if (sessionId === undefined) return undefined
     try {
       if ((await authorize(principal, sessionId, 'write')) !== true) {
-        // Who may not write may still read.
+        // A principal that may not write may still read.
         await authority.recheck(principal, stream, attached)
         throw new Refusal(403, 'forbidden')
       }

@@ -10,7 +10,7 @@ export class Commands {
   readonly #options: RunnerOptions
   readonly #runner: Runner
   readonly #chains = new Lines()
-  /** What a principal has in a chain: only the first of it stands in the chain's own line, and so nobody stands behind all of it. */
+  /** The commands of one principal in a chain. Only the first of them stands in the chain's own line, so others wait for one, not for all. */
   readonly #own = new Lines()
   readonly #executions = new Set<Execution>()
   readonly #byIdentity = new Map<string, Execution>()
@@ -34,7 +34,7 @@ export class Commands {
     return answerOf(this.#begin(command), presence)
   }
 
-  /** What has not begun is not run: there may be an hour of it. Settles when nothing is running any more. */
+  /** Commands that have not begun are not run: they may take an hour. Settles when no command is running. */
   async close(): Promise<void> {
     for (const execution of this.#executions) if (execution.state === 'queued') execution.end(UNAVAILABLE)
     if (this.#executions.size > 0) await new Promise<void>((resolve) => this.#onIdle.push(resolve))
@@ -61,7 +61,7 @@ export class Commands {
     const cancelling = this.#cancel(command)
     const isOver = () => execution.state === 'over'
     const perform = async () => {
-      // Of one that was dropped while it stood in a line this is never heard of again.
+      // A command that was dropped while it stood in a line never gets past this.
       if (own.reached) await own.reached
       if (isOver()) return
       place ??= this.#chains.join(chain)

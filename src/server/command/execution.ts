@@ -14,9 +14,9 @@ export interface Command {
   readonly fingerprint: string
   /** Why it must not be run. A repeat gets its receipt all the same: what it did may be the very reason. */
   readonly refusal: Answer | undefined
-  /** Those that must not run any more, unless they have begun: identities of the same principal. */
+  /** Identities of commands of the same principal that must not run, unless they have begun. */
   readonly cancels: readonly string[]
-  /** What it holds while it runs, bytes. */
+  /** The memory that it takes while it runs, bytes. */
   readonly weight: number
   run(): MaybePromise<unknown>
 }
@@ -27,7 +27,7 @@ export interface Execution {
   readonly waiting: Set<(answer: Answer) => void>
   /** `takenBack`: a stop has named it when it had begun. If it fails, it is not run again. */
   state: 'queued' | 'begun' | 'takenBack' | 'over'
-  /** Tells those who wait. Without an answer there is nobody. One that was queued is not run any more. */
+  /** Answers all who wait. Without an answer, no one waits. A queued command is not run any more. */
   end(answer?: Answer): void
 }
 
@@ -38,7 +38,7 @@ export const answerTo = (known: Outcome, fingerprint: string) =>
 export const UNAVAILABLE: Answer = { status: 503, json: '{"error":"unavailable"}', headers: { 'Retry-After': '1' } }
 
 /**
- * Until the client is gone. It is told that its stream is unknown: where a host does not tell that a request was aborted, the end of
+ * Waits for the answer until the client is gone, and then answers that its stream is unknown: where a host does not tell that a request was aborted, the end of
  * the stream is all that is known.
  */
 export function answerOf(execution: Execution, presence: Presence): Promise<Answer> {

@@ -16,7 +16,7 @@ export class Lanes {
     return this.#lines.size
   }
 
-  /** What names no lane has one of its own. */
+  /** Messages without a lane share one of their own. */
   join({ principalId, connectionId }: LaneOwner, lane: string | undefined): Place {
     return this.#lines.join(JSON.stringify([principalId, connectionId, lane]))
   }

@@ -14,7 +14,7 @@ export class Line {
     return this.#places.size === 0
   }
 
-  /** Nobody who waits is called any more. */
+  /** No place that waits is reached any more. */
   clear() {
     this.#places.clear()
   }

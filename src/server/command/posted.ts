@@ -26,7 +26,7 @@ export interface BatchMessage {
   readonly posted: Posted | Answer
 }
 
-/** Of the request or the batch that a command came in. */
+/** The fields of a command that its request or batch names. */
 export type Envelope = Pick<Posted, 'endpoint' | 'key' | 'lane'>
 
 export interface Rules {
@@ -75,7 +75,7 @@ export function cancelsOf({ type, key, json }: Posted): readonly string[] {
   return Array.isArray(cancels) ? [...new Set(cancels.filter(isText))].filter((id) => id !== key) : []
 }
 
-/** What is held of it until its turn, bytes. */
+/** The memory that it takes until its turn, bytes. */
 export function weightOf(posted: Posted | readonly BatchMessage[]): number {
   const messages = 'json' in posted ? [{ lane: posted.lane, posted }] : posted
   const lanes = new Set(messages.flatMap(({ lane }) => lane ?? []))

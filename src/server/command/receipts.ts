@@ -32,7 +32,7 @@ export interface Room {
 
 /**
  * How commands ended, counted and weighed per principal. They give way to work when they are older than `MIN_RECEIPT_AGE`: the oldest
- * first. So nobody makes a younger one of somebody else be forgotten, and a command runs only if there is room for its receipt.
+ * first. So no principal makes the server forget a younger receipt of another one, and a command runs only if there is room for its receipt.
  */
 export class Receipts {
   readonly #options: ReceiptsOptions
@@ -49,7 +49,7 @@ export class Receipts {
     options.budgets.reclaim = reclaim
   }
 
-  /** What clients are promised, ms. */
+  /** The age that clients are promised, ms. */
   get minAge() {
     return Math.min(MIN_RECEIPT_AGE, this.#options.receiptAge)
   }
@@ -88,7 +88,7 @@ export class Receipts {
     }
   }
 
-  /** Of each of these that has no outcome. All or none. @throws Refusal 429 if there is no room for them */
+  /** Keeps `CANCELLED` for each of these that has no outcome: for all or none. @throws Refusal 429 if there is no room for them */
   cancel(principalId: string, identities: readonly string[]): readonly string[] {
     const open = identities.filter((identity) => !this.#all.has(identity))
     const rooms: Room[] = []

@@ -71,7 +71,7 @@ export class Runner {
     return UNAVAILABLE
   }
 
-  /** Of a command that must not be run. */
+  /** The answer to a command that must not be run: its outcome in another process, or else the refusal. */
   async answerElsewhere(identity: string, fingerprint: string, refusal: Answer): Promise<Answer> {
     const { shared, onError } = this.#options
     try {

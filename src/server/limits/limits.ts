@@ -2,7 +2,7 @@ import { checkNames, checkNumber, MAX_TIMER } from '../check'
 
 export interface ServerLimits {
   /**
-   * What this process holds for its clients at most, bytes: commands and frames that wait, bodies while they arrive, receipts,
+   * The most memory that this process holds for its clients, bytes: commands and frames that wait, bodies while they arrive, receipts,
    * attached sessions (docs/limits.md says what each one counts). One principal holds an eighth of it at most. Beyond: 429 with
    * `Retry-After`. At least 320 times `bodyBytes`. The log has a bound of its own. Default: 268,435,456 (256 MiB), or that minimum if
    * it is more.
@@ -38,7 +38,7 @@ export interface ServerLimits {
   /** Size of an event as JSON, bytes. Beyond, `publish` rejects with a TypeError. Default: 1,048,576 (1 MiB). */
   readonly eventBytes?: number
   /**
-   * What the streams of one principal are replayed in this process, bytes per second; one second's worth may come at once. A session
+   * How fast the streams of one principal are replayed in this process, bytes per second; one second's worth may come at once. A session
    * that is resumed or watched counts as 8,192. Beyond, they wait, and live events go on. Default: 8,388,608 (8 MiB/s).
    */
   readonly replayRate?: number

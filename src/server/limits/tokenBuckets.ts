@@ -8,10 +8,10 @@ export interface TokenBucketsOptions {
   readonly clock: Pick<Clock, 'now'>
 }
 
-/** One token bucket for each principal. It may be overdrawn: whoever has spent more than there was waits. A full one costs nothing. */
+/** One token bucket for each principal. It may be overdrawn, and then its principal waits. A full one costs nothing. */
 export class TokenBuckets {
   readonly #options: TokenBucketsOptions
-  /** Those that were last spent from stand last. */
+  /** The bucket that was last spent from stands last. */
   readonly #buckets = new Map<string, { readonly left: number; readonly at: number }>()
 
   constructor(options: TokenBucketsOptions) {

@@ -1,6 +1,6 @@
 import type { Account } from './budget'
 
-// What things cost in memory, bytes. Measured on Node 22, 64 bit, and rounded up.
+// The memory that each thing takes, bytes. Measured on Node 22, 64 bit, and rounded up.
 
 /** A request that waits for something, with its socket and what the host keeps for it. */
 export const REQUEST_WEIGHT = 16_384
@@ -10,7 +10,7 @@ export const FRAME_WEIGHT = 1_024
 export const LANE_WEIGHT = 1_024
 /** A session that is attached to a stream. */
 export const SESSION_WEIGHT = 1_024
-/** What is remembered of a command, beside its texts. */
+/** The receipt of a command, beside its texts. */
 export const RECEIPT_WEIGHT = 512
 /** A part of a text that is still being read. */
 export const PART_WEIGHT = 64
@@ -21,7 +21,7 @@ export const textWeight = (text: string) => (/[^\0-\xff]/.test(text) ? 2 : 1) * 
 /** `parsedWeight` is never more than this for each character. */
 export const MAX_SWELLING = 32
 
-/** What JSON is at most when it has been parsed: `{},` is 3 characters, and an object in an array. */
+/** The most memory that JSON takes once it is parsed: `{},` is 3 characters, and an object in an array. */
 export function parsedWeight(json: string): number {
   let bytes = 2 * json.length
   for (let at = 0; at < json.length; at += 1) {

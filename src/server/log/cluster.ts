@@ -7,7 +7,7 @@ export interface Outcome {
   readonly answer: Answer
 }
 
-/** Of a command that a stop took back before it had begun. Its fingerprint is nobody's: whatever comes under that key is answered so. */
+/** The outcome of a command that a stop took back before it had begun. No command has its fingerprint: each one under that key is answered so. */
 export const CANCELLED: Outcome = { fingerprint: '*', answer: { status: 409, json: '{"error":"cancelled"}' } }
 
 /** The right to run a command, until it is settled. */
@@ -30,11 +30,11 @@ export interface ClusterHost {
   onError(error: unknown): void
 }
 
-/** What processes that share a log share besides the events. */
+/** The things that processes which share a log share besides the events. */
 export interface Cluster {
   /** The name of this process, `^[A-Za-z0-9_-]+$`; no other one, now or later, has it. */
   readonly node: string
-  /** What `node` answers; `'gone'`, soon, if there is no such process; `'silent'` if nothing came within 5 s. */
+  /** The answer of `node`; `'gone'`, soon, if there is no such process; `'silent'` if nothing came within 5 s. */
   ask(node: string, request: object): Promise<Answer | 'gone' | 'silent'>
   /** How the command ended, in whichever process. */
   outcome(identity: string): Promise<Outcome | undefined>

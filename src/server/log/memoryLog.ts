@@ -50,9 +50,9 @@ class MemoryLog {
   readonly #limits: ReturnType<typeof resolve>
   readonly #sessions = new Map<string, MemorySession>()
   readonly #shelves = new Shelves()
-  /** Of those who follow a session, which need not exist. */
+  /** The listeners of each session that is followed. The session need not exist. */
   readonly #listeners = new Map<string, Set<() => void>>()
-  /** Of all sessions. */
+  /** The memory of all sessions together. */
   #bytes = 0
 
   constructor(limits: ReturnType<typeof resolve>) {

@@ -15,7 +15,7 @@ export interface NewEvent {
   readonly bytes: number
 }
 
-/** What an event takes in a memory log, bytes. */
+/** The memory that an event takes in a memory log, bytes. */
 export const weightOf = (json: string, once: Once | undefined): number =>
   EVENT_BYTES + bytesOf(json) + (once ? ONCE_BYTES + once.id.length + once.fingerprint.length : 0)
 

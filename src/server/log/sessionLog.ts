@@ -2,7 +2,7 @@ import type { Cluster, ClusterHost } from './cluster'
 
 export type MaybePromise<T> = T | Promise<T>
 
-/** What the app publishes: a plain JSON object. `type` must not be one of the protocol's own frame types. */
+/** An event that the app publishes: a plain JSON object. `type` must not be one of the protocol's own frame types. */
 export interface SessionEvent {
   readonly type: string
   readonly [field: string]: unknown
@@ -39,7 +39,7 @@ export interface SessionHead {
   readonly isUnreadable?: boolean
 }
 
-/** What an event is known by when it is appended again, by a command that did not get to its end. */
+/** The mark by which an event is known when it is appended again, by a command that did not get to its end. */
 export interface Once {
   readonly id: string
   /** Says whether it is the same command. */
@@ -62,7 +62,7 @@ export interface SessionLog {
    * Events that were trimmed are skipped. Reading an unknown session creates nothing.
    */
   read(sessionId: string, after: number, limit: number): MaybePromise<readonly LogEntry[]>
-  /** Of an unknown session: epoch `''`, head 0, first 1. Asking creates nothing. */
+  /** An unknown session has epoch `''`, head 0 and first 1. Asking creates nothing. */
   head(sessionId: string): MaybePromise<SessionHead>
   /**
    * `listener` is called after each `append` to that session, in whichever process it happened. It never throws and

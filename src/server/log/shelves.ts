@@ -2,7 +2,7 @@ import type { MemorySession } from './memorySession'
 
 /** The sessions of a memory log, in the order in which they give way to others. */
 export class Shelves {
-  /** Sessions that nobody follows, the longest unused first. */
+  /** Sessions without listeners, the longest unused first. */
   readonly idle = new Set<MemorySession>()
   /** The others by size: each shelf begins at four times the size of the one before. The longest unused first here too. */
   readonly followed = Array.from({ length: 27 }, () => new Set<MemorySession>())

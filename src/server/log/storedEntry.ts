@@ -1,6 +1,6 @@
 import type { LogEntry, SessionEvent } from './sessionLog'
 
-/** What the server itself writes around an event. */
+/** The fields that the server itself writes around an event. */
 const ENVELOPE = ['sessionId', 'seq', 'epoch', 'prevSeq'] as const
 
 /** The event as JSON, without what would stand in the place of the envelope. `json` is all of it, if it is at hand. */

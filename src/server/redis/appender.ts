@@ -13,7 +13,7 @@ export interface AppenderOptions {
   /** How many events a session keeps, and for how long after the last one, ms; 0: for ever. */
   readonly maxEvents: number
   readonly maxAge: number
-  /** Of the texts of a session. */
+  /** The most that the texts of a session take, bytes. */
   readonly maxSessionBytes: number
   /** How long the numbering of a session outlives its last use, ms; 0: for ever. */
   readonly keep: number
@@ -44,7 +44,7 @@ const REPLICA_TIMEOUT = 1_000
  */
 export function createAppender(options: AppenderOptions) {
   const { link, keys, health, maxEvents, maxAge, maxSessionBytes, keep, onceAge, replicas, onAppended } = options
-  /** Of this process, in the eyes of Redis. */
+  /** The name of this process in Redis. */
   const writer = crypto.randomUUID()
   const queues = new Map<string, Waiting[]>()
   let calls = 0

@@ -12,7 +12,7 @@ export interface BodyLimits {
   readonly depth: number
 }
 
-/** What is read and thrown away of a body that was refused: as much as a client's whole outbox holds, bytes. */
+/** How much of a refused body is read and thrown away: as much as a client's whole outbox holds, bytes. */
 const MAX_DISCARDED = 4_194_304
 
 /**

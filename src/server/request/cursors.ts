@@ -1,6 +1,6 @@
 import { type Cursor, isObject, isSeq, SESSION_ID } from '../../protocol'
 
-/** What a session id that is none breaks. */
+/** The rule for session ids, for the sentence of an error. */
 export const SESSION_ID_RULE = `must match ${SESSION_ID.source}`
 export const isSessionId = (value: unknown): value is string => typeof value === 'string' && SESSION_ID.test(value)
 
@@ -12,7 +12,7 @@ export function parseCursor(value: unknown): Cursor | undefined {
   if (typeof sessionId !== 'string' || !isSeq(lastSeq)) return undefined
   if (epoch === undefined || epoch === null) return { sessionId, lastSeq }
   if (typeof epoch !== 'string') return undefined
-  // One that is too long to be any log's is kept by nobody: it is another one, and no more has to be known of it.
+  // An epoch that is too long is no log's. It is known to be another one without being kept.
   return { sessionId, lastSeq, epoch: epoch.length <= MAX_EPOCH ? epoch : 'too long' }
 }
 

@@ -62,7 +62,7 @@ export interface Label {
   readonly lane: string | undefined
 }
 
-/** Of the messages of a batch, one after the other: no further than the first that is none. */
+/** The labels of the messages of a batch, one after the other, up to the first value that is no message. */
 export function* labelsOf(batch: string): Generator<Label> {
   const messages = findMember(batch, 0, 'messages')
   if (messages === undefined || batch[messages] !== '[') return
@@ -95,7 +95,7 @@ function findMember(json: string, from: number, wanted: string): number | undefi
   return undefined
 }
 
-/** Nobody asks for a longer one. */
+/** No name that is asked for is longer. */
 const MAX_NAME = 32
 
 interface Member {
@@ -106,7 +106,7 @@ interface Member {
   end?: number
 }
 
-/** Of the object that begins at `from`. Returns where that ends; undefined if it is none. */
+/** The members of the object that begins at `from`. Returns where that ends; undefined if it is none. */
 function* readMembers(json: string, from: number): Generator<Member, number | undefined> {
   let at = skipSpace(json, from)
   if (json[at] !== '{') return undefined

@@ -17,7 +17,7 @@ export function createOrigins({ allowedOrigins, allowedHosts, allowedHeaders, tr
   let isToBeWarned = !origins && allowedHosts === undefined
   const headers = [...HEADERS, ...allowedHeaders].join(', ')
 
-  /** What the browser called, as far as can be seen from here. */
+  /** The host that the browser called, as far as can be seen from here. */
   const hostOf = (request: Request) =>
     forwardedHost(request) ?? request.headers.get('Host') ?? new URL(request.url).host
   const forwardedHost = ({ headers }: Request) =>
@@ -53,7 +53,7 @@ export function createOrigins({ allowedOrigins, allowedHosts, allowedHeaders, tr
     return seen.some((host) => host && isAt(host, origin))
   }
 
-  /** What the browser called by; `undefined` for a plain request that may have come through a proxy that ends TLS. */
+  /** The scheme that the browser used; `undefined` for a plain request that may have come through a proxy that ends TLS. */
   function schemeOf({ url, headers }: Request): string | undefined {
     const forwarded = trustProxy && headers.get('X-Forwarded-Proto')?.split(',')[0]?.trim().toLowerCase()
     return forwarded || (url.startsWith('https:') ? 'https' : undefined)
@@ -114,7 +114,7 @@ const isLoopback = (name: string) => /^(localhost|.*\.localhost|127(\.\d+){3}|\[
 /** A client may say anything. */
 const brief = (text: string) => (text.length > 100 ? `${text.slice(0, 100)}…` : text)
 
-// What the app hands in
+// Checks of the app's options
 
 export function checkOrigins(origins: unknown) {
   checkList('allowedOrigins', origins, /^[a-z][a-z0-9+.-]*:\/\/[^/?#\s]+$/i, "origins like 'https://app.example'")

@@ -17,7 +17,7 @@ export interface ChatStreamOptions {
   readonly maxSessions: number
   readonly principalId: string
   readonly pacer: ReplayPacer
-  /** What it holds for its client. Whoever opened the stream closes it. */
+  /** The account of the memory that the stream holds for its client. The opener of the stream closes it. */
   readonly account: Account
   readonly welcome: object
   /** Called once, however the stream ended, with the sessions that were attached. */
@@ -29,13 +29,13 @@ export interface ChatStreamOptions {
   onError(error: unknown): void
 }
 
-/** What a client is told that is to come back, ms. */
+/** When a client is to come back, ms. */
 export interface Goodbye {
   readonly retryAfter?: number
   readonly spread?: number
 }
 
-/** What a replay marker tells. */
+/** The content of a replay marker. */
 export interface Replayed {
   readonly resumeId?: string
   readonly sessions: readonly SessionVerdict[]
@@ -44,11 +44,11 @@ export interface Replayed {
 /** One live SSE response. After its end every method but `say`, `attach` and `confirm` (which refuse) does nothing. */
 export interface ChatStream {
   readonly body: ReadableStream<Uint8Array<ArrayBuffer>>
-  /** For how long nobody has read, ms; 0 while a read is waiting. */
+  /** For how long the client has not read, ms; 0 while a read is waiting. */
   readonly unreadFor: number
-  /** Those that are attached. */
+  /** The attached sessions. */
   readonly sessionIds: readonly string[]
-  /** Of the last `reconnect`. */
+  /** The `resumeId` of the last `reconnect`. */
   resumeId: string | undefined
   isAttached(sessionId: string): boolean
   /** Whether it is attached, and has events, or a command has been let in that may bring its first ones. */
@@ -69,6 +69,6 @@ export interface ChatStream {
   end(goodbye?: Goodbye): void
   /** Ends it in a moment: answers that are under way on the same socket get ahead of that. */
   retire(): void
-  /** Takes the stream from its client. Without a goodbye, because nobody reads. */
+  /** Takes the stream from its client. Without a goodbye, because the client does not read. */
   evict(goodbye?: Goodbye): void
 }

@@ -37,7 +37,7 @@ export interface AttachmentsHost {
 export class Attachments {
   /** Sessions that may have unwritten events. The first one is next: a Set keeps its order, so this is round-robin. */
   readonly unread = new Set<string>()
-  /** Those of them whose replay waits until its principal may be written more. */
+  /** The sessions whose replay waits until their principal may be written more. */
   paced: Set<string> | undefined
   readonly #options: Pick<ChatStreamOptions, 'log' | 'account' | 'maxSessions'>
   readonly #host: AttachmentsHost

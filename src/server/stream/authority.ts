@@ -16,7 +16,7 @@ export interface AuthorityOptions<P extends Principal> {
   onError(error: unknown): void
 }
 
-/** What a principal may no longer read: one session, or anything. */
+/** The loss of a right to read: one session, or all of them. */
 interface Revocation {
   readonly principalId: string
   readonly sessionId: string | undefined
@@ -61,7 +61,7 @@ export function createAuthority<P extends Principal>(options: AuthorityOptions<P
     onError(error)
   }
 
-  /** `undefined`: nobody knows. */
+  /** `undefined`: `authorize` did not say. */
   async function mayRead(principal: P, sessionId: string): Promise<boolean | undefined> {
     let timer: unknown
     const late = new Promise<never>((_, reject) => {
@@ -105,7 +105,7 @@ export function createAuthority<P extends Principal>(options: AuthorityOptions<P
     }
   }
 
-  /** Whether the right was taken away since the mark. Where nobody knows any more, it was. */
+  /** Whether the right was taken away since the mark. If that is no longer known, it counts as taken away. */
   function wasRevoked(mark: number, principalId: string, sessionIds: readonly string[] = []): boolean {
     const since = count - mark
     if (since === 0) return false

@@ -70,7 +70,7 @@ class PulledStream
     this.#release()
   }
 
-  // What a stream can be asked and told
+  // Questions and orders
 
   get unreadFor() {
     return this.#isAsked ? 0 : Math.max(0, this.#options.clock.now() - this.lastWrite)
@@ -131,7 +131,7 @@ class PulledStream
     if (this.#hasEnded) return
     this.#options.onEvict()
     if (goodbye) return this.end(goodbye)
-    // An error, not an end: hosts wait for an end to be sent, and nobody is reading.
+    // An error, not an end: hosts wait for an end to be sent, and the client does not read.
     this.#sink?.error(new Error('the client stopped reading'))
     this.#release()
   }

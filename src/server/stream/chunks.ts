@@ -5,7 +5,7 @@ import type { ChatStreamOptions, Replayed } from './api'
 import type { Attachments } from './attachments'
 import { eventFrame, toFrame } from './frames'
 
-/** About how much is written per read of the client: enough to be quick, little enough to be memory for nobody. */
+/** About how much is written per read of the client: enough to be quick, little enough to cost no memory worth counting. */
 const CHUNK_CHARS = 64 * 1024
 const CHUNK_EVENTS = 64
 /** Events of one session before the next session has its turn. */
@@ -29,7 +29,7 @@ export interface ChunksHost {
 
 type Options = Pick<ChatStreamOptions, 'log' | 'pacer' | 'principalId' | 'clock' | 'account' | 'welcome'>
 
-/** What one stream is to write, chunk by chunk: control frames, then events from the log, by cursor, then replay markers. */
+/** Makes the chunks that one stream writes: control frames, then events from the log, by cursor, then replay markers. */
 export class Chunks {
   readonly #options: Options
   readonly #sessions: Attachments
@@ -130,7 +130,7 @@ export class Chunks {
     return chunk
   }
 
-  /** Of those whose replay waits, one at a time: a look at each of a thousand, on twenty streams, is all that a process could do. */
+  /** Sessions whose replay waits are taken one at a time: to look at each of a thousand, on twenty streams, would take all of a process. */
   #nextUnread(): string | undefined {
     const isPaced = this.#sessions.unread.size === 0
     const from = isPaced ? this.#sessions.paced : this.#sessions.unread

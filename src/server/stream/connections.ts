@@ -9,7 +9,7 @@ export interface Connection {
   readonly stream: ChatStream
   /** When the stream was opened, or last named by a request. */
   heardAt: number
-  /** Those who wait for something that is for this stream's client. */
+  /** Listeners that wait for something on behalf of this stream's client. */
   onEnd?: Set<() => void>
 }
 
@@ -23,9 +23,9 @@ interface Siblings {
 
 export interface ConnectionsOptions {
   readonly maxPerPrincipal: number
-  /** Who has not been heard of for this long is silent, ms. */
+  /** A client that was not heard of for this long is silent, ms. */
   readonly silence: number
-  /** Who has not read for this long does not read, ms. */
+  /** A client that has not read for this long does not read, ms. */
   readonly stall: number
   /** The process, where there are several. */
   readonly node: string | undefined
@@ -113,7 +113,7 @@ export function createConnections(options: ConnectionsOptions) {
     },
 
     /**
-     * What a request names, and so is heard of. The id is no credential: of another principal it is as unknown as one that was
+     * Finds the connection that a request names, and takes note that its client was heard of. The id is no credential: of another principal it is as unknown as one that was
      * never given out.
      */
     find(id: unknown, principalId: string): Connection | undefined {
@@ -143,7 +143,7 @@ export function createConnections(options: ConnectionsOptions) {
 export const nodeOf = (id: unknown): string | undefined =>
   typeof id === 'string' ? /^([A-Za-z0-9_-]{1,64})\.[A-Za-z0-9_-]{22}$/.exec(id)?.[1] : undefined
 
-/** 128 bits that nobody can guess, as base64url. */
+/** 128 random bits, as base64url. */
 export function randomId(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16))
   return btoa(String.fromCharCode(...bytes))

@@ -2,7 +2,7 @@ import { Budgets } from '../limits/budget'
 
 /** How long a page may take to say goodbye, ms. An engine may cut the stream first. */
 const MAX_AGE = 10_000
-/** Of all principals together; so many sessions are named, and a stream without one counts as one. One principal has an eighth. */
+/** The most sessions that ended streams of all principals name; a stream without one counts as one. One principal has an eighth. */
 export const MAX_SESSIONS = 10_000
 
 const NONE: ReadonlySet<string> = new Set()

@@ -15,7 +15,7 @@ export interface PulseHost {
 export class Pulse {
   readonly #options: Pick<ChatStreamOptions, 'clock' | 'heartbeat' | 'beat' | 'onBeat'>
   readonly #host: PulseHost
-  /** What is left of the stream's age, ms, when `#timer` fires. */
+  /** The part of the stream's age that is left when `#timer` fires, ms. */
   #left: number
   #timer: unknown
 

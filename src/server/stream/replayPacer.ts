@@ -6,7 +6,7 @@ const SAVED = 1_000
 /** To look a session up and to follow it costs about as much as to write so many bytes. */
 const SESSION_BYTES = 8_192
 
-/** What a principal's streams may write of replays, and resume of sessions, bytes. */
+/** Limits how fast a principal's streams write replays and resume sessions, in bytes. */
 export class ReplayPacer {
   readonly #clock: Pick<Clock, 'now' | 'setTimeout'>
   readonly #buckets: TokenBuckets

@@ -1,7 +1,7 @@
 import { isObject, isSeq, isText, parseVerdicts, type SessionVerdict, TOO_MANY_SESSIONS } from '../../protocol'
 import type { ChatStream } from './api'
 
-/** What a request may want of the stream that it names. Plain JSON: the stream may be another process's. */
+/** The calls that a request makes on the stream that it names. Plain JSON: the stream may be another process's. */
 export type StreamCall =
   /** Takes on what the verdicts say, and answers with them: a session one too many becomes `forbidden`. */
   | {

@@ -17,7 +17,7 @@ export interface StreamOpenerOptions<P extends Principal>
   readonly pacer: ReplayPacer
   /** How long a receipt is kept at least, ms. */
   readonly receiptAge: number
-  /** @throws Refusal if `authenticate` knows nobody */
+  /** @throws Refusal if `authenticate` returns null */
   identify(request: Request): Promise<P>
   /** @throws Refusal 503 */
   refuseIfClosed(): void

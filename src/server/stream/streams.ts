@@ -15,14 +15,14 @@ export interface StreamRef {
   call(call: StreamCall): Promise<unknown>
 }
 
-/** Those of these sessions that are attached to a stream, and those of them that have begun. */
+/** The sessions, of these, that are attached to a stream, and those of them that have begun. */
 export async function attachedOf(stream: StreamRef, sessionIds: readonly string[]) {
   const answer = await stream.call({ type: 'attached', sessionIds })
   const begun = textsOf(answer)
   return { begun, attached: [...begun, ...textsOf([answer].flat().map((each) => Object(each).empty))] }
 }
 
-/** What a stream has answered, as far as it is text: it may be of another version. */
+/** The texts in a stream's answer, which may be of another version. */
 export const textsOf = (answer: unknown): readonly string[] => [answer].flat().filter(isText)
 
 export interface StreamsOptions {
@@ -72,7 +72,7 @@ export function createStreams({ log, limits, heartbeat, clock, onMetric, onRevok
     onMetric({ name: 'forwarded', value: 1 })
     onMetric({ name: 'forward.duration', value: Math.max(0, clock.now() - start) })
     if (answer === 'gone') throw unknownStream()
-    // Whatever is no answer of this version's is one to try again.
+    // An answer that this version does not know is one to try again.
     const { status, json }: JsonObject = Object(answer)
     const value = isText(json) ? parseJson(json) : undefined
     if (status === 200 && value !== undefined) return value
@@ -105,7 +105,7 @@ export function createStreams({ log, limits, heartbeat, clock, onMetric, onRevok
       return (listener: () => void) => (connection ? connections.whenEnded(connection, listener) : () => {})
     },
     all: connections.all,
-    /** Those of a principal, in this process. */
+    /** The streams of a principal, in this process. */
     of: (principalId: string) => connections.of(principalId).map(({ stream }) => stream),
 
     /** @throws Refusal 404 if there can be no such stream of theirs */

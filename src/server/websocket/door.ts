@@ -1,6 +1,6 @@
 import { Budget } from '../limits/budget'
 
-/** What all sockets hold that nobody has let in yet, bytes: nobody knows whose they are, so they have one account, and it is small. */
+/** The memory of all sockets without a welcome, bytes. Their principals are unknown, so they share one account, and it is small. */
 export const MAX_AT_DOOR = 33_554_432
 
 /** A socket without a welcome. */

@@ -25,7 +25,7 @@ export type Perform = (instead?: FrameAnswer) => Promise<FrameAnswer>
 class Awaited {
   readonly #ids = new Set<string>()
   readonly #account: Account
-  /** Of one of them, beside its id. */
+  /** The memory of one of them, beside its id. */
   readonly #weight: number
   #bytes = 0
 
@@ -66,9 +66,9 @@ class Awaited {
 /** The order of one lane. */
 class LaneOrder {
   readonly line = new Line()
-  /** Of what was run, or had its turn after that. */
+  /** Messages that were run, or had their turn after such a one. */
   readonly refused: Awaited
-  /** Of what was not let in; what arrived before it goes on. */
+  /** Messages that were not let in. Those that arrived before go on. */
   readonly turnedAway: Awaited
 
   constructor(name: string | undefined, account: Account) {
@@ -84,7 +84,7 @@ class LaneOrder {
 }
 
 export interface FrameOrderOptions {
-  /** What is remembered of lanes is on it. Of frames without one it is little, and always has room. */
+  /** The account for the memory of lanes. Frames without a lane take little, and always have room. */
   readonly account: Account
   /** There was no room to remember what has to be repeated first: only a fresh socket can keep the order now. */
   onFull(): void
@@ -145,7 +145,7 @@ export class FrameOrder {
     this.#leave(frame, places)
   }
 
-  /** Of what waits for its turn nothing is kept, and nothing performed. */
+  /** Forgets all frames that wait for their turn; they are not performed. */
   clear() {
     this.#attaching.clear()
     for (const { line } of this.#lanes.values()) line.clear()

@@ -14,7 +14,7 @@ export interface Post {
   readonly endpoint: string
   readonly lane: string | undefined
   readonly body: string
-  /** Of the last hello before the frame. */
+  /** The headers of the last hello before the frame. */
   readonly headers: Headers
 }
 
@@ -22,7 +22,7 @@ const INTERNAL: FrameAnswer = { status: 500, error: 'internal' }
 
 /** The requests that one socket makes to `fetch`. */
 export class FramePosts {
-  /** That of the stream, once it is open. */
+  /** The connectionId of the stream, once it is open. */
   connectionId = ''
   readonly #options: FramePostsOptions
   readonly #underWay = new Set<AbortController>()

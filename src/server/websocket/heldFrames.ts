@@ -61,6 +61,6 @@ export class HeldFrames {
   }
 }
 
-/** What is kept of its lanes until its turn, bytes. */
+/** The memory that its lanes take until its turn, bytes. */
 const lanesWeight = ({ lanes }: Frame): number =>
   [...lanes.keys()].reduce((sum, lane) => sum + (lane === undefined ? 0 : LANE_WEIGHT + textWeight(lane)), 0)

@@ -8,7 +8,7 @@ const HIGH_WATER = 262_144
 /** There is no event that tells on every host that a socket has drained. ms. */
 const DRAIN_POLL = 20
 
-/** What is sent on one socket. */
+/** Sends on one socket, no faster than its client takes it. */
 export class SocketWriter {
   readonly #socket: GatewaySocket
   readonly #clock: Timers

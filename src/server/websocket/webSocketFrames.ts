@@ -3,21 +3,21 @@ import { asksToWait } from '../../protocol/status'
 import { checkRequest } from '../request/checkRequest'
 import { labelsOf, type membersOf } from '../request/json'
 
-/** What an `ack` says besides its id. */
+/** The fields of an `ack` besides its id. */
 export interface FrameAnswer {
   readonly status: number
   readonly receipt?: unknown
   readonly error?: unknown
-  /** What is wrong, in a sentence. */
+  /** The error, in a sentence. */
   readonly message?: unknown
   /** ms, like every time in a frame. */
   readonly retryAfter?: number | undefined
 }
 
-/** Of the upgrade itself, not of what it asks for. */
+/** Headers that concern the upgrade itself. */
 const OF_THE_UPGRADE = /^(connection|upgrade|keep-alive|te|trailer|transfer-encoding|(content|proxy|sec-websocket)-.*)$/
 
-/** What a hello says and may say, under what the upgrade has said. `undefined` if those are no headers. */
+/** The headers of a hello that are allowed, overridden by those of the upgrade. `undefined` if they are no headers. */
 export function toHeaders(hello: unknown, allowed: ReadonlySet<string>, upgrade: Headers): Headers | undefined {
   const headers = new Headers()
   try {
@@ -34,7 +34,7 @@ export function toHeaders(hello: unknown, allowed: ReadonlySet<string>, upgrade:
 export interface Upgrade {
   readonly url: string
   readonly headers: Headers
-  /** Of both, bytes. */
+  /** The memory that both take, bytes. */
   readonly weight: number
 }
 

@@ -65,7 +65,7 @@ export function createWebSocketGateway(options: WebSocketGatewayOptions): WebSoc
         allowedHeaders,
         onError,
       })
-      // What goes wrong here must cost this socket only: thrown in a listener, it ends the process.
+      // An error here must cost this socket only: thrown in a listener, it ends the process.
       const guarded =
         <T>(listener: (value: T) => void) =>
         (value: T) => {
@@ -79,7 +79,7 @@ export function createWebSocketGateway(options: WebSocketGatewayOptions): WebSoc
         'message',
         guarded(({ data }) => line.receive(data)),
       )
-      // After an `error` a `close` follows; but the `ws` package throws an `error` that nobody listens to.
+      // After an `error` a `close` follows; but the `ws` package throws an `error` without a listener.
       for (const type of ['close', 'error'] as const)
         socket.addEventListener(
           type,

@@ -25,9 +25,9 @@ export interface WebSocketLineOptions extends FramePostsOptions {
   readonly socket: GatewaySocket
   readonly clock: Timers
   readonly door: Door
-  /** What it draws on if its stream says nothing else. */
+  /** The account that it draws on if its stream names no other. */
   readonly account: Account
-  /** Those of a hello, in lower case. */
+  /** The headers that a hello may set, in lower case. */
   readonly allowedHeaders: ReadonlySet<string>
 }
 
@@ -44,7 +44,7 @@ const COME_BACK = '1000'
 const TOO_DEEP: FrameAnswer = { status: 400, error: 'too-deep' }
 const BAD_LANE: FrameAnswer = { status: 400, error: 'bad-request', message: LANE_RULE }
 
-/** `silent`: no hello yet. `greeted`: nobody has said yet whether it may come in. */
+/** `silent`: no hello yet. `greeted`: it has said hello, and its stream has not opened yet. */
 type State = 'silent' | 'greeted' | 'open' | 'over'
 
 /** The headers of a hello, and what they hold, bytes. */
@@ -117,7 +117,7 @@ export class WebSocketLine {
     })
   }
 
-  /** Of a stranger nothing more is read, so it is told why only if that is quick. */
+  /** Nothing more is read of a socket without a welcome, so it is told why only if that is quick. */
   #turnOut(code: number, reason?: string) {
     this.#hangUp((socket) => {
       socket.close(code, reason)
@@ -142,7 +142,7 @@ export class WebSocketLine {
     if (!ok || !body) return this.#close(...(await toClose(response)))
     this.#held.open(accountOf(body) ?? this.#options.account)
     this.#reader = body.getReader()
-    // Nobody reads while the socket drains, so that the stream notices; this is how it tells.
+    // The stream is not read while the socket drains. It notices that, and fails.
     this.#reader.closed.catch(() => this.#cut())
     for await (const frames of readFrames(this.#reader)) {
       if (this.#state === 'greeted') this.#letIn(frames)
@@ -218,7 +218,7 @@ export class WebSocketLine {
   #perform(held: Held, post: Post, refusal: FrameAnswer | undefined): Promise<void> {
     return this.#held.perform(held, async (instead) => {
       const answer = instead ?? refusal ?? (await this.#posts.post(post))
-      // Who posts and does not read has one answer here, and no command is begun before it is gone.
+      // A client that posts and does not read has one answer waiting here, and no further command begins before it is sent.
       await this.#writer.drained()
       if (this.#state === 'open') this.#writer.sendAck(post.id, answer)
       return answer
