@@ -438,7 +438,7 @@ export const PLANTED: readonly PlantedBug[] = [
     row: 'C45 C51',
     bug: 'S: a stream is found by its id, whoever asks',
     file: 'src/server/stream/connections.ts',
-    within: 'createConnections',
+    within: 'Connections.find',
     find: 'if (connection?.principalId !== principalId) return undefined',
     replace: 'if (!connection || !principalId) return undefined',
   },

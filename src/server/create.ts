@@ -15,7 +15,7 @@ import { createOrigins } from './request/origins'
 import { checkPrincipalId, identify, type Principal } from './request/principal'
 import { Resumer } from './resume'
 import { Router } from './router'
-import { type Authority, createAuthority } from './stream/authority'
+import { Authority } from './stream/authority'
 import { ReplayPacer } from './stream/replayPacer'
 import { StreamOpener } from './stream/streamOpener'
 import { createStreams, type Streams } from './stream/streams'
@@ -123,7 +123,7 @@ function assemble<P extends Principal>(resolved: ResolvedOptions<P>) {
   /** The account of requests that are not authenticated yet, and of refused ones. No principal has this id. */
   const strangers = budgets.of('')
   const streams = createStreams({ ...resolved, onRevoked: (...right) => authority.apply(...right) })
-  const authority = createAuthority<P>({
+  const authority = new Authority<P>({
     authorize,
     streamsOf: streams.of,
     interval: limits.reauthorize,

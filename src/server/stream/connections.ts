@@ -42,31 +42,101 @@ const COME_BACK = { retryAfter: 5_000 }
  * The live streams by their connectionId, which names the process too where there are several. A stream removes itself by
  * identity, so an old one never takes a new one along.
  */
-export function createConnections(options: ConnectionsOptions) {
-  const { maxPerPrincipal, silence, stall, node, clock, onCount, onEnd } = options
-  const byId = new Map<string, Connection>()
-  const byPrincipal = new Map<string, Siblings>()
+export class Connections {
+  readonly #options: ConnectionsOptions
+  readonly #byId = new Map<string, Connection>()
+  readonly #byPrincipal = new Map<string, Siblings>()
 
-  function add(connection: Connection, siblings: Siblings) {
-    byId.set(connection.id, connection)
-    siblings.all.add(connection)
-    byPrincipal.set(connection.principalId, siblings)
-    onCount(byId.size)
+  constructor(options: ConnectionsOptions) {
+    this.#options = options
   }
 
-  function remove({ id, principalId }: { id: string; principalId: string }) {
-    const siblings = byPrincipal.get(principalId)
-    const connection = byId.get(id)
+  /** @throws Refusal 429 if no other one would be opened */
+  checkRoom(principalId: string) {
+    this.#siblingsOf(principalId)
+  }
+
+  /** @throws Refusal 429 over the limit, if all of them seem to be alive */
+  open(
+    principalId: string,
+    createStream: (connectionId: string, onEnd: (sessionIds: Iterable<string>) => void) => ChatStream,
+  ): Connection {
+    const { silence, node, clock, onEnd } = this.#options
+    const { siblings, makeRoom } = this.#siblingsOf(principalId)
+    if (makeRoom) makeRoom()
+    else siblings.patience = silence
+    const id = node === undefined ? randomId() : `${node}.${randomId()}`
+    const stream = createStream(id, (sessionIds) => {
+      this.#remove({ id, principalId })
+      onEnd(id, principalId, sessionIds)
+    })
+    const connection = { id, principalId, stream, heardAt: clock.now() }
+    this.#add(connection, siblings)
+    return connection
+  }
+
+  /**
+   * Finds the connection that a request names, and takes note that its client was heard of. The id is no credential: of another
+   * principal it is as unknown as one that was never given out.
+   */
+  find(id: unknown, principalId: string): Connection | undefined {
+    const connection = typeof id === 'string' ? this.#byId.get(id) : undefined
+    if (connection?.principalId !== principalId) return undefined
+    connection.heardAt = this.#options.clock.now()
+    return connection
+  }
+
+  /** At once, if it has ended by now. Returns how not to be told. */
+  whenEnded(connection: Connection, listener: () => void): () => void {
+    if (this.#byId.get(connection.id) !== connection) {
+      listener()
+      return () => {}
+    }
+    connection.onEnd ??= new Set()
+    connection.onEnd.add(listener)
+    return () => void connection.onEnd?.delete(listener)
+  }
+
+  all(): readonly Connection[] {
+    return [...this.#byId.values()]
+  }
+
+  of(principalId: string): readonly Connection[] {
+    return [...(this.#byPrincipal.get(principalId)?.all ?? [])]
+  }
+
+  #add(connection: Connection, siblings: Siblings) {
+    this.#byId.set(connection.id, connection)
+    siblings.all.add(connection)
+    this.#byPrincipal.set(connection.principalId, siblings)
+    this.#options.onCount(this.#byId.size)
+  }
+
+  #remove({ id, principalId }: { id: string; principalId: string }) {
+    const siblings = this.#byPrincipal.get(principalId)
+    const connection = this.#byId.get(id)
     if (!connection || !siblings) return
-    byId.delete(id)
+    this.#byId.delete(id)
     siblings.all.delete(connection)
-    if (siblings.all.size === 0) byPrincipal.delete(principalId)
-    onCount(byId.size)
+    if (siblings.all.size === 0) this.#byPrincipal.delete(principalId)
+    this.#options.onCount(this.#byId.size)
     for (const tell of connection.onEnd ?? []) tell()
   }
 
+  /** @throws Refusal 429 over the limit, if all of them seem to be alive */
+  #siblingsOf(principalId: string) {
+    const { maxPerPrincipal, silence } = this.#options
+    const known = this.#byPrincipal.get(principalId)
+    const siblings: Siblings = known ?? { all: new Set(), patience: silence, nextAt: 0 }
+    const isFull = siblings.all.size >= maxPerPrincipal
+    const makeRoom = isFull ? this.#roomIn(siblings) : undefined
+    if (isFull && !makeRoom) throw new Refusal(429, 'too-many-streams', { 'Retry-After': '5' })
+    return { siblings, makeRoom }
+  }
+
   /** How to make room: by ending one that does not read, else the longest silent one. */
-  function roomIn(siblings: Siblings): (() => void) | undefined {
+  #roomIn(siblings: Siblings): (() => void) | undefined {
+    const { stall, silence, clock } = this.#options
     const [unread] = [...siblings.all].sort((a, b) => b.stream.unreadFor - a.stream.unreadFor)
     if (unread && unread.stream.unreadFor >= stall) return () => unread.stream.evict()
     const now = clock.now()
@@ -79,63 +149,6 @@ export function createConnections(options: ConnectionsOptions) {
       siblings.patience = Math.min(2 * siblings.patience, MAX_PATIENCE)
       silent.stream.evict(COME_BACK)
     }
-  }
-
-  /** @throws Refusal 429 over the limit, if all of them seem to be alive */
-  function siblingsOf(principalId: string) {
-    const siblings: Siblings = byPrincipal.get(principalId) ?? { all: new Set(), patience: silence, nextAt: 0 }
-    const isFull = siblings.all.size >= maxPerPrincipal
-    const makeRoom = isFull ? roomIn(siblings) : undefined
-    if (isFull && !makeRoom) throw new Refusal(429, 'too-many-streams', { 'Retry-After': '5' })
-    return { siblings, makeRoom }
-  }
-
-  return {
-    /** @throws Refusal 429 if no other one would be opened */
-    checkRoom: (principalId: string) => void siblingsOf(principalId),
-
-    /** @throws Refusal 429 over the limit, if all of them seem to be alive */
-    open(
-      principalId: string,
-      createStream: (connectionId: string, onEnd: (sessionIds: Iterable<string>) => void) => ChatStream,
-    ): Connection {
-      const { siblings, makeRoom } = siblingsOf(principalId)
-      if (makeRoom) makeRoom()
-      else siblings.patience = silence
-      const id = node === undefined ? randomId() : `${node}.${randomId()}`
-      const stream = createStream(id, (sessionIds) => {
-        remove({ id, principalId })
-        onEnd(id, principalId, sessionIds)
-      })
-      const connection = { id, principalId, stream, heardAt: clock.now() }
-      add(connection, siblings)
-      return connection
-    },
-
-    /**
-     * Finds the connection that a request names, and takes note that its client was heard of. The id is no credential: of another principal it is as unknown as one that was
-     * never given out.
-     */
-    find(id: unknown, principalId: string): Connection | undefined {
-      const connection = typeof id === 'string' ? byId.get(id) : undefined
-      if (connection?.principalId !== principalId) return undefined
-      connection.heardAt = clock.now()
-      return connection
-    },
-
-    /** At once, if it has ended by now. Returns how not to be told. */
-    whenEnded(connection: Connection, listener: () => void): () => void {
-      if (byId.get(connection.id) !== connection) {
-        listener()
-        return () => {}
-      }
-      connection.onEnd ??= new Set()
-      connection.onEnd.add(listener)
-      return () => void connection.onEnd?.delete(listener)
-    },
-
-    all: () => [...byId.values()],
-    of: (principalId: string) => [...(byPrincipal.get(principalId)?.all ?? [])],
   }
 }
 

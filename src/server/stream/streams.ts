@@ -4,7 +4,7 @@ import type { Clock } from '../clock'
 import { tooMany, unavailable, unknownStream } from '../errors'
 import type { SessionLog } from '../log/sessionLog'
 import type { Metric } from '../metrics'
-import { createConnections, nodeOf } from './connections'
+import { Connections, nodeOf } from './connections'
 import { createEndedStreams } from './endedStreams'
 import { callStream, parseCall, type StreamCall } from './streamCalls'
 
@@ -46,7 +46,7 @@ export function createStreams({ log, limits, heartbeat, clock, onMetric, onRevok
   const { receiptAge, receipts } = limits
   const cluster = log.join?.({ receiptAge, receipts, serve, onRevoked, onMetric, onError })
   const ended = createEndedStreams(clock)
-  const connections = createConnections({
+  const connections = new Connections({
     maxPerPrincipal: limits.streamsPerPrincipal,
     silence: 2 * heartbeat,
     stall: limits.stall,
@@ -97,14 +97,14 @@ export function createStreams({ log, limits, heartbeat, clock, onMetric, onRevok
     /** Where the processes' shared knowledge is, if there are several. */
     cluster,
 
-    open: connections.open,
-    checkRoom: connections.checkRoom,
+    open: ((...given) => connections.open(...given)) satisfies Connections['open'],
+    checkRoom: (principalId: string) => connections.checkRoom(principalId),
     /** For who wants to know of the end of a stream; never, if it is elsewhere. */
     endOf(principalId: string, id: unknown) {
       const connection = connections.find(id, principalId)
       return (listener: () => void) => (connection ? connections.whenEnded(connection, listener) : () => {})
     },
-    all: connections.all,
+    all: () => connections.all(),
     /** The streams of a principal, in this process. */
     of: (principalId: string) => connections.of(principalId).map(({ stream }) => stream),
 
