@@ -437,15 +437,15 @@ export const PLANTED: readonly PlantedBug[] = [
   {
     row: 'C45 C51',
     bug: 'S: a stream is found by its id, whoever asks',
-    file: 'src/server/connections.ts',
-    within: 'createConnections',
+    file: 'src/server/stream/connections.ts',
+    within: 'Connections.find',
     find: 'if (connection?.principalId !== principalId) return undefined',
     replace: 'if (!connection || !principalId) return undefined',
   },
   {
     row: 'C50',
     bug: 'S: another payload under a known key is answered like the first',
-    file: 'src/server/commands.ts',
+    file: 'src/server/command/commands.ts',
     within: 'Commands.execute',
     find: 'if (ended) return answerTo(ended, fingerprint)',
     replace: 'if (ended) return ended.answer',
@@ -893,7 +893,7 @@ export const PLANTED: readonly PlantedBug[] = [
   {
     row: 'C71',
     bug: 'S: a suspend that is late undoes the resume that came before it',
-    file: 'src/server/streamCalls.ts',
+    file: 'src/server/stream/streamCalls.ts',
     within: 'isOld',
     find: 'call.resumeId !== (resumeId ?? null)',
     replace: "call.resumeId === 'late'",

@@ -1,7 +1,7 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { vi } from 'vitest'
-import { Budgets } from '../server/budget'
+import { Budgets } from '../server/limits/budget'
 
 setFlagsFromString('--expose-gc')
 const collectGarbage: () => void = runInNewContext('gc')

@@ -267,7 +267,7 @@ describe('the keys of a prototype', () => {
       const [, { results }] = await answer(
         stream.post('batch', { messages: [{ id: name, endpoint: name, body: { type: name } }] }),
       )
-      expect(results).toEqual([{ id: name, status: 400, error: 'bad-request' }])
+      expect(results).toEqual([{ id: name, status: 400, error: 'bad-request', message: expect.any(String) }])
       await stream.watch(name)
       expect((await stream.post('send', { type: 'send', sessionId: name }, { key: name })).status).toBe(200)
       await server.publish(name, { type: name })

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { Budget, Budgets } from '../server/budget'
+import { Budget, Budgets } from '../server/limits/budget'
 
 describe('a budget', () => {
   test('takes no more than its limit, and what was refused leaves nothing behind', () => {

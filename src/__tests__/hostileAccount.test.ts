@@ -1,7 +1,7 @@
 import { describe, expect, test, vi } from 'vitest'
 import { memoryLog } from '../server'
-import { Pacer } from '../server/pacer'
-import { REQUEST_WEIGHT } from '../server/weights'
+import { Pacer } from '../server/limits/pacer'
+import { REQUEST_WEIGHT } from '../server/limits/weights'
 import { bytesInUse, swelling, withBudgets } from './_memory'
 import { BASE, createTestServer, getEvents, manualCommands, openStream, post, range, settle, until } from './_server'
 

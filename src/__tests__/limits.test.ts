@@ -2,12 +2,9 @@ import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { MAX_CANCELS } from '../protocol'
 import { createChatServer } from '../server'
-import { Budgets } from '../server/budget'
-import { MAX_AT_DOOR } from '../server/door'
-import { MAX_SESSIONS } from '../server/endedStreams'
-import { LIMITS } from '../server/options'
-import { MIN_RECEIPT_AGE } from '../server/receipts'
-import { MAX_HELD_BYTES } from '../server/webSocketLine'
+import { MIN_RECEIPT_AGE } from '../server/command/receipts'
+import { Budgets } from '../server/limits/budget'
+import { LIMITS } from '../server/limits/limits'
 import {
   FRAME_WEIGHT,
   LANE_WEIGHT,
@@ -15,7 +12,10 @@ import {
   RECEIPT_WEIGHT,
   REQUEST_WEIGHT,
   SESSION_WEIGHT,
-} from '../server/weights'
+} from '../server/limits/weights'
+import { MAX_SESSIONS } from '../server/stream/endedStreams'
+import { MAX_AT_DOOR } from '../server/websocket/door'
+import { MAX_HELD_BYTES } from '../server/websocket/heldFrames'
 
 const text = readFileSync(new URL('../../docs/limits.md', import.meta.url), 'utf8')
 const commas = (value: number) => value.toLocaleString('en-US')

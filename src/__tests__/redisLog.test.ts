@@ -538,7 +538,7 @@ describeLog('a Redis that loses its memory', () => {
     const sessions = [{ sessionId: session, lastSeq: 1, epoch }]
     const { sessions: verdicts } = await (await next.post('reconnect', { type: 'reconnect', sessions })).json()
     // It has no numbering yet.
-    expect(verdicts).toEqual([{ sessionId: session, status: 'reset', from: 1, to: 0 }])
+    expect(verdicts).toEqual([{ sessionId: session, status: 'reset', from: 0, to: 0 }])
     expect(await server.publish(session, { type: 'x' })).toMatchObject({ epoch: expect.not.stringMatching(epoch) })
     await expect.poll(() => next.events).toEqual([`${session}:1`])
     // And it stays the same one, whenever somebody looks.

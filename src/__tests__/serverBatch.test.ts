@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { FEATURES, type JsonObject, MAX_BATCH_BYTES, MAX_BATCH_MESSAGES } from '../protocol'
 import { type CommandCall, CommandRejected } from '../server'
-import { runBatch } from '../server/batch'
+import { runBatch } from '../server/command/batch'
 import {
   answer,
   BASE,
@@ -168,7 +168,7 @@ describe('one message of a batch', () => {
     const stream = await openStream(server)
     expect(await batch(stream, [send('a'), { id: 'b', ...wrong }, send('c')])).toEqual([
       accepted('a'),
-      refused('b', 400, 'bad-request'),
+      { ...refused('b', 400, 'bad-request'), message: expect.any(String) },
       accepted('c'),
     ])
     await settle()
@@ -385,7 +385,10 @@ describe('the whole', () => {
     const { ran, onCommand } = recorder()
     const { server } = createTestServer({ onCommand })
     const stream = await openStream(server)
-    expect(await answer(stream.post('batch', body))).toEqual([400, { error: 'bad-request' }])
+    expect(await answer(stream.post('batch', body))).toEqual([
+      400,
+      { error: 'bad-request', message: expect.any(String) },
+    ])
     expect(ran).toEqual([])
   })
 
@@ -394,7 +397,10 @@ describe('the whole', () => {
     const { server } = createTestServer({ onCommand })
     const stream = await openStream(server)
     const messages = range(1, MAX_BATCH_MESSAGES + 1).map((n) => send(String(n).padStart(255, '-')))
-    expect(await answer(stream.post('batch', { messages }))).toEqual([400, { error: 'bad-request' }])
+    expect(await answer(stream.post('batch', { messages }))).toEqual([
+      400,
+      { error: 'bad-request', message: expect.any(String) },
+    ])
     expect(ran).toEqual([])
     expect(await batch(stream, messages.slice(0, 50))).toHaveLength(50)
   })

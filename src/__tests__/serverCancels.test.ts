@@ -1,7 +1,7 @@
 import { describe, expect, test, vi } from 'vitest'
-import { Budgets } from '../server/budget'
-import { CANCELLED } from '../server/cluster'
-import { Receipts } from '../server/receipts'
+import { Receipts } from '../server/command/receipts'
+import { Budgets } from '../server/limits/budget'
+import { CANCELLED } from '../server/log/cluster'
 import { answer, createTestServer, manualCommands, openStream, range, settle, until } from './_server'
 
 const PROMPT = { type: 'send', sessionId: 'room' }
@@ -156,7 +156,10 @@ describe('a stop', () => {
     ['more than 1,000', range(1, 1_001).map(String)],
   ])('whose cancels are %s is a bad request', async (_, cancels) => {
     const { stopping, keys } = await start()
-    expect([await stopping(cancels), keys()]).toEqual([[400, { error: 'bad-request' }], []])
+    expect([await stopping(cancels), keys()]).toEqual([
+      [400, { error: 'bad-request', message: expect.any(String) }],
+      [],
+    ])
   })
 
   test('may name 1,000, and is the app’s with all of them; other messages may say what they like under `cancels`', async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, test, vi } from 'vitest'
 import { type CommandCall, CommandRejected } from '../server'
-import { createEndedStreams } from '../server/endedStreams'
+import { createEndedStreams } from '../server/stream/endedStreams'
 import {
   answer,
   counter,
@@ -64,7 +64,10 @@ describe('a command', () => {
   ])('posted to %s as %j is a bad request', async (endpoint, message) => {
     const { server } = createTestServer()
     const stream = await openStream(server)
-    expect(await answer(stream.post(endpoint, message))).toEqual([400, { error: 'bad-request' }])
+    expect(await answer(stream.post(endpoint, message))).toEqual([
+      400,
+      { error: 'bad-request', message: expect.any(String) },
+    ])
   })
 
   test.each(['bob1', 'gone1'])(
@@ -320,7 +323,10 @@ describe('idempotency', () => {
   test.each(['k'.repeat(256), 'a b', 'é', ''])('C97: a key that is none is a bad request: %j', async (key) => {
     const { server } = createTestServer()
     const stream = await openStream(server)
-    expect(await answer(stream.post('send', SEND, { key }))).toEqual([400, { error: 'bad-request' }])
+    expect(await answer(stream.post('send', SEND, { key }))).toEqual([
+      400,
+      { error: 'bad-request', message: expect.any(String) },
+    ])
   })
 })
 

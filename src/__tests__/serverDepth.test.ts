@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { createWebSocketGateway } from '../server'
-import { isTooDeep } from '../server/json'
+import { isTooDeep } from '../server/request/json'
 import { acked, ask, createSockets, ServerSocket } from './_gateway'
 import { answer, BASE, createTestServer, openStream, range, settle, until } from './_server'
 

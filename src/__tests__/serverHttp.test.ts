@@ -56,7 +56,10 @@ describe('checks', () => {
   test.each(['', '{', '[]', 'null', '7', '"text"'])('the body %j is a bad request', async (body) => {
     const { server } = createTestServer()
     const stream = await openStream(server)
-    expect(await answer(stream.post('probe', body))).toEqual([400, { error: 'bad-request' }])
+    expect(await answer(stream.post('probe', body))).toEqual([
+      400,
+      { error: 'bad-request', message: expect.any(String) },
+    ])
   })
 
   test('a body that is not UTF-8, or is cut off, is a bad request and no internal error', async () => {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import type { JsonObject } from '../protocol'
 import { type CommandCall, CommandRejected } from '../server'
-import { Lanes, laneOf } from '../server/lanes'
+import { Lanes, laneOf } from '../server/command/lanes'
 import {
   answer,
   createTestServer,
@@ -176,7 +176,10 @@ describe('C61: a lane', () => {
     const { onCommand, ran } = staged()
     const { server } = createTestServer({ onCommand })
     const stream = await openStream(server)
-    expect(await answer(postTo(stream, lane, 'a'))).toEqual([400, { error: 'bad-request' }])
+    expect(await answer(postTo(stream, lane, 'a'))).toEqual([
+      400,
+      { error: 'bad-request', message: expect.any(String) },
+    ])
     const messages = [send('b', lane), send('c', '漢'.repeat(256)), send('d', '')]
     expect(statuses(await resultsOf(stream.post('batch', { messages })))).toEqual({ b: 400, c: 200, d: 200 })
     expect(ran.toSorted()).toEqual(['c', 'd'])
@@ -190,7 +193,7 @@ describe('C61: a lane', () => {
   })
 
   test.each(['%', '%ff', '%ed%a0%80'])('whose header is %s, which decodes to nothing, is a bad request', (header) => {
-    expect(() => laneOf(header)).toThrow('bad-request')
+    expect(() => laneOf(header)).toThrow('X-Lane, URL-decoded: lane must be')
   })
 
   test('may be named by a page of another origin', async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, test, vi } from 'vitest'
 import { memoryLog, type SessionLog } from '../server'
-import { Pacer } from '../server/pacer'
+import { Pacer } from '../server/limits/pacer'
 import { createTestServer, openStream, range, settle, until, watchedLog } from './_server'
 
 const KB = 1_000

@@ -315,7 +315,8 @@ describe('resume', () => {
     for (const _ of range(1, 5)) current = (await server.publish('room', { type: 'x' })).epoch
     const stream = await openStream(server)
     const { sessions } = await (await resume(stream, [{ sessionId: 'room', lastSeq, ...(epoch && { epoch }) }])).json()
-    expect(sessions).toEqual([{ sessionId: 'room', status, epoch: current, from: lastSeq, to: 5 }])
+    const from = status === 'reset' ? 2 : lastSeq
+    expect(sessions).toEqual([{ sessionId: 'room', status, epoch: current, from, to: 5 }])
     await server.publish('room', { type: 'x' })
     await settle()
     const first = status === 'reset' ? 6 : lastSeq + 1
@@ -358,7 +359,10 @@ describe('resume', () => {
     const { server } = createTestServer({ log })
     const stream = await openStream(server)
     const response = await resume(stream, sessions)
-    expect([response.status, await response.json()]).toEqual([400, { error: 'bad-request' }])
+    expect([response.status, await response.json()]).toEqual([
+      400,
+      { error: 'bad-request', message: expect.any(String) },
+    ])
     expect(calls).toEqual([])
   })
 

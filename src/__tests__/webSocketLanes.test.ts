@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { type CommandCall, memoryLog } from '../server'
-import { FrameOrder } from '../server/frameOrder'
+import { FrameOrder } from '../server/websocket/frameOrder'
 import { acked, createSockets, type ServerSocket } from './_gateway'
 import { createTestServer, manualCommands, range, settle, until } from './_server'
 

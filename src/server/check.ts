@@ -1,5 +1,8 @@
 /** Validation of what the app hands in. Everything here throws a `TypeError` that names the option. */
 
+/** [spec] setTimeout beyond 2^31-1 ms fires at once. */
+export const MAX_TIMER = 1_900_000_000
+
 export function checkNames(where: string, options: unknown, known: readonly string[]): asserts options is object {
   if (typeof options !== 'object' || options === null) throw new TypeError(`${where}: the options must be an object`)
   for (const name of Object.keys(options)) {

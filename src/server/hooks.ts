@@ -1,4 +1,4 @@
-import { Refusal } from './http'
+import { Refusal } from './errors'
 import type { Metric } from './metrics'
 
 export interface Hooks {

@@ -1,13 +1,17 @@
-export type { Answer, Claim, Cluster, ClusterHost, Outcome } from './cluster'
-export { CommandRejected } from './commands'
-export { type ChatServer, type CloseOptions, createChatServer } from './createChatServer'
-export { type MemoryLogOptions, memoryLog } from './memoryLog'
+export type { Answer } from './answer'
+export type { Clock } from './clock'
+export { type ChatServer, type CloseOptions, createChatServer } from './create'
+export { CommandRejected } from './errors'
+export type { ServerLimits } from './limits/limits'
+export type { Claim, Cluster, ClusterHost, Outcome } from './log/cluster'
+export { type MemoryLogOptions, memoryLog } from './log/memoryLog'
+export type { LogEntry, MaybePromise, Once, SessionEvent, SessionHead, SessionLog } from './log/sessionLog'
 export { METRICS, type Metric, type MetricName } from './metrics'
-export type { ChatServerOptions, Clock, CommandCall, Principal, ServerLimits, SuspendCall } from './options'
-export type { LogEntry, MaybePromise, Once, SessionEvent, SessionHead, SessionLog } from './sessionLog'
+export type { ChatServerOptions, CommandCall, SuspendCall } from './options'
+export type { Principal } from './request/principal'
+export type { GatewaySocket } from './websocket/socket'
 export {
   createWebSocketGateway,
-  type GatewaySocket,
   type WebSocketGateway,
   type WebSocketGatewayOptions,
-} from './webSocketGateway'
+} from './websocket/webSocketGateway'

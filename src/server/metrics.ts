@@ -1,4 +1,4 @@
-/** What `onMetric` reports: how the values of a name add up, their unit (UCUM), and what they count. */
+/** The metrics that `onMetric` reports: how the values of a name add up, their unit (UCUM), and what they count. */
 export const METRICS = {
   streams: { kind: 'gauge', unit: '{stream}', about: 'Event streams that are open in this process.' },
   appends: { kind: 'counter', unit: '{event}', about: 'Events appended to the log.' },
@@ -18,6 +18,6 @@ export type MetricName = keyof typeof METRICS
 
 export interface Metric {
   readonly name: MetricName
-  /** Of a gauge: how many there are now. Of a counter: how many more. Of a histogram: one measurement. */
+  /** A gauge tells how many there are now, a counter how many more, a histogram one measurement. */
   readonly value: number
 }

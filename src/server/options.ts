@@ -1,25 +1,14 @@
-import { ENDPOINTS, type JsonObject, RESERVED_TYPES } from '../protocol'
-import { checkFunction, checkMethods, checkNames, checkNumber } from './check'
+import type { JsonObject } from '../protocol'
+import { checkFunction, checkMethods, checkNames, checkNumber, MAX_TIMER } from './check'
+import { type Clock, wallClock } from './clock'
+import { resolveEndpoints } from './endpoints'
 import { guardHooks } from './hooks'
-import { memoryLog } from './memoryLog'
+import { resolveLimits, type ServerLimits } from './limits/limits'
+import { memoryLog } from './log/memoryLog'
+import type { LogEntry, MaybePromise, SessionLog } from './log/sessionLog'
 import type { Metric } from './metrics'
-import { checkHeaders, checkHosts, checkOrigins } from './origins'
-import type { LogEntry, MaybePromise, SessionLog } from './sessionLog'
-
-/** Who makes a request. Whatever else `authenticate` returns is handed through to the other hooks. */
-export interface Principal {
-  readonly id: string
-}
-
-export interface Clock {
-  /** ms since the epoch. */
-  now(): number
-  setTimeout(callback: () => void, ms: number): unknown
-  /** Also called with `undefined`, and with timers that have fired. */
-  clearTimeout(timer: unknown): void
-}
-
-export type Timers = Pick<Clock, 'setTimeout' | 'clearTimeout'>
+import { checkHeaders, checkHosts, checkOrigins } from './request/origins'
+import type { Principal } from './request/principal'
 
 export interface CommandCall<P extends Principal = Principal> {
   readonly principal: P
@@ -46,70 +35,11 @@ export interface SuspendCall<P extends Principal = Principal> {
   readonly sessions: readonly { readonly sessionId: string; readonly lastSeq: number; readonly epoch?: string }[]
 }
 
-export interface ServerLimits {
-  /**
-   * What this process holds for its clients at most, bytes: commands and frames that wait, bodies while they arrive, receipts,
-   * attached sessions (docs/limits.md says what each one counts). One principal holds an eighth of it at most. Beyond: 429 with
-   * `Retry-After`. At least 320 times `bodyBytes`. The log has a bound of its own. Default: 268,435,456 (256 MiB), or that minimum if
-   * it is more.
-   */
-  readonly memory?: number
-  /** Size of a POST body, bytes. Beyond: 413. Default: 262,144 (256 KiB). */
-  readonly bodyBytes?: number
-  /** How long a POST body may take to arrive in full, ms. Beyond: 408, and the client repeats it. Default: 10,000. */
-  readonly bodyTimeout?: number
-  /** Sessions in one `reconnect` or `suspend`. Beyond: 400. Default: 100. */
-  readonly sessionsPerResume?: number
-  /** Sessions that one stream is attached to. Beyond: `forbidden`; a command is run all the same. Default: 1,000. */
-  readonly sessionsPerStream?: number
-  /**
-   * Sessions that the commands of one principal may begin in this process: so many at once, and so many in an hour. Beyond: 429 with
-   * `Retry-After`, before the command is run. Default: 1,000.
-   */
-  readonly newSessions?: number
-  /**
-   * Live streams of one principal. A new one beyond takes the place of one that does not read, or whose client has not been
-   * heard of for two heartbeats, the longest silent first; if there is none: 429. Default: 20.
-   */
-  readonly streamsPerPrincipal?: number
-  /** A client that does not read for this long, while there is something to write, loses its stream; ms. Default: 10,000. */
-  readonly stall?: number
-  /** How long a stream lives before it says goodbye, ± 10 %; ms. Default: 3,600,000 (1 h). */
-  readonly streamAge?: number
-  /**
-   * How often `authorize` is asked whether a stream may still read what is attached to it, ± 10 %, eight streams at a time; ms.
-   * Default: 300,000 (5 min).
-   */
-  readonly reauthorize?: number
-  /** Size of an event as JSON, bytes. Beyond, `publish` rejects with a TypeError. Default: 1,048,576 (1 MiB). */
-  readonly eventBytes?: number
-  /**
-   * What the streams of one principal are replayed in this process, bytes per second; one second's worth may come at once. A session
-   * that is resumed or watched counts as 8,192. Beyond, they wait, and live events go on. Default: 8,388,608 (8 MiB/s).
-   */
-  readonly replayRate?: number
-  /**
-   * What one principal may post to this process, bytes of bodies per second; an eighth of it may come at once. Beyond, its POSTs wait
-   * before their bodies are read. Default: 4,194,304 (4 MiB/s).
-   */
-  readonly bodyRate?: number
-  /**
-   * How long the outcome of a command is remembered for repeats, ms. Those that are older than 15 min give way, the oldest first, where
-   * something else needs their room. Default: 86,400,000 (24 h).
-   */
-  readonly receiptAge?: number
-  /**
-   * How many outcomes are remembered; an eighth of them of one principal at most. A command for whose outcome there is no room is
-   * answered 429 before it is run. Default: 100,000.
-   */
-  readonly receipts?: number
-}
-
 export interface ChatServerOptions<P extends Principal = Principal> {
   /** Default: `memoryLog()`. */
   readonly log?: SessionLog
   /**
-   * Who makes this request? `null` answers 401. Asked for every request, but not again for a stream that is open: a credential that
+   * Tells who makes this request; `null` answers 401. Asked for every request, but not again for a stream that is open: a credential that
    * runs out ends it after `limits.streamAge`, or with `revoke`. It must not read the body. `id` is a string of 1 to 1,024
    * characters; streams and idempotency keys are bound to it, so it must never be shared by two people.
    */
@@ -137,7 +67,7 @@ export interface ChatServerOptions<P extends Principal = Principal> {
    * Default: the console.
    */
   onError?(error: unknown): unknown
-  /** What happens here, in numbers: `METRICS` says what each one counts. Called often, so be quick. Default: nothing. */
+  /** Is told of events in this process as numbers: `METRICS` says what each one counts. Called often, so be quick. Default: nothing. */
   onMetric?(metric: Metric): unknown
   /**
    * Distance of the `ping`s on a stream with nothing else to say, ms. Default: 8,000, because hosts and proxies cut what is quiet
@@ -169,8 +99,6 @@ export interface ChatServerOptions<P extends Principal = Principal> {
   readonly random?: () => number
 }
 
-/** What the server itself answers; all other endpoints are commands. */
-const OWN_ENDPOINTS: readonly string[] = [...RESERVED_TYPES, 'events', 'watch', 'unwatch', 'suspend']
 const OPTIONS = [
   'log',
   'authenticate',
@@ -189,34 +117,6 @@ const OPTIONS = [
   'clock',
   'random',
 ]
-export const LIMITS = {
-  memory: 268_435_456,
-  bodyBytes: 262_144,
-  bodyTimeout: 10_000,
-  sessionsPerResume: 100,
-  sessionsPerStream: 1_000,
-  newSessions: 1_000,
-  streamsPerPrincipal: 20,
-  stall: 10_000,
-  streamAge: 3_600_000,
-  reauthorize: 300_000,
-  eventBytes: 1_048_576,
-  replayRate: 8_388_608,
-  bodyRate: 4_194_304,
-  receiptAge: 86_400_000,
-  receipts: 100_000,
-} satisfies Required<ServerLimits>
-/** For each byte of a body: so one principal's share holds the largest message, parsed. Else it would be told to come back for ever. */
-const MIN_MEMORY = 320
-const DURATIONS = ['bodyTimeout', 'stall', 'streamAge', 'reauthorize', 'receiptAge']
-/** [spec] setTimeout beyond 2^31-1 ms fires at once. */
-const MAX_TIMER = 1_900_000_000
-
-export const wallClock: Clock = {
-  now: () => Date.now(),
-  setTimeout: (callback, ms) => setTimeout(callback, ms),
-  clearTimeout: (timer) => clearTimeout(timer as ReturnType<typeof setTimeout> | undefined),
-}
 
 /** The options, checked and complete. @throws TypeError naming the option that is invalid or unknown */
 export function resolveOptions<P extends Principal>(options: ChatServerOptions<P>) {
@@ -253,27 +153,4 @@ export function resolveOptions<P extends Principal>(options: ChatServerOptions<P
   }
 }
 
-function resolveLimits(limits: ServerLimits = {}): Required<ServerLimits> {
-  checkNames('limits', limits, Object.keys(LIMITS))
-  const minMemory = MIN_MEMORY * (limits.bodyBytes ?? LIMITS.bodyBytes)
-  const resolved: Required<ServerLimits> = { ...LIMITS, memory: Math.max(LIMITS.memory, minMemory), ...limits }
-  for (const [name, value] of Object.entries(resolved)) {
-    checkNumber(`limits.${name}`, value, DURATIONS.includes(name) ? { max: MAX_TIMER } : { integer: true })
-  }
-  checkNumber('limits.memory', resolved.memory, { integer: true, min: minMemory })
-  return resolved
-}
-
-/** By message type; a Map, because the type comes from the client and could be `constructor`. */
-function resolveEndpoints(more: Readonly<Record<string, string>> = {}): ReadonlyMap<unknown, string> {
-  if (typeof more !== 'object' || more === null) throw new TypeError("'endpoints' must be an object")
-  const endpoints = new Map<unknown, string>(Object.entries({ ...ENDPOINTS, reconnect: 'reconnect', probe: 'probe' }))
-  for (const [type, endpoint] of Object.entries(more)) {
-    if (endpoints.has(type) || type === 'batch') throw new TypeError(`'endpoints': the type '${type}' is taken`)
-    if (typeof endpoint !== 'string' || !/^[A-Za-z0-9_-]+$/.test(endpoint) || OWN_ENDPOINTS.includes(endpoint)) {
-      throw new TypeError(`'endpoints': '${type}' must name an endpoint of letters, digits, _ and - that is not taken`)
-    }
-    endpoints.set(type, endpoint)
-  }
-  return endpoints
-}
+export type ResolvedOptions<P extends Principal> = ReturnType<typeof resolveOptions<P>>

@@ -1,7 +1,7 @@
-import { CommandRejected } from '../commands'
 import { digest } from '../digest'
-import type { LogEntry, Once, SessionEvent } from '../sessionLog'
-import { textOf } from '../storedEntry'
+import { CommandRejected } from '../errors'
+import type { LogEntry, Once, SessionEvent } from '../log/sessionLog'
+import { textOf } from '../log/storedEntry'
 import type { Health } from './health'
 import type { Keys } from './keys'
 import type { RedisLink } from './redisLink'
@@ -13,7 +13,7 @@ export interface AppenderOptions {
   /** How many events a session keeps, and for how long after the last one, ms; 0: for ever. */
   readonly maxEvents: number
   readonly maxAge: number
-  /** Of the texts of a session. */
+  /** The most that the texts of a session take, bytes. */
   readonly maxSessionBytes: number
   /** How long the numbering of a session outlives its last use, ms; 0: for ever. */
   readonly keep: number
@@ -44,7 +44,7 @@ const REPLICA_TIMEOUT = 1_000
  */
 export function createAppender(options: AppenderOptions) {
   const { link, keys, health, maxEvents, maxAge, maxSessionBytes, keep, onceAge, replicas, onAppended } = options
-  /** Of this process, in the eyes of Redis. */
+  /** The name of this process in Redis. */
   const writer = crypto.randomUUID()
   const queues = new Map<string, Waiting[]>()
   let calls = 0

@@ -1,5 +1,5 @@
-import type { Timers } from '../options'
-import type { LogEntry } from '../sessionLog'
+import type { Timers } from '../clock'
+import type { LogEntry } from '../log/sessionLog'
 import { type News, type Numbered, SessionFeed } from './sessionFeed'
 
 export interface FeedsOptions {
@@ -21,7 +21,7 @@ export interface FeedsOptions {
 const CHECK_INTERVAL = 10_000
 /** Sessions that are asked about together. */
 const CHUNK = 500
-/** Of the events that all feeds keep. Beyond, feeds let go of theirs until it is half of that. */
+/** The most that the events of all feeds take. Beyond, feeds let go of theirs until it is half of that. */
 const MAX_CHARS = 16_777_216
 
 type Known = readonly [sessionId: string, { readonly feed: SessionFeed; readonly subscribed: Promise<unknown> }]

@@ -1,10 +1,11 @@
 import { isText, type JsonObject, parseJson } from '../../protocol'
-import { type Answer, CANCELLED, type Claim, type Cluster, type ClusterHost, type Outcome } from '../cluster'
-import { randomId } from '../connections'
+import type { Answer } from '../answer'
+import type { Timers } from '../clock'
+import { MIN_RECEIPT_AGE } from '../command/receipts'
 import { digest } from '../digest'
-import { Refusal } from '../http'
-import type { Timers } from '../options'
-import { MIN_RECEIPT_AGE } from '../receipts'
+import { Refusal } from '../errors'
+import { CANCELLED, type Claim, type Cluster, type ClusterHost, type Outcome } from '../log/cluster'
+import { randomId } from '../stream/connections'
 import type { Health } from './health'
 import type { Keys } from './keys'
 import type { RedisLink } from './redisLink'
@@ -25,7 +26,7 @@ const ANSWER_TIMEOUT = 5_000
 const LOOK = 250
 /** Far more than are asked in the time in which one may come again. */
 const MAX_HEARD = 10_000
-/** How long a claim lasts that nobody renews, ms: about as long a command waits whose process has died. */
+/** How long a claim lasts that is not renewed, ms: about as long a command waits whose process has died. */
 const LEASE = 6_000
 const RENEWAL = 2_000
 /** How long a command waits for another process that runs it, and how often it looks, ms. */
@@ -39,7 +40,7 @@ const MAX_WAIT = 300
 const MAIL_AGE = 10_000
 const MAIL_ID = /^[\w-]{1,64}\.\d{1,15}$/
 
-/** What is stored of a command: who runs it, or how it ended. */
+/** The record of a command: who runs it, or how it ended. */
 interface Receipt extends Partial<Outcome> {
   readonly fingerprint: string
   readonly claimedBy?: string
@@ -48,7 +49,7 @@ interface Receipt extends Partial<Outcome> {
 interface Place {
   readonly hash: string
   readonly key: string
-  /** Of its principal. */
+  /** The key of its principal's quota. */
   readonly quota: string
 }
 
@@ -63,7 +64,7 @@ function parseReceipt(key: string, text: string): Receipt {
 }
 
 export interface RedisNode extends Cluster {
-  /** What was published, if it was to a channel of this process. False: it was not. */
+  /** Takes a message, if it was published to a channel of this process. False: it was not. */
   receive(channel: string, text: string): boolean
   /** Finds what Pub/Sub has lost. */
   look(): void

@@ -1,6 +1,6 @@
 import { isObject, isText, parseJson } from '../../protocol'
-import type { LogEntry, SessionHead } from '../sessionLog'
-import { StoredEntry, textOf } from '../storedEntry'
+import type { LogEntry, SessionHead } from '../log/sessionLog'
+import { StoredEntry, textOf } from '../log/storedEntry'
 import type { Health } from './health'
 import type { Keys } from './keys'
 import type { RedisLink } from './redisLink'

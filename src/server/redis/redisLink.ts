@@ -3,7 +3,7 @@ import { type Scripts, withScripts } from './scripts'
 
 export interface RedisLink {
   readonly commands: Redis & Scripts
-  /** Where `WAIT` holds up nothing but other appends; `commands`, if nobody waits. */
+  /** Where `WAIT` holds up nothing but other appends; `commands`, if no append waits for replicas. */
   readonly writer: Redis & Scripts
   readonly subscriber: Redis
   /** Which server it is that holds the data, in its present life. @throws if it may evict what it holds */
@@ -31,7 +31,7 @@ export function createRedisLink(
     maxRetriesPerRequest: 12,
     // A connection can die without a word.
     socketTimeout: COMMAND_TIMEOUT,
-    // After a reconnect whoever subscribed has to read what was missed, so they subscribe anew themselves.
+    // After a reconnect the subscribers have to read what they missed, so they subscribe anew themselves.
     autoResubscribe: false,
     // A primary that has become a replica: connect anew, to wherever the name leads now, and repeat.
     reconnectOnError: (error: Error) => (error.message.startsWith('READONLY') ? (2 as const) : false),
@@ -43,7 +43,7 @@ export function createRedisLink(
   const open = () => {
     const client = source instanceof Redis ? source.duplicate(settings) : new Redis(source, settings)
     clients.push(client)
-    // ioredis keeps what has timed out and sends it with the next connection: much too late, and after whoever asked has given up.
+    // ioredis keeps what has timed out and sends it with the next connection: much too late, and after the caller has given up.
     const { sendCommand } = client
     client.sendCommand = (command, stream) =>
       command.isSettled ? command.promise : sendCommand.call(client, command, stream)
@@ -92,7 +92,7 @@ export function createRedisLink(
       throw new Error(`redisLog: Redis must not evict: its maxmemory-policy is '${policy}', and must be 'noeviction'`)
     }
     const id = field('master_replid')
-    // What is published there is not heard here.
+    // Messages that are published there are not heard here.
     if (known !== undefined && id !== known) subscriber.disconnect(true)
     known = id
     return id

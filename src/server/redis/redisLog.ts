@@ -1,10 +1,10 @@
 import { Redis } from 'ioredis'
 import { isSeq } from '../../protocol'
 import { checkMethods, checkNames, checkNumber } from '../check'
-import type { Cluster, ClusterHost } from '../cluster'
-import { type Timers, wallClock } from '../options'
-import type { LogEntry, SessionLog } from '../sessionLog'
-import { StoredEntry } from '../storedEntry'
+import { type Timers, wallClock } from '../clock'
+import type { Cluster, ClusterHost } from '../log/cluster'
+import type { LogEntry, SessionLog } from '../log/sessionLog'
+import { StoredEntry } from '../log/storedEntry'
 import { createAppender } from './appender'
 import { createFeeds } from './feeds'
 import { createHealth } from './health'
@@ -19,12 +19,12 @@ export interface RedisLogOptions {
   readonly url?: string
   /** A client of the `ioredis` package that knows how to connect, e.g. by Sentinel. It is duplicated, not used itself. */
   readonly client?: Redis
-  /** What every key and channel begins with. Default: `holdline`. */
+  /** The prefix of every key and channel. Default: `holdline`. */
   readonly prefix?: string
   /** Events kept per session, about (Redis trims in blocks of 100); the oldest go first. Default: 10,000. */
   readonly maxEvents?: number
   /**
-   * What the events of a session may take in Redis, bytes, about; the oldest go first. A larger event is refused with a TypeError.
+   * About how much the events of a session may take in Redis, bytes; the oldest go first. A larger event is refused with a TypeError.
    * At least 65,536. Default: 8,388,608 (8 MiB). How much all sessions take is bounded by Redis' own `maxmemory`.
    */
   readonly maxSessionBytes?: number
@@ -112,7 +112,7 @@ export function redisLog(options: RedisLogOptions): RedisLog {
     onRepair: () => onRepair(),
     onCheck() {
       link.forgetServer()
-      // Or nobody would notice that its connection is dead.
+      // Otherwise a dead connection would not be noticed.
       if (node) link.subscriber.ping().catch(() => {})
       node?.look()
     },

@@ -18,14 +18,14 @@ const MAX_KEPT = 10_000
 const KEEP = 86_400_000
 const PAGE = 500
 
-/** What was revoked, as a Redis Stream: Pub/Sub only tells when to look, so that what it loses is found 10 s later. */
+/** Revocations, as a Redis Stream: Pub/Sub only tells when to look, so that a lost message delays a revocation by 10 s. */
 export function createRevocations({ link: { commands }, health, keys, node, onRevoked }: RevocationsOptions) {
   let last: string | undefined
   let state: 'idle' | 'looking' | 'lookingAgain' = 'idle'
   let isTold = false
 
   async function readOn(): Promise<void> {
-    // What is older than this process is about streams that it never had.
+    // Revocations older than this process are about streams that it never had.
     last ??= (await commands.xrevrange(keys.revocations, '+', '-', 'COUNT', 1))[0]?.[0] ?? '0-0'
     for (;;) {
       const page: [id: string, fields: string[]][] = await commands.xrange(

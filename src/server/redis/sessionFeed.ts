@@ -1,4 +1,4 @@
-import type { LogEntry } from '../sessionLog'
+import type { LogEntry } from '../log/sessionLog'
 
 /** An event that is known to stand in Redis. The entry is missing where it is too big to be kept. */
 export interface Numbered {
@@ -20,7 +20,7 @@ export interface SessionFeedOptions {
   onResize(chars: number): void
 }
 
-/** Who is further behind reads from Redis. */
+/** A stream that is further behind reads from Redis. */
 const RING_EVENTS = 64
 
 /**
@@ -93,7 +93,7 @@ export class SessionFeed {
     this.#isQuiet = true
   }
 
-  /** Whoever lacks something reads it from Redis. */
+  /** A reader that lacks an event reads it from Redis. */
   clear(): void {
     const chars = this.#ring.reduce((sum, entry) => sum + charsOf(entry), 0)
     this.#ring = []
@@ -101,14 +101,14 @@ export class SessionFeed {
   }
 
   async #catchUp(): Promise<boolean> {
-    // Nobody lacks anything before it is known where the log is.
+    // No reader lacks an event before it is known where the log is.
     const limit = this.#epoch === undefined ? 0 : RING_EVENTS
     const news = await this.#options.read(this.#head, limit).catch((error: unknown) => {
       this.#isLive = false
       throw error
     })
     if (!news) {
-      // Whatever it says when it can be read again is news to its listeners.
+      // Once it can be read again, its listeners have to look.
       this.clear()
       this.#epoch = ''
       this.#head = 0

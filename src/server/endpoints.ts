@@ -1,0 +1,38 @@
+import { ENDPOINTS, RESERVED_TYPES } from '../protocol'
+
+/** They change which sessions a stream carries. */
+const ATTACHING = ['reconnect', 'watch', 'unwatch'] as const
+/** Their requests wait for no others. */
+const AT_ONCE = ['probe', 'suspend'] as const
+/** The endpoints that the server answers itself. All others take commands. */
+const CONTROL = [...ATTACHING, ...AT_ONCE]
+export type ControlEndpoint = (typeof CONTROL)[number]
+
+const TAKEN: readonly string[] = [...RESERVED_TYPES, ...CONTROL, 'events']
+
+const isOneOf =
+  <E extends string>(endpoints: readonly E[]) =>
+  (endpoint: string): endpoint is E =>
+    (endpoints as readonly string[]).includes(endpoint)
+
+export const isAttaching = isOneOf(ATTACHING)
+export const isAtOnce = isOneOf(AT_ONCE)
+export const isControl = isOneOf(CONTROL)
+
+/**
+ * The endpoints by message type. A Map, because the type comes from the client and could be `constructor`.
+ *
+ * @throws TypeError naming the type that is taken, or whose endpoint is taken or no name
+ */
+export function resolveEndpoints(more: Readonly<Record<string, string>> = {}): ReadonlyMap<unknown, string> {
+  if (typeof more !== 'object' || more === null) throw new TypeError("'endpoints' must be an object")
+  const endpoints = new Map<unknown, string>(Object.entries({ ...ENDPOINTS, reconnect: 'reconnect', probe: 'probe' }))
+  for (const [type, endpoint] of Object.entries(more)) {
+    if (endpoints.has(type) || type === 'batch') throw new TypeError(`'endpoints': the type '${type}' is taken`)
+    if (typeof endpoint !== 'string' || !/^[A-Za-z0-9_-]+$/.test(endpoint) || TAKEN.includes(endpoint)) {
+      throw new TypeError(`'endpoints': '${type}' must name an endpoint of letters, digits, _ and - that is not taken`)
+    }
+    endpoints.set(type, endpoint)
+  }
+  return endpoints
+}
