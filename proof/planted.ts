@@ -11,8 +11,8 @@ export interface PlantedBug extends Anchor {
 
 const MACHINE = 'src/machine/connectionMachine.ts'
 const OUTBOX_MACHINE = 'src/machine/outboxMachine.ts'
-const ACTORS = 'src/actors.ts'
-const FAREWELL = 'src/farewell.ts'
+const ACTORS = 'src/connection/actors.ts'
+const FAREWELL = 'src/connection/farewell.ts'
 const INBOX = 'src/inbox/inbox.ts'
 const SESSION = 'src/inbox/session.ts'
 const SESSIONS = 'src/inbox/sessions.ts'

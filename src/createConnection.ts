@@ -1,13 +1,5 @@
 import { createActor, type InspectionEvent } from 'xstate'
-import { bindActors, machine } from './actors'
-import { ConnectionError, type StopError } from './errors'
-import { Inbox } from './inbox/inbox'
-import { phase as phaseOf } from './machine/phase'
-import type { ConnectionContext, ConnectionEvent } from './machine/types'
-import { Notifier } from './notifier'
-import { check, invalid, isAbsolute, isFunction, isName, isSignal, oneOf, readOptions } from './options'
-import { Outbox } from './outbox/outbox'
-import { Recorder } from './recorder'
+import { bindActors, machine } from './connection/actors'
 import type {
   BuiltInType,
   Connection,
@@ -20,9 +12,17 @@ import type {
   InboundMessage,
   OutboundMessage,
   Typed,
-} from './types'
-import { createWatch } from './watch'
-import { whenOpen } from './whenOpen'
+} from './connection/api'
+import { Notifier } from './connection/notifier'
+import { check, invalid, isAbsolute, isFunction, isName, isSignal, oneOf, readOptions } from './connection/options'
+import { createWatch } from './connection/watch'
+import { whenOpen } from './connection/whenOpen'
+import { ConnectionError, type StopError } from './errors'
+import { Inbox } from './inbox/inbox'
+import { phase as phaseOf } from './machine/phase'
+import type { ConnectionContext, ConnectionEvent } from './machine/types'
+import { Outbox } from './outbox/outbox'
+import { Recorder } from './trace/recorder'
 
 /**
  * Makes a connection. It touches nothing but `storage` before `connect()`. What it can `send` are messages of the built-in types and of

@@ -2,6 +2,7 @@ export type { HeadersHook, HeadersRequest } from './adapters/credentials'
 export type { EventSourceFactory, EventSourceLike, EventSourceSetup } from './adapters/eventSourceStream'
 export type { PageLifecycle, PageSignal } from './adapters/pageLifecycle'
 export type { Transport } from './adapters/transport'
+export type * from './connection/api'
 export { createConnection } from './createConnection'
 export {
   ConnectionError,
@@ -17,4 +18,3 @@ export {
 } from './errors'
 export type { BackoffPolicy, CloseReason, Phase, Timeouts } from './machine/types'
 export type { Cursor, Feature, JsonObject, SessionStatus } from './protocol'
-export type * from './types'

@@ -1,10 +1,10 @@
 import type { EventSourceFactory } from '../adapters/eventSourceStream'
 import { eventSourceTransport, type Transport } from '../adapters/transport'
+import type { Connection, OutboundMessage, Persistence } from '../connection/api'
+import { being, isDelay, isFunction, isName, isPersistence, isUrl, read } from '../connection/options'
 import { createConnection, partsOf } from '../createConnection'
 import type { ConnectionError } from '../errors'
-import { being, isDelay, isFunction, isName, isPersistence, isUrl, read } from '../options'
 import { CONNECTION_ID_HEADER, IDEMPOTENCY_KEY_HEADER, isCursor, isText, type JsonObject, newId } from '../protocol'
-import type { Connection, OutboundMessage, Persistence } from '../types'
 import { Deliveries } from './deliveries'
 
 export interface ChatConnectionOptions {

@@ -1,5 +1,5 @@
+import type { Connection, Delivery, OutboundMessage, Verdict } from '../connection/api'
 import { isShort, type JsonObject } from '../protocol'
-import type { Connection, Delivery, OutboundMessage, Verdict } from '../types'
 
 export type Failure = Exclude<Verdict, { readonly status: 'accepted' }>
 

@@ -1,5 +1,5 @@
+import type { Clock } from '../connection/api'
 import type { JsonObject } from '../protocol'
-import type { Clock } from '../types'
 import type { SessionMessage } from './frames'
 
 /** When a message is offered to a listener that throws: at once, and again after these delays, ms. */

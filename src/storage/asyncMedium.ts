@@ -1,4 +1,4 @@
-import type { Clock } from '../types'
+import type { Clock } from '../connection/api'
 import { type Medium, textOf } from './medium'
 import { LATE } from './reads'
 import type { AsyncStorageLike } from './types'

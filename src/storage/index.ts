@@ -1,3 +1,3 @@
-export type { Persistence } from '../types'
+export type { Persistence } from '../connection/api'
 export { persist } from './persist'
 export type * from './types'

@@ -1,4 +1,4 @@
-import type { Clock } from '../types'
+import type { Clock } from '../connection/api'
 import type { LocksLike } from './types'
 
 /** How long the answer to a lock request may hold up the line, ms. */

@@ -1,6 +1,6 @@
+import type { Clock, Connection, ConnectionOptions, Delivery, OutboundMessage } from '../connection/api'
 import { createConnection } from '../createConnection'
 import { FEATURES, type Feature, type JsonObject, type SessionStatus, type SessionVerdict } from '../protocol'
-import type { Clock, Connection, ConnectionOptions, Delivery, OutboundMessage } from '../types'
 import { serverIsSilent } from './behaviours'
 import { createHarness, type Environment, type Harness } from './harness'
 import { carried, type Oracle, watchInvariants } from './invariants'

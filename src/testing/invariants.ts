@@ -1,4 +1,4 @@
-import type { Connection, Delivery, SendOptions, Verdict } from '../types'
+import type { Connection, Delivery, SendOptions, Verdict } from '../connection/api'
 import type { Harness, Observer } from './harness'
 import { type Answer, isAsk, type TestPost, type TestStream } from './network'
 

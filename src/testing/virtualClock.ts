@@ -1,4 +1,4 @@
-import type { Clock } from '../types'
+import type { Clock } from '../connection/api'
 
 export interface VirtualClock extends Clock {
   /** Timers that are still to fire. */

@@ -1,7 +1,7 @@
-import type { Carrier } from './adapters/transport'
-import type { ConnectionError } from './errors'
-import type { Cursor } from './protocol'
-import type { Clock, Typed } from './types'
+import type { Carrier } from '../adapters/transport'
+import type { ConnectionError } from '../errors'
+import type { Cursor } from '../protocol'
+import type { Clock, Typed } from './api'
 
 // What the core asks of a storage. `holdline/storage` implements it; an app that stores nothing ships nothing of it.
 

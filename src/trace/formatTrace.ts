@@ -1,4 +1,4 @@
-import type { Trace, TraceStep } from '../types'
+import type { Trace, TraceStep } from '../connection/api'
 import { parseTrace } from './parseTrace'
 
 /**

@@ -1,9 +1,9 @@
 import type { ActorRef, InspectionEvent, Observer, Snapshot } from 'xstate'
-import type { HeadersHook } from './adapters/credentials'
-import type { EventSourceFactory } from './adapters/eventSourceStream'
-import type { PageLifecycle } from './adapters/pageLifecycle'
-import type { Transport } from './adapters/transport'
-import type { ConnectionError, ConnectionErrorCode, SendError, StopError } from './errors'
+import type { HeadersHook } from '../adapters/credentials'
+import type { EventSourceFactory } from '../adapters/eventSourceStream'
+import type { PageLifecycle } from '../adapters/pageLifecycle'
+import type { Transport } from '../adapters/transport'
+import type { ConnectionError, ConnectionErrorCode, SendError, StopError } from '../errors'
 import type {
   BackoffPolicy,
   CloseReason,
@@ -12,8 +12,8 @@ import type {
   ConnectionEvent,
   Phase,
   Timeouts,
-} from './machine/types'
-import type { Cursor, ENDPOINTS, Feature, JsonObject, SessionStatus } from './protocol'
+} from '../machine/types'
+import type { Cursor, ENDPOINTS, Feature, JsonObject, SessionStatus } from '../protocol'
 
 /** Time, injected. The default is `Date.now`, `performance.now` and the global timers. */
 export interface Clock {

@@ -1,4 +1,4 @@
-import { ConnectionError } from './errors'
+import { ConnectionError } from '../errors'
 import type { Notifier } from './notifier'
 
 /** Settles with the next word on the line: nothing, it is open; an error, it will not be. */

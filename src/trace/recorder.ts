@@ -1,8 +1,8 @@
 import type { AnyMachineSnapshot, InspectionEvent } from 'xstate'
-import { madeProgress, nonceOf } from './machine/connectionMachine'
-import type { ConnectionContext } from './machine/types'
-import type { Cursor } from './protocol'
-import type { Clock, Trace, TraceStep } from './types'
+import type { Clock, Trace, TraceStep } from '../connection/api'
+import { madeProgress, nonceOf } from '../machine/connectionMachine'
+import type { ConnectionContext } from '../machine/types'
+import type { Cursor } from '../protocol'
 
 /** How many steps are kept. */
 const LENGTH = 256

@@ -1,11 +1,11 @@
-import { canRequest } from './adapters/fetchUpstream'
-import type { Carrier } from './adapters/transport'
-import { ConnectionError } from './errors'
-import type { Inbox } from './inbox/inbox'
-import type { ConnectionContext, ConnectionEvent, Phase } from './machine/types'
+import { canRequest } from '../adapters/fetchUpstream'
+import type { Carrier } from '../adapters/transport'
+import { ConnectionError } from '../errors'
+import type { Inbox } from '../inbox/inbox'
+import type { ConnectionContext, ConnectionEvent, Phase } from '../machine/types'
+import { sizeOf } from '../outbox/batch'
+import { type Cursor, MAX_SESSIONS_PER_RESUME } from '../protocol'
 import type { Settings } from './options'
-import { sizeOf } from './outbox/batch'
-import { type Cursor, MAX_SESSIONS_PER_RESUME } from './protocol'
 
 /** The machine from outside: where it is, and how it is told something. */
 export interface Line {

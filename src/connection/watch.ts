@@ -1,10 +1,10 @@
-import type { Inbox } from './inbox/inbox'
-import type { ConnectionContext } from './machine/types'
+import type { Inbox } from '../inbox/inbox'
+import type { ConnectionContext } from '../machine/types'
+import type { Outbox } from '../outbox/outbox'
+import type { OwnPost } from '../outbox/ownPosts'
+import { HEAD, isCursor, isSeq, parseVerdicts } from '../protocol'
+import type { Connection } from './api'
 import { being, check, isName } from './options'
-import type { Outbox } from './outbox/outbox'
-import type { OwnPost } from './outbox/ownPosts'
-import { HEAD, isCursor, isSeq, parseVerdicts } from './protocol'
-import type { Connection } from './types'
 
 interface WatchParts {
   readonly inbox: Inbox

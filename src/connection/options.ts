@@ -1,10 +1,10 @@
-import type { HeaderMap, HeadersHook } from './adapters/credentials'
-import { defaultEventSource, type EventSourceFactory } from './adapters/eventSourceStream'
-import { MAX_INBOUND_BYTES } from './adapters/fetchUpstream'
-import { type PageLifecycle, pageLifecycle } from './adapters/pageLifecycle'
-import { eventSourceTransport, type Transport } from './adapters/transport'
-import { ConnectionError } from './errors'
-import type { BackoffPolicy, Timeouts } from './machine/types'
+import type { HeaderMap, HeadersHook } from '../adapters/credentials'
+import { defaultEventSource, type EventSourceFactory } from '../adapters/eventSourceStream'
+import { MAX_INBOUND_BYTES } from '../adapters/fetchUpstream'
+import { type PageLifecycle, pageLifecycle } from '../adapters/pageLifecycle'
+import { eventSourceTransport, type Transport } from '../adapters/transport'
+import { ConnectionError } from '../errors'
+import type { BackoffPolicy, Timeouts } from '../machine/types'
 import {
   type Cursor,
   ENDPOINTS,
@@ -15,9 +15,9 @@ import {
   type JsonObject,
   LANE,
   RESERVED_TYPES,
-} from './protocol'
+} from '../protocol'
+import type { Clock, ConnectionOptions, InboundLimits, OutboxLimits } from './api'
 import type { StoreMaker } from './store'
-import type { Clock, ConnectionOptions, InboundLimits, OutboxLimits } from './types'
 
 /** The options, checked and complete. */
 export interface Settings
