@@ -1,20 +1,11 @@
 import { createActor, type InspectionEvent } from 'xstate'
 import { bindActors, machine } from './connection/actors'
-import type {
-  BuiltInType,
-  Connection,
-  ConnectionActor,
-  ConnectionEvents,
-  ConnectionOptions,
-  ConnectionSnapshot,
-  Delivery,
-  EndpointsFor,
-  InboundMessage,
-  OutboundMessage,
-  Typed,
-} from './connection/api'
+import type { Connection, ConnectionActor, ConnectionEvents, ConnectionSnapshot } from './connection/api'
+import { check, invalid, isAbsolute, isFunction, isName, isSignal, oneOf } from './connection/checks'
+import type { BuiltInType, Delivery, EndpointsFor, InboundMessage, OutboundMessage, Typed } from './connection/messages'
 import { Notifier } from './connection/notifier'
-import { check, invalid, isAbsolute, isFunction, isName, isSignal, oneOf, readOptions } from './connection/options'
+import type { ConnectionOptions } from './connection/options'
+import { readOptions } from './connection/options'
 import { createWatch } from './connection/watch'
 import { whenOpen } from './connection/whenOpen'
 import { ConnectionError, type StopError } from './errors'

@@ -11,10 +11,10 @@ import {
   type World,
 } from 'holdline/testing'
 import { describe, expect, test, vi } from 'vitest'
-import type { Trace, TraceStep } from '../connection/api'
 import { createConnection } from '../createConnection'
 import { ConnectionError } from '../errors'
 import { FEATURES } from '../protocol'
+import type { Trace, TraceStep } from '../trace/trace'
 
 /** As it is read from a file. */
 const saved = (trace: Trace): Trace => JSON.parse(JSON.stringify(trace))

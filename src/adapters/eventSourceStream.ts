@@ -1,4 +1,4 @@
-import type { Clock } from '../connection/api'
+import type { Clock } from '../environment'
 import { ConnectionError } from '../errors'
 import { toRefusal } from './streamRefusal'
 

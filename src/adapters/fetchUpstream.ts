@@ -1,4 +1,5 @@
-import type { Clock, InboundLimits } from '../connection/api'
+import type { InboundLimits } from '../connection/limits'
+import type { Clock } from '../environment'
 import { ConnectionError } from '../errors'
 import { CONNECTION_ID_HEADER, IDEMPOTENCY_KEY_HEADER, LANE_HEADER } from '../protocol'
 import { type Exchange, readAnswer } from './answer'

@@ -1,4 +1,4 @@
-import type { Clock } from '../connection/api'
+import type { Clock } from '../environment'
 
 /** What a page, or the machine it runs on, tells the connection. */
 export type PageSignal =

@@ -1,4 +1,5 @@
-import type { Connection, Delivery, OutboundMessage, Verdict } from '../connection/api'
+import type { Connection } from '../connection/api'
+import type { Delivery, OutboundMessage, Verdict } from '../connection/messages'
 import { isShort, type JsonObject } from '../protocol'
 
 export type Failure = Exclude<Verdict, { readonly status: 'accepted' }>

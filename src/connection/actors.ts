@@ -10,8 +10,9 @@ import { FACTS } from '../outbox/judge'
 import type { Outbox } from '../outbox/outbox'
 import { isObject, PROTOCOL_VERSION, parseVerdicts, parseWelcome } from '../protocol'
 import { meaningOf, REFUSALS } from '../protocol/status'
+import { MAX_DELAY } from './checks'
 import { Farewell, type Line } from './farewell'
-import { MAX_DELAY, type Settings } from './options'
+import type { Settings } from './options'
 
 type Tell<Event extends EventObject = ConnectionEvent> = (event: Event) => void
 

@@ -1,23 +1,94 @@
+import type { InspectionEvent, Observer } from 'xstate'
 import type { HeaderMap, HeadersHook } from '../adapters/credentials'
 import { defaultEventSource, type EventSourceFactory } from '../adapters/eventSourceStream'
 import { MAX_INBOUND_BYTES } from '../adapters/fetchUpstream'
 import { type PageLifecycle, pageLifecycle } from '../adapters/pageLifecycle'
 import { eventSourceTransport, type Transport } from '../adapters/transport'
-import { ConnectionError } from '../errors'
+import type { Clock } from '../environment'
 import type { BackoffPolicy, Timeouts } from '../machine/types'
+import { type Cursor, ENDPOINTS, isCursor, RESERVED_TYPES } from '../protocol'
 import {
-  type Cursor,
-  ENDPOINTS,
-  isCursor,
-  isObject,
-  isSeq,
-  isText,
-  type JsonObject,
-  LANE,
-  RESERVED_TYPES,
-} from '../protocol'
-import type { Clock, ConnectionOptions, InboundLimits, OutboxLimits } from './api'
-import type { StoreMaker } from './store'
+  being,
+  has,
+  invalid,
+  isAge,
+  isAtLeastOne,
+  isBoolean,
+  isCount,
+  isDelay,
+  isFunction,
+  isPersistence,
+  isTimeout,
+  isUrl,
+  maps,
+  oneOf,
+  read,
+  resolveUrl,
+  type Table,
+} from './checks'
+import type { InboundLimits, OutboxLimits } from './limits'
+import type { Persistence, StoreMaker } from './store'
+
+/** Some of the fields; `undefined` is as good as leaving one out. */
+export type Some<T> = { readonly [Field in keyof T]?: T[Field] | undefined }
+
+/** An option that is `undefined` is not given: its default is used. */
+export interface ConnectionOptions<Own extends string = string> {
+  /**
+   * Base URL, absolute or relative to the page. The stream is `GET {url}/events`; commands are `POST {url}/send`,
+   * `POST {url}/reconnect` and so on. No query string, no fragment. A relative one may be given where there is no page, e.g. by a
+   * module that a server renders; `connect()` throws there.
+   */
+  readonly url: string
+  /** For every POST, and for the stream where the `eventsource` package reads it. Default: `globalThis.fetch`, looked up at each call. */
+  readonly fetch?: typeof fetch | undefined
+  /**
+   * Creates a stream. Default: `globalThis.EventSource` where it exists and no `headers` are given (the native one
+   * cannot send any), else the `eventsource` package, loaded on demand.
+   */
+  readonly createEventSource?: EventSourceFactory | undefined
+  /** What carries the connection, from `holdline/adapters`. Default: Server-Sent Events read by an EventSource, and `fetch`. */
+  readonly transport?: Transport | undefined
+  /**
+   * Request headers, or a (possibly async) function that is asked before every request. After a 401 it is asked once
+   * more, with `reason: 'unauthorized'`, and the request is repeated; a second 401 in a row stops the connection.
+   */
+  readonly headers?: Readonly<Record<string, string>> | HeadersHook | undefined
+  /**
+   * As in `fetch`; the stream is created `withCredentials` for `'include'`. Default: requests name none, which to `fetch` is
+   * `'same-origin'`.
+   */
+  readonly credentials?: 'omit' | 'same-origin' | 'include' | undefined
+  /** Where to resume from, e.g. saved by the app before a reload. Default: none. */
+  readonly cursors?: readonly Cursor[] | undefined
+  readonly outbox?: Some<OutboxLimits> | undefined
+  readonly inbound?: Some<InboundLimits> | undefined
+  /**
+   * Where unsettled messages survive a reload or a crash: `persist(localStorage)`, with `persist` from `holdline/storage`. A storage
+   * that is full or throws is reported (`storage-failed`), and memory goes on; what is corrupt is reported (`storage-corrupt`) and set
+   * aside under `<key>.corrupt`. Default: none.
+   */
+  readonly storage?: Persistence | null | undefined
+  readonly timeouts?: Some<Timeouts> | undefined
+  readonly backoff?: Some<BackoffPolicy> | undefined
+  /** For servers that send signs of life but do not announce it, ms. What the server announces wins. Default: no watchdog. */
+  readonly heartbeat?: number | undefined
+  /** Drop events at or below the cursor. Default `true`. */
+  readonly dedupe?: boolean | undefined
+  /** Visibility, back/forward cache, network and clock jumps. `false` turns it off. Default: the browser's, where there is one. */
+  readonly pageLifecycle?: PageLifecycle | false | undefined
+  /** Passed to XState as it is: every event and snapshot of every actor. What it throws is reported, not thrown. */
+  readonly inspect?: ((event: InspectionEvent) => void) | Observer<InspectionEvent> | undefined
+  readonly clock?: Clock | undefined
+  /** ≥ 0 and < 1; draws the jitter. Default `Math.random`. */
+  readonly random?: (() => number) | undefined
+  readonly protocol?:
+    | {
+        /** Message types of your own and the endpoint under `url` that each is posted to. Added to the built-in ones. */
+        readonly endpoints?: { readonly [Type in Own]: string } | undefined
+      }
+    | undefined
+}
 
 /** The options, checked and complete. */
 export interface Settings
@@ -41,77 +112,6 @@ export interface Settings
   readonly endpoints: Readonly<Record<string, string>>
 }
 
-/** [spec] HTML, timers: a longer delay overflows the signed 32-bit integer and fires at once. */
-export const MAX_DELAY = 2_147_483_647
-
-interface Check {
-  (value: unknown): unknown
-  /** For the message; completes "that is not …". */
-  expected?: string
-}
-/** Each option's check and default, in a list; an option of options is a table of its own. */
-type Table = { readonly [option: string]: Table | readonly [check: Check, preset?: unknown] }
-
-export const being = (expected: string, check: Check) => Object.assign(check, { expected })
-export const oneOf = (names: string) => being(`one of ${names}`, (value) => names.split(', ').includes(value as string))
-export const isFunction = being('a function', (value) => typeof value === 'function')
-export const isAge = being('ms > 0', (value) => typeof value === 'number' && value > 0)
-const isTimeout = being('ms > 0, < 2^31', (value) => isAge(value) && (value as number) <= MAX_DELAY)
-export const isDelay = being('ms, < 2^31', (value) => value === 0 || isTimeout(value))
-export const isWhole = being('a whole number', (value) => isSeq(value))
-const isCount = being('a whole number or Infinity', (value) => value === Infinity || isSeq(value))
-const isAtLeastOne = being('a whole number > 0 or Infinity', (value) => value !== 0 && isCount(value))
-export const isName = being('a string, not empty', (value) => isText(value) && value)
-export const isLane = being(
-  '1-200 characters, none of them for control',
-  (value) => isText(value) && value && value.length <= 200 && LANE.test(value),
-)
-const isOptions = being('an object', (value) => isObject(value))
-export const has = (methods: string) =>
-  being(
-    `an object with ${methods}`,
-    (value) => isObject(value) && methods.split(', ').every((name) => isFunction(value[name])),
-  )
-const maps = (pattern: RegExp) => (value: unknown) =>
-  isObject(value) && Object.values(value).every((entry) => isText(entry) && pattern.test(entry))
-export const isSignal = being('an AbortSignal', (value) => isFunction(Object(value).addEventListener))
-export const isBoolean = being('a boolean', (value) => typeof value === 'boolean')
-export const isPersistence = being(
-  'what persist() returns: write persist(localStorage), with persist from holdline/storage',
-  (value) => value === null || isFunction(Object(value).open),
-)
-
-export const invalid = (option: string, why: string) => new ConnectionError('invalid-option', `${option}: ${why}`)
-
-/** Throws a `ConnectionError` (`invalid-option`) that names the option, what it is and what it should be. */
-export function check(option: string, value: unknown, test: Check) {
-  try {
-    if (test(value)) return
-  } catch {}
-  // Not what may be a secret: a text given as headers, what a URL has before an @ or after a ?.
-  const seen = Object(value) === value || option === 'headers' ? typeof value : String(value)
-  throw invalid(option, `${seen.replace(/\/\/.*@|[?#].*/, '…')} is not ${test.expected}`)
-}
-
-/** An option that is `undefined` is not given; one whose default is `null` has to be. */
-export function read(table: Table, options: unknown = {}, path = ''): object {
-  check(path || 'options', options, isOptions)
-  const given = options as JsonObject
-  const prefix = path && `${path}.`
-  for (const key of Object.keys(given))
-    if (!Object.hasOwn(table, key)) throw invalid(prefix + key, 'there is no such option')
-  return Object.fromEntries(
-    Object.entries(table).map(([key, rule]) => {
-      const option = prefix + key
-      if (!Array.isArray(rule)) return [key, read(rule as Table, given[key], option)]
-      const [test, preset] = rule
-      const { [key]: value = preset ?? undefined } = given
-      if (value !== undefined || preset === null) check(option, value, test)
-      return [key, value]
-    }),
-  )
-}
-
 const CLOCK: Clock = {
   now: () => Date.now(),
   elapsed: () => globalThis.performance?.now() ?? 0,
@@ -119,75 +119,66 @@ const CLOCK: Clock = {
   clearTimeout: (timer) => clearTimeout(timer as ReturnType<typeof setTimeout>),
 }
 
-/** A relative one stays as it is where there is no page, e.g. while a server renders: it must not connect there. */
-const resolve = (url: string) => {
-  const page = globalThis.location?.href
-  return page || isAbsolute(url) ? new URL(url, page).href : url
-}
-export const isAbsolute = (url: string) => /^https?:/i.test(url)
-export const isUrl = being(
-  'an http(s) URL without @, ? or #',
-  (value) => isText(value) && /^(https?:\/\/[^/@]+\/[^?#]*|[^:?#]*)$/.test(resolve(value)),
+const isHeaders = being(
+  'a function or a map of strings',
+  (value) => isFunction(value) || (maps(/^/)(value) && new Headers(value as HeadersInit)),
 )
+const isEndpoints = being(
+  'a map of types, not reserved, to paths',
+  (value) => maps(/^[\w-]+$/)(value) && !RESERVED_TYPES.some((type) => type in Object(value)),
+)
+
+/** The checks and the defaults, but for those that the environment decides when the connection is made. */
+const TABLE = {
+  url: [isUrl, null],
+  createEventSource: [isFunction],
+  transport: [isFunction, eventSourceTransport],
+  headers: [isHeaders],
+  credentials: [oneOf('omit, same-origin, include')],
+  cursors: [being('a list of cursors', (value) => Array.isArray(value) && value.every(isCursor)), []],
+  outbox: {
+    maxMessages: [isAtLeastOne, 1_000],
+    maxBytes: [isAtLeastOne, 4_194_304],
+    maxAge: [isAge, Infinity],
+    overflow: [oneOf('reject, drop-oldest'), 'reject'],
+    maxInFlight: [isAtLeastOne],
+    maxFailures: [isAtLeastOne, 12],
+    maxDrops: [isAtLeastOne, 24],
+    giveUpAfter: [isAtLeastOne, 600_000],
+  },
+  inbound: {
+    maxSessions: [isAtLeastOne, 1_000],
+    maxBytes: [isAtLeastOne, MAX_INBOUND_BYTES],
+  },
+  storage: [isPersistence],
+  timeouts: {
+    connect: [isTimeout, 15_000],
+    welcome: [isTimeout, 10_000],
+    resume: [isTimeout, 15_000],
+    send: [isTimeout, 15_000],
+    probe: [isTimeout, 2_000],
+  },
+  backoff: {
+    base: [isDelay, 500],
+    cap: [isDelay, 30_000],
+    maxAttempts: [isCount, Infinity],
+    stableDelay: [isDelay, 5_000],
+  },
+  heartbeat: [isTimeout],
+  dedupe: [isBoolean, true],
+  pageLifecycle: [being('false or a PageLifecycle', (value) => value === false || has('subscribe')(value))],
+  inspect: [being('a function or an observer', (value) => isFunction(value) || has('next')(value))],
+  clock: [has('now, setTimeout, clearTimeout'), CLOCK],
+  protocol: { endpoints: [isEndpoints] },
+} satisfies Table
 
 export function readOptions(options: ConnectionOptions): Settings {
   const settings = read(
     {
-      url: [isUrl, null],
+      ...TABLE,
       // Looked up at each call: request mocks and instrumentation replace it.
       fetch: [isFunction, globalThis.fetch ? (...given: Parameters<typeof fetch>) => globalThis.fetch(...given) : null],
-      createEventSource: [isFunction],
-      transport: [isFunction, eventSourceTransport],
-      headers: [
-        being(
-          'a function or a map of strings',
-          (value) => isFunction(value) || (maps(/^/)(value) && new Headers(value as HeadersInit)),
-        ),
-      ],
-      credentials: [oneOf('omit, same-origin, include')],
-      cursors: [being('a list of cursors', (value) => Array.isArray(value) && value.every(isCursor)), []],
-      outbox: {
-        maxMessages: [isAtLeastOne, 1_000],
-        maxBytes: [isAtLeastOne, 4_194_304],
-        maxAge: [isAge, Infinity],
-        overflow: [oneOf('reject, drop-oldest'), 'reject'],
-        maxInFlight: [isAtLeastOne],
-        maxFailures: [isAtLeastOne, 12],
-        maxDrops: [isAtLeastOne, 24],
-        giveUpAfter: [isAtLeastOne, 600_000],
-      },
-      inbound: {
-        maxSessions: [isAtLeastOne, 1_000],
-        maxBytes: [isAtLeastOne, MAX_INBOUND_BYTES],
-      },
-      storage: [isPersistence],
-      timeouts: {
-        connect: [isTimeout, 15_000],
-        welcome: [isTimeout, 10_000],
-        resume: [isTimeout, 15_000],
-        send: [isTimeout, 15_000],
-        probe: [isTimeout, 2_000],
-      },
-      backoff: {
-        base: [isDelay, 500],
-        cap: [isDelay, 30_000],
-        maxAttempts: [isCount, Infinity],
-        stableDelay: [isDelay, 5_000],
-      },
-      heartbeat: [isTimeout],
-      dedupe: [isBoolean, true],
-      pageLifecycle: [being('false or a PageLifecycle', (value) => value === false || has('subscribe')(value))],
-      inspect: [being('a function or an observer', (value) => isFunction(value) || has('next')(value))],
-      clock: [has('now, setTimeout, clearTimeout'), CLOCK],
       random: [isFunction, Math.random],
-      protocol: {
-        endpoints: [
-          being(
-            'a map of types, not reserved, to paths',
-            (value) => maps(/^[\w-]+$/)(value) && !RESERVED_TYPES.some((type) => type in Object(value)),
-          ),
-        ],
-      },
     },
     options ?? null,
   ) as Settings & Pick<ConnectionOptions, 'protocol'>
@@ -196,7 +187,7 @@ export function readOptions(options: ConnectionOptions): Settings {
       'crypto.getRandomValues',
       "there is none; in React Native import 'react-native-get-random-values' first",
     )
-  const url = resolve(settings.url).replace(/\/+$/, '')
+  const url = resolveUrl(settings.url).replace(/\/+$/, '')
   // Not a spread: V8 gives each clone that is added to a hidden class of its own, 0.5 KiB.
   return Object.assign(settings, {
     url,

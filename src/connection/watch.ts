@@ -4,7 +4,7 @@ import type { Outbox } from '../outbox/outbox'
 import type { OwnPost } from '../outbox/ownPosts'
 import { HEAD, isCursor, isSeq, parseVerdicts } from '../protocol'
 import type { Connection } from './api'
-import { being, check, isName } from './options'
+import { being, check, isName } from './checks'
 
 interface WatchParts {
   readonly inbox: Inbox

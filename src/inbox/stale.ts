@@ -1,5 +1,5 @@
-import type { Clock } from '../connection/api'
 import type { Notifier } from '../connection/notifier'
+import type { Clock } from '../environment'
 import { ConnectionError } from '../errors'
 import type { Session } from './session'
 

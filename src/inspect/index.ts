@@ -1,7 +1,7 @@
-export type { Trace, TraceStep } from '../connection/api'
 export { formatTrace } from '../trace/formatTrace'
 export { parseTrace } from '../trace/parseTrace'
 export { type Decision, type Divergence, type Replay, replayTrace } from '../trace/replayTrace'
+export type { Trace, TraceStep } from '../trace/trace'
 export {
   createInspector,
   type FrameLike,

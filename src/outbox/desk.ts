@@ -1,4 +1,4 @@
-import type { Delivery } from '../connection/api'
+import type { Delivery } from '../connection/messages'
 import type { ConnectionError } from '../errors'
 import type { UpstreamEvent } from '../machine/types'
 import type { Ending } from './judge'

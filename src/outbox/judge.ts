@@ -1,4 +1,4 @@
-import type { Verdict } from '../connection/api'
+import type { Verdict } from '../connection/messages'
 import { ConnectionError, type SendError } from '../errors'
 import type { UpstreamEvent } from '../machine/types'
 import type { Feature } from '../protocol'

@@ -1,4 +1,4 @@
-import type { Typed } from '../connection/api'
+import type { Typed } from '../connection/messages'
 import { isText } from '../protocol'
 import type { Flight } from './flight'
 import type { Message } from './message'

@@ -1,4 +1,4 @@
-import type { Delivery, DeliveryStatus, Typed, Verdict } from '../connection/api'
+import type { Delivery, DeliveryStatus, Typed, Verdict } from '../connection/messages'
 import type { Settings } from '../connection/options'
 import type { StoredMessage } from '../connection/store'
 import type { ConnectionError } from '../errors'

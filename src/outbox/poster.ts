@@ -1,5 +1,5 @@
 import type { Carrier } from '../adapters/transport'
-import type { OutboxState } from '../connection/api'
+import type { OutboxState } from '../connection/messages'
 import type { Settings } from '../connection/options'
 import type { ConnectionError } from '../errors'
 import { batchBody, batchFrom, isPostedAlone } from './batch'

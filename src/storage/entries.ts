@@ -1,4 +1,4 @@
-import type { Typed } from '../connection/api'
+import type { Typed } from '../connection/messages'
 import type { Storable, StoredMessage } from '../connection/store'
 import { isObject, isSeq, isText, MESSAGE_ID } from '../protocol'
 

@@ -1,6 +1,6 @@
 import type { Carrier } from '../adapters/transport'
-import type { Clock } from '../connection/api'
 import type { CursorStore, Storable, Store, StoredMessage } from '../connection/store'
+import type { Clock } from '../environment'
 import { isText, newId, parseJson } from '../protocol'
 import type { CorruptEntries, CorruptEntry } from './corruptEntries'
 import { messagePlaces, messagePrefix, messageText, numberOf, ownerOf, parseMessage } from './entries'

@@ -1,6 +1,6 @@
 import type { StreamHandlers } from '../adapters/eventSourceStream'
 import type { Carrier } from '../adapters/transport'
-import type { Clock } from '../connection/api'
+import type { Clock } from '../environment'
 import { ConnectionError } from '../errors'
 import { isLater, type Soon } from './soon'
 

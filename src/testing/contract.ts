@@ -1,4 +1,5 @@
-import type { ConnectionOptions, Verdict } from '../connection/api'
+import type { Verdict } from '../connection/messages'
+import type { ConnectionOptions } from '../connection/options'
 import { FEATURES } from '../protocol'
 import { type ContractLine, createContractLine, type Serve } from './contractLine'
 

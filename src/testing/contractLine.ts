@@ -1,5 +1,6 @@
 import type { Transport } from '../adapters/transport'
-import type { Connection, ConnectionEvents, ConnectionOptions } from '../connection/api'
+import type { Connection, ConnectionEvents } from '../connection/api'
+import type { ConnectionOptions } from '../connection/options'
 import { createConnection } from '../createConnection'
 import type { JsonObject } from '../protocol'
 import { type ChatServerOptions, type CommandCall, CommandRejected, createChatServer, memoryLog } from '../server'

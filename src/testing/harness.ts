@@ -1,5 +1,6 @@
 import { pageLifecycle } from '../adapters/pageLifecycle'
-import type { Connection, ConnectionEvents, ConnectionOptions } from '../connection/api'
+import type { Connection, ConnectionEvents } from '../connection/api'
+import type { ConnectionOptions } from '../connection/options'
 import { createConnection } from '../createConnection'
 import type { ConnectionError } from '../errors'
 import type { Phase } from '../machine/types'

@@ -1,5 +1,5 @@
 import type { AnyStateMachine } from 'xstate'
-import type { OutboundMessage } from '../connection/api'
+import type { OutboundMessage } from '../connection/messages'
 import { ConnectionError } from '../errors'
 import { connectionMachine } from '../machine/connectionMachine'
 import { outboxMachine } from '../machine/outboxMachine'

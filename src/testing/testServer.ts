@@ -1,4 +1,4 @@
-import type { Clock } from '../connection/api'
+import type { Clock } from '../environment'
 import { type Cursor, FEATURES, type Feature, isCursor, type JsonObject } from '../protocol'
 import { isAsk, type TestPost, type TestStream } from './network'
 

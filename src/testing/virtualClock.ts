@@ -1,4 +1,4 @@
-import type { Clock } from '../connection/api'
+import type { Clock } from '../environment'
 
 export interface VirtualClock extends Clock {
   /** Timers that are still to fire. */

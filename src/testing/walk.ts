@@ -5,7 +5,7 @@ import {
   type InspectionEvent,
   initialTransition,
 } from 'xstate'
-import type { OutboundMessage } from '../connection/api'
+import type { OutboundMessage } from '../connection/messages'
 import { createConnection } from '../createConnection'
 import type { ConnectionError } from '../errors'
 import { connectionMachine } from '../machine/connectionMachine'

@@ -1,8 +1,9 @@
 import type { AnyMachineSnapshot, InspectionEvent } from 'xstate'
-import type { Clock, Trace, TraceStep } from '../connection/api'
+import type { Clock } from '../environment'
 import { madeProgress, nonceOf } from '../machine/connectionMachine'
 import type { ConnectionContext } from '../machine/types'
 import type { Cursor } from '../protocol'
+import type { Trace, TraceStep } from './trace'
 
 /** How many steps are kept. */
 const LENGTH = 256

@@ -1,11 +1,11 @@
 import { type AnyMachineSnapshot, type AnyStateMachine, type EventObject, transition } from 'xstate'
-import type { TraceStep } from '../connection/api'
 import { ConnectionError } from '../errors'
 import { connectionMachine, nonceOf } from '../machine/connectionMachine'
 import { outboxMachine } from '../machine/outboxMachine'
 import type { ConnectionContext } from '../machine/types'
 import { parseTrace } from './parseTrace'
 import { pathOf } from './recorder'
+import type { TraceStep } from './trace'
 
 /** What a machine made of an event. */
 export interface Decision {
