@@ -11,7 +11,8 @@ export interface PlantedBug extends Anchor {
 
 const MACHINE = 'src/machine/connectionMachine.ts'
 const OUTBOX_MACHINE = 'src/machine/outboxMachine.ts'
-const ACTORS = 'src/connection/actors.ts'
+const STREAM = 'src/connection/stream.ts'
+const RESUME = 'src/connection/resume.ts'
 const FAREWELL = 'src/connection/farewell.ts'
 const INBOX = 'src/inbox/inbox.ts'
 const SESSION = 'src/inbox/session.ts'
@@ -44,10 +45,10 @@ export const PLANTED: readonly PlantedBug[] = [
   {
     row: 'C03 I8',
     bug: 'leaving the resume does not abort its POST',
-    file: ACTORS,
-    within: 'bindActors',
-    find: '        abort.abort()\n        stopWatching()',
-    replace: '        stopWatching()',
+    file: RESUME,
+    within: 'Resume.end',
+    find: '    this.#abort.abort()\n',
+    replace: '',
   },
   {
     row: 'C04',
@@ -93,11 +94,11 @@ export const PLANTED: readonly PlantedBug[] = [
   {
     row: 'C10 I10',
     bug: 'what arrives on a stream that was resumed is dropped',
-    file: ACTORS,
-    within: 'bindActors',
-    find: '          const control = inbox.receive(data, json)',
+    file: STREAM,
+    within: 'Stream.constructor',
+    find: '        const control = inbox.receive(data, json)',
     replace:
-      '          if (context().cursors.length && data.includes(\'"seq"\')) return\n          const control = inbox.receive(data, json)',
+      '        if (parts.line.context().cursors.length && data.includes(\'"seq"\')) return\n        const control = inbox.receive(data, json)',
   },
   {
     row: 'C12',
@@ -166,10 +167,10 @@ export const PLANTED: readonly PlantedBug[] = [
   {
     row: 'C23 C24',
     bug: 'nobody watches for silence',
-    file: ACTORS,
-    within: 'bindActors',
-    find: '          if (heartbeat) {',
-    replace: '          if (heartbeat && heartbeat < 0) {',
+    file: STREAM,
+    within: 'Stream.#watch',
+    find: 'if (!heartbeat) return',
+    replace: 'if (!heartbeat || heartbeat > 0) return',
   },
   {
     row: 'C25',
@@ -315,8 +316,8 @@ export const PLANTED: readonly PlantedBug[] = [
     row: 'C41 I8',
     bug: 'the look at the clock goes on after disconnect',
     file: 'src/adapters/pageLifecycle.ts',
-    within: 'pageLifecycle',
-    find: '        clock.clearTimeout(timer)\n',
+    within: 'PageWatch.stop',
+    find: '    this.#clock.clearTimeout(this.#lookTimer)\n',
     replace: '',
   },
   {
@@ -429,10 +430,10 @@ export const PLANTED: readonly PlantedBug[] = [
   {
     row: 'I1',
     bug: 'leaving a stream does not close it',
-    file: ACTORS,
-    within: 'bindActors',
-    find: '        close()\n        stopWatchdog()',
-    replace: '        stopWatchdog()',
+    file: STREAM,
+    within: 'Stream.close',
+    find: '    this.#close()\n',
+    replace: '',
   },
   {
     row: 'C45 C51',
@@ -550,9 +551,9 @@ export const PLANTED: readonly PlantedBug[] = [
     row: 'C112',
     bug: 'nobody looks whether the stream has survived a navigation that stays on the page',
     file: 'src/adapters/pageLifecycle.ts',
-    within: 'pageLifecycle',
-    find: 'stayTimer = clock.setTimeout(() => wake(-Infinity), STAYS)',
-    replace: 'stayTimer = undefined',
+    within: 'PageWatch.#askIfItStays',
+    find: 'this.#clock.setTimeout(() => this.#wake(Infinity), STAYS)',
+    replace: 'undefined',
   },
   {
     row: 'C114',
@@ -869,18 +870,18 @@ export const PLANTED: readonly PlantedBug[] = [
   {
     row: 'C71',
     bug: 'a resume does not wait for the suspend that is under way, and is undone by it',
-    file: ACTORS,
-    within: 'bindActors',
+    file: RESUME,
+    within: 'Resume.constructor',
     find: 'if (isAsleep && farewell.over)',
     replace: 'if (!isAsleep && farewell.over)',
   },
   {
     row: 'C71',
     bug: 'a stream that died while it was suspended is waited for as long as any resume',
-    file: ACTORS,
-    within: 'bindActors',
-    find: 'fail(unanswered(settings.timeouts.probe))',
-    replace: 'stopWatching()',
+    file: RESUME,
+    within: 'Resume.constructor',
+    find: 'if (isAsleep) this.#expectSign()',
+    replace: '',
   },
   {
     row: 'C71',

@@ -1,29 +1,14 @@
 import { type AnyActorRef, type EventObject, fromCallback, type NonReducibleUnknown } from 'xstate'
-import { watchSilence } from '../adapters/silence'
-import type { Carrier } from '../adapters/transport'
-import { ConnectionError } from '../errors'
-import type { Inbox } from '../inbox/inbox'
+import type { ConnectionError } from '../errors'
 import { connectionMachine, type ProbeInput, type ResumeInput } from '../machine/connectionMachine'
 import { outboxMachine, type PosterEvent } from '../machine/outboxMachine'
 import type { ConnectionEvent, OutboxEvent } from '../machine/types'
 import { FACTS } from '../outbox/judge'
-import type { Outbox } from '../outbox/outbox'
-import { isObject, PROTOCOL_VERSION, parseVerdicts, parseWelcome } from '../protocol'
-import { meaningOf, REFUSALS } from '../protocol/status'
-import { MAX_DELAY } from './checks'
-import { Farewell, type Line } from './farewell'
-import type { Settings } from './options'
+import { meaningOf } from '../protocol/status'
+import { Resume } from './resume'
+import { Stream, type StreamParts } from './stream'
 
 type Tell<Event extends EventObject = ConnectionEvent> = (event: Event) => void
-
-/** What the actors of one connection do. Each returns what undoes it; XState silences it then. */
-interface Actors {
-  pageLifecycle(tell: Tell): () => void
-  poster(tell: Tell<OutboxEvent>, listen: (listener: (event: PosterEvent) => void) => void): () => void
-  eventStream(tell: Tell): () => void
-  resume(tell: Tell, input: ResumeInput): () => void
-  probe(tell: Tell, input: ProbeInput): () => void
-}
 
 // One provided machine serves all connections: providing actors per connection would copy the whole chart, 23 KiB each.
 // An actor finds its connection by the actor system that it lives in, and its work by its id.
@@ -44,183 +29,79 @@ export const machine = connectionMachine.provide({
   },
 })
 
-const unanswered = (ms: number) =>
-  new ConnectionError('probe-timeout', `nothing came on the suspended stream for ${ms} ms (timeouts.probe)`)
-
-/** What the actors of one connection work on. */
-interface ConnectionParts {
-  readonly settings: Settings
-  readonly carrier: Carrier
-  readonly inbox: Inbox
-  readonly outbox: Outbox
-  readonly line: Line
-}
-
 /** Gives the actors of one connection something to work on. To be called before the first of them starts. */
-export function bindActors(system: AnyActorRef['system'], { settings, carrier, inbox, outbox, line }: ConnectionParts) {
-  const { clock } = settings
-  const { context } = line
-  const farewell = new Farewell(settings, carrier, inbox, line)
-  /** How long a server that recognises a repeat remembers what it took, ms. */
-  let receiptAge = Infinity
+export const bindActors = (system: AnyActorRef['system'], parts: StreamParts) => actorsOf.set(system, new Actors(parts))
 
-  actorsOf.set(system, {
-    pageLifecycle(tell) {
-      const unsubscribe = settings.pageLifecycle?.subscribe((signal) => {
-        if (signal.type === 'suspend') farewell.say()
-        else if (signal.type === 'wake') {
-          carrier.check?.()
-          tell({ type: 'wake', awayFor: Number(signal.awayFor) || 0 })
-        } else if (signal.type === 'reconnect') tell({ type: 'reconnect' })
-      })
-      return () => {
-        unsubscribe?.()
-        farewell.end()
-      }
-    },
+/** What the actors of one connection do, by their ids. Each returns the function that undoes it; XState silences it then. */
+class Actors {
+  readonly #parts: StreamParts
+  #stream: Stream | undefined
 
-    poster(tell, listen) {
-      const end = () => {
-        outbox.stop()
-        outbox.abort()
-        inbox.rest()
-      }
-      listen(({ type }) => {
-        if (type === 'stop') return outbox.stop()
-        const { connectionId, features, resumes, trust } = context()
-        try {
-          outbox[type]({
-            connectionId,
-            features,
-            receiptAge,
-            isProven: resumes > 0,
-            isDoubted: trust === 'lost',
-            tell: (type) => tell({ type }),
-          })
-        } catch (error) {
-          // XState cleans nothing up after a listener that throws.
-          end()
-          throw error
-        }
-      })
-      return end
-    },
+  constructor(parts: StreamParts) {
+    this.#parts = parts
+  }
 
-    eventStream(tell) {
-      let stopWatchdog = () => {}
-      inbox.enterStream()
-      const close = carrier.open({
-        sign: inbox.sign,
-        open: () => tell({ type: 'stream.opened' }),
-        error(error) {
-          // Once it was welcomed, that is how it ended.
-          const isRefused = context().connectionId === null && REFUSALS.includes(error.code)
-          tell({ type: isRefused ? 'stream.refused' : 'stream.failed', error })
-        },
-        welcome(data) {
-          const welcome = parseWelcome(data)
-          if (!welcome) {
-            const why = `not a welcome of protocol ${PROTOCOL_VERSION}: ${data.slice(0, 200)}`
-            return tell({ type: 'stream.failed', error: new ConnectionError('bad-welcome', why) })
-          }
-          const { heartbeat = settings.heartbeat ?? null, features } = welcome
-          receiptAge = (features.includes('idempotency') && welcome.receiptAge) || Infinity
-          const cursors = inbox.welcome(features.includes('contiguous-seq'))
-          stopWatchdog()
-          if (heartbeat) {
-            const limit = Math.min(2 * heartbeat, MAX_DELAY)
-            const why = `nothing came for ${limit} ms: a dead line, or a proxy that buffers`
-            stopWatchdog = watchSilence(clock, limit, inbox.signs, () =>
-              tell({ type: 'stream.silent', error: new ConnectionError('stream-silent', why) }),
-            )
-          }
-          const { connectionId } = welcome
-          Object.assign(farewell, { connectionId, resumeId: null })
-          tell({ type: 'stream.welcomed', connectionId, heartbeat, features, cursors })
-        },
-        message(data, json) {
-          const control = inbox.receive(data, json)
-          if (!control) return
-          if (control.type === 'probe') tell({ type: 'stream.probed', nonce: control.nonce })
-          if (control.type === 'goodbye') {
-            const error = new ConnectionError('goodbye', 'the server asked to come back later')
-            tell({ type: 'stream.drained', delay: control, error })
-          }
-          if (control.type === 'reconnected') {
-            const { resumeId, sessions } = control
-            if (resumeId !== undefined || context().resumes === 1) inbox.judge(resumeId, sessions)
-            tell({
-              type: 'stream.replayed',
-              resumeId: resumeId ?? null,
-              leftOvers: inbox.leftOvers(),
-              hasHole: inbox.hasHole(),
-            })
-          }
-        },
-      })
-      return () => {
-        close()
-        stopWatchdog()
-        inbox.leaveStream()
-        outbox.leaveStream()
-      }
-    },
+  pageLifecycle(tell: Tell) {
+    const { settings, carrier, farewell } = this.#parts
+    const unsubscribe = settings.pageLifecycle?.subscribe((signal) => {
+      if (signal.type === 'suspend') farewell.say()
+      else if (signal.type === 'wake') {
+        carrier.check?.()
+        tell({ type: 'wake', awayFor: Number(signal.awayFor) || 0 })
+      } else if (signal.type === 'reconnect') tell({ type: 'reconnect' })
+    })
+    return () => {
+      unsubscribe?.()
+      farewell.end()
+    }
+  }
 
-    resume(tell, { resumeId, cursors }) {
-      farewell.resumeId = resumeId
-      const abort = new AbortController()
-      const isAsleep = context().farewell === 'said'
-      let isPosted = false
-      let stopWatching = () => {}
-      const fail = (error: ConnectionError) => tell({ type: 'resume.failed', error })
-      const succeed = (json: unknown) => {
-        if (abort.signal.aborted) return
-        if (json === undefined || (isObject(json) && json.ok === false))
-          return fail(
-            new ConnectionError('bad-response', `POST reconnect: ${json ? 'ok: false' : 'no JSON'}`, { cause: json }),
-          )
-        inbox.judge(resumeId, parseVerdicts(json))
-        if (abort.signal.aborted) return
-        stopWatching = watchSilence(clock, settings.timeouts.resume, inbox.events, () =>
-          fail(
-            new ConnectionError('timeout', `the replay stalled for ${settings.timeouts.resume} ms (timeouts.resume)`),
-          ),
-        )
-        tell({ type: 'resume.succeeded', leftOvers: inbox.leftOvers(), hasHole: inbox.hasHole() })
+  poster(tell: Tell<OutboxEvent>, listen: (listener: (event: PosterEvent) => void) => void) {
+    const { inbox, outbox, line } = this.#parts
+    const end = () => {
+      outbox.stop()
+      outbox.abort()
+      inbox.rest()
+    }
+    listen(({ type }) => {
+      if (type === 'stop') return outbox.stop()
+      const { connectionId, features, resumes, trust } = line.context()
+      try {
+        outbox[type]({
+          connectionId,
+          features,
+          receiptAge: this.#stream?.receiptAge ?? Infinity,
+          isProven: resumes > 0,
+          isDoubted: trust === 'lost',
+          tell: (type) => tell({ type }),
+        })
+      } catch (error) {
+        // XState cleans nothing up after a listener that throws.
+        end()
+        throw error
       }
-      const post = () => {
-        if (abort.signal.aborted) return
-        isPosted = true
-        const body = JSON.stringify({ type: 'reconnect', resumeId, sessions: inbox.beginResume(resumeId, cursors) })
-        carrier.post('reconnect', body, abort).then(succeed).catch(fail)
-      }
-      const before = inbox.signs()
-      const isMarked = context().features.includes('replay-marker')
-      const timer =
-        isAsleep &&
-        clock.setTimeout(() => {
-          if (inbox.signs() === before && (isMarked || !isPosted)) fail(unanswered(settings.timeouts.probe))
-        }, settings.timeouts.probe)
-      // A server that detaches on a suspend may know no `resumeId`: one that it has not taken yet would undo the resume.
-      if (isAsleep && farewell.over) farewell.over.then(post, post)
-      else post()
-      return () => {
-        abort.abort()
-        stopWatching()
-        clock.clearTimeout(timer)
-      }
-    },
+    })
+    return end
+  }
 
-    probe(tell, { nonce }) {
-      const abort = new AbortController()
-      const body = JSON.stringify({ type: 'probe', nonce })
-      carrier.post('probe', body, abort).catch((error: ConnectionError) => {
-        const type = FACTS[meaningOf(error.status)]
-        if (type) tell({ type, error })
-      })
-      return () => abort.abort()
-    },
-  })
+  eventStream(tell: Tell) {
+    const stream = new Stream(this.#parts, tell)
+    this.#stream = stream
+    return () => stream.close()
+  }
 
-  return () => farewell.say()
+  resume(tell: Tell, input: ResumeInput) {
+    const resume = new Resume(this.#parts, input, tell)
+    return () => resume.end()
+  }
+
+  probe(tell: Tell, { nonce }: ProbeInput) {
+    const abort = new AbortController()
+    const body = JSON.stringify({ type: 'probe', nonce })
+    this.#parts.carrier.post('probe', body, abort).catch((error: ConnectionError) => {
+      const type = FACTS[meaningOf(error.status)]
+      if (type) tell({ type, error })
+    })
+    return () => abort.abort()
+  }
 }

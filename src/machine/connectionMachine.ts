@@ -84,8 +84,8 @@ const timeout =
   ({ context }: { context: ConnectionContext }) =>
     context.policy.timeouts[name]
 
-/** `hasHole`: it is the server that has made it necessary. `resumeId`: undefined is the POST's own answer, null a marker that names no resume. */
-type Cause = { readonly hasHole?: boolean; readonly resumeId?: string | null }
+/** `isByServer`: it is the server that has made it necessary. `resumeId`: undefined is the POST's own answer, null a marker that names no resume. */
+type Cause = { readonly isByServer?: boolean; readonly resumeId?: string | null }
 type Done = Cause & { readonly leftOvers: readonly Cursor[] }
 
 /** A marker that names no resume can only mean the one resume that this stream has seen. */
@@ -100,7 +100,7 @@ const MAX_REFUSALS = 3
 /** Resumes and resets that a server may cause before `stableDelay` of quiet; those beyond go through backoff. A hole costs up to three. */
 export const MAX_FLAPS = 5
 
-const BY_SERVER: Cause = { hasHole: true }
+const BY_SERVER: Cause = { isByServer: true }
 const flapping = {
   target: '#backoff',
   actions: missed('flapping', 'the server caused resumes or resets without a pause'),
@@ -207,7 +207,7 @@ export const connectionMachine = setup({
     recordDoubt: assign({ trust: 'lost' }),
     forgetDoubt: assign({ trust: 'kept' }),
     countAttempt: assign({ attempt: ({ context }) => context.attempt + 1 }),
-    countFlap: assign({ flaps: ({ context }, { hasHole = false }: Cause) => context.flaps + Number(hasHole) }),
+    countFlap: assign({ flaps: ({ context }, { isByServer = false }: Cause) => context.flaps + Number(isByServer) }),
     resetAttempts: assign({ attempt: 0, flaps: 0 }),
     drawDelay: assign(({ context: { policy, attempt, serverDelay } }) => {
       const delay = backoffDelay({ ...policy.backoff, random: policy.random, attempt, server: serverDelay })
@@ -234,7 +234,7 @@ export const connectionMachine = setup({
     completesUnproven: ({ context }, done: Done) =>
       completes(context, done) && context.farewell === 'said' && canProbe(context),
     isFlapping: ({ context }, cause: Cause) =>
-      !!cause.hasHole && context.flaps >= MAX_FLAPS && confirms(context, cause),
+      !!cause.isByServer && context.flaps >= MAX_FLAPS && confirms(context, cause),
     isFruitlessAgain: ({ context }, done: Done) =>
       confirms(context, done) && context.fruitless > 0 && !madeProgress(context.cursors, done.leftOvers),
     mayPass: ({ context }, { error }: { error: ConnectionError }) =>

@@ -1,4 +1,4 @@
-import type { AnyMachineSnapshot, InspectionEvent } from 'xstate'
+import type { AnyMachineSnapshot, EventObject, InspectedMicrostepEvent, InspectionEvent } from 'xstate'
 import type { Clock } from '../environment'
 import { madeProgress, nonceOf } from '../machine/connectionMachine'
 import type { ConnectionContext } from '../machine/types'
@@ -16,24 +16,37 @@ export function pathOf(value: unknown): string {
   return paths[path]
 }
 
-/** What the guards ask of an event, of all events together. An app may have sent it: it is taken for nothing that it is not. */
+/** The fields that guards read, of all events together. An app may have sent the event, so no field need be of its type. */
 interface Facts {
   readonly cursors?: readonly Cursor[]
   readonly leftOvers?: readonly Cursor[]
-  readonly hasHole?: unknown
+  readonly isByServer?: unknown
   readonly resumeId?: string | null
   readonly nonce?: string
   readonly awayFor?: unknown
 }
 const number = (value: unknown) => (typeof value === 'number' ? value : undefined)
 
+/**
+ * What a microstep is. XState has no public word for a refused event: it is a microstep in which no transition was taken, and whose event is
+ * not one of XState's own. A contract test pins that. `onward`: an `always`, which goes on with the event that came before. `foreign`: the
+ * chart does not know the event, so it is XState's own, or the app's.
+ */
+function kindOf({ event, snapshot, _transitions: [taken] }: InspectedMicrostepEvent) {
+  if (taken) return taken.eventType === '' ? 'onward' : 'taken'
+  return (snapshot as AnyMachineSnapshot).machine.events.includes(event.type) ? 'refused' : 'foreign'
+}
+
+type Step = { -readonly [Field in keyof TraceStep]: TraceStep[Field] }
+
 /** The flight recorder: the last steps of the machines, as facts without a payload. At most 200 bytes each. */
 export class Recorder {
   readonly #clock: Clock
   readonly #startedAt: number
   readonly #maxAttempts: number
-  readonly #steps: { -readonly [Field in keyof TraceStep]: TraceStep[Field] }[] = []
+  readonly #steps: Step[] = []
   readonly #states = { connection: 'idle', outbox: 'held' }
+  /** What the connection knew after the last step. */
   #context: ConnectionContext | undefined
   #dropped = 0
 
@@ -43,71 +56,64 @@ export class Recorder {
     this.#maxAttempts = maxAttempts
   }
 
-  /**
-   * Takes the inspection events of XState. Returns the type of the event that the connection refused, if one tells that: XState has no
-   * public word for it, it is a microstep in which no transition was taken, and whose event is not one of XState's own. A contract test pins that.
-   */
+  /** Takes the inspection events of XState. Returns the type of an event that the connection has refused. */
   note(inspected: InspectionEvent): string | undefined {
     if (inspected.type !== '@xstate.microstep') return
-    const {
-      event,
-      snapshot,
-      actorRef,
-      rootId,
-      _transitions: [taken],
-    } = inspected
-    const { cursors, leftOvers, hasHole, resumeId, nonce, awayFor } = event as Facts
-    const state = snapshot as AnyMachineSnapshot
-    // What the chart has no word for is XState's own, or the app's.
-    if (!taken && !state.machine.events.includes(event.type)) return
+    const kind = kindOf(inspected)
+    if (kind === 'foreign') return
+    const { event, snapshot, actorRef, rootId } = inspected
+    const { value, context } = snapshot as AnyMachineSnapshot
     const isRoot = actorRef.sessionId === rootId
     const machine = isRoot ? 'connection' : 'outbox'
-    const after: ConnectionContext = isRoot ? state.context : this.#context
-    const known = this.#context ?? after
-    this.#context = after
     const from = this.#states[machine]
-    const to = pathOf(state.value)
+    const to = pathOf(value)
     this.#states[machine] = to
     // Connected anew, the line has another outbox.
     if (from === 'idle') this.#states.outbox = 'held'
-    // An `always`: one event is one step, also where it leads through a state.
     const last = this.#steps.at(-1)
-    if (last && taken?.eventType === '') last.to = to
-    else {
-      // What is refused records nothing.
-      const fault = after.lastError === known.lastError ? null : after.lastError
-      const length = this.#steps.push({
-        at: this.#clock.now() - this.#startedAt,
-        machine,
-        event: event.type,
-        from,
-        to,
-        refused: !taken,
-        attempt: known.attempt,
-        trust: known.trust,
-        farewell: known.farewell,
-        fruitless: known.fruitless,
-        resumes: known.resumes,
-        refusals: known.refusals || undefined,
-        flaps: known.flaps || undefined,
-        features: known.features,
-        heartbeat: known.heartbeat,
-        sessions: number((cursors ?? leftOvers)?.length),
-        moved: leftOvers && !!madeProgress(known.cursors, leftOvers),
-        hole: hasHole === true || undefined,
-        own: nonce ? nonce === nonceOf(known) : resumeId == null ? resumeId : resumeId === known.resumeId,
-        awayFor: number(awayFor),
-        delay: to === 'active.backoff' ? after.delay : undefined,
-        code: fault?.code,
-        status: fault?.status,
-        retryable: fault?.retryable,
-      })
-      if (length > LENGTH) {
-        this.#steps.shift()
-        this.#dropped++
-      }
+    // One event is one step, also where it leads through a state.
+    if (kind === 'onward' && last) last.to = to
+    else this.#add({ machine, from, to, refused: kind === 'refused' }, event, isRoot ? context : this.#context)
+    if (isRoot) this.#context = context
+    return isRoot && kind === 'refused' ? event.type : undefined
+  }
+
+  #add(step: Pick<Step, 'machine' | 'from' | 'to' | 'refused'>, event: EventObject, after: ConnectionContext) {
+    const { cursors, leftOvers, isByServer, resumeId, nonce, awayFor } = event as Facts
+    const known = this.#context ?? after
+    // What is refused records nothing.
+    const fault = after.lastError === known.lastError ? null : after.lastError
+    const { machine, from, to, refused } = step
+    const length = this.#steps.push({
+      at: this.#clock.now() - this.#startedAt,
+      machine,
+      event: event.type,
+      from,
+      to,
+      refused,
+      attempt: known.attempt,
+      trust: known.trust,
+      farewell: known.farewell,
+      fruitless: known.fruitless,
+      resumes: known.resumes,
+      refusals: known.refusals || undefined,
+      flaps: known.flaps || undefined,
+      features: known.features,
+      heartbeat: known.heartbeat,
+      sessions: number((cursors ?? leftOvers)?.length),
+      moved: leftOvers && !!madeProgress(known.cursors, leftOvers),
+      hole: isByServer === true || undefined,
+      own: nonce ? nonce === nonceOf(known) : resumeId == null ? resumeId : resumeId === known.resumeId,
+      awayFor: number(awayFor),
+      delay: to === 'active.backoff' ? after.delay : undefined,
+      code: fault?.code,
+      status: fault?.status,
+      retryable: fault?.retryable,
+    })
+    if (length > LENGTH) {
+      this.#steps.shift()
+      this.#dropped++
     }
-    return isRoot && !taken ? event.type : undefined
   }
 
   trace(): Trace {

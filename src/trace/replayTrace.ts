@@ -137,7 +137,7 @@ function eventOf(step: TraceStep, context: ConnectionContext, next: TraceStep | 
     error: new ConnectionError(code, 'as recorded', { status, retryable }),
     cursors: named,
     leftOvers: named,
-    hasHole: hole,
+    isByServer: hole,
     resumeId: own === true ? context.resumeId : own === false ? 'another' : own,
     nonce: own === true ? nonceOf(context) : 'another',
     // Infinity is null in JSON.
