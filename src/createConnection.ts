@@ -1,4 +1,5 @@
 import { createActor, type InspectionEvent } from 'xstate'
+import type { TransportSetup } from './adapters/transport'
 import { bindActors, machine } from './connection/actors'
 import type { Connection, ConnectionSnapshot } from './connection/api'
 import { Farewell } from './connection/farewell'
@@ -8,7 +9,7 @@ import { Notifier } from './connection/notifier'
 import { type ConnectionOptions, readOptions, type Settings } from './connection/options'
 import { type Parts, publicConnection } from './connection/publicConnection'
 import { Reminder } from './connection/reminder'
-import { sessionOf, Watch } from './connection/watch'
+import { releaseQuiet, resumeLeftOvers, sessionOf } from './connection/watch'
 import { tellOfLine } from './connection/whenOpen'
 import { ConnectionError, type StopError } from './errors'
 import { Inbox } from './inbox/inbox'
@@ -62,14 +63,17 @@ function makeParts(settings: Settings): Parts {
       inspect: (event) => inspect(settings, notifier, recorder, event),
     }),
   )
-  // Not a spread: V8 gives each clone that is added to a hidden class of its own, 0.9 KiB.
-  const transport = settings.transport(Object.assign(settings, { context: () => line.context() }))
+  // Not a spread of all settings: V8 gives each clone that is added to a hidden class of its own, 0.9 KiB.
+  const { fetch, createEventSource, headers, credentials, inbound } = settings
+  const context = () => line.context()
+  const setup = { url, fetch, createEventSource, headers, credentials, clock, inbound, context }
+  const transport = settings.transport(setup as TransportSetup)
   const store = settings.storage?.open({ url, clock, report: notifier.report, warn: notifier.warn }) ?? null
   const carrier = store?.afterRead(transport) ?? transport
   const inbox: Inbox = new Inbox(settings, store?.cursors ?? null, notifier, {
-    onHole: () => watch.resumeLeftOvers(),
+    onHole: () => resumeLeftOvers(parts),
     onReset: () => line.tell({ type: 'stream.reset' }),
-    onQuiet: (sessionIds) => watch.releaseQuiet(sessionIds),
+    onQuiet: (sessionIds) => releaseQuiet(parts, sessionIds),
   })
   const outbox: Outbox = new Outbox(settings, carrier, store, {
     changed({ id, status, message }) {
@@ -81,12 +85,11 @@ function makeParts(settings: Settings): Parts {
     report: notifier.report,
     crash: (cause) => fail(parts, cause),
   })
-  const watch = new Watch(inbox, outbox, line)
   const farewell = new Farewell(settings, carrier, inbox, line)
   const reminder = new Reminder(clock, () => {
     if (outbox.size) notifier.warn('a message waits, and connect() was not called', url)
   })
-  const parts: Parts = { settings, notifier, recorder, line, carrier, inbox, outbox, watch, farewell, reminder }
+  const parts: Parts = { settings, notifier, recorder, line, carrier, inbox, outbox, farewell, reminder }
   return parts
 }
 

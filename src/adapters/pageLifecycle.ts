@@ -34,99 +34,73 @@ const JUMP = 5_000
 const STAYS = 1_000
 
 /** `hidden`: out of sight from the start. `suspended`: the connection was told that the page may be gone. */
-type Presence = { readonly state: 'here' } | { readonly state: 'hidden' | 'suspended'; readonly since: number }
-const HERE: Presence = { state: 'here' }
+type Presence =
+  | { readonly state: 'here'; readonly since: null }
+  | { readonly state: 'hidden' | 'suspended'; readonly since: number }
+const HERE: Presence = { state: 'here', since: null }
 
 /** Page visibility, freezing, the back/forward cache, the network, and sleep; whatever of it the scope has. */
 export function pageLifecycle(clock: Clock, scope: PageScope = globalThis as PageScope): PageLifecycle {
-  return { subscribe: (listener) => new PageWatch(clock, scope, listener).stop }
+  const { document } = scope
+  const isHidden = () => document?.visibilityState === 'hidden'
+  return {
+    subscribe(listener) {
+      let presence: Presence = isHidden() ? { state: 'hidden', since: clock.now() } : HERE
+      let offlineSince: number | null = null
+      let stayTimer: unknown
+
+      const wake = (awayFor: number) => listener({ type: 'wake', awayFor })
+      /** A clock that was set back meanwhile says 0, and so does null: it was not away. */
+      const wakeSince = (since: number | null) => wake(Math.max(0, clock.now() - (since ?? Infinity)))
+      const handle = ({ type, persisted }: Partial<PageTransitionEvent>) => {
+        if (type === 'beforeunload') {
+          // A download, or a 204: Firefox and WebKit end what is open, without an event. Tried by `wake`, or replaced.
+          clock.clearTimeout(stayTimer)
+          stayTimer = clock.setTimeout(() => wake(Infinity), STAYS)
+        } else if (type === 'offline') offlineSince = clock.now()
+        else if (type === 'online') {
+          wakeSince(offlineSince)
+          offlineSince = null
+        } else if (type === 'pageshow') {
+          if (!persisted) return
+          presence = HERE
+          listener({ type: 'reconnect' })
+        } else if (type === 'visibilitychange' && !isHidden()) {
+          wakeSince(presence.since)
+          presence = HERE
+        } else {
+          if (type === 'pagehide') clock.clearTimeout(stayTimer)
+          // visibilitychange, pagehide and freeze follow each other; one signal is enough.
+          if (presence.state === 'suspended') return
+          presence = { state: 'suspended', since: presence.since ?? clock.now() }
+          listener({ type: 'suspend' })
+        }
+      }
+      const change = (method: 'addEventListener' | 'removeEventListener') => {
+        for (const type of ON_PAGE) scope[method]?.(type, handle)
+        for (const type of ON_DOCUMENT) document?.[method](type, handle)
+      }
+      change('addEventListener')
+      // A hidden page's timers are throttled, so a late look says nothing there; `visible` will.
+      const stopLooking = watchClock(clock, (late) => isHidden() || wake(late))
+
+      return () => {
+        change('removeEventListener')
+        stopLooking()
+        clock.clearTimeout(stayTimer)
+      }
+    },
+  }
 }
 
-/** One subscription: what the page was last, and until when the clock is watched. */
-class PageWatch {
-  readonly #clock: Clock
-  readonly #scope: PageScope
-  readonly #tell: (signal: PageSignal) => void
-  #presence: Presence
-  #offlineSince: number | null = null
-  /** When the next look at the clock is due. */
-  #due: number
-  #lookTimer: unknown
-  #stayTimer: unknown
-
-  constructor(clock: Clock, scope: PageScope, tell: (signal: PageSignal) => void) {
-    this.#clock = clock
-    this.#scope = scope
-    this.#tell = tell
-    this.#presence = this.#isHidden() ? { state: 'hidden', since: clock.now() } : HERE
-    this.#listen('addEventListener')
-    this.#due = clock.now() + LOOK_EVERY
-    this.#lookTimer = clock.setTimeout(this.#look, LOOK_EVERY)
+/** Tells by how many ms the wall clock has jumped: the machine slept. */
+function watchClock(clock: Clock, onJump: (late: number) => void): () => void {
+  let timer: unknown
+  const look = (late: number) => {
+    const due = clock.now() + LOOK_EVERY
+    timer = clock.setTimeout(() => look(clock.now() - due), LOOK_EVERY)
+    if (late > JUMP) onJump(late)
   }
-
-  readonly stop = () => {
-    this.#listen('removeEventListener')
-    this.#clock.clearTimeout(this.#lookTimer)
-    this.#clock.clearTimeout(this.#stayTimer)
-  }
-
-  #listen(method: 'addEventListener' | 'removeEventListener') {
-    for (const type of ON_PAGE) this.#scope[method]?.(type, this.#handle)
-    for (const type of ON_DOCUMENT) this.#scope.document?.[method](type, this.#handle)
-  }
-
-  readonly #handle = ({ type, persisted }: Partial<PageTransitionEvent>) => {
-    if (type === 'beforeunload') this.#askIfItStays()
-    else if (type === 'offline') this.#offlineSince = this.#clock.now()
-    else if (type === 'online') {
-      this.#wakeAfter(this.#offlineSince ?? this.#clock.now())
-      this.#offlineSince = null
-    } else if (type === 'pageshow') {
-      if (!persisted) return
-      this.#presence = HERE
-      this.#tell({ type: 'reconnect' })
-    } else if (type === 'visibilitychange' && !this.#isHidden()) {
-      const presence = this.#presence
-      this.#presence = HERE
-      this.#wakeAfter(presence.state === 'here' ? this.#clock.now() : presence.since)
-    } else {
-      if (type === 'pagehide') this.#clock.clearTimeout(this.#stayTimer)
-      this.#suspend()
-    }
-  }
-
-  /** visibilitychange, pagehide and freeze follow each other; one signal is enough. */
-  #suspend() {
-    const presence = this.#presence
-    if (presence.state === 'suspended') return
-    this.#presence = { state: 'suspended', since: presence.state === 'here' ? this.#clock.now() : presence.since }
-    this.#tell({ type: 'suspend' })
-  }
-
-  /** A download, or a 204: Firefox and WebKit end what is open, without an event. The stream is tried, or replaced. */
-  #askIfItStays() {
-    this.#clock.clearTimeout(this.#stayTimer)
-    this.#stayTimer = this.#clock.setTimeout(() => this.#wake(Infinity), STAYS)
-  }
-
-  /** A hidden page's timers are throttled, so a late look says nothing there; `visible` will. */
-  readonly #look = () => {
-    const late = this.#clock.now() - this.#due
-    this.#due = this.#clock.now() + LOOK_EVERY
-    this.#lookTimer = this.#clock.setTimeout(this.#look, LOOK_EVERY)
-    if (late > JUMP && !this.#isHidden()) this.#wake(late)
-  }
-
-  #isHidden() {
-    return this.#scope.document?.visibilityState === 'hidden'
-  }
-
-  /** A clock that was set back meanwhile says 0. */
-  #wakeAfter(since: number) {
-    this.#wake(Math.max(0, this.#clock.now() - since))
-  }
-
-  #wake(awayFor: number) {
-    this.#tell({ type: 'wake', awayFor })
-  }
+  look(0)
+  return () => clock.clearTimeout(timer)
 }

@@ -5,8 +5,8 @@ import { outboxMachine, type PosterEvent } from '../machine/outboxMachine'
 import type { ConnectionEvent, OutboxEvent } from '../machine/types'
 import { FACTS } from '../outbox/judge'
 import { meaningOf } from '../protocol/status'
-import { Resume } from './resume'
-import { Stream, type StreamParts } from './stream'
+import { resume } from './resume'
+import { openStream, type StreamParts } from './stream'
 
 type Tell<Event extends EventObject = ConnectionEvent> = (event: Event) => void
 
@@ -35,7 +35,8 @@ export const bindActors = (system: AnyActorRef['system'], parts: StreamParts) =>
 /** What the actors of one connection do, by their ids. Each returns the function that undoes it; XState silences it then. */
 class Actors {
   readonly #parts: StreamParts
-  #stream: Stream | undefined
+  /** How long the server remembers what it took, ms. */
+  #receiptAge = Infinity
 
   constructor(parts: StreamParts) {
     this.#parts = parts
@@ -70,7 +71,7 @@ class Actors {
         outbox[type]({
           connectionId,
           features,
-          receiptAge: this.#stream?.receiptAge ?? Infinity,
+          receiptAge: this.#receiptAge,
           isProven: resumes > 0,
           isDoubted: trust === 'lost',
           tell: (type) => tell({ type }),
@@ -85,14 +86,13 @@ class Actors {
   }
 
   eventStream(tell: Tell) {
-    const stream = new Stream(this.#parts, tell)
-    this.#stream = stream
-    return () => stream.close()
+    return openStream(this.#parts, tell, (receiptAge) => {
+      this.#receiptAge = receiptAge
+    })
   }
 
   resume(tell: Tell, input: ResumeInput) {
-    const resume = new Resume(this.#parts, input, tell)
-    return () => resume.end()
+    return resume(this.#parts, tell, input)
   }
 
   probe(tell: Tell, { nonce }: ProbeInput) {

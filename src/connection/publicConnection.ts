@@ -10,7 +10,7 @@ import type { Delivery, Typed } from './messages'
 import type { Notifier } from './notifier'
 import type { Settings } from './options'
 import type { Reminder } from './reminder'
-import type { Watch } from './watch'
+import { unwatch, watch } from './watch'
 import { abandon, whenOpen } from './whenOpen'
 
 /** The parts that a connection stands on. */
@@ -22,7 +22,6 @@ export interface Parts {
   readonly carrier: Carrier
   readonly inbox: Inbox
   readonly outbox: Outbox
-  readonly watch: Watch
   readonly farewell: Farewell
   readonly reminder: Reminder
 }
@@ -31,7 +30,7 @@ export interface Parts {
 export function publicConnection<Inbound extends object, Outbound extends Typed>(
   parts: Parts,
 ): Connection<Inbound, Outbound> {
-  const { settings, notifier, recorder, line, carrier, inbox, outbox, watch, farewell, reminder } = parts
+  const { settings, notifier, recorder, line, carrier, inbox, outbox, farewell, reminder } = parts
 
   function dispose() {
     if (line.state !== 'running') return
@@ -66,8 +65,8 @@ export function publicConnection<Inbound extends object, Outbound extends Typed>
     },
     clearOutbox: () => outbox.clear(),
 
-    watch: (sessionId, options) => watch.watch(sessionId, options),
-    unwatch: (sessionId) => watch.unwatch(sessionId),
+    watch: (sessionId, options) => watch(parts, sessionId, options),
+    unwatch: (sessionId) => unwatch(parts, sessionId),
     cursor: (sessionId) => inbox.cursor(sessionId),
 
     on: (name: keyof ConnectionEvents, ...given: readonly unknown[]) => listen(parts, name, given),

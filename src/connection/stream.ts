@@ -11,7 +11,7 @@ import type { Farewell } from './farewell'
 import type { Line } from './line'
 import type { Settings } from './options'
 
-/** The parts that a stream, and what is done on it, is made of. */
+/** The parts that a stream, and the POSTs about it, are made of. */
 export interface StreamParts {
   readonly settings: Settings
   readonly carrier: Carrier
@@ -21,83 +21,69 @@ export interface StreamParts {
   readonly line: Line
 }
 
-/** One live stream: turns its frames into facts for the machine and messages for the inbox, and watches it for silence. */
-export class Stream {
-  /** How long a server that recognises a repeat remembers what it took, ms. */
-  receiptAge = Infinity
-  readonly #parts: StreamParts
-  readonly #tell: (event: ConnectionEvent) => void
-  readonly #close: () => void
-  #stopWatchdog: (() => void) | undefined
+type Tell = (event: ConnectionEvent) => void
 
-  constructor(parts: StreamParts, tell: (event: ConnectionEvent) => void) {
-    this.#parts = parts
-    this.#tell = tell
-    const { carrier, inbox } = parts
-    inbox.enterStream()
-    this.#close = carrier.open({
-      sign: inbox.sign,
-      open: () => tell({ type: 'stream.opened' }),
-      error: (error) => this.#fail(error),
-      welcome: (data) => this.#welcome(data),
-      message: (data, json) => {
-        const control = inbox.receive(data, json)
-        if (control) this.#obey(control)
-      },
-    })
-  }
-
-  close() {
-    const { inbox, outbox } = this.#parts
-    this.#close()
-    this.#stopWatchdog?.()
+/**
+ * Opens the one live stream: its frames become facts for the machine, and messages for the inbox. `keep` takes how long a server that
+ * recognises a repeat remembers it, ms. Returns the function that closes the stream.
+ */
+export function openStream(parts: StreamParts, tell: Tell, keep: (receiptAge: number) => void): () => void {
+  const { settings, carrier, inbox, outbox, farewell, line } = parts
+  let stopWatchdog = () => {}
+  inbox.enterStream()
+  const close = carrier.open({
+    sign: inbox.sign,
+    open: () => tell({ type: 'stream.opened' }),
+    error(error) {
+      // On a stream that was welcomed, a refusal is how it ended.
+      const isRefused = line.context().connectionId === null && REFUSALS.includes(error.code)
+      tell({ type: isRefused ? 'stream.refused' : 'stream.failed', error })
+    },
+    welcome(data) {
+      const welcome = parseWelcome(data)
+      if (!welcome) {
+        const why = `not a welcome of protocol ${PROTOCOL_VERSION}: ${data.slice(0, 200)}`
+        return tell({ type: 'stream.failed', error: new ConnectionError('bad-welcome', why) })
+      }
+      const { connectionId, heartbeat = settings.heartbeat ?? null, features } = welcome
+      keep((features.includes('idempotency') && welcome.receiptAge) || Infinity)
+      const cursors = inbox.welcome(features.includes('contiguous-seq'))
+      stopWatchdog()
+      if (heartbeat) stopWatchdog = watchStream(parts, heartbeat, tell)
+      Object.assign(farewell, { connectionId, resumeId: null })
+      tell({ type: 'stream.welcomed', connectionId, heartbeat, features, cursors })
+    },
+    message(data, json) {
+      const control = inbox.receive(data, json)
+      if (control) obey(parts, control, tell)
+    },
+  })
+  return () => {
+    close()
+    stopWatchdog()
     inbox.leaveStream()
     outbox.leaveStream()
   }
+}
 
-  #fail(error: ConnectionError) {
-    // Once it was welcomed, a refusal is how it ended.
-    const isRefused = this.#parts.line.context().connectionId === null && REFUSALS.includes(error.code)
-    this.#tell({ type: isRefused ? 'stream.refused' : 'stream.failed', error })
+function watchStream({ settings, inbox }: StreamParts, heartbeat: number, tell: Tell) {
+  const limit = Math.min(2 * heartbeat, MAX_DELAY)
+  const why = `nothing came for ${limit} ms: a dead line, or a proxy that buffers`
+  return watchSilence(settings.clock, limit, inbox.signs, () =>
+    tell({ type: 'stream.silent', error: new ConnectionError('stream-silent', why) }),
+  )
+}
+
+function obey({ inbox, line }: StreamParts, control: Control, tell: Tell) {
+  if (control.type === 'probe') tell({ type: 'stream.probed', nonce: control.nonce })
+  if (control.type === 'goodbye') {
+    const error = new ConnectionError('goodbye', 'the server asked to come back later')
+    tell({ type: 'stream.drained', delay: control, error })
   }
-
-  #welcome(data: string) {
-    const { settings, inbox, farewell } = this.#parts
-    const welcome = parseWelcome(data)
-    if (!welcome) {
-      const why = `not a welcome of protocol ${PROTOCOL_VERSION}: ${data.slice(0, 200)}`
-      return this.#tell({ type: 'stream.failed', error: new ConnectionError('bad-welcome', why) })
-    }
-    const { connectionId, heartbeat = settings.heartbeat ?? null, features } = welcome
-    this.receiptAge = (features.includes('idempotency') && welcome.receiptAge) || Infinity
-    const cursors = inbox.welcome(features.includes('contiguous-seq'))
-    this.#watch(heartbeat)
-    Object.assign(farewell, { connectionId, resumeId: null })
-    this.#tell({ type: 'stream.welcomed', connectionId, heartbeat, features, cursors })
-  }
-
-  #watch(heartbeat: number | null) {
-    const { settings, inbox } = this.#parts
-    this.#stopWatchdog?.()
-    if (!heartbeat) return
-    const limit = Math.min(2 * heartbeat, MAX_DELAY)
-    this.#stopWatchdog = watchSilence(settings.clock, limit, inbox.signs, () => {
-      const why = `nothing came for ${limit} ms: a dead line, or a proxy that buffers`
-      this.#tell({ type: 'stream.silent', error: new ConnectionError('stream-silent', why) })
-    })
-  }
-
-  #obey(control: Control) {
-    const { inbox, line } = this.#parts
-    if (control.type === 'probe') this.#tell({ type: 'stream.probed', nonce: control.nonce })
-    if (control.type === 'goodbye') {
-      const error = new ConnectionError('goodbye', 'the server asked to come back later')
-      this.#tell({ type: 'stream.drained', delay: control, error })
-    }
-    if (control.type === 'reconnected') {
-      const { resumeId = null, sessions } = control
-      if (resumeId !== null || line.context().resumes === 1) inbox.judge(resumeId ?? undefined, sessions)
-      this.#tell({ type: 'stream.replayed', resumeId, leftOvers: inbox.leftOvers(), isByServer: inbox.hasHole() })
-    }
+  if (control.type === 'reconnected') {
+    const { resumeId, sessions } = control
+    if (resumeId !== undefined || line.context().resumes === 1) inbox.judge(resumeId, sessions)
+    const leftOvers = inbox.leftOvers()
+    tell({ type: 'stream.replayed', resumeId: resumeId ?? null, leftOvers, isByServer: inbox.hasHole() })
   }
 }
