@@ -173,7 +173,7 @@ const TABLE = {
 } satisfies Table
 
 export function readOptions(options: ConnectionOptions): Settings {
-  const settings = read(
+  const { protocol, ...settings } = read(
     {
       ...TABLE,
       // Looked up at each call: request mocks and instrumentation replace it.
@@ -193,6 +193,6 @@ export function readOptions(options: ConnectionOptions): Settings {
     url,
     createEventSource: settings.createEventSource ?? defaultEventSource(!!settings.headers),
     pageLifecycle: (settings.pageLifecycle ?? pageLifecycle(settings.clock)) || null,
-    endpoints: { ...ENDPOINTS, ...settings.protocol?.endpoints },
+    endpoints: { ...ENDPOINTS, ...protocol?.endpoints },
   })
 }
