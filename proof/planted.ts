@@ -10,6 +10,8 @@ export interface PlantedBug extends Anchor {
 }
 
 const MACHINE = 'src/machine/connectionMachine.ts'
+const TRANSITIONS = 'src/machine/transitions.ts'
+const FACTS = 'src/machine/facts.ts'
 const OUTBOX_MACHINE = 'src/machine/outboxMachine.ts'
 const STREAM = 'src/connection/stream.ts'
 const RESUME = 'src/connection/resume.ts'
@@ -135,7 +137,7 @@ export const PLANTED: readonly PlantedBug[] = [
   {
     row: 'C19',
     bug: 'a session that is watched during a resume is forgotten',
-    file: MACHINE,
+    file: TRANSITIONS,
     within: 'resumeDone',
     find: "  { guard: withEvent('completesResume'), target: '#open' },",
     replace: "  { guard: withEvent('confirmsResume'), target: '#open' },",
@@ -372,7 +374,7 @@ export const PLANTED: readonly PlantedBug[] = [
   {
     row: 'C56',
     bug: 'the marker of an earlier resume confirms the next one',
-    file: MACHINE,
+    file: FACTS,
     within: 'confirms',
     find: 'done.resumeId === undefined || done.resumeId === resumeId',
     replace: 'done.resumeId === undefined || done.resumeId === resumeId || done.resumeId.length > 0',
@@ -742,7 +744,7 @@ export const PLANTED: readonly PlantedBug[] = [
   {
     row: 'C107 I12',
     bug: 'a server may make a client resume as often as it likes',
-    file: MACHINE,
+    file: FACTS,
     within: 'MAX_FLAPS',
     find: 'const MAX_FLAPS = 5',
     replace: 'const MAX_FLAPS = 5_000',

@@ -1,7 +1,6 @@
 import { watchSilence } from '../adapters/silence'
 import { ConnectionError } from '../errors'
-import type { ResumeInput } from '../machine/connectionMachine'
-import type { ResumeEvent } from '../machine/types'
+import type { ResumeEvent, ResumeInput } from '../machine/types'
 import { isObject, parseVerdicts } from '../protocol'
 import type { StreamParts } from './stream'
 

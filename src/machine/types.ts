@@ -60,6 +60,11 @@ export interface ServerDelay {
   readonly spread?: number | undefined
 }
 
+/** What the `resume` actor is asked to do. */
+export type ResumeInput = { readonly resumeId: string; readonly cursors: readonly Cursor[] }
+/** What the `probe` actor is asked to do. */
+export type ProbeInput = { readonly nonce: string }
+
 export interface ConnectionContext {
   readonly policy: ConnectionInput
   /** Failures in a row; reset by `stableDelay` of `open`. */

@@ -1,6 +1,6 @@
 import type { AnyMachineSnapshot, EventObject, InspectedMicrostepEvent, InspectionEvent } from 'xstate'
 import type { Clock } from '../environment'
-import { madeProgress, nonceOf } from '../machine/connectionMachine'
+import { madeProgress, nonceOf } from '../machine/facts'
 import type { ConnectionContext } from '../machine/types'
 import type { Cursor } from '../protocol'
 import type { Trace, TraceStep } from './trace'

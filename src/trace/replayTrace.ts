@@ -1,6 +1,7 @@
 import { type AnyMachineSnapshot, type AnyStateMachine, type EventObject, transition } from 'xstate'
 import { ConnectionError } from '../errors'
-import { connectionMachine, nonceOf } from '../machine/connectionMachine'
+import { connectionMachine } from '../machine/connectionMachine'
+import { nonceOf } from '../machine/facts'
 import { outboxMachine } from '../machine/outboxMachine'
 import type { ConnectionContext } from '../machine/types'
 import { parseTrace } from './parseTrace'
