@@ -171,8 +171,8 @@ export const PLANTED: readonly PlantedBug[] = [
     bug: 'nobody watches for silence',
     file: STREAM,
     within: 'openStream',
-    find: 'if (heartbeat) stopWatchdog',
-    replace: 'if (heartbeat && heartbeat < 0) stopWatchdog',
+    find: '      if (heartbeat) {',
+    replace: '      if (heartbeat && heartbeat < 0) {',
   },
   {
     row: 'C25',
@@ -882,7 +882,7 @@ export const PLANTED: readonly PlantedBug[] = [
     bug: 'a stream that died while it was suspended is waited for as long as any resume',
     file: RESUME,
     within: 'resume',
-    find: 'isAsleep && expectSign(parts, () => state, fail)',
+    find: 'isAsleep && clock.setTimeout(expectSign, timeouts.probe)',
     replace: 'undefined',
   },
   {

@@ -35,7 +35,15 @@ export function resume(parts: StreamParts, tell: Tell, { resumeId, cursors }: Re
     carrier.post('reconnect', body, abort).then(succeed).catch(fail)
   }
   const isAsleep = line.context().farewell === 'said'
-  const timer = isAsleep && expectSign(parts, () => state, fail)
+  const before = inbox.signs()
+  const isMarked = line.context().features.includes('replay-marker')
+  // A stream that was suspended has to show that it lives: by a frame or, where the replay has no marker, by the answer to the POST.
+  const expectSign = () => {
+    if (inbox.signs() !== before || (!isMarked && state === 'posted')) return
+    const why = `nothing came on the suspended stream for ${timeouts.probe} ms (timeouts.probe)`
+    fail(new ConnectionError('probe-timeout', why))
+  }
+  const timer = isAsleep && clock.setTimeout(expectSign, timeouts.probe)
   // A server that detaches on a suspend may know no `resumeId`: one that it has not taken yet would undo the resume.
   if (isAsleep && farewell.over) farewell.over.then(post, post)
   else post()
@@ -44,19 +52,4 @@ export function resume(parts: StreamParts, tell: Tell, { resumeId, cursors }: Re
     stopWatching()
     clock.clearTimeout(timer)
   }
-}
-
-/** A stream that was suspended has to show that it lives: by a frame or, where the replay has no marker, by the answer to the POST. */
-function expectSign(
-  { settings, inbox, line }: StreamParts,
-  state: () => 'waiting' | 'posted',
-  fail: (error: ConnectionError) => void,
-): unknown {
-  const ms = settings.timeouts.probe
-  const before = inbox.signs()
-  const isMarked = line.context().features.includes('replay-marker')
-  return settings.clock.setTimeout(() => {
-    if (inbox.signs() !== before || (!isMarked && state() === 'posted')) return
-    fail(new ConnectionError('probe-timeout', `nothing came on the suspended stream for ${ms} ms (timeouts.probe)`))
-  }, ms)
 }

@@ -49,7 +49,13 @@ export function openStream(parts: StreamParts, tell: Tell, keep: (receiptAge: nu
       keep((features.includes('idempotency') && welcome.receiptAge) || Infinity)
       const cursors = inbox.welcome(features.includes('contiguous-seq'))
       stopWatchdog()
-      if (heartbeat) stopWatchdog = watchStream(parts, heartbeat, tell)
+      if (heartbeat) {
+        const limit = Math.min(2 * heartbeat, MAX_DELAY)
+        const why = `nothing came for ${limit} ms: a dead line, or a proxy that buffers`
+        stopWatchdog = watchSilence(settings.clock, limit, inbox.signs, () =>
+          tell({ type: 'stream.silent', error: new ConnectionError('stream-silent', why) }),
+        )
+      }
       Object.assign(farewell, { connectionId, resumeId: null })
       tell({ type: 'stream.welcomed', connectionId, heartbeat, features, cursors })
     },
@@ -64,14 +70,6 @@ export function openStream(parts: StreamParts, tell: Tell, keep: (receiptAge: nu
     inbox.leaveStream()
     outbox.leaveStream()
   }
-}
-
-function watchStream({ settings, inbox }: StreamParts, heartbeat: number, tell: Tell) {
-  const limit = Math.min(2 * heartbeat, MAX_DELAY)
-  const why = `nothing came for ${limit} ms: a dead line, or a proxy that buffers`
-  return watchSilence(settings.clock, limit, inbox.signs, () =>
-    tell({ type: 'stream.silent', error: new ConnectionError('stream-silent', why) }),
-  )
 }
 
 function obey({ inbox, line }: StreamParts, control: Control, tell: Tell) {
