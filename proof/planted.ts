@@ -10,9 +10,12 @@ export interface PlantedBug extends Anchor {
 }
 
 const MACHINE = 'src/machine/connectionMachine.ts'
+const TRANSITIONS = 'src/machine/transitions.ts'
+const FACTS = 'src/machine/facts.ts'
 const OUTBOX_MACHINE = 'src/machine/outboxMachine.ts'
-const ACTORS = 'src/actors.ts'
-const FAREWELL = 'src/farewell.ts'
+const STREAM = 'src/connection/stream.ts'
+const RESUME = 'src/connection/resume.ts'
+const FAREWELL = 'src/connection/farewell.ts'
 const INBOX = 'src/inbox/inbox.ts'
 const SESSION = 'src/inbox/session.ts'
 const SESSIONS = 'src/inbox/sessions.ts'
@@ -44,10 +47,10 @@ export const PLANTED: readonly PlantedBug[] = [
   {
     row: 'C03 I8',
     bug: 'leaving the resume does not abort its POST',
-    file: ACTORS,
-    within: 'bindActors',
-    find: 'else abort.abort()\n        clock.clearTimeout(timer)',
-    replace: 'clock.clearTimeout(timer)',
+    file: RESUME,
+    within: 'resume',
+    find: 'if (stopWatching) stopWatching()\n    else abort.abort()',
+    replace: 'stopWatching?.()',
   },
   {
     row: 'C04',
@@ -93,11 +96,11 @@ export const PLANTED: readonly PlantedBug[] = [
   {
     row: 'C10 I10',
     bug: 'what arrives on a stream that was resumed is dropped',
-    file: ACTORS,
-    within: 'bindActors',
-    find: '          const control = inbox.receive(data, json)',
+    file: STREAM,
+    within: 'openStream',
+    find: '      const control = inbox.receive(data, json)',
     replace:
-      '          if (context().cursors.length && data.includes(\'"seq"\')) return\n          const control = inbox.receive(data, json)',
+      '      if (line.context().cursors.length && data.includes(\'"seq"\')) return\n      const control = inbox.receive(data, json)',
   },
   {
     row: 'C12',
@@ -134,7 +137,7 @@ export const PLANTED: readonly PlantedBug[] = [
   {
     row: 'C19',
     bug: 'a session that is watched during a resume is forgotten',
-    file: MACHINE,
+    file: TRANSITIONS,
     within: 'resumeDone',
     find: "  { guard: withEvent('completesResume'), target: '#open' },",
     replace: "  { guard: withEvent('confirmsResume'), target: '#open' },",
@@ -166,10 +169,10 @@ export const PLANTED: readonly PlantedBug[] = [
   {
     row: 'C23 C24',
     bug: 'nobody watches for silence',
-    file: ACTORS,
-    within: 'bindActors',
-    find: '          if (heartbeat) {',
-    replace: '          if (heartbeat && heartbeat < 0) {',
+    file: STREAM,
+    within: 'openStream',
+    find: '      if (heartbeat) {',
+    replace: '      if (heartbeat && heartbeat < 0) {',
   },
   {
     row: 'C25',
@@ -316,7 +319,7 @@ export const PLANTED: readonly PlantedBug[] = [
     bug: 'the look at the clock goes on after disconnect',
     file: 'src/adapters/pageLifecycle.ts',
     within: 'pageLifecycle',
-    find: '        clock.clearTimeout(timer)\n',
+    find: '        stopLooking()\n',
     replace: '',
   },
   {
@@ -371,7 +374,7 @@ export const PLANTED: readonly PlantedBug[] = [
   {
     row: 'C56',
     bug: 'the marker of an earlier resume confirms the next one',
-    file: MACHINE,
+    file: FACTS,
     within: 'confirms',
     find: 'done.resumeId === undefined || done.resumeId === resumeId',
     replace: 'done.resumeId === undefined || done.resumeId === resumeId || done.resumeId.length > 0',
@@ -429,10 +432,10 @@ export const PLANTED: readonly PlantedBug[] = [
   {
     row: 'I1',
     bug: 'leaving a stream does not close it',
-    file: ACTORS,
-    within: 'bindActors',
-    find: '        close()\n        stopWatchdog()',
-    replace: '        stopWatchdog()',
+    file: STREAM,
+    within: 'openStream',
+    find: '    close()\n    stopWatchdog()',
+    replace: '    stopWatchdog()',
   },
   {
     row: 'C45 C51',
@@ -551,8 +554,8 @@ export const PLANTED: readonly PlantedBug[] = [
     bug: 'nobody looks whether the stream has survived a navigation that stays on the page',
     file: 'src/adapters/pageLifecycle.ts',
     within: 'pageLifecycle',
-    find: 'stayTimer = clock.setTimeout(() => wake(-Infinity), STAYS)',
-    replace: 'stayTimer = undefined',
+    find: 'clock.setTimeout(() => wake(Infinity), STAYS)',
+    replace: 'undefined',
   },
   {
     row: 'C114',
@@ -741,7 +744,7 @@ export const PLANTED: readonly PlantedBug[] = [
   {
     row: 'C107 I12',
     bug: 'a server may make a client resume as often as it likes',
-    file: MACHINE,
+    file: FACTS,
     within: 'MAX_FLAPS',
     find: 'const MAX_FLAPS = 5',
     replace: 'const MAX_FLAPS = 5_000',
@@ -869,18 +872,18 @@ export const PLANTED: readonly PlantedBug[] = [
   {
     row: 'C71',
     bug: 'a resume does not wait for the suspend that is under way, and is undone by it',
-    file: ACTORS,
-    within: 'bindActors',
+    file: RESUME,
+    within: 'resume',
     find: 'if (isAsleep && farewell.over)',
     replace: 'if (!isAsleep && farewell.over)',
   },
   {
     row: 'C71',
     bug: 'a stream that died while it was suspended is waited for as long as any resume',
-    file: ACTORS,
-    within: 'bindActors',
-    find: 'fail(unanswered(settings.timeouts.probe))',
-    replace: 'stopWatching()',
+    file: RESUME,
+    within: 'resume',
+    find: 'isAsleep && clock.setTimeout(expectSign, timeouts.probe)',
+    replace: 'undefined',
   },
   {
     row: 'C71',

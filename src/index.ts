@@ -2,7 +2,13 @@ export type { HeadersHook, HeadersRequest } from './adapters/credentials'
 export type { EventSourceFactory, EventSourceLike, EventSourceSetup } from './adapters/eventSourceStream'
 export type { PageLifecycle, PageSignal } from './adapters/pageLifecycle'
 export type { Transport } from './adapters/transport'
+export type * from './connection/api'
+export type * from './connection/limits'
+export type * from './connection/messages'
+export type { ConnectionOptions, Some } from './connection/options'
+export type { Persistence } from './connection/store'
 export { createConnection } from './createConnection'
+export type { Clock } from './environment'
 export {
   ConnectionError,
   type ConnectionErrorCode,
@@ -17,4 +23,4 @@ export {
 } from './errors'
 export type { BackoffPolicy, CloseReason, Phase, Timeouts } from './machine/types'
 export type { Cursor, Feature, JsonObject, SessionStatus } from './protocol'
-export type * from './types'
+export type * from './trace/trace'

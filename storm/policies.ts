@@ -1,5 +1,5 @@
+import { readOptions } from '../src/connection/options'
 import { backoffDelay, type ServerDelay } from '../src/machine'
-import { readOptions } from '../src/options'
 
 /** How a client comes back. */
 export interface Policy {

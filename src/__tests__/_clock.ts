@@ -1,4 +1,4 @@
-import type { Clock } from '../types'
+import type { Clock } from '../environment'
 
 /** Time that stands still until a test moves it; synchronous, chained timers included. Fits XState as well. */
 export function fakeClock(start = 1_700_000_000_000) {

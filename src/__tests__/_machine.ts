@@ -65,10 +65,10 @@ export const suspended = (cursors: readonly Cursor[] = CURSORS): ConnectionEvent
   type: 'page.suspended',
   cursors,
 })
-export const gapped = (cursors: readonly Cursor[] = NOT_MOVED, hasHole = false): ConnectionEvent => ({
+export const gapped = (cursors: readonly Cursor[] = NOT_MOVED, isByServer = false): ConnectionEvent => ({
   type: 'stream.gapped',
   cursors,
-  hasHole,
+  isByServer,
 })
 export const reset = (): ConnectionEvent => ({ type: 'stream.reset' })
 export const probed = (nonce: string): ConnectionEvent => ({ type: 'stream.probed', nonce })
@@ -83,19 +83,19 @@ export const upstreamUnauthorized: ConnectionEvent = { type: 'upstream.unauthori
 export const doubtful: ConnectionEvent = { type: 'upstream.doubtful', error: transient }
 export const proved: ConnectionEvent = { type: 'upstream.proved' }
 export const wanted: ConnectionEvent = { type: 'upstream.wanted' }
-export const succeeded = (leftOvers: readonly Cursor[] = [], hasHole = false): ConnectionEvent => ({
+export const succeeded = (leftOvers: readonly Cursor[] = [], isByServer = false): ConnectionEvent => ({
   type: 'resume.succeeded',
-  hasHole,
+  isByServer,
   leftOvers,
 })
 export const failed = (error = transient): ConnectionEvent => ({ type: 'resume.failed', error })
 export const replayed = (
   resumeId: string | null,
   leftOvers: readonly Cursor[] = [],
-  hasHole = false,
+  isByServer = false,
 ): ConnectionEvent => ({
   type: 'stream.replayed',
-  hasHole,
+  isByServer,
   resumeId,
   leftOvers,
 })

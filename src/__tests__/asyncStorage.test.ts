@@ -3,7 +3,7 @@ import { createConnection } from 'holdline'
 import { persist } from 'holdline/storage'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { type Carrier, eventSourceTransport, type Transport } from '../adapters/transport'
-import { partsOf } from '../createConnection'
+import { partsOf } from '../connection/publicConnection'
 import { createWorld, SERVER_ACCEPTS, SERVER_IS_SILENT, settle, type World } from './_fakes'
 import { createAsyncStorage, createLocks, type FakePage, load, type StorageCall } from './_storage'
 

@@ -3,7 +3,7 @@ import { createConnection } from 'holdline'
 import { fetchStreamTransport } from 'holdline/adapters'
 import { createHarness, type HarnessOptions } from 'holdline/testing'
 import { describe, expect, test } from 'vitest'
-import type { ConnectionOptions } from '../types'
+import type { ConnectionOptions } from '../connection/options'
 import { listen } from './_http'
 
 const encoder = new TextEncoder()

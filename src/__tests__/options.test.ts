@@ -1,7 +1,7 @@
 import { persist } from 'holdline/storage'
 import { afterEach, describe, expect, test, vi } from 'vitest'
+import { readOptions } from '../connection/options'
 import { ConnectionError, type ConnectionOptions, createConnection } from '../index'
-import { readOptions } from '../options'
 import { createStorage } from './_storage'
 
 afterEach(() => vi.unstubAllGlobals())

@@ -1,7 +1,7 @@
 import { describe, expect, test, vi } from 'vitest'
 import { assign, createActor, type EventObject, fromCallback, type InspectionEvent, setup } from 'xstate'
 import { connectionMachine } from '../machine'
-import { Recorder } from '../recorder'
+import { Recorder } from '../trace/recorder'
 import { fakeClock } from './_clock'
 import { connect, opened, POLICY, reconnect, silent, succeeded, wake, welcome } from './_machine'
 

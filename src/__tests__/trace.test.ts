@@ -14,7 +14,7 @@ import { describe, expect, test, vi } from 'vitest'
 import { createConnection } from '../createConnection'
 import { ConnectionError } from '../errors'
 import { FEATURES } from '../protocol'
-import type { Trace, TraceStep } from '../types'
+import type { Trace, TraceStep } from '../trace/trace'
 
 /** As it is read from a file. */
 const saved = (trace: Trace): Trace => JSON.parse(JSON.stringify(trace))

@@ -8,8 +8,8 @@ import { labelOf, transitionsOf } from '../testing/plan'
 import { createStorage } from './_storage'
 
 const real = vi.hoisted(() => ({ machine: undefined as AnyStateMachine | undefined }))
-vi.mock('../actors', async (importActual) => {
-  const actual = await importActual<typeof import('../actors')>()
+vi.mock('../connection/actors', async (importActual) => {
+  const actual = await importActual<typeof import('../connection/actors')>()
   return {
     ...actual,
     get machine() {
@@ -157,7 +157,7 @@ describe('the walk', () => {
 
 describe('what is wrong is missing', () => {
   test('a transition that the real machine does not have', async () => {
-    const { machine } = await vi.importActual<typeof import('../actors')>('../actors')
+    const { machine } = await vi.importActual<typeof import('../connection/actors')>('../connection/actors')
     real.machine = machine.provide({})
     const { open, reconnecting } = real.machine.states.active?.states.streaming?.states ?? {}
     open?.transitions.delete('stream.gapped')

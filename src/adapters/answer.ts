@@ -1,7 +1,7 @@
+import type { Clock } from '../environment'
 import { ConnectionError } from '../errors'
 import { parseJson } from '../protocol'
 import { parseRetryAfter } from '../protocol/delay'
-import type { Clock } from '../types'
 import { answered, toHttpError } from './httpError'
 
 // [spec] RFC 9110 §8.3.1: the names of media types are case-insensitive.

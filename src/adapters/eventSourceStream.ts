@@ -1,5 +1,5 @@
+import type { Clock } from '../environment'
 import { ConnectionError } from '../errors'
-import type { Clock } from '../types'
 import { toRefusal } from './streamRefusal'
 
 /** The part of an EventSource's events that is used; which field is there depends on the event's type. */

@@ -1,6 +1,7 @@
+import type { InboundLimits } from '../connection/limits'
+import type { Clock } from '../environment'
 import { ConnectionError } from '../errors'
 import { CONNECTION_ID_HEADER, IDEMPOTENCY_KEY_HEADER, LANE_HEADER } from '../protocol'
-import type { Clock, InboundLimits } from '../types'
 import { type Exchange, readAnswer } from './answer'
 import { Credentials, type HeaderMap, type HeadersHook } from './credentials'
 import { Redirects } from './redirects'

@@ -1,4 +1,4 @@
-import type { Clock } from '../types'
+import type { Clock } from '../environment'
 
 /** What a page, or the machine it runs on, tells the connection. */
 export type PageSignal =
@@ -33,68 +33,74 @@ const JUMP = 5_000
 /** A page that is still there so long after `beforeunload` stays, ms. */
 const STAYS = 1_000
 
+/** `hidden`: out of sight from the start. `suspended`: the connection was told that the page may be gone. */
+type Presence =
+  | { readonly state: 'here'; readonly since: null }
+  | { readonly state: 'hidden' | 'suspended'; readonly since: number }
+const HERE: Presence = { state: 'here', since: null }
+
 /** Page visibility, freezing, the back/forward cache, the network, and sleep; whatever of it the scope has. */
 export function pageLifecycle(clock: Clock, scope: PageScope = globalThis as PageScope): PageLifecycle {
+  const { document } = scope
+  const isHidden = () => document?.visibilityState === 'hidden'
   return {
     subscribe(listener) {
-      const { document } = scope
-      const isHidden = () => document?.visibilityState === 'hidden'
-      let awaySince: number | null = isHidden() ? clock.now() : null
+      let presence: Presence = isHidden() ? { state: 'hidden', since: clock.now() } : HERE
       let offlineSince: number | null = null
-      let suspended = false
-      let due = Infinity
-      let timer: unknown
       let stayTimer: unknown
 
-      const wake = (since: number | null) =>
-        listener({ type: 'wake', awayFor: Math.max(0, clock.now() - (since ?? Infinity)) })
-      const back = () => {
-        awaySince = null
-        suspended = false
-      }
+      const wake = (awayFor: number) => listener({ type: 'wake', awayFor })
+      /** A clock that was set back meanwhile says 0, and so does null: it was not away. */
+      const wakeSince = (since: number | null) => wake(Math.max(0, clock.now() - (since ?? Infinity)))
       const handle = ({ type, persisted }: Partial<PageTransitionEvent>) => {
         if (type === 'beforeunload') {
           // A download, or a 204: Firefox and WebKit end what is open, without an event. Tried by `wake`, or replaced.
           clock.clearTimeout(stayTimer)
-          stayTimer = clock.setTimeout(() => wake(-Infinity), STAYS)
+          stayTimer = clock.setTimeout(() => wake(Infinity), STAYS)
         } else if (type === 'offline') offlineSince = clock.now()
         else if (type === 'online') {
-          wake(offlineSince)
+          wakeSince(offlineSince)
           offlineSince = null
         } else if (type === 'pageshow') {
           if (!persisted) return
-          back()
+          presence = HERE
           listener({ type: 'reconnect' })
         } else if (type === 'visibilitychange' && !isHidden()) {
-          wake(awaySince)
-          back()
+          wakeSince(presence.since)
+          presence = HERE
         } else {
           if (type === 'pagehide') clock.clearTimeout(stayTimer)
-          awaySince ??= clock.now()
           // visibilitychange, pagehide and freeze follow each other; one signal is enough.
-          if (!suspended) listener({ type: 'suspend' })
-          suspended = true
+          if (presence.state === 'suspended') return
+          presence = { state: 'suspended', since: presence.since ?? clock.now() }
+          listener({ type: 'suspend' })
         }
       }
       const change = (method: 'addEventListener' | 'removeEventListener') => {
         for (const type of ON_PAGE) scope[method]?.(type, handle)
         for (const type of ON_DOCUMENT) document?.[method](type, handle)
       }
-      // A hidden page's timers are throttled, so a late look says nothing there; `visible` will.
-      const look = () => {
-        const since = due
-        due = clock.now() + LOOK_EVERY
-        timer = clock.setTimeout(look, LOOK_EVERY)
-        if (clock.now() - since > JUMP && !isHidden()) wake(since)
-      }
       change('addEventListener')
-      look()
+      // A hidden page's timers are throttled, so a late look says nothing there; `visible` will.
+      const stopLooking = watchClock(clock, (late) => isHidden() || wake(late))
 
       return () => {
         change('removeEventListener')
-        clock.clearTimeout(timer)
+        stopLooking()
         clock.clearTimeout(stayTimer)
       }
     },
   }
+}
+
+/** Tells by how many ms the wall clock has jumped: the machine slept. */
+function watchClock(clock: Clock, onJump: (late: number) => void): () => void {
+  let timer: unknown
+  const look = (late: number) => {
+    const due = clock.now() + LOOK_EVERY
+    timer = clock.setTimeout(() => look(clock.now() - due), LOOK_EVERY)
+    if (late > JUMP) onJump(late)
+  }
+  look(0)
+  return () => clock.clearTimeout(timer)
 }

@@ -1,4 +1,4 @@
-import type { Clock } from '../types'
+import type { Clock } from '../environment'
 
 /** Looks per `limit`. A sign counts from the look that finds it, so silence is noticed an eighth of the limit late at most. */
 const LOOKS = 8

@@ -1,10 +1,13 @@
 import type { EventSourceFactory } from '../adapters/eventSourceStream'
 import { eventSourceTransport, type Transport } from '../adapters/transport'
-import { createConnection, partsOf } from '../createConnection'
+import type { Connection } from '../connection/api'
+import { being, isDelay, isFunction, isName, isPersistence, isUrl, read } from '../connection/checks'
+import type { OutboundMessage } from '../connection/messages'
+import { partsOf } from '../connection/publicConnection'
+import type { Persistence } from '../connection/store'
+import { createConnection } from '../createConnection'
 import type { ConnectionError } from '../errors'
-import { being, isDelay, isFunction, isName, isPersistence, isUrl, read } from '../options'
 import { CONNECTION_ID_HEADER, IDEMPOTENCY_KEY_HEADER, isCursor, isText, type JsonObject, newId } from '../protocol'
-import type { Connection, OutboundMessage, Persistence } from '../types'
 import { Deliveries } from './deliveries'
 
 export interface ChatConnectionOptions {

@@ -1,5 +1,6 @@
+import type { Connection } from '../connection/api'
+import type { Delivery, OutboundMessage, Verdict } from '../connection/messages'
 import { isShort, type JsonObject } from '../protocol'
-import type { Connection, Delivery, OutboundMessage, Verdict } from '../types'
 
 export type Failure = Exclude<Verdict, { readonly status: 'accepted' }>
 

@@ -1,4 +1,4 @@
-import type { Clock } from '../types'
+import type { Clock } from '../environment'
 import type { SessionMessage } from './frames'
 import type { Subscription } from './listeners'
 

@@ -1,4 +1,4 @@
-import type { Notifier } from '../notifier'
+import type { Notifier } from '../connection/notifier'
 import type { JsonObject } from '../protocol'
 
 export type MessageListener = (message: JsonObject) => unknown

@@ -1,4 +1,4 @@
-import type { Clock } from '../types'
+import type { Clock } from '../environment'
 import type { Session } from './session'
 
 /** How often the sessions are asked whether they had an event since the last time, ms. */

@@ -1,6 +1,6 @@
+import type { Notifier } from '../connection/notifier'
+import type { Clock } from '../environment'
 import { ConnectionError } from '../errors'
-import type { Notifier } from '../notifier'
-import type { Clock } from '../types'
 import type { Session } from './session'
 
 /** A replay that repeats old events has reached the cursor by then, ms. */

@@ -1,4 +1,7 @@
-export type { Trace, TraceStep } from '../types'
+export { formatTrace } from '../trace/formatTrace'
+export { parseTrace } from '../trace/parseTrace'
+export { type Decision, type Divergence, type Replay, replayTrace } from '../trace/replayTrace'
+export type { Trace, TraceStep } from '../trace/trace'
 export {
   createInspector,
   type FrameLike,
@@ -7,7 +10,4 @@ export {
   type InspectorOptions,
   type WindowLike,
 } from './createInspector'
-export { formatTrace } from './formatTrace'
-export { parseTrace } from './parseTrace'
 export type { InspectorEvent } from './redact'
-export { type Decision, type Divergence, type Replay, replayTrace } from './replayTrace'

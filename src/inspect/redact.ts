@@ -113,7 +113,7 @@ const eventFields = fields({
   features,
   cursors: hidden,
   leftOvers: hidden,
-  hasHole: flag,
+  isByServer: flag,
   resumeId: hidden,
   nonce: hidden,
   delay: (value) => (isObject(value) ? serverDelay(value) : number(value)),

@@ -1,9 +1,39 @@
-import { assign, type EventObject, emit, sendTo } from 'xstate'
-import { ConnectionError, type ConnectionErrorCode } from '../errors'
+import { assign, emit, sendTo } from 'xstate'
+import { ConnectionError } from '../errors'
 import type { Cursor } from '../protocol'
 import { backoffDelay } from './backoff'
+import {
+  type Cause,
+  canProbe,
+  completes,
+  confirms,
+  type Done,
+  type Failure,
+  MAX_FLAPS,
+  MAX_REFUSALS,
+  madeProgress,
+  NO_STREAM,
+  nonceOf,
+  toConnectionError,
+} from './facts'
 import { notProvided, outboxMachine, withEvent } from './outboxMachine'
 import { setup } from './setup'
+import {
+  byServer,
+  closed,
+  flappedAgain,
+  flapping,
+  probe,
+  probed,
+  recordReported,
+  refused,
+  resumeDone,
+  retry,
+  stop,
+  timedOut,
+  timeout,
+  unanswered,
+} from './transitions'
 import type {
   CloseReason,
   ConnectionContext,
@@ -12,142 +42,9 @@ import type {
   ConnectionInput,
   OutboxEvent,
   Phase,
-  ServerDelay,
-  Timeouts,
+  ProbeInput,
+  ResumeInput,
 } from './types'
-
-type Failure = { readonly error: unknown; readonly delay?: ServerDelay }
-
-/** What the `resume` actor is asked to do. */
-export type ResumeInput = { readonly resumeId: string; readonly cursors: readonly Cursor[] }
-/** What the `probe` actor is asked to do. */
-export type ProbeInput = { readonly nonce: string }
-
-const CLOSE_REASONS: Readonly<Partial<Record<string, CloseReason>>> = {
-  disconnect: 'disconnect',
-  reconnect: 'reconnect',
-  wake: 'wake',
-  'stream.welcomed': 'welcome',
-  'stream.gapped': 'gap',
-  'stream.reset': 'failed',
-  'stream.drained': 'goodbye',
-  'stream.silent': 'silent',
-  'upstream.disowned': 'disowned',
-  'upstream.wanted': 'wake',
-  'upstream.unauthorized': 'unauthorized',
-} satisfies Partial<Record<ConnectionEvent['type'], CloseReason>>
-
-const toConnectionError = (error: unknown) =>
-  error instanceof ConnectionError
-    ? error
-    : new ConnectionError('internal', 'an actor threw: see cause', { cause: error, retryable: true })
-
-/** Is there a left-over that the resume just done could not have moved, because it was not part of it, or did move? */
-export const madeProgress = (before: readonly Cursor[], leftOvers: readonly Cursor[]) =>
-  leftOvers.some(
-    ({ sessionId, lastSeq, epoch }) =>
-      !before.some((asked) => asked.sessionId === sessionId && asked.lastSeq === lastSeq && asked.epoch === epoch),
-  )
-
-/** How the line closed: what else leads out of `open` is a failure that brings its error, or the timer of a probe. */
-const closed = {
-  type: 'emitClosed' as const,
-  params: ({ event }: { event: EventObject }) => ({
-    reason: CLOSE_REASONS[event.type] ?? ('error' in event ? 'failed' : 'probe-timeout'),
-    ...('error' in event && { error: toConnectionError(event.error) }),
-  }),
-}
-
-const recordReported = withEvent('recordError')
-const retry = { target: '#backoff', actions: recordReported }
-const stop = { target: '#idle', actions: [recordReported, 'emitStopped' as const] }
-/** What no actor reports, because it is something that did not happen. */
-const missed = (code: ConnectionErrorCode, what: string) => ({
-  type: 'recordError' as const,
-  params: () => ({ error: new ConnectionError(code, what) }),
-})
-const unanswered = missed('probe-timeout', 'the stream did not answer a probe')
-const timedOut = (name: keyof Timeouts) => ({
-  target: '#backoff',
-  actions: {
-    type: 'recordError' as const,
-    params: ({ context }: { context: ConnectionContext }) => ({
-      error: new ConnectionError(
-        'timeout',
-        `${name} took longer than ${context.policy.timeouts[name]} ms (timeouts.${name})`,
-      ),
-    }),
-  },
-})
-const timeout =
-  (name: keyof Timeouts) =>
-  ({ context }: { context: ConnectionContext }) =>
-    context.policy.timeouts[name]
-
-/** `hasHole`: it is the server that has made it necessary. `resumeId`: undefined is the POST's own answer, null a marker that names no resume. */
-type Cause = { readonly hasHole?: boolean; readonly resumeId?: string | null }
-type Done = Cause & { readonly leftOvers: readonly Cursor[] }
-
-/** A marker that names no resume can only mean the one resume that this stream has seen. */
-const confirms = ({ resumes, resumeId }: ConnectionContext, done: Cause) =>
-  done.resumeId === null ? resumes === 1 : done.resumeId === undefined || done.resumeId === resumeId
-
-const completes = (context: ConnectionContext, done: Done) => confirms(context, done) && !done.leftOvers.length
-const canProbe = ({ features }: ConnectionContext) => features.includes('probe')
-
-/** A 403 that a firewall gave may pass; this many in a row do not. */
-const MAX_REFUSALS = 3
-/** Resumes and resets that a server may cause before `stableDelay` of quiet; those beyond go through backoff. A hole costs up to three. */
-export const MAX_FLAPS = 5
-
-const BY_SERVER: Cause = { hasHole: true }
-const flapping = {
-  target: '#backoff',
-  actions: missed('flapping', 'the server caused resumes or resets without a pause'),
-}
-
-export const nonceOf = ({ probes }: ConnectionContext) => `p${probes}`
-
-const probe = {
-  src: 'probe' as const,
-  id: 'probe',
-  input: ({ context }: { context: ConnectionContext }) => ({ nonce: nonceOf(context) }),
-}
-const probed = { guard: withEvent('answersProbe'), target: 'steady' as const }
-
-/** The resume is answered and, where the server marks the end of a replay, replayed. Left-overs belong to the same barrier. */
-const resumeDone = [
-  { guard: withEvent('completesResume'), target: '#open' },
-  {
-    guard: withEvent('isFruitlessAgain'),
-    target: '#backoff',
-    actions: missed('no-progress', 'two resumes in a row replayed nothing of what is missing'),
-  },
-  { guard: withEvent('isFlapping'), ...flapping },
-  {
-    guard: withEvent('confirmsResume'),
-    target: '#reconnecting',
-    actions: [withEvent('recordLeftOvers'), withEvent('countFlap')],
-  },
-]
-
-const refused = [{ guard: withEvent('mayPass'), ...retry }, stop]
-
-const byServer = <Name extends string>(type: Name) => ({ type, params: BY_SERVER })
-/** One too many, of what only the server can cause. */
-const flappedAgain = { guard: byServer('isFlapping'), ...flapping }
-
-/** What is known of the live stream, while there is none. */
-const NO_STREAM = {
-  connectionId: null,
-  heartbeat: null,
-  features: [],
-  cursors: [],
-  resumes: 0,
-  resumeId: null,
-  farewell: 'none',
-  serverDelay: {},
-} as const
 
 /** The lifecycle of one connection. docs/states.md has the diagram and says what each state promises. */
 export const connectionMachine = setup({
@@ -162,7 +59,7 @@ export const connectionMachine = setup({
   actors: {
     /** Tells `wake` and `reconnect`. */
     pageLifecycle: notProvided<undefined>(),
-    /** What posts: told to `release` and to `hold`. Provide it with its own `poster`. */
+    /** The gate of the outbox: is told to `release`, `hold` and `suspend`. Provide it with its own `poster`. */
     outbox: outboxMachine,
     /** The one live EventSource and its watchdog: tells every `stream.*` fact. */
     eventStream: notProvided<undefined>(),
@@ -176,7 +73,7 @@ export const connectionMachine = setup({
     recordWelcome: assign(
       ({ context }, { type, ...stream }: Extract<ConnectionEvent, { type: 'stream.welcomed' }>) => ({
         ...stream,
-        // A second one costs a resume, as a hole does.
+        // A second welcome on one stream costs a resume, as a hole does.
         flaps: context.flaps + Number(context.connectionId !== null),
       }),
     ),
@@ -184,7 +81,7 @@ export const connectionMachine = setup({
     recordCursors: assign((_, { cursors }: { cursors: readonly Cursor[] }) => ({ cursors })),
     recordFarewell: assign({ farewell: 'said' }),
     forgetFarewell: assign({ farewell: 'none' }),
-    /** A resume that got nowhere counts. */
+    /** Counts a resume that got nowhere. */
     recordLeftOvers: assign(({ context: { cursors, fruitless } }, { leftOvers }: Done) => ({
       cursors: leftOvers,
       fruitless: madeProgress(cursors, leftOvers) ? 0 : fruitless + 1,
@@ -203,11 +100,11 @@ export const connectionMachine = setup({
       }
     }),
     clearFailures: assign({ lastError: null, fruitless: 0, refusals: 0 }),
-    /** The next lines are not trusted before one of them has taken a POST. */
+    /** From here on, a line is trusted only once it has taken a POST. */
     recordDoubt: assign({ trust: 'lost' }),
     forgetDoubt: assign({ trust: 'kept' }),
     countAttempt: assign({ attempt: ({ context }) => context.attempt + 1 }),
-    countFlap: assign({ flaps: ({ context }, { hasHole = false }: Cause) => context.flaps + Number(hasHole) }),
+    countFlap: assign({ flaps: ({ context }, { isByServer = false }: Cause) => context.flaps + Number(isByServer) }),
     resetAttempts: assign({ attempt: 0, flaps: 0 }),
     drawDelay: assign(({ context: { policy, attempt, serverDelay } }) => {
       const delay = backoffDelay({ ...policy.backoff, random: policy.random, attempt, server: serverDelay })
@@ -221,7 +118,7 @@ export const connectionMachine = setup({
       type: 'closed' as const,
       ...how,
     })),
-    /** Always told together with the error. */
+    /** Follows an action that records the error. */
     emitStopped: emit(({ context }) => ({ type: 'stopped' as const, error: context.lastError as ConnectionError })),
   },
 
@@ -230,18 +127,18 @@ export const connectionMachine = setup({
     awaitsReplayMarker: ({ context }) => context.features.includes('replay-marker'),
     confirmsResume: ({ context }, done: Done) => confirms(context, done),
     completesResume: ({ context }, done: Done) => completes(context, done),
-    /** An answer to a POST says nothing of the stream; a marker would. */
+    /** The answer to the POST does not prove that the stream lives, as a marker would: a probe has to. */
     completesUnproven: ({ context }, done: Done) =>
       completes(context, done) && context.farewell === 'said' && canProbe(context),
     isFlapping: ({ context }, cause: Cause) =>
-      !!cause.hasHole && context.flaps >= MAX_FLAPS && confirms(context, cause),
+      !!cause.isByServer && context.flaps >= MAX_FLAPS && confirms(context, cause),
     isFruitlessAgain: ({ context }, done: Done) =>
       confirms(context, done) && context.fruitless > 0 && !madeProgress(context.cursors, done.leftOvers),
     mayPass: ({ context }, { error }: { error: ConnectionError }) =>
       error.retryable && context.refusals < MAX_REFUSALS - 1,
     isFatal: (_, { error }: { error: ConnectionError }) => !error.retryable,
     mayDetach: ({ context }) => !context.features.includes('suspend-keeps'),
-    /** It is the stream that did not live through the suspension. */
+    /** The stream has died while it was suspended. */
     isLostAsleep: ({ context }, { error }: { error: ConnectionError }) =>
       context.farewell === 'said' && (error.code === 'probe-timeout' || error.code === 'unknown-stream'),
     isTrusted: ({ context }) => context.trust === 'kept',
@@ -371,7 +268,7 @@ export const connectionMachine = setup({
               states: {
                 posting: {
                   on: {
-                    // What a replay on the way has not brought yet is no left-over: they are counted at the marker.
+                    // With a marker to come, the replay is still on its way: left-overs are counted when it has come.
                     'resume.succeeded': [
                       { guard: 'awaitsReplayMarker', target: 'replaying' },
                       { guard: withEvent('completesUnproven'), target: '#probing' },
@@ -436,7 +333,7 @@ export const connectionMachine = setup({
                   on: {
                     'upstream.doubtful': { guard: 'canProbe', target: 'doubting' },
                     'upstream.proved': { target: 'steady', reenter: true, actions: 'forgetDoubt' },
-                    // Begun anew: `stableDelay` is a time without any.
+                    // Re-entered, because `stableDelay` is a time without resets.
                     'stream.reset': [flappedAgain, { target: 'steady', reenter: true, actions: byServer('countFlap') }],
                     wake: [
                       { guard: 'canProbe', target: 'probing' },
@@ -465,7 +362,7 @@ export const connectionMachine = setup({
                     },
                   },
                 },
-                /** As `probing`, but no POST starts: POSTs have failed as they would on a dead line. */
+                /** As `probing`, but no POST starts: POSTs have failed as on a dead line. */
                 doubting: {
                   entry: ['holdOutbox', 'numberProbe'],
                   invoke: {

@@ -1,6 +1,6 @@
 export { clampServerDelay, MAX_SERVER_DELAY } from '../protocol/delay'
 export { type BackoffRequest, backoffDelay } from './backoff'
-export { connectionMachine, type ProbeInput, type ResumeInput } from './connectionMachine'
+export { connectionMachine } from './connectionMachine'
 export { outboxMachine, type PosterEvent } from './outboxMachine'
 export { phase } from './phase'
 export type * from './types'

@@ -60,6 +60,11 @@ export interface ServerDelay {
   readonly spread?: number | undefined
 }
 
+/** What the `resume` actor is asked to do. */
+export type ResumeInput = { readonly resumeId: string; readonly cursors: readonly Cursor[] }
+/** What the `probe` actor is asked to do. */
+export type ProbeInput = { readonly nonce: string }
+
 export interface ConnectionContext {
   readonly policy: ConnectionInput
   /** Failures in a row; reset by `stableDelay` of `open`. */
@@ -115,9 +120,9 @@ export type StreamEvent =
       /** As they are at this moment, so the machine needs no access to mutable state. */
       cursors: readonly Cursor[]
     }
-  | { type: 'stream.replayed'; resumeId: string | null; leftOvers: readonly Cursor[]; hasHole?: boolean }
-  /** There is something to be resumed. `hasHole`: the server has left one; else it is the app that wants it. */
-  | { type: 'stream.gapped'; cursors: readonly Cursor[]; hasHole?: boolean }
+  | { type: 'stream.replayed'; resumeId: string | null; leftOvers: readonly Cursor[]; isByServer?: boolean }
+  /** There is something to be resumed. `isByServer`: the server has left one; else it is the app that wants it. */
+  | { type: 'stream.gapped'; cursors: readonly Cursor[]; isByServer?: boolean }
   /** An event of another epoch has reset a session. */
   | { type: 'stream.reset' }
   | { type: 'stream.probed'; nonce: string }
@@ -144,7 +149,7 @@ export type ResumeEvent =
       type: 'resume.succeeded'
       /** Holes that opened and sessions that were watched while the resume was in flight. */
       leftOvers: readonly Cursor[]
-      hasHole?: boolean
+      isByServer?: boolean
     }
   | { type: 'resume.failed'; error: ConnectionError }
 

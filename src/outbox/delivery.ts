@@ -1,4 +1,4 @@
-import type { Delivery } from '../types'
+import type { Delivery } from '../connection/messages'
 import type { Message } from './message'
 
 /** What the app holds of a message. */

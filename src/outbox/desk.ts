@@ -1,6 +1,6 @@
+import type { Delivery } from '../connection/messages'
 import type { ConnectionError } from '../errors'
 import type { UpstreamEvent } from '../machine/types'
-import type { Delivery } from '../types'
 import type { Ending } from './judge'
 import type { Message } from './message'
 

@@ -1,7 +1,7 @@
 import { toHttpError } from '../adapters/httpError'
+import type { Settings } from '../connection/options'
 import { ConnectionError } from '../errors'
 import { backoffDelay } from '../machine/backoff'
-import type { Settings } from '../options'
 import { meaningOf } from '../protocol/status'
 import { resultsOf } from './batch'
 import type { BatchSize } from './batchSize'

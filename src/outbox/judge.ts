@@ -1,8 +1,8 @@
+import type { Verdict } from '../connection/messages'
 import { ConnectionError, type SendError } from '../errors'
 import type { UpstreamEvent } from '../machine/types'
 import type { Feature } from '../protocol'
 import { isServerFault, isUnapplied, meaningOf, type StatusMeaning } from '../protocol/status'
-import type { Verdict } from '../types'
 
 /** A verdict before it is known whose it is. */
 export type Ending = Verdict extends infer V ? (V extends Verdict ? Omit<V, 'id' | 'attempts'> : never) : never

@@ -1,5 +1,5 @@
+import type { Typed } from '../connection/messages'
 import { isText } from '../protocol'
-import type { Typed } from '../types'
 import type { Flight } from './flight'
 import type { Message } from './message'
 import { type Node, Queue } from './queue'

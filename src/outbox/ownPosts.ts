@@ -1,7 +1,7 @@
 import type { Carrier } from '../adapters/transport'
+import type { Settings } from '../connection/options'
 import { ConnectionError } from '../errors'
 import type { UpstreamEvent } from '../machine/types'
-import type { Settings } from '../options'
 import type { Gate } from './flight'
 import { type Judgement, judge } from './judge'
 

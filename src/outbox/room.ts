@@ -1,4 +1,4 @@
-import type { OutboxLimits } from '../types'
+import type { OutboxLimits } from '../connection/limits'
 import type { Message } from './message'
 
 /** How much is in the queue, the new message included. */

@@ -1,4 +1,4 @@
-import type { Clock } from '../types'
+import type { Clock } from '../environment'
 import type { Wait } from './lane'
 import type { Lanes } from './lanes'
 

@@ -1,7 +1,6 @@
-import type { Clock } from '../types'
+import type { AsyncStorageLike, Clock } from '../environment'
 import { type Medium, textOf } from './medium'
 import { LATE } from './reads'
-import type { AsyncStorageLike } from './types'
 
 /** How many entries are written at the same time. */
 const MAX_AT_A_TIME = 16

@@ -1,5 +1,5 @@
+import type { Clock } from '../environment'
 import { ConnectionError } from '../errors'
-import type { Clock } from '../types'
 import type { Medium } from './medium'
 import { type Soon, soon } from './soon'
 

@@ -1,6 +1,6 @@
+import type { Typed } from '../connection/messages'
+import type { Storable, StoredMessage } from '../connection/store'
 import { isObject, isSeq, isText, MESSAGE_ID } from '../protocol'
-import type { Storable, StoredMessage } from '../store'
-import type { Typed } from '../types'
 
 // Messages: `<key>:message:<owner>:<number>`; cursors: `<key>:cursor:<sessionId>`. Neither has a `:` behind its prefix but the
 // one, so that no key, whatever is in it, runs into another.

@@ -1,6 +1,6 @@
+import type { StorageLike } from '../environment'
 import { isSeq, isText } from '../protocol'
 import type { Soon } from './soon'
-import type { StorageLike } from './types'
 
 /** A storage whose failures are reported, and harm nothing else. Nothing of it throws or rejects. */
 export interface Medium {

@@ -1,5 +1,4 @@
-import type { Clock } from '../types'
-import type { LocksLike } from './types'
+import type { Clock, LocksLike } from '../environment'
 
 /** How long the answer to a lock request may hold up the line, ms. */
 const LOCK_TIMEOUT = 2_000

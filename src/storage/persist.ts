@@ -1,7 +1,7 @@
+import { being, check, has, isBoolean, isName, read } from '../connection/checks'
+import type { Persistence, Store, StoreSetup } from '../connection/store'
+import type { AsyncStorageLike, StorageLike } from '../environment'
 import { ConnectionError } from '../errors'
-import { being, check, has, isBoolean, isName, read } from '../options'
-import type { Store, StoreSetup } from '../store'
-import type { Persistence } from '../types'
 import { AsyncMedium } from './asyncMedium'
 import { CorruptEntries } from './corruptEntries'
 import { messagePrefix } from './entries'
@@ -10,7 +10,7 @@ import { MessageStore } from './messageStore'
 import { OwnerLocks } from './ownerLocks'
 import { Reads } from './reads'
 import { StoredCursors } from './storedCursors'
-import type { AsyncStorageLike, MaybeStorage, PersistOptions, StorageLike } from './types'
+import type { MaybeStorage, PersistOptions } from './types'
 
 const isSync = has('getItem, setItem, removeItem, key')
 const isAsync = has('getItem, setItem, removeItem, getAllKeys')

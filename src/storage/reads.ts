@@ -1,7 +1,7 @@
 import type { StreamHandlers } from '../adapters/eventSourceStream'
 import type { Carrier } from '../adapters/transport'
+import type { Clock } from '../environment'
 import { ConnectionError } from '../errors'
-import type { Clock } from '../types'
 import { isLater, type Soon } from './soon'
 
 /** How long the line waits for a storage, ms. */

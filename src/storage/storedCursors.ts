@@ -1,5 +1,5 @@
+import type { CursorStore } from '../connection/store'
 import { type Cursor, isCursor, isText, parseJson } from '../protocol'
-import type { CursorStore } from '../store'
 import type { CorruptEntries, CorruptEntry } from './corruptEntries'
 import { cursorPrefix, placeOfCursor, startingWith } from './entries'
 import type { Medium } from './medium'

@@ -1,28 +1,4 @@
-/** What is used of a `Storage`, e.g. `localStorage`. */
-export interface StorageLike {
-  readonly length: number
-  key(index: number): string | null
-  getItem(key: string): string | null
-  setItem(key: string, value: string): void
-  removeItem(key: string): void
-}
-
-/** What is used of a storage that answers later, e.g. React Native's `AsyncStorage`. */
-export interface AsyncStorageLike {
-  getAllKeys(): Promise<readonly string[]>
-  getItem(key: string): Promise<string | null>
-  setItem(key: string, value: string): Promise<unknown>
-  removeItem(key: string): Promise<unknown>
-}
-
-/** What is used of a `LockManager`. */
-export interface LocksLike {
-  request(
-    name: string,
-    options: { readonly ifAvailable: boolean },
-    callback: (lock: unknown) => Promise<void>,
-  ): Promise<unknown>
-}
+import type { AsyncStorageLike, LocksLike, StorageLike } from '../environment'
 
 /** A storage; or null, as some platforms give it where there is none. */
 export type MaybeStorage = StorageLike | AsyncStorageLike | null | undefined

@@ -1,4 +1,5 @@
-import type { Connection, Delivery, SendOptions, Verdict } from '../types'
+import type { Connection } from '../connection/api'
+import type { Delivery, SendOptions, Verdict } from '../connection/messages'
 import type { Harness, Observer } from './harness'
 import { type Answer, isAsk, type TestPost, type TestStream } from './network'
 

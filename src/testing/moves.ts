@@ -1,10 +1,10 @@
 import type { AnyStateMachine } from 'xstate'
+import type { OutboundMessage } from '../connection/messages'
 import { ConnectionError } from '../errors'
 import { connectionMachine } from '../machine/connectionMachine'
 import { outboxMachine } from '../machine/outboxMachine'
 import type { ConnectionContext, ConnectionInput } from '../machine/types'
 import { type Cursor, FEATURES, type JsonObject } from '../protocol'
-import type { OutboundMessage } from '../types'
 import type { Harness } from './harness'
 import { isAsk } from './network'
 import type { Move } from './plan'
@@ -255,15 +255,15 @@ export function connectionMoves({ timeouts, backoff }: ConnectionInput): readonl
     }))
   const withLeftOvers = (name: string, can: State, cause: Cause, fields: Fields = () => ({})) =>
     [
-      { details: '', before: () => {}, leftOvers: () => [], hasHole: false },
-      { details: ', left-overs', before: watches, leftOvers: newSession, hasHole: false },
+      { details: '', before: () => {}, leftOvers: () => [], isByServer: false },
+      { details: ', left-overs', before: watches, leftOvers: newSession, isByServer: false },
       {
         details: ', no progress',
         before: leavesOutAgain,
         leftOvers: ({ cursors }: ConnectionContext) => cursors.slice(0, 1),
-        hasHole: true,
+        isByServer: true,
       },
-    ].map(({ details, before, leftOvers, hasHole }) =>
+    ].map(({ details, before, leftOvers, isByServer }) =>
       move(
         name + details,
         (snapshot) => can(snapshot) && (!details || isResuming(snapshot)),
@@ -271,7 +271,7 @@ export function connectionMoves({ timeouts, backoff }: ConnectionInput): readonl
           await before(world)
           await cause(world)
         },
-        (context) => ({ ...fields(context), leftOvers: leftOvers(context), hasHole }),
+        (context) => ({ ...fields(context), leftOvers: leftOvers(context), isByServer }),
       ),
     )
 
@@ -311,7 +311,7 @@ export function connectionMoves({ timeouts, backoff }: ConnectionInput): readonl
     move('stream.silent', isWatched, waits({ isAlive: false }), retryable),
     move('stream.drained', isStreaming, sends({ type: 'goodbye' }), () => ({ delay: {}, error: TRANSIENT })),
     // Suspended, all are to be resumed anyway.
-    move('stream.gapped', isOpen, leavesOut, ({ farewell }) => ({ cursors: [KNOWN], hasHole: farewell === 'none' })),
+    move('stream.gapped', isOpen, leavesOut, ({ farewell }) => ({ cursors: [KNOWN], isByServer: farewell === 'none' })),
     move('stream.reset', isStreaming, startsOver, retryable),
     move('stream.probed, its nonce', isStreaming, answersProbe, ({ probes }) => ({ nonce: `p${probes}` })),
     move('stream.probed, another nonce', isStreaming, sends({ type: 'probe' }), () => ({ nonce: '' })),

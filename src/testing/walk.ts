@@ -5,13 +5,13 @@ import {
   type InspectionEvent,
   initialTransition,
 } from 'xstate'
+import type { OutboundMessage } from '../connection/messages'
 import { createConnection } from '../createConnection'
 import type { ConnectionError } from '../errors'
 import { connectionMachine } from '../machine/connectionMachine'
 import { outboxMachine } from '../machine/outboxMachine'
 import type { ConnectionInput } from '../machine/types'
 import type { JsonObject } from '../protocol'
-import type { OutboundMessage } from '../types'
 import { serverIsSilent } from './behaviours'
 import { createHarness, type HarnessOptions } from './harness'
 import { watchInvariants } from './invariants'

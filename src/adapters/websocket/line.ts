@@ -1,3 +1,4 @@
+import type { Clock } from '../../environment'
 import {
   type Feature,
   IDEMPOTENCY_KEY_HEADER,
@@ -10,7 +11,6 @@ import {
   parseWelcome,
   RESERVED_TYPES,
 } from '../../protocol'
-import type { Clock } from '../../types'
 import type { StreamHandlers } from '../eventSourceStream'
 import { type Answer, statusOf, TOO_BIG, toFrame, toHello, toRefused, toResponse, toStreamError } from './frames'
 

@@ -1,5 +1,5 @@
-import { ConnectionError } from './errors'
-import type { ConnectionEvents, ConnectionSnapshot } from './types'
+import { ConnectionError } from '../errors'
+import type { ConnectionEvents, ConnectionSnapshot } from './api'
 
 type Name = Exclude<keyof ConnectionEvents, 'message'>
 type Listener = (event: unknown) => unknown

@@ -1,11 +1,12 @@
 import { type AnyMachineSnapshot, type AnyStateMachine, type EventObject, transition } from 'xstate'
 import { ConnectionError } from '../errors'
-import { connectionMachine, nonceOf } from '../machine/connectionMachine'
+import { connectionMachine } from '../machine/connectionMachine'
+import { nonceOf } from '../machine/facts'
 import { outboxMachine } from '../machine/outboxMachine'
 import type { ConnectionContext } from '../machine/types'
-import { pathOf } from '../recorder'
-import type { TraceStep } from '../types'
 import { parseTrace } from './parseTrace'
+import { pathOf } from './recorder'
+import type { TraceStep } from './trace'
 
 /** What a machine made of an event. */
 export interface Decision {
@@ -137,7 +138,7 @@ function eventOf(step: TraceStep, context: ConnectionContext, next: TraceStep | 
     error: new ConnectionError(code, 'as recorded', { status, retryable }),
     cursors: named,
     leftOvers: named,
-    hasHole: hole,
+    isByServer: hole,
     resumeId: own === true ? context.resumeId : own === false ? 'another' : own,
     nonce: own === true ? nonceOf(context) : 'another',
     // Infinity is null in JSON.

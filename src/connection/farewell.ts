@@ -1,18 +1,11 @@
-import { canRequest } from './adapters/fetchUpstream'
-import type { Carrier } from './adapters/transport'
-import { ConnectionError } from './errors'
-import type { Inbox } from './inbox/inbox'
-import type { ConnectionContext, ConnectionEvent, Phase } from './machine/types'
+import { canRequest } from '../adapters/fetchUpstream'
+import type { Carrier } from '../adapters/transport'
+import { ConnectionError } from '../errors'
+import type { Inbox } from '../inbox/inbox'
+import { sizeOf } from '../outbox/batch'
+import { type Cursor, MAX_SESSIONS_PER_RESUME } from '../protocol'
+import type { Line } from './line'
 import type { Settings } from './options'
-import { sizeOf } from './outbox/batch'
-import { type Cursor, MAX_SESSIONS_PER_RESUME } from './protocol'
-
-/** The machine from outside: where it is, and how it is told something. */
-export interface Line {
-  context(): ConnectionContext
-  phase(): Phase
-  tell(event: ConnectionEvent): void
-}
 
 /**
  * [spec] Fetch: the bodies of all `keepalive` requests under way have 64 KiB together, a beacon's among them; one too many is a network
@@ -22,11 +15,11 @@ const MAX_BYTES = 32_768
 
 /** Tells the server that the page goes away. */
 export class Farewell {
-  /** Of the last stream: an engine may end it before it says that the page goes away. */
+  /** The last stream's: an engine may end a stream before it tells that the page goes away. */
   connectionId: string | null = null
-  /** Of the last resume on it. */
+  /** The last resume's on that stream. */
   resumeId: string | null = null
-  /** Settles with the last POST; there is none before that has left. */
+  /** Settles with the last suspend POST; undefined until `fetch` was called for it. */
   over: Promise<unknown> | undefined
   readonly #settings: Settings
   readonly #carrier: Carrier
@@ -45,7 +38,7 @@ export class Farewell {
     const { connectionId } = this
     const sessions = this.#sessions()
     const isKept = this.#line.context().features.includes('suspend-keeps')
-    // It would be undone by the resume that is under way, or undo it.
+    // A suspend and a resume that are under way together would undo each other.
     const isCrossed = this.#line.phase() === 'reconnecting' && !isKept
     if (!connectionId || !sessions.length || isCrossed) return
     this.#post(connectionId, sessions)
@@ -72,7 +65,7 @@ export class Farewell {
   /** Best effort: the page may be gone before an answer comes. */
   #post(connectionId: string, sessions: readonly Cursor[]) {
     const { resumeId } = this
-    // What the last one said is old.
+    // The cursors of the last one are old.
     this.#abort?.abort()
     const abort = new AbortController()
     this.#abort = abort
@@ -90,7 +83,7 @@ export class Farewell {
       })
     let leaving: Promise<unknown> | undefined
     this.over = undefined
-    // While the page still lives, a POST that the quota was too small for leaves without it.
+    // A POST over the `keepalive` quota is repeated without `keepalive`, as long as the page lives.
     if (canRequest('keepalive'))
       leaving = post(true).catch(({ code }) => code === 'network' && !abort.signal.aborted && post(false))
     else if (this.#carrier.beacon('suspend', body) === false) leaving = post(false)

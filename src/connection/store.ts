@@ -1,7 +1,8 @@
-import type { Carrier } from './adapters/transport'
-import type { ConnectionError } from './errors'
-import type { Cursor } from './protocol'
-import type { Clock, Typed } from './types'
+import type { Carrier } from '../adapters/transport'
+import type { Clock } from '../environment'
+import type { ConnectionError } from '../errors'
+import type { Cursor } from '../protocol'
+import type { Typed } from './messages'
 
 // What the core asks of a storage. `holdline/storage` implements it; an app that stores nothing ships nothing of it.
 
@@ -72,4 +73,10 @@ export interface StoreSetup {
 /** What `persist()` returns, seen from inside. */
 export interface StoreMaker {
   open(setup: StoreSetup): Store | null
+}
+
+/** What `persist()` of `holdline/storage` returns. */
+export interface Persistence {
+  /** Called by `createConnection`. */
+  open(setup: never): unknown
 }

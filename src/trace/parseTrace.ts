@@ -1,6 +1,6 @@
 import { ConnectionError } from '../errors'
 import { isObject } from '../protocol'
-import type { Trace, TraceStep } from '../types'
+import type { Trace, TraceStep } from './trace'
 
 /** What a trace may hold; the recorder keeps far less. */
 const MAX_STEPS = 10_000

@@ -1,5 +1,5 @@
-import type { Trace, TraceStep } from '../types'
 import { parseTrace } from './parseTrace'
+import type { Trace, TraceStep } from './trace'
 
 /**
  * A trace, or its JSON, for people: a timeline, a line a step, or a Mermaid sequence diagram.

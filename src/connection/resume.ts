@@ -1,0 +1,56 @@
+import { watchSilence } from '../adapters/silence'
+import { ConnectionError } from '../errors'
+import type { ResumeEvent, ResumeInput } from '../machine/types'
+import { isObject, parseVerdicts } from '../protocol'
+import type { StreamParts } from './stream'
+
+type Tell = (event: ResumeEvent) => void
+
+/** Posts one resume, and watches over the replay. Returns the function that ends both. */
+export function resume(parts: StreamParts, tell: Tell, { resumeId, cursors }: ResumeInput): () => void {
+  const { settings, carrier, inbox, farewell, line } = parts
+  const { clock, timeouts } = settings
+  const abort = new AbortController()
+  let state: 'waiting' | 'posted' = 'waiting'
+  let stopWatching: (() => void) | undefined
+  farewell.resumeId = resumeId
+  const fail = (error: ConnectionError) => tell({ type: 'resume.failed', error })
+  const succeed = (json: unknown) => {
+    if (abort.signal.aborted) return
+    if (json === undefined || (isObject(json) && json.ok === false)) {
+      const why = `POST reconnect: ${json ? 'ok: false' : 'no JSON'}`
+      return fail(new ConnectionError('bad-response', why, { cause: json }))
+    }
+    inbox.judge(resumeId, parseVerdicts(json))
+    if (abort.signal.aborted) return
+    stopWatching = watchSilence(clock, timeouts.resume, inbox.events, () =>
+      fail(new ConnectionError('timeout', `the replay stalled for ${timeouts.resume} ms (timeouts.resume)`)),
+    )
+    tell({ type: 'resume.succeeded', leftOvers: inbox.leftOvers(), isByServer: inbox.hasHole() })
+  }
+  const post = () => {
+    if (abort.signal.aborted) return
+    state = 'posted'
+    const body = JSON.stringify({ type: 'reconnect', resumeId, sessions: inbox.beginResume(resumeId, cursors) })
+    carrier.post('reconnect', body, abort).then(succeed).catch(fail)
+  }
+  const isAsleep = line.context().farewell === 'said'
+  const before = inbox.signs()
+  const isMarked = line.context().features.includes('replay-marker')
+  // A stream that was suspended has to show that it lives: by a frame or, where the replay has no marker, by the answer to the POST.
+  const expectSign = () => {
+    if (inbox.signs() !== before || (!isMarked && state === 'posted')) return
+    const why = `nothing came on the suspended stream for ${timeouts.probe} ms (timeouts.probe)`
+    fail(new ConnectionError('probe-timeout', why))
+  }
+  const timer = isAsleep && clock.setTimeout(expectSign, timeouts.probe)
+  // A server that detaches on a suspend may know no `resumeId`: one that it has not taken yet would undo the resume.
+  if (isAsleep && farewell.over) farewell.over.then(post, post)
+  else post()
+  return () => {
+    // Once it is answered there is nothing to abort, and an abort makes an Error with its stack.
+    if (stopWatching) stopWatching()
+    else abort.abort()
+    clock.clearTimeout(timer)
+  }
+}
