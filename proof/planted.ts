@@ -22,8 +22,8 @@ const POSTER = 'src/outbox/poster.ts'
 const ENDS = 'src/outbox/ends.ts'
 const JUDGE = 'src/outbox/judge.ts'
 const LANES = 'src/outbox/lanes.ts'
-const PATIENCE = 'src/outbox/patience.ts'
-const EVIDENCE = 'src/outbox/evidence.ts'
+const PATIENCE = 'src/outbox/givingUp.ts'
+const EVIDENCE = 'src/outbox/streamTrust.ts'
 const BATCH = 'src/outbox/batch.ts'
 const STATUS = 'src/protocol/status.ts'
 const ENTRIES = 'src/storage/entries.ts'
@@ -653,7 +653,7 @@ export const PLANTED: readonly PlantedBug[] = [
   {
     row: 'C62',
     bug: 'a 404 of an endpoint that is missing makes stream after stream',
-    file: 'src/outbox/endpoints.ts',
+    file: 'src/outbox/missingEndpoints.ts',
     within: 'Endpoints.disowned',
     find: 'return seen >= STREAMS',
     replace: 'return seen < 0',

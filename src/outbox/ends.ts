@@ -6,13 +6,13 @@ import { meaningOf } from '../protocol/status'
 import { resultsOf } from './batch'
 import type { BatchSize } from './batchSize'
 import type { Desk } from './desk'
-import type { Evidence } from './evidence'
+import type { Evidence } from './streamTrust'
 import type { Flight, Gate } from './flight'
 import { type Ending, type Judgement, judge } from './judge'
 import { type Lane, Wait } from './lane'
 import type { Lanes } from './lanes'
 import type { Message } from './message'
-import type { Patience } from './patience'
+import type { Patience } from './givingUp'
 
 export interface EndsParts {
   readonly settings: Settings

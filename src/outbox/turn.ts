@@ -1,6 +1,6 @@
 import type { Lane } from './lane'
 import type { Message } from './message'
-import type { Patience } from './patience'
+import type { Patience } from './givingUp'
 
 /** The stop that it must not overtake, or that takes it back, has no verdict yet. One that has used up its failures lets it pass. */
 export const waitsForStop = ({ after, stoppedBy }: Message, patience: Patience): boolean =>

@@ -1,7 +1,7 @@
 import { ConnectionError, type SendError } from '../errors'
 import type { UpstreamEvent } from '../machine/types'
 import { meaningOf } from '../protocol/status'
-import { Endpoints } from './endpoints'
+import { Endpoints } from './missingEndpoints'
 import type { Gate } from './flight'
 
 /** Failures in a row without a word from a server of ours, after which the line itself is in doubt. */
