@@ -92,8 +92,8 @@ export function bindActors(system: AnyActorRef['system'], { settings, carrier, i
             connectionId,
             features,
             receiptAge,
-            isProven: resumes > 0,
-            isDoubted: trust === 'lost',
+            isResumed: resumes > 0,
+            trust,
             tell: (type) => tell({ type }),
           })
         } catch (error) {

@@ -78,7 +78,7 @@ export function createConnection<Inbound extends object, Outbound extends Typed>
     onQuiet(sessionIds) {
       // On any other line, what there is of them is still to come.
       if (phase() !== 'open') return
-      const waiting = new Set(outbox.pending.map(({ message }) => sessionOf(message)))
+      const waiting = outbox.sessions
       for (const sessionId of sessionIds) {
         if (waiting.has(sessionId)) continue
         inbox.release(sessionId)
@@ -87,8 +87,8 @@ export function createConnection<Inbound extends object, Outbound extends Typed>
     },
   })
   const outbox = new Outbox(settings, carrier, store, {
-    changed({ id, status, message }: Delivery) {
-      inbox.touch(sessionOf(message))
+    changed({ id, status, message }: Delivery, sessionId: unknown) {
+      inbox.touch(sessionId)
       notifier.note('delivery', { id, status, message })
     },
     waits: notifier.publishSoon,
@@ -247,8 +247,6 @@ export function createConnection<Inbound extends object, Outbound extends Typed>
     getSnapshot,
   } satisfies Omit<Connection<Inbound, Outbound>, keyof typeof CURRENT>)
 }
-
-const sessionOf = (message: unknown): unknown => Object(message).sessionId
 
 /** ms. */
 const HINT_DELAY = 5_000

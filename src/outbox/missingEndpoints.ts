@@ -1,8 +1,14 @@
-/** A 404 that is no word about the stream is about the endpoint once it came on so many fresh streams. */
+import { ConnectionError, type SendError } from '../errors'
+import { meaningOf } from '../protocol/status'
+
+/** On so many streams an endpoint has to answer 404 before it counts as missing. */
 const STREAMS = 3
 
-/** Which endpoints answered 404, though their streams were known: the server may not have them at all. */
-export class Endpoints {
+/**
+ * Decides what a 404 is about. With the error `unknown-stream` it is about the stream. Any other is about the stream too, until the endpoint
+ * has answered 404 on `STREAMS` streams, each of which answered another POST with 2xx: then the server does not have the endpoint.
+ */
+export class MissingEndpoints {
   readonly #suspects = new Map<string, { readonly stream: string | null; readonly streams: number }>()
   readonly #known = new Set<string>()
 
@@ -12,16 +18,19 @@ export class Endpoints {
     this.#suspects.delete(endpoint)
   }
 
+  /** It has answered such a 404, and never 2xx. */
   isSuspect(endpoint: string): boolean {
     return this.#suspects.has(endpoint)
   }
 
-  /** It answered 404 on a stream that, if `isProven`, has answered another POST. True if there is no such endpoint. */
-  disowned(endpoint: string, stream: string | null, isProven: boolean): boolean {
-    if (this.#known.has(endpoint)) return false
-    const { stream: last, streams } = this.#suspects.get(endpoint) ?? { stream: null, streams: 0 }
-    const seen = isProven && last !== stream ? streams + 1 : streams
-    this.#suspects.set(endpoint, { stream: isProven ? stream : last, streams: seen })
-    return seen >= STREAMS
+  /** The error to tell, if the endpoint is missing. `provenStream` is the stream, if it has answered another POST; else null. */
+  missing(endpoint: string, { status, cause }: ConnectionError, provenStream: string | null): SendError | undefined {
+    if (meaningOf(status) !== 'stream' || cause === 'unknown-stream' || this.#known.has(endpoint)) return undefined
+    const { stream, streams } = this.#suspects.get(endpoint) ?? { stream: null, streams: 0 }
+    const seen = provenStream === null || provenStream === stream ? streams : streams + 1
+    this.#suspects.set(endpoint, { stream: provenStream ?? stream, streams: seen })
+    if (seen < STREAMS) return undefined
+    const why = `the server answers 404 for ${endpoint}, on stream after stream that it knows`
+    return new ConnectionError('unknown-endpoint', why, { status }) as SendError
   }
 }

@@ -1,4 +1,4 @@
-import { isObject, isSeq, isText, MESSAGE_ID } from '../protocol'
+import { isObject, isSeq, isText, LANE, MESSAGE_ID } from '../protocol'
 import type { Storable, StoredMessage } from '../store'
 import type { Typed } from '../types'
 
@@ -49,7 +49,7 @@ export function parseMessage(value: unknown, place: string, mayBePosted: boolean
     drops: isSeq(drops) ? drops : 0,
     // Older versions did not say. It was not posted before it was stored.
     triedAt: typeof triedAt === 'number' ? triedAt : tried ? numberOf(place) : undefined,
-    lane: isText(lane) ? lane : undefined,
+    lane: isText(lane) && LANE.test(lane) ? lane : undefined,
     // By its age only what may never have been posted expires.
     expiresAt: attempts ? Infinity : end,
     place,
