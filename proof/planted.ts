@@ -656,8 +656,8 @@ export const PLANTED: readonly PlantedBug[] = [
     bug: 'a 404 of an endpoint that is missing makes stream after stream',
     file: 'src/outbox/missingEndpoints.ts',
     within: 'MissingEndpoints.missing',
-    find: 'if (seen < STREAMS) return undefined',
-    replace: 'if (seen >= 0) return undefined',
+    find: 'if (streams.size < STREAMS) return undefined',
+    replace: 'if (streams.size >= 0) return undefined',
   },
   {
     row: 'C61',

@@ -9,7 +9,8 @@ const STREAMS = 3
  * has answered 404 on `STREAMS` streams, each of which answered another POST with 2xx: then the server does not have the endpoint.
  */
 export class MissingEndpoints {
-  readonly #suspects = new Map<string, { readonly stream: string | null; readonly streams: number }>()
+  /** The streams that each has answered 404 on, as far as they are proven. */
+  readonly #suspects = new Map<string, Set<string>>()
   readonly #known = new Set<string>()
 
   /** It answered 2xx: whatever it answers from now on, it is there. */
@@ -26,10 +27,10 @@ export class MissingEndpoints {
   /** The error to tell, if the endpoint is missing. `provenStream` is the stream, if it has answered another POST; else null. */
   missing(endpoint: string, { status, cause }: ConnectionError, provenStream: string | null): SendError | undefined {
     if (meaningOf(status) !== 'stream' || cause === 'unknown-stream' || this.#known.has(endpoint)) return undefined
-    const { stream, streams } = this.#suspects.get(endpoint) ?? { stream: null, streams: 0 }
-    const seen = provenStream === null || provenStream === stream ? streams : streams + 1
-    this.#suspects.set(endpoint, { stream: provenStream ?? stream, streams: seen })
-    if (seen < STREAMS) return undefined
+    const streams = this.#suspects.get(endpoint) ?? new Set()
+    this.#suspects.set(endpoint, streams)
+    if (provenStream && streams.size < STREAMS) streams.add(provenStream)
+    if (streams.size < STREAMS) return undefined
     const why = `the server answers 404 for ${endpoint}, on stream after stream that it knows`
     return new ConnectionError('unknown-endpoint', why, { status }) as SendError
   }
