@@ -187,10 +187,12 @@ describe('a message that cannot be looked at, or changes', () => {
     await world.opens({ features: ['receipts', 'cancels'] })
     const { id } = world.connection.send({ type: 'send', sessionId: 's1' })
     await settle()
+    world.connection.disconnect()
     const stop: { type: 'stop'; sessionId: string; self?: unknown } = { type: 'stop', sessionId: 's1' }
     const { settled } = world.connection.send(stop)
     stop.self = stop
     stop.sessionId = 's2'
+    await world.opens({ features: ['receipts', 'cancels'] })
     expect(await settled).toMatchObject({ status: 'accepted' })
     expect(world.post('stop').body).toEqual({ type: 'stop', sessionId: 's1', cancels: [id] })
     expect(world.connection.phase).toBe('open')
