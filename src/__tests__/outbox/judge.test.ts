@@ -32,6 +32,7 @@ const OUTCOMES: Readonly<Record<string, unknown>> = {
   '429': http(429),
   '500': http(500),
   '500 internal': http(500, 'internal'),
+  '500 final': new ConnectionError('http', 'why', { status: 500, retryable: false }),
   '502': http(502),
   '503': http(503),
   '503 unavailable': http(503, 'unavailable'),
@@ -75,6 +76,7 @@ const TABLE = `
   429                | unapplied  | unapplied  | unapplied  | unapplied  | unapplied  | unapplied  | unapplied  | unapplied
   500                | unanswered | unanswered | unanswered | unanswered | unanswered | unanswered | unanswered | unanswered
   500 internal       | unclear    | unclear    | unclear    | unclear    | unclear    | unclear    | unclear    | unclear
+  500 final          | unanswered | unanswered | unanswered | unanswered | unanswered | unanswered | unanswered | unanswered
   502                | unanswered | unanswered | unanswered | unanswered | unanswered | unanswered | unanswered | unanswered
   503                | unanswered | unanswered | unanswered | unanswered | unanswered | unanswered | unanswered | unanswered
   503 unavailable    | unclear    | unclear    | unclear    | unclear    | unclear    | unclear    | unclear    | unclear
