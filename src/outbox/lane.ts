@@ -43,11 +43,9 @@ export class Lane {
   }
 }
 
-/** The lane that the app names. Its names and the ids of sessions do not run into each other. */
-export const namedLane = (name: string) => `lane:${name}`
-
-/** The lane of a message for which the app names none. */
-export function laneName({ type, sessionId }: Pick<MessageText, 'type' | 'sessionId'>): string {
+/** The names that an app gives, and the ids of sessions, do not run into each other. */
+export function laneName({ type, sessionId }: Pick<MessageText, 'type' | 'sessionId'>, given?: string): string {
+  if (given) return `lane:${given}`
   if (type === 'switch_session') return 'switch'
   const session = isText(sessionId) ? toWireName(`session:${sessionId}`) : ''
   // It does not wait behind the message that it stops.

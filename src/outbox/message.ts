@@ -23,7 +23,7 @@ export interface MessageText {
   readonly sessionId?: unknown
 }
 
-/** What this connection makes of a message. */
+/** A message as this connection posts it. */
 export interface MessageForm extends MessageText {
   readonly lane: Lane
   readonly endpoint: string

@@ -31,7 +31,7 @@ export class MissingEndpoints {
     this.#suspects.set(endpoint, streams)
     if (provenStream && streams.size < STREAMS) streams.add(provenStream)
     if (streams.size < STREAMS) return undefined
-    const why = `the server answers 404 for ${endpoint}, on stream after stream that it knows`
+    const why = `the server answers 404 for ${endpoint}, on streams that it knows`
     return new ConnectionError('unknown-endpoint', why, { status }) as SendError
   }
 }

@@ -7,7 +7,7 @@ import { deliveryOf } from './delivery'
 import type { OutboxHost } from './desk'
 import type { Gate } from './flight'
 import type { Ending } from './judge'
-import { laneName, namedLane } from './lane'
+import { laneName } from './lane'
 import { type Message, messageOf, textOf } from './message'
 import { type OwnPost, OwnPosts } from './ownPosts'
 import { Poster } from './poster'
@@ -55,7 +55,7 @@ export class Outbox {
     })
   }
 
-  // What the app does
+  // Messages of the app
 
   enqueue(message: Typed, options: SendOptions = {}): Delivery {
     const { id = newId(), maxAge = this.#settings.outbox.maxAge, lane, signal } = options
@@ -65,7 +65,7 @@ export class Outbox {
     if (lane !== undefined) check('lane', lane, isLane)
     if (signal !== undefined) check('signal', signal, isSignal)
     const expiresAt = this.#settings.clock.now() + maxAge
-    const entry = this.#admit({ id, message, expiresAt, attempts: 0, lane: lane && namedLane(lane) }, 'last')
+    const entry = this.#admit({ id, message, expiresAt, attempts: 0, lane: lane && laneName({}, lane) }, 'last')
     this.#welcome(entry)
     if (this.#life === 'retired') this.#giveUp(entry, 'disposed')
     else if (signal?.aborted) this.#giveUp(entry)

@@ -81,7 +81,7 @@ export class StreamTrust {
   asksForProbe(endpoint: string): boolean {
     const mayAsk = !this.isProven && !!this.#gate?.features.includes('probe')
     if (!mayAsk || !this.#endpoints.isSuspect(endpoint)) return false
-    const error = new ConnectionError('unknown-stream', `404 from ${endpoint}: a probe tells whether it is the stream`)
+    const error = new ConnectionError('unknown-stream', `404 from ${endpoint}: a probe follows`)
     this.#tellMachine({ type: 'upstream.doubtful', error })
     return true
   }

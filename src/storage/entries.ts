@@ -40,7 +40,7 @@ export function parseMessage(value: unknown, place: string, mayBePosted: boolean
   const isMessage =
     isText(id) && MESSAGE_ID.test(id) && isObject(message) && isSeq(attempts) && typeof end === 'number' && end >= 0
   if (!isMessage || !numberOf(place)) return undefined
-  const tried = mayBePosted ? Math.max(attempts, 1) : attempts
+  const tried = attempts || +mayBePosted
   return {
     id,
     message: message as Typed,

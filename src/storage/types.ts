@@ -1,4 +1,4 @@
-/** What is used of a `Storage`, e.g. `localStorage`. */
+/** The part of a `Storage`, e.g. `localStorage`, that is used. */
 export interface StorageLike {
   readonly length: number
   key(index: number): string | null
@@ -7,7 +7,7 @@ export interface StorageLike {
   removeItem(key: string): void
 }
 
-/** What is used of a storage that answers later, e.g. React Native's `AsyncStorage`. */
+/** The part of a storage that answers later, e.g. React Native's `AsyncStorage`, that is used. */
 export interface AsyncStorageLike {
   getAllKeys(): Promise<readonly string[]>
   getItem(key: string): Promise<string | null>
@@ -15,7 +15,7 @@ export interface AsyncStorageLike {
   removeItem(key: string): Promise<unknown>
 }
 
-/** What is used of a `LockManager`. */
+/** The part of a `LockManager` that is used. */
 export interface LocksLike {
   request(
     name: string,
