@@ -784,7 +784,7 @@ export const PLANTED: readonly PlantedBug[] = [
     bug: 'what an asynchronous storage gives back is taken at its word: never attempted',
     file: ENTRIES,
     within: 'parseMessage',
-    find: 'mayBePosted ? Math.max(attempts, 1) : attempts',
+    find: 'attempts || +mayBePosted',
     replace: 'attempts',
   },
   {
