@@ -3,7 +3,7 @@ import config from './vitest.config'
 
 /** What takes long, or is about something that is not mutated: every mutant that survives runs all that is left. */
 const LEFT_OUT =
-  '{readme,docs,planted,chaos,contract,explore,integration,http,server*,webSocketServer,properties,walk,harness,invariants,trace,inspector}'
+  '{readme,docs,planted,chaos,cluster,load,storm,soak,contract,explore,integration,http,server*,redis*,webSocketServer,properties,walk,harness,invariants,trace,inspector}'
 
 export default mergeConfig(
   config,

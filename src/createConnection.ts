@@ -9,7 +9,7 @@ import { Notifier } from './connection/notifier'
 import { type ConnectionOptions, readOptions, type Settings } from './connection/options'
 import { type Parts, publicConnection } from './connection/publicConnection'
 import { Reminder } from './connection/reminder'
-import { releaseQuiet, resumeLeftOvers, sessionOf } from './connection/watch'
+import { releaseQuiet, resumeLeftOvers } from './connection/watch'
 import { tellOfLine } from './connection/whenOpen'
 import { ConnectionError, type StopError } from './errors'
 import { Inbox } from './inbox/inbox'
@@ -76,8 +76,8 @@ function makeParts(settings: Settings): Parts {
     onQuiet: (sessionIds) => releaseQuiet(parts, sessionIds),
   })
   const outbox: Outbox = new Outbox(settings, carrier, store, {
-    changed({ id, status, message }) {
-      inbox.touch(sessionOf(message))
+    changed({ id, status, message }, sessionId) {
+      inbox.touch(sessionId)
       notifier.note('delivery', { id, status, message })
     },
     waits: notifier.publishSoon,

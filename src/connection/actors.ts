@@ -72,8 +72,8 @@ class Actors {
           connectionId,
           features,
           receiptAge: this.#receiptAge,
-          isProven: resumes > 0,
-          isDoubted: trust === 'lost',
+          isResumed: resumes > 0,
+          trust,
           tell: (type) => tell({ type }),
         })
       } catch (error) {

@@ -50,7 +50,7 @@ export function resumeLeftOvers({ inbox, line }: WatchParts) {
 export function releaseQuiet(parts: WatchParts, sessionIds: readonly string[]) {
   const { inbox, outbox, line } = parts
   if (line.phase() !== 'open') return
-  const waiting = new Set(outbox.pending.map(({ message }) => sessionOf(message)))
+  const waiting = outbox.sessions
   for (const sessionId of sessionIds) {
     if (waiting.has(sessionId)) continue
     inbox.release(sessionId)
@@ -83,5 +83,3 @@ function detach(parts: WatchParts, sessionId: string) {
   const fields = () => !inbox.cursor(sessionId) && { sessionId }
   outbox.post({ type: 'unwatch', sessionId, fields, settle }, connectionId)
 }
-
-export const sessionOf = (message: unknown): unknown => Object(message).sessionId

@@ -2,7 +2,7 @@ import { type EventObject, fromCallback, type NonReducibleUnknown, sendTo } from
 import { setup } from './setup'
 import type { OutboxEvent } from './types'
 
-/** What the `poster` actor is told. */
+/** The events of the `poster` actor. */
 export type PosterEvent = { type: 'start' } | { type: 'stop' } | { type: 'suspend' }
 
 /** A placeholder: createConnection provides the actor that does the work. */
@@ -18,9 +18,11 @@ export const withEvent = <Name extends string>(type: Name) => ({
 })
 
 /**
- * The gate of the outbox: no POST starts but in `released`. In `suspended` a message whose turn it is asks for a resume. `pausing` says that all lanes wait; the waits are the lanes' own. The queue is
- * data and outlives it; what posts is `poster`, which exists as long as this machine does, because a POST in flight may settle while the
- * gate is held.
+ * The gate of the outbox. POSTs start in `released` only. In `suspended` the first message whose turn it is asks for a resume instead.
+ * `pausing` tells that no queued message may leave before a delay has passed; the delays are kept by the lanes.
+ *
+ * The actor `poster` does the posting. It lives as long as this machine, and not in `released` alone, because a POST in flight may settle
+ * while the gate is held. The queue is data, and outlives both.
  */
 export const outboxMachine = setup({
   types: {} as {
@@ -34,7 +36,7 @@ export const outboxMachine = setup({
     startPosting: sendTo('poster', { type: 'start' } satisfies PosterEvent),
     stopPosting: sendTo('poster', { type: 'stop' } satisfies PosterEvent),
     suspendPosting: sendTo('poster', { type: 'suspend' } satisfies PosterEvent),
-    // An action that throws fails this machine, and so reaches the `onError` of whoever invoked it.
+    // An action that throws fails this machine, and so reaches the `onError` of the machine that invoked it.
     fail: (_, params: { error: unknown }) => {
       throw params.error
     },

@@ -1,7 +1,7 @@
 import type { Delivery } from '../connection/messages'
 import type { Message } from './message'
 
-/** What the app holds of a message. */
+/** The app's handle on a message. */
 export function deliveryOf(message: Message, cancel: () => boolean, retryAt: () => number | null): Delivery {
   const settled = new Promise<Awaited<Delivery['settled']>>((resolve) => {
     message.settle = resolve

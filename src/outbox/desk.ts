@@ -4,7 +4,7 @@ import type { UpstreamEvent } from '../machine/types'
 import type { Ending } from './judge'
 import type { Message } from './message'
 
-/** What the queue is told of its messages, and where the verdicts go. */
+/** How what posts the messages tells the queue of them. */
 export interface Desk {
   end(message: Message, ending: Ending): void
   giveUp(message: Message, code: 'expired' | 'exhausted' | 'cancelled'): void
@@ -12,7 +12,7 @@ export interface Desk {
   starting(message: Message): void
   /** The prompts that a stop takes back. */
   cancelledBy(stop: Message): readonly Message[]
-  /** What is waited for has changed. */
+  /** What is waited for, or until when, has changed. */
   waits(): void
   changed(message: Message): void
   report(error: ConnectionError): void
@@ -20,10 +20,10 @@ export interface Desk {
   crash(cause: unknown): void
 }
 
-/** What the connection is told of the queue. */
+/** How the queue tells the connection of itself. */
 export interface OutboxHost {
-  changed(delivery: Delivery): void
-  /** What the queue waits for has changed. */
+  changed(delivery: Delivery, sessionId: unknown): void
+  /** What the queue waits for, or until when, has changed. */
   waits(): void
   tellMachine(fact: UpstreamEvent): void
   report(error: ConnectionError): void

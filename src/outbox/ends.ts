@@ -1,34 +1,34 @@
 import { toHttpError } from '../adapters/httpError'
 import type { Settings } from '../connection/options'
-import { ConnectionError } from '../errors'
+import { ConnectionError, type SendError } from '../errors'
 import { backoffDelay } from '../machine/backoff'
 import { meaningOf } from '../protocol/status'
 import { resultsOf } from './batch'
 import type { BatchSize } from './batchSize'
 import type { Desk } from './desk'
-import type { Evidence } from './evidence'
 import type { Flight, Gate } from './flight'
-import { type Ending, type Judgement, judge } from './judge'
+import type { GivingUp } from './givingUp'
+import { type Ending, type Judgement, judge, mayBeApplied } from './judge'
 import { type Lane, Wait } from './lane'
 import type { Lanes } from './lanes'
 import type { Message } from './message'
-import type { Patience } from './patience'
+import type { StreamTrust } from './streamTrust'
 
 export interface EndsParts {
   readonly settings: Settings
   readonly desk: Desk
   readonly lanes: Lanes
-  readonly patience: Patience
-  readonly evidence: Evidence
+  readonly givingUp: GivingUp
+  readonly trust: StreamTrust
   readonly batchSize: BatchSize
-  /** Whether it is that of the line as it is now. */
+  /** Whether the gate is that of the stream as it is now, and open. */
   readonly isCurrent: (gate: Gate) => boolean
 }
 
 type Line = Judgement & { ruling: 'line' }
 type Repeat = Judgement & { ruling: 'repeat' }
 
-/** What follows from the end of a POST. */
+/** Carries out what `judge` says of a POST: verdicts, waits, doubts, the size of batches. */
 export class Ends {
   readonly #parts: EndsParts
 
@@ -36,57 +36,105 @@ export class Ends {
     this.#parts = parts
   }
 
+  /** `outcome` is that of a message alone, or its result in a batch. */
   one(message: Message, flight: Flight, outcome: unknown) {
     if (message.isEnded) return
-    const { features } = flight.gate
-    const judgement = judge({ outcome, features, isInDoubt: message.isInDoubt })
-    if (judgement.ruling === 'settle') this.#settle(message, flight, judgement.ending)
-    else if (judgement.ruling === 'line') this.#blameLine(message, flight, judgement)
-    else this.#fail(message, flight, judgement)
+    const { gate } = flight
+    const { desk, isCurrent } = this.#parts
+    const judgement = judge({ outcome, features: gate.features, isInDoubt: message.isInDoubt })
+    if (judgement.ruling === 'settle') return this.#settle(message, flight, judgement.ending)
+    const { error } = judgement
+    if (judgement.ruling === 'line') {
+      if (isCurrent(gate)) message.lastError = error
+      return this.#blameLine(gate, message.endpoint, judgement, (error) =>
+        desk.end(message, { status: message.isInDoubt ? 'unknown' : 'rejected', error }),
+      )
+    }
+    const { kind } = judgement
+    this.#doubt([message], judgement)
+    this.#pause([message.lane], error, message)
+    if (kind !== 'early' && message.attempts > 0 && this.#isGivenUp(message, gate)) desk.giveUp(message, 'exhausted')
+    this.#tell(gate, judgement)
+  }
+
+  batch(flight: Flight, outcome: unknown) {
+    const { messages, gate, lanes: carried } = flight
+    const { features } = gate
+    const { trust, batchSize, desk, lanes } = this.#parts
+    const refuse = (error: ConnectionError) => batchSize.refuse() && desk.report(error)
+    if (outcome instanceof ConnectionError) {
+      const judgement = judge({ outcome, features, isInDoubt: false })
+      if (judgement.ruling === 'settle') return refuse(outcome)
+      if (judgement.ruling === 'line') return this.#blameLine(gate, 'batch', judgement, refuse)
+      const { error, kind } = judgement
+      // One of the messages may be why. A login page, a quota, and a batch that came too early are about none of them.
+      if (error.code !== 'redirected' && kind !== 'early' && meaningOf(error.status) !== 'quota')
+        batchSize.halve(messages.length)
+      this.#doubt(messages, judgement)
+      const wait = this.#pause(carried, error)
+      if (error.retryAfter !== undefined) lanes.waitAll(wait)
+      return this.#tell(gate, judgement)
+    }
+    const told = resultsOf(messages, outcome, features.includes('lanes'))
+    for (const [message, { status, receipt, error, retryAfter }] of told) {
+      // Alone it is repeated with fresh headers.
+      if (meaningOf(status) === 'credentials') message.isAlone = true
+      else
+        this.one(message, flight, meaningOf(status) === 'accepted' ? receipt : toHttpError(status, error, retryAfter))
+    }
+    if (told.size) {
+      trust.taken('batch', gate)
+      return batchSize.grow()
+    }
+    // The server may have run them.
+    for (const message of messages) message.isInDoubt ||= message.attempts > 0
+    refuse(new ConnectionError('bad-response', 'batch: an answer without results'))
   }
 
   #settle(message: Message, { gate, isBatch }: Flight, ending: Ending) {
-    const { desk, lanes, patience, evidence, batchSize } = this.#parts
-    evidence.heard()
+    const { desk, lanes, givingUp, trust, batchSize } = this.#parts
+    trust.heard()
     lanes.succeeded(message.lane)
     if (ending.status === 'accepted') {
-      evidence.taken(message.endpoint, gate)
-      patience.accepted(message)
+      trust.taken(message.endpoint, gate)
+      givingUp.accepted()
       if (!isBatch) batchSize.grow()
     }
     desk.end(message, ending)
   }
 
-  #blameLine(message: Message, { gate }: Flight, { fact, error }: Line) {
-    const { desk, evidence, isCurrent } = this.#parts
-    // It speaks of an old stream.
+  /** A 401 or a 404 is told to the machine, unless the endpoint is missing. To a POST of an old stream it says nothing about this one. */
+  #blameLine(gate: Gate, endpoint: string, { fact, error }: Line, settle: (missing: SendError) => void) {
+    const { desk, trust, isCurrent } = this.#parts
     if (!isCurrent(gate)) return
-    message.lastError = error
-    const missing = evidence.missing(message.endpoint, error)
-    if (missing) desk.end(message, { status: message.isInDoubt ? 'unknown' : 'rejected', error: missing })
+    const missing = trust.missing(endpoint, error)
+    if (missing) settle(missing)
     else desk.tellMachine({ type: fact, error })
   }
 
-  #fail(message: Message, { gate }: Flight, { error, counts, leavesDoubt, isOminous }: Repeat) {
-    const { desk, evidence, isCurrent } = this.#parts
-    if (leavesDoubt) message.isInDoubt ||= message.attempts > 0
-    message.lastError = error
-    this.#pause([message.lane], error, message)
-    if (counts && message.attempts > 0 && this.#isGivenUp(message, gate)) desk.giveUp(message, 'exhausted')
-    if (isCurrent(gate)) evidence.failed(error, isOminous)
-    // Last: what a listener sends now stands behind it.
+  #doubt(messages: readonly Message[], { error, kind }: Repeat) {
+    for (const message of messages) {
+      message.isInDoubt ||= mayBeApplied(kind) && message.attempts > 0
+      message.lastError = error
+    }
+  }
+
+  /** Last: a listener may send, and its message stands behind those that failed. */
+  #tell(gate: Gate, { error, kind }: Repeat) {
+    const { desk, trust, isCurrent } = this.#parts
+    if (isCurrent(gate)) trust.failed(error, kind === 'unanswered')
     desk.report(error)
   }
 
   #isGivenUp(message: Message, gate: Gate): boolean {
-    const { patience, settings, isCurrent } = this.#parts
-    if (!isCurrent(gate)) return patience.dropped(message)
+    const { givingUp, settings, isCurrent } = this.#parts
+    if (!isCurrent(gate)) return givingUp.dropped(message)
     const { messages } = message.lane
-    const isLast = ![...messages].some((other) => other !== message && !patience.isExhausted(other))
-    return patience.failed(message, settings.clock.now(), isLast)
+    const isLast = ![...messages].some((other) => other !== message && !givingUp.isExhausted(other))
+    return givingUp.failed(message, settings.clock.now(), isLast)
   }
 
-  /** These lanes wait; or the whole line, if the server says so to lane after lane. */
+  /** Lets these lanes wait. */
   #pause(paused: Iterable<Lane>, { retryAfter }: ConnectionError, cause?: Message): Wait {
     const { settings, lanes } = this.#parts
     const { backoff, random, clock } = settings
@@ -96,54 +144,5 @@ export class Ends {
     const wait = new Wait(retryAfter === undefined ? 'client' : 'server', clock.now(), delay)
     for (const lane of paused) lanes.wait(lane, wait, cause)
     return wait
-  }
-
-  batch(flight: Flight, outcome: unknown, withLanes: boolean) {
-    const { messages, gate } = flight
-    const { evidence, batchSize, desk } = this.#parts
-    if (outcome instanceof ConnectionError) {
-      const judgement = judge({ outcome, features: gate.features, isInDoubt: false })
-      if (judgement.ruling === 'line') return this.#blameLineForBatch(flight, judgement)
-      if (judgement.ruling === 'repeat') return this.#failBatch(flight, judgement)
-      return batchSize.refuse() && desk.report(outcome)
-    }
-    const told = resultsOf(messages, outcome, withLanes)
-    for (const [message, { status, receipt, error, retryAfter }] of told) {
-      // Only alone it can be repeated with fresh headers.
-      if (meaningOf(status) === 'credentials') message.isAlone = true
-      else
-        this.one(message, flight, meaningOf(status) === 'accepted' ? receipt : toHttpError(status, error, retryAfter))
-    }
-    if (told.size) {
-      evidence.taken('batch', gate)
-      return batchSize.grow()
-    }
-    // It may have run them, and cannot say so.
-    for (const message of messages) message.isInDoubt ||= message.attempts > 0
-    if (batchSize.refuse()) desk.report(new ConnectionError('bad-response', 'batch: an answer without results'))
-  }
-
-  #blameLineForBatch({ gate }: Flight, { fact, error }: Line) {
-    const { desk, evidence, batchSize, isCurrent } = this.#parts
-    if (!isCurrent(gate)) return
-    const missing = evidence.missing('batch', error)
-    if (!missing) desk.tellMachine({ type: fact, error })
-    else if (batchSize.refuse()) desk.report(missing)
-  }
-
-  /** As a whole: perhaps one of them spoils it. */
-  #failBatch({ messages, lanes: carried, gate }: Flight, { error, counts, leavesDoubt, isOminous }: Repeat) {
-    const { desk, lanes, evidence, batchSize, isCurrent } = this.#parts
-    const { retryAfter, status, code } = error
-    // A login page, a quota, or that it came too early, is about none of them.
-    if (code !== 'redirected' && counts && meaningOf(status) !== 'quota') batchSize.halve(messages.length)
-    for (const message of messages) {
-      message.isInDoubt ||= leavesDoubt && message.attempts > 0
-      message.lastError = error
-    }
-    const wait = this.#pause(carried, error)
-    if (retryAfter !== undefined) lanes.waitAll(wait)
-    if (isCurrent(gate)) evidence.failed(error, isOminous)
-    desk.report(error)
   }
 }

@@ -1,18 +1,19 @@
+import type { ConnectionContext } from '../machine/types'
 import type { Feature } from '../protocol'
 import type { Lane } from './lane'
 import type { Message } from './message'
 
-/** One period in which POSTs may start. */
+/** A period in which POSTs may start, on one stream. */
 export interface Gate {
   readonly connectionId: string | null
   /** Announced by the server. */
   readonly features: readonly Feature[]
   /** How long the server remembers what it took, ms. */
   readonly receiptAge: number
-  /** The stream has answered a POST already: the resume, or the probe. */
-  readonly isProven: boolean
-  /** The last line read open and took no POST. */
-  readonly isDoubted: boolean
+  /** The stream has answered a resume with 2xx. */
+  readonly isResumed: boolean
+  /** The machine's, as the gate opens. */
+  readonly trust: ConnectionContext['trust']
   /** Tells the machine whether something may leave. */
   tell(state: 'flow' | 'pause'): void
 }
@@ -30,7 +31,7 @@ export class Flight {
     this.messages = messages
   }
 
-  /** That of its first message: as far as connections are counted, a batch is of one lane. */
+  /** The lane of its first message, which stands for all of a batch where the lanes at work are counted. */
   get leader(): Lane {
     return (this.messages[0] as Message).lane
   }

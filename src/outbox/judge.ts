@@ -16,56 +16,59 @@ export interface Case {
   readonly isInDoubt: boolean
 }
 
+/**
+ * How a POST failed that is to be repeated. Each kind says all that the ones above it say.
+ *
+ * | kind | it says |
+ * | --- | --- |
+ * | `early` | another message has to go first (425): nothing about this one |
+ * | `unapplied` | the message has failed; the server says that it has not applied it |
+ * | `unclear` | it may have been applied |
+ * | `unanswered` | no server of ours has answered: the line itself may be dead |
+ */
+export type FailureKind = 'early' | 'unapplied' | 'unclear' | 'unanswered'
+
+export const mayBeApplied = (kind: FailureKind) => kind === 'unclear' || kind === 'unanswered'
+
 export type Judgement =
   | { readonly ruling: 'settle'; readonly ending: Ending }
   /** It speaks of the line: the message stays where it is until that is settled. */
   | { readonly ruling: 'line'; readonly fact: UpstreamEvent['type']; readonly error: ConnectionError }
-  | {
-      readonly ruling: 'repeat'
-      readonly error: ConnectionError
-      /** Whether it says something about the message: 425 says only that another one has to go first. */
-      readonly counts: boolean
-      /** The POST may have been applied. */
-      readonly leavesDoubt: boolean
-      /** Nothing says that a server of ours has answered: the line itself may be dead. */
-      readonly isOminous: boolean
-    }
+  | { readonly ruling: 'repeat'; readonly error: ConnectionError; readonly kind: FailureKind }
 
-/** What speaks of the line, and not of the message. */
+/** The statuses that speak of the line, and not of the message. */
 export const FACTS: Partial<Record<StatusMeaning, 'upstream.unauthorized' | 'upstream.disowned'>> = {
   credentials: 'upstream.unauthorized',
   stream: 'upstream.disowned',
 }
 
-/** What the end of a POST means for a message. */
+/** Decides what the end of a POST means for a message. */
 export function judge({ outcome, features, isInDoubt }: Case): Judgement {
   if (!(outcome instanceof ConnectionError)) {
     if (outcome !== undefined || !features.includes('receipts'))
       return { ruling: 'settle', ending: { status: 'accepted', receipt: outcome ?? null } }
     return repeat(new ConnectionError('bad-response', 'a 2xx without JSON, but the server announced receipts'))
   }
-  const { status = 0 } = outcome
+  const { status = 0, code } = outcome
   const meaning = meaningOf(status)
   const fact = FACTS[meaning]
   if (fact) return { ruling: 'line', fact, error: outcome }
   const isConflict = meaning === 'conflict' || meaning === 'gone'
   if (isConflict || meaning === 'refused' || (status === 0 && !outcome.retryable)) {
-    // An idempotent server would have said of a repeat what it said of the first; one that cancels knows what it did not begin.
-    const mayRepeat = isInDoubt || (isConflict && outcome.code !== 'id-reused')
-    const isOpen = mayRepeat && !features.includes('idempotency') && outcome.code !== 'cancelled'
-    return { ruling: 'settle', ending: { status: isOpen ? 'unknown' : 'rejected', error: outcome as SendError } }
+    // The refusal may be that of a repeat, after a first POST was applied: an earlier one of ours, or one that the browser repeated by itself.
+    // A server with `idempotency` answers a repeat as it did the first; `cancelled` says that the message never began.
+    const mayBeRepeat = isInDoubt || (isConflict && code !== 'id-reused')
+    const isUnknown = mayBeRepeat && !features.includes('idempotency') && code !== 'cancelled'
+    return { ruling: 'settle', ending: { status: isUnknown ? 'unknown' : 'rejected', error: outcome as SendError } }
   }
   return repeat(outcome)
 }
 
-function repeat(error: ConnectionError): Judgement {
-  const { code, status = 0, cause } = error
-  return {
-    ruling: 'repeat',
-    error,
-    counts: meaningOf(status) !== 'early',
-    leavesDoubt: !isUnapplied(status),
-    // The server half explains itself in JSON, whose `error` becomes the cause. A proxy in front of a dead one does not.
-    isOminous: isServerFault(status) ? cause === undefined : code === 'network' || code === 'timeout',
-  }
+const repeat = (error: ConnectionError): Judgement => ({ ruling: 'repeat', error, kind: kindOf(error) })
+
+function kindOf({ code, status = 0, cause }: ConnectionError): FailureKind {
+  if (isUnapplied(status)) return meaningOf(status) === 'early' ? 'early' : 'unapplied'
+  // The server half explains itself in JSON, whose `error` becomes the cause. A proxy in front of a dead one does not.
+  const isAnswered = isServerFault(status) ? cause !== undefined : code !== 'network' && code !== 'timeout'
+  return isAnswered ? 'unclear' : 'unanswered'
 }

@@ -1,10 +1,10 @@
 import type { Typed } from '../connection/messages'
 import { isText } from '../protocol'
 import type { Flight } from './flight'
-import type { Message } from './message'
+import type { Message, MessageText } from './message'
 import { type Node, Queue } from './queue'
 
-/** Until then nothing leaves. A wait of our own ends with the stream; one that the server asked for does not. */
+/** A delay before the next POST. One that the client has chosen ends with the stream; one that the server asked for does not. */
 export class Wait {
   readonly askedBy: 'client' | 'server'
   /** Wall-clock ms. */
@@ -29,10 +29,10 @@ export class Lane {
   readonly name: string
   readonly messages = new Queue<Message>()
   readonly flights = new Set<Flight>()
-  /** How many of them begin with a message of this lane. */
+  /** How many of them have a message of this lane as their first. */
   leads = 0
   wait: Wait | undefined
-  /** The message whose failure began the wait. Without it there is nothing to wait for. */
+  /** The message whose failure began the wait, which ends with it. */
   cause: Message | undefined
   /** In a row. */
   failures = 0
@@ -45,13 +45,16 @@ export class Lane {
 }
 
 /** The names that an app gives, and the ids of sessions, do not run into each other. */
-export function laneName(message: Typed & { readonly sessionId?: unknown }, given: string | undefined): string {
-  if (given !== undefined) return `lane:${given}`
-  if (message.type === 'switch_session') return 'switch'
-  const session = isText(message.sessionId) ? `session:${message.sessionId}` : ''
-  // It does not wait behind what it stops.
-  return message.type === 'stop' ? `stop:${session}` : session
+export function laneName({ type, sessionId }: Pick<MessageText, 'type' | 'sessionId'>, given?: string): string {
+  if (given) return `lane:${given}`
+  if (type === 'switch_session') return 'switch'
+  const session = isText(sessionId) ? toWireName(`session:${sessionId}`) : ''
+  // It does not wait behind the message that it stops.
+  return type === 'stop' ? `stop:${session}` : session
 }
 
-/** The lane whose messages wait for this one, if it is that of a stop. */
-export const stoppedBy = (name: string) => (name.startsWith('stop:') ? name.slice(5) : undefined)
+/** As `LANE` has it, whatever is in the id: no header, frame or batch carries more. Sessions whose ids differ only in what is lost share an order, which does no harm. */
+const toWireName = (name: string) => name.slice(0, 250).replace(/[\p{Cc}\p{Cs}]/gu, '\ufffd')
+
+/** The lane whose messages wait for those of this one, if this one is that of a stop. */
+export const laneHeldUpBy = (name: string) => (name.startsWith('stop:') ? name.slice(5) : undefined)

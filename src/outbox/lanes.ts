@@ -1,13 +1,16 @@
-import { Lane, type Wait } from './lane'
+import type { Flight } from './flight'
+import { Lane, laneHeldUpBy, type Wait } from './lane'
 import type { Message } from './message'
 import { Queue } from './queue'
 
-/** All lanes with a message in them, and which of them wait for what. */
+/** All lanes with a message in them: which of them may post, and which wait. */
 export class Lanes {
   readonly #byName = new Map<string, Lane>()
   /** Those that may have something to post, the one that has waited longest first. */
-  readonly #ready = new Queue<Lane>()
+  readonly queued = new Queue<Lane>()
   readonly #waiting = new Set<Lane>()
+  /** Lanes that lead a POST. */
+  atWork = 0
   /** Of the whole line. */
   #lineWait: Wait | undefined
   /** The lane that the server told to wait last, if it has taken nothing since. */
@@ -49,37 +52,49 @@ export class Lanes {
     this.#byName.delete(lane.name)
   }
 
+  // POSTs
+
+  begin(flight: Flight) {
+    for (const lane of flight.lanes) lane.flights.add(flight)
+    if (!flight.leader.leads++) this.atWork++
+  }
+
+  end(flight: Flight) {
+    if (!--flight.leader.leads) this.atWork--
+    for (const lane of flight.lanes) lane.flights.delete(flight)
+    for (const lane of flight.lanes) {
+      this.ready(lane)
+      this.readyNamed(laneHeldUpBy(lane.name))
+      this.release(lane)
+    }
+  }
+
   // Turns
 
   ready(lane: Lane) {
-    if (!lane.place && lane.messages.first) lane.place = this.#ready.push(lane)
+    if (!lane.place && lane.messages.first) lane.place = this.queued.push(lane)
   }
 
   readyAll() {
     for (const lane of this.#byName.values()) this.ready(lane)
   }
 
-  /** What its messages waited for may have ended. */
+  /** The stop that its messages waited for may have ended. */
   readyNamed(name: string | undefined) {
     const lane = name === undefined ? undefined : this.#byName.get(name)
     if (lane) this.ready(lane)
   }
 
   #unready(lane: Lane) {
-    if (lane.place) this.#ready.remove(lane.place)
+    if (lane.place) this.queued.remove(lane.place)
     lane.place = undefined
   }
 
   /** The lane that has waited longest, if the line is not told to wait. It comes back by `ready`. */
   take(): Lane | undefined {
-    const lane = this.#lineWait ? undefined : this.#ready.first?.value
+    const lane = this.#lineWait ? undefined : this.queued.first?.value
     if (lane) this.#unready(lane)
     return lane
-  }
-
-  /** The lanes that may have something to post, without taking them. */
-  get queued(): Iterable<Lane> {
-    return this.#ready
   }
 
   /** Every lane has its turn on a new stream, the oldest first. Our own waits end with the stream that they were drawn on. */

@@ -2,7 +2,7 @@ import type { Delivery, DeliveryStatus, Typed, Verdict } from '../connection/mes
 import type { Settings } from '../connection/options'
 import type { StoredMessage } from '../connection/store'
 import type { ConnectionError } from '../errors'
-import { isObject, isText, RESERVED_TYPES } from '../protocol'
+import { isText, RESERVED_TYPES } from '../protocol'
 import { sizeOf } from './batch'
 import type { Flight } from './flight'
 import type { Ending } from './judge'
@@ -15,11 +15,18 @@ export type MessageState =
   | { readonly name: 'carried'; readonly flight: Flight }
   | { readonly name: 'ended'; readonly status: Verdict['status'] }
 
-/** What this connection makes of a message. */
-export interface MessageForm {
+/** All that is read of an app's message, once, as it comes: it may change later, and any look at it may throw. */
+export interface MessageText {
+  /** Empty for what is no object, or no JSON. */
+  readonly json: string
+  readonly type?: unknown
+  readonly sessionId?: unknown
+}
+
+/** A message as this connection posts it. */
+export interface MessageForm extends MessageText {
   readonly lane: Lane
   readonly endpoint: string
-  readonly json: string
   readonly bytes: number
   readonly deadline: number
 }
@@ -33,15 +40,15 @@ export class Message {
   /** Attempts in a row whose stream dropped. */
   declare drops: number
   declare triedAt: number | undefined
-  /** How things stood at its first failure: what the server had taken until then, and for how long the line had been open. */
+  /** At its first failure: how many messages the server had taken, how many POSTs it had answered, and how long the line had been open, ms. */
   firstFailure: { readonly accepted: number; readonly answered: number; readonly openFor: number } | undefined
   /** An earlier POST may have been applied, and its answer was lost. */
   declare isInDoubt: boolean
-  /** The stop that it must not overtake. */
+  /** The stop before it, which it must not overtake. */
   after: Message | undefined
-  /** A stop that was sent after it takes it back. */
+  /** The stop behind it, which takes it back. */
   stoppedBy: Message | undefined
-  /** What the server had taken when it was posted last. */
+  /** How many messages the server had taken when this one was posted last. */
   takenBefore = 0
   /** A batch has shown that it must go alone. */
   isAlone = false
@@ -61,7 +68,10 @@ export class Message {
   /** Once it has been posted it never expires by its own age. */
   declare expiresAt: number
   declare readonly lane: Lane
+  /** Empty for a type that has none. */
   declare readonly endpoint: string
+  declare readonly type: unknown
+  declare readonly sessionId: unknown
   declare json: string
   declare readonly bytes: number
   /** `expiresAt` by the clock that cannot be set. */
@@ -86,7 +96,7 @@ export class Message {
   }
 
   get isStop(): boolean {
-    return this.endpoint !== '' && this.payload.type === 'stop'
+    return this.endpoint !== '' && this.type === 'stop'
   }
 
   end(ending: Ending) {
@@ -95,19 +105,20 @@ export class Message {
   }
 }
 
-/** `json` is empty for what is no message, `endpoint` for a type that has none. */
-export function messageOf(data: StoredMessage, lane: Lane, { endpoints, clock }: Settings): Message {
-  const json = toJson(data.message)
-  const type = isText(data.message?.type) ? data.message.type : ''
-  const endpoint = Object.hasOwn(endpoints, type) && !RESERVED_TYPES.includes(type) ? (endpoints[type] ?? '') : ''
+export function messageOf(data: StoredMessage, lane: Lane, text: MessageText, settings: Settings): Message {
+  const { json, type } = text
+  const { endpoints, clock } = settings
+  const isKnown = isText(type) && Object.hasOwn(endpoints, type) && !RESERVED_TYPES.includes(type)
+  const endpoint = (isKnown && endpoints[type]) || ''
   const deadline = (clock.elapsed?.() ?? 0) + data.expiresAt - clock.now()
-  return new Message(data, { lane, endpoint, json, bytes: sizeOf(json), deadline })
+  return new Message(data, { ...text, lane, endpoint, bytes: sizeOf(json), deadline })
 }
 
-function toJson(message: unknown): string {
+export function textOf(message: unknown): MessageText {
   try {
-    return (isObject(message) && JSON.stringify(message)) || ''
-  } catch {
-    return ''
-  }
+    const { type, sessionId } = Object(message)
+    const json = JSON.stringify(message)
+    if (/^{/.test(json)) return { json, type, sessionId }
+  } catch {}
+  return { json: '' }
 }

@@ -9,29 +9,26 @@ import type { OutboxHost } from './desk'
 import type { Gate } from './flight'
 import type { Ending } from './judge'
 import { laneName } from './lane'
-import { type Message, messageOf } from './message'
+import { type Message, messageOf, textOf } from './message'
 import { type OwnPost, OwnPosts } from './ownPosts'
 import { Poster } from './poster'
-import { Queue } from './queue'
 import { type Reason, toError } from './reasons'
 import { evictedBy } from './room'
 import { cancelledBy, Stops } from './stop'
+import { Unsettled } from './unsettled'
 
-/** Life of the queue: it is restored once there is a line, and accepts nothing once it has retired. */
+/** In `restoring` the storage is being read, and nothing leaves; in `retired` nothing is accepted. */
 type Life = 'ready' | 'restoring' | 'retired'
 
-/** The queue of what goes up. It outlives every stream. */
+/** The queue of outbound messages. It outlives every stream. */
 export class Outbox {
   readonly #settings: Settings
   readonly #store: Store | null
   readonly #host: OutboxHost
   readonly #poster: Poster
   readonly #own: OwnPosts
-  /** The messages without a verdict, by their ids, and in the order of `send()`. */
-  readonly #unsettled = new Map<string, Message>()
-  readonly #line = new Queue<Message>()
+  readonly #unsettled = new Unsettled()
   readonly #stops = new Stops()
-  #bytes = 0
   #life: Life = 'ready'
 
   constructor(settings: Settings, carrier: Carrier, store: Store | null, host: OutboxHost) {
@@ -40,10 +37,10 @@ export class Outbox {
     this.#host = host
     this.#own = new OwnPosts(settings, carrier, {
       ...host,
-      missing: (endpoint, error) => this.#poster.evidence.missing(endpoint, error),
+      missing: (endpoint, error) => this.#poster.trust.missing(endpoint, error),
       taken: (endpoint, gate) => {
-        this.#poster.evidence.taken(endpoint, gate)
-        this.#poster.patience.answered()
+        this.#poster.trust.taken(endpoint, gate)
+        this.#poster.givingUp.answered()
       },
     })
     this.#poster = new Poster(settings, carrier, {
@@ -51,33 +48,34 @@ export class Outbox {
       end: (message, ending) => this.#end(message, ending),
       giveUp: (message, code) => this.#giveUp(message, code),
       starting: (message) => {
-        this.#keep(message)
+        this.#store?.put(message)
         this.#tell(message)
       },
-      cancelledBy: (stop) => cancelledBy(stop, this.#line),
+      cancelledBy: (stop) => cancelledBy(stop, this.#unsettled.line),
       changed: (message) => this.#tell(message),
     })
   }
 
-  // What the app does
+  // Messages of the app
 
   enqueue(message: Typed, options: SendOptions = {}): Delivery {
     const { id = newId(), maxAge = this.#settings.outbox.maxAge, lane, signal } = options
-    if (!MESSAGE_ID.test(id) || this.#unsettled.has(id))
+    if (!MESSAGE_ID.test(id) || this.#unsettled.byId.has(id))
       throw invalid('id', 'in use, or not 1-255 visible ASCII characters')
     check('maxAge', maxAge, isAge)
     if (lane !== undefined) check('lane', lane, isLane)
     if (signal !== undefined) check('signal', signal, isSignal)
-    const name = laneName(Object(message), lane)
     const expiresAt = this.#settings.clock.now() + maxAge
-    const entry = this.#admit({ id, message, expiresAt, attempts: 0, lane: name }, 'last')
+    const entry = this.#admit({ id, message, expiresAt, attempts: 0, lane: lane && laneName({}, lane) }, 'last')
     this.#welcome(entry)
     if (this.#life === 'retired') this.#giveUp(entry, 'disposed')
     else if (signal?.aborted) this.#giveUp(entry)
-    else if (!entry.isEnded) this.#makeRoom(entry)
+    else if (!entry.isEnded) {
+      for (const victim of evictedBy(entry, this.#unsettled, this.#settings.outbox)) this.#giveUp(victim, 'outbox-full')
+    }
     if (!entry.isEnded) {
       if (signal) this.#obey(signal, entry)
-      this.#keep(entry)
+      this.#store?.put(entry)
       if (entry.isStop) this.#takeBack(entry)
       this.#poster.pump()
     }
@@ -85,7 +83,7 @@ export class Outbox {
   }
 
   #takeBack(stop: Message) {
-    for (const message of cancelledBy(stop, this.#line)) {
+    for (const message of cancelledBy(stop, this.#unsettled.line)) {
       if (message.attempts) message.stoppedBy = stop
       else this.#giveUp(message)
     }
@@ -99,16 +97,15 @@ export class Outbox {
 
   /** Takes a message into the line. */
   #admit(data: StoredMessage, where: 'first' | 'last'): Message {
-    const lane = this.#poster.lanes.get(data.lane ?? laneName(Object(data.message), undefined))
-    const message = messageOf(data, lane, this.#settings)
+    const text = textOf(data.message)
+    const lane = this.#poster.lanes.get(data.lane ?? laneName(text))
+    const message = messageOf(data, lane, text, this.#settings)
     message.delivery = deliveryOf(
       message,
       () => this.#cancel(message),
       () => this.#poster.retryAt(message),
     )
-    message.inLine = where === 'last' ? this.#line.push(message) : this.#line.unshift(message)
-    this.#unsettled.set(message.id, message)
-    this.#bytes += message.bytes
+    this.#unsettled.enter(message, where)
     this.#poster.lanes.enter(message, where)
     return message
   }
@@ -124,23 +121,17 @@ export class Outbox {
 
   #cancel(message: Message): boolean {
     const isNews = this.#giveUp(message)
-    // It may have been what its lane waited for.
+    // Its lane may have waited for it.
     if (isNews) this.#poster.pump()
     return isNews
   }
 
-  #makeRoom(message: Message) {
-    const load = { messages: this.#unsettled.size, bytes: this.#bytes }
-    const evicted = evictedBy(message, this.#line, load, this.#settings.outbox)
-    for (const victim of evicted) this.#giveUp(victim, 'outbox-full')
-  }
-
   clear() {
     // Each end would let the next one leave.
-    this.#poster.hush()
-    for (const message of [...this.#unsettled.values()]) this.#giveUp(message)
+    this.#poster.freeze()
+    for (const message of [...this.#unsettled.line]) this.#giveUp(message)
     if (this.#life !== 'retired') this.#store?.clear()
-    if (this.#life !== 'restoring') this.#poster.speak()
+    if (this.#life !== 'restoring') this.#poster.thaw()
   }
 
   // Ends
@@ -159,24 +150,17 @@ export class Outbox {
   #end(message: Message, ending: Ending) {
     if (message.isEnded) return
     message.end(ending)
-    if (message.inLine) this.#line.remove(message.inLine)
-    this.#unsettled.delete(message.id)
-    this.#bytes -= message.bytes
-    this.#poster.patience.forget(message)
+    this.#unsettled.leave(message)
     this.#poster.lanes.leave(message)
     this.#poster.lanes.readyNamed(this.#stops.leave(message))
     this.#tell(message)
     if (this.#life !== 'retired') this.#store?.remove(message.place)
   }
 
-  #keep(message: Message) {
-    this.#store?.put(message)
-  }
-
   #tell(message: Message) {
     if (message.told === message.status) return
     message.told = message.status
-    this.#host.changed(message.delivery)
+    this.#host.changed(message.delivery, message.sessionId)
   }
 
   // Storage
@@ -185,7 +169,7 @@ export class Outbox {
   restore() {
     if (!this.#store || this.#life !== 'ready') return
     this.#life = 'restoring'
-    this.#poster.hush()
+    this.#poster.freeze()
     this.#store.adopt((messages) => this.#take(messages))
   }
 
@@ -193,27 +177,27 @@ export class Outbox {
     if (this.#life === 'retired') return
     const admitted: Message[] = []
     for (const message of [...messages].reverse()) {
-      const known = this.#unsettled.get(message.id)
+      const known = this.#unsettled.byId.get(message.id)
       if (!known) admitted.unshift(this.#admit(message, 'first'))
       else if (known.place !== message.place) this.#store?.remove(message.place)
     }
     for (const message of admitted) this.#welcome(message)
     // A stop that was sent meanwhile stands behind what is restored.
-    for (const message of this.#line) if (message.isStop) this.#takeBack(message)
+    for (const message of this.#unsettled.line) if (message.isStop) this.#takeBack(message)
     this.#life = 'ready'
-    this.#poster.speak()
+    this.#poster.thaw()
   }
 
   // The line
 
   start(gate: Gate) {
-    // Before the gate opens: a stored message may be the first.
+    // Before the gate opens: stored messages leave first.
     this.restore()
     this.#own.start(gate)
     this.#poster.start(gate)
   }
 
-  /** Nothing leaves, and the first message whose turn it is says so. */
+  /** Nothing leaves: the first message whose turn it is asks for a resume. */
   suspend(gate: Gate) {
     this.#poster.suspend(gate)
   }
@@ -245,15 +229,20 @@ export class Outbox {
     this.#own.abort()
   }
 
-  // What it is like
+  // For its readers
 
   get size() {
-    return this.#unsettled.size
+    return this.#unsettled.byId.size
   }
 
   /** Oldest first. */
   get pending(): readonly Delivery[] {
-    return Array.from(this.#line, ({ delivery }) => delivery)
+    return Array.from(this.#unsettled.line, ({ delivery }) => delivery)
+  }
+
+  /** Of the messages without a verdict. */
+  get sessions(): ReadonlySet<unknown> {
+    return new Set(Array.from(this.#unsettled.line, ({ sessionId }) => sessionId))
   }
 
   get state(): OutboxState {

@@ -95,7 +95,7 @@ export class OwnPosts {
     const outcome = await this.#carrier
       .post(post.type, JSON.stringify({ type: post.type, ...fields }), abort, {
         timeout: this.#settings.timeouts.send,
-        // A broken answer is none: what it would have said is found out by a resume.
+        // A broken answer counts as none: a resume finds out the state of the session.
         needsReceipt: gate.features.includes('receipts') || undefined,
         // While the headers were waited for the gate may have closed.
         onStart: () => {

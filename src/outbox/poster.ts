@@ -2,18 +2,18 @@ import type { Carrier } from '../adapters/transport'
 import type { OutboxState } from '../connection/messages'
 import type { Settings } from '../connection/options'
 import type { ConnectionError } from '../errors'
-import { batchBody, batchFrom, isPostedAlone } from './batch'
+import { batchBody } from './batch'
 import { BatchSize } from './batchSize'
 import type { Desk } from './desk'
 import { Ends } from './ends'
-import { Evidence } from './evidence'
 import { Flight, type Gate } from './flight'
-import { type Lane, stoppedBy } from './lane'
+import { GivingUp } from './givingUp'
+import type { Lane } from './lane'
 import { Lanes } from './lanes'
 import type { Message } from './message'
-import { Patience } from './patience'
 import { nameCancelled } from './stop'
-import { nextOf, waitsForStop } from './turn'
+import { StreamTrust } from './streamTrust'
+import { Turns } from './turns'
 import { WaitTimer } from './waitTimer'
 
 /** How long a POST that outlived its stream may hold up its lane once the line is open again, ms. */
@@ -21,55 +21,60 @@ const GRACE = 1_000
 /** [spec] HTTP/1.1 gives a page six connections per origin; the stream takes one. */
 const LANES_AT_A_TIME = 3
 
-/** Posts what is in the lanes while the gate is open. */
+/** As the gate of the outbox is. In `suspended` the first message whose turn it is asks for a resume, which leads to `held`. */
+type GateState = { readonly name: 'held' } | { readonly name: 'open' | 'suspended'; readonly gate: Gate }
+
+const HELD = { name: 'held' } as const
+
+/** Posts the messages of the lanes while the gate is open. */
 export class Poster {
   readonly lanes = new Lanes()
-  readonly patience: Patience
-  readonly evidence: Evidence
+  readonly givingUp: GivingUp
+  readonly trust: StreamTrust
   /** The same reference until it changes. */
   state: OutboxState = { state: 'held', retryAt: null }
   readonly #settings: Settings
   readonly #carrier: Carrier
   readonly #desk: Desk
   readonly #batchSize = new BatchSize()
+  readonly #turns: Turns
   readonly #ends: Ends
   readonly #flights = new Set<Flight>()
-  #lanesAtWork = 0
-  #gate: Gate | null = null
-  /** In place of a gate on a suspended stream, until a message has asked for a resume. */
-  #suspended: Gate | null = null
   readonly #timer: WaitTimer
+  #gate: GateState = HELD
   #grace: unknown
-  /** In `quiet` nothing new leaves, e.g. while the queue is restored. */
-  #mode: 'posting' | 'quiet' = 'posting'
+  /** In `frozen` nothing new leaves, whatever the gate says: the queue is being restored or cleared. */
+  #mode: 'live' | 'frozen' = 'live'
 
   constructor(settings: Settings, carrier: Carrier, desk: Desk) {
     this.#settings = settings
     this.#carrier = carrier
     this.#desk = desk
-    this.patience = new Patience(settings.outbox)
-    this.evidence = new Evidence(desk.tellMachine)
+    this.givingUp = new GivingUp(settings.outbox)
+    this.trust = new StreamTrust(desk.tellMachine)
     this.#timer = new WaitTimer(settings.clock, this.lanes, () => this.pump())
-    const { lanes, patience, evidence } = this
-    const isCurrent = ({ connectionId }: Gate) => this.#gate?.connectionId === connectionId
-    this.#ends = new Ends({ settings, desk, lanes, patience, evidence, batchSize: this.#batchSize, isCurrent })
+    const { lanes, givingUp, trust } = this
+    const batchSize = this.#batchSize
+    this.#turns = new Turns(settings.clock, lanes, givingUp, batchSize)
+    const isCurrent = ({ connectionId }: Gate) => this.#openGate?.connectionId === connectionId
+    this.#ends = new Ends({ settings, desk, lanes, givingUp, trust, batchSize, isCurrent })
   }
 
   // The gate
 
   start(gate: Gate) {
     const { clock } = this.#settings
-    this.#gate = gate
-    this.patience.opened(clock.now())
-    const isFresh = this.evidence.begin(gate)
-    // A resume, or a probe.
-    if (gate.isProven || !isFresh) this.patience.answered()
+    this.#gate = { name: 'open', gate }
+    this.givingUp.opened(clock.now())
+    const isFresh = this.trust.begin(gate)
+    // By its answer to a resume or a probe.
+    if (this.trust.isProven) this.givingUp.answered()
     if (isFresh) this.#batchSize.renew()
     if (isFresh) this.lanes.renew()
-    else this.lanes.readyAll()
+    this.lanes.readyAll()
     const old = [...this.#flights].filter((flight) => flight.gate.connectionId !== gate.connectionId)
     for (const flight of old) if (flight.state === 'preparing') this.land(flight)
-    // The answer of a POST on the dead stream may still be on its way; where a repeat does no harm, not for long.
+    // A POST of the last stream may still be answered. Where a repeat does no harm, it is not waited for long.
     if (old.length && gate.features.includes('idempotency')) {
       this.#grace = clock.setTimeout(() => {
         for (const flight of old) this.land(flight)
@@ -79,18 +84,21 @@ export class Poster {
   }
 
   suspend(gate: Gate) {
-    this.#suspended = gate
+    this.#gate = { name: 'suspended', gate }
     this.pump()
   }
 
   stop() {
     const { clock } = this.#settings
-    if (this.#gate) this.patience.closed(clock.now())
-    this.#gate = null
-    this.#suspended = null
-    this.#timer.stop()
+    if (this.#openGate) this.givingUp.closed(clock.now())
+    this.#gate = HELD
+    this.#timer.set()
     clock.clearTimeout(this.#grace)
     this.refresh()
+  }
+
+  get #openGate(): Gate | null {
+    return this.#gate.name === 'open' ? this.#gate.gate : null
   }
 
   /** Ends everything in flight. */
@@ -98,97 +106,65 @@ export class Poster {
     for (const flight of this.#flights) this.land(flight)
   }
 
-  /** Nothing leaves until `speak`. */
-  hush() {
-    this.#mode = 'quiet'
+  /** Nothing new leaves until `thaw`. */
+  freeze() {
+    this.#mode = 'frozen'
   }
 
-  speak() {
-    this.#mode = 'posting'
+  thaw() {
+    this.#mode = 'live'
     this.pump()
   }
 
   // Turns
 
   pump() {
-    const gate = this.#turns
-    if (gate && this.#mode === 'posting') this.#takeTurns(gate)
+    if (this.#gate.name !== 'held' && this.#mode === 'live') this.#takeTurns(this.#gate.gate)
     this.refresh()
-  }
-
-  /** For what messages have their turn. */
-  get #turns(): Gate | null {
-    return this.#gate ?? this.#suspended
   }
 
   #takeTurns(gate: Gate) {
     this.lanes.wake(this.#settings.clock.now())
     const depth = this.#carrier.maxInFlight?.(gate.features) ?? 1
     const most = this.#settings.outbox.maxInFlight ?? Math.max(depth, LANES_AT_A_TIME)
-    while (this.#turns === gate && this.#lanesAtWork < most) {
+    const before = this.#gate
+    while (this.#gate === before && this.lanes.atWork < most) {
       const lane = this.lanes.take()
       if (!lane) break
       this.#takeTurn(lane, gate, depth)
     }
-    if (this.#turns === gate) this.#timer.watch()
+    if (this.#gate === before) this.#timer.set(this.lanes.firstWait)
   }
 
   #takeTurn(lane: Lane, gate: Gate, depth: number) {
-    const message = nextOf(lane, depth, this.patience)
+    const message = this.#turns.next(lane, depth)
     if (!message) return
-    const reason = this.#whyNotPosted(message, gate)
+    const reason = this.#turns.whyNot(message, gate)
     if (reason) this.#desk.giveUp(message, reason)
-    else if (gate === this.#suspended) {
-      // Once: the resume opens another gate.
-      this.#suspended = null
+    else if (this.#gate.name === 'suspended') {
+      this.#gate = HELD
       this.#desk.tellMachine({ type: 'upstream.wanted' })
     } else {
-      const withLanes = gate.features.includes('lanes')
-      // What follows something of its own lane would have other lanes wait for that, too.
-      const messages = this.#carriedWith(message, gate, withLanes && !lane.flights.size ? this.lanes.queued : [])
-      // Once the probe is answered, every lane has its turn again.
-      if (this.evidence.asksAbout(messages.length > 1 ? 'batch' : message.endpoint)) return
-      this.#post(new Flight(gate, messages), withLanes).catch(this.#desk.crash)
+      const messages = this.#turns.together(message, gate)
+      // `start` gives every lane its turn again, once the probe is answered.
+      if (this.trust.asksForProbe(messages.length > 1 ? 'batch' : message.endpoint)) return
+      this.#post(new Flight(gate, messages)).catch(this.#desk.crash)
     }
     this.lanes.ready(lane)
   }
 
-  #carriedWith(message: Message, gate: Gate, more: Iterable<Lane>): readonly Message[] {
-    const { features } = gate
-    if (!features.includes('batch') || isPostedAlone(message) || this.patience.isExhausted(message)) return [message]
-    const mayFollow = (next: Message) =>
-      !next.flight &&
-      !this.#whyNotPosted(next, gate) &&
-      !waitsForStop(next, this.patience) &&
-      !this.patience.isExhausted(next)
-    return batchFrom(message, { most: this.#batchSize.size, more, mayFollow })
-  }
-
-  #whyNotPosted(message: Message, { features }: Gate): 'expired' | 'cancelled' | undefined {
-    const { stoppedBy } = message
-    // It may have stopped something: where the server does not say so, a repeat would run after it.
-    const isStopped = stoppedBy?.attempts && stoppedBy.status !== 'rejected' && !features.includes('cancels')
-    return isStopped ? 'cancelled' : this.#isExpired(message) ? 'expired' : undefined
-  }
-
-  #isExpired({ expiresAt, deadline, triedAt = Infinity }: Message) {
-    const { clock } = this.#settings
-    if (clock.now() - triedAt > (this.#gate?.receiptAge ?? Infinity)) return true
-    // The first to run out: the wall clock may have been set back, and most engines' other one stands still while the machine sleeps.
-    return clock.now() >= expiresAt || (clock.elapsed?.() ?? 0) >= deadline
-  }
-
   // Waits
 
-  /** Tells what is waited for, if it has changed. */
+  /** Tells `state`, if it has changed. */
   refresh() {
     const { retryAt: before, state: last } = this.state
     const retryAt = this.lanes.nextAt
     const isPausing = retryAt !== null && !this.#flights.size
-    const state = this.#gate ? (isPausing ? 'pausing' : 'flowing') : 'held'
+    const gate = this.#openGate
+    const state = gate ? (isPausing ? 'pausing' : 'flowing') : 'held'
     if (state === last && retryAt === before) return
     this.state = { state, retryAt }
-    if (isPausing !== (last === 'pausing')) this.#gate?.tell(isPausing ? 'pause' : 'flow')
+    if (isPausing !== (last === 'pausing')) gate?.tell(isPausing ? 'pause' : 'flow')
     this.#desk.waits()
   }
 
@@ -198,15 +174,15 @@ export class Poster {
 
   // Flights
 
-  async #post(flight: Flight, withLanes: boolean) {
+  async #post(flight: Flight) {
     const { messages, gate, isBatch } = flight
     const [first] = messages as [Message]
-    // A repeat carries the same list: it has the same key.
+    const withLanes = gate.features.includes('lanes')
+    // Not in a repeat: under the same key it has to be the same message.
     if (first.isStop && first.attempts === 0) nameCancelled(first, this.#desk.cancelledBy(first))
     for (const message of messages) message.state = { name: 'carried', flight }
-    for (const lane of flight.lanes) lane.flights.add(flight)
     this.#flights.add(flight)
-    if (!flight.leader.leads++) this.#lanesAtWork++
+    this.lanes.begin(flight)
     const body = isBatch ? batchBody(messages, withLanes) : first.json
     const outcome = await this.#carrier
       .post(isBatch ? 'batch' : first.endpoint, body, flight.abort, {
@@ -217,55 +193,47 @@ export class Poster {
         onStart: () => this.#depart(flight),
       })
       .catch((error: ConnectionError) => error)
-    // Given up meanwhile, or posted again: nobody waits for the answer.
+    // All of it was given up meanwhile, or is posted again: the answer changes nothing.
     if (flight.state === 'over') return
     this.#finish(flight)
-    if (isBatch) this.#ends.batch(flight, outcome, withLanes)
+    if (isBatch) this.#ends.batch(flight, outcome)
     else this.#ends.one(first, flight, outcome)
     for (const message of messages) if (!message.isEnded) this.#desk.changed(message)
     this.pump()
   }
 
   #depart(flight: Flight) {
-    // What was given up, or got too old, while the headers were waited for must not be carried.
+    const turns = this.#turns
+    // While the headers were waited for the gate may have closed, or the turn of a message may have passed.
     const isStale = flight.messages.some(
-      (message) => message.isEnded || this.#isExpired(message) || waitsForStop(message, this.patience),
+      (message) => message.isEnded || turns.isExpired(message, flight.gate) || turns.waitsForStop(message),
     )
-    if (this.#gate !== flight.gate || isStale) this.land(flight)
+    if (this.#openGate !== flight.gate || isStale) this.land(flight)
     if (flight.state === 'over') return
     flight.state = 'underWay'
     for (const message of flight.messages) {
       message.attempts++
-      this.patience.posted(message)
+      this.givingUp.posted(message)
       message.triedAt ??= this.#settings.clock.now()
       message.expiresAt = message.deadline = Infinity
       this.#desk.starting(message)
-      if (message.isStop && !flight.gate.features.includes('cancels')) this.#takeBack(message)
+      if (!message.isStop || flight.gate.features.includes('cancels')) continue
+      // This server is not told what the stop takes back: at least the client does not post it again.
+      for (const other of this.#desk.cancelledBy(message))
+        if (other.flight?.state !== 'underWay') this.#desk.giveUp(other, 'cancelled')
     }
     for (const lane of flight.lanes) this.lanes.ready(lane)
     this.pump()
   }
 
-  /** This server does not know what a stop takes back: at least it is not posted again. */
-  #takeBack(stop: Message) {
-    for (const message of this.#desk.cancelledBy(stop))
-      if (message.flight?.state !== 'underWay') this.#desk.giveUp(message, 'cancelled')
-  }
-
   #finish(flight: Flight) {
     flight.state = 'over'
     this.#flights.delete(flight)
-    if (!--flight.leader.leads) this.#lanesAtWork--
-    for (const lane of flight.lanes) lane.flights.delete(flight)
     for (const message of flight.messages) if (message.flight === flight) message.state = { name: 'queued' }
-    for (const lane of flight.lanes) {
-      this.lanes.ready(lane)
-      this.lanes.readyNamed(stoppedBy(lane.name))
-      this.lanes.release(lane)
-    }
+    this.lanes.end(flight)
   }
 
-  /** Ends a POST; what it carried keeps its place. */
+  /** Ends a POST before its answer; its messages keep their places. */
   land(flight: Flight) {
     if (flight.state === 'over') return
     const wasUnderWay = flight.state === 'underWay'
@@ -274,7 +242,7 @@ export class Poster {
     for (const message of flight.messages) {
       if (message.isEnded) continue
       if (wasUnderWay) message.isInDoubt = true
-      if (wasUnderWay && this.#gate && this.patience.dropped(message)) this.#desk.giveUp(message, 'exhausted')
+      if (wasUnderWay && this.#openGate && this.givingUp.dropped(message)) this.#desk.giveUp(message, 'exhausted')
       else this.#desk.changed(message)
     }
     this.pump()

@@ -12,9 +12,8 @@ export type Reason =
   | 'outbox-full'
   | 'unknown-type'
 
-/** The same, for people. */
-export function toError(code: Reason, { attempts, lastError, payload }: Message): SendError {
-  const { type } = Object(payload)
+/** The error of the verdict. */
+export function toError(code: Reason, { attempts, lastError, type }: Message): SendError {
   const why: Readonly<Record<Reason, string>> = {
     cancelled: 'by cancel(), clearOutbox(), dispose() or a stop',
     disposed: 'sent after dispose()',

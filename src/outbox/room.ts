@@ -1,25 +1,18 @@
 import type { OutboxLimits } from '../connection/limits'
 import type { Message } from './message'
+import type { Unsettled } from './unsettled'
 
-/** How much is in the queue, the new message included. */
-export interface Load {
-  readonly messages: number
-  readonly bytes: number
-}
+type Limits = Pick<OutboxLimits, 'maxMessages' | 'maxBytes' | 'overflow'>
 
-/** Those that have to go for a new message. `drop-oldest` evicts only if that frees enough room. */
-export function evictedBy(
-  message: Message,
-  line: Iterable<Message>,
-  load: Load,
-  { maxMessages, maxBytes, overflow }: Pick<OutboxLimits, 'maxMessages' | 'maxBytes' | 'overflow'>,
-): readonly Message[] {
-  let messagesOver = load.messages - maxMessages
-  let bytesOver = load.bytes - maxBytes
+/** The messages that have to go for a new one, or the new one itself. `drop-oldest` evicts only if that frees enough room. */
+export function evictedBy(message: Message, unsettled: Unsettled, limits: Limits): readonly Message[] {
+  const { maxMessages, maxBytes, overflow } = limits
+  let messagesOver = unsettled.byId.size - maxMessages
+  let bytesOver = unsettled.bytes - maxBytes
   const isFull = () => messagesOver > 0 || bytesOver > 0
   const victims: Message[] = []
   if (overflow === 'drop-oldest') {
-    for (const old of line) {
+    for (const old of unsettled.line) {
       if (old === message || !isFull()) break
       if (old.attempts) continue
       victims.push(old)

@@ -2,12 +2,11 @@ import type { Clock } from '../environment'
 import type { Wait } from './lane'
 import type { Lanes } from './lanes'
 
-/** Fires when the first wait of all lanes ends. */
+/** The one timer of all waits. */
 export class WaitTimer {
   readonly #clock: Clock
   readonly #lanes: Lanes
   readonly #onDue: () => void
-  /** What the timer was set for. */
   #wait: Wait | undefined
   #timer: unknown
 
@@ -17,15 +16,8 @@ export class WaitTimer {
     this.#onDue = onDue
   }
 
-  watch() {
-    this.#await(this.#lanes.firstWait)
-  }
-
-  stop() {
-    this.#await(undefined)
-  }
-
-  #await(wait: Wait | undefined) {
+  /** Fires at the end of this wait, in place of the one before; without one, never. */
+  set(wait?: Wait) {
     if (wait === this.#wait) return
     this.#clock.clearTimeout(this.#timer)
     this.#wait = wait

@@ -45,7 +45,7 @@ export const LANE_HEADER = 'X-Lane'
 export const MAX_SESSIONS_PER_RESUME = 100
 /** A longer queue takes several batches, one after the other. */
 export const MAX_BATCH_MESSAGES = 50
-/** Of the whole body. What a server takes by default. */
+/** Bytes of the whole body that a server takes by default. */
 export const MAX_BATCH_BYTES = 262_144
 /** A message's id, which is its Idempotency-Key too. */
 export const MESSAGE_ID = /^[!-~]{1,255}$/
@@ -120,7 +120,7 @@ export const isSeq = (value: unknown): value is number => Number.isSafeInteger(v
 const duration = (value: unknown) =>
   typeof value === 'number' && Number.isFinite(value) && value >= 0 ? value : undefined
 export const isText = (value: unknown): value is string => typeof value === 'string'
-/** What is kept of a server's texts, ids and epochs, has a length: 1,024 characters. */
+/** A server's text that is kept, an id or an epoch, has at most 1,024 characters. */
 export const isShort = (value: unknown): value is string => isText(value) && value.length <= 1_024
 const text = (value: unknown) => (isText(value) ? value : undefined)
 
@@ -166,7 +166,7 @@ export function malformedField({ type, sessionId, seq, prevSeq, epoch }: JsonObj
   return epoch == null || isShort(epoch) ? undefined : 'epoch'
 }
 
-/** The `sessions` of an answer or a marker. What is malformed is left out: one bad session never fails a resume. */
+/** The `sessions` of an answer or a marker. A malformed entry is left out: one bad session never fails a resume. */
 export function parseVerdicts(answer: unknown): readonly SessionVerdict[] {
   const { sessions }: JsonObject = Object(answer)
   if (!Array.isArray(sessions)) return []

@@ -5,7 +5,7 @@ import type { ConnectionErrorCode } from '../errors'
  * | --- | --- | --- | --- |
  * | `accepted` | done | its verdict | it succeeded |
  * | `credentials` | not with these headers | the line stops, unless the `headers` hook has better ones | the same |
- * | `stream` | the stream is unknown | repeated on a fresh stream | a fresh stream |
+ * | `stream` | the stream is unknown, unless the endpoint is (see `outbox/missingEndpoints.ts`) | repeated on a fresh stream | a fresh stream |
  * | `gone` | what it is about is gone | `rejected`, or `unknown` as after `conflict` | a fresh stream |
  * | `early` | one before it has to be repeated first | repeated; no failure of its own | backoff |
  * | `quota` | too much of this client | repeated after a pause; a batch keeps its size | backoff |
@@ -29,7 +29,7 @@ export type StatusMeaning =
 /** `code` is that of the error; without one it is `http`. */
 type Row = readonly [meaning: StatusMeaning, code?: ConnectionErrorCode]
 
-/** A login page, or nowhere: what `fetch` has followed, or cannot follow. */
+/** Leads to a login page, or nowhere: `fetch` has followed it already, or cannot. */
 const REDIRECT: Row = ['later', 'redirected']
 
 /**
@@ -57,7 +57,7 @@ const TABLE: Readonly<Partial<Record<number, Row>>> = {
   503: ['busy'],
 }
 
-/** What a stream may be refused with, by the `code` of its status. Any other status is `stream-failed`, which is tried again. */
+/** The codes of the statuses that refuse a stream for good. Any other status is `stream-failed`, which is tried again. */
 export const REFUSALS: readonly ConnectionErrorCode[] = ['unauthorized', 'forbidden', 'ended']
 
 /** 0 stands for no answer at all. */

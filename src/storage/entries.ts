@@ -1,6 +1,6 @@
 import type { Typed } from '../connection/messages'
 import type { Storable, StoredMessage } from '../connection/store'
-import { isObject, isSeq, isText, MESSAGE_ID } from '../protocol'
+import { isObject, isSeq, isText, LANE, MESSAGE_ID } from '../protocol'
 
 // Messages: `<key>:message:<owner>:<number>`; cursors: `<key>:cursor:<sessionId>`. Neither has a `:` behind its prefix but the
 // one, so that no key, whatever is in it, runs into another.
@@ -40,7 +40,7 @@ export function parseMessage(value: unknown, place: string, mayBePosted: boolean
   const isMessage =
     isText(id) && MESSAGE_ID.test(id) && isObject(message) && isSeq(attempts) && typeof end === 'number' && end >= 0
   if (!isMessage || !numberOf(place)) return undefined
-  const tried = mayBePosted ? Math.max(attempts, 1) : attempts
+  const tried = attempts || +mayBePosted
   return {
     id,
     message: message as Typed,
@@ -49,7 +49,7 @@ export function parseMessage(value: unknown, place: string, mayBePosted: boolean
     drops: isSeq(drops) ? drops : 0,
     // Older versions did not say. It was not posted before it was stored.
     triedAt: typeof triedAt === 'number' ? triedAt : tried ? numberOf(place) : undefined,
-    lane: isText(lane) ? lane : undefined,
+    lane: isText(lane) && LANE.test(lane) ? lane : undefined,
     // By its age only what may never have been posted expires.
     expiresAt: attempts ? Infinity : end,
     place,

@@ -28,7 +28,7 @@ export class MessageStore implements Store {
   readonly #owner = newId()
   /** Where messages of ours are stored, or may be. */
   readonly #places = new Set<string>()
-  /** What has its verdict, and is still there. */
+  /** Places of messages that have their verdict and could not be deleted. */
   readonly #undeletable = new Set<string>()
   #lastNumber = 0
   #stage: 'new' | 'adopted' | 'closed' = 'new'
@@ -74,7 +74,7 @@ export class MessageStore implements Store {
     return soon(this.#left(), (places) => this.#read(places, age))
   }
 
-  /** What was there before the locks are asked for: who lives may store more meanwhile. */
+  /** The keys are read before the locks are asked for: a live page may store more meanwhile. */
   #readLeft(end: () => void, goOn: () => void): Soon<readonly StoredMessage[]> {
     const { reads } = this.#parts
     const age = this.#age
@@ -102,7 +102,7 @@ export class MessageStore implements Store {
     if (age !== this.#age) return []
     const { medium } = this.#parts
     const inOrder = [...places].sort((a, b) => numberOf(a) - numberOf(b))
-    // What comes from now on stands behind them, wherever the clock was set meanwhile.
+    // New messages stand behind them, wherever the clock was set meanwhile.
     for (const place of inOrder)
       if (numberOf(place) <= MAX_TIME) this.#lastNumber = Math.max(this.#lastNumber, numberOf(place))
     return soon(all(inOrder.map((place) => medium.get(place))), (texts) =>

@@ -3,7 +3,7 @@ import type { Clock, LocksLike } from '../environment'
 /** How long the answer to a lock request may hold up the line, ms. */
 const LOCK_TIMEOUT = 2_000
 
-/** What is held, until all of it ends at once. */
+/** The locks that are held, until all of them end at once. */
 interface Term {
   readonly owners: Set<string>
   readonly over: Promise<void>
@@ -41,7 +41,7 @@ export class OwnerLocks {
     const term = this.#current()
     if (!this.#manager || term.owners.has(owner)) return
     term.owners.add(owner)
-    // What was released is not free at once.
+    // A lock that was just released is not free at once.
     void this.#request(owner, term, false)
   }
 

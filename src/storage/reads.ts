@@ -12,7 +12,7 @@ export class Reads {
   readonly #clock: Clock
   readonly #late: () => void
   readonly #timers = new Set<unknown>()
-  /** What is to be read before a stream opens. Once that is done, no later read holds up a stream. */
+  /** The reads that have to end before a stream opens. Once they have, no later read holds up a stream. */
   readonly #first = new Set<object>()
   #stage: 'first' | 'later' = 'first'
   readonly #streams = new Set<() => void>()
