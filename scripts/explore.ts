@@ -10,7 +10,7 @@ import {
   explore,
   type Progress,
   type ReplayOptions,
-} from '../src/testing/explore'
+} from '../src/testing/explore/explore'
 
 const USAGE = `npm run explore -- --depth N [--features none|all|mix|detaching|name,name] [--edges N] [--workers N]
 

@@ -4,7 +4,7 @@ import { formatWalk, type WalkReport, walk } from 'holdline/testing'
 import { beforeAll, describe, expect, test, vi } from 'vitest'
 import type { AnyStateMachine } from 'xstate'
 import { connectionMachine, outboxMachine } from '../machine'
-import { labelOf, transitionsOf } from '../testing/plan'
+import { labelOf, transitionsOf } from '../testing/walk/plan'
 import { createStorage } from './_storage'
 
 const real = vi.hoisted(() => ({ machine: undefined as AnyStateMachine | undefined }))

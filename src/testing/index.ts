@@ -1,19 +1,6 @@
 export type { JsonObject } from '../protocol'
-export {
-  ALPHABET,
-  type Alphabet,
-  createWorld,
-  type Letter,
-  type Line,
-  ODDITIES,
-  RESETS,
-  type World,
-  type WorldOptions,
-} from './alphabet'
-export * from './behaviours'
-export { type Command, commands } from './commands'
-export { type ContractCase, type ContractPromise, transportContract } from './contract'
-export type { ContractHost, Serve } from './contractLine'
+export { type ContractCase, type ContractPromise, transportContract } from './contract/contract'
+export type { ContractHost, Serve } from './contract/contractLine'
 export {
   createExpand,
   type Edge,
@@ -25,12 +12,32 @@ export {
   type Progress,
   type ReplayOptions,
   replay,
-} from './explore'
-export { createHarness, type Environment, type Harness, type HarnessOptions, type Observer, type Told } from './harness'
-export { INVARIANTS, type Invariant, type Oracle, type Violation, watchInvariants } from './invariants'
-export type { Answer, NetworkOptions, TestPost, TestStream, Then } from './network'
-export type { TestPage } from './page'
-export { seededRandom } from './random'
-export type { AppliedCommand, Behaviour, TestServer, TestServerOptions } from './testServer'
-export type { VirtualClock, VirtualTime } from './virtualClock'
-export { formatWalk, type WalkOptions, type WalkReport, walk } from './walk'
+} from './explore/explore'
+export * from './harness/behaviours'
+export {
+  createHarness,
+  type Environment,
+  type Harness,
+  type HarnessOptions,
+  type Observer,
+  type Told,
+} from './harness/harness'
+export type { Answer, NetworkOptions, TestPost, TestStream, Then } from './harness/network'
+export type { TestPage } from './harness/page'
+export { seededRandom } from './harness/random'
+export type { AppliedCommand, Behaviour, TestServer, TestServerOptions } from './harness/testServer'
+export type { VirtualClock, VirtualTime } from './harness/virtualClock'
+export { INVARIANTS, type Invariant, type Oracle, type Violation, watchInvariants } from './oracle/invariants'
+export { formatWalk, type WalkOptions, type WalkReport, walk } from './walk/walk'
+export {
+  ALPHABET,
+  type Alphabet,
+  createWorld,
+  type Letter,
+  type Line,
+  ODDITIES,
+  RESETS,
+  type World,
+  type WorldOptions,
+} from './world/alphabet'
+export { type Command, commands } from './world/commands'

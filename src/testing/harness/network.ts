@@ -1,5 +1,5 @@
-import type { EventSourceLike, StreamEvent } from '../adapters/eventSourceStream'
-import type { JsonObject } from '../protocol'
+import type { EventSourceLike, StreamEvent } from '../../adapters/eventSourceStream'
+import type { JsonObject } from '../../protocol'
 
 /** An EventSource as the connection sees it, from the server's side. */
 export interface TestStream {

@@ -1,5 +1,5 @@
-import { FEATURES } from '../protocol'
-import type { ConnectionOptions, Verdict } from '../types'
+import { FEATURES } from '../../protocol'
+import type { ConnectionOptions, Verdict } from '../../types'
 import { type ContractLine, createContractLine, type Serve } from './contractLine'
 
 /** What a transport may be unable to tell. The table of docs/transports.md has a row for each. */

@@ -1,4 +1,4 @@
-import type { Clock } from '../types'
+import type { Clock } from '../../types'
 
 export interface VirtualClock extends Clock {
   /** Timers that are still to fire. */

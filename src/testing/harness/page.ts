@@ -1,4 +1,4 @@
-import type { PageScope } from '../adapters/pageLifecycle'
+import type { PageScope } from '../../adapters/pageLifecycle'
 
 export interface TestPage extends PageScope {
   /** How many listeners the connection has on it. */

@@ -1,5 +1,5 @@
-import { type Cursor, FEATURES, type Feature, isCursor, type JsonObject } from '../protocol'
-import type { Clock } from '../types'
+import { type Cursor, FEATURES, type Feature, isCursor, type JsonObject } from '../../protocol'
+import type { Clock } from '../../types'
 import { isAsk, type TestPost, type TestStream } from './network'
 
 /**

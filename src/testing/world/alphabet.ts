@@ -1,10 +1,10 @@
-import { createConnection } from '../createConnection'
-import { FEATURES, type Feature, type JsonObject, type SessionStatus, type SessionVerdict } from '../protocol'
-import type { Clock, Connection, ConnectionOptions, Delivery, OutboundMessage } from '../types'
-import { serverIsSilent } from './behaviours'
-import { createHarness, type Environment, type Harness } from './harness'
-import { carried, type Oracle, watchInvariants } from './invariants'
-import { isAsk, sessionsOf, type TestPost, type TestStream } from './network'
+import { createConnection } from '../../createConnection'
+import { FEATURES, type Feature, type JsonObject, type SessionStatus, type SessionVerdict } from '../../protocol'
+import type { Clock, Connection, ConnectionOptions, Delivery, OutboundMessage } from '../../types'
+import { serverIsSilent } from '../harness/behaviours'
+import { createHarness, type Environment, type Harness } from '../harness/harness'
+import { isAsk, sessionsOf, type TestPost, type TestStream } from '../harness/network'
+import { carried, type Oracle, watchInvariants } from '../oracle/invariants'
 
 export interface WorldOptions {
   /** The connection under test. Default: `createConnection(environment)`. */

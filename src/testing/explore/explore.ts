@@ -1,3 +1,6 @@
+import type { Harness } from '../harness/harness'
+import { sessionsOf } from '../harness/network'
+import { carried, INVARIANTS, type Invariant, type Violation } from '../oracle/invariants'
 import {
   ALPHABET,
   type Alphabet,
@@ -7,10 +10,7 @@ import {
   isSuspend,
   type World,
   type WorldOptions,
-} from './alphabet'
-import type { Harness } from './harness'
-import { carried, INVARIANTS, type Invariant, type Violation } from './invariants'
-import { sessionsOf } from './network'
+} from '../world/alphabet'
 
 export interface ReplayOptions extends WorldOptions {
   /** What can happen. Default: `ALPHABET`. */

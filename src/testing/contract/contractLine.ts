@@ -1,8 +1,8 @@
-import type { Transport } from '../adapters/transport'
-import { createConnection } from '../createConnection'
-import type { JsonObject } from '../protocol'
-import { type ChatServerOptions, type CommandCall, CommandRejected, createChatServer, memoryLog } from '../server'
-import type { Connection, ConnectionEvents, ConnectionOptions } from '../types'
+import type { Transport } from '../../adapters/transport'
+import { createConnection } from '../../createConnection'
+import type { JsonObject } from '../../protocol'
+import { type ChatServerOptions, type CommandCall, CommandRejected, createChatServer, memoryLog } from '../../server'
+import type { Connection, ConnectionEvents, ConnectionOptions } from '../../types'
 
 /** What serves a chat server over the wire that is tested. */
 export interface ContractHost {

@@ -1,4 +1,4 @@
-import { RESERVED_TYPES } from '../protocol'
+import { RESERVED_TYPES } from '../../protocol'
 import { sessionsOf, type TestPost, type TestStream } from './network'
 import type { Behaviour } from './testServer'
 

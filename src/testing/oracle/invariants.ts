@@ -1,6 +1,6 @@
-import type { Connection, Delivery, SendOptions, Verdict } from '../types'
-import type { Harness, Observer } from './harness'
-import { type Answer, isAsk, type TestPost, type TestStream } from './network'
+import type { Connection, Delivery, SendOptions, Verdict } from '../../types'
+import type { Harness, Observer } from '../harness/harness'
+import { type Answer, isAsk, type TestPost, type TestStream } from '../harness/network'
 
 /** What holds at every moment, whatever happens. I9 is about the future, so it is `explore` that looks after it. */
 export const INVARIANTS = {
