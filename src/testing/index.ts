@@ -29,15 +29,9 @@ export type { AppliedCommand, Behaviour, TestServer, TestServerOptions } from '.
 export type { VirtualClock, VirtualTime } from './harness/virtualClock'
 export { INVARIANTS, type Invariant, type Oracle, type Violation, watchInvariants } from './oracle/invariants'
 export { formatWalk, type WalkOptions, type WalkReport, walk } from './walk/walk'
-export {
-  ALPHABET,
-  type Alphabet,
-  createWorld,
-  type Letter,
-  type Line,
-  ODDITIES,
-  RESETS,
-  type World,
-  type WorldOptions,
-} from './world/alphabet'
+export { ALPHABET } from './world/alphabet'
 export { type Command, commands } from './world/commands'
+export type { Alphabet, Letter } from './world/letter'
+export { ODDITIES, RESETS } from './world/letters/odd'
+export type { Line } from './world/lines'
+export { createWorld, type World, type WorldOptions } from './world/world'

@@ -1,16 +1,11 @@
 import type { Harness } from '../harness/harness'
 import { sessionsOf } from '../harness/network'
-import { carried, INVARIANTS, type Invariant, type Violation } from '../oracle/invariants'
-import {
-  ALPHABET,
-  type Alphabet,
-  createWorld,
-  isOfTheApp,
-  isResume,
-  isSuspend,
-  type World,
-  type WorldOptions,
-} from '../world/alphabet'
+import { INVARIANTS, type Invariant, type Violation } from '../oracle/invariants'
+import { carried } from '../oracle/wire'
+import { ALPHABET } from '../world/alphabet'
+import type { Alphabet } from '../world/letter'
+import { isOfTheApp, isResume, isSuspend } from '../world/posts'
+import { createWorld, type World, type WorldOptions } from '../world/world'
 
 export interface ReplayOptions extends WorldOptions {
   /** What can happen. Default: `ALPHABET`. */

@@ -1,4 +1,6 @@
-import { ALPHABET, type Alphabet, type World } from './alphabet'
+import { ALPHABET } from './alphabet'
+import type { Alphabet } from './letter'
+import type { World } from './world'
 
 /** What fast-check calls an `AsyncCommand`; the world is its model and the real thing at once. */
 export interface Command {
