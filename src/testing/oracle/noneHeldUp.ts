@@ -7,7 +7,8 @@ import { carried, isInFlight, isOk, longest, parse, resultsOf, wishOf } from './
 export const noneHeldUp: Watch = (harness, report, { isPreparing, maxFailures, maxInFlight }) => {
   const { connection, posts } = harness
   const lanes = new Lanes(connection)
-  const reasons = new Reasons(lanes, harness.time.clock.now)
+  const { now } = harness.time.clock
+  const reasons = new Reasons(lanes, now)
   let stream: string | null = null
   connection.on('opened', ({ connectionId }) => {
     if (connectionId !== stream) reasons.begin()
@@ -22,8 +23,10 @@ export const noneHeldUp: Watch = (harness, report, { isPreparing, maxFailures, m
       const [first] = half
       if (!first || half.some(({ delivery }) => isUnderWay(delivery.id))) continue
       const { id } = first.delivery
-      if (half.some(({ delivery }) => delivery.retryAt !== null)) {
-        if (!reasons.has(name)) report(`${id} waits, and nothing of its lane has failed`)
+      const until = Math.max(...half.map(({ delivery }) => delivery.retryAt ?? 0))
+      if (until) {
+        // After a sleep of the machine a wait may be over before its timer has had a chance to fire.
+        if (until > now() && !reasons.has(name)) report(`${id} waits, and nothing of its lane has failed`)
         continue
       }
       const isBehindStop =
@@ -34,7 +37,7 @@ export const noneHeldUp: Watch = (harness, report, { isPreparing, maxFailures, m
 
   return {
     onAnswer(post, answer) {
-      if (!post.isAborted) reasons.note(post, wishOf(answer, harness.time.clock.now()).retryAfter, answer)
+      if (!post.isAborted) reasons.note(post, wishOf(answer, now()).retryAfter, answer)
     },
     onSettled() {
       reasons.noteAborted(posts)
