@@ -3,14 +3,9 @@ import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { FEATURES, type Feature } from '../src/protocol'
-import {
-  createExpand,
-  type Edge,
-  type Expand,
-  explore,
-  type Progress,
-  type ReplayOptions,
-} from '../src/testing/explore/explore'
+import { createExpand, type Edge, type Expand } from '../src/testing/explore/expand'
+import { explore, type Progress } from '../src/testing/explore/explore'
+import type { ReplayOptions } from '../src/testing/explore/replay'
 
 const USAGE = `npm run explore -- --depth N [--features none|all|mix|detaching|name,name] [--edges N] [--workers N]
 

@@ -1,18 +1,11 @@
 export type { JsonObject } from '../protocol'
-export { type ContractCase, type ContractPromise, transportContract } from './contract/contract'
+export type { ContractCase, ContractPromise } from './contract/case'
+export { transportContract } from './contract/contract'
 export type { ContractHost, Serve } from './contract/contractLine'
-export {
-  createExpand,
-  type Edge,
-  type Expand,
-  type Exploration,
-  type ExploreOptions,
-  explore,
-  type Finding,
-  type Progress,
-  type ReplayOptions,
-  replay,
-} from './explore/explore'
+export { createExpand, type Edge, type Expand } from './explore/expand'
+export { type Exploration, type ExploreOptions, explore, type Progress } from './explore/explore'
+export type { Finding } from './explore/finding'
+export { type ReplayOptions, replay } from './explore/replay'
 export * from './harness/behaviours'
 export {
   createHarness,

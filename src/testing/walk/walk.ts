@@ -1,10 +1,4 @@
-import {
-  type AnyActorRef,
-  type AnyEventObject,
-  type AnyMachineSnapshot,
-  type InspectionEvent,
-  initialTransition,
-} from 'xstate'
+import { type AnyMachineSnapshot, initialTransition } from 'xstate'
 import { createConnection } from '../../createConnection'
 import type { ConnectionError } from '../../errors'
 import { connectionMachine } from '../../machine/connectionMachine'
@@ -12,11 +6,11 @@ import { outboxMachine } from '../../machine/outboxMachine'
 import type { ConnectionInput } from '../../machine/types'
 import type { JsonObject } from '../../protocol'
 import type { OutboundMessage } from '../../types'
-import { serverIsSilent } from '../harness/behaviours'
 import { createHarness, type HarnessOptions } from '../harness/harness'
-import { watchInvariants } from '../oracle/invariants'
+import { drive, type Made, type Settings } from './drive'
 import { connectionMoves, outboxMoves, type World } from './moves'
-import { labelOf, leafOf, nameOf, plan, type Step, transitionsOf } from './plan'
+import { labelOf, nameOf, plan, type Step, transitionsOf } from './plan'
+import type { Deed } from './record'
 
 export interface WalkOptions extends Pick<HarnessOptions, 'create' | 'seed'> {
   /** What the server sends of a session, without `sessionId` and `seq`. Default `{ type: 'token' }`. */
@@ -44,28 +38,6 @@ export interface WalkReport {
   /** What the app's listeners threw, and at which step. */
   readonly errors: readonly { readonly step: string; readonly error: ConnectionError }[]
   readonly steps: number
-}
-
-type Settings = Required<WalkOptions> & Pick<World, 'newSession'>
-
-/** What a machine did with an event. */
-interface Deed {
-  readonly machine: string
-  readonly event: AnyEventObject
-  readonly from: string
-  readonly takes: string[]
-  to: string
-}
-
-/** A step that was made. */
-interface Made {
-  readonly step: Step<World>
-  /** All that the machines did then, not only what the step is about. */
-  readonly deeds: readonly Deed[]
-  /** Why it is not what the definition says. */
-  readonly stray: string | undefined
-  readonly violations: readonly string[]
-  readonly errors: readonly ConnectionError[]
 }
 
 /**
@@ -144,112 +116,6 @@ function planAll(policy: ConnectionInput) {
     },
     { machine: outboxMachine, paths: plan(outboxMachine, held, outboxMoves(), ({ value }) => value) },
   ]
-}
-
-/** A fresh connection goes along a path, as far as the path is right. */
-async function drive(
-  { create, seed, ...means }: Settings,
-  machine: string,
-  path: readonly Step<World>[],
-): Promise<readonly Made[]> {
-  const harness = createHarness({ create, seed, server: serverIsSilent() })
-  const { connection, told } = harness
-  const oracle = watchInvariants(harness)
-  const root = connection.actor as unknown as AnyActorRef
-  const deeds = record(root)
-  const isOfConnection = machine === connectionMachine.id
-  if (connection.phase !== 'idle') connection.disconnect()
-  if (!isOfConnection) connection.connect()
-  await harness.settles()
-
-  const made: Made[] = []
-  for (const step of path) {
-    const { move, event: awaited, canBeCaused, takes } = step
-    const before = { deeds: deeds.length, told: told.length, violations: oracle.violations.length }
-    const deed = () =>
-      deeds.slice(before.deeds).find((one) => one.machine === machine && one.event.type === awaited.type)
-    const world: World = {
-      ...means,
-      harness,
-      get context() {
-        return connection.actor.getSnapshot().context
-      },
-      get hasHappened() {
-        return !!deed()
-      },
-    }
-    let stray: string | undefined
-    try {
-      if (canBeCaused) await move.cause(world)
-      else (isOfConnection ? root : root.getSnapshot().children.outbox).send(awaited)
-    } catch (error) {
-      stray = `it threw ${error}`
-    }
-    await harness.settles()
-    const news = told.slice(before.told)
-    const did = deed()
-    if (!did) stray ??= 'it never came'
-    else if (did.from !== step.from) stray ??= `it came in ${did.from}`
-    else if (`${did.takes}` !== `${takes}`) stray ??= `it took ${did.takes.join(', ') || 'nothing'}`
-    else if (did.to !== step.to) stray ??= `it led to ${did.to}`
-    else if (
-      isOfConnection &&
-      !takes.length &&
-      !news.some((one) => one.name === 'refused' && one.event.event === awaited.type)
-    ) {
-      stray ??= 'nobody was told that it was refused'
-    }
-    const violations = canBeCaused ? oracle.violations.slice(before.violations) : []
-    made.push({
-      step,
-      deeds: deeds.slice(before.deeds),
-      stray,
-      violations: violations.map(({ invariant, message }) => `${invariant}: ${message}`),
-      errors: news.flatMap((one) => (one.name === 'error' && isOfTheApp(one.event.error) ? one.event.error : [])),
-    })
-    if (stray) break
-  }
-  connection.dispose()
-  return made
-}
-
-const isOfTheApp = ({ code }: ConnectionError) => code === 'listener-failed' || code === 'poison-message'
-
-/** What the machines of a connection do from now on. */
-function record(root: AnyActorRef): readonly Deed[] {
-  const deeds: Deed[] = []
-  const snapshots = new Map<unknown, AnyMachineSnapshot>([[root, root.getSnapshot()]])
-  const events = new Map<unknown, AnyEventObject>()
-  const note = (actorRef: unknown, event: AnyEventObject, takes: readonly string[], next: AnyMachineSnapshot) => {
-    const last = deeds.at(-1)
-    const machine = next.machine.id
-    const to = leafOf(next.value)
-    if (last?.event === event && last.machine === machine) {
-      last.takes.push(...takes)
-      last.to = to
-    } else deeds.push({ machine, event, from: leafOf((snapshots.get(actorRef) ?? next).value), takes: [...takes], to })
-    snapshots.set(actorRef, next)
-  }
-  root.system.inspect((inspected: InspectionEvent) => {
-    const { type, actorRef } = inspected
-    if (type === '@xstate.event') {
-      const snapshot = (actorRef as AnyActorRef).getSnapshot()
-      if (snapshot?.machine && !snapshots.has(actorRef)) snapshots.set(actorRef, snapshot)
-      events.set(actorRef, inspected.event)
-    } else if (type === '@xstate.microstep') {
-      note(actorRef, inspected.event, inspected._transitions.map(labelOf), inspected.snapshot as AnyMachineSnapshot)
-    } else if (type === '@xstate.action' && !inspected.action.type.startsWith('xstate.')) {
-      // A transition whose action throws is no microstep. Its action is told all the same.
-      const snapshot = snapshots.get(actorRef)
-      const event = events.get(actorRef)
-      if (!snapshot || !event) return
-      const throwing = transitionsOf(snapshot.machine).filter(({ actions }) =>
-        actions.some((action) => Object(action).type === inspected.action.type),
-      )
-      if (throwing.length) note(actorRef, event, throwing.map(labelOf), snapshot)
-    }
-  })
-  return deeds
 }
 
 /** A summary, and a line for each thing that is not as it should be. */
