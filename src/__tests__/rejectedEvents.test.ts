@@ -2,7 +2,7 @@ import { describe, expect, test, vi } from 'vitest'
 import { assign, createActor, type EventObject, fromCallback, type InspectionEvent, setup } from 'xstate'
 import { connectionMachine } from '../machine'
 import { Recorder } from '../recorder'
-import { fakeClock } from './_clock'
+import { fakeClock } from '../testing/harness/fakeClock'
 import { connect, opened, POLICY, reconnect, silent, succeeded, wake, welcome } from './_machine'
 
 const child = setup({ types: {} as { events: { type: 'poke' } } }).createMachine({ initial: 'a', states: { a: {} } })

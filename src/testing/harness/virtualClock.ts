@@ -1,4 +1,5 @@
 import type { Clock } from '../../types'
+import { Timeline } from './fakeClock'
 
 export interface VirtualClock extends Clock {
   /** Timers that are still to fire. */
@@ -19,67 +20,30 @@ export interface VirtualTime {
   jumps(ms: number): void
 }
 
-interface Timer {
-  readonly at: number
-  readonly id: number
-  readonly callback: () => void
-}
-
 const START = Date.UTC(2026, 0, 1)
 
 export function createVirtualTime(settles: () => Promise<void>): VirtualTime {
-  let now = START
-  let lastId = 0
-  const own = new Map<number, Timer>()
-  const foreign = new Map<number, Timer>()
-
-  const clockOver = (timers: Map<number, Timer>): VirtualClock => ({
-    now: () => now,
-    setTimeout(callback, ms) {
-      const id = ++lastId
-      timers.set(id, { at: now + Math.max(0, ms), id, callback })
-      return id
-    },
-    clearTimeout(id) {
-      timers.delete(id as number)
-    },
-    get pending() {
-      return timers.size
-    },
-  })
-
-  function first(): Timer | undefined {
-    let earliest: Timer | undefined
-    for (const timers of [own, foreign]) {
-      for (const timer of timers.values()) {
-        if (!earliest || timer.at < earliest.at || (timer.at === earliest.at && timer.id < earliest.id))
-          earliest = timer
-      }
+  const timeline = new Timeline(START)
+  const counted = (): VirtualClock => {
+    const clock = timeline.createClock()
+    const { now, setTimeout, clearTimeout } = clock
+    return {
+      now,
+      setTimeout,
+      clearTimeout,
+      get pending() {
+        return clock.pending.length
+      },
     }
-    return earliest
   }
-
   return {
-    clock: clockOver(own),
-    outside: clockOver(foreign),
+    clock: counted(),
+    outside: counted(),
     get next() {
-      return first()?.at ?? Number.POSITIVE_INFINITY
+      return timeline.next
     },
-    async passes(ms) {
-      const until = now + ms
-      await settles()
-      for (let timer = first(); timer && timer.at <= until; timer = first()) {
-        own.delete(timer.id)
-        foreign.delete(timer.id)
-        now = Math.max(now, timer.at)
-        timer.callback()
-        await settles()
-      }
-      now = Math.max(now, until)
-    },
-    jumps(ms) {
-      now += ms
-    },
+    passes: (ms) => timeline.passes(ms, settles),
+    jumps: timeline.sleep,
   }
 }
 
