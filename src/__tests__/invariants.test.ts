@@ -216,6 +216,40 @@ test('I4: a message that overtakes another is seen', async () => {
   world.sees('I4', `${id} is posted before m1`)
 })
 
+test('I4: two POSTs of a lane that are under way at the same time are seen', async () => {
+  let lanes = 0
+  const world = begin((environment) => {
+    const connection = createConnection(environment)
+    const { send } = connection
+    // The app takes both for one lane.
+    return Object.assign(connection, { send: (message: never) => send(message, { lane: `${++lanes}` }) })
+  })
+  await world.connects()
+  await world.welcomes()
+  const first = await world.sends()
+  const second = await world.sends()
+  world.sees('I4', `${second.id} is posted beside ${first.id}, of the same lane`)
+})
+
+test('I10: a session that is untracked while one watch of it stands is seen', async () => {
+  const world = begin((environment) => {
+    const connection = createConnection(environment)
+    const { watch, unwatch } = connection
+    const forgets = (sessionId: string) => {
+      watch(sessionId)
+      return () => unwatch(sessionId)
+    }
+    return Object.assign(connection, { watch: forgets as typeof watch })
+  })
+  const release = world.connection.watch('s1')
+  world.connection.watch('s1')
+  await world.settles()
+  world.oracle.check()
+  release()
+  await world.settles()
+  world.sees('I10', 's1 is watched, and not tracked')
+})
+
 describe('I5: a verdict', () => {
   const isSent = async (create: Create) => {
     const world = begin(create)
