@@ -666,7 +666,7 @@ describe('I12: an attempt', () => {
 
 describe('I13: a message that waits for nothing', () => {
   /** Nothing of the second session is ever posted. */
-  const create = (environment: Environment) => {
+  const holding = (retryAt: number | null) => (environment: Environment) => {
     const connection = createConnection(environment)
     const { send } = connection
     return Object.assign(connection, {
@@ -674,13 +674,13 @@ describe('I13: a message that waits for nothing', () => {
         message.sessionId === 's2'
           ? {
               ...{ id: 'held', message, status: 'queued', settled: new Promise(() => {}) },
-              ...{ attempts: 0, error: null, retryAt: null, cancel: () => false },
+              ...{ attempts: 0, error: null, retryAt, cancel: () => false },
             }
           : send(message, options),
     }) as Connection
   }
-  const opens = async (options?: Parameters<typeof watchInvariants>[1]) => {
-    const harness = createHarness({ server: serverIsSilent(), create })
+  const opens = async (options?: Parameters<typeof watchInvariants>[1], retryAt: number | null = null) => {
+    const harness = createHarness({ server: serverIsSilent(), create: holding(retryAt) })
     const oracle = watchInvariants(harness, options)
     harness.connection.connect()
     await harness.settles()
@@ -695,6 +695,13 @@ describe('I13: a message that waits for nothing', () => {
     expect(await opens({ isPreparing: () => false })).toEqual(['held waits, and is told for nothing'])
     expect(await opens()).toEqual([])
     expect(await opens({ isPreparing: () => false, maxInFlight: 1 })).toEqual([])
+  })
+
+  test('is seen as well if it says that it waits, and nothing of its lane has failed', async () => {
+    const options = { isPreparing: () => false }
+    expect(await opens(options, Number.POSITIVE_INFINITY)).toEqual(['held waits, and nothing of its lane has failed'])
+    // It is over, and its timer has had no chance to fire yet.
+    expect(await opens(options, 1)).toEqual([])
   })
 })
 
