@@ -1,3 +1,5 @@
+import { FEATURES, type Feature } from '../src/protocol'
+import type { Invariant } from '../src/testing'
 import type { Anchor } from './anchor'
 
 /** A row of the failure catalogue, made to come back by changing one place of the library. */
@@ -7,6 +9,17 @@ export interface PlantedBug extends Anchor {
   readonly bug: string
   readonly file: string
   readonly replace: string
+  /** An invariant that it breaks, and letters of the explorer that show it. */
+  readonly shows?: Sighting
+}
+
+export interface Sighting {
+  readonly invariant: Invariant
+  readonly letters: readonly string[]
+  /** What the server announces. Default: nothing. */
+  readonly features?: readonly Feature[]
+  /** ms. */
+  readonly heartbeat?: number
 }
 
 const MACHINE = 'src/machine/connectionMachine.ts'
@@ -51,6 +64,7 @@ export const PLANTED: readonly PlantedBug[] = [
     within: 'resume',
     find: 'if (stopWatching) stopWatching()\n    else abort.abort()',
     replace: 'stopWatching?.()',
+    shows: { invariant: 'I2', letters: ['watch s1', 'connect', 'stream welcomed', 'disconnect'] },
   },
   {
     row: 'C04',
@@ -92,6 +106,7 @@ export const PLANTED: readonly PlantedBug[] = [
     within: 'connectionMachine',
     find: "          exit: 'forgetStream',",
     replace: "          exit: ['forgetStream', closed],",
+    shows: { invariant: 'I7', letters: ['connect', 'disconnect'] },
   },
   {
     row: 'C10 I10',
@@ -174,6 +189,12 @@ export const PLANTED: readonly PlantedBug[] = [
     within: 'openStream',
     find: '      if (heartbeat) {',
     replace: '      if (heartbeat && heartbeat < 0) {',
+    shows: {
+      invariant: 'I9',
+      letters: ['connect', 'stream welcomed', 'stream silent'],
+      features: FEATURES,
+      heartbeat: 20_000,
+    },
   },
   {
     row: 'C25',
@@ -279,6 +300,7 @@ export const PLANTED: readonly PlantedBug[] = [
     within: 'step',
     find: "if (seq <= lastSeq && dedupe) return 'old'",
     replace: "if (seq < lastSeq && dedupe) return 'old'",
+    shows: { invariant: 'I6', letters: ['watch s1', 'connect', 'stream welcomed', 'event', 'event repeated'] },
   },
   {
     row: 'C37',
@@ -322,6 +344,7 @@ export const PLANTED: readonly PlantedBug[] = [
     within: 'pageLifecycle',
     find: '        stopLooking()\n',
     replace: '',
+    shows: { invariant: 'I8', letters: ['connect', 'disconnect'] },
   },
   {
     row: 'C41 I8',
@@ -371,6 +394,10 @@ export const PLANTED: readonly PlantedBug[] = [
     within: 'Poster.#depart',
     find: 'if (this.#openGate !== flight.gate || isStale) this.land(flight)',
     replace: 'if (isStale) this.land(flight)',
+    shows: {
+      invariant: 'I3',
+      letters: ['connect', 'send', 'headers wait', 'stream welcomed', 'stream failed', 'headers come'],
+    },
   },
   {
     row: 'C56',
@@ -379,6 +406,11 @@ export const PLANTED: readonly PlantedBug[] = [
     within: 'confirms',
     find: 'done.resumeId === undefined || done.resumeId === resumeId',
     replace: 'done.resumeId === undefined || done.resumeId === resumeId || done.resumeId.length > 0',
+    shows: {
+      invariant: 'I11',
+      letters: ['watch s1', 'connect', 'stream welcomed', 'stream welcomed', 'late marker'],
+      features: FEATURES,
+    },
   },
   {
     row: 'C57 I12',
@@ -387,6 +419,10 @@ export const PLANTED: readonly PlantedBug[] = [
     within: 'connectionMachine',
     find: 'isFirstAttempt: ({ context }) => context.attempt === 0 &&',
     replace: 'isFirstAttempt: ({ context }) => context.attempt >= 0 &&',
+    shows: {
+      invariant: 'I12',
+      letters: ['connect', 'stream welcomed', 'send', 'send 404', 'stream welcomed', 'send 404'],
+    },
   },
   {
     row: 'C58',
@@ -429,6 +465,7 @@ export const PLANTED: readonly PlantedBug[] = [
     find: '    for (const message of messages) if (!message.isEnded) this.#desk.changed(message)\n    this.pump()',
     replace:
       "    for (const message of messages) {\n      if (message.isEnded) continue\n      this.#desk.changed(message)\n      if (message.inLane) message.lane.messages.remove(message.inLane)\n      this.lanes.enter(message, 'last')\n    }\n    this.pump()",
+    shows: { invariant: 'I4', letters: ['connect', 'stream welcomed', 'send', 'send', 'send lost before'] },
   },
   {
     row: 'I1',
@@ -437,6 +474,7 @@ export const PLANTED: readonly PlantedBug[] = [
     within: 'openStream',
     find: '    close()\n    stopWatchdog()',
     replace: '    stopWatchdog()',
+    shows: { invariant: 'I1', letters: ['connect', 'disconnect'] },
   },
   {
     row: 'C45 C51',
@@ -461,6 +499,11 @@ export const PLANTED: readonly PlantedBug[] = [
     within: 'resultsOf',
     find: 'if (result?.id !== message.id) break',
     replace: 'if (!result) break',
+    shows: {
+      invariant: 'I5',
+      letters: ['connect', 'send', 'send', 'stream welcomed', 'batch shuffled'],
+      features: FEATURES.filter((feature) => feature !== 'lanes'),
+    },
   },
   {
     row: 'I10',
@@ -469,6 +512,10 @@ export const PLANTED: readonly PlantedBug[] = [
     within: 'Sessions.of',
     find: 'if (session || this.#closed?.has(sessionId)) return session',
     replace: 'if (session) return session',
+    shows: {
+      invariant: 'I10',
+      letters: ['connect', 'stream welcomed', 'watch s1', 'unwatch s1', 'event after unwatch'],
+    },
   },
   {
     row: 'C43 I6',
@@ -573,6 +620,7 @@ export const PLANTED: readonly PlantedBug[] = [
     within: 'Poster.#takeTurns',
     find: '    while (this.#gate === before && this.lanes.atWork < most) {',
     replace: '    while (this.#gate === before && this.lanes.atWork < most && !this.lanes.firstWait) {',
+    shows: { invariant: 'I13', letters: ['connect', 'stream welcomed', 'send', 'send 429', 'send apart'] },
   },
   {
     row: 'C61 I13',
@@ -589,6 +637,10 @@ export const PLANTED: readonly PlantedBug[] = [
     within: 'Lanes.renew',
     find: "      if (lane.wait?.askedBy === 'client') this.#resume(lane)",
     replace: "      if (lane.wait?.askedBy === 'client' && !lane.messages.first) this.#resume(lane)",
+    shows: {
+      invariant: 'I15',
+      letters: ['connect', 'stream welcomed', 'send', 'send lost before', 'reconnect', 'stream welcomed'],
+    },
   },
   {
     row: 'C40 I12',
@@ -845,6 +897,11 @@ export const PLANTED: readonly PlantedBug[] = [
     within: 'connectionMachine',
     find: "                  entry: 'suspendOutbox',\n",
     replace: '',
+    shows: {
+      invariant: 'I14',
+      letters: ['watch s1', 'connect', 'stream welcomed', 'resume ok', 'replayed', 'page hides', 'send'],
+      features: FEATURES.filter((feature) => feature !== 'suspend-keeps'),
+    },
   },
   {
     row: 'C71',

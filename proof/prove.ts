@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { copyProject } from './_copy'
-import { locate } from './anchor'
+import { plantIn } from './load'
 import { PLANTED, type PlantedBug } from './planted'
 
 // Plants one bug after the other in a copy of the project, and shows which test, and which exploration, catches it. One
@@ -55,12 +55,10 @@ console.log(
 )
 process.exitCode = survivors > 0 ? 1 : 0
 
-async function plant({ file, replace, bug, ...anchor }: PlantedBug): Promise<() => Promise<void>> {
-  const target = join(path, file)
+async function plant(planted: PlantedBug): Promise<() => Promise<void>> {
+  const target = join(path, planted.file)
   const text = await readFile(target, 'utf8')
-  const [place, ...more] = locate(text, anchor)
-  if (!place || more.length) throw new Error(`${bug}: its place in ${file} is not there exactly once any more`)
-  await writeFile(target, text.slice(0, place[0]) + replace.trim() + text.slice(place[1]))
+  await writeFile(target, plantIn(text, planted))
   return () => writeFile(target, text)
 }
 

@@ -1,41 +1,21 @@
 import { type Connection, type ConnectionOptions, createConnection, type EventSourceLike, type Feature } from 'holdline'
+import { fakeClock } from '../testing/harness/fakeClock'
 
 /** Virtual time. Nothing fires unless a test advances it. */
 export function createClock() {
-  let now = 1_700_000_000_000
-  let nextId = 1
-  const timers = new Map<number, { at: number; callback: () => void }>()
+  const clock = fakeClock()
+  const { now, setTimeout, clearTimeout, sleep, passes } = clock
   return {
-    now: () => now,
-    setTimeout(callback: () => void, ms: number) {
-      timers.set(nextId, { at: now + ms, callback })
-      return nextId++
-    },
-    clearTimeout(id: unknown) {
-      timers.delete(id as number)
-    },
+    now,
+    setTimeout,
+    clearTimeout,
     /** Timers that are still to fire. */
     get pending() {
-      return timers.size
+      return clock.pending.length
     },
-    /** Fires what is due, in order, with everything that follows from it, chained timers included. */
-    async advance(ms: number) {
-      const until = now + ms
-      await settle()
-      for (;;) {
-        const due = [...timers].filter(([, { at }]) => at <= until).sort(([, a], [, b]) => a.at - b.at)[0]
-        if (!due) break
-        timers.delete(due[0])
-        now = Math.max(now, due[1].at)
-        due[1].callback()
-        await settle()
-      }
-      now = until
-    },
-    /** The machine slept: the wall clock moved on, no timer had a chance to fire. */
-    jump(ms: number) {
-      now += ms
-    },
+    /** Fires all that is due, in order, with everything that follows from it. */
+    advance: (ms: number) => passes(ms, settle),
+    jump: sleep,
   }
 }
 

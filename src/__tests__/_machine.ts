@@ -14,7 +14,7 @@ import {
   type ServerDelay,
 } from '../machine'
 import type { Cursor, Feature } from '../protocol'
-import { fakeClock } from './_clock'
+import { fakeClock } from '../testing/harness/fakeClock'
 
 export const POLICY: ConnectionInput = {
   backoff: { base: 500, cap: 30_000, maxAttempts: Number.POSITIVE_INFINITY, stableDelay: 5_000 },

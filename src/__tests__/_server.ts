@@ -2,49 +2,28 @@ import type { JsonObject } from '../protocol'
 import {
   type ChatServer,
   type ChatServerOptions,
-  type Clock,
   type CommandCall,
   createChatServer,
   memoryLog,
   type Principal,
   type SessionLog,
 } from '../server'
+import { fakeClock as createClock } from '../testing/harness/fakeClock'
 
 export const BASE = 'http://chat.test/api'
 
 /** Time that stands still until a test moves it. */
 export function fakeClock() {
-  let time = 1_000_000
-  let ids = 0
-  const timers = new Map<unknown, { at: number; callback: () => void }>()
-  const clock: Clock = {
-    now: () => time,
-    setTimeout(callback, ms) {
-      ids += 1
-      timers.set(ids, { at: time + ms, callback })
-      return ids
-    },
-    clearTimeout: (timer) => void timers.delete(timer),
-  }
+  const clock = createClock(1_000_000)
+  const { now, setTimeout, clearTimeout, passes } = clock
   return {
-    ...clock,
+    now,
+    setTimeout,
+    clearTimeout,
     get timers() {
-      return timers.size
+      return clock.pending.length
     },
-    async advance(ms: number) {
-      const end = time + ms
-      await settle()
-      for (;;) {
-        const [due] = [...timers].filter(([, { at }]) => at <= end).sort(([, a], [, b]) => a.at - b.at)
-        if (!due) break
-        const [id, { at, callback }] = due
-        timers.delete(id)
-        time = at
-        callback()
-        await settle()
-      }
-      time = end
-    },
+    advance: (ms: number) => passes(ms, settle),
   }
 }
 

@@ -13,7 +13,7 @@ import {
 } from 'holdline/testing'
 import { describe, expect, test, vi } from 'vitest'
 import { FEATURES, type Feature } from '../protocol'
-import { fingerprint } from '../testing/explore'
+import { fingerprint } from '../testing/explore/fingerprint'
 
 const DETACHES = FEATURES.filter((feature) => feature !== 'suspend-keeps')
 

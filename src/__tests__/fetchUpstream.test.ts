@@ -4,7 +4,7 @@ import type { HeadersHook } from '../adapters/credentials'
 import { createUpstream, type PostOptions } from '../adapters/fetchUpstream'
 import { toHttpError } from '../adapters/httpError'
 import { ConnectionError } from '../errors'
-import { fakeClock } from './_clock'
+import { fakeClock } from '../testing/harness/fakeClock'
 import { settle } from './_fakes'
 
 afterEach(() => vi.unstubAllGlobals())

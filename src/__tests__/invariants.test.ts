@@ -216,6 +216,40 @@ test('I4: a message that overtakes another is seen', async () => {
   world.sees('I4', `${id} is posted before m1`)
 })
 
+test('I4: two POSTs of a lane that are under way at the same time are seen', async () => {
+  let lanes = 0
+  const world = begin((environment) => {
+    const connection = createConnection(environment)
+    const { send } = connection
+    // The app takes both for one lane.
+    return Object.assign(connection, { send: (message: never) => send(message, { lane: `${++lanes}` }) })
+  })
+  await world.connects()
+  await world.welcomes()
+  const first = await world.sends()
+  const second = await world.sends()
+  world.sees('I4', `${second.id} is posted beside ${first.id}, of the same lane`)
+})
+
+test('I10: a session that is untracked while one watch of it stands is seen', async () => {
+  const world = begin((environment) => {
+    const connection = createConnection(environment)
+    const { watch, unwatch } = connection
+    const forgets = (sessionId: string) => {
+      watch(sessionId)
+      return () => unwatch(sessionId)
+    }
+    return Object.assign(connection, { watch: forgets as typeof watch })
+  })
+  const release = world.connection.watch('s1')
+  world.connection.watch('s1')
+  await world.settles()
+  world.oracle.check()
+  release()
+  await world.settles()
+  world.sees('I10', 's1 is watched, and not tracked')
+})
+
 describe('I5: a verdict', () => {
   const isSent = async (create: Create) => {
     const world = begin(create)
@@ -632,7 +666,7 @@ describe('I12: an attempt', () => {
 
 describe('I13: a message that waits for nothing', () => {
   /** Nothing of the second session is ever posted. */
-  const create = (environment: Environment) => {
+  const holding = (retryAt: number | null) => (environment: Environment) => {
     const connection = createConnection(environment)
     const { send } = connection
     return Object.assign(connection, {
@@ -640,13 +674,13 @@ describe('I13: a message that waits for nothing', () => {
         message.sessionId === 's2'
           ? {
               ...{ id: 'held', message, status: 'queued', settled: new Promise(() => {}) },
-              ...{ attempts: 0, error: null, retryAt: null, cancel: () => false },
+              ...{ attempts: 0, error: null, retryAt, cancel: () => false },
             }
           : send(message, options),
     }) as Connection
   }
-  const opens = async (options?: Parameters<typeof watchInvariants>[1]) => {
-    const harness = createHarness({ server: serverIsSilent(), create })
+  const opens = async (options?: Parameters<typeof watchInvariants>[1], retryAt: number | null = null) => {
+    const harness = createHarness({ server: serverIsSilent(), create: holding(retryAt) })
     const oracle = watchInvariants(harness, options)
     harness.connection.connect()
     await harness.settles()
@@ -661,6 +695,13 @@ describe('I13: a message that waits for nothing', () => {
     expect(await opens({ isPreparing: () => false })).toEqual(['held waits, and is told for nothing'])
     expect(await opens()).toEqual([])
     expect(await opens({ isPreparing: () => false, maxInFlight: 1 })).toEqual([])
+  })
+
+  test('is seen as well if it says that it waits, and nothing of its lane has failed', async () => {
+    const options = { isPreparing: () => false }
+    expect(await opens(options, Number.POSITIVE_INFINITY)).toEqual(['held waits, and nothing of its lane has failed'])
+    // It is over, and its timer has had no chance to fire yet.
+    expect(await opens(options, 1)).toEqual([])
   })
 })
 

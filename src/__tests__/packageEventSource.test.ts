@@ -1,6 +1,6 @@
 import { createConnection } from 'holdline'
 import { afterEach, describe, expect, test } from 'vitest'
-import { fakeClock } from './_clock'
+import { fakeClock } from '../testing/harness/fakeClock'
 import { type Handler, listen } from './_http'
 
 const STREAM = { 'content-type': 'text/event-stream' }

@@ -1,7 +1,7 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { type PageScope, type PageSignal, pageLifecycle } from '../adapters'
-import { fakeClock } from './_clock'
+import { fakeClock } from '../testing/harness/fakeClock'
 
 type Listener = (event: Event) => void
 

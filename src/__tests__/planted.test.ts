@@ -1,7 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { expect, test } from 'vitest'
+import { ALPHABET, INVARIANTS, ODDITIES, replay } from 'holdline/testing'
+import { describe, expect, test } from 'vitest'
 import { locate } from '../../proof/anchor'
+import { loadPlanted } from '../../proof/load'
 import { PLANTED } from '../../proof/planted'
 
 test('every planted bug still has its place in the code, exactly once, and changes it', () => {
@@ -26,4 +28,30 @@ test('a place is code in a declaration: white space may change, and what is outs
   expect(at('Inbox.constructor')).toEqual(['a(1)'])
   expect(at('g')).toHaveLength(2)
   expect([at('Inbox.size'), at('h'), at('f', 'c()')]).toEqual([[], [], []])
+})
+
+describe('each invariant is broken by a planted bug, and the oracle says which', () => {
+  const shown = PLANTED.flatMap((planted) => (planted.shows ? [{ planted, shows: planted.shows }] : []))
+
+  test.each(shown)('$shows.invariant: $planted.bug', async ({ planted, shows }) => {
+    const { invariant, letters, ...announced } = shows
+    const heal = async (kit: Pick<Awaited<ReturnType<typeof loadPlanted>>, 'replay' | 'ALPHABET' | 'ODDITIES'>) => {
+      const world = await kit.replay(letters, {
+        features: [],
+        ...announced,
+        alphabet: { ...kit.ALPHABET, ...kit.ODDITIES },
+      })
+      await world.heals()
+    }
+    await heal({ replay, ALPHABET, ODDITIES })
+    await expect(loadPlanted(planted).then(heal)).rejects.toThrow(`  ${invariant} (`)
+  })
+
+  test('all of them, once each', () => {
+    expect(shown.map(({ shows }) => shows.invariant).sort()).toEqual(
+      Object.keys(INVARIANTS)
+        .filter((name) => name !== 'app')
+        .sort(),
+    )
+  })
 })

@@ -6,7 +6,7 @@ import { eventSourceTransport, fetchStreamTransport } from 'holdline/adapters'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import type { HeadersHook } from '../adapters/credentials'
 import { createUpstream, type PostOptions } from '../adapters/fetchUpstream'
-import { fakeClock } from './_clock'
+import { fakeClock } from '../testing/harness/fakeClock'
 import { settle } from './_fakes'
 
 interface Seen {

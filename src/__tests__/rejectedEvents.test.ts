@@ -1,8 +1,8 @@
 import { describe, expect, test, vi } from 'vitest'
 import { assign, createActor, type EventObject, fromCallback, type InspectionEvent, setup } from 'xstate'
 import { connectionMachine } from '../machine'
+import { fakeClock } from '../testing/harness/fakeClock'
 import { Recorder } from '../trace/recorder'
-import { fakeClock } from './_clock'
 import { connect, opened, POLICY, reconnect, silent, succeeded, wake, welcome } from './_machine'
 
 const child = setup({ types: {} as { events: { type: 'poke' } } }).createMachine({ initial: 'a', states: { a: {} } })

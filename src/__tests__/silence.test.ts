@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { watchSilence } from '../adapters'
-import { fakeClock } from './_clock'
+import { fakeClock } from '../testing/harness/fakeClock'
 
 const LIMIT = 30_000
 

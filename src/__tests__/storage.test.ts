@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { persist } from 'holdline/storage'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { Delivery } from '../index'
-import { fakeClock } from './_clock'
+import { fakeClock } from '../testing/harness/fakeClock'
 import {
   createWorld,
   type FakePost,

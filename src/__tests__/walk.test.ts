@@ -4,8 +4,11 @@ import { formatWalk, type WalkReport, walk } from 'holdline/testing'
 import { beforeAll, describe, expect, test, vi } from 'vitest'
 import type { AnyStateMachine } from 'xstate'
 import { connectionMachine, outboxMachine } from '../machine'
-import { labelOf, transitionsOf } from '../testing/plan'
+import { labelOf, transitionsOf } from '../testing/walk/plan'
 import { createStorage } from './_storage'
+
+/** A walk takes seconds, and more on a machine that does something else as well, ms. */
+const PATIENCE = 120_000
 
 const real = vi.hoisted(() => ({ machine: undefined as AnyStateMachine | undefined }))
 vi.mock('../connection/actors', async (importActual) => {
@@ -156,90 +159,106 @@ describe('the walk', () => {
 })
 
 describe('what is wrong is missing', () => {
-  test('a transition that the real machine does not have', async () => {
-    const { machine } = await vi.importActual<typeof import('../connection/actors')>('../connection/actors')
-    real.machine = machine.provide({})
-    const { open, reconnecting } = real.machine.states.active?.states.streaming?.states ?? {}
-    open?.transitions.delete('stream.gapped')
-    reconnecting?.transitions.get('resume.failed')?.shift()
-    const { missing, covered } = await walk().finally(() => {
-      real.machine = undefined
-    })
-    expect(missing).toEqual(
-      expect.arrayContaining([
-        'steady × stream.gapped → posting: it took nothing',
-        'posting × resume.failed, 403 → idle: it took reconnecting: resume.failed → backoff',
-        'open: stream.gapped → reconnecting: it was not taken',
-        'reconnecting: resume.failed [isFatal] → idle: it was not taken',
-      ]),
-    )
-    expect(covered).toHaveLength(report.covered.length - 3)
-  })
+  test(
+    'a transition that the real machine does not have',
+    async () => {
+      const { machine } = await vi.importActual<typeof import('../connection/actors')>('../connection/actors')
+      real.machine = machine.provide({})
+      const { open, reconnecting } = real.machine.states.active?.states.streaming?.states ?? {}
+      open?.transitions.delete('stream.gapped')
+      reconnecting?.transitions.get('resume.failed')?.shift()
+      const { missing, covered } = await walk().finally(() => {
+        real.machine = undefined
+      })
+      expect(missing).toEqual(
+        expect.arrayContaining([
+          'steady × stream.gapped → posting: it took nothing',
+          'posting × resume.failed, 403 → idle: it took reconnecting: resume.failed → backoff',
+          'open: stream.gapped → reconnecting: it was not taken',
+          'reconnecting: resume.failed [isFatal] → idle: it was not taken',
+        ]),
+      )
+      expect(covered).toHaveLength(report.covered.length - 3)
+    },
+    PATIENCE,
+  )
 
-  test('what an adapter never tells', async () => {
-    const { missing } = await walk({
-      create: (environment) =>
-        createConnection({
-          ...environment,
-          createEventSource(url, setup) {
-            const source = environment.createEventSource(url, setup) as EventSource
-            return {
-              addEventListener: (type, listener) => type === 'open' || source.addEventListener(type, listener),
-              close: () => source.close(),
-            }
-          },
-        }),
-    })
-    expect(missing).toContain('connecting × stream.opened → awaitingWelcome: it never came')
-    expect(missing).toContain('awaitingWelcome: after welcomeTimeout → backoff: it was not taken')
-  })
+  test(
+    'what an adapter never tells',
+    async () => {
+      const { missing } = await walk({
+        create: (environment) =>
+          createConnection({
+            ...environment,
+            createEventSource(url, setup) {
+              const source = environment.createEventSource(url, setup) as EventSource
+              return {
+                addEventListener: (type, listener) => type === 'open' || source.addEventListener(type, listener),
+                close: () => source.close(),
+              }
+            },
+          }),
+      })
+      expect(missing).toContain('connecting × stream.opened → awaitingWelcome: it never came')
+      expect(missing).toContain('awaitingWelcome: after welcomeTimeout → backoff: it was not taken')
+    },
+    PATIENCE,
+  )
 })
 
 describe('an app of the user’s own', () => {
-  test('is walked with its options, its listeners and what it does by itself', async () => {
-    const prompts: string[] = []
-    const storage = createStorage()
-    const report = await walk({
-      event: { type: 'delta', text: 'x' },
-      message: { type: 'ask' },
-      create(environment) {
-        const connection = createConnection({
-          ...environment,
-          storage: persist(storage, { cursors: true }),
-          heartbeat: 20_000,
-          headers: async () => ({ Authorization: 'Bearer token' }),
-          outbox: { maxInFlight: Number.POSITIVE_INFINITY },
-          protocol: { endpoints: { ask: 'ask' } },
-        })
-        connection.on('message', ({ text }) => prompts.push(String(text)))
-        connection.watch('mine')
-        connection.connect()
-        return connection
-      },
-    })
-    expect(report.missing).toEqual([])
-    expect(report.errors).toEqual([])
-    expect(report.unreachable).toEqual(['backoff: always [hasNoAttemptsLeft] → idle'])
-    expect(new Set(prompts)).toEqual(new Set(['x']))
-  })
+  test(
+    'is walked with its options, its listeners and what it does by itself',
+    async () => {
+      const prompts: string[] = []
+      const storage = createStorage()
+      const report = await walk({
+        event: { type: 'delta', text: 'x' },
+        message: { type: 'ask' },
+        create(environment) {
+          const connection = createConnection({
+            ...environment,
+            storage: persist(storage, { cursors: true }),
+            heartbeat: 20_000,
+            headers: async () => ({ Authorization: 'Bearer token' }),
+            outbox: { maxInFlight: Number.POSITIVE_INFINITY },
+            protocol: { endpoints: { ask: 'ask' } },
+          })
+          connection.on('message', ({ text }) => prompts.push(String(text)))
+          connection.watch('mine')
+          connection.connect()
+          return connection
+        },
+      })
+      expect(report.missing).toEqual([])
+      expect(report.errors).toEqual([])
+      expect(report.unreachable).toEqual(['backoff: always [hasNoAttemptsLeft] → idle'])
+      expect(new Set(prompts)).toEqual(new Set(['x']))
+    },
+    PATIENCE,
+  )
 
-  test('that throws in a listener is told, with the step at which it did', async () => {
-    const { errors } = await walk({
-      create(environment) {
-        const connection = createConnection(environment)
-        connection.on('closed', ({ reason }) => {
-          if (reason === 'gap') throw new Error('what a gap')
-        })
-        return connection
-      },
-    })
-    expect(new Set(errors.map(({ step }) => step))).toEqual(
-      new Set(
-        ['steady', 'probing', 'doubting']
-          .flatMap((from) => [`${from} × stream.gapped → posting`, `${from} × stream.gapped → backoff`])
-          .concat('suspended × stream.gapped → posting'),
-      ),
-    )
-    expect(errors[0]?.error).toMatchObject({ code: 'listener-failed', cause: { message: 'what a gap' } })
-  })
+  test(
+    'that throws in a listener is told, with the step at which it did',
+    async () => {
+      const { errors } = await walk({
+        create(environment) {
+          const connection = createConnection(environment)
+          connection.on('closed', ({ reason }) => {
+            if (reason === 'gap') throw new Error('what a gap')
+          })
+          return connection
+        },
+      })
+      expect(new Set(errors.map(({ step }) => step))).toEqual(
+        new Set(
+          ['steady', 'probing', 'doubting']
+            .flatMap((from) => [`${from} × stream.gapped → posting`, `${from} × stream.gapped → backoff`])
+            .concat('suspended × stream.gapped → posting'),
+        ),
+      )
+      expect(errors[0]?.error).toMatchObject({ code: 'listener-failed', cause: { message: 'what a gap' } })
+    },
+    PATIENCE,
+  )
 })

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { type ActorOptions, type AnyStateMachine, assign, createActor, emit, fromCallback, sendTo, setup } from 'xstate'
-import { fakeClock } from './_clock'
+import { fakeClock } from '../testing/harness/fakeClock'
 
 /** Started, with time that stands still, and an ear for what kills it. */
 function start<Machine extends AnyStateMachine>(machine: Machine) {

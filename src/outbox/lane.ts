@@ -1,4 +1,3 @@
-import type { Typed } from '../connection/messages'
 import { isText } from '../protocol'
 import type { Flight } from './flight'
 import type { Message, MessageText } from './message'

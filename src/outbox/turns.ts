@@ -1,4 +1,4 @@
-import type { Clock } from '../connection/messages'
+import type { Clock } from '../environment'
 import { MAX_BATCH_BYTES } from '../protocol'
 import { isPostedAlone, sizeInBatch } from './batch'
 import type { BatchSize } from './batchSize'

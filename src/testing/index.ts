@@ -1,36 +1,30 @@
 export type { JsonObject } from '../protocol'
+export type { ContractCase, ContractPromise } from './contract/case'
+export { transportContract } from './contract/contract'
+export type { ContractHost, Serve } from './contract/contractLine'
+export { createExpand, type Edge, type Expand } from './explore/expand'
+export { type Exploration, type ExploreOptions, explore, type Progress } from './explore/explore'
+export type { Finding } from './explore/finding'
+export { type ReplayOptions, replay } from './explore/replay'
+export * from './harness/behaviours'
 export {
-  ALPHABET,
-  type Alphabet,
-  createWorld,
-  type Letter,
-  type Line,
-  ODDITIES,
-  RESETS,
-  type World,
-  type WorldOptions,
-} from './alphabet'
-export * from './behaviours'
-export { type Command, commands } from './commands'
-export { type ContractCase, type ContractPromise, transportContract } from './contract'
-export type { ContractHost, Serve } from './contractLine'
-export {
-  createExpand,
-  type Edge,
-  type Expand,
-  type Exploration,
-  type ExploreOptions,
-  explore,
-  type Finding,
-  type Progress,
-  type ReplayOptions,
-  replay,
-} from './explore'
-export { createHarness, type Environment, type Harness, type HarnessOptions, type Observer, type Told } from './harness'
-export { INVARIANTS, type Invariant, type Oracle, type Violation, watchInvariants } from './invariants'
-export type { Answer, NetworkOptions, TestPost, TestStream, Then } from './network'
-export type { TestPage } from './page'
-export { seededRandom } from './random'
-export type { AppliedCommand, Behaviour, TestServer, TestServerOptions } from './testServer'
-export type { VirtualClock, VirtualTime } from './virtualClock'
-export { formatWalk, type WalkOptions, type WalkReport, walk } from './walk'
+  createHarness,
+  type Environment,
+  type Harness,
+  type HarnessOptions,
+  type Observer,
+  type Told,
+} from './harness/harness'
+export type { Answer, NetworkOptions, TestPost, TestStream, Then } from './harness/network'
+export type { TestPage } from './harness/page'
+export { seededRandom } from './harness/random'
+export type { AppliedCommand, Behaviour, TestServer, TestServerOptions } from './harness/testServer'
+export type { VirtualClock, VirtualTime } from './harness/virtualClock'
+export { INVARIANTS, type Invariant, type Oracle, type Violation, watchInvariants } from './oracle/invariants'
+export { formatWalk, type WalkOptions, type WalkReport, walk } from './walk/walk'
+export { ALPHABET } from './world/alphabet'
+export { type Command, commands } from './world/commands'
+export type { Alphabet, Letter } from './world/letter'
+export { ODDITIES, RESETS } from './world/letters/odd'
+export type { Line } from './world/lines'
+export { createWorld, type World, type WorldOptions } from './world/world'

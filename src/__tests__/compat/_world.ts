@@ -2,9 +2,9 @@ import { afterEach, beforeEach, expect, vi } from 'vitest'
 import { type ChatConnectionOptions, createChatConnection } from '../../compat'
 import type { Feature, JsonObject } from '../../protocol'
 import type { Behaviour } from '../../testing'
-import { createNetwork, type TestPost, type TestStream } from '../../testing/network'
-import { createTestServer } from '../../testing/testServer'
-import { settles } from '../../testing/virtualClock'
+import { createNetwork, type TestPost, type TestStream } from '../../testing/harness/network'
+import { createTestServer } from '../../testing/harness/testServer'
+import { settles } from '../../testing/harness/virtualClock'
 import type { createStorage } from '../_storage'
 
 const CLOCK = {

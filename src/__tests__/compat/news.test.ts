@@ -4,7 +4,7 @@ import { describe, expect, test, vi } from 'vitest'
 import { ConnectionError } from '../../errors'
 import type { Feature } from '../../protocol'
 import { sendFails, serverIsSilent } from '../../testing'
-import { settles } from '../../testing/virtualClock'
+import { settles } from '../../testing/harness/virtualClock'
 import { createStorage } from '../_storage'
 import { answeringLater, CLOSE, createWorld, OPEN, prompt, setTheScene, token, warnings } from './_world'
 

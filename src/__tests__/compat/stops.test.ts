@@ -1,7 +1,7 @@
 import { persist } from 'holdline/storage'
 import { describe, expect, test, vi } from 'vitest'
 import type { Feature } from '../../protocol'
-import { settles } from '../../testing/virtualClock'
+import { settles } from '../../testing/harness/virtualClock'
 import { createLocks, createStorage, type FakePage } from '../_storage'
 import { answeringLater, createWorld, prompt, setTheScene } from './_world'
 
