@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 
@@ -19,6 +20,8 @@ export default defineConfig({
     testTimeout: 30_000,
     hookTimeout: 60_000,
     pool: 'forks',
+    // One a core: Vitest would leave a core of two to itself.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     // Of tests that say so: they wait for most of their time.
     maxConcurrency: 6,
     coverage: { provider: 'v8', include: ['src/**'], exclude: ['src/__tests__/**'] },

@@ -90,6 +90,8 @@ export function createTestServer(overrides: Partial<ChatServerOptions<Principal>
     onError: (error) => errors.push(error),
     allowedHosts: 'any',
     ...overrides,
+    // The clock stands still in most tests, and the pace of POSTs is that of `hostileAccount.test.ts`.
+    limits: { bodyRate: 2 ** 30, ...overrides.limits },
   })
   return { server, clock, errors }
 }

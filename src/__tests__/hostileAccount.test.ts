@@ -12,7 +12,7 @@ const cursors = (count: number, prefix = 'room') =>
 
 describe('C98: a request that the server itself acts on', () => {
   test('is on the account of its principal as it is when it is parsed, for as long as it waits', async () => {
-    const { server: chat, budgets } = withBudgets(() => createTestServer({ limits: { bodyRate: 2 ** 30 } }))
+    const { server: chat, budgets } = withBudgets(() => createTestServer())
     const stream = await openStream(chat.server)
     const spends = { type: 'reconnect', sessions: cursors(100) }
     // Time stands still, so what comes from now on waits for the pace of resumes.

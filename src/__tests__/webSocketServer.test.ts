@@ -786,6 +786,7 @@ test('whatever comes up: no frame has two answers, no code is unheard of, and th
         socket.dispatch('message', { data })
         if (isOpen && !socket.closed && Object(parse(data)).type !== 'hello') asked += 1
       }
+      await until(() => socket.closed !== undefined || socket.acks.length >= asked, 'an answer to each')
       await settle(8)
       if (socket.closed) expect([1002, 1003, 1007, 4401]).toContain(socket.closed[0])
       else expect(socket.acks).toHaveLength(asked)

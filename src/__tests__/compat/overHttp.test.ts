@@ -236,7 +236,7 @@ describe('with a server of protocol v2 that announces nothing', () => {
   test('one that was lost on its way is posted no more; its copy, if it arrives, is not kept from running', async () => {
     const old = await serveOld()
     const way = createSlowWay()
-    const { chat, news } = await connectTo(old.url, { fetch: way.fetch })
+    const { chat, news } = await connectTo(old.url, { fetch: way.fetch, reconnectDelayMs: 5_000 })
     chat.send(prompt('a'))
     await until(() => expect(chat.connection.pending[0]?.error).toMatchObject({ code: 'network' }))
     chat.send(STOP)
