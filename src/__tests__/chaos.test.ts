@@ -1,8 +1,8 @@
 import { afterEach, describe, expect, test } from 'vitest'
-import { check, type History } from '../../chaos/check'
-import { createDice } from '../../chaos/dice'
-import { type Fault, POST_FAULTS, STREAM_FAULTS, startProxy } from '../../chaos/proxy'
-import { run } from '../../chaos/run'
+import { check, type History } from '../../tools/chaos/check'
+import { createDice } from '../../tools/chaos/dice'
+import { type Fault, POST_FAULTS, STREAM_FAULTS, startProxy } from '../../tools/chaos/proxy'
+import { run } from '../../tools/chaos/run'
 import { ConnectionError, type SendError } from '../index'
 import { listen } from './_http'
 

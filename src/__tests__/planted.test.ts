@@ -2,9 +2,9 @@ import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { ALPHABET, INVARIANTS, ODDITIES, replay } from 'holdline/testing'
 import { describe, expect, test } from 'vitest'
-import { locate } from '../../proof/anchor'
-import { loadPlanted } from '../../proof/load'
-import { PLANTED } from '../../proof/planted'
+import { locate } from '../../tools/proof/anchor'
+import { loadPlanted } from '../../tools/proof/load'
+import { PLANTED } from '../../tools/proof/planted'
 
 test('every planted bug still has its place in the code, exactly once, and changes it', () => {
   const misplaced = PLANTED.filter(({ file, replace, ...anchor }) => {

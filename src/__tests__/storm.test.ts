@@ -2,9 +2,18 @@ import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
-import { draw } from '../../storm/draw'
-import { eventSource, holdline, type Policy, signalR, socketIo, spreadFor } from '../../storm/policies'
-import { type Fleet, MODELS, type Model, type Outcome, peak, simulate, TICK, timeUntil } from '../../storm/simulate'
+import { draw } from '../../tools/storm/draw'
+import { eventSource, holdline, type Policy, signalR, socketIo, spreadFor } from '../../tools/storm/policies'
+import {
+  type Fleet,
+  MODELS,
+  type Model,
+  type Outcome,
+  peak,
+  simulate,
+  TICK,
+  timeUntil,
+} from '../../tools/storm/simulate'
 import { connect, drained, opened, POLICY, streamFailed, wake, walk, welcome } from './_machine'
 
 const SMALL = { clients: 20_000, rate: 400, seed: 1 }
@@ -168,7 +177,7 @@ test.each([
   [['--model', 'toString'], '--model: there is no toString'],
   [['--speed', '1'], "Unknown option '--speed'"],
 ])('a bad option is named, with the usage: %j', (given, message) => {
-  const main = fileURLToPath(new URL('../../storm/main.ts', import.meta.url))
+  const main = fileURLToPath(new URL('../../tools/storm/main.ts', import.meta.url))
   const { status, stderr, stdout } = spawnSync(process.execPath, ['--import', 'tsx', main, ...given], {
     encoding: 'utf8',
   })

@@ -1,7 +1,7 @@
 import { type Connection, createConnection, type InboundMessage } from 'holdline'
 import { webSocketTransport } from 'holdline/adapters/websocket'
 import { WebSocket } from 'ws'
-import { emptyHistogram, type Histogram, now, quantile, record } from '../../../load/measure'
+import { emptyHistogram, type Histogram, now, quantile, record } from '../../load/measure'
 import { serveIpc } from './ipc'
 import { ENDPOINTS, HONEST, OWN_SESSION, ROOM, TICK } from './names'
 import type { Wire } from './types'

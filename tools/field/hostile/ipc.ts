@@ -1,5 +1,5 @@
 import type { ChildProcess } from 'node:child_process'
-import { answer, type Call, type Remote } from '../../../load/remote'
+import { answer, type Call, type Remote } from '../../load/remote'
 
 export type { Remote }
 

@@ -2,7 +2,7 @@ import { Agent, type ClientRequest, request } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { JsonObject } from 'holdline'
 import { WebSocket } from 'ws'
-import { overHttp } from '../../../load/remote'
+import { overHttp } from '../../load/remote'
 import type { ServerControl } from './serverProcess'
 import type { Findings, Target } from './types'
 

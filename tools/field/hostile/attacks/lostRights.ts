@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { now } from '../../../../load/measure'
+import { now } from '../../../load/measure'
 import { ROOM } from '../names'
 import type { Attack, Target } from '../types'
 import { aborted, control, dial, found } from '../wire'

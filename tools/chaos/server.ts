@@ -1,0 +1,64 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { CommandRejected, createChatServer, memoryLog } from 'holdline/server'
+import { listen } from '../../src/__tests__/_http'
+import { createCounter, type Dice } from './dice'
+import { clock, type Scenario } from './scenario'
+
+/** Nothing was applied; a repeat will do, unless it is poison. */
+class Hiccup extends Error {}
+
+/** The real server half, and what it has done. */
+export async function startServer({ draw, chance }: Dice, scenario: Scenario) {
+  const { features, sessionIds, hasTokens, streamAge } = scenario
+  const applied: number[] = []
+  const published: Record<string, number> = Object.fromEntries(sessionIds.map((sessionId) => [sessionId, 0]))
+  const surprises: string[] = []
+  const tries = createCounter()
+  const refuses = (n: unknown) => chance(0.01, 'refuse', n)
+  let tokens = 1
+
+  const chat = createChatServer({
+    log: memoryLog({ maxEvents: 1_000_000, maxBytes: 2 ** 33 }),
+    clock,
+    random: draw('server'),
+    heartbeat: 5_000,
+    // Without idempotency it remembers nothing: a batch has ids that cannot be withheld from it.
+    limits: { streamAge, ...(!features.includes('idempotency') && { receiptAge: 1e-6 }) },
+    authenticate: ({ headers }) => (hasTokens && headers.get('authorization') !== `${tokens}` ? null : { id: 'me' }),
+    authorize: () => true,
+    async onCommand({ message: { n, isPoison } }) {
+      const random = draw('command', n, tries(n))
+      if (refuses(n)) throw new CommandRejected(422, 'refused')
+      if (isPoison || random() < 0.01) throw new Hiccup()
+      if (random() < 0.01) await sleep(10 * random())
+      const application = applied.push(n as number) - 1
+      if (random() < 0.01) await sleep(10 * random())
+      return { application }
+    },
+    onError: (error) => error instanceof Hiccup || surprises.push(`an error in the server: ${error}`),
+  })
+  const host = await listen(chat.fetch)
+
+  return {
+    url: host.url,
+    /** The numbers of the messages, in the order in which they were applied. A receipt says where in it. */
+    applied,
+    /** How many events there are, by session. */
+    published,
+    surprises,
+    /** Whether it turns this message down for good. */
+    refuses,
+    token: () => `${tokens}`,
+    changeToken() {
+      tokens++
+    },
+    async publish(sessionId: string) {
+      const { seq } = await chat.publish(sessionId, { type: 'token' })
+      published[sessionId] = seq
+    },
+    async close() {
+      await host.close()
+      await chat.close()
+    },
+  }
+}
