@@ -6,7 +6,7 @@ import { outboxMachine } from '../../src/machine/outboxMachine'
 import { drawChart } from './drawChart'
 import { pathOf, transitionsOf } from './transitions'
 
-const file = (name: string) => fileURLToPath(new URL(`../docs/${name}`, import.meta.url))
+const file = (name: string) => fileURLToPath(new URL(`../../docs/${name}`, import.meta.url))
 const marker = (name: string, part: 'begin' | 'end') => `<!-- ${part} generated: ${name} -->`
 
 export function transitionTable(machine: AnyStateMachine): string {
