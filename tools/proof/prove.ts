@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { readFile, writeFile } from 'node:fs/promises'
+import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { copyProject } from './_copy'
 import { plantIn } from './load'
@@ -9,7 +9,10 @@ import { PLANTED, type PlantedBug } from './planted'
 // that survives is a missing test. `npm run prove -- C07 I3` plants only those of these rows; `--tests` explores nothing,
 // and `--exploration` does nothing else: what it lets pass (a survivor to it) is for the tests to catch.
 
-/** First what is fast; then what speaks HTTP, and the model walk. */
+/** Tests of these take long, or are about the planted bugs themselves. */
+const SLOW =
+  /(^|\/)(planted|explore|walk|chaos|cluster|contract|soak|load|http|integration|serverOverHttp|readme|docs|failures)\.test\.ts$/
+/** After the tests that name the row: first what is fast; then what speaks HTTP, and the model walk. */
 const STAGES: readonly (readonly string[])[] = [
   [
     '--exclude=**/{planted,explore,walk,chaos,http,integration,serverOverHttp,readme,docs,example*}.test.ts',
@@ -38,7 +41,8 @@ let seenByOracle = 0
 try {
   for (const [index, planted] of bugs.entries()) {
     const restore = await plant(planted)
-    const byTest = tests ? await catchWith(STAGES) : undefined
+    const named = await testsNaming(planted.row)
+    const byTest = tests ? await catchWith(named.length ? [named, ...STAGES] : STAGES) : undefined
     const byExploration = explores ? await catchWith([EXPLORATION]) : undefined
     await restore()
     if (!byTest && !byExploration) survivors++
@@ -68,6 +72,17 @@ async function catchWith(stages: readonly (readonly string[])[]): Promise<Catch 
     if (caught) return caught
   }
   return undefined
+}
+
+/** The test files that name one of the bug's rows: most bugs are caught by one of them, in seconds. */
+async function testsNaming(row: string): Promise<readonly string[]> {
+  const names = new RegExp(`\\b(${row.split(' ').join('|')})\\b`)
+  const all = await readdir(join(path, 'src/__tests__'), { recursive: true })
+  const files = all
+    .filter((file) => file.endsWith('.test.ts') && !SLOW.test(file))
+    .map((file) => `src/__tests__/${file}`)
+  const texts = await Promise.all(files.map((file) => readFile(join(path, file), 'utf8')))
+  return files.filter((_, index) => names.test(texts[index] ?? ''))
 }
 
 async function firstFailure(filters: readonly string[]): Promise<Catch | undefined> {
