@@ -3,9 +3,16 @@ import config from './vitest.config'
 
 /** What takes long, or is about something that is not mutated: every mutant that survives runs all that is left. */
 const LEFT_OUT =
-  '{readme,docs,planted,chaos,cluster,load,storm,soak,contract,explore,integration,http,server*,redis*,webSocketServer,properties,walk,harness,invariants,trace,inspector}'
+  '{readme,docs,failures,planted,chaos,cluster,load,storm,soak,contract,explore,integration,http,server*,redis*,webSocketServer,properties,walk,harness,invariants,trace,inspector}'
+/** Those that `npm run mutate` asks for, separated by commas. Default: all that are not left out. */
+const wanted = process.env.MUTATION_TESTS
 
 export default mergeConfig(
   config,
-  defineConfig({ test: { exclude: ['node_modules/**', '{demo,examples}/**', `src/__tests__/${LEFT_OUT}.test.ts`] } }),
+  defineConfig({
+    test: {
+      exclude: ['node_modules/**', '{demo,examples}/**', `src/__tests__/${LEFT_OUT}.test.ts`],
+      ...(wanted && { include: wanted.split(',').map((name) => `src/__tests__/${name}.test.ts`) }),
+    },
+  }),
 )

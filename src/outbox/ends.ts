@@ -96,9 +96,12 @@ export class Ends {
     trust.heard()
     lanes.succeeded(message.lane)
     if (ending.status === 'accepted') {
-      trust.taken(message.endpoint, gate)
       givingUp.accepted()
-      if (!isBatch) batchSize.grow()
+      // Of a batch it is the endpoint `batch` that has answered: a route for the message's own may be missing all the same.
+      if (!isBatch) {
+        trust.taken(message.endpoint, gate)
+        batchSize.grow()
+      }
     }
     desk.end(message, ending)
   }

@@ -711,7 +711,7 @@ export const PLANTED: readonly PlantedBug[] = [
     bug: 'a 404 of an endpoint that is missing makes stream after stream',
     file: 'src/outbox/missingEndpoints.ts',
     within: 'MissingEndpoints.missing',
-    find: 'if (streams.size < STREAMS) return undefined',
+    find: 'if (streams.size < most) return undefined',
     replace: 'if (streams.size >= 0) return undefined',
   },
   {

@@ -457,18 +457,43 @@ describe('C62: 404', () => {
     expect(await delivery.settled).toMatchObject({ status: 'rejected', error: { code: 'unknown-endpoint' } })
   })
 
-  test('of an endpoint that has answered 2xx before is never about the endpoint', async () => {
+  test('of an endpoint that has answered 2xx before is about the endpoint after thirty streams, and not before', async () => {
     const world = createWorld({ cursors: [{ sessionId: 's1', lastSeq: 0 }] })
     await world.opens()
     await world.connection.send(prompt('known', 's1')).settled
     world.server((post) => (post.endpoint === 'send' ? post.answers(404, {}) : SERVER_ACCEPTS(post)))
     const delivery = world.connection.send(prompt('a', 's1'))
-    for (let streams = 0; streams < 6; streams++) {
+    for (let streams = 1; streams < 30; streams++) {
       await settle()
+      expect([streams, delivery.status]).toEqual([streams, 'queued'])
       if (world.connection.phase === 'backoff') await world.retries()
       await world.opens()
     }
-    expect(delivery.status).toBe('queued')
+    expect(await delivery.settled).toMatchObject({ status: 'rejected', error: { code: 'unknown-endpoint' } })
+  })
+
+  test('of an endpoint that was reached in a batch only: it is about the endpoint, after three streams', async () => {
+    let takesBatches = true
+    const world = createWorld({ cursors: [{ sessionId: 's1', lastSeq: 0 }] }, (post) => {
+      if (post.endpoint === 'send') return post.answers(404, {})
+      if (post.endpoint === 'batch') {
+        if (!takesBatches) return post.answers(400, {})
+        const messages = post.body.messages as { id: string }[]
+        return post.answers(200, { results: messages.map(({ id }) => ({ id, status: 200, receipt: {} })) })
+      }
+      return SERVER_ACCEPTS(post)
+    })
+    const first = ['a', 'b'].map((text) => world.connection.send(prompt(text, 's1')))
+    await world.opens({ features: ['batch', 'idempotency', 'receipts'] })
+    for (const delivery of first) expect((await delivery.settled).status).toBe('accepted')
+    takesBatches = false
+    const alone = world.connection.send(prompt('alone', 's1'))
+    for (let streams = 1; streams <= 4 && alone.status === 'queued'; streams++) {
+      await settle()
+      if (world.connection.phase === 'backoff') await world.retries()
+      await world.opens({ features: ['batch', 'idempotency', 'receipts'] })
+    }
+    expect(await alone.settled).toMatchObject({ status: 'rejected', error: { code: 'unknown-endpoint' } })
   })
 })
 

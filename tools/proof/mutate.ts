@@ -1,0 +1,119 @@
+import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { Stryker } from '@stryker-mutator/core'
+
+// Changes the code in every way that Stryker knows, room by room, and runs the room's own tests on each change. What they let pass
+// is tried once more with all tests that stryker.config.json allows. `npm run mutate -- outbox inbox` takes these rooms only.
+
+/** The tests of a room: below `src/__tests__`, without `.test.ts`. */
+const ROOMS: Readonly<Record<string, readonly string[]>> = {
+  machine: [
+    'connectionMachine',
+    'outboxMachine',
+    'backoff',
+    'rejectedEvents',
+    'connection',
+    'machineEnd',
+    'regressions',
+  ],
+  outbox: ['outbox', 'outbox/*', 'outboxBounds', 'batch', 'delivery', 'lateFailures', 'regressions', 'longRuns'],
+  inbox: ['inbox', 'inbox/*', 'watch', 'suspend', 'longRuns', 'regressions', 'connection'],
+  protocol: ['protocol', 'protocol/*', 'outbox/*', 'outbox', 'inbox', 'inbox/*'],
+  adapters: [
+    'ask',
+    'eventSourceStream',
+    'fetchStream',
+    'fetchUpstream',
+    'packageEventSource',
+    'pageLifecycle',
+    'redirects',
+    'hostileServer',
+    'webSocket',
+    'suspend',
+    'reactNative',
+  ],
+  storage: ['storage', 'asyncStorage'],
+}
+
+interface Tally {
+  readonly detected: number
+  readonly survivors: readonly string[]
+}
+
+const config = JSON.parse(readFileSync(fileURLToPath(new URL('../../stryker.config.json', import.meta.url)), 'utf8'))
+const wanted = process.argv.slice(2)
+const unknown = wanted.filter((room) => !(room in ROOMS))
+if (unknown.length) {
+  console.error(`no such room: ${unknown.join(', ')}. There are: ${Object.keys(ROOMS).join(', ')}`)
+  process.exit(2)
+}
+
+const tallies: (readonly [room: string, tally: Tally])[] = []
+for (const [room, tests] of Object.entries(ROOMS)) {
+  if (wanted.length && !wanted.includes(room)) continue
+  const tally = await mutateRoom(room, tests)
+  tallies.push([room, tally])
+  console.log(`\n${describe(room, tally)}`)
+  for (const survivor of tally.survivors) console.log(`  ${survivor}`)
+}
+console.log(`\n${tallies.map(([room, tally]) => describe(room, tally)).join('\n')}`)
+process.exitCode = tallies.every(([, tally]) => share(tally) >= 0.95) ? 0 : 1
+
+async function mutateRoom(room: string, tests: readonly string[]): Promise<Tally> {
+  const own = config.mutate.filter((glob: string) => glob.includes(room))
+  const first = await mutate(
+    own.map((glob: string) => glob.replace(/\{[^}]*\}/, room === 'adapters' ? '{adapters,adapters/websocket}' : room)),
+    tests.join(','),
+  )
+  const passed = first.filter(isSurvivor)
+  if (passed.length === 0) return { detected: first.length, survivors: [] }
+  const second = await mutate(passed.map(placeOf), '')
+  const places = new Set(passed.map(identityOf))
+  const left = second.filter((result) => isSurvivor(result) && places.has(identityOf(result)))
+  return { detected: first.length - left.length, survivors: left.map(toLine) }
+}
+
+type Result = Awaited<ReturnType<Stryker['runMutationTest']>>[number]
+
+/** An invalid or ignored mutant counts for nothing. */
+async function mutate(mutated: readonly string[], tests: string): Promise<readonly Result[]> {
+  process.env.MUTATION_TESTS = tests
+  const results = await new Stryker({
+    ...config,
+    mutate: [...mutated],
+    reporters: ['progress-append-only'],
+  }).runMutationTest()
+  return results.filter(({ status }) => status !== 'CompileError' && status !== 'RuntimeError' && status !== 'Ignored')
+}
+
+function isSurvivor({ status }: Result): boolean {
+  return status === 'Survived' || status === 'NoCoverage'
+}
+
+function fileOf({ fileName }: Result): string {
+  return fileName.replace(/^.*?(?=src\/)/, '')
+}
+
+/** As Stryker takes it: lines from 1, columns from 0. Its results count both from 0. */
+function placeOf(result: Result): string {
+  const { start, end } = result.location
+  return `${fileOf(result)}:${start.line + 1}:${start.column}-${end.line + 1}:${end.column}`
+}
+
+function identityOf(result: Result): string {
+  return `${placeOf(result)} ${result.mutatorName} ${result.replacement}`
+}
+
+function toLine(result: Result): string {
+  const replacement = (result.replacement ?? '').split('\n').join(' ').slice(0, 100)
+  return `${placeOf(result)} ${result.status} ${result.mutatorName}: ${replacement}`
+}
+
+function share({ detected, survivors }: Tally): number {
+  return detected / Math.max(1, detected + survivors.length)
+}
+
+function describe(room: string, tally: Tally): string {
+  const percent = (100 * share(tally)).toFixed(1)
+  return `${room}: ${tally.detected} of ${tally.detected + tally.survivors.length} detected (${percent} %)`
+}
