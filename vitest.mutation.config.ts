@@ -1,4 +1,4 @@
-import { defineConfig, mergeConfig } from 'vitest/config'
+import { defineConfig } from 'vitest/config'
 import config from './vitest.config'
 
 /** What takes long, or is about something that is not mutated: every mutant that survives runs all that is left. */
@@ -7,12 +7,11 @@ const LEFT_OUT =
 /** Those that `npm run mutate` asks for, separated by commas. Default: all that are not left out. */
 const wanted = process.env.MUTATION_TESTS
 
-export default mergeConfig(
-  config,
-  defineConfig({
-    test: {
-      exclude: ['node_modules/**', '{demo,examples}/**', `src/__tests__/${LEFT_OUT}.test.ts`],
-      ...(wanted && { include: wanted.split(',').map((name) => `src/__tests__/${name}.test.ts`) }),
-    },
-  }),
-)
+export default defineConfig({
+  ...config,
+  test: {
+    ...config.test,
+    include: wanted ? wanted.split(',').map((name) => `src/__tests__/${name}.test.ts`) : ['src/__tests__/**/*.test.ts'],
+    exclude: ['node_modules/**', `src/__tests__/${LEFT_OUT}.test.ts`],
+  },
+})
