@@ -1,5 +1,5 @@
 export type { HeadersHook, HeadersRequest } from './adapters/credentials'
-export type { EventSourceFactory, EventSourceLike, EventSourceSetup } from './adapters/eventSourceStream'
+export type { EventSourceFactory, EventSourceLike, EventSourceSetup } from './adapters/eventSource'
 export type { PageLifecycle, PageSignal } from './adapters/pageLifecycle'
 export type { Transport } from './adapters/transport'
 export type * from './connection/api'

@@ -1,11 +1,6 @@
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import {
-  defaultEventSource,
-  type EventSourceFactory,
-  type EventSourceSetup,
-  openEventSource,
-  type StreamHandlers,
-} from '../adapters/eventSourceStream'
+import type { EventSourceFactory, EventSourceSetup, StreamHandlers } from '../adapters/eventSource'
+import { defaultEventSource, openEventSource } from '../adapters/eventSourceStream'
 import { createConnection } from '../createConnection'
 import { ConnectionError } from '../errors'
 import { FakeStream, settle } from './_fakes'

@@ -1,6 +1,6 @@
 import { createParser } from 'eventsource-parser'
 import { ConnectionError } from '../errors'
-import type { StreamHandlers } from './eventSourceStream'
+import type { StreamHandlers } from './eventSource'
 import { createUpstream, MAX_INBOUND_BYTES, type Upstream } from './fetchUpstream'
 import { completeLines, expectStream } from './streamResponse'
 import type { Transport, TransportSetup } from './transport'

@@ -1,13 +1,7 @@
 export { parseRetryAfter } from '../protocol/delay'
 export type { HeadersHook, HeadersRequest } from './credentials'
-export {
-  defaultEventSource,
-  type EventSourceFactory,
-  type EventSourceLike,
-  type EventSourceSetup,
-  openEventSource,
-  type StreamHandlers,
-} from './eventSourceStream'
+export type { EventSourceFactory, EventSourceLike, EventSourceSetup, StreamHandlers } from './eventSource'
+export { defaultEventSource, openEventSource } from './eventSourceStream'
 export { fetchStreamTransport } from './fetchStreamTransport'
 export {
   createUpstream,

@@ -1,6 +1,6 @@
 import { EventSource, type EventSourceInit } from 'eventsource'
 import { ConnectionError } from '../errors'
-import type { EventSourceLike, EventSourceSetup } from './eventSourceStream'
+import type { EventSourceLike, EventSourceSetup } from './eventSource'
 import { MAX_INBOUND_BYTES } from './fetchUpstream'
 import { completeLines, expectStream } from './streamResponse'
 

@@ -1,11 +1,7 @@
 import { ConnectionError } from '../errors'
 import type { Feature } from '../protocol'
-import {
-  type EventSourceFactory,
-  type EventSourceLine,
-  openEventSource,
-  type StreamHandlers,
-} from './eventSourceStream'
+import type { EventSourceFactory, StreamHandlers } from './eventSource'
+import { type EventSourceLine, openEventSource } from './eventSourceStream'
 import { createUpstream, type PostOptions, type Upstream, type UpstreamOptions } from './fetchUpstream'
 import { expectStream } from './streamResponse'
 

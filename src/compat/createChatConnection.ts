@@ -1,4 +1,4 @@
-import type { EventSourceFactory } from '../adapters/eventSourceStream'
+import type { EventSourceFactory } from '../adapters/eventSource'
 import { eventSourceTransport, type Transport } from '../adapters/transport'
 import type { Connection } from '../connection/api'
 import { being, isDelay, isFunction, isName, isPersistence, isUrl, read } from '../connection/checks'

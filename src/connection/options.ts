@@ -1,6 +1,7 @@
 import type { InspectionEvent, Observer } from 'xstate'
 import type { HeaderMap, HeadersHook } from '../adapters/credentials'
-import { defaultEventSource, type EventSourceFactory } from '../adapters/eventSourceStream'
+import type { EventSourceFactory } from '../adapters/eventSource'
+import { defaultEventSource } from '../adapters/eventSourceStream'
 import { MAX_INBOUND_BYTES } from '../adapters/fetchUpstream'
 import { type PageLifecycle, pageLifecycle } from '../adapters/pageLifecycle'
 import { eventSourceTransport, type Transport } from '../adapters/transport'

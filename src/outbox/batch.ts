@@ -1,13 +1,10 @@
 import { type BatchResult, parseResults } from '../protocol'
-import type { Message } from './message'
+import { type Message, sizeOf } from './message'
 
 /** Endpoints that a server acts on itself, or that must not wait behind other messages of a batch. */
 const POSTED_ALONE = ['watch', 'unwatch', 'suspend', 'stop']
 /** Brackets and field names of one message of a batch, bytes. */
 const OVERHEAD = 64
-
-/** Bytes in UTF-8. */
-export const sizeOf = (json: string) => new TextEncoder().encode(json).length
 
 export const isPostedAlone = ({ isAlone, endpoint, isStop }: Message) =>
   isAlone || isStop || POSTED_ALONE.includes(endpoint)

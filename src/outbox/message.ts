@@ -3,11 +3,13 @@ import type { Settings } from '../connection/options'
 import type { StoredMessage } from '../connection/store'
 import type { ConnectionError } from '../errors'
 import { isText, RESERVED_TYPES } from '../protocol'
-import { sizeOf } from './batch'
 import type { Flight } from './flight'
 import type { Ending } from './judge'
 import type { Lane } from './lane'
 import type { Node } from './queue'
+
+/** Bytes in UTF-8. */
+export const sizeOf = (json: string) => new TextEncoder().encode(json).length
 
 export type MessageState =
   | { readonly name: 'queued' }

@@ -1,4 +1,4 @@
-import type { StreamHandlers } from '../adapters/eventSourceStream'
+import type { StreamHandlers } from '../adapters/eventSource'
 import type { Carrier } from '../adapters/transport'
 import type { Clock } from '../environment'
 import { ConnectionError } from '../errors'

@@ -11,7 +11,7 @@ import {
   parseWelcome,
   RESERVED_TYPES,
 } from '../../protocol'
-import type { StreamHandlers } from '../eventSourceStream'
+import type { StreamHandlers } from '../eventSource'
 import { type Answer, statusOf, TOO_BIG, toFrame, toHello, toRefused, toResponse, toStreamError } from './frames'
 
 /** What is used of a WebSocket. Both the native one and the `ws` package fit. */

@@ -1,4 +1,4 @@
-import { INVARIANTS, type Invariant, type Violation } from '../oracle/invariants'
+import { INVARIANTS, type Invariant, type Violation } from '../oracle/oracle'
 import { type ReplayOptions, replay } from './replay'
 
 export interface Finding {

@@ -1,7 +1,8 @@
 import type { Harness } from '../harness/harness'
 import { ALPHABET } from '../world/alphabet'
+import type { WorldOptions } from '../world/course'
 import type { Alphabet } from '../world/letter'
-import { createWorld, type World, type WorldOptions } from '../world/world'
+import { createWorld, type World } from '../world/world'
 
 export interface ReplayOptions extends WorldOptions {
   /** What can happen. Default: `ALPHABET`. */

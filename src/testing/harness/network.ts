@@ -1,4 +1,4 @@
-import type { EventSourceLike, StreamEvent } from '../../adapters/eventSourceStream'
+import type { EventSourceLike, StreamEvent } from '../../adapters/eventSource'
 import type { JsonObject } from '../../protocol'
 
 /** An EventSource as the connection sees it, from the server's side. */

@@ -1,5 +1,5 @@
 import type { Harness, Observer } from '../harness/harness'
-import type { Oracle, OracleOptions } from './invariants'
+import type { Oracle, OracleOptions } from './oracle'
 
 /** Watches over one invariant. All that it knows comes from the fakes, the clock and the public interface. */
 export type Watch = (

@@ -1,13 +1,22 @@
 import type { AnyActorRef } from 'xstate'
+import type { OutboundMessage } from '../../connection/messages'
 import type { ConnectionError } from '../../errors'
 import { connectionMachine } from '../../machine/connectionMachine'
+import type { JsonObject } from '../../protocol'
 import { serverIsSilent } from '../harness/behaviours'
-import { createHarness, type Harness, type Told } from '../harness/harness'
-import { type Oracle, watchInvariants } from '../oracle/invariants'
+import { createHarness, type Harness, type HarnessOptions, type Told } from '../harness/harness'
+import { watchInvariants } from '../oracle/invariants'
+import type { Oracle } from '../oracle/oracle'
 import type { World } from './moves/move'
 import type { Step } from './plan'
 import { type Deed, record } from './record'
-import type { WalkOptions } from './walk'
+
+export interface WalkOptions extends Pick<HarnessOptions, 'create' | 'seed'> {
+  /** What the server sends of a session, without `sessionId` and `seq`. Default `{ type: 'token' }`. */
+  readonly event?: JsonObject
+  /** What the app sends. Default: a `send`. */
+  readonly message?: OutboundMessage
+}
 
 /** The options that every fresh connection is made with. */
 export type Settings = Required<WalkOptions> & Pick<World, 'newSession'>

@@ -1,25 +1,16 @@
 import { type AnyMachineSnapshot, initialTransition } from 'xstate'
-import type { OutboundMessage } from '../../connection/messages'
 import { createConnection } from '../../createConnection'
 import type { ConnectionError } from '../../errors'
 import { connectionMachine } from '../../machine/connectionMachine'
 import { outboxMachine } from '../../machine/outboxMachine'
 import type { ConnectionInput } from '../../machine/types'
-import type { JsonObject } from '../../protocol'
-import { createHarness, type HarnessOptions } from '../harness/harness'
-import { drive, type Made, type Settings } from './drive'
+import { createHarness } from '../harness/harness'
+import { drive, type Made, type Settings, type WalkOptions } from './drive'
 import { connectionMoves } from './moves/connectionMoves'
 import type { World } from './moves/move'
 import { outboxMoves } from './moves/outboxMoves'
 import { labelOf, nameOf, plan, type Step, transitionsOf } from './plan'
 import type { Deed } from './record'
-
-export interface WalkOptions extends Pick<HarnessOptions, 'create' | 'seed'> {
-  /** What the server sends of a session, without `sessionId` and `seq`. Default `{ type: 'token' }`. */
-  readonly event?: JsonObject
-  /** What the app sends. Default: a `send`. */
-  readonly message?: OutboundMessage
-}
 
 /** Transitions read `open: stream.gapped → reconnecting`, steps `steady × stream.gapped → posting`. */
 export interface WalkReport {

@@ -2,7 +2,7 @@ import type { Connection } from '../../connection/api'
 import type { Delivery, OutboundMessage } from '../../connection/messages'
 import type { JsonObject } from '../../protocol'
 import type { Harness } from '../harness/harness'
-import type { Oracle } from '../oracle/invariants'
+import type { Oracle } from '../oracle/oracle'
 
 const ON_PURPOSE = 'thrown on purpose'
 

@@ -1,6 +1,6 @@
 import type { Delivery } from '../../connection/messages'
 import { carried } from '../oracle/wire'
-import type { Course } from './world'
+import type { Course } from './course'
 
 /** A healthy network is at its end long before that many timers have fired. */
 const PATIENCE = 100
