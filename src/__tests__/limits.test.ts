@@ -51,7 +51,7 @@ describe('docs/limits.md', () => {
     const parts = [LIMITS.memory, MAX_AT_DOOR, MAX_SESSIONS * ENDED_WEIGHT] as const
     const sum = parts.reduce((all, part) => all + part, 0)
     const [memory, atDoor, ended] = parts.map(commas)
-    expect(text).toContain(
+    expect(text.replace(/\s+/g, ' ')).toContain(
       `\`memory\` ${memory} + sockets without a welcome ${atDoor} + streams that have just ended ${ended} = **${commas(sum)} bytes (${Math.ceil(sum / 2 ** 20)} MiB)**`,
     )
   })
