@@ -16,7 +16,7 @@ export default defineConfig({
   },
   test: {
     include: ['{src,demo}/__tests__/**/*.test.ts', 'examples/**/*.test.{ts,tsx}'],
-    setupFiles: ['./src/__tests__/_setup.ts'],
+    setupFiles: ['./src/__tests__/support/setup.ts'],
     testTimeout: 30_000,
     hookTimeout: 60_000,
     pool: 'forks',

@@ -1,5 +1,5 @@
 import { Redis } from 'ioredis'
-import { hasRedis, startRedis } from '../../src/__tests__/_redisServer'
+import { hasRedis, startRedis } from '../../src/__tests__/support/redisServer'
 import { redisLog } from '../../src/server/redis'
 import { interleave, type Measurement, median, ratio } from './_bench'
 

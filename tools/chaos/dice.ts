@@ -1,4 +1,4 @@
-import { seeded } from '../../src/__tests__/_http'
+import { seeded } from '../../src/__tests__/support/http'
 
 export type Random = () => number
 export type Dice = ReturnType<typeof createDice>

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { CommandRejected, createChatServer, memoryLog } from 'holdline/server'
-import { listen } from '../../src/__tests__/_http'
+import { listen } from '../../src/__tests__/support/http'
 import { createCounter, type Dice } from './dice'
 import { clock, type Scenario } from './scenario'
 

@@ -14,7 +14,7 @@ export async function createPrograms() {
   const folder = await mkdtemp(join(tmpdir(), 'holdline-cluster-'))
   await build({
     entryPoints: [pathOf('nodeProcess.ts'), pathOf('clientsProcess.ts')],
-    tsconfig: pathOf('../tsconfig.json'),
+    tsconfig: pathOf('../../tsconfig.json'),
     outdir: folder,
     outExtension: { '.js': '.cjs' },
     bundle: true,

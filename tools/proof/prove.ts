@@ -18,9 +18,11 @@ const STAGES: readonly (readonly string[])[] = [
     '--exclude=**/{planted,explore,walk,chaos,http,integration,serverOverHttp,readme,docs,example*}.test.ts',
     'src/__tests__',
   ],
-  ['walk', 'chaos', 'http', 'integration', 'serverOverHttp'].map((name) => `src/__tests__/${name}.test.ts`),
+  ['testing/walk', 'tools/chaos', 'wire/http', 'wire/integration', 'wire/serverOverHttp'].map(
+    (name) => `src/__tests__/${name}.test.ts`,
+  ),
 ]
-const EXPLORATION = ['--testNamePattern=no sequence of five letters', 'src/__tests__/explore.test.ts']
+const EXPLORATION = ['--testNamePattern=no sequence of five letters', 'src/__tests__/testing/explore.test.ts']
 /** A bug may well be an endless loop, ms. */
 const PATIENCE = 240_000
 

@@ -7,8 +7,8 @@ import { resumeFails, serverIsSilent } from '../../testing'
 import type { TestPost } from '../../testing/harness/network'
 import { createPage } from '../../testing/harness/page'
 import { settles } from '../../testing/harness/virtualClock'
-import { createStorage } from '../_storage'
-import { CLOSE, createWorld, FOREGROUND, OPEN, prompt, setTheScene, token, warnings } from './_world'
+import { CLOSE, createWorld, FOREGROUND, OPEN, prompt, setTheScene, token, warnings } from '../support/compatWorld'
+import { createStorage } from '../support/storage'
 
 setTheScene()
 

@@ -5,8 +5,8 @@ import { ConnectionError } from '../../errors'
 import type { Feature } from '../../protocol'
 import { sendFails, serverIsSilent } from '../../testing'
 import { settles } from '../../testing/harness/virtualClock'
-import { createStorage } from '../_storage'
-import { answeringLater, CLOSE, createWorld, OPEN, prompt, setTheScene, token, warnings } from './_world'
+import { answeringLater, CLOSE, createWorld, OPEN, prompt, setTheScene, token, warnings } from '../support/compatWorld'
+import { createStorage } from '../support/storage'
 
 setTheScene()
 

@@ -3,7 +3,7 @@ import { type ChatServerOptions, type CommandCall, createChatServer, type Princi
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { type ChatConnectionOptions, createChatConnection } from '../../compat'
 import type { JsonObject } from '../../protocol'
-import { listen } from '../_http'
+import { listen } from '../support/http'
 
 const cleanups: (() => unknown)[] = []
 afterEach(async () => {

@@ -2,8 +2,8 @@ import { persist } from 'holdline/storage'
 import { describe, expect, test, vi } from 'vitest'
 import type { Feature } from '../../protocol'
 import { settles } from '../../testing/harness/virtualClock'
-import { createLocks, createStorage, type FakePage } from '../_storage'
-import { answeringLater, createWorld, prompt, setTheScene } from './_world'
+import { answeringLater, createWorld, prompt, setTheScene } from '../support/compatWorld'
+import { createLocks, createStorage, type FakePage } from '../support/storage'
 
 setTheScene()
 

@@ -9,7 +9,7 @@ import {
   type ServerBehaviour,
   settle,
   type World,
-} from '../_fakes'
+} from '../support/fakes'
 
 const prompt = (text: string, sessionId?: string) => ({ type: 'send', prompt: text, ...(sessionId && { sessionId }) })
 const texts = (world: World) => world.posts.map(({ endpoint, body }) => (endpoint === 'send' ? body.prompt : endpoint))

@@ -5,8 +5,8 @@ import { describe, expect, test } from 'vitest'
 import { toFrame } from '../../adapters/websocket/frames'
 import { laneHeldUpBy, laneName } from '../../outbox/lane'
 import { LANE } from '../../protocol'
-import { createWorld, type FakePost, settle } from '../_fakes'
-import { createStorage } from '../_storage'
+import { createWorld, type FakePost, settle } from '../support/fakes'
+import { createStorage } from '../support/storage'
 
 /** Any string of UTF-16 that a program can hold: lone surrogates, control characters, what URLs and JSON escape, and very long ones. */
 const piece = fc.oneof(

@@ -1,4 +1,4 @@
-import { hasRedis } from '../../../src/__tests__/_redisServer'
+import { hasRedis } from '../../../src/__tests__/support/redisServer'
 import { ATTACKS } from './attacks'
 import { createPrograms } from './programs'
 import { describeAll, describeFindings, describeOne } from './report'

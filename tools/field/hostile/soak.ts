@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { startRedis } from '../../../src/__tests__/_redisServer'
+import { startRedis } from '../../../src/__tests__/support/redisServer'
 import { overHttp } from '../../load/remote'
 import type { AttackerProcess } from './attackerProcess'
 import type { Account, HonestProcess, Latency } from './honestProcess'
