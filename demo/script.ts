@@ -30,7 +30,7 @@ const STORY = [
   'not one of them was read out twice',
   'a letter that had waited on the desk went out with the first boat',
 ]
-const STORY_LINES = 40
+const STORY_LINES = 100
 
 export function scriptFor(prompt: string): readonly Step[] {
   const opening = `You wrote “${shorten(prompt)}”. `

@@ -16,7 +16,13 @@ export interface Site {
 
 /** The demo on a port of its own. `wrap` stands between the browser and all of it. */
 export async function startSite(options: DemoOptions = {}, wrap = (fetch: Fetch): Fetch => fetch): Promise<Site> {
-  const demo = await createDemo({ tokensPerSecond: 80, toolMs: 1_500, heartbeat: 1_000, ...options })
+  const demo = await createDemo({
+    tokensPerSecond: 80,
+    toolMs: 1_500,
+    heartbeat: 1_000,
+    lateMs: 3_000,
+    ...options,
+  })
   const listening = await listen({ fetch: wrap(demo.fetch), port: 0 })
   return {
     url: listening.url,

@@ -135,7 +135,7 @@ describe.skipIf(!executablePath && !mustRun)('the page in a real Chromium', () =
     expect(await chat.answers()).toEqual([HELLO, 'a short one meanwhile'].map(scriptText))
   })
 
-  test('C01 C02 C10: a resume answered 5 s late lets tokens through, and holds what is written back', async () => {
+  test('C01 C02 C10: a resume that is answered late lets tokens through, and holds what is written back', async () => {
     const chat = await open()
     await chat.write('a long story')
     await chat.heard(80)

@@ -77,8 +77,8 @@ describe('C120: POSTs that were queued for a stream', () => {
       await unwatch(world, 3_000)
       world.stream.fails()
     })
-    // 1,200 bytes for each that waits, 60 to 99 for each session that is remembered.
-    expect(held).toBeLessThan(120_000)
+    // 3.6 MB if they stayed: 1,200 bytes for each that waits. The sessions that are remembered, and what the engine keeps beside, are 0.2.
+    expect(held).toBeLessThan(600_000)
   })
 
   test('are not posted on the next one', async () => {

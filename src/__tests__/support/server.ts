@@ -32,8 +32,13 @@ export async function settle(turns = 5) {
   for (let turn = 0; turn < turns; turn += 1) await new Promise((resolve) => setImmediate(resolve))
 }
 
+/** The machine's own: what waits for another thread is not done after a number of turns. */
+const elapsed = performance.now.bind(performance)
+/** ms. */
+const PATIENCE = 25_000
+
 export async function until(isMet: () => boolean, what: string) {
-  for (let turn = 0; turn < 20_000; turn += 1) {
+  for (const end = elapsed() + PATIENCE; elapsed() < end; ) {
     if (isMet()) return
     await new Promise((resolve) => setImmediate(resolve))
   }
