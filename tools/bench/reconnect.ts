@@ -1,7 +1,7 @@
 import { interleave, type Measurement, median, ratio, withServer } from './_bench'
 
 const ROUNDS = 500
-const BAR = 1.5
+const BAR = 1.7
 
 export const reconnect: Measurement = {
   name: 'reconnect',
