@@ -1,7 +1,7 @@
 import { interleave, type Measurement, median, withServer } from './_bench'
 
 const CONNECTIONS = 1_000
-const BAR = 12 * 1_024
+const BAR = 33 * 1_024
 
 export const heap: Measurement = {
   name: 'heap',
