@@ -105,7 +105,7 @@ export interface Connection<Inbound = InboundMessage, Outbound extends Typed = O
   dispose(): void
 
   readonly phase: Phase
-  /** Whether POSTs may start now. */
+  /** Whether the phase is `open`. POSTs may start then, unless the line is being probed or suspended (`outbox.state`). */
   readonly isOpen: boolean
   /** The server's name for the stream; null before its welcome. Not a credential. */
   readonly connectionId: string | null

@@ -20,7 +20,7 @@ export class Farewell {
   /** The last resume's on that stream. */
   resumeId: string | null = null
   /** Settles with the last suspend POST; undefined until `fetch` was called for it. */
-  over: Promise<unknown> | undefined
+  suspendPost: Promise<unknown> | undefined
   readonly #settings: Settings
   readonly #carrier: Carrier
   readonly #inbox: Inbox
@@ -78,11 +78,11 @@ export class Farewell {
         onStart: () => {
           const isOld = this.connectionId !== connectionId || this.resumeId !== resumeId
           if (isOld) throw new ConnectionError('cancelled', 'the page is back')
-          this.over = leaving
+          this.suspendPost = leaving
         },
       })
     let leaving: Promise<unknown> | undefined
-    this.over = undefined
+    this.suspendPost = undefined
     // A POST over the `keepalive` quota is repeated without `keepalive`, as long as the page lives.
     if (canRequest('keepalive'))
       leaving = post(true).catch(({ code }) => code === 'network' && !abort.signal.aborted && post(false))

@@ -43,7 +43,7 @@ export type Verdict =
   | { readonly status: 'accepted'; readonly id: string; readonly attempts: number; readonly receipt: unknown }
   /** It was not, and will not be, applied. */
   | { readonly status: 'rejected'; readonly id: string; readonly attempts: number; readonly error: SendError }
-  /** It was posted, and given up before an answer came: it may have been applied. */
+  /** It was posted, and no answer tells whether it was applied. */
   | { readonly status: 'unknown'; readonly id: string; readonly attempts: number; readonly error: SendError }
 
 /** One message on its way. */

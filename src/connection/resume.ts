@@ -45,7 +45,7 @@ export function resume(parts: StreamParts, tell: Tell, { resumeId, cursors }: Re
   }
   const timer = isAsleep && clock.setTimeout(expectSign, timeouts.probe)
   // A server that detaches on a suspend may know no `resumeId`: one that it has not taken yet would undo the resume.
-  if (isAsleep && farewell.over) farewell.over.then(post, post)
+  if (isAsleep && farewell.suspendPost) farewell.suspendPost.then(post, post)
   else post()
   return () => {
     // Once it is answered there is nothing to abort, and an abort makes an Error with its stack.

@@ -111,7 +111,7 @@ export class Inbox extends Sessions {
   }
 
   #deliver(session: Session, message: SessionMessage) {
-    if (message.seq === session.dropped) session.dropped = 0
+    if (message.seq === session.overflowedAt) session.overflowedAt = 0
     const failed = this.#listeners.offer(message)
     if (!this.isCurrent(session)) return
     if (failed.length) {
@@ -127,8 +127,8 @@ export class Inbox extends Sessions {
     if (isOld && this.settings.dedupe) return
     if (backlog.add(message, characters)) {
       // In hand again: the next one without room is another hole.
-      if (seq === session.dropped) session.dropped = 0
-    } else if (!isOld) session.dropped ||= seq
+      if (seq === session.overflowedAt) session.overflowedAt = 0
+    } else if (!isOld) session.overflowedAt ||= seq
   }
 
   #arm(session: Session, backlog: Backlog) {
@@ -150,7 +150,7 @@ export class Inbox extends Sessions {
       if (this.#isResting || !this.isCurrent(session)) return
       this.#accept(session, next, characters)
     }
-    if (!session.dropped) return
+    if (!session.overflowedAt) return
     session.wantedBy = 'app'
     this.#hooks.onHole()
   }

@@ -41,15 +41,15 @@ export class Session {
   holeAt = -1
   fruitless = 0
   /** The first `seq` for which there was no room in the backlog; it is a hole whatever the server promises. */
-  dropped = 0
+  overflowedAt = 0
   /** The last `seq` that was dropped as old before the resume was judged. */
   overtook = 0
   /** The lowest cursor that this stream was told. */
-  asked = Infinity
+  lowestTold = Infinity
   /** How many events were dropped while the cursor stood there, all of them older; null once one reached it, or the app was told. */
   stale: number | null = 0
   /** Where the cursor was when it was asked last whether it is quiet; -1 if that does not count. */
-  askedAt = -1
+  cursorAtCheck = -1
   /** Exists while listeners throw at a message. */
   backlog: Backlog | null = null
 
@@ -68,9 +68,9 @@ export class Session {
 
   /** Whether no event came since this was asked last, and none is known to be due. */
   isQuiet(): boolean {
-    const { lastSeq, askedAt, wantedBy, hasHole, backlog } = this
-    this.askedAt = lastSeq
-    return askedAt === lastSeq && !(wantedBy || hasHole || backlog)
+    const { lastSeq, cursorAtCheck, wantedBy, hasHole, backlog } = this
+    this.cursorAtCheck = lastSeq
+    return cursorAtCheck === lastSeq && !(wantedBy || hasHole || backlog)
   }
 
   /** The stream may not send its events any more: the next resume carries it. */
@@ -80,13 +80,13 @@ export class Session {
 
   /** A new stream, which was told no cursor yet. */
   welcome() {
-    this.asked = Infinity
+    this.lowestTold = Infinity
     this.stale = 0
   }
 
   /** Returns the cursor, for the stream. */
   tell(): Cursor {
-    this.asked = Math.min(this.asked, this.lastSeq)
+    this.lowestTold = Math.min(this.lowestTold, this.lastSeq)
     return this.cursor
   }
 
@@ -101,7 +101,7 @@ export class Session {
   /** An event came from behind a hole. Returns whether a resume has to be asked for: one that is due brings this one too. */
   miss(seq: number): boolean {
     const isNews = !this.hasHole
-    if (seq === this.dropped) this.dropped = 0
+    if (seq === this.overflowedAt) this.overflowedAt = 0
     if (isNews) {
       this.fruitless = fruitlessAt(this)
       this.holeAt = this.lastSeq
@@ -112,12 +112,12 @@ export class Session {
 
   /** Some of the history is lost. */
   reset(to: number, epoch: string | undefined) {
-    if (this.overtook > to || this.dropped > to || this.backlog?.reaches(to)) this.wantedBy = 'server'
+    if (this.overtook > to || this.overflowedAt > to || this.backlog?.reaches(to)) this.wantedBy = 'server'
     this.verdict = 'given'
     if (this.lastSeq !== HEAD) this.history = 'lost'
     this.lastSeq = to
     this.epoch = epoch
-    this.missing = this.overtook = this.dropped = this.fruitless = 0
+    this.missing = this.overtook = this.overflowedAt = this.fruitless = 0
     this.holeAt = -1
     this.endBacklog()
   }
@@ -149,12 +149,12 @@ export type Step = 'wait' | 'turn' | 'old' | 'deliver' | 'miss' | 'giveUp'
 
 /** Pure, and without an object of its own: it is asked for every event. */
 export function step(session: Session, message: SessionMessage, isContiguous: boolean, dedupe: boolean): Step {
-  const { lastSeq, dropped } = session
+  const { lastSeq, overflowedAt } = session
   const { seq, prevSeq, epoch } = message
   if (session.backlog) return 'wait'
   if (isText(epoch) && epoch !== session.epoch) return 'turn'
   if (seq <= lastSeq && dedupe) return 'old'
   const follows = prevSeq === undefined ? !isContiguous || seq <= lastSeq + 1 : prevSeq <= lastSeq
-  if (follows && !(dropped > 0 && seq > dropped)) return 'deliver'
+  if (follows && !(overflowedAt > 0 && seq > overflowedAt)) return 'deliver'
   return session.missing <= lastSeq && fruitlessAt(session) >= MAX_FRUITLESS_RESUMES ? 'giveUp' : 'miss'
 }

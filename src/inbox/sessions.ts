@@ -10,7 +10,7 @@ import { Stale } from './stale'
 /** The sessions that are tracked, with their bounds; what the next resume takes along; and the store that keeps the cursors. */
 export class Sessions {
   protected readonly tracked = new Map<string, Session>()
-  /** Untracked on purpose: what this stream still brings of them is dropped. The next one is not asked for them. */
+  /** Untracked on purpose: what this stream still brings of them is dropped, and the next stream is not asked for them. */
   #closed: Set<string> | undefined
   /** Those that the server has opened. */
   #opened = 0
@@ -204,7 +204,7 @@ export class Sessions {
   /** A message to it has come one step further: its events are still to come. */
   touch(sessionId: unknown) {
     const session = this.tracked.get(sessionId as string)
-    if (session) session.askedAt = -1
+    if (session) session.cursorAtCheck = -1
   }
 
   /** Only its events had it tracked, and they are old: it is not resumed again, and its next event tracks it anew. */

@@ -23,17 +23,17 @@ export class Stale {
   }
 
   count(session: Session, seq: number) {
-    const { asked, lastSeq, stale, wantedBy } = session
-    if (wantedBy || asked !== lastSeq || stale === null) return
-    session.stale = seq === asked ? null : stale + 1
+    const { lowestTold, lastSeq, stale, wantedBy } = session
+    if (wantedBy || lowestTold !== lastSeq || stale === null) return
+    session.stale = seq === lowestTold ? null : stale + 1
     this.#timer ??= this.#clock.setTimeout(() => this.#tell(), STALE_AFTER)
   }
 
   #tell() {
     this.#timer = undefined
     for (const session of this.#sessions.values()) {
-      const { sessionId, stale, asked, lastSeq } = session
-      if (!stale || asked !== lastSeq) continue
+      const { sessionId, stale, lowestTold, lastSeq } = session
+      if (!stale || lowestTold !== lastSeq) continue
       session.stale = null
       const why = `${stale} events of session ${sessionId} were older than its cursor ${lastSeq}: a new log needs a new epoch`
       this.#notifier.report(new ConnectionError('stale-events', why))

@@ -17,7 +17,7 @@ export interface Case {
 }
 
 /**
- * How a POST failed that is to be repeated. Each kind says all that the ones above it say.
+ * How a POST failed that is to be repeated; exactly one kind applies.
  *
  * | kind | it says |
  * | --- | --- |

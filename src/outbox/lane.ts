@@ -28,7 +28,7 @@ export class Lane {
   readonly name: string
   readonly messages = new Queue<Message>()
   readonly flights = new Set<Flight>()
-  /** How many of them have a message of this lane as their first. */
+  /** How many flights have a message of this lane as their first. */
   leads = 0
   wait: Wait | undefined
   /** The message whose failure began the wait, which ends with it. */

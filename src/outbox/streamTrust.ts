@@ -8,8 +8,8 @@ const MAX_UNANSWERED = 2
 
 /**
  * Decides how far the current stream is trusted to carry POSTs, and tells the machine. `upstream.doubtful` leads to its state `doubting`,
- * where no POST starts until a probe is answered; a missed probe leads to `backoff`. `upstream.proved` ends that the machine's `trust` is
- * `lost`.
+ * where no POST starts until a probe is answered; a missed probe leads to `backoff`. `upstream.proved` sets the
+ * machine's `trust` back to `kept`.
  *
  * | standing | means |
  * | --- | --- |

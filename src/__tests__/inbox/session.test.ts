@@ -50,8 +50,8 @@ describe('step: the rules for an event', () => {
     ['three have', fruitless(2), event(7), 'giveUp', 'deliver'],
     ['three have, and another one is due', at5({ holeAt: 5, fruitless: 2, missing: 7 }), event(8), 'miss', 'deliver'],
     ['three have ended at a hole before the cursor', at5({ holeAt: 4, fruitless: 2 }), event(7), 'miss', 'deliver'],
-    ['it is behind what had no room', at5({ dropped: 6 }), event(7), 'miss', 'miss'],
-    ['it is what had no room', at5({ dropped: 6 }), event(6), 'deliver', 'deliver'],
+    ['it is behind what had no room', at5({ overflowedAt: 6 }), event(7), 'miss', 'miss'],
+    ['it is what had no room', at5({ overflowedAt: 6 }), event(6), 'deliver', 'deliver'],
     ['it is of the same epoch', at5(), event(6, { epoch: 'a' }), 'deliver', 'deliver'],
     ['it is of another epoch, whatever its number', at5(), event(1, { epoch: 'b' }), 'turn', 'turn'],
     ['it is the first with an epoch', at5({ epoch: undefined }), event(6, { epoch: 'a' }), 'turn', 'turn'],
@@ -115,7 +115,7 @@ describe('a session between the app and the server', () => {
 
   test.each([
     ['it was dropped as old', at5({ overtook: 4 })],
-    ['there was no room for it', at5({ dropped: 4 })],
+    ['there was no room for it', at5({ overflowedAt: 4 })],
     ['it waits behind a message that listeners throw at', behind(4)],
   ])('a reset to before what has come makes a resume necessary: %s', (_, session) => {
     session.reset(3, 'b')
@@ -124,7 +124,7 @@ describe('a session between the app and the server', () => {
       lastSeq: 3,
       epoch: 'b',
       backlog: null,
-      dropped: 0,
+      overflowedAt: 0,
       overtook: 0,
     })
   })
@@ -140,9 +140,9 @@ describe('a session between the app and the server', () => {
     session.tell()
     session.lastSeq = 8
     session.ask()
-    expect(session.asked).toBe(5)
+    expect(session.lowestTold).toBe(5)
     session.welcome()
-    expect(session.asked).toBe(Number.POSITIVE_INFINITY)
+    expect(session.lowestTold).toBe(Number.POSITIVE_INFINITY)
   })
 })
 

@@ -69,7 +69,7 @@ test.each([
           ? "import { createConnection } from 'holdline'\n"
           : ''
       const connection =
-        /\bconnection\./.test(code) && !/const connection\b|{ connection/.test(code)
+        /\bconnection\.|= connection\b/.test(code) && !/const connection\b|{ connection/.test(code)
           ? "declare const connection: import('holdline').Connection\n"
           : ''
       files.set(`${root}/readme/example${index}.${kind}`, `${imports}${connection}${code}\nexport {}\n`)
