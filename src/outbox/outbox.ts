@@ -229,8 +229,6 @@ export class Outbox {
     this.#own.abort()
   }
 
-  // For its readers
-
   get size() {
     return this.#unsettled.byId.size
   }
