@@ -11,6 +11,11 @@ export const METRICS = {
   },
   forwarded: { kind: 'counter', unit: '{request}', about: "Requests about a stream of another process's." },
   'forward.duration': { kind: 'histogram', unit: 'ms', about: 'How long the other process took to answer.' },
+  throttled: {
+    kind: 'counter',
+    unit: '{request}',
+    about: 'POSTs that waited, or were refused, because their principal had posted more than `limits.bodyRate`.',
+  },
   repairs: { kind: 'counter', unit: '{repair}', about: 'Times that a shared log had to be read anew after a gap.' },
 } as const
 

@@ -6,7 +6,7 @@ import { type BatchMessage, type Posted, toBatch, toCommand, weightOf } from './
 import { Presence } from './command/presence'
 import type { ControlDesk } from './control'
 import { isControl } from './endpoints'
-import { tooMany } from './errors'
+import { tooMany, unknownStream } from './errors'
 import { Budget, type Budgets } from './limits/budget'
 import type { Pacer } from './limits/pacer'
 import { parsedWeight, REQUEST_WEIGHT, textWeight } from './limits/weights'
@@ -17,7 +17,7 @@ import type { Principal } from './request/principal'
 import type { Streams } from './stream/streams'
 
 export interface PostsOptions<P extends Principal>
-  extends Pick<ResolvedOptions<P>, 'typeEndpoints' | 'limits' | 'clock' | 'onError'> {
+  extends Pick<ResolvedOptions<P>, 'typeEndpoints' | 'limits' | 'clock' | 'onMetric' | 'onError'> {
   readonly budgets: Budgets
   readonly streams: Streams
   readonly control: ControlDesk<P>
@@ -28,11 +28,10 @@ export interface PostsOptions<P extends Principal>
   identify(request: Request): Promise<P>
 }
 
-interface Poster<P> {
-  readonly principal: P
-  readonly presence: Presence
-  readonly memory: Budget
-}
+/** A body up to this size waits for nothing, so a client that is throttled can still stop, probe and resume. Bytes. */
+const SMALL = 16_384
+/** A longer wait is the client's, which shows it to its user. ms. */
+const MAX_WAIT = 2_000
 
 /** Takes POSTs: reads each on its principal's account, and hands it to the control desk or the command desk. */
 export class Posts<P extends Principal> {
@@ -52,7 +51,7 @@ export class Posts<P extends Principal> {
     let rest: Promise<unknown> = Promise.resolve()
     try {
       if (!memory.take(REQUEST_WEIGHT)) throw tooMany()
-      const text = await this.#readInTurn(request, endpoint, { principal, presence, memory })
+      const text = await this.#readInTurn(request, endpoint, principal, memory)
       if (isControl(endpoint)) {
         // It is held until the log, `authorize` and the pace of replays let it go on.
         if (!memory.take(parsedWeight(text))) throw tooMany()
@@ -73,16 +72,31 @@ export class Posts<P extends Principal> {
   }
 
   /** Waits before it reads: until then the body is held by its sender. */
-  async #readInTurn(request: Request, endpoint: string, { principal, presence, memory }: Poster<P>): Promise<string> {
+  async #readInTurn(request: Request, endpoint: string, { id }: P, memory: Budget): Promise<string> {
     const { clock, limits, pace } = this.#options
     const { bodyBytes: bytes, bodyTimeout: timeout } = limits
-    const length = Number(request.headers.get('Content-Length')) || 0
-    const announced = Math.min(bytes, Math.max(0, length))
-    await presence.waitFor(pace.admit(principal.id, announced))
+    const length = request.headers.get('Content-Length')
+    const announced = Math.min(bytes, Math.max(0, Number(length) || 0))
+    if (length !== null && announced <= SMALL) pace.spend(id, announced)
+    else await this.#waitForTurn(id, announced, request.signal)
     const depth = endpoint === 'batch' ? BATCH_DEPTH : MAX_DEPTH
     const text = await readBody(request, { bytes, timeout, depth }, clock, memory)
-    pace.spend(principal.id, Math.max(0, text.length - announced))
+    pace.spend(id, Math.max(0, text.length - announced))
     return text
+  }
+
+  /** @throws Refusal 429 if that takes too long, 404 if the client has gone meanwhile: then nothing is spent */
+  async #waitForTurn(principalId: string, bytes: number, signal: AbortSignal) {
+    const { clock, pace, onMetric } = this.#options
+    const start = clock.now()
+    let ms = pace.delay(principalId)
+    if (ms > 0) onMetric({ name: 'throttled', value: 1 })
+    for (; ms > 0; ms = pace.delay(principalId)) {
+      if (clock.now() - start + ms > MAX_WAIT) throw tooMany(ms)
+      await new Promise<void>((resolve) => void clock.setTimeout(resolve, ms))
+      if (signal.aborted) throw unknownStream()
+    }
+    pace.spend(principalId, bytes)
   }
 
   /** @throws Refusal 400 if it is no command and no batch, 429 if there is no room for it */

@@ -1,7 +1,8 @@
 import { describe, expect, test, vi } from 'vitest'
-import { memoryLog } from '../../server'
+import { type Metric, memoryLog } from '../../server'
 import { Pacer } from '../../server/limits/pacer'
 import { REQUEST_WEIGHT } from '../../server/limits/weights'
+import { ask, createSockets } from '../support/gateway'
 import { bytesInUse, swelling, withBudgets } from '../support/memory'
 import {
   BASE,
@@ -65,14 +66,15 @@ describe('C100: what was refused and comes slowly', () => {
 
 describe('C105: what one principal posts', () => {
   const KB = 1_000
-  /** 40 kB/s, and 5 kB at once. */
-  const limits = { bodyRate: 40 * KB }
-  /** Bodies of 10 kB; each tells when the server has begun to read it. */
+  /** 80 kB/s, and 10 kB at once. */
+  const limits = { bodyRate: 80 * KB, bodyBytes: 80 * KB }
+  /** Bodies of 20 kB; each tells when the server has begun to read it. */
   function poster({ server }: ReturnType<typeof createTestServer>, connectionId: string) {
     const read: number[] = []
-    const statuses: number[] = []
+    const answers: Response[] = []
+    const statuses = () => answers.map(({ status }) => status)
     const send = (n: number, signal?: AbortSignal) => {
-      const bytes = new TextEncoder().encode(JSON.stringify({ type: 'send', text: 'x'.repeat(10 * KB) }))
+      const bytes = new TextEncoder().encode(JSON.stringify({ type: 'send', text: 'x'.repeat(20 * KB) }))
       const body = new ReadableStream(
         {
           pull(controller) {
@@ -90,16 +92,18 @@ describe('C105: what one principal posts', () => {
         'X-Connection-ID': connectionId,
       }
       const init = { method: 'POST', headers, body, duplex: 'half', ...(signal && { signal }) }
-      void server.fetch(new Request(`${BASE}/send`, init)).then(({ status }) => statuses.push(status))
+      void server.fetch(new Request(`${BASE}/send`, init)).then((response) => answers.push(response))
     }
-    return { read, statuses, send }
+    return { read, answers, statuses, send }
   }
 
   test('is so many bytes per second: beyond that a body is not read yet; then it is, and nothing is refused', async () => {
-    const chat = createTestServer({ limits })
+    const throttled: number[] = []
+    const onMetric = ({ name, value }: Metric) => name === 'throttled' && throttled.push(value)
+    const chat = createTestServer({ limits, onMetric })
     const { connectionId } = await openStream(chat.server)
     const { read, statuses, send } = poster(chat, connectionId)
-    for (const n of range(1, 9)) send(n)
+    for (const n of range(1, 8)) send(n)
     await settle(20)
     expect(read).toEqual([1])
     await chat.clock.advance(1_000)
@@ -107,9 +111,23 @@ describe('C105: what one principal posts', () => {
     expect(read.length).toBeGreaterThanOrEqual(4)
     expect(read.length).toBeLessThanOrEqual(5)
     await chat.clock.advance(1_500)
-    await until(() => statuses.length === 9, 'the rest')
-    expect(read).toEqual(range(1, 9))
-    expect(new Set(statuses)).toEqual(new Set([200]))
+    await until(() => statuses().length === 8, 'the rest')
+    expect(read).toEqual(range(1, 8))
+    expect(new Set(statuses())).toEqual(new Set([200]))
+    expect(throttled).toEqual(range(1, 7).map(() => 1))
+  })
+
+  test('beyond 2 s of waiting is 429, with the time when to come back', async () => {
+    const chat = createTestServer({ limits })
+    const { connectionId } = await openStream(chat.server)
+    const { answers, statuses, send } = poster(chat, connectionId)
+    for (const n of range(1, 20)) send(n)
+    await chat.clock.advance(3_000)
+    await until(() => statuses().length === 20, 'all answers')
+    const refused = answers.filter(({ status }) => status === 429)
+    expect(statuses().filter((status) => status === 200).length).toBeGreaterThanOrEqual(8)
+    expect(refused.length).toBeGreaterThanOrEqual(10)
+    expect(new Set(refused.map(({ headers }) => headers.get('Retry-After')))).toEqual(new Set(['1']))
   })
 
   test('holds up no other principal, and is counted over all its streams', async () => {
@@ -124,10 +142,10 @@ describe('C105: what one principal posts', () => {
     expect((await bobs.post('send', { type: 'send', text: 'x'.repeat(4 * KB) })).status).toBe(200)
   })
 
-  test('is counted where no length is announced, as over a WebSocket', async () => {
+  test('is counted where no length is announced', async () => {
     const chat = createTestServer({ limits })
     const stream = await openStream(chat.server)
-    const text = 'x'.repeat(10 * KB)
+    const text = 'x'.repeat(20 * KB)
     expect((await stream.post('send', { type: 'send', text })).status).toBe(200)
     const statuses: number[] = []
     void stream.post('send', { type: 'send', text }).then(({ status }) => statuses.push(status))
@@ -137,22 +155,54 @@ describe('C105: what one principal posts', () => {
     await until(() => statuses.length === 1, 'the second')
   })
 
-  test('is given up with its client: after the grace nothing is held of it', async () => {
-    const { server: chat, budgets } = withBudgets(() => createTestServer({ limits: { bodyRate: 100 } }))
+  test('lets what is small pass: a client that is throttled can stop, probe, watch and resume, over both wires', async () => {
+    const chat = createTestServer({ limits })
+    const stream = await openStream(chat.server)
+    const { read, send } = poster(chat, stream.connectionId)
+    for (const n of range(1, 3)) send(n)
+    await settle(20)
+    expect(read).toEqual([1])
+    const small = (endpoint: string, body: object) => {
+      const headers = { 'Content-Length': String(JSON.stringify(body).length) }
+      return post(chat.server, endpoint, body, { connectionId: stream.connectionId, headers })
+    }
+    for (const [endpoint, body] of [
+      ['probe', { type: 'probe', nonce: 'n' }],
+      ['watch', { type: 'watch', sessionId: 'room', lastSeq: 0 }],
+      ['stop', { type: 'stop', sessionId: 'room' }],
+      ['reconnect', { type: 'reconnect', sessions: [{ sessionId: 'room', lastSeq: 0 }] }],
+    ] as const) {
+      expect([endpoint, (await small(endpoint, body)).status]).toEqual([endpoint, 200])
+    }
+    const socket = await createSockets({ fetch: chat.server.fetch }).opens()
+    expect(await ask(socket, 'stop', { type: 'stop', sessionId: 'room' })).toMatchObject({ status: 200 })
+    expect(read).toEqual([1])
+  })
+
+  test('is neither counted nor held once its client is gone', async () => {
+    const { server: chat, budgets } = withBudgets(() => createTestServer({ limits }))
     const { connectionId } = await openStream(chat.server)
     const { statuses, send } = poster(chat, connectionId)
     send(1)
-    await until(() => statuses.length === 1, 'the first')
+    await until(() => statuses().length === 1, 'the first')
     const held = budgets.heldBy('alice')
     const client = new AbortController()
     for (const n of range(2, 5)) send(n, client.signal)
     await settle(20)
     expect(budgets.heldBy('alice')).toBe(held + 4 * REQUEST_WEIGHT)
     client.abort()
-    await chat.clock.advance(32_000)
-    await until(() => statuses.length === 5, 'their ends')
-    expect(statuses.slice(1)).toEqual([404, 404, 404, 404])
+    await chat.clock.advance(200)
+    await until(() => statuses().length === 5, 'their ends')
+    expect(statuses().slice(1)).toEqual([404, 404, 404, 404])
     expect(budgets.heldBy('alice')).toBe(held)
+    send(6)
+    await until(() => statuses().length === 6, 'the next one, at once')
+    expect(statuses()[5]).toBe(200)
+  })
+
+  test('cannot be bounded below a body per second', () => {
+    expect(() => createTestServer({ limits: { bodyRate: 1 } })).toThrow("'limits.bodyRate'")
+    expect(() => createTestServer({ limits: { bodyRate: 262_144 } })).not.toThrow()
   })
 })
 

@@ -43,8 +43,9 @@ export interface ServerLimits {
    */
   readonly replayRate?: number
   /**
-   * How much one principal may post to this process, bytes of bodies per second; an eighth of it may come at once. Beyond, its POSTs
-   * wait before their bodies are read. Default: 4,194,304 (4 MiB/s).
+   * How much one principal may post to this process, bytes of bodies per second; an eighth of it may come at once. Beyond, a POST of
+   * more than 16,384 bytes waits before its body is read, and one that would wait for more than 2 s is answered 429. At least
+   * `bodyBytes`. Default: 4,194,304 (4 MiB/s), or that minimum if it is more.
    */
   readonly bodyRate?: number
   /**
@@ -84,10 +85,17 @@ const DURATIONS = ['bodyTimeout', 'stall', 'streamAge', 'reauthorize', 'receiptA
 export function resolveLimits(limits: ServerLimits = {}): Required<ServerLimits> {
   checkNames('limits', limits, Object.keys(LIMITS))
   const minMemory = MIN_MEMORY * (limits.bodyBytes ?? LIMITS.bodyBytes)
-  const resolved: Required<ServerLimits> = { ...LIMITS, memory: Math.max(LIMITS.memory, minMemory), ...limits }
+  const bodyRate = Math.max(LIMITS.bodyRate, limits.bodyBytes ?? 0)
+  const resolved: Required<ServerLimits> = {
+    ...LIMITS,
+    bodyRate,
+    memory: Math.max(LIMITS.memory, minMemory),
+    ...limits,
+  }
   for (const [name, value] of Object.entries(resolved)) {
     checkNumber(`limits.${name}`, value, DURATIONS.includes(name) ? { max: MAX_TIMER } : { integer: true })
   }
+  checkNumber('limits.bodyRate', resolved.bodyRate, { integer: true, min: resolved.bodyBytes })
   checkNumber('limits.memory', resolved.memory, { integer: true, min: minMemory })
   return resolved
 }

@@ -41,6 +41,8 @@ export class FramePosts {
   async post({ id, endpoint, lane, body, headers: own }: Post): Promise<FrameAnswer> {
     const headers = new Headers(own)
     headers.set('Content-Type', 'application/json')
+    // In characters, which are no more than its bytes.
+    headers.set('Content-Length', String(body.length))
     if (isCommand(endpoint)) headers.set(IDEMPOTENCY_KEY_HEADER, id)
     if (isText(lane)) headers.set(LANE_HEADER, encodeURIComponent(lane))
     if (this.connectionId) headers.set(CONNECTION_ID_HEADER, this.connectionId)
