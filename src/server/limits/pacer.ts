@@ -25,21 +25,15 @@ export class Pacer {
     return this.#buckets.delay(principalId)
   }
 
-  /** Spends the bytes, as soon as it is their turn. `undefined`: that is now. */
-  admit(principalId: string, bytes: number): Promise<void> | undefined {
-    if (this.delay(principalId) > 0) return this.#wait(principalId, bytes)
-    this.spend(principalId, bytes)
-    return undefined
-  }
-
-  spend(principalId: string, bytes: number) {
-    this.#buckets.spend(principalId, bytes)
-  }
-
-  async #wait(principalId: string, bytes: number) {
+  /** Spends the bytes as soon as it is their turn; before it returns, if that is now. */
+  async admit(principalId: string, bytes: number): Promise<void> {
     for (let ms = this.delay(principalId); ms > 0; ms = this.delay(principalId)) {
       await new Promise<void>((resolve) => void this.#clock.setTimeout(resolve, ms))
     }
     this.spend(principalId, bytes)
+  }
+
+  spend(principalId: string, bytes: number) {
+    this.#buckets.spend(principalId, bytes)
   }
 }
