@@ -6,31 +6,39 @@ import type { StreamParts } from './stream'
 
 type Tell = (event: ResumeEvent) => void
 
+type State =
+  | { readonly name: 'waitingForSuspend' | 'over' }
+  | { readonly name: 'posted'; readonly abort: AbortController }
+  /** It is answered: there is nothing to abort any more, and an abort makes an Error with its stack. */
+  | { readonly name: 'watchingReplay'; readonly stop: () => void }
+
 /** Posts one resume, and watches over the replay. Returns the function that ends both. */
 export function resume(parts: StreamParts, tell: Tell, { resumeId, cursors }: ResumeInput): () => void {
   const { settings, carrier, inbox, farewell, line } = parts
   const { clock, timeouts } = settings
-  const abort = new AbortController()
-  let state: 'waiting' | 'posted' = 'waiting'
-  let stopWatching: (() => void) | undefined
-  farewell.resumeId = resumeId
+  let state: State = { name: 'waitingForSuspend' }
+  const isOver = () => state.name === 'over'
+  farewell.resumed(resumeId)
   const fail = (error: ConnectionError) => tell({ type: 'resume.failed', error })
   const succeed = (json: unknown) => {
-    if (abort.signal.aborted) return
+    if (isOver()) return
     if (json === undefined || (isObject(json) && json.ok === false)) {
       const why = `POST reconnect: ${json ? 'ok: false' : 'no JSON'}`
       return fail(new ConnectionError('bad-response', why, { cause: json }))
     }
     inbox.judge(resumeId, parseVerdicts(json))
-    if (abort.signal.aborted) return
-    stopWatching = watchSilence(clock, timeouts.resume, inbox.events, () =>
+    // A listener may have ended it.
+    if (isOver()) return
+    const stop = watchSilence(clock, timeouts.resume, inbox.events, () =>
       fail(new ConnectionError('timeout', `the replay stalled for ${timeouts.resume} ms (timeouts.resume)`)),
     )
+    state = { name: 'watchingReplay', stop }
     tell({ type: 'resume.succeeded', leftOvers: inbox.leftOvers(), isByServer: inbox.hasHole() })
   }
   const post = () => {
-    if (abort.signal.aborted) return
-    state = 'posted'
+    if (isOver()) return
+    const abort = new AbortController()
+    state = { name: 'posted', abort }
     const body = JSON.stringify({ type: 'reconnect', resumeId, sessions: inbox.beginResume(resumeId, cursors) })
     carrier.post('reconnect', body, abort).then(succeed).catch(fail)
   }
@@ -39,18 +47,18 @@ export function resume(parts: StreamParts, tell: Tell, { resumeId, cursors }: Re
   const isMarked = line.context().features.includes('replay-marker')
   // A stream that was suspended has to show that it lives: by a frame or, where the replay has no marker, by the answer to the POST.
   const expectSign = () => {
-    if (inbox.signs() !== before || (!isMarked && state === 'posted')) return
+    if (inbox.signs() !== before || !(isMarked || state.name === 'waitingForSuspend')) return
     const why = `nothing came on the suspended stream for ${timeouts.probe} ms (timeouts.probe)`
     fail(new ConnectionError('probe-timeout', why))
   }
   const timer = isAsleep && clock.setTimeout(expectSign, timeouts.probe)
   // A server that detaches on a suspend may know no `resumeId`: one that it has not taken yet would undo the resume.
-  if (isAsleep && farewell.suspendPost) farewell.suspendPost.then(post, post)
+  if (isAsleep && farewell.underWay) farewell.underWay.then(post, post)
   else post()
   return () => {
-    // Once it is answered there is nothing to abort, and an abort makes an Error with its stack.
-    if (stopWatching) stopWatching()
-    else abort.abort()
+    if (state.name === 'posted') state.abort.abort()
+    if (state.name === 'watchingReplay') state.stop()
+    state = { name: 'over' }
     clock.clearTimeout(timer)
   }
 }

@@ -56,7 +56,7 @@ export function openStream(parts: StreamParts, tell: Tell, keep: (receiptAge: nu
           tell({ type: 'stream.silent', error: new ConnectionError('stream-silent', why) }),
         )
       }
-      Object.assign(farewell, { connectionId, resumeId: null })
+      farewell.welcomed(connectionId)
       tell({ type: 'stream.welcomed', connectionId, heartbeat, features, cursors })
     },
     message(data, json) {
