@@ -15,7 +15,7 @@ const MAX_BYTES = 32_768
 
 /** A stream since its welcome, or its last resume: each makes another object, and a signal to an older one is not posted any more. */
 interface Addressee {
-  readonly connectionId: string
+  readonly connectionId: string | null
   readonly resumeId: string | null
 }
 
@@ -29,9 +29,9 @@ interface Signal {
 /** Tells the server that the page goes away. */
 export class Farewell {
   /** The last stream: an engine may end a stream before it tells that the page goes away. */
-  #addressee: Addressee | null = null
+  #addressee: Addressee | undefined
   /** The last one. */
-  #signal: Signal | undefined
+  signal: Signal | undefined
   readonly #settings: Settings
   readonly #carrier: Carrier
   readonly #inbox: Inbox
@@ -44,19 +44,9 @@ export class Farewell {
     this.#line = line
   }
 
-  /** A stream was welcomed. */
-  welcomed(connectionId: string) {
-    this.#addressee = { connectionId, resumeId: null }
-  }
-
-  /** A resume of that stream begins. */
-  resumed(resumeId: string) {
-    this.#addressee &&= { ...this.#addressee, resumeId }
-  }
-
-  /** Settles with the last suspend POST; undefined before `fetch` was called for it. */
-  get underWay(): Promise<unknown> | undefined {
-    return this.#signal?.underWay
+  /** A stream was welcomed, or a resume of it begins. */
+  address(connectionId: string | null, resumeId: string | null) {
+    this.#addressee = { connectionId, resumeId }
   }
 
   say() {
@@ -65,15 +55,15 @@ export class Farewell {
     const isKept = this.#line.context().features.includes('suspend-keeps')
     // A suspend and a resume that are under way together would undo each other.
     const isCrossed = this.#line.phase() === 'reconnecting' && !isKept
-    if (!addressee || !sessions.length || isCrossed) return
+    if (!addressee?.connectionId || !sessions.length || isCrossed) return
     this.#post(addressee, sessions)
     if (this.#line.phase() !== 'open') return
     this.#line.tell({ type: 'page.suspended', cursors: isKept ? sessions : this.#inbox.letGo() })
   }
 
   end() {
-    this.#signal?.abort.abort()
-    this.#addressee = null
+    this.signal?.abort.abort()
+    this.#addressee = undefined
   }
 
   #sessions(): readonly Cursor[] {
@@ -90,10 +80,10 @@ export class Farewell {
   /** Best effort: the page may be gone before an answer comes. */
   #post(addressee: Addressee, sessions: readonly Cursor[]) {
     // The cursors of the last one are old.
-    this.#signal?.abort.abort()
+    this.signal?.abort.abort()
     const abort = new AbortController()
     const signal: Signal = { abort }
-    this.#signal = signal
+    this.signal = signal
     const body = JSON.stringify({ type: 'session_suspend', ...addressee, sessions })
     const post = (keepalive: boolean) =>
       this.#carrier.post('suspend', body, abort, {

@@ -6,19 +6,21 @@ import type { StreamParts } from './stream'
 
 type Tell = (event: ResumeEvent) => void
 
+/**
+ * `waiting`: for the end of a suspend POST. `watching`: it is answered, and its replay comes; there is nothing to abort any more, and an
+ * abort makes an Error with its stack.
+ */
 type State =
-  | { readonly name: 'waitingForSuspend' | 'over' }
-  | { readonly name: 'posted'; readonly abort: AbortController }
-  /** It is answered: there is nothing to abort any more, and an abort makes an Error with its stack. */
-  | { readonly name: 'watchingReplay'; readonly stop: () => void }
+  | { readonly name: 'waiting' | 'over'; readonly end?: undefined }
+  | { readonly name: 'posted' | 'watching'; readonly end: () => void }
 
 /** Posts one resume, and watches over the replay. Returns the function that ends both. */
 export function resume(parts: StreamParts, tell: Tell, { resumeId, cursors }: ResumeInput): () => void {
   const { settings, carrier, inbox, farewell, line } = parts
   const { clock, timeouts } = settings
-  let state: State = { name: 'waitingForSuspend' }
+  let state: State = { name: 'waiting' }
   const isOver = () => state.name === 'over'
-  farewell.resumed(resumeId)
+  farewell.address(line.context().connectionId, resumeId)
   const fail = (error: ConnectionError) => tell({ type: 'resume.failed', error })
   const succeed = (json: unknown) => {
     if (isOver()) return
@@ -29,16 +31,15 @@ export function resume(parts: StreamParts, tell: Tell, { resumeId, cursors }: Re
     inbox.judge(resumeId, parseVerdicts(json))
     // A listener may have ended it.
     if (isOver()) return
-    const stop = watchSilence(clock, timeouts.resume, inbox.events, () =>
-      fail(new ConnectionError('timeout', `the replay stalled for ${timeouts.resume} ms (timeouts.resume)`)),
-    )
-    state = { name: 'watchingReplay', stop }
+    const onSilent = () =>
+      fail(new ConnectionError('timeout', `the replay stalled for ${timeouts.resume} ms (timeouts.resume)`))
+    state = { name: 'watching', end: watchSilence(clock, timeouts.resume, inbox.events, onSilent) }
     tell({ type: 'resume.succeeded', leftOvers: inbox.leftOvers(), isByServer: inbox.hasHole() })
   }
   const post = () => {
     if (isOver()) return
     const abort = new AbortController()
-    state = { name: 'posted', abort }
+    state = { name: 'posted', end: () => abort.abort() }
     const body = JSON.stringify({ type: 'reconnect', resumeId, sessions: inbox.beginResume(resumeId, cursors) })
     carrier.post('reconnect', body, abort).then(succeed).catch(fail)
   }
@@ -47,17 +48,17 @@ export function resume(parts: StreamParts, tell: Tell, { resumeId, cursors }: Re
   const isMarked = line.context().features.includes('replay-marker')
   // A stream that was suspended has to show that it lives: by a frame or, where the replay has no marker, by the answer to the POST.
   const expectSign = () => {
-    if (inbox.signs() !== before || !(isMarked || state.name === 'waitingForSuspend')) return
+    if (inbox.signs() !== before || !(isMarked || state.name === 'waiting')) return
     const why = `nothing came on the suspended stream for ${timeouts.probe} ms (timeouts.probe)`
     fail(new ConnectionError('probe-timeout', why))
   }
   const timer = isAsleep && clock.setTimeout(expectSign, timeouts.probe)
   // A server that detaches on a suspend may know no `resumeId`: one that it has not taken yet would undo the resume.
-  if (isAsleep && farewell.underWay) farewell.underWay.then(post, post)
+  const suspendPost = isAsleep && farewell.signal?.underWay
+  if (suspendPost) suspendPost.then(post, post)
   else post()
   return () => {
-    if (state.name === 'posted') state.abort.abort()
-    if (state.name === 'watchingReplay') state.stop()
+    state.end?.()
     state = { name: 'over' }
     clock.clearTimeout(timer)
   }

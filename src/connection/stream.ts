@@ -56,7 +56,7 @@ export function openStream(parts: StreamParts, tell: Tell, keep: (receiptAge: nu
           tell({ type: 'stream.silent', error: new ConnectionError('stream-silent', why) }),
         )
       }
-      farewell.welcomed(connectionId)
+      farewell.address(connectionId, null)
       tell({ type: 'stream.welcomed', connectionId, heartbeat, features, cursors })
     },
     message(data, json) {

@@ -171,9 +171,10 @@ export function parseVerdicts(answer: unknown): readonly SessionVerdict[] {
   const { sessions }: JsonObject = Object(answer)
   if (!Array.isArray(sessions)) return []
   return sessions.flatMap((entry: unknown) => {
-    const { sessionId, status, epoch, error, from: told = 0, to = told }: JsonObject = Object(entry)
+    const verdict: JsonObject = Object(entry)
+    const { sessionId, status, epoch, error, to = verdict.from ?? 0 } = verdict
     // A reset that does not tell what is left promises nothing.
-    const from = status === 'reset' && isObject(entry) && entry.from === undefined ? to : told
+    const { from = status === 'reset' ? to : 0 } = verdict
     return isText(sessionId) && STATUSES.includes(status) && isSeq(from) && isSeq(to)
       ? [
           {

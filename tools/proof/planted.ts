@@ -62,8 +62,8 @@ export const PLANTED: readonly PlantedBug[] = [
     bug: 'leaving the resume does not abort its POST',
     file: RESUME,
     within: 'resume',
-    find: "    if (state.name === 'posted') state.abort.abort()\n",
-    replace: '',
+    find: 'end: () => abort.abort()',
+    replace: 'end() {}',
     shows: { invariant: 'I2', letters: ['watch s1', 'connect', 'stream welcomed', 'disconnect'] },
   },
   {
@@ -932,8 +932,8 @@ export const PLANTED: readonly PlantedBug[] = [
     bug: 'a resume does not wait for the suspend that is under way, and is undone by it',
     file: RESUME,
     within: 'resume',
-    find: 'if (isAsleep && farewell.underWay)',
-    replace: 'if (!isAsleep && farewell.underWay)',
+    find: 'const suspendPost = isAsleep &&',
+    replace: 'const suspendPost = !isAsleep &&',
   },
   {
     row: 'C71',
