@@ -28,7 +28,7 @@ export function resume(parts: StreamParts, tell: Tell, { resumeId, cursors }: Re
       const why = `POST reconnect: ${json ? 'ok: false' : 'no JSON'}`
       return fail(new ConnectionError('bad-response', why, { cause: json }))
     }
-    inbox.judge(resumeId, parseVerdicts(json))
+    inbox.takeVerdicts(resumeId, parseVerdicts(json))
     // A listener may have ended it.
     if (isOver()) return
     const onSilent = () =>

@@ -80,7 +80,7 @@ function obey({ inbox, line }: StreamParts, control: Control, tell: Tell) {
   }
   if (control.type === 'reconnected') {
     const { resumeId, sessions } = control
-    if (resumeId !== undefined || line.context().resumes === 1) inbox.judge(resumeId, sessions)
+    if (resumeId !== undefined || line.context().resumes === 1) inbox.takeVerdicts(resumeId, sessions)
     const leftOvers = inbox.leftOvers()
     tell({ type: 'stream.replayed', resumeId: resumeId ?? null, leftOvers, isByServer: inbox.hasHole() })
   }

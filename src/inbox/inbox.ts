@@ -157,7 +157,7 @@ export class Inbox extends Sessions {
   }
 
   /** The server's word on the sessions of a resume; it may come with the answer, with the marker, or with both. */
-  judge(id: string | undefined, verdicts: readonly SessionVerdict[]) {
+  takeVerdicts(id: string | undefined, verdicts: readonly SessionVerdict[]) {
     if (id !== undefined && id !== this.#resumeId) return
     for (const verdict of verdicts) {
       const { sessionId, status, epoch, from, to } = verdict
@@ -223,7 +223,7 @@ export class Inbox extends Sessions {
         // Watched anew, or resumed since: the answer is about something that is over.
         if (!isCurrent() || attachments !== this.#attachments) return false
         session.wantedBy = null
-        this.judge(undefined, verdicts)
+        this.takeVerdicts(undefined, verdicts)
         return isCurrent()
       },
     }

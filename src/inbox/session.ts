@@ -133,7 +133,7 @@ export class Session {
  * | `miss` | there is a hole before it | it is dropped, and a resume from the cursor brings the hole and it |
  * | `giveUp` | three resumes in a row have not closed that hole | the session is reset to just before it (the app is told), and it is delivered |
  *
- * So a reset is decided here, by an event, or by the server's verdict on a resume (`Inbox.judge`).
+ * So a reset is decided here, by an event, or by the server's verdict on a resume (`Inbox.takeVerdicts`).
  */
 export type Step = 'wait' | 'turn' | 'old' | 'deliver' | 'miss' | 'giveUp'
 

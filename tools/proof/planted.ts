@@ -759,8 +759,8 @@ export const PLANTED: readonly PlantedBug[] = [
     bug: 'a batch that fails as a whole is repeated as it is',
     file: ENDS,
     within: 'Ends.batch',
-    find: 'batchSize.halve(messages.length)',
-    replace: 'batchSize.halve(2 * messages.length)',
+    find: 'batchSize.failed(messages.length, error)',
+    replace: 'batchSize.failed(2 * messages.length, error)',
   },
   {
     row: 'I5',
