@@ -51,7 +51,7 @@ export class Outbox {
         this.#store?.put(message)
         this.#tell(message)
       },
-      cancelledBy: (stop) => cancelledBy(stop, this.#unsettled.line),
+      cancelledBy: (stop) => cancelledBy(stop, this.#unsettled.queue),
       changed: (message) => this.#tell(message),
     })
   }
@@ -83,7 +83,7 @@ export class Outbox {
   }
 
   #takeBack(stop: Message) {
-    for (const message of cancelledBy(stop, this.#unsettled.line)) {
+    for (const message of cancelledBy(stop, this.#unsettled.queue)) {
       if (message.attempts) message.stoppedBy = stop
       else this.#giveUp(message)
     }
@@ -129,7 +129,7 @@ export class Outbox {
   clear() {
     // Each end would let the next one leave.
     this.#poster.freeze()
-    for (const message of [...this.#unsettled.line]) this.#giveUp(message)
+    for (const message of [...this.#unsettled.queue]) this.#giveUp(message)
     if (this.#life !== 'retired') this.#store?.clear()
     if (this.#life !== 'restoring') this.#poster.thaw()
   }
@@ -183,7 +183,7 @@ export class Outbox {
     }
     for (const message of admitted) this.#welcome(message)
     // A stop that was sent meanwhile stands behind what is restored.
-    for (const message of this.#unsettled.line) if (message.isStop) this.#takeBack(message)
+    for (const message of this.#unsettled.queue) if (message.isStop) this.#takeBack(message)
     this.#life = 'ready'
     this.#poster.thaw()
   }
@@ -235,12 +235,12 @@ export class Outbox {
 
   /** Oldest first. */
   get pending(): readonly Delivery[] {
-    return Array.from(this.#unsettled.line, ({ delivery }) => delivery)
+    return Array.from(this.#unsettled.queue, ({ delivery }) => delivery)
   }
 
   /** Of the messages without a verdict. */
   get sessions(): ReadonlySet<unknown> {
-    return new Set(Array.from(this.#unsettled.line, ({ sessionId }) => sessionId))
+    return new Set(Array.from(this.#unsettled.queue, ({ sessionId }) => sessionId))
   }
 
   get state(): OutboxState {
