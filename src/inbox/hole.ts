@@ -1,5 +1,5 @@
 /** A hole at which this many resumes in a row have ended will not be closed. */
-const MAX_RESUMES = 3
+export const MAX_RESUMES = 3
 
 /**
  * A hole is what is missing between a session's cursor and an event that came too early. Such events are dropped: a resume from the
@@ -26,5 +26,3 @@ export interface Hole {
 
 /** How many resumes in a row will have ended at the hole behind the cursor. `last` is the session's last one, closed or not. */
 export const resumesAt = (cursor: number, last: Hole | null) => (last?.at === cursor ? last.resumes + 1 : 0)
-
-export const isHopeless = (cursor: number, last: Hole | null) => resumesAt(cursor, last) >= MAX_RESUMES

@@ -1,7 +1,7 @@
 import { type Cursor, HEAD, isText } from '../protocol'
 import type { Backlog } from './backlog'
 import type { SessionMessage } from './frames'
-import { type Hole, isHopeless, resumesAt } from './hole'
+import { type Hole, MAX_RESUMES, resumesAt } from './hole'
 
 export type Party = 'app' | 'server'
 /** Why a session is tracked. The app asks for it by `watch`, or a cursor that it gives; what it did not ask for is bounded. */
@@ -58,7 +58,7 @@ export class Session {
   }
 
   get hasHole(): boolean {
-    return this.hole !== null && this.hole.seen > this.lastSeq
+    return (this.hole?.seen ?? 0) > this.lastSeq
   }
 
   /** Whether no event came since this was asked last, and none is known to be due. */
@@ -146,5 +146,5 @@ export function step(session: Session, message: SessionMessage, isContiguous: bo
   if (seq <= lastSeq && dedupe) return 'old'
   const follows = prevSeq === undefined ? !isContiguous || seq <= lastSeq + 1 : prevSeq <= lastSeq
   if (follows && !(overflowedAt > 0 && seq > overflowedAt)) return 'deliver'
-  return !session.hasHole && isHopeless(lastSeq, session.hole) ? 'giveUp' : 'miss'
+  return !session.hasHole && resumesAt(lastSeq, session.hole) >= MAX_RESUMES ? 'giveUp' : 'miss'
 }
