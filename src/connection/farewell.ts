@@ -1,6 +1,5 @@
 import { canRequest } from '../adapters/fetchUpstream'
 import type { Carrier } from '../adapters/transport'
-import { ConnectionError } from '../errors'
 import type { Inbox } from '../inbox/inbox'
 import { sizeOf } from '../outbox/message'
 import { type Cursor, MAX_SESSIONS_PER_RESUME } from '../protocol'
@@ -23,7 +22,7 @@ interface Addressee {
 interface Signal {
   readonly abort: AbortController
   /** What settles with it, once `fetch` was called for it. */
-  underWay?: Promise<unknown>
+  underWay?: Promise<unknown> | undefined
 }
 
 /** Tells the server that the page goes away. */
@@ -91,8 +90,8 @@ export class Farewell {
         keepalive,
         // After an async hook the page may be back, on another stream or on this one.
         onStart: () => {
-          if (this.#addressee !== addressee) throw new ConnectionError('cancelled', 'the page is back')
-          signal.underWay = leaving as Promise<unknown>
+          if (this.#addressee !== addressee) abort.abort()
+          else signal.underWay = leaving
         },
       })
     let leaving: Promise<unknown> | undefined
