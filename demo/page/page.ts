@@ -78,9 +78,8 @@ connection.on('session', ({ sessionId, status, from, to }) => {
 /** The history is lost, and with it what was accepted into it. What has not been delivered yet still will be. */
 function startAnew(sessionId: string, from: number, to: number) {
   chat.notify('The server lost this conversation. It starts anew; messages that were not delivered yet stay queued.')
-  // The new history may have begun without this page. From 0 there is nothing earlier to ask for.
-  const isBehind = from > 0 && to > 0
-  if (isBehind) connection.watch(sessionId, { after: 0 })
+  // It may still have some of it, or have begun anew without this page.
+  if (from < to) connection.watch(sessionId, { after: from })
   const cursor = connection.cursor(sessionId) ?? { sessionId, lastSeq: to }
   saved = { ...saved, cursor, transcript: EMPTY }
   outgoing = outgoing.filter(({ status }) => status !== 'accepted')
