@@ -45,9 +45,9 @@ declare module 'socket.io-client' {
   interface Socket {
     on(name: 'connect' | 'disconnect', listener: () => void): void
     on(name: 'message', listener: (message: unknown) => void): void
-    emit(name: string, data: unknown, acknowledge: () => void): void
+    emit(name: string, data: unknown, acknowledge: (error: Error | null) => void): void
   }
-  export function io(url: string): Socket
+  export function io(url: string, options: { readonly retries?: number; readonly ackTimeout?: number }): Socket
 }
 
 declare module 'socket.io' {

@@ -25,6 +25,15 @@ const OURS = {
   sends: true,
 } as const
 
+const SOCKET_IO = {
+  packages: ['socket.io-client'],
+  carrier: 'WebSocket',
+  server: '`socket.io`',
+  startServer: async () => (await import('./servers/socketIo')).startServer,
+  imports: "export { io } from 'socket.io-client'",
+  sends: true,
+} as const
+
 /** What the ratios are to. */
 export const BASELINE = 'eventsource'
 
@@ -91,15 +100,11 @@ export const PEERS: readonly Peer[] = [
     imports: "export { Centrifuge } from 'centrifuge'",
     sends: true,
   },
+  { ...SOCKET_IO, name: 'socket.io-client', client: 'socket.io' },
   {
-    name: 'socket.io-client',
-    client: 'socket.io',
-    packages: ['socket.io-client'],
-    carrier: 'WebSocket',
-    server: '`socket.io`',
-    startServer: async () => (await import('./servers/socketIo')).startServer,
-    imports: "export { io } from 'socket.io-client'",
-    sends: true,
+    ...SOCKET_IO,
+    name: 'socket.io-client, `retries: 3`',
+    client: 'socket.io-retries',
   },
   {
     name: 'partysocket',

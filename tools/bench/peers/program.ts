@@ -11,7 +11,8 @@ const CLIENTS: Readonly<Record<ClientName, () => Promise<StartClient>>> = {
   'reconnecting-eventsource': async () => (await import('./clients/reconnectingEventSource')).startClient,
   'fetch-event-source': async () => (await import('./clients/fetchEventSource')).startClient,
   centrifuge: async () => (await import('./clients/centrifuge')).startClient,
-  'socket.io': async () => (await import('./clients/socketIo')).startClient,
+  'socket.io': async () => (await import('./clients/socketIo')).byDefault,
+  'socket.io-retries': async () => (await import('./clients/socketIo')).atLeastOnce,
   partysocket: async () => (await import('./clients/partySocket')).startClient,
   signalr: async () => (await import('./clients/signalR')).startClient,
 }

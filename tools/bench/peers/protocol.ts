@@ -8,6 +8,7 @@ export type ClientName =
   | 'fetch-event-source'
   | 'centrifuge'
   | 'socket.io'
+  | 'socket.io-retries'
   | 'partysocket'
   | 'signalr'
 
