@@ -75,24 +75,39 @@ export class Line {
   }
 
   private wait<T>(find: () => T | undefined, within: number): Promise<T | undefined> {
-    return new Promise((resolve) => {
-      const settle = () => {
+    return new Promise((resolve, reject) => {
+      const end = () => {
         clearTimeout(timer)
         this.waiting.delete(look)
-        this.child.off('exit', settle)
-        resolve(find())
+        this.child.off('exit', fail)
       }
       const look = () => {
-        if (find()) settle()
+        const found = find()
+        if (!found) return
+        end()
+        resolve(found)
       }
-      const timer = setTimeout(settle, within)
+      // A client that crashed is no client that never came back.
+      const fail = () => {
+        end()
+        reject(new Error(`${this.child.spawnargs.at(2)}: the process of the client has ended`))
+      }
+      const timer = setTimeout(() => {
+        end()
+        resolve(undefined)
+      }, within)
       this.waiting.add(look)
-      this.child.once('exit', settle)
+      this.child.once('exit', fail)
+      if (this.isOver) fail()
     })
   }
 
+  private get isOver() {
+    return this.child.exitCode !== null || this.child.signalCode !== null
+  }
+
   async close() {
-    if (this.child.exitCode === null && this.child.signalCode === null) {
+    if (!this.isOver) {
       const exit = once(this.child, 'exit')
       this.child.kill('SIGKILL')
       await exit

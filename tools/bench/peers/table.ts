@@ -55,8 +55,7 @@ export function formatTables({ at, node, cores, messages, rounds, rows }: Result
     '',
     ...formatTable(PROMPTS, rows),
     '',
-    `Made on ${at.slice(0, 10)} with Node ${node} on ${cores} cores, in ${rounds} rounds, with floods of`,
-    `${messages.toLocaleString('en')} messages.`,
+    `Made on ${at.slice(0, 10)} with Node ${node} on ${cores} cores: ${rounds} rounds, floods of ${messages.toLocaleString('en')} messages.`,
     '',
     ...rows.map(({ name, versions, server }) => `- **${name}**: ${versions.join(' with ')}; server: ${server}`),
   ].join('\n')
