@@ -57,7 +57,7 @@ export function formatTables({ at, node, cores, messages, rounds, rows }: Result
     '',
     `Made on ${at.slice(0, 10)} with Node ${node} on ${cores} cores: ${rounds} rounds, floods of ${messages.toLocaleString('en')} messages.`,
     '',
-    ...rows.map(({ name, versions, server }) => `- **${name}**: ${versions.join(' with ')}; server: ${server}`),
+    ...new Set(rows.map(({ versions, server }) => `- ${versions.join(', with ')}; server: ${server}`)),
   ].join('\n')
 }
 
