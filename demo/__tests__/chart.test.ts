@@ -4,8 +4,8 @@ import type { Connection, Trace } from 'holdline'
 import { formatTrace, parseTrace, replayTrace } from 'holdline/inspect'
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { findBrowser, launch } from '../../tools/shared/browser'
 import { MISHAPS } from '../events'
-import { findBrowser, launch } from './_browser'
 import { createChat, openChat, type Site, startSite } from './_page'
 
 declare global {

@@ -1,6 +1,6 @@
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { findBrowser, launch, warnOfMissingBrowser } from './_browser'
+import { findBrowser, launch, warnOfMissingBrowser } from '../../tools/shared/browser'
 import { createChat, type Fetch, openChat, type Site, scriptText, startSite } from './_page'
 import { openProfile } from './_tabs'
 

@@ -1,4 +1,4 @@
-import { seeded } from '../../src/__tests__/support/http'
+import { seeded } from '../shared/seeded'
 
 export type Random = () => number
 export type Dice = ReturnType<typeof createDice>

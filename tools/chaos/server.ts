@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { CommandRejected, createChatServer, memoryLog } from 'holdline/server'
-import { listen } from '../../src/__tests__/support/http'
+import { listen } from '../shared/listen'
 import { createCounter, type Dice } from './dice'
 import { clock, type Scenario } from './scenario'
 

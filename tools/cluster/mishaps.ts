@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { RedisServer } from '../../src/__tests__/support/redisServer'
 import { type Dice, oneOf, type Random } from '../chaos/dice'
+import type { RedisServer } from '../shared/redisServer'
 import type { Probe } from './check'
 import type { World } from './world'
 

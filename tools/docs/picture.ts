@@ -1,8 +1,8 @@
 import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { findBrowser, launch } from '../../demo/__tests__/_browser'
 import { createDemo } from '../../demo/createDemo'
 import { listen } from '../../demo/listen'
+import { findBrowser, launch } from '../shared/browser'
 import { palettePng } from './palettePng'
 
 /** The page for the README, with a resume that is late. For a look at others: `picture <file> <width> <height> light|dark chat|chart|record`. */

@@ -1,8 +1,8 @@
 import { type ConnectionOptions, createConnection } from 'holdline'
 import { createHarness, type Harness, type TestPost } from 'holdline/testing'
 import { describe, expect, test } from 'vitest'
+import { listen } from '../../../tools/shared/listen'
 import { createChatServer } from '../../server'
-import { listen } from '../support/http'
 
 // The native EventSource does not tell with which status it was refused: the harness's tells none either.
 

@@ -3,8 +3,8 @@ import { createConnection } from 'holdline'
 import { fetchStreamTransport } from 'holdline/adapters'
 import { createHarness, type HarnessOptions } from 'holdline/testing'
 import { describe, expect, test } from 'vitest'
+import { listen } from '../../../tools/shared/listen'
 import type { ConnectionOptions } from '../../connection/options'
-import { listen } from '../support/http'
 
 const encoder = new TextEncoder()
 const WELCOME = `event: welcome\ndata: ${JSON.stringify({ type: 'welcome', protocolVersion: 2, connectionId: 'c1', heartbeat: 1_000 })}\n\n`

@@ -1,5 +1,5 @@
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
-import { seeded } from './http'
+import { seeded } from '../../../tools/shared/seeded'
 
 /** A TCP proxy on a free port of 127.0.0.1 that cuts what passes into small pieces and lets some of them wait. */
 export async function startTcpProxy(port: number, seed: number) {

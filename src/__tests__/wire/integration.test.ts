@@ -1,7 +1,8 @@
 import { afterEach, describe, expect, test } from 'vitest'
+import { type Handler, listen } from '../../../tools/shared/listen'
+import { seeded } from '../../../tools/shared/seeded'
 import { type Connection, createConnection } from '../../index'
 import { createChatServer, memoryLog } from '../../server'
-import { type Handler, listen, seeded } from '../support/http'
 
 const SESSIONS = ['alpha', 'beta', 'gamma'] as const
 const EVENTS = 5_000

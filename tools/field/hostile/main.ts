@@ -1,4 +1,4 @@
-import { hasRedis } from '../../../src/__tests__/support/redisServer'
+import { hasRedis } from '../../shared/redisServer'
 import { ATTACKS } from './attacks'
 import { createPrograms } from './programs'
 import { describeAll, describeFindings, describeOne } from './report'

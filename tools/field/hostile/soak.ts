@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { startRedis } from '../../../src/__tests__/support/redisServer'
 import { overHttp } from '../../load/remote'
+import { startRedis } from '../../shared/redisServer'
 import type { AttackerProcess } from './attackerProcess'
 import type { Account, HonestProcess, Latency } from './honestProcess'
 import type { Program, Programs } from './programs'

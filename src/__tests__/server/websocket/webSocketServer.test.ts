@@ -7,9 +7,9 @@ import { webSocketTransport } from 'holdline/adapters/websocket'
 import { type Serve, transportContract } from 'holdline/testing'
 import { afterEach, describe, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
+import { seeded } from '../../../../tools/shared/seeded'
 import { CommandRejected, createChatServer, createWebSocketGateway, memoryLog } from '../../../server'
 import { acked, ask, createSockets, freshId, listenForSockets, ServerSocket, type Upgrade } from '../../support/gateway'
-import { seeded } from '../../support/http'
 import {
   BASE,
   createTestServer,
