@@ -50,7 +50,7 @@ const RESTART_PAUSE = 1_000
 /** The whole demo as one `fetch`: the page, the chat server with its agent, and the mishaps between the two. */
 export async function createDemo(options: DemoOptions = {}): Promise<Demo> {
   const { tokensPerSecond = 40, toolMs = 10_000, heartbeat = 3_000, lateMs = 5_000 } = options
-  const [assets, script] = await Promise.all([readAssets(), bundlePage()])
+  const [assets, script] = await makePage()
   const mishaps = createMishaps({ lateMs })
   const prompts: string[] = []
   const health = createHealth()
@@ -171,6 +171,14 @@ export async function createDemo(options: DemoOptions = {}): Promise<Demo> {
 const clientId = (principalId: string, line: string) => `${principalId} ${line}`
 const hangUp = ({ env }: Context<Env>) => env?.outgoing?.destroy()
 const readPage = (name: string) => readFile(PAGE + name, 'utf8')
+
+let page: Promise<[Awaited<ReturnType<typeof readAssets>>, string]> | undefined
+
+/** Once in a process, however many demos it has. */
+function makePage() {
+  page ??= Promise.all([readAssets(), bundlePage()])
+  return page
+}
 
 /** The page, with the charts drawn from the machines as they are now. */
 async function readAssets() {

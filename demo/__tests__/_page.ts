@@ -1,5 +1,5 @@
 import type { HttpBindings } from '@hono/node-server'
-import type { Browser, Page } from 'playwright-core'
+import type { BrowserContext, Page } from 'playwright-core'
 import { createDemo, type DemoOptions } from '../createDemo'
 import type { Mishap } from '../events'
 import { listen } from '../listen'
@@ -36,10 +36,9 @@ export async function startSite(options: DemoOptions = {}, wrap = (fetch: Fetch)
 
 export type Chat = ReturnType<typeof createChat>
 
-/** A fresh browser profile on the page, connected. */
-export async function openChat(browser: Browser, { url }: Site) {
-  const context = await browser.newContext()
-  const page = await context.newPage()
+/** The page, connected. */
+export async function openChat(profile: BrowserContext, { url }: Site) {
+  const page = await profile.newPage()
   const crashes: string[] = []
   page.on('pageerror', (error) => crashes.push(error.message))
   await page.goto(url)
