@@ -17,7 +17,7 @@ export interface Site {
 /** The demo on a port of its own. `wrap` stands between the browser and all of it. */
 export async function startSite(options: DemoOptions = {}, wrap = (fetch: Fetch): Fetch => fetch): Promise<Site> {
   const demo = await createDemo({
-    tokensPerSecond: 80,
+    tokensPerSecond: 120,
     toolMs: 1_500,
     heartbeat: 1_000,
     lateMs: 3_000,

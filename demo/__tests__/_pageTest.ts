@@ -8,11 +8,11 @@ const executablePath = findBrowser()
 const isSkipped = !executablePath && !process.env.CI
 
 /** Without a Chromium the tests are skipped, loudly, and on CI they fail. */
-export function describePage(what: string, tests: () => void) {
+export function describePage(what: string, { concurrent }: { readonly concurrent: boolean }, tests: () => void) {
   if (isSkipped) warnOfMissingBrowser()
-  // A test waits for most of its time, but more than three pages at once would slow each other down.
+  // More than three pages at once would only slow each other down.
   vi.setConfig({ maxConcurrency: 3 })
-  describe.skipIf(isSkipped)(what, { concurrent: true }, tests)
+  describe.skipIf(isSkipped)(what, { concurrent }, tests)
 }
 
 /** One browser for a file. Each test has a site and a profile of its own, so tests can run at the same time. */

@@ -6,7 +6,8 @@ import { createTabs } from './_tabs'
 
 const HELLO = 'How do you hold the line?'
 
-describePage('the page in a real Chromium', () => {
+// Its tests wait for most of their time.
+describePage('the page in a real Chromium', { concurrent: true }, () => {
   test('an answer arrives token by token, and is what the agent said', async ({ chat, site }) => {
     await chat.write(HELLO)
     const first = await chat.heard(1)
