@@ -65,7 +65,10 @@ export function createChat(page: Page) {
     return entries.reverse()
   }
 
-  /** Waits until the log has entries that begin like this, in this order, after the first `skip` ones. */
+  /**
+   * Waits until the log has entries that begin like this, in this order, after the first `skip`
+   * ones.
+   */
   const logged = (beginnings: readonly string[], skip = 0) =>
     page.waitForFunction(
       ([wanted, skipped]) => {

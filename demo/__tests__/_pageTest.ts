@@ -15,7 +15,10 @@ export function describePage(what: string, { concurrent }: { readonly concurrent
   describe.skipIf(isSkipped)(what, { concurrent }, tests)
 }
 
-/** One browser for a file. Each test has a site and a profile of its own, so tests can run at the same time. */
+/**
+ * One browser for a file. Each test has a site and a profile of its own, so tests can run at the
+ * same time.
+ */
 export const pageTest = base
   .extend('options', {} as DemoOptions)
   // biome-ignore lint/correctness/noEmptyPattern: vitest reads off the pattern that nothing else is needed

@@ -26,7 +26,9 @@ interface App {
   keys(): Promise<readonly string[]>
 }
 
-/** Opens tabs of a profile: an app of no more than a connection each, with one storage and one key. */
+/**
+ * Opens tabs of a profile: an app of no more than a connection each, with one storage and one key.
+ */
 export async function createTabs(profile: BrowserContext, { url }: Site, storage: StorageName = 'localStorage') {
   const { outputFiles } = await build({
     stdin: { contents: script(storage), resolveDir: fileURLToPath(new URL('.', import.meta.url)) },
@@ -61,7 +63,10 @@ export async function createTabs(profile: BrowserContext, { url }: Site, storage
               else connection.reconnect()
             }),
         ),
-      /** Instead of what was queued before. Returns their ids, once they are stored and a tab is known to hold them. */
+      /**
+       * Instead of what was queued before. Returns their ids, once they are stored and a tab is
+       * known to hold them.
+       */
       async queue(prompts: readonly string[]) {
         const ids = await app.evaluate(({ connection }, texts) => {
           connection.clearOutbox()
@@ -71,7 +76,10 @@ export async function createTabs(profile: BrowserContext, { url }: Site, storage
         while ((await stored()).length < prompts.length);
         return ids
       },
-      /** Stands behind whatever this tab has taken over, so all of that is posted when this is accepted. */
+      /**
+       * Stands behind whatever this tab has taken over, so all of that is posted when this is
+       * accepted.
+       */
       say: (prompt: string) =>
         app.evaluate(
           async ({ connection }, text) =>

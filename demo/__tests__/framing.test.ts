@@ -9,7 +9,10 @@ import { createChat, type Site, startSite } from './_page'
 const executable = findBrowser()
 if (!executable) warnOfMissingBrowser()
 
-/** A page on another port: another origin, but of the same site, so its requests carry the cookies of the demo. */
+/**
+ * A page on another port: another origin, but of the same site, so its requests carry the cookies
+ * of the demo.
+ */
 async function startNeighbour() {
   const server: Server = createServer((_, response) => {
     response.setHeader('Content-Type', 'text/html').end('<!doctype html><title>neighbour</title><body>')

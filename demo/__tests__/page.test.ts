@@ -426,7 +426,8 @@ describePage('the page in a real Chromium', { concurrent: true }, () => {
     await chat.heard(80)
     const context = chat.page.context()
     await context.setOffline(true)
-    // Chromium's emulation refuses new requests, but leaves the open stream alone. This request is not the page's.
+    // Chromium's emulation refuses new requests, but leaves the open stream alone. This request is
+    // not the page's.
     expect((await context.request.post(`${site.url}demo/mishaps/drop`)).status()).toBe(200)
     await chat.logged(['closed failed', 'phase connecting → backoff'])
     for (const prompt of ['short one', 'short two']) await chat.write(prompt)

@@ -3,7 +3,10 @@ import { seeded } from '../shared/seeded'
 export type Random = () => number
 export type Dice = ReturnType<typeof createDice>
 
-/** What is drawn depends on the seed and on what it is drawn for, and not on when: so timing shifts nothing. */
+/**
+ * What is drawn depends on the seed and on what it is drawn for, and not on when: so timing shifts
+ * nothing.
+ */
 export function createDice(seed: number) {
   const draw = (...purpose: unknown[]): Random => seeded(hash([seed, ...purpose].join(' ')))
   return {

@@ -41,7 +41,10 @@ export async function startServer({ draw, chance }: Dice, scenario: Scenario) {
 
   return {
     url: host.url,
-    /** The numbers of the messages, in the order in which they were applied. A receipt says where in it. */
+    /**
+     * The numbers of the messages, in the order in which they were applied. A receipt says where in
+     * it.
+     */
     applied,
     /** How many events there are, by session. */
     published,

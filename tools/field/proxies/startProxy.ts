@@ -46,7 +46,8 @@ const KINDS: Readonly<Record<string, Kind>> = {
       const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
         (name) => `${name}_temp_path ${folder}/${name};`,
       )
-      // One process: the workers of a master that is root would be nobody, and could not write here.
+      // One process: the workers of a master that is root would be nobody, and could not write
+      // here.
       const config = `daemon off; master_process off; pid ${folder}/pid; error_log stderr;
 events {}
 http {
@@ -112,7 +113,10 @@ export const kindOf = (name: string): Kind => {
   return kind
 }
 
-/** A real proxy with a configuration from docs/proxies.md, on a free port of 127.0.0.1, before `upstream`. */
+/**
+ * A real proxy with a configuration from docs/proxies.md, on a free port of 127.0.0.1, before
+ * `upstream`.
+ */
 export async function startProxy(name: string, upstream: number, tuning: Tuning = {}) {
   const { tool, prepare } = kindOf(name)
   const folder = await mkdtemp(join(tmpdir(), 'holdline-proxy-'))

@@ -11,7 +11,10 @@ export interface UpstreamOptions extends Partial<ChatServerOptions<Principal>> {
   readonly h2c?: boolean
 }
 
-/** The server half on a host that can go away and come back on its port. A prompt's answer is what the test publishes. */
+/**
+ * The server half on a host that can go away and come back on its port. A prompt's answer is what
+ * the test publishes.
+ */
 export async function startUpstream({ h2c = false, ...options }: UpstreamOptions = {}) {
   const port = await freePort()
   const runs: unknown[] = []
