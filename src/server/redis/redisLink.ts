@@ -46,8 +46,9 @@ export function createRedisLink(
     clients.push(client)
     return client
   }
-  const commands = withScripts(open())
-  const writer = ownWriter ? withScripts(open()) : commands
+  const openScripted = () => withScripts(open())
+  const commands = openScripted()
+  const writer = ownWriter ? openScripted() : commands
   const subscriber = open()
   const primary = new Primary(commands, subscriber)
   return {

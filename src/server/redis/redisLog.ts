@@ -121,16 +121,16 @@ function createParts({ keys, source, replicas, clock, ...bounds }: Resolved, own
   const health = createHealth(tell)
   const shared = { link, keys, health, ...bounds }
   const reader = createReader({ ...shared, onError: tell })
-  const appender = new Appender({
+  const writing = {
     ...shared,
     replicas,
-    onceAge: () => owner.onceAge,
-    onAppended: (sessionId, epoch, seq, json) =>
+    onAppended: (sessionId: string, epoch: string, seq: number, json: string) =>
       feeds.take(sessionId, epoch, () => ({
         seq,
         entry: json.length <= MAX_KEPT ? new StoredEntry(sessionId, seq, epoch, json) : undefined,
       })),
-  })
+  }
+  const appender = new Appender({ ...writing, onceAge: () => owner.onceAge })
   const subscriptions = new Subscriptions({
     redis: link.subscriber,
     onRefused: (cause) =>
