@@ -1,4 +1,4 @@
-import { seeded } from '../shared/seeded'
+import { seededRandom } from '../../src/testing/harness/random'
 
 export type Random = () => number
 export type Dice = ReturnType<typeof createDice>
@@ -8,7 +8,7 @@ export type Dice = ReturnType<typeof createDice>
  * nothing.
  */
 export function createDice(seed: number) {
-  const draw = (...purpose: unknown[]): Random => seeded(hash([seed, ...purpose].join(' ')))
+  const draw = (...purpose: unknown[]): Random => seededRandom(hash([seed, ...purpose].join(' ')))
   return {
     draw,
     chance: (probability: number, ...purpose: unknown[]) => draw(...purpose)() < probability,

@@ -4,7 +4,7 @@ import { createServer, type Http2Server, type ServerHttp2Session } from 'node:ht
 import type { Socket } from 'node:net'
 import { createAdaptorServer } from '@hono/node-server'
 import { type ChatServerOptions, createChatServer, type Principal } from 'holdline/server'
-import { freePort } from './startProxy'
+import { freePort } from '../../shared/freePort'
 
 export interface UpstreamOptions extends Partial<ChatServerOptions<Principal>> {
   /** HTTP/2 without TLS in place of HTTP/1.1. */

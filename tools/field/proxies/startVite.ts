@@ -3,9 +3,9 @@ import { once } from 'node:events'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { freePort } from '../../shared/freePort'
 import { findTool } from '../tools'
 import { snippet } from './snippet'
-import { freePort } from './startProxy'
 
 const at = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 /** Where a configuration finds the `vite` of this folder, and Git looks at nothing. */

@@ -5,8 +5,8 @@ import { webSocketTransport } from 'holdline/adapters/websocket'
 import { type Serve, transportContract } from 'holdline/testing'
 import { afterEach, describe, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
-import { seeded } from '../../../../tools/shared/seeded'
 import { CommandRejected, createChatServer, createWebSocketGateway, memoryLog } from '../../../server'
+import { seededRandom } from '../../../testing/harness/random'
 import { acked, ask, createSockets, freshId, listenForSockets, ServerSocket, type Upgrade } from '../../support/gateway'
 import { staysFlat } from '../../support/memory'
 import {
@@ -478,7 +478,7 @@ describe('order', () => {
   })
 
   test('a client with 64 in flight and a server that fails now and then: applied once each, in order', async () => {
-    const random = seeded(5)
+    const random = seededRandom(5)
     const ran: unknown[] = []
     const chat = createChatServer({
       authenticate: () => ({ id: 'me' }),
@@ -840,7 +840,7 @@ describe('over real sockets', () => {
   test.each([1, 2, 3])(
     'what is sent and published while the sockets die 40 times arrives once, in order (seed %i)',
     async (seed) => {
-      const random = seeded(seed)
+      const random = seededRandom(seed)
       const applied: unknown[] = []
       const chat = createChatServer({
         log: memoryLog(),
