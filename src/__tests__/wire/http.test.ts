@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, test } from 'vitest'
+import { type Handler, listen } from '../../../tools/shared/listen'
 import { type Connection, type ConnectionOptions, createConnection, type Phase } from '../../index'
 import { createChatServer, memoryLog } from '../../server'
-import { type Handler, listen } from '../support/http'
 
 const cleanups: (() => unknown)[] = []
 afterEach(async () => {
