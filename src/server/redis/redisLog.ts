@@ -3,6 +3,7 @@ import { isSeq } from '../../protocol'
 import { checkMethods, checkNames, checkNumber } from '../check'
 import { type Timers, wallClock } from '../clock'
 import type { Cluster, ClusterHost } from '../log/cluster'
+import type { JoinRuns } from '../log/runLog'
 import type { LogEntry, SessionLog } from '../log/sessionLog'
 import { StoredEntry } from '../log/storedEntry'
 import { createAppender } from './appender'
@@ -46,6 +47,7 @@ export interface RedisLogOptions {
 export interface RedisLog extends SessionLog {
   append(...given: Parameters<SessionLog['append']>): Promise<LogEntry>
   join(host: ClusterHost): Cluster
+  readonly joinRuns: JoinRuns
   /** Ends the connections. Call it after the server's `close()`, when nothing is published any more. */
   close(): void
 }
