@@ -32,7 +32,7 @@ export const sessionsOf = (client: number, count: number) => [
   runSessionOf(client),
 ]
 /** In these nothing but runs is said. */
-const RUN_SESSIONS = 8
+const RUN_SESSIONS = 40
 const RUN_LENGTH = 20
 const runSessionOf = (client: number) => `runs-${client % RUN_SESSIONS}`
 export const isOfRuns = (sessionId: string) => sessionId.startsWith('runs-')
