@@ -148,6 +148,16 @@ describeWithRedis('runs of several processes', () => {
     await live(alive, async () => (await redis.admin.keys('holdline:runs:of:*')).length === 0, 'the list is empty')
   })
 
+  test('a process that dies with many runs: all of them end in one round', async () => {
+    const [dead, alive] = [start(), start()]
+    const all = Array.from({ length: 450 }, newSession)
+    await Promise.all(all.map((session) => dead.runs.start(command(session), manualProducer().produce)))
+    dead.log.close()
+    const interrupted = () => alive.metrics.filter(({ name }) => name === 'runs.interrupted').length
+    await live(alive, () => interrupted() === 450, 'the last end')
+    expect(await alive.runs.active(all.at(-1) ?? '')).toMatchObject({ run: null })
+  })
+
   test('a process that renews its lease is believed to live, however quiet its run is', async () => {
     const [quiet, other] = [start(), start()]
     const session = newSession()
