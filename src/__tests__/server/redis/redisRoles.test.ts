@@ -103,12 +103,11 @@ describeWithRedis('C106: what each user of docs/scaling.md may do', () => {
     await others.start(call(running), forever)
     there.log.close()
     const ends = async () => (await here.log.read(running, 0, 10)).filter(({ event }) => event.type === 'run.ended')
-    await expect
-      .poll(async () => {
-        await here.clock.advance(400)
-        return (await ends()).length
-      })
-      .toBe(2)
+    const lives = async () => {
+      await here.clock.advance(400)
+      return (await ends()).length
+    }
+    await expect.poll(lives, { timeout: 10_000 }).toBe(2)
     expect([here.errors, there.errors]).toEqual([[], []])
   })
 

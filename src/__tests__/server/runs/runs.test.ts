@@ -111,6 +111,8 @@ function runsKeepTheirPromises(createLog: () => SessionLog) {
 
     test("the envelope is the server's: what a producer says under its names does not reach the log", async () => {
       const { runs, log } = stage({ coalesce: { join: (a, b) => ({ ...a, ...b, type: 'both', epoch: 'forged' }) } })
+      // Streams of this process write what it has appended itself.
+      await log.subscribe('s1', () => {})
       const forged = { ...text('a'), sessionId: 'other', seq: 7, epoch: 'e', prevSeq: 1 }
       await runs.start(command('s1'), says(forged, forged, forged))
       await runs.idle()

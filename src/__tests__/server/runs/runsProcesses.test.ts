@@ -414,6 +414,24 @@ describeWithRedis('runs of several processes', () => {
     await own.stop()
   })
 
+  test('whoever may only publish makes a process look, one look at a time, and can do nothing else', async () => {
+    const here = start()
+    const session = newSession()
+    const producer = manualProducer()
+    await here.runs.start(command(session), producer.produce)
+    const [channel = ''] = (await redis.admin.pubsub('CHANNELS', 'holdline:runs:*')) as string[]
+    const calls = async () => {
+      const [, count = '0'] = /cmdstat_evalsha:calls=(\d+)/.exec(await redis.admin.info('commandstats')) ?? []
+      return Number(count)
+    }
+    const before = await calls()
+    await Promise.all(Array.from({ length: 1_000 }, () => redis.admin.publish(channel, session)))
+    await redis.admin.publish(channel, 'no session')
+    await here.runs.active(session)
+    expect((await calls()) - before).toBeLessThan(500)
+    expect(producer.signal?.aborted).toBe(false)
+  })
+
   test('a record that somebody has tampered with is told by name, and other sessions go on', async () => {
     const here = start()
     const [broken, healthy] = [newSession(), newSession()]
