@@ -3,6 +3,7 @@ import { isSeq } from '../../protocol'
 import { checkMethods, checkNames, checkNumber } from '../check'
 import { type Timers, wallClock } from '../clock'
 import type { Cluster, ClusterHost } from '../log/cluster'
+import type { JoinRuns } from '../log/runLog'
 import type { LogEntry, SessionLog } from '../log/sessionLog'
 import { StoredEntry } from '../log/storedEntry'
 import { Appender } from './appender'
@@ -12,6 +13,7 @@ import { createKeys, type Keys } from './keys'
 import { createNode, type RedisNode } from './node'
 import { createReader, MAX_KEPT } from './reader'
 import { createRedisLink } from './redisLink'
+import { RedisRuns } from './redisRuns'
 import { Subscriptions } from './subscriptions'
 
 export interface RedisLogOptions {
@@ -45,6 +47,7 @@ export interface RedisLogOptions {
 export interface RedisLog extends SessionLog {
   append(...given: Parameters<SessionLog['append']>): Promise<LogEntry>
   join(host: ClusterHost): Cluster
+  readonly joinRuns: JoinRuns
   /** Ends the connections. Call it after the server's `close()`, when nothing is published any more. */
   close(): void
 }
@@ -70,7 +73,7 @@ export function redisLog(options: RedisLogOptions): RedisLog {
   const resolved = resolve(options)
   const owner: Owner = { node: undefined, onceAge: DAY, onError: console.error, onRepair: () => {} }
   const parts = createParts(resolved, owner)
-  const { link, health, reader, appender, subscriptions, feeds } = parts
+  const { link, health, reader, appender, subscriptions, runs, feeds } = parts
   const { keys, clock } = resolved
   hear(parts, keys, owner)
   return {
@@ -93,6 +96,8 @@ export function redisLog(options: RedisLogOptions): RedisLog {
       owner.node = createNode({ link, subscriptions, health, keys, clock, host: { ...host, receiptAge } })
       return owner.node
     },
+
+    joinRuns: (process) => runs.join(process),
 
     close() {
       owner.onError = () => {}
@@ -139,6 +144,7 @@ function createParts({ keys, source, replicas, clock, ...bounds }: Resolved, own
         cause,
       ),
   })
+  const runs = new RedisRuns({ ...writing, subscriptions })
   const feeds = new Feeds({
     subscribe: (sessionId) => subscriptions.add(keys.channel(sessionId)),
     unsubscribe: (sessionId) => void subscriptions.remove(keys.channel(sessionId)),
@@ -153,13 +159,13 @@ function createParts({ keys, source, replicas, clock, ...bounds }: Resolved, own
     },
     clock,
   })
-  return { link, health, reader, appender, subscriptions, feeds }
+  return { link, health, reader, appender, subscriptions, runs, feeds }
 }
 
 /** What other processes publish goes to this one's node or to a feed. */
-function hear({ link, subscriptions, feeds }: Parts, keys: Keys, owner: Owner) {
+function hear({ link, subscriptions, runs, feeds }: Parts, keys: Keys, owner: Owner) {
   link.subscriber.on('message', (channel: string, text: string) => {
-    if (owner.node?.receive(channel, text)) return
+    if (owner.node?.receive(channel, text) || runs.receive(channel, text)) return
     const sessionId = keys.sessionOf(channel)
     if (sessionId === undefined) return
     const [epoch = '', number] = text.split(' ', 2)
