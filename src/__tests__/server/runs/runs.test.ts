@@ -295,6 +295,17 @@ function runsKeepTheirPromises(createLog: () => SessionLog) {
       }
     })
 
+    test('ends a producer that never waits for anything: it keeps the process from nothing else', async () => {
+      const { runs, log } = stage()
+      const { run } = await runs.start(command('s1'), async function* () {
+        for (;;) yield text('a')
+      })
+      await new Promise(setImmediate)
+      expect(await runs.stop('s1')).toBe(run)
+      await runs.idle()
+      expect((await eventsOf(log, 's1')).at(-1)).toEqual({ type: 'run.ended', run, reason: 'stopped' })
+    })
+
     test('that names an ended run leaves the one that runs now alone', async () => {
       const { runs } = stage()
       await runs.start(command('s1'), says(), { id: 'r1' })
