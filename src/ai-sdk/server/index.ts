@@ -1,0 +1,3 @@
+export { sessionIdOf } from '../wire'
+export { chatIdOf } from './chatId'
+export { type UIMessageContext, type UIMessageRunsOptions, uiMessageRuns } from './uiMessageRuns'
