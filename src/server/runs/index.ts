@@ -15,3 +15,4 @@ export {
   type StartOptions,
   suspend,
 } from './api'
+export { createRuns } from './createRuns'
