@@ -1,5 +1,6 @@
 import type { ChatStatus, UIMessage } from 'ai'
 import type { HoldlineChatTransport } from './chatTransport'
+import type { RunNews } from './thread'
 
 /** Every `Chat` of the AI SDK: what `useChat({ chat })` is given. */
 export interface FollowedChat<M extends UIMessage = UIMessage> {
@@ -24,27 +25,33 @@ export function followChat<M extends UIMessage>(
   chat: FollowedChat<M>,
   transport: HoldlineChatTransport<M>,
 ): () => void {
+  const turns: RunNews<M>[] = []
   let timer: ReturnType<typeof setTimeout> | undefined
   const off = transport.onRun(
     (news) => {
-      const look = () => {
-        if (news.isOver) return
-        if (chat.status === 'submitted' || chat.status === 'streaming') timer = setTimeout(look, LOOK)
-        else {
-          if (news.message) chat.messages = withTurn(chat.messages, news.message)
-          chat.resumeStream()
-        }
-      }
-      clearTimeout(timer)
-      timer = setTimeout(look)
+      turns.push(news)
+      timer ??= setTimeout(show)
     },
     { chat: chat.id },
   )
+
+  async function show() {
+    for (let turn = turns[0]; turn && isIdle(chat); turn = turns[0]) {
+      turns.shift()
+      if (turn.message) chat.messages = withTurn(chat.messages, turn.message)
+      await chat.resumeStream()
+    }
+    timer = turns.length ? setTimeout(show, LOOK) : undefined
+  }
+
   return () => {
+    turns.length = 0
     clearTimeout(timer)
     off()
   }
 }
+
+const isIdle = ({ status }: { readonly status: ChatStatus }) => status === 'ready' || status === 'error'
 
 /** A new message is the last one. One that is there was edited, or is answered anew: what came after it goes. */
 function withTurn<M extends UIMessage>(messages: readonly M[], message: M): M[] {

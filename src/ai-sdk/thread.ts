@@ -16,8 +16,6 @@ export interface RunNews<M extends UIMessage = UIMessage> {
   readonly run: string
   /** What the user said, elsewhere; `undefined` if the run goes on with the assistant's last message. */
   readonly message: M | undefined
-  /** Whether it has ended since. */
-  readonly isOver: boolean
 }
 
 export type RunListener = (news: RunNews) => void
@@ -42,8 +40,12 @@ export class Thread {
   readonly #left = new Set<string>()
   /** The latest one that was seen from its begin. */
   #run: Run | undefined
+  /** Those that were told as news. After an outage one may have ended before anybody could read it. */
+  #unread: Run[] = []
   /** One that has begun, as the server says; its begin is still to come. */
   #coming: string | undefined
+  /** What happened before the server said so is over: a run that waited then does not, unless it is the last thing that happened. */
+  #replay: Receipt | undefined
   /** Takes back the watch since which every event of the session is heard. */
   #unwatch: (() => void) | undefined
   #asking: Promise<void> | undefined
@@ -65,7 +67,7 @@ export class Thread {
     return answer
   }
 
-  /** The run that is under way, or waits, from its begin; null if there is none. */
+  /** The oldest run that is news, else the one that is under way or waits, from its begin; null if there is none. */
   async resume(signal?: AbortSignal): Promise<Answer | null> {
     const answer = this.#open(undefined)
     try {
@@ -74,9 +76,9 @@ export class Thread {
       answer.end()
       throw error
     }
-    const run = this.current
-    answer.expected = this.#coming ?? run?.id
-    if (run && !this.#coming) answer.read(run, 0)
+    const run = this.#unread.shift() ?? (this.#coming ? undefined : this.current)
+    answer.expected = run?.id ?? this.#coming
+    if (run) answer.read(run, 0)
     if (answer.expected) this.#left.delete(answer.expected)
     else answer.end()
     return answer.expected ? answer : null
@@ -84,11 +86,9 @@ export class Thread {
 
   follow(listener: RunListener): () => void {
     this.#followers.add(listener)
-    // A refusal is told by the connection's `delivery`; the next run is heard all the same if the session is attached.
-    this.#catchUp().then(
-      () => this.current && this.#announce(this.current),
-      () => {},
-    )
+    if (this.#unwatch && this.current) this.#announce(this.current)
+    // A refusal is told by the connection's `delivery`.
+    else this.#catchUp().catch(() => {})
     return () => {
       if (this.#followers.delete(listener)) this.#rest()
     }
@@ -116,6 +116,7 @@ export class Thread {
     this.#unwatch?.()
     this.#unwatch = undefined
     this.#coming = undefined
+    this.#replay = undefined
     this.#run?.end('interrupted')
     for (const answer of [...this.#answers]) {
       if (answer.run) answer.wake()
@@ -186,7 +187,10 @@ export class Thread {
     }
     const receipt = receiptOf(verdict.receipt)
     if (!receipt) return
-    if (receipt.run && this.#run?.id !== receipt.run) this.#coming = receipt.run
+    if (receipt.run && this.#run?.id !== receipt.run) {
+      this.#coming = receipt.run
+      this.#replay = receipt
+    }
     this.#watch(receipt)
   }
 
@@ -207,8 +211,12 @@ export class Thread {
     else if (type === 'run.started' && isText(id)) this.#begin(id)
     else if (type === 'run.ended' && isText(id)) this.#finish(id, event.reason)
     else if (this.#run?.id === id && this.#run) {
-      if (type === 'run.suspended') this.#run.state = 'suspended'
+      if (type === 'run.suspended' && !this.#replay) this.#run.state = 'suspended'
       if (type === 'run.resumed') this.#run.state = 'running'
+    }
+    if (this.#replay && Number(event.seq) >= this.#replay.head) {
+      if (this.current && this.#replay.state === 'suspended') this.current.state = 'suspended'
+      this.#replay = undefined
     }
     for (const answer of this.#answers) answer.wake()
   }
@@ -250,15 +258,9 @@ export class Thread {
 
   #announce(run: Run) {
     const isRead = [...this.#answers].some((answer) => answer.run === run)
-    if (isRead || this.#left.has(run.id)) return
-    const news: RunNews = {
-      chatId: this.#parts.chatId,
-      run: run.id,
-      message: run.prompt,
-      get isOver() {
-        return run.state === 'ended'
-      },
-    }
+    if (isRead || this.#left.has(run.id) || this.#unread.includes(run)) return
+    const news: RunNews = { chatId: this.#parts.chatId, run: run.id, message: run.prompt }
+    this.#unread.push(run)
     this.#parts.onRun(news)
     for (const listener of this.#followers) listener(news)
   }
@@ -268,13 +270,14 @@ interface Receipt {
   readonly run: string | null
   readonly state: unknown
   readonly after: number
+  readonly head: number
   readonly epoch: string | undefined
 }
 
 function receiptOf(value: unknown): Receipt | undefined {
-  const { run, state, after, epoch }: JsonObject = Object(value)
-  if (!isSeq(after)) return undefined
-  return { run: isText(run) ? run : null, state, after, epoch: isText(epoch) ? epoch : undefined }
+  const { run, state, after, head, epoch }: JsonObject = Object(value)
+  if (!isSeq(after) || !isSeq(head)) return undefined
+  return { run: isText(run) ? run : null, state, after, head, epoch: isText(epoch) ? epoch : undefined }
 }
 
 function orAborted<T>(promise: Promise<T>, signal?: AbortSignal): Promise<T> {

@@ -33,6 +33,8 @@ export interface ChatReceipt {
   readonly run: string | null
   readonly state?: 'running' | 'queued' | 'suspended' | 'ended'
   readonly after: number
+  /** What is beyond it happened after this was said. */
+  readonly head: number
   readonly epoch: string
 }
 

@@ -76,6 +76,8 @@ export function openPage(url: string, setup: PageSetup = {}) {
     pageLifecycle: false,
     ...more,
   })
+  // The sockets die on purpose.
+  connection.on('error', () => {})
   const transport = createChatTransport(connection, options)
   const finishes: {
     readonly isAbort: boolean

@@ -92,6 +92,7 @@ const receiptOf = (
   run,
   ...(state && { state }),
   after: active && active.id === run ? active.after : head,
+  head,
   epoch,
 })
 
