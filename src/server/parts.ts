@@ -1,5 +1,4 @@
 import type { Clock } from './clock'
-import type { ChatServer } from './create'
 import type { SessionLog } from './log/sessionLog'
 import type { Metric } from './metrics'
 
@@ -17,7 +16,7 @@ export interface ServerParts {
 /** A property, and not a table of this module: a bundler may have made two copies of it. A spread copies it too. */
 const PARTS = Symbol.for('holdline.server')
 
-export const withParts = (server: ChatServer, parts: ServerParts): ChatServer =>
+export const withParts = <S extends object>(server: S, parts: ServerParts): S =>
   Object.assign(server, { [PARTS]: parts })
 
 /** `undefined`: `createChatServer` has not made it. */

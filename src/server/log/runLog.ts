@@ -1,4 +1,4 @@
-import type { MaybePromise } from './sessionLog'
+import type { MaybePromise } from './maybePromise'
 
 /** A session and its runs, as they were at one moment. */
 export interface RunPage {

@@ -1,7 +1,8 @@
 import type { Cluster, ClusterHost } from './cluster'
+import type { MaybePromise } from './maybePromise'
 import type { JoinRuns } from './runLog'
 
-export type MaybePromise<T> = T | Promise<T>
+export type { MaybePromise }
 
 /** An event that the app publishes: a plain JSON object. `type` must not be one of the protocol's own frame types. */
 export interface SessionEvent {

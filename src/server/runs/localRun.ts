@@ -189,6 +189,8 @@ export class LocalRun {
     const batch = { token: this.token, number: this.#batches, events }
     const outcome = await this.#persist(() => store.append(sessionId, batch))
     if (outcome === 'appended') return
+    // As many as there is room for.
+    if (outcome === 'full' && events.length > 1) for (const event of events) await this.#append([event])
     if (outcome === 'full') this.#cut(TOO_LARGE)
     else this.lose()
     throw new Error('the log takes no more events of this run')

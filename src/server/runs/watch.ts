@@ -51,7 +51,20 @@ export class Watch {
     await log.renew()
     this.#rounds += 1
     if (this.#rounds % ROUNDS === 0) locals.lookAtAll()
-    for (const overdue of await log.overdue()) await this.#clear(overdue)
+    const seen = new Set<string>()
+    let failure: { readonly error: unknown } | undefined
+    for (;;) {
+      const news = (await log.overdue()).filter((each) => !seen.has(keyOf(each)))
+      if (news.length === 0) break
+      for (const each of news) {
+        seen.add(keyOf(each))
+        // One session that cannot be read holds up no other.
+        await this.#clear(each).catch((error: unknown) => {
+          failure ??= { error }
+        })
+      }
+    }
+    if (failure) throw failure.error
   }
 
   async #clear({ sessionId, process }: Overdue) {
@@ -64,6 +77,8 @@ export class Watch {
     for (let left = ended; left > 0; left -= 1) parts.onMetric({ name: 'runs.interrupted', value: 1 })
   }
 }
+
+const keyOf = ({ sessionId, process = '' }: Overdue) => `${sessionId} ${process}`
 
 function mourn({ record }: View, process: string): Decision<number> {
   const isDead = (hold: Hold) => hold.process === process
