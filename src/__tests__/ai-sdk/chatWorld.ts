@@ -43,8 +43,7 @@ export async function startChatServer({ log, answer, upstream, ...settings }: Ch
   const onCommand = uiMessageRuns(options)
   const http = await listen((request) => server.fetch(request))
   onTestFinished(async () => {
-    await server.close()
-    await http.close()
+    await Promise.all([server.close(), http.close()])
   })
   return {
     ...http,

@@ -1,14 +1,67 @@
 import type { UIMessage } from 'ai'
 import { persist } from 'holdline/storage'
-import { describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { memoryLog, type SessionLog } from '../../server'
+import { redisLog } from '../../server/redis'
 import { seeded } from '../support/http'
+import { describeWithRedis, type RedisServer, startRedis } from '../support/redis'
 import { createStorage } from '../support/storage'
 import { gate, openPage, paced, saying, startChatServer, when, words } from './chatWorld'
 
-const LOGS: readonly (readonly [string, () => SessionLog])[] = [['memory', () => memoryLog()]]
+describe('useChat over real HTTP, the log in memory', () => {
+  scenarios(() => memoryLog())
+  together(() => memoryLog())
+})
 
-describe.each(LOGS)('useChat over real HTTP, log in %s', (_, createLog) => {
+describeWithRedis('useChat over real HTTP, the log in Redis', () => {
+  let redis: RedisServer
+  const logs: { close(): void }[] = []
+  beforeAll(async () => {
+    redis = await startRedis()
+  })
+  afterEach(async () => {
+    for (const log of logs.splice(0)) log.close()
+    await redis.admin.flushall()
+  })
+  afterAll(() => redis.stop())
+  const createLog = () => {
+    const log = redisLog({ url: redis.url })
+    logs.push(log)
+    return log
+  }
+  scenarios(createLog)
+  together(createLog)
+
+  test('the process that answers dies: within two leases the chat is told, has what came, and another process answers again', async () => {
+    const [doomed, other] = await Promise.all([
+      startChatServer({
+        log: createLog(),
+        lease: 1_000,
+        answer: () => paced(saying('a', 'b'), (at) => (at === 4 ? gate().opened : undefined)),
+      }),
+      startChatServer({ log: createLog(), lease: 1_000, answer: () => paced(saying('c')) }),
+    ])
+    let url = doomed.url
+    const page = openPage(url, {
+      connection: { fetch: (input, init) => fetch(String(input).replace(doomed.url, url), init) },
+    })
+    const sending = page.chat.sendMessage({ text: 'go' })
+    await when(() => page.text() === 'a', 'it reads')
+    // As far as the others see: it says nothing any more.
+    logs[0]?.close()
+    url = other.url
+    doomed.destroySockets()
+    await doomed.close()
+    await sending
+    expect(page.text()).toBe('a')
+    expect(page.chat.error).toMatchObject({ code: 'run-interrupted' })
+    expect(page.finishes).toEqual([{ isAbort: false, isError: true, finishReason: 'interrupted' }])
+    await page.chat.regenerate()
+    expect([page.text(), page.chat.status]).toEqual(['c', 'ready'])
+  })
+})
+
+function scenarios(createLog: () => SessionLog) {
   test('three sockets die in the middle of an answer: submitted, streaming, ready, and nothing else; one part, nothing lost', async () => {
     const random = seeded(7)
     const deltas = words(60)
@@ -25,7 +78,12 @@ describe.each(LOGS)('useChat over real HTTP, log in %s', (_, createLog) => {
         }),
     })
     const page = openPage(server.url)
+    let closed = 0
+    page.connection.on('closed', () => {
+      closed += 1
+    })
     await page.chat.sendMessage({ text: 'go' })
+    expect(closed).toBeGreaterThanOrEqual(3)
     expect(page.text()).toBe(deltas.join(''))
     expect(page.statuses).toEqual(['submitted', 'streaming', 'ready'])
     expect(page.chat.messages.map(({ role }) => role)).toEqual(['user', 'assistant'])
@@ -257,9 +315,9 @@ describe.each(LOGS)('useChat over real HTTP, log in %s', (_, createLog) => {
     expect(page.text()).toBe(deltas.join(''))
     expect(events).toBeLessThan(1_000)
   })
-})
+}
 
-describe.each(LOGS)('two prompts at once, log in %s', (_, createLog) => {
+function together(createLog: () => SessionLog) {
   const both = async (onBusy: 'reject' | 'queue' | 'interrupt') => {
     const half = gate()
     const server = await startChatServer({
@@ -305,4 +363,4 @@ describe.each(LOGS)('two prompts at once, log in %s', (_, createLog) => {
     expect([first.text(), second.text()]).toEqual(['to one: ', 'to two: done'])
     expect(first.finishes[0]?.isAbort).toBe(true)
   })
-})
+}
