@@ -102,6 +102,7 @@ export function openPage(url: string, setup: PageSetup = {}) {
   }
   onTestFinished(close)
   return {
+    unfollow,
     connection,
     transport,
     chat,
