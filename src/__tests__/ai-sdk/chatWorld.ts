@@ -91,9 +91,13 @@ export function openPage(url: string, setup: PageSetup = {}) {
     ...(sendAutomaticallyWhen && { sendAutomaticallyWhen }),
   })
   const statuses: string[] = []
-  chat['~registerStatusCallback'](() => {
-    if (statuses.at(-1) !== chat.status) statuses.push(chat.status)
-  })
+  // The way that the chats of all frameworks go.
+  const inner = chat as unknown as { setStatus(next: { status: string }): void }
+  const setStatus = inner.setStatus.bind(chat)
+  inner.setStatus = (next) => {
+    if ((statuses.at(-1) ?? 'ready') !== next.status) statuses.push(next.status)
+    setStatus(next)
+  }
   const unfollow = follows ? followChat(chat, transport) : () => {}
   if (!isOffline) connection.connect()
   const close = () => {

@@ -184,7 +184,7 @@ describe.each([11, 12, 13])('a run that waits for the client, cut at random (see
     )
     const page = openPage(server.url, { sendAutomaticallyWhen: lastAssistantMessageIsCompleteWithToolCalls })
     await page.chat.sendMessage({ text: 'where am I?' })
-    const history = structuredClone(page.chat.messages)
+    const history = JSON.parse(JSON.stringify(page.chat.messages)) as UIMessage[]
     await page.chat.addToolOutput({ tool: 'place', toolCallId: 'c1', output: 'Bonn' })
     await when(() => page.text().includes('|You'), 'it goes on')
     const reloaded = openPage(server.url, { messages: history })
