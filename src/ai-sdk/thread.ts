@@ -181,9 +181,12 @@ export class Thread {
     }
     const verdict = await line.send({ type: 'send', sessionId, trigger: RESUME }).settled
     if (verdict.status !== 'accepted') {
+      const { code } = verdict.error
+      // Who may only read cannot ask. The next run is heard from its begin all the same.
+      if (code === 'forbidden') this.#unwatch ??= line.watch(sessionId, { after: 'head' })
       // A stop takes back what has not been posted yet: then there is nothing to follow.
-      if (verdict.error.code === 'cancelled') return
-      throw verdict.error
+      else if (code !== 'cancelled') throw verdict.error
+      return
     }
     const receipt = receiptOf(verdict.receipt)
     if (!receipt) return

@@ -30,5 +30,5 @@ export default defineConfig({
       { find: /^@ai-sdk\/react$/, replacement: field(isSvelte ? `${chats}/dist/index.js` : chats) },
     ],
   },
-  test: { ...base.test, server: { deps: { inline: [/@ai-sdk\/svelte/] } } },
+  test: { ...base.test, exclude: ['**/model.test.ts'], server: { deps: { inline: [/@ai-sdk\/svelte/] } } },
 })

@@ -1,6 +1,6 @@
 import type { UIMessage, UIMessageChunk } from 'ai'
 import type { Principal } from '../../server/request/principal'
-import type { UIMessageContext } from './uiMessageRuns'
+import type { UIMessageContext } from './context'
 
 /** Posts the message to a route as `DefaultChatTransport` does. What that answers in place of a stream is the error that the chat shows. */
 export async function askUpstream<M extends UIMessage, P extends Principal>(
