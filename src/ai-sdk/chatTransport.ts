@@ -5,7 +5,7 @@ import { ConnectionError } from '../errors'
 import { type JsonObject, MAX_BATCH_BYTES } from '../protocol'
 import type { Answer } from './answer'
 import { type Line, type RunListener, type RunNews, Thread } from './thread'
-import { type ChatCommand, promptOf, RESUME, sessionIdOf } from './wire'
+import { type ChatCommand, promptOf, sessionIdOf } from './wire'
 
 type SendOptions<M extends UIMessage> = Parameters<ChatTransport<M>['sendMessages']>[0]
 
@@ -141,8 +141,8 @@ export function createChatTransport<M extends UIMessage = UIMessage>(
     pending(chatId) {
       const id = sessionIdOf(chatId)
       return line.pending.flatMap(({ message }) => {
-        const { type, sessionId, trigger, request }: JsonObject = message
-        const prompt = type === 'send' && sessionId === id && trigger !== RESUME && promptOf(request)
+        const { type, sessionId, request }: JsonObject = message
+        const prompt = type === 'send' && sessionId === id && promptOf(request)
         return prompt ? [prompt as M] : []
       })
     },
