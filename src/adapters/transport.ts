@@ -1,33 +1,46 @@
 import { ConnectionError } from '../errors'
 import type { Feature } from '../protocol'
 import type { EventSourceFactory, StreamHandlers } from './eventSource'
-import { type EventSourceLine, openEventSource } from './eventSourceStream'
+import { type EventSourceStream, openEventSource } from './eventSourceStream'
 import { createUpstream, type PostOptions, type Upstream, type UpstreamOptions } from './fetchUpstream'
 import { expectStream } from './streamResponse'
 
-/** What a transport is given by its connection: the options, checked and complete, and the connection as it is now. */
+/**
+ * What a transport is given by its connection: the options, checked and complete, and the
+ * connection as it is now.
+ */
 export interface TransportSetup extends UpstreamOptions {
   readonly createEventSource: EventSourceFactory
 }
 
-/** One connection's way to its server and back. docs/transports.md says what each of its promises is for. */
+/**
+ * One connection's way to its server and back. docs/transports.md says what each of its promises is
+ * for.
+ */
 export interface Carrier {
   /**
-   * Opens a stream; there is at most one at a time. The returned function closes it: after that no handler may be called. After
-   * `error` the stream is over. Before the welcome an error with the code `unauthorized`, `forbidden` or `ended` stops the line, unless it
-   * is `retryable`; the third `forbidden` in a row does in any case.
+   * Opens a stream; there is at most one at a time. The returned function closes it: after that no
+   * handler may be called. After `error` the stream is over. Before the welcome an error with the
+   * code `unauthorized`, `forbidden` or `ended` stops the line, unless it is `retryable`; the third
+   * `forbidden` in a row does in any case.
    */
   open(handlers: StreamHandlers): () => void
   /**
-   * Delivers JSON to an endpoint. Resolves with the JSON of the answer: null if that is empty, `undefined` if it is no JSON. Rejects
-   * with a `ConnectionError`, whose `status` is read as in HTTP. `abort` ends it, and is what its timeout ends it with.
+   * Delivers JSON to an endpoint. Resolves with the JSON of the answer: null if that is empty,
+   * `undefined` if it is no JSON. Rejects with a `ConnectionError`, whose `status` is read as in
+   * HTTP. `abort` ends it, and is what its timeout ends it with.
    */
   post(endpoint: string, body: string, abort: AbortController, options?: PostOptions): Promise<unknown>
   /** Delivers without an answer, while the page goes away. False: it was not taken. */
   beacon(endpoint: string, body: string): unknown
-  /** Called when the page may have lost the stream, e.g. at a wake: if it is over and has told no error, it tells one now. */
+  /**
+   * Called when the page may have lost the stream, e.g. at a wake: if it is over and has told no
+   * error, it tells one now.
+   */
   check?(): void
-  /** How many POSTs may be under way at a time where `outbox.maxInFlight` is not given. Default: 1. */
+  /**
+   * How many POSTs may be under way at a time where `outbox.maxInFlight` is not given. Default: 1.
+   */
   maxInFlight?(features: readonly Feature[]): number
 }
 
@@ -40,13 +53,13 @@ const ASK_TIMEOUT = 3_000
 /** The default: Server-Sent Events down, read by an EventSource, and `fetch` up. */
 export const eventSourceTransport: Transport = (setup) => {
   const { streamFetch, post, beacon } = createUpstream(setup)
-  let line: EventSourceLine | undefined
-  const check = () => line?.check()
+  let stream: EventSourceStream | undefined
+  const check = () => stream?.check()
 
   return {
     open(handlers) {
-      line = openLine(setup, streamFetch, handlers)
-      return line.close
+      stream = openExplained(setup, streamFetch, handlers)
+      return stream.close
     },
     check,
     post(...request) {
@@ -59,18 +72,22 @@ export const eventSourceTransport: Transport = (setup) => {
 }
 
 /** An EventSource that, where it does not open, says why. */
-function openLine(setup: TransportSetup, fetch: Upstream['streamFetch'], handlers: StreamHandlers): EventSourceLine {
+function openExplained(
+  setup: TransportSetup,
+  fetch: Upstream['streamFetch'],
+  handlers: StreamHandlers,
+): EventSourceStream {
   const { createEventSource, clock, context, credentials, inbound } = setup
   const url = `${setup.url}/events`
   let stage: 'opening' | 'open' | 'over' = 'opening'
   /** Ends the question why it did not open. */
   let abort: AbortController | undefined
   let timer: unknown
-  let line: EventSourceLine | undefined
+  let stream: EventSourceStream | undefined
 
   const close = () => {
     stage = 'over'
-    line?.close()
+    stream?.close()
     abort?.abort()
     clock.clearTimeout(timer)
   }
@@ -79,7 +96,10 @@ function openLine(setup: TransportSetup, fetch: Upstream['streamFetch'], handler
     close()
     handlers.error(error)
   }
-  /** The native EventSource does not tell with which status it was refused. Nothing is asked at a first failure, which may pass. */
+  /**
+   * The native EventSource does not tell with which status it was refused. Nothing is asked at a
+   * first failure, which may pass.
+   */
   const ask = (error: ConnectionError) => {
     const { attempt, connectionId } = context()
     if (stage !== 'opening' || connectionId || error.status || error.cause || !attempt) return fail(error)
@@ -93,7 +113,7 @@ function openLine(setup: TransportSetup, fetch: Upstream['streamFetch'], handler
       .catch((reason) => (reason instanceof ConnectionError ? reason : error))
       .then(fail)
   }
-  line = openEventSource(
+  stream = openEventSource(
     createEventSource,
     url,
     { withCredentials: credentials === 'include', fetch, maxBytes: inbound?.maxBytes, clock },
@@ -106,5 +126,5 @@ function openLine(setup: TransportSetup, fetch: Upstream['streamFetch'], handler
       error: ask,
     },
   )
-  return { close, check: line.check }
+  return { close, check: stream.check }
 }

@@ -24,8 +24,9 @@ export interface StreamParts {
 type Tell = (event: ConnectionEvent) => void
 
 /**
- * Opens the one live stream: its frames become facts for the machine, and messages for the inbox. `keep` takes how long a server that
- * recognises a repeat remembers it, ms. Returns the function that closes the stream.
+ * Opens the one live stream: its frames become facts for the machine, and messages for the inbox.
+ * `keep` takes how long a server that recognises a repeat remembers it, ms. Returns the function
+ * that closes the stream.
  */
 export function openStream(parts: StreamParts, tell: Tell, keep: (receiptAge: number) => void): () => void {
   const { settings, carrier, inbox, outbox, farewell, line } = parts
@@ -56,7 +57,7 @@ export function openStream(parts: StreamParts, tell: Tell, keep: (receiptAge: nu
           tell({ type: 'stream.silent', error: new ConnectionError('stream-silent', why) }),
         )
       }
-      Object.assign(farewell, { connectionId, resumeId: null })
+      farewell.address(connectionId, null)
       tell({ type: 'stream.welcomed', connectionId, heartbeat, features, cursors })
     },
     message(data, json) {
@@ -80,7 +81,7 @@ function obey({ inbox, line }: StreamParts, control: Control, tell: Tell) {
   }
   if (control.type === 'reconnected') {
     const { resumeId, sessions } = control
-    if (resumeId !== undefined || line.context().resumes === 1) inbox.judge(resumeId, sessions)
+    if (resumeId !== undefined || line.context().resumes === 1) inbox.takeVerdicts(resumeId, sessions)
     const leftOvers = inbox.leftOvers()
     tell({ type: 'stream.replayed', resumeId: resumeId ?? null, leftOvers, isByServer: inbox.hasHole() })
   }

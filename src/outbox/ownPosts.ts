@@ -1,6 +1,6 @@
 import type { Carrier } from '../adapters/transport'
 import type { Settings } from '../connection/options'
-import { ConnectionError } from '../errors'
+import type { ConnectionError } from '../errors'
 import type { UpstreamEvent } from '../machine/types'
 import type { Gate } from './flight'
 import { type Judgement, judge } from './judge'
@@ -24,7 +24,10 @@ export interface OwnPostsHost {
   taken(endpoint: string, gate: Gate): void
 }
 
-/** POSTs about sessions, in a lane of their own: one at a time, each kind in order, and no longer than their stream lives. */
+/**
+ * POSTs about sessions, in a lane of their own: one at a time, each kind in order, and no longer
+ * than their stream lives.
+ */
 export class OwnPosts {
   readonly #settings: Settings
   readonly #carrier: Carrier
@@ -100,7 +103,7 @@ export class OwnPosts {
         // While the headers were waited for the gate may have closed.
         onStart: () => {
           isLate = this.#gate !== gate
-          if (isLate) throw new ConnectionError('cancelled', 'the line has closed')
+          if (isLate) abort.abort()
         },
       })
       .catch((error: ConnectionError) => error)

@@ -4,7 +4,10 @@ import type { Unsettled } from './unsettled'
 
 type Limits = Pick<OutboxLimits, 'maxMessages' | 'maxBytes' | 'overflow'>
 
-/** The messages that have to go for a new one, or the new one itself. `drop-oldest` evicts only if that frees enough room. */
+/**
+ * The messages that have to go for a new one, or the new one itself. `drop-oldest` evicts only if
+ * that frees enough room.
+ */
 export function evictedBy(message: Message, unsettled: Unsettled, limits: Limits): readonly Message[] {
   const { maxMessages, maxBytes, overflow } = limits
   let messagesOver = unsettled.byId.size - maxMessages
@@ -12,7 +15,7 @@ export function evictedBy(message: Message, unsettled: Unsettled, limits: Limits
   const isFull = () => messagesOver > 0 || bytesOver > 0
   const victims: Message[] = []
   if (overflow === 'drop-oldest') {
-    for (const old of unsettled.line) {
+    for (const old of unsettled.queue) {
       if (old === message || !isFull()) break
       if (old.attempts) continue
       victims.push(old)

@@ -1,9 +1,9 @@
 import { fetchStreamTransport } from 'holdline/adapters'
 import { type ChatServerOptions, type CommandCall, createChatServer, type Principal } from 'holdline/server'
 import { afterEach, describe, expect, test, vi } from 'vitest'
+import { listen } from '../../../tools/shared/listen'
 import { type ChatConnectionOptions, createChatConnection } from '../../compat'
 import type { JsonObject } from '../../protocol'
-import { listen } from '../support/http'
 
 const cleanups: (() => unknown)[] = []
 afterEach(async () => {
@@ -96,7 +96,10 @@ async function serveOld(answer: (endpoint: string, body: JsonObject) => unknown 
   }
 }
 
-/** The first prompt is held on its way: the client is told that the network failed; the copy goes on when the test says so. */
+/**
+ * The first prompt is held on its way: the client is told that the network failed; the copy goes on
+ * when the test says so.
+ */
 function createSlowWay() {
   let held: (() => Promise<Response>) | undefined
   const fetchSlowly: Fetch = (url, init = {}) => {

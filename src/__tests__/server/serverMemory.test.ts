@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test, vi } from 'vitest'
 import { Commands } from '../../server/command/commands'
-import { Line } from '../../server/command/line'
+import { PlaceQueue } from '../../server/command/placeQueue'
 import { GRACE, Presence } from '../../server/command/presence'
 import { MIN_RECEIPT_AGE, Receipts } from '../../server/command/receipts'
 import { tooMany } from '../../server/errors'
@@ -56,7 +56,10 @@ function postAbortable(
   return {
     answered: server.fetch(request),
     abort: () => abort.abort(),
-    /** Until it has come to a place where it waits for others, for so long that the server looks whether its client is there. */
+    /**
+     * Until it has come to a place where it waits for others, for so long that the server looks
+     * whether its client is there.
+     */
     async waits(clock: { readonly timers: number; advance(ms: number): Promise<void> }) {
       // Before it waits its key goes through a thread pool, and that takes real time.
       for (let turn = 0; turn < 8_000 && !isWatched; turn += 1) await clock.advance(300)
@@ -157,7 +160,8 @@ describe('C98: a command that waits', () => {
     gone.abort()
     await clock.advance(GRACE - 1)
     const again = await openStream(server)
-    // Before it has joined the first one its key goes through a thread pool, so the clock has to stand still.
+    // Before it has joined the first one its key goes through a thread pool, so the clock has to
+    // stand still.
     const { timers } = clock
     const repeat = postAbortable(server, again.connectionId, body, { key: 'k' })
     for (let waiting = 0; waiting < 3; ) {
@@ -485,14 +489,14 @@ describe('C97: nothing is kept that was not checked', () => {
   })
 })
 
-describe('a line', () => {
+describe('a queue of places', () => {
   test('is first come, first served, and who leaves from the middle was never there', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(fc.nat(9), { maxLength: 10 }), async (leavers) => {
-        const line = new Line()
+        const queue = new PlaceQueue()
         const served: number[] = []
         const places = range(0, 9).map((n) => {
-          const place = line.join()
+          const place = queue.join()
           void Promise.resolve(place.reached).then(() => served.push(n))
           return place
         })
@@ -505,7 +509,7 @@ describe('a line', () => {
           places[n]?.leave()
           places[n]?.leave()
         }
-        expect([served, line.isEmpty]).toEqual([left, true])
+        expect([served, queue.isEmpty]).toEqual([left, true])
       }),
       { numRuns: 30 },
     )

@@ -1,10 +1,11 @@
 import { afterEach, describe, expect, test } from 'vitest'
 import { check, type History } from '../../../tools/chaos/check'
 import { createDice } from '../../../tools/chaos/dice'
-import { type Fault, POST_FAULTS, STREAM_FAULTS, startProxy } from '../../../tools/chaos/proxy'
+import { type Fault, POST_FAULTS, STREAM_FAULTS } from '../../../tools/chaos/faults'
+import { startProxy } from '../../../tools/chaos/proxy'
 import { run } from '../../../tools/chaos/run'
+import { listen } from '../../../tools/shared/listen'
 import { ConnectionError, type SendError } from '../../index'
-import { listen } from '../support/http'
 
 const cleanups: (() => unknown)[] = []
 afterEach(async () => {
@@ -12,7 +13,8 @@ afterEach(async () => {
 })
 
 describe('real client, faulty line, real server', () => {
-  // Between them: one in flight and several, batches, a storage that is reloaded, tokens, and most features on and off.
+  // Between them: one in flight and several, batches, a storage that is reloaded, tokens, and most
+  // features on and off.
   test.each([6, 11, 14])(
     'no rule is broken, with idempotency and without (seed %i)',
     async (seed) => {
@@ -35,7 +37,10 @@ describe('real client, faulty line, real server', () => {
 })
 
 describe('the faults do what they are called', () => {
-  /** A server that notes what reaches it, and the proxy before it, which does to the first requests what it is told. */
+  /**
+   * A server that notes what reaches it, and the proxy before it, which does to the first requests
+   * what it is told.
+   */
   async function line(fault: Fault, times = 1) {
     const reached: string[] = []
     const server = await listen(async (request) => {

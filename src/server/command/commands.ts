@@ -1,7 +1,7 @@
 import type { Answer } from '../answer'
 import { CANCELLED } from '../log/cluster'
 import { answerOf, answerTo, type Command, type Execution, ID_REUSED, UNAVAILABLE } from './execution'
-import { Lines, type Place } from './line'
+import { type Place, PlaceQueues } from './placeQueue'
 import type { Presence } from './presence'
 import { Runner, type RunnerOptions } from './runner'
 
@@ -9,9 +9,12 @@ import { Runner, type RunnerOptions } from './runner'
 export class Commands {
   readonly #options: RunnerOptions
   readonly #runner: Runner
-  readonly #chains = new Lines()
-  /** The commands of one principal in a chain. Only the first of them stands in the chain's own line, so others wait for one, not for all. */
-  readonly #own = new Lines()
+  readonly #chains = new PlaceQueues()
+  /**
+   * The commands of one principal in a chain. Only the first of them stands in the chain's own
+   * line, so others wait for one, not for all.
+   */
+  readonly #own = new PlaceQueues()
   readonly #executions = new Set<Execution>()
   readonly #byIdentity = new Map<string, Execution>()
   readonly #onIdle: (() => void)[] = []
@@ -34,7 +37,10 @@ export class Commands {
     return answerOf(this.#begin(command), presence)
   }
 
-  /** Commands that have not begun are not run: they may take an hour. Settles when no command is running. */
+  /**
+   * Commands that have not begun are not run: they may take an hour. Settles when no command is
+   * running.
+   */
   async close(): Promise<void> {
     for (const execution of this.#executions) if (execution.state === 'queued') execution.end(UNAVAILABLE)
     if (this.#executions.size > 0) await new Promise<void>((resolve) => this.#onIdle.push(resolve))
@@ -75,7 +81,10 @@ export class Commands {
     return execution
   }
 
-  /** Never rejects. Resolves with why the command must not be run: it cannot be promised that the others do not begin. */
+  /**
+   * Never rejects. Resolves with why the command must not be run: it cannot be promised that the
+   * others do not begin.
+   */
   #cancel({ principalId, cancels }: Command): Promise<Answer | undefined> | undefined {
     return cancels.length > 0 ? this.#cancelAll(principalId, cancels) : undefined
   }

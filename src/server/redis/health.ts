@@ -1,12 +1,17 @@
 import { type Refusal, unavailable } from '../errors'
 
-/** Errors of Redis about one key: a right that is missing, a key of another kind, numbers that are none. All else is about Redis as a whole. */
+/**
+ * Errors of Redis about one key: a right that is missing, a key of another kind, numbers that are
+ * none. All else is about Redis as a whole.
+ */
 const isAboutKey = (error: unknown) => /NOPERM.* keys?\b|WRONGTYPE|BADKEY/.test(messageOf(error))
 const isAboutWriting = (error: unknown) => /MISCONF|OOM|NOREPLICAS|READONLY/.test(messageOf(error))
 /** Sessions that are told of by name. One rule that is wrong makes thousands of them unreadable. */
 const MAX_TOLD = 10
 
-/** Failures of Redis for this process: each kind is told once, in one sentence, until it is over. */
+/**
+ * Failures of Redis for this process: each kind is told once, in one sentence, until it is over.
+ */
 export function createHealth(onError: (error: Error) => void) {
   const unreadable = new Set<string>()
   let doesAnswer = true
@@ -20,6 +25,16 @@ export function createHealth(onError: (error: Error) => void) {
     doesWrite = false
   }
 
+  /** The error to reject with: the caller is to come back, and need not report it. */
+  function fails(cause: unknown): Refusal {
+    if (isAboutWriting(cause)) refusesWrites(cause)
+    else {
+      if (doesAnswer) tell('Redis does not do what it is asked, so clients are told to come back later', cause)
+      doesAnswer = false
+    }
+    return Object.assign(unavailable(), { cause })
+  }
+
   return {
     tell,
     refusesWrites,
@@ -27,15 +42,12 @@ export function createHealth(onError: (error: Error) => void) {
       doesWrite = true
     },
 
-    /** The error to reject with: the caller is to come back, and need not report it. */
-    fails(cause: unknown): Refusal {
-      if (isAboutWriting(cause)) refusesWrites(cause)
-      else {
-        if (doesAnswer) tell('Redis does not do what it is asked, so clients are told to come back later', cause)
-        doesAnswer = false
-      }
-      return Object.assign(unavailable(), { cause })
-    },
+    fails,
+    /** Rejects with what `fails` makes of it. */
+    orUnavailable: <T>(asking: Promise<T>): Promise<T> =>
+      asking.catch((error: unknown): never => {
+        throw fails(error)
+      }),
 
     /** False if not only this session is concerned. */
     cannotRead(sessionId: string, cause: unknown): boolean {

@@ -109,6 +109,18 @@ function runsKeepTheirPromises(createLog: () => SessionLog) {
       expect(metrics).toContainEqual({ name: 'runs.failed', value: 1 })
     })
 
+    test("the envelope is the server's: what a producer says under its names does not reach the log", async () => {
+      const { runs, log } = stage({ coalesce: { join: (a, b) => ({ ...a, ...b, type: 'both', epoch: 'forged' }) } })
+      // Streams of this process write what it has appended itself.
+      await log.subscribe('s1', () => {})
+      const forged = { ...text('a'), sessionId: 'other', seq: 7, epoch: 'e', prevSeq: 1 }
+      await runs.start(command('s1'), says(forged, forged, forged))
+      await runs.idle()
+      const entries = await log.read('s1', 0, 10)
+      expect(entries.map(({ json = '' }) => json).join()).not.toMatch(/seq|sessionId|epoch/i)
+      expect(entries.map(({ event }) => event.text)).toEqual([undefined, 'a', 'a', undefined])
+    })
+
     test.each([
       ['a text', 'oops', /must be a JSON object/],
       ['without a type', { text: 'a' }, /with a string 'type'/],
@@ -124,14 +136,13 @@ function runsKeepTheirPromises(createLog: () => SessionLog) {
     })
 
     test('active tells the head, the epoch, and the cursor before the first event of the run', async () => {
-      const { runs, server } = stage()
+      const { runs, server, log } = stage()
       expect(await runs.active('s1')).toEqual({ head: 0, epoch: '', run: null, queued: [] })
       const { epoch } = await server.publish('s1', { type: 'x' })
       const producer = manualProducer()
       await runs.start(command('s1'), producer.produce, { id: 'r1' })
       producer.say(text('a'))
-      await until(() => producer.left === 0, 'taken')
-      await settle()
+      await expect.poll(() => typesOf(log, 's1')).toHaveLength(3)
       expect(await runs.active('s1')).toEqual({
         head: 3,
         epoch,
@@ -229,7 +240,7 @@ function runsKeepTheirPromises(createLog: () => SessionLog) {
       const deaf = manualProducer()
       await runs.start(command('s1'), deaf.produce, { id: 'old' })
       deaf.say(text('old'))
-      await settle()
+      await expect.poll(() => typesOf(log, 's1')).toHaveLength(2)
       const next = manualProducer()
       await runs.start(command('s1'), next.produce, { id: 'new' })
       expect(deaf.signal?.reason).toMatchObject({ name: 'AbortError' })
@@ -282,6 +293,17 @@ function runsKeepTheirPromises(createLog: () => SessionLog) {
         const ends = (await eventsOf(log, 's1')).filter(({ type }) => type === 'run.ended')
         expect(ends).toEqual([{ type: 'run.ended', run, reason: stopped ? 'stopped' : 'finished' }])
       }
+    })
+
+    test('ends a producer that never waits for anything: it keeps the process from nothing else', async () => {
+      const { runs, log } = stage()
+      const { run } = await runs.start(command('s1'), async function* () {
+        for (;;) yield text('a')
+      })
+      await new Promise(setImmediate)
+      expect(await runs.stop('s1')).toBe(run)
+      await runs.idle()
+      expect((await eventsOf(log, 's1')).at(-1)).toEqual({ type: 'run.ended', run, reason: 'stopped' })
     })
 
     test('that names an ended run leaves the one that runs now alone', async () => {
@@ -367,7 +389,6 @@ function runsKeepTheirPromises(createLog: () => SessionLog) {
     })
 
     test('raced by stop: either it ends, and the answer is told so, or the answer goes on and is stopped', async () => {
-      const seen = new Set<string>()
       for (let turn = 0; turn < 40; turn += 1) {
         const { runs, log } = stage()
         const { run } = await runs.start(command('s1'), says(suspend(question)))
@@ -377,13 +398,23 @@ function runsKeepTheirPromises(createLog: () => SessionLog) {
         const [answered, stopped] = await Promise.allSettled([resuming, runs.stop('s1')])
         expect(stopped).toEqual({ status: 'fulfilled', value: run })
         if (answered.status === 'rejected') expect(answered.reason).toMatchObject({ status: 409, code: 'ended' })
-        seen.add(answered.status)
         await runs.idle()
         expect((await eventsOf(log, 's1')).filter(({ type }) => type === 'run.ended')).toEqual([
           { type: 'run.ended', run, reason: 'stopped' },
         ])
       }
-      expect(seen.size).toBe(2)
+    })
+
+    test('that was stopped takes no answer, and one that was answered can be stopped', async () => {
+      const { runs } = stage()
+      const { run } = await runs.start(command('s1'), says(suspend(question)))
+      await runs.idle()
+      await runs.stop('s1')
+      await expect(runs.resume(command('s1'), run, says())).rejects.toMatchObject({ status: 409, code: 'ended' })
+      const next = await runs.start(command('s1'), says(suspend(question)))
+      await runs.idle()
+      await runs.resume(command('s1'), next.run, forever)
+      expect(await runs.stop('s1')).toBe(next.run)
     })
   })
 }
@@ -433,13 +464,17 @@ describe('options', () => {
     createRuns({ server: { ...server } })
   })
 
-  test('a command without a session, a name that is none, a producer that is none are TypeErrors', async () => {
+  test('a command without a session, a name that is none, a producer that is none are refused', async () => {
     const { runs } = stageOn()
     const call = { principal: { id: 'alice' }, sessionId: undefined, idempotencyKey: 'k' }
-    await expect(runs.start(call, says())).rejects.toThrow('start: the command names no session')
+    await expect(runs.start(call, says())).rejects.toMatchObject({ status: 400, code: 'no-session' })
     await expect(runs.start(command('s1'), says(), { id: 'a b' })).rejects.toThrow("start: 'id' must match")
     await expect(runs.start(command('s1'), {} as never)).rejects.toThrow("'produce' must be a function")
-    await expect(runs.resume(command('s1'), 'a b', says())).rejects.toThrow("resume: 'run' must match")
+    // What comes from a client is rejected, and not repeated.
+    await expect(runs.resume(command('s1'), 'a b', says())).rejects.toMatchObject({ status: 400, code: 'bad-run' })
+    await expect(runs.resume(command('s1'), undefined as never, says())).rejects.toMatchObject({ code: 'bad-run' })
+    await expect(runs.resume(command('s1'), 'unknown', says())).rejects.toMatchObject({ status: 409, code: 'ended' })
+    await expect(runs.stop('s1', 'a b')).rejects.toMatchObject({ status: 400, code: 'bad-run' })
     await expect(runs.stop('a b')).rejects.toThrow('stop: the session id')
     await expect(runs.active('a b')).rejects.toThrow('active: the session id')
   })
