@@ -14,7 +14,10 @@ export type Line = Pick<Connection, 'send' | 'on' | 'watch' | 'unwatch' | 'curso
 export interface RunNews<M extends UIMessage = UIMessage> {
   readonly chatId: string
   readonly run: string
-  /** What the user said, elsewhere; `undefined` if the run goes on with the assistant's last message. */
+  /**
+   * What the user said, elsewhere; `undefined` if the run goes on with the assistant's last
+   * message.
+   */
   readonly message: M | undefined
 }
 
@@ -36,15 +39,23 @@ export class Thread {
   readonly #off: () => void
   readonly #answers = new Set<Answer>()
   readonly #followers = new Set<RunListener>()
-  /** Runs that the chat turned away from, and the ids of the messages that asked for some. They are not news. */
+  /**
+   * Runs that the chat turned away from, and the ids of the messages that asked for some. They are
+   * not news.
+   */
   readonly #left = new Set<string>()
   /** The latest one that was seen from its begin. */
   #run: Run | undefined
-  /** Those that were told as news. After an outage one may have ended before anybody could read it. */
+  /**
+   * Those that were told as news. After an outage one may have ended before anybody could read it.
+   */
   #unread: Run[] = []
   /** One that has begun, as the server says; its begin is still to come. */
   #coming: string | undefined
-  /** What happened before the server said so is over: a run that waited then does not, unless it is the last thing that happened. */
+  /**
+   * What happened before the server said so is over: a run that waited then does not, unless it is
+   * the last thing that happened.
+   */
   #replay: Receipt | undefined
   /** Takes back the watch since which every event of the session is heard. */
   #unwatch: (() => void) | undefined
@@ -67,7 +78,10 @@ export class Thread {
     return answer
   }
 
-  /** The oldest run that is news, else the one that is under way or waits, from its begin; null if there is none. */
+  /**
+   * The oldest run that is news, else the one that is under way or waits, from its begin; null if
+   * there is none.
+   */
   async resume(signal?: AbortSignal): Promise<Answer | null> {
     const answer = this.#open(undefined)
     try {
@@ -160,7 +174,9 @@ export class Thread {
     } else if (this.#run.state === 'ended') answer.read(this.#run, this.#run.chunks.length)
   }
 
-  /** Every event of the session is heard from now on, and the run that is under way from its begin. */
+  /**
+   * Every event of the session is heard from now on, and the run that is under way from its begin.
+   */
   async #catchUp(): Promise<void> {
     if (this.#unwatch) return
     this.#asking ??= this.#ask().finally(() => {
