@@ -4,7 +4,8 @@ import type { Delivery } from '../connection/messages'
 import { ConnectionError } from '../errors'
 import { type JsonObject, MAX_BATCH_BYTES } from '../protocol'
 import type { Answer } from './answer'
-import { type Line, type RunListener, type RunNews, Thread } from './thread'
+import type { Line, RunListener, RunNews } from './news'
+import { Thread } from './thread'
 import { type ChatCommand, promptOf, sessionIdOf } from './wire'
 
 type SendOptions<M extends UIMessage> = Parameters<ChatTransport<M>['sendMessages']>[0]

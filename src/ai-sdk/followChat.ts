@@ -1,6 +1,6 @@
 import type { ChatStatus, UIMessage } from 'ai'
 import type { HoldlineChatTransport } from './chatTransport'
-import type { RunNews } from './thread'
+import type { RunNews } from './news'
 
 /** Every `Chat` of the AI SDK: what `useChat({ chat })` is given. */
 export interface FollowedChat<M extends UIMessage = UIMessage> {

@@ -1,27 +1,12 @@
 import type { UIMessage, UIMessageChunk } from 'ai'
-import type { Connection } from '../connection/api'
 import type { Delivery, Verdict } from '../connection/messages'
 import { ConnectionError } from '../errors'
-import { isObject, isSeq, isText, type JsonObject } from '../protocol'
+import { isObject, isText, type JsonObject } from '../protocol'
 import { Answer } from './answer'
+import type { Line, RunListener, RunNews } from './news'
+import { orAborted, type Receipt, receiptOf } from './receipt'
 import { interrupted, Run, stopped } from './run'
 import { type ChatCommand, RESUME } from './wire'
-
-/** The part of a connection that chats need. */
-export type Line = Pick<Connection, 'send' | 'on' | 'watch' | 'unwatch' | 'cursor' | 'pending'>
-
-/** A run that no stream of this chat reads. */
-export interface RunNews<M extends UIMessage = UIMessage> {
-  readonly chatId: string
-  readonly run: string
-  /**
-   * What the user said, elsewhere; `undefined` if the run goes on with the assistant's last
-   * message.
-   */
-  readonly message: M | undefined
-}
-
-export type RunListener = (news: RunNews) => void
 
 export interface ThreadParts {
   readonly line: Line
@@ -280,26 +265,4 @@ export class Thread {
     this.#parts.onRun(news)
     for (const listener of this.#followers) listener(news)
   }
-}
-
-interface Receipt {
-  /** Empty, if there is none. */
-  readonly run: string
-  readonly state: unknown
-  readonly after: number
-  readonly head: number
-  readonly epoch: string | undefined
-}
-
-function receiptOf(value: unknown): Receipt | undefined {
-  const { run, state, after, head, epoch }: JsonObject = Object(value)
-  if (!isSeq(after) || !isSeq(head)) return undefined
-  return { run: isText(run) ? run : '', state, after, head, epoch: isText(epoch) ? epoch : undefined }
-}
-
-function orAborted<T>(promise: Promise<T>, signal?: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    signal?.addEventListener('abort', () => reject(signal.reason), { once: true })
-    promise.then(resolve, reject)
-  })
 }
