@@ -16,3 +16,14 @@ export interface RunNews<M extends UIMessage = UIMessage> {
 }
 
 export type RunListener = (news: RunNews) => void
+
+/** Of one chat. */
+export interface ThreadParts {
+  readonly line: Line
+  readonly chatId: string
+  readonly sessionId: string
+  /** Hears of the runs of all chats. */
+  readonly onRun: RunListener
+  /** It has no users left. */
+  readonly onIdle: () => void
+}

@@ -3,20 +3,10 @@ import type { Delivery, Verdict } from '../connection/messages'
 import { ConnectionError } from '../errors'
 import { isObject, isText, type JsonObject } from '../protocol'
 import { Answer } from './answer'
-import type { Line, RunListener, RunNews } from './news'
+import type { RunListener, RunNews, ThreadParts } from './news'
 import { orAborted, type Receipt, receiptOf } from './receipt'
 import { interrupted, Run, stopped } from './run'
 import { type ChatCommand, RESUME } from './wire'
-
-export interface ThreadParts {
-  readonly line: Line
-  readonly chatId: string
-  readonly sessionId: string
-  /** Hears of the runs of all chats. */
-  readonly onRun: RunListener
-  /** It has no users left. */
-  readonly onIdle: () => void
-}
 
 /** One chat, as long as somebody reads or follows it: its current run, and who reads that. */
 export class Thread {
