@@ -26,6 +26,13 @@ export default [
   },
   {
     ...client,
+    name: 'createChatTransport, followChat',
+    path: 'dist/ai-sdk.js',
+    import: '{ createChatTransport, followChat }',
+    limit: '3.8 kB',
+  },
+  {
+    ...client,
     name: 'createConnection with XState',
     limit: '38.8 kB',
     modifyEsbuildConfig(config) {

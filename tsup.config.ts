@@ -13,6 +13,8 @@ export default defineConfig({
     testing: 'src/testing/index.ts',
     inspect: 'src/inspect/index.ts',
     compat: 'src/compat/index.ts',
+    'ai-sdk': 'src/ai-sdk/index.ts',
+    'ai-sdk/server': 'src/ai-sdk/server/index.ts',
   },
   format: 'esm',
   target: 'es2022',

@@ -28,6 +28,8 @@
  * | `goodbye` | the server asked to come back later |
  * | `exhausted` | failed, or its stream dropped, as often as `outbox` allows; repeat it under the same id |
  * | `unknown-endpoint` | the server answers 404 for the message's endpoint, on streams that it knows |
+ * | `run-failed` | of `holdline/ai-sdk`: the server failed while it made an answer |
+ * | `run-interrupted` | of `holdline/ai-sdk`: the process that made an answer is gone, or its history is; the rest will not come |
  * | `gave-up` | no attempts left (`backoff.maxAttempts`) |
  * | `unknown-type` | `message.type` has no endpoint, or is reserved for the library |
  * | `invalid-message` | an outbound message that is no object or does not survive `JSON.stringify` |
@@ -42,7 +44,13 @@
  * | `bad-trace` | what was given to `parseTrace` is no trace; the message names the field |
  * | `hook-failed` | the `headers` function threw, rejected, or returned something that is no header map |
  */
-export type ConnectionErrorCode = SendErrorCode | StopErrorCode | LineErrorCode | ReportErrorCode | UsageErrorCode
+export type ConnectionErrorCode =
+  | SendErrorCode
+  | StopErrorCode
+  | LineErrorCode
+  | ReportErrorCode
+  | RunErrorCode
+  | UsageErrorCode
 
 /**
  * Why a message was not accepted: the codes of a verdict. A `switch` over them may do without a
@@ -97,6 +105,9 @@ export type ReportErrorCode =
   | 'storage-corrupt'
   | 'storage-failed'
   | 'too-many-sessions'
+
+/** How an answer of `holdline/ai-sdk` ended. More may come. */
+export type RunErrorCode = 'run-failed' | 'run-interrupted'
 
 /** What is wrong with a call. More may come. */
 export type UsageErrorCode = 'bad-trace' | 'invalid-option'

@@ -32,6 +32,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   compat: [...LEAVES, 'connection', 'wiring', 'adapters', 'createConnection'],
   inspect: [...LEAVES, 'machine', 'trace'],
   server: ['protocol'],
+  'ai-sdk': [...LEAVES, 'connection'],
+  'ai-sdk/server': ['protocol', 'ai-sdk', 'server'],
   testing: [...LEAVES, 'connection', 'machine', 'adapters', 'createConnection', 'server'],
 }
 /** A message, its lane and its flight know each other. */
@@ -80,6 +82,7 @@ test('only tests import from `__tests__`; what they share with the tools is in t
 
 function roomOf(file: string): string {
   const [room = '', ...rest] = file.replace(/\.ts$/, '').split('/')
+  if (room === 'ai-sdk' && rest[0] === 'server') return 'ai-sdk/server'
   return room === 'connection' && WIRING.includes(rest.join('/')) ? 'wiring' : room
 }
 

@@ -1,0 +1,221 @@
+import type { ChatTransport, UIMessage } from 'ai'
+import type { Connection } from '../connection/api'
+import type { Delivery } from '../connection/messages'
+import { ConnectionError } from '../errors'
+import { type JsonObject, MAX_BATCH_BYTES } from '../protocol'
+import type { Answer } from './answer'
+import type { Line, RunListener, RunNews } from './news'
+import { Thread } from './thread'
+import { type ChatCommand, promptOf, sessionIdOf } from './wire'
+
+type SendOptions<M extends UIMessage> = Parameters<ChatTransport<M>['sendMessages']>[0]
+
+/** What `prepareSendMessagesRequest` is given; the names are those of `DefaultChatTransport`. */
+export interface SendMessagesRequest<M extends UIMessage> {
+  /** The chat's id. */
+  readonly id: string
+  readonly messages: M[]
+  readonly trigger: 'submit-message' | 'regenerate-message'
+  readonly messageId: string | undefined
+  readonly requestMetadata: unknown
+  readonly body: Record<string, unknown> | undefined
+  readonly headers: Readonly<Record<string, string>>
+}
+
+/** What it returns. */
+export interface PreparedRequest {
+  /**
+   * Posted in place of `{ ...body, id, messages, trigger, messageId }`. JSON; `messages`, or
+   * `message` alone, stays under that name.
+   */
+  readonly body: object
+  /** Default: those that were given. */
+  readonly headers?: HeadersInit
+}
+
+export interface ChatTransportOptions<M extends UIMessage = UIMessage> {
+  /**
+   * Makes the body of each message, e.g. the last message alone, or with its files uploaded.
+   * Default: all messages.
+   */
+  prepareSendMessagesRequest?(request: SendMessagesRequest<M>): PreparedRequest | PromiseLike<PreparedRequest>
+  /**
+   * What an abort means: `useChat`'s `stop()`, and with `@ai-sdk/react` 4 an unmount too. `detach`:
+   * this page reads no more, the run goes on. `stop`: as `stop(chatId)`, once the answer is read.
+   * Default: `detach`.
+   */
+  readonly onAbort?: 'detach' | 'stop'
+  /**
+   * The size of a message as JSON, bytes; a larger one is refused before it is sent. The server's
+   * `limits.bodyBytes`. Default: 262,144 (256 KiB).
+   */
+  readonly maxBytes?: number
+}
+
+/**
+ * A `ChatTransport` over a connection, for `useChat` and every other chat of the AI SDK, 6 or 7.
+ */
+export interface HoldlineChatTransport<M extends UIMessage = UIMessage> extends ChatTransport<M> {
+  readonly resumeStreamIsReplay: true
+  /**
+   * Ends the run of a chat, for everybody who reads it. The answer ends here at once, with what it
+   * has; offline, the run ends when the line is back, and a message that was not posted yet never
+   * is.
+   */
+  stop(chatId: string): Delivery
+  /**
+   * What the user said and the server has not yet taken, oldest first; after a reload too, with
+   * `storage` on the connection.
+   */
+  pending(chatId: string): readonly M[]
+  /**
+   * Hears of runs that no stream of this page reads: they began elsewhere. With `chat`, that chat
+   * is followed as long as the listener is there; without it, the listener hears of those chats
+   * that are read or followed anyway. Returns the function that unsubscribes.
+   */
+  onRun(listener: (news: RunNews<M>) => void, scope?: { readonly chat: string }): () => void
+}
+
+/**
+ * The messages go up through the connection's outbox, and the answers come down as runs of the
+ * session whose id is the chat's. The other half is `uiMessageRuns` of `holdline/ai-sdk/server`.
+ * `connection.connect()` is the app's to call.
+ *
+ * @throws {ConnectionError} `invalid-option`, naming the option
+ */
+export function createChatTransport<M extends UIMessage = UIMessage>(
+  // biome-ignore lint/suspicious/noExplicitAny: whatever other messages the app's connection carries
+  connection: Connection<any, any>,
+  options: ChatTransportOptions<M> = {},
+): HoldlineChatTransport<M> {
+  const { prepareSendMessagesRequest: prepare, onAbort = 'detach', maxBytes = MAX_BATCH_BYTES } = checked(options)
+  const line: Line = connection
+  const threads = new Map<string, Thread>()
+  const listeners = new Set<RunListener>()
+
+  line.on('session', ({ sessionId, status }) => status !== 'resumed' && threads.get(sessionId)?.lose())
+  line.on('stopped', ({ error }) => {
+    for (const thread of [...threads.values()]) thread.fail(error)
+  })
+
+  function threadOf(chatId: string): Thread {
+    const sessionId = sessionIdOf(chatId)
+    const thread =
+      threads.get(sessionId) ??
+      new Thread({
+        line,
+        chatId,
+        sessionId,
+        onRun(news) {
+          for (const listener of listeners) listener(news)
+        },
+        onIdle: () => threads.delete(sessionId),
+      })
+    threads.set(sessionId, thread)
+    return thread
+  }
+
+  function stop(chatId: string): Delivery {
+    const sessionId = sessionIdOf(chatId)
+    const thread = threads.get(sessionId)
+    const run = thread?.current?.id
+    const delivery = line.send({ type: 'stop', sessionId, ...(run && { run }) })
+    thread?.stop()
+    return delivery
+  }
+
+  function streamOf(chatId: string, answer: Answer, signal: AbortSignal | undefined) {
+    const abort = () => {
+      if (answer.isOver) return
+      if (onAbort === 'stop') stop(chatId)
+      else threadOf(chatId).leave([answer])
+    }
+    if (signal?.aborted) abort()
+    else signal?.addEventListener('abort', abort, { once: true })
+    return answer.stream
+  }
+
+  return {
+    resumeStreamIsReplay: true,
+
+    async sendMessages({ abortSignal, ...options }) {
+      const command = await commandOf(options, prepare)
+      refuseLarge(command, maxBytes)
+      abortSignal?.throwIfAborted()
+      const delivery = line.send({ ...command }) as Delivery<ChatCommand & { readonly [field: string]: unknown }>
+      return streamOf(options.chatId, threadOf(options.chatId).answer(delivery), abortSignal)
+    },
+
+    async reconnectToStream({ chatId, abortSignal }) {
+      abortSignal?.throwIfAborted()
+      const answer = await threadOf(chatId).resume(abortSignal)
+      return answer && streamOf(chatId, answer, abortSignal)
+    },
+
+    stop,
+
+    pending(chatId) {
+      const id = sessionIdOf(chatId)
+      return line.pending.flatMap(({ message }) => {
+        const { type, sessionId, request }: JsonObject = message
+        const prompt = type === 'send' && sessionId === id && promptOf(request)
+        return prompt ? [prompt as M] : []
+      })
+    },
+
+    onRun(listener, scope) {
+      const hear = listener as RunListener
+      if (scope) return threadOf(scope.chat).follow(hear)
+      listeners.add(hear)
+      return () => listeners.delete(hear)
+    },
+  }
+}
+
+const RULES: Readonly<Record<string, (value: unknown) => boolean>> = {
+  prepareSendMessagesRequest: (value) => typeof value === 'function',
+  onAbort: (value) => value === 'detach' || value === 'stop',
+  maxBytes: (value) => Number(value) > 0,
+}
+
+function checked<M extends UIMessage>(options: ChatTransportOptions<M>): ChatTransportOptions<M> {
+  for (const [name, value] of Object.entries(options)) {
+    if (value !== undefined && !RULES[name]?.(value))
+      throw new ConnectionError('invalid-option', `createChatTransport: ${name} is no option, or its value is none`)
+  }
+  return options
+}
+
+async function commandOf<M extends UIMessage>(
+  { chatId: id, messages, trigger, messageId, metadata, body, headers: given }: Omit<SendOptions<M>, 'abortSignal'>,
+  prepare: ChatTransportOptions<M>['prepareSendMessagesRequest'],
+): Promise<ChatCommand> {
+  const plain = (init: HeadersInit | undefined) => Object.fromEntries(new Headers(init))
+  const headers = plain(given)
+  const prepared = await prepare?.({
+    id,
+    messages,
+    trigger,
+    messageId,
+    requestMetadata: metadata,
+    body: body as never,
+    headers,
+  })
+  const own = prepared?.headers ? plain(prepared.headers) : headers
+  return {
+    type: 'send',
+    sessionId: sessionIdOf(id),
+    trigger,
+    request: prepared?.body ?? { ...body, id, messages, trigger, messageId },
+    ...(Object.keys(own).length > 0 && { headers: own }),
+  }
+}
+
+function refuseLarge(command: ChatCommand, maxBytes: number) {
+  const bytes = new TextEncoder().encode(JSON.stringify(command)).length
+  if (bytes <= maxBytes) return
+  throw new ConnectionError(
+    'invalid-message',
+    `the message has ${bytes} bytes, the server takes ${maxBytes} (limits.bodyBytes): send the last message alone, and URLs for files (prepareSendMessagesRequest)`,
+  )
+}

@@ -1,0 +1,10 @@
+export {
+  type ChatTransportOptions,
+  createChatTransport,
+  type HoldlineChatTransport,
+  type PreparedRequest,
+  type SendMessagesRequest,
+} from './chatTransport'
+export { type FollowedChat, followChat } from './followChat'
+export type { RunNews } from './news'
+export { sessionIdOf } from './wire'
