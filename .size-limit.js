@@ -34,7 +34,7 @@ export default [
   {
     ...client,
     name: 'createConnection with XState',
-    limit: '38.8 kB',
+    limit: '38.9 kB',
     modifyEsbuildConfig(config) {
       // size-limit leaves peer dependencies out.
       config.external = onDemand

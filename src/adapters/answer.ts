@@ -8,14 +8,24 @@ import { answered, toHttpError } from './httpError'
 export const JSON_TYPE = /^[^\s;,]+[/+]json\s*([;,]|$)/i
 const HTML_TYPE = /^(text\/html|application\/xhtml)\b/i
 
+/**
+ * Whether a 2xx has to carry JSON.
+ *
+ * | | a 2xx without a body | a 2xx whose body is cut off, or comes too late |
+ * | --- | --- | --- |
+ * | `required` | no JSON (`undefined`): the message is posted again | fails |
+ * | `none` | success | success |
+ * | `ifAnnounced` | success, unless it says that it is JSON | fails |
+ */
+export type Receipt = 'required' | 'none' | 'ifAnnounced'
+
 /** One POST, from its start to the last byte of its answer. */
 export interface Exchange {
   /** For people: `POST send`. */
   readonly what: string
   readonly clock: Clock
   readonly maxBytes: number
-  /** As in `PostOptions`. */
-  readonly needsReceipt?: boolean | undefined
+  readonly receipt?: Receipt
   /**
    * Set as soon as the status is known, and valid even if the body never comes: the error, or null
    * for success.
@@ -28,7 +38,7 @@ export interface Exchange {
  * status but a 2xx.
  */
 export async function readAnswer(response: Response, exchange: Exchange) {
-  const { what, clock, maxBytes, needsReceipt } = exchange
+  const { what, clock, maxBytes, receipt } = exchange
   const { ok, status, headers } = response
   const type = headers.get('content-type') ?? 'no content type'
   const where = `${what} (${type}): `
@@ -45,11 +55,11 @@ export async function readAnswer(response: Response, exchange: Exchange) {
   }
   // HTML is no answer of the server: a captive portal, or a login page.
   const isHtml = HTML_TYPE.test(type)
-  if (needsReceipt === false && !isHtml) exchange.answer = null
+  if (receipt === 'none' && !isHtml) exchange.answer = null
   const text = await readText(response, maxBytes, what)
   // WebKit takes a body that was cut off for complete.
   const isMissed = isJson && status !== 204 && headers.get('content-length') !== '0'
-  const json = text ? parseJson(text) : needsReceipt || isMissed ? undefined : null
+  const json = text ? parseJson(text) : receipt === 'required' || isMissed ? undefined : null
   if (json !== undefined || !(isHtml || isMissed)) return json
   const why = `${where}the server answered ${status}, ${text.length} characters, no JSON`
   throw new ConnectionError('bad-response', why)

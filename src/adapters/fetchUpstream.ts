@@ -2,7 +2,7 @@ import type { InboundLimits } from '../connection/limits'
 import type { Clock } from '../environment'
 import { ConnectionError } from '../errors'
 import { CONNECTION_ID_HEADER, IDEMPOTENCY_KEY_HEADER, LANE_HEADER } from '../protocol'
-import { type Exchange, readAnswer } from './answer'
+import { type Exchange, type Receipt, readAnswer } from './answer'
 import { Credentials, type HeaderMap, type HeadersHook } from './credentials'
 import { Redirects } from './redirects'
 
@@ -33,14 +33,8 @@ export interface PostOptions {
   /** The lane that it belongs to, for a server that keeps the order of each lane. */
   readonly lane?: string | undefined
   readonly keepalive?: boolean
-  /**
-   * | given | a 2xx without a body | a 2xx whose body is cut off, or comes too late |
-   * | --- | --- | --- |
-   * | `true` | no JSON (`undefined`): the message is posted again | fails |
-   * | `false` | success | success |
-   * | `undefined` | success, unless it says that it is JSON | fails |
-   */
-  readonly needsReceipt?: boolean | undefined
+  /** Default: `ifAnnounced`. */
+  readonly receipt?: Receipt
   /**
    * Called right before `fetch`, in the same tick, with nothing left to wait for. If it throws, the
    * POST does not start.

@@ -3,6 +3,7 @@ import type { ConnectionError } from '../errors'
 import { connectionMachine } from '../machine/connectionMachine'
 import { outboxMachine, type PosterEvent } from '../machine/outboxMachine'
 import type { ConnectionEvent, OutboxEvent, ProbeInput, ResumeInput } from '../machine/types'
+import type { Gate } from '../outbox/flight'
 import { FACTS } from '../outbox/judge'
 import { meaningOf } from '../protocol/status'
 import { resume } from './resume'
@@ -75,14 +76,11 @@ class Actors {
       if (type === 'stop') return outbox.stop()
       const { connectionId, features, resumes, trust } = line.context()
       try {
-        outbox[type]({
-          connectionId,
-          features,
-          receiptAge: this.#receiptAge,
-          isResumed: resumes > 0,
-          trust,
-          tell: (type) => tell({ type }),
-        })
+        const receiptAge = this.#receiptAge
+        const isResumed = resumes > 0
+        const gate: Gate = { connectionId, features, receiptAge, isResumed, trust, tell: (type) => tell({ type }) }
+        if (type === 'start') outbox.start(gate)
+        else outbox.suspend(gate)
       } catch (error) {
         // XState cleans nothing up after a listener that throws.
         end()

@@ -134,13 +134,15 @@ export interface Connection<Inbound = InboundMessage, Outbound extends Typed = O
 
   readonly phase: Phase
   /**
-   * Whether the phase is `open`. POSTs may start then, unless the line is being probed or suspended
+   * Whether the phase is `open`. POSTs may start then, unless the stream is in doubt or suspended
    * (`outbox.state`).
    */
   readonly isOpen: boolean
   /** The server's name for the stream; null before its welcome. Not a credential. */
   readonly connectionId: string | null
-  /** Why the line is not open, or was last lost; null once it is open. */
+  /**
+   * Why the line is not open, or was last lost; null once it is open, and after `disconnect()`.
+   */
   readonly lastError: ConnectionError | null
   /** Failures in a row; reset after `backoff.stableDelay` of `open`. */
   readonly attempt: number

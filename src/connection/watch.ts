@@ -70,8 +70,7 @@ function attach(parts: WatchParts, sessionId: string, connectionId: string) {
     return attachment?.cursor
   }
   const settle: OwnPost['settle'] = (end) => {
-    const isBehind = 'error' in end || attachment?.confirm(parseVerdicts(end.receipt))
-    if (isBehind) resumeLeftOvers(parts)
+    if ('error' in end || attachment?.confirm(parseVerdicts(end.receipt)) === 'behind') resumeLeftOvers(parts)
   }
   outbox.post({ type: 'watch', sessionId, fields, settle }, connectionId)
 }

@@ -13,7 +13,7 @@ export const MAX_RESUMES = 3
  * | an event comes from behind another cursor | that is a new hole |
  * | three resumes in a row have ended at it, and an event comes from behind it | `step` says `giveUp`: the session is reset to just before that event |
  * | the session is reset | it is forgotten |
-| there is no room for an event in the backlog (`Session.overflowedAt`) | what comes from there on is behind a hole too, whatever the server promises |
+ * | there is no room for an event in the backlog (`Session.overflowedAt`) | what comes from there on is behind a hole too, whatever the server promises |
  */
 export interface Hole {
   /** The cursor before it. */

@@ -219,8 +219,8 @@ export class Inbox extends Sessions {
   }
 
   /**
-   * For a `watch` POST: what to post, if the session is not part of a resume yet, and what its
-   * answer confirms.
+   * For a `watch` POST: what to post, if the session is not part of a resume yet, and what follows
+   * from its answer. `behind`: a resume has to carry the session.
    */
   attachment(sessionId: string) {
     const session = this.tracked.get(sessionId)
@@ -228,13 +228,13 @@ export class Inbox extends Sessions {
     if (!session?.wantedBy) return undefined
     return {
       cursor: session.tell(),
-      confirm: (verdicts: readonly SessionVerdict[]) => {
+      confirm: (verdicts: readonly SessionVerdict[]): 'attached' | 'behind' | 'outdated' => {
         const isCurrent = () => this.isCurrent(session) && session.wantedBy
         // Watched anew, or resumed since: the answer is about something that is over.
-        if (!isCurrent() || attachments !== this.#attachments) return false
+        if (!isCurrent() || attachments !== this.#attachments) return 'outdated'
         session.wantedBy = null
         this.takeVerdicts(undefined, verdicts)
-        return isCurrent()
+        return isCurrent() ? 'behind' : 'attached'
       },
     }
   }

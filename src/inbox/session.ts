@@ -21,6 +21,15 @@ export type Opener = Party | 'storage'
  * | its `watch` is answered | null | |
  * | the server's verdict comes | | `given` |
  * | it is reset | `server`, if events beyond the reset were seen and dropped, or wait | `given` |
+ *
+ * Tracking ends in four ways:
+ *
+ * | in `Sessions` | who | the session's later events on this stream |
+ * | --- | --- | --- |
+ * | `unwatch` | the app | are dropped |
+ * | `lose` | the server: `gone`, `forbidden` | are dropped; the app is told |
+ * | `release` | time: nobody asked for it, and it is quiet | track it anew; the app is told |
+ * | `forget` | the app, which lets it begin anew (`holdline/compat`) | track it anew |
  */
 export class Session {
   declare readonly sessionId: string

@@ -5,7 +5,7 @@ import { ConnectionError } from '../errors'
 import { type Cursor, HEAD, MAX_SESSIONS_PER_RESUME, type SessionVerdict } from '../protocol'
 import { Quiet } from './quiet'
 import { type Opener, Session } from './session'
-import { Stale } from './stale'
+import { StaleReport } from './staleReport'
 
 /** The tracked sessions and their bounds, what the next resume carries, and the cursor store. */
 export class Sessions {
@@ -14,10 +14,10 @@ export class Sessions {
   #closed: Set<string> | undefined
   /** Those that the server has opened. */
   #opened = 0
-  /** There was no room for another one. */
-  #isFull = false
+  /** The app was told that there was no room for another one. */
+  #isFullTold = false
   #changed: Set<string> | undefined
-  protected readonly stale: Stale
+  protected readonly stale: StaleReport
   /** Before the stored cursors were read. `unplaced`: watched, wherever it stands. */
   #early: Map<string, 'unplaced' | 'placed'> | undefined
   readonly #store: CursorStore | null
@@ -35,7 +35,7 @@ export class Sessions {
     this.notifier = notifier
     this.#store = store
     this.quiet = new Quiet(this.tracked, settings.clock, onQuiet)
-    this.stale = new Stale(this.tracked, settings.clock, notifier)
+    this.stale = new StaleReport(this.tracked, settings.clock, notifier)
   }
 
   enterStream() {
@@ -85,11 +85,11 @@ export class Sessions {
       this.quiet.watch()
       return this.#track(sessionId, seq - 1, undefined, 'server')
     }
-    if (!this.#isFull) {
+    if (!this.#isFullTold) {
       const why = `events of new sessions like ${sessionId} are dropped: watch() it, or raise inbound.maxSessions`
       this.notifier.report(new ConnectionError('too-many-sessions', why))
     }
-    this.#isFull = true
+    this.#isFullTold = true
     return undefined
   }
 
@@ -109,7 +109,7 @@ export class Sessions {
   #leave(sessionId: string) {
     if ((this.tracked.get(sessionId)?.openedBy ?? 'app') === 'app') return
     this.#opened--
-    this.#isFull = false
+    this.#isFullTold = false
   }
 
   protected advance(session: Session, seq: number) {

@@ -205,7 +205,7 @@ export const connectionMachine = setup({
         },
       ],
       on: {
-        disconnect: { target: '#idle' },
+        disconnect: { target: '#idle', actions: 'clearFailures' },
         reconnect: { target: '#streaming' },
       },
 

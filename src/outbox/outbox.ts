@@ -68,7 +68,7 @@ export class Outbox {
     if (signal !== undefined) check('signal', signal, isSignal)
     const expiresAt = this.#settings.clock.now() + maxAge
     const entry = this.#admit({ id, message, expiresAt, attempts: 0, lane: lane && laneName({}, lane) }, 'last')
-    this.#welcome(entry)
+    this.#announce(entry)
     if (this.#life === 'retired') this.#giveUp(entry, 'disposed')
     else if (signal?.aborted) this.#giveUp(entry)
     else if (!entry.isEnded) {
@@ -112,7 +112,7 @@ export class Outbox {
   }
 
   /** Tells of a message that was admitted. One that can never be posted ends at once. */
-  #welcome(message: Message) {
+  #announce(message: Message) {
     this.#tell(message)
     this.#stops.enter(message)
     const { json, endpoint } = message
@@ -181,7 +181,7 @@ export class Outbox {
       if (!known) admitted.unshift(this.#admit(message, 'first'))
       else if (known.place !== message.place) this.#store?.remove(message.place)
     }
-    for (const message of admitted) this.#welcome(message)
+    for (const message of admitted) this.#announce(message)
     // A stop that was sent meanwhile stands behind what is restored.
     for (const message of this.#unsettled.queue) if (message.isStop) this.#takeBack(message)
     this.#life = 'ready'

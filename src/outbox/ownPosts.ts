@@ -99,7 +99,7 @@ export class OwnPosts {
       .post(post.type, JSON.stringify({ type: post.type, ...fields }), abort, {
         timeout: this.#settings.timeouts.send,
         // A broken answer counts as none: a resume finds out the state of the session.
-        needsReceipt: gate.features.includes('receipts') || undefined,
+        receipt: gate.features.includes('receipts') ? 'required' : 'ifAnnounced',
         // While the headers were waited for the gate may have closed.
         onStart: () => {
           isLate = this.#gate !== gate
@@ -120,6 +120,7 @@ export class OwnPosts {
     } else this.#fail(post, judgement)
     this.#pump()
   }
+
   #fail(post: OwnPost, judgement: Judgement) {
     let { error } = judgement.ruling === 'settle' ? (judgement.ending as { error: ConnectionError }) : judgement
     if (judgement.ruling === 'line') {

@@ -181,7 +181,7 @@ export class Poster {
     const outcome = await this.#carrier
       .post(isBatch ? 'batch' : first.endpoint, body, flight.abort, {
         timeout: this.#settings.timeouts.send,
-        needsReceipt: isBatch || gate.features.includes('receipts'),
+        receipt: isBatch || gate.features.includes('receipts') ? 'required' : 'none',
         idempotencyKey: isBatch ? undefined : first.id,
         lane: withLanes && !isBatch ? first.lane.name : undefined,
         onStart: () => this.#depart(flight),

@@ -149,7 +149,7 @@ describe('C72: why an EventSource did not open', () => {
     expect([ask.isAborted, world.harness.time.clock.pending]).toEqual([true, 0])
     ask.answers(401)
     await world.harness.settles()
-    expect([world.connection.phase, world.connection.lastError?.code]).toEqual(['idle', 'stream-failed'])
+    expect([world.connection.phase, world.connection.lastError?.code]).toEqual(['idle', undefined])
   })
 
   test.each([

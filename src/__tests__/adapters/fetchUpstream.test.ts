@@ -98,27 +98,27 @@ describe('a POST', () => {
     expect(requests[0]?.init.keepalive).toBe(true)
   })
 
-  test.each<[string, boolean | undefined, Answer, object]>([
+  test.each<[string, PostOptions['receipt'], Answer, object]>([
     ['JSON', undefined, OK, { value: { ok: true } }],
     ['nothing', undefined, () => new Response(''), { value: null }],
-    ['nothing, where a receipt is due', true, () => new Response(''), { value: undefined, error: undefined }],
-    ['nothing, where none is', false, () => new Response(''), { value: null }],
+    ['nothing, where a receipt is due', 'required', () => new Response(''), { value: undefined, error: undefined }],
+    ['nothing, where none is', 'none', () => new Response(''), { value: null }],
     ['no JSON', undefined, () => new Response('fine'), { value: undefined, error: undefined }],
     ['half a body', undefined, cut, { error: { code: 'network', cause: { message: 'cut' } } }],
-    ['half a body, where a receipt is due', true, cut, { error: { code: 'network' } }],
-    ['half a body, where none is', false, cut, { value: null, error: undefined }],
-  ])('that is answered 2xx with %s', async (_, needsReceipt, answer, outcome) => {
+    ['half a body, where a receipt is due', 'required', cut, { error: { code: 'network' } }],
+    ['half a body, where none is', 'none', cut, { value: null, error: undefined }],
+  ])('that is answered 2xx with %s', async (_, receipt, answer, outcome) => {
     const { post } = createServer([answer])
-    expect(await post(needsReceipt === undefined ? {} : { needsReceipt })).toMatchObject({ settled: true, ...outcome })
+    expect(await post(receipt ? { receipt } : {})).toMatchObject({ settled: true, ...outcome })
   })
 
-  test.each([undefined, true, false])(
-    'C27: HTML is an answer of somebody else (needsReceipt: %s)',
-    async (needsReceipt) => {
+  test.each([undefined, 'required', 'none', 'ifAnnounced'] as const)(
+    'C27: HTML is an answer of somebody else (receipt: %s)',
+    async (receipt) => {
       const { post } = createServer([
         () => new Response('<p>log in', { headers: { 'content-type': 'text/html; charset=utf-8' } }),
       ])
-      const { error } = await post(needsReceipt === undefined ? {} : { needsReceipt })
+      const { error } = await post(receipt ? { receipt } : {})
       const message = 'POST send (text/html; charset=utf-8): the server answered 200, 9 characters, no JSON'
       expect(error).toMatchObject({ code: 'bad-response', message })
     },
@@ -128,7 +128,7 @@ describe('a POST', () => {
     'C69: %s is HTML in any case and with any parameters',
     async (type) => {
       const { post } = createServer([() => new Response('<p>log in', { headers: { 'content-type': type } })])
-      expect((await post({ needsReceipt: false })).error).toMatchObject({ code: 'bad-response' })
+      expect((await post({ receipt: 'none' })).error).toMatchObject({ code: 'bad-response' })
     },
   )
 
@@ -137,8 +137,8 @@ describe('a POST', () => {
       createServer([() => new Response(body, { status, headers: { 'content-type': 'Application/JSON', ...headers } })])
 
     test.each(['', '{"ok":', '{"results":[{"id":'])('cut off after %j, as WebKit tells it', async (body) => {
-      for (const needsReceipt of [undefined, true]) {
-        expect((await promising(body).post({ needsReceipt })).error).toMatchObject({
+      for (const receipt of ['ifAnnounced', 'required'] as const) {
+        expect((await promising(body).post({ receipt })).error).toMatchObject({
           code: 'bad-response',
           retryable: true,
           message: `POST send (Application/JSON): the server answered 200, ${body.length} characters, no JSON`,
@@ -147,7 +147,7 @@ describe('a POST', () => {
     })
 
     test('not to a message where no receipt was announced: its 2xx has been seen, and a repeat may be applied twice', async () => {
-      expect(await promising('{"ok":').post({ needsReceipt: false })).toMatchObject({ value: null, error: undefined })
+      expect(await promising('{"ok":').post({ receipt: 'none' })).toMatchObject({ value: null, error: undefined })
     })
 
     test('nor if it says itself that it is empty', async () => {

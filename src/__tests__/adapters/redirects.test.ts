@@ -87,22 +87,19 @@ describe('C63: a POST that is redirected has no answer', () => {
   test.each(
     [301, 302, 303].flatMap((status) =>
       ENDPOINTS.flatMap((endpoint) =>
-        [true, false, undefined].map((needsReceipt) => [status, endpoint, needsReceipt] as const),
+        (['required', 'none', 'ifAnnounced'] as const).map((receipt) => [status, endpoint, receipt] as const),
       ),
     ),
-  )(
-    '%d at %s (needsReceipt: %s): it fails as `redirected`, and says where to',
-    async (status, endpoint, needsReceipt) => {
-      const site = await startSite(toLogin(status, endpoint))
-      await expect(post(upstreamTo(site.url), endpoint, { needsReceipt })).rejects.toMatchObject({
-        code: 'redirected',
-        retryable: true,
-        status,
-        message: `POST ${endpoint}: redirected to ${site.origin}/login; log in, or correct \`url\``,
-      })
-      expect(site.paths()).toEqual([`POST /api/chat/${endpoint}`])
-    },
-  )
+  )('%d at %s (receipt: %s): it fails as `redirected`, and says where to', async (status, endpoint, receipt) => {
+    const site = await startSite(toLogin(status, endpoint))
+    await expect(post(upstreamTo(site.url), endpoint, { receipt })).rejects.toMatchObject({
+      code: 'redirected',
+      retryable: true,
+      status,
+      message: `POST ${endpoint}: redirected to ${site.origin}/login; log in, or correct \`url\``,
+    })
+    expect(site.paths()).toEqual([`POST /api/chat/${endpoint}`])
+  })
 
   test.each([307, 308])('%d within the origin is followed, with all that the POST carries', async (status) => {
     const site = await startSite(({ path }, response) =>

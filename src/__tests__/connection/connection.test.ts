@@ -486,6 +486,15 @@ describe('pacing', () => {
     expect(world.streams).toHaveLength(1)
   })
 
+  test('after a disconnect there is no lastError: the line was not stopped, it was left', () => {
+    const world = createWorld()
+    world.connection.connect()
+    world.stream.fails()
+    expect(world.connection.getSnapshot()).toMatchObject({ phase: 'backoff', lastError: { code: 'stream-failed' } })
+    world.connection.disconnect()
+    expect(world.connection.getSnapshot()).toMatchObject({ phase: 'idle', lastError: null })
+  })
+
   test('C57: a server that welcomes and disowns again and again is met at a growing distance', async () => {
     const world = createWorld({}, (post) => post.answers(404))
     world.connection.send(prompt('hi'))

@@ -10,7 +10,7 @@ const STALE_AFTER = 1_000
  * Counts the events that a resume did not ask for. A server may repeat its whole log, and so gets
  * to the cursor; one whose log has started over does not, and what it sends until then is lost.
  */
-export class Stale {
+export class StaleReport {
   readonly #sessions: ReadonlyMap<string, Session>
   readonly #clock: Clock
   readonly #notifier: Notifier
