@@ -65,7 +65,8 @@ class RunDesk {
       lease,
       waits: suspendAge,
       remembers: Math.ceil(limits.receiptAge),
-      onWake: (sessionId) => this.#locals.look(sessionId),
+      // It comes from outside.
+      onWake: (sessionId) => isSessionId(sessionId) && this.#locals.look(sessionId),
     })
     this.#store = new RunStore({
       log,
@@ -80,12 +81,13 @@ class RunDesk {
 
   async start(call: RunCall, produce: Produce, options: StartOptions = {}): Promise<RunReceipt> {
     const { onBusy, coalesce } = this.#options
-    const naming = this.#starts.next(call)
     checkFunction('produce', produce)
     checkStart(options)
-    const run = options.id ?? (await naming)
+    const sessionId = sessionOf('start', call)
+    const name = await this.#starts.next(call)
+    const run = options.id ?? name
     return this.#enter({
-      sessionId: sessionOf('start', call),
+      sessionId,
       run,
       produce,
       coalesce: options.coalesce ?? coalesce,
@@ -101,13 +103,13 @@ class RunDesk {
   }
 
   async resume(call: RunCall, run: string, produce: Produce, options: ResumeOptions = {}): Promise<RunReceipt> {
-    const naming = this.#answers.next(call)
     checkRun(run)
     checkFunction('produce', produce)
     checkResume(options)
-    const name = `answer-${await naming}`
+    const sessionId = sessionOf('resume', call)
+    const name = `answer-${await this.#answers.next(call)}`
     return this.#enter({
-      sessionId: sessionOf('resume', call),
+      sessionId,
       run,
       produce,
       coalesce: options.coalesce ?? this.#options.coalesce,
@@ -128,10 +130,12 @@ class RunDesk {
   async stop(sessionId: string, run?: string): Promise<string | undefined> {
     checkSession('stop', sessionId)
     if (run !== undefined) checkRun(run)
+    let id = run
     return this.#store.change({
       sessionId,
       decide({ record }) {
-        const id = run ?? record.active?.id
+        // The one that was active on arrival, however often this is asked.
+        id ??= record.active?.id
         const step = id === undefined ? undefined : end(record, id, 'stopped')
         return { step, value: step && id }
       },
@@ -184,7 +188,7 @@ class RunDesk {
         },
       })
       if (receipt.isRepeat) this.#locals.drop(local)
-      else if (receipt.state === 'running') local.begin()
+      else if (receipt.state === 'running') this.#locals.begin(local)
       else this.#locals.enqueue(local)
       return receipt
     } catch (error) {
