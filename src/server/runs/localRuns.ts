@@ -52,7 +52,9 @@ export class LocalRuns {
   /** The log has it, unless it was ended since. */
   begin(run: LocalRun) {
     run.begin()
-    if (this.#doubtful.has(run.sessionId)) this.look(run.sessionId)
+    const { sessionId } = run
+    // A look that is under way judges only what had begun before it.
+    if (this.#doubtful.has(sessionId) || this.#looks.has(sessionId)) this.look(sessionId)
   }
 
   /** The log has it in the queue, or it was ended or has even started since. */
