@@ -1,4 +1,5 @@
 import { isObject } from '../../protocol'
+import { setIdleTimeout } from '../clock'
 import { textOf } from '../log/storedEntry'
 import type { ServerParts } from '../parts'
 import { copyOf } from '../publish'
@@ -248,7 +249,8 @@ export class LocalRun {
       } catch (error) {
         if (!this.#isTold) onError(error)
         this.#isTold = true
-        await new Promise<void>((resolve) => void clock.setTimeout(resolve, pause))
+        // After the log was closed this goes on for ever.
+        await new Promise<void>((resolve) => setIdleTimeout(clock, resolve, pause))
       }
     }
     return 'lost'

@@ -1,3 +1,4 @@
+import { setIdleTimeout } from '../clock'
 import type { Overdue, RunLog } from '../log/runLog'
 import type { ServerParts } from '../parts'
 import type { LocalRuns } from './localRuns'
@@ -41,9 +42,7 @@ export class Watch {
       this.#isTold = true
     }
     if (isClosed() && locals.size === 0) return
-    // It keeps no process alive; where it is a number, there is no such thing.
-    const timer = clock.setTimeout(() => void this.#round(), lease / ROUNDS) as { unref?(): void } | undefined
-    timer?.unref?.()
+    setIdleTimeout(clock, () => void this.#round(), lease / ROUNDS)
   }
 
   async #look() {
