@@ -53,6 +53,7 @@ class RunDesk {
   readonly #process = crypto.randomUUID()
   readonly #locals: LocalRuns
   readonly #store: RunStore
+  readonly #watch: Watch
   readonly #starts = new RunNames()
   readonly #answers = new RunNames()
 
@@ -76,7 +77,8 @@ class RunDesk {
       onChanged: (sessionId, record) => this.#locals.follow(sessionId, record),
     })
     this.#locals = new LocalRuns({ store: this.#store, process: this.#process, parts })
-    new Watch({ log, store: this.#store, locals: this.#locals, lease, parts }).start()
+    this.#watch = new Watch({ log, store: this.#store, locals: this.#locals, lease, parts })
+    this.#watch.start()
   }
 
   async start(call: RunCall, produce: Produce, options: StartOptions = {}): Promise<RunReceipt> {
@@ -177,6 +179,7 @@ class RunDesk {
       onOver: (over) => this.#locals.remove(over),
     })
     this.#locals.add(local)
+    this.#watch.start()
     try {
       const receipt = await this.#store.change({
         sessionId,

@@ -141,6 +141,27 @@ describeWithRedis('runs and what happens to Redis', () => {
     expect((await here.runs.active('s1')).run).toBe(null)
   })
 
+  test('a run that begins while its server closes is believed to live, like any other', async () => {
+    const here = start()
+    await haveJoined(1)
+    await here.server.close()
+    for (let turn = 0; turn < 10; turn += 1) {
+      await here.round()
+      await here.runs.active('s1')
+    }
+    const { produce, finish } = manualProducer()
+    await here.runs.start(command('s1'), produce)
+    const lease = await leaseOf('s1')
+    const isRenewed = async () => {
+      await here.round()
+      return (await leaseOf('s1')) > lease + LEASE
+    }
+    await expect.poll(isRenewed, { timeout: 20_000 }).toBe(true)
+    finish()
+    await here.runs.idle()
+    await here.round()
+  })
+
   test('a run that is silent for long is remembered for as long as its process lives', async () => {
     const here = start({ suspendAge: 1_000 }, { receiptAge: 900_000 })
     const { produce } = manualProducer()
