@@ -120,3 +120,27 @@ test('of a thousand starts at once that interrupt each other each begins, and th
       type === 'run.started' ? 1_000 : 999,
     )
 })
+
+test('a stop without a name ends the run that was active on arrival, and not the one that began meanwhile', async () => {
+  const inner = memoryLog()
+  let meanwhile = async () => {}
+  const joinRuns: typeof inner.joinRuns = (process) => {
+    const runs = inner.joinRuns?.(process)
+    if (!runs) throw new Error('it keeps runs')
+    return {
+      ...runs,
+      async change(...given) {
+        const now = meanwhile
+        meanwhile = async () => {}
+        await now()
+        return runs.change(...given)
+      },
+    }
+  }
+  const { runs } = stage({ onBusy: 'interrupt' }, { ...inner, joinRuns })
+  const [first, second] = [manualProducer(), manualProducer()]
+  await runs.start(command('s1'), first.produce, { id: 'first' })
+  meanwhile = async () => void (await runs.start(command('s1'), second.produce, { id: 'second' }))
+  expect(await runs.stop('s1')).toBe(undefined)
+  expect([first.signal?.aborted, second.signal?.aborted]).toEqual([true, false])
+})
