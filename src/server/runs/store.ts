@@ -35,7 +35,7 @@ export interface Question<T> {
   decide(view: View): Decision<T>
 }
 
-/** Each try that fails means that another process has made a step. */
+/** Each try that fails means that another one has made a step. */
 const MAX_TRIES = 200
 
 /** The runs of the sessions in the log: read, judged here, and written if nothing has changed meanwhile. */
