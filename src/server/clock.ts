@@ -13,3 +13,10 @@ export const wallClock: Clock = {
   setTimeout: (callback, ms) => setTimeout(callback, ms),
   clearTimeout: (timer) => clearTimeout(timer as ReturnType<typeof setTimeout> | undefined),
 }
+
+/** It keeps no process alive. */
+export function setIdleTimeout(clock: Timers, callback: () => void, ms: number) {
+  // In a browser it is a number.
+  const timer = clock.setTimeout(callback, ms) as { unref?(): void } | undefined
+  timer?.unref?.()
+}

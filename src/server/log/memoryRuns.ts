@@ -93,7 +93,7 @@ export class MemoryRuns {
     const { append, find, maxSessionBytes } = this.#options
     const known = this.#sessions.get(sessionId)
     if (known?.token !== token) return 'lost'
-    if (known.batch === number) return 'appended'
+    if (known.batch >= number) return 'appended'
     const session = find(sessionId)
     const bytes = events.reduce((sum, json) => sum + weightOf(json, undefined), SESSION_BYTES)
     if (!session?.isWhole || session.keptBytes + bytes > maxSessionBytes) return 'full'

@@ -41,7 +41,7 @@ export interface RunChange {
 /** Events of one run that are appended together. */
 export interface RunBatch {
   readonly token: string
-  /** 1, 2, 3 … A batch with the number of the one before is a repeat, and appends nothing. */
+  /** 1, 2, 3 … A batch with a number that was there already is a repeat, and appends nothing. */
   readonly number: number
   /** As JSON. */
   readonly events: readonly string[]

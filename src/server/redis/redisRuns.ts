@@ -24,6 +24,14 @@ const MAX_OVERDUE = 200
 /** How long replicas have, ms. */
 const REPLICA_TIMEOUT = 1_000
 
+interface Member {
+  readonly process: RunProcess
+  /** Before that it judges no other process, by the clock of Redis. */
+  judgesFrom: number
+  /** The server that it spoke to last. */
+  server: string | undefined
+}
+
 /** The runs in Redis: each step is one script. */
 export class RedisRuns {
   readonly #options: RedisRunsOptions
@@ -34,19 +42,17 @@ export class RedisRuns {
   }
 
   join(process: RunProcess): RunLog {
-    const { link, keys, subscriptions } = this.#options
+    const { keys, subscriptions } = this.#options
     const channel = keys.runChannel(process.name)
     this.#byChannel.set(channel, process)
     void subscriptions.add(channel)
+    const member: Member = { process, judgesFrom: 0, server: undefined }
     return {
-      read: (sessionId, names) => this.#read(sessionId, names),
+      read: (sessionId, names) => this.#read(sessionId, names, process),
       change: (sessionId, change) => this.#change(sessionId, change, process),
       append: (sessionId, batch) => this.#append(sessionId, batch, process),
-      renew: () =>
-        this.#orUnavailable(
-          link.commands.holdlineRunRenew(keys.runProcesses, process.name, process.lease).then(() => {}),
-        ),
-      overdue: () => this.#overdue(),
+      renew: () => this.#orUnavailable(this.#renew(member)),
+      overdue: () => this.#overdue(member),
     }
   }
 
@@ -57,7 +63,7 @@ export class RedisRuns {
     return process !== undefined
   }
 
-  async #read(sessionId: string, names: readonly string[]): Promise<RunPage> {
+  async #read(sessionId: string, names: readonly string[], { waits, remembers }: RunProcess): Promise<RunPage> {
     const { link, keys, keep } = this.#options
     const given = [
       ...[keys.meta(sessionId), keys.log(sessionId), keys.runs(sessionId)],
@@ -66,7 +72,7 @@ export class RedisRuns {
     const server = await this.#server()
     const [epoch, head, record, version, kept, now, ...flags] = await this.#about(
       sessionId,
-      link.commands.holdlineRunPage(given.length, ...given, server, keep),
+      link.commands.holdlineRunPage(given.length, ...given, server, keep, waits + remembers),
     )
     return {
       epoch: String(epoch),
@@ -119,9 +125,26 @@ export class RedisRuns {
     return 'appended'
   }
 
-  async #overdue(): Promise<readonly Overdue[]> {
+  /**
+   * A process whose own lease has (almost) run out cannot tell the dead from those that were cut off like itself, and gives them a lease
+   * to come back. A server that has started again, or was promoted, may have forgotten that a run has ended.
+   */
+  async #renew(member: Member) {
     const { link, keys } = this.#options
-    const asking = link.commands.holdlineRunOverdue(keys.runProcesses, keys.runsDue, keys.heldRuns(''), MAX_OVERDUE)
+    const { name, lease, waits, remembers, onWake } = member.process
+    const held = keys.heldRuns(name)
+    const from = await link.commands.holdlineRunRenew(keys.runProcesses, held, name, lease, waits + remembers)
+    member.judgesFrom = Math.max(member.judgesFrom, from)
+    const server = await link.server()
+    if (server !== (member.server ?? server))
+      for (const session of await link.commands.zrangebyscore(held, '-inf', '+inf')) onWake(session)
+    member.server = server
+  }
+
+  async #overdue({ judgesFrom }: Member): Promise<readonly Overdue[]> {
+    const { link, keys } = this.#options
+    const names = [keys.runProcesses, keys.runsDue] as const
+    const asking = link.commands.holdlineRunOverdue(...names, keys.heldRuns(''), MAX_OVERDUE, judgesFrom)
     return (await this.#orUnavailable(asking)).flatMap(([process = '', ...sessionIds]) =>
       sessionIds.map((sessionId) => ({ sessionId, process: process === '' ? undefined : process })),
     )

@@ -6,11 +6,15 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 `
 
-/** KEYS meta log runs ended…; ARGV server keep → [epoch, head, record, version, kept, now, then for each name whether it has ended]. */
+/**
+ * KEYS meta log runs ended…; ARGV server keep age → [epoch, head, record, version, kept, now, then for each name whether it has ended]. Runs
+ * that are asked about are remembered for another `age`, if Redis takes that: a run may be silent for longer.
+ */
 const PAGE = `${OPEN}${NOW}
 local held = redis.call('HMGET', KEYS[3], 'record', 'version')
 local answer = { epoch or '', head, held[1] or '', held[2] or '', tonumber(known[5] or '0') or 0, now }
 for i = 4, #KEYS do answer[#answer + 1] = redis.call('GET', KEYS[i]) and 1 or 0 end
+if (held[1] or '') ~= '' and redis.call('PTTL', KEYS[3]) < ARGV[3] / 2 then redis.pcall('PEXPIRE', KEYS[3], ARGV[3]) end
 return answer
 `
 
@@ -64,7 +68,7 @@ return answer
 const BATCH = `${WRITE}
 local held = redis.call('HMGET', KEYS[3], 'token', 'batch')
 if held[1] ~= ARGV[8] then return { 'lost' } end
-if held[2] == ARGV[9] then return { 'appended', epoch or '' } end
+if tonumber(held[2] or '0') >= tonumber(ARGV[9]) then return { 'appended', epoch or '' } end
 local size = 0
 for i = 11, #ARGV do size = size + #ARGV[i] + 32 end
 if kept == 0 or bytes - keptBytes + size > max then return { 'full' } end
@@ -77,15 +81,22 @@ close()
 return answer
 `
 
-/** KEYS processes; ARGV process lease. */
+/** KEYS processes held; ARGV process lease age → when it may judge the others: `OVERDUE`. */
 const RENEW = `${NOW}
-return redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
+local till = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1]) or '0')
+redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
+redis.call('PEXPIRE', KEYS[2], ARGV[3])
+return till < now + ARGV[2] / 3 and now + ARGV[2] or 0
 `
 
-/** KEYS processes due; ARGV prefix limit → [[process, session…]…], the process '' for sessions that are due. Forgets processes that have nothing. */
+/**
+ * KEYS processes due; ARGV prefix limit from → [[process, session…]…], the process '' for sessions that are due. Forgets processes that have
+ * nothing. Tells of no process before `from`.
+ */
 const OVERDUE = `${NOW}
-local answer = {}
-for _, process in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, 16)) do
+local answer, judged = {}, {}
+if now >= tonumber(ARGV[3]) then judged = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, 16) end
+for _, process in ipairs(judged) do
   local sessions = redis.call('ZRANGEBYSCORE', ARGV[1] .. process, '-inf', '+inf', 'LIMIT', 0, ARGV[2])
   if #sessions == 0 then
     redis.call('ZREM', KEYS[1], process)
@@ -115,12 +126,13 @@ export interface RunScripts {
     keys: number,
     ...given: Argument[]
   ): Promise<readonly [outcome: string, epoch: string, ...seqs: number[]]>
-  holdlineRunRenew(processes: string, process: string, lease: number): Promise<number>
+  holdlineRunRenew(processes: string, held: string, process: string, lease: number, age: number): Promise<number>
   holdlineRunOverdue(
     processes: string,
     due: string,
     prefix: string,
     limit: number,
+    from: number,
   ): Promise<readonly (readonly string[])[]>
 }
 
@@ -128,7 +140,7 @@ export function withRunScripts<R extends Redis>(redis: R): R & RunScripts {
   redis.defineCommand('holdlineRunPage', { lua: PAGE })
   redis.defineCommand('holdlineRunChange', { lua: CHANGE })
   redis.defineCommand('holdlineRunBatch', { lua: BATCH })
-  redis.defineCommand('holdlineRunRenew', { numberOfKeys: 1, lua: RENEW })
+  redis.defineCommand('holdlineRunRenew', { numberOfKeys: 2, lua: RENEW })
   redis.defineCommand('holdlineRunOverdue', { numberOfKeys: 2, lua: OVERDUE })
   return redis as R & RunScripts
 }

@@ -53,6 +53,7 @@ class RunDesk {
   readonly #process = crypto.randomUUID()
   readonly #locals: LocalRuns
   readonly #store: RunStore
+  readonly #watch: Watch
   readonly #starts = new RunNames()
   readonly #answers = new RunNames()
 
@@ -65,7 +66,8 @@ class RunDesk {
       lease,
       waits: suspendAge,
       remembers: Math.ceil(limits.receiptAge),
-      onWake: (sessionId) => this.#locals.look(sessionId),
+      // It comes from outside.
+      onWake: (sessionId) => isSessionId(sessionId) && this.#locals.look(sessionId),
     })
     this.#store = new RunStore({
       log,
@@ -75,17 +77,19 @@ class RunDesk {
       onChanged: (sessionId, record) => this.#locals.follow(sessionId, record),
     })
     this.#locals = new LocalRuns({ store: this.#store, process: this.#process, parts })
-    new Watch({ log, store: this.#store, locals: this.#locals, lease, parts }).start()
+    this.#watch = new Watch({ log, store: this.#store, locals: this.#locals, lease, parts })
+    this.#watch.start()
   }
 
   async start(call: RunCall, produce: Produce, options: StartOptions = {}): Promise<RunReceipt> {
     const { onBusy, coalesce } = this.#options
-    const naming = this.#starts.next(call)
     checkFunction('produce', produce)
     checkStart(options)
-    const run = options.id ?? (await naming)
+    const sessionId = sessionOf('start', call)
+    const name = await this.#starts.next(call)
+    const run = options.id ?? name
     return this.#enter({
-      sessionId: sessionOf('start', call),
+      sessionId,
       run,
       produce,
       coalesce: options.coalesce ?? coalesce,
@@ -101,13 +105,13 @@ class RunDesk {
   }
 
   async resume(call: RunCall, run: string, produce: Produce, options: ResumeOptions = {}): Promise<RunReceipt> {
-    const naming = this.#answers.next(call)
     checkRun(run)
     checkFunction('produce', produce)
     checkResume(options)
-    const name = `answer-${await naming}`
+    const sessionId = sessionOf('resume', call)
+    const name = `answer-${await this.#answers.next(call)}`
     return this.#enter({
-      sessionId: sessionOf('resume', call),
+      sessionId,
       run,
       produce,
       coalesce: options.coalesce ?? this.#options.coalesce,
@@ -128,10 +132,12 @@ class RunDesk {
   async stop(sessionId: string, run?: string): Promise<string | undefined> {
     checkSession('stop', sessionId)
     if (run !== undefined) checkRun(run)
+    let id = run
     return this.#store.change({
       sessionId,
       decide({ record }) {
-        const id = run ?? record.active?.id
+        // The one that was active on arrival, however often this is asked.
+        id ??= record.active?.id
         const step = id === undefined ? undefined : end(record, id, 'stopped')
         return { step, value: step && id }
       },
@@ -173,6 +179,7 @@ class RunDesk {
       onOver: (over) => this.#locals.remove(over),
     })
     this.#locals.add(local)
+    this.#watch.start()
     try {
       const receipt = await this.#store.change({
         sessionId,
@@ -184,7 +191,7 @@ class RunDesk {
         },
       })
       if (receipt.isRepeat) this.#locals.drop(local)
-      else if (receipt.state === 'running') local.begin()
+      else if (receipt.state === 'running') this.#locals.begin(local)
       else this.#locals.enqueue(local)
       return receipt
     } catch (error) {

@@ -1,4 +1,5 @@
 import { isObject } from '../../protocol'
+import { setIdleTimeout } from '../clock'
 import { textOf } from '../log/storedEntry'
 import type { ServerParts } from '../parts'
 import { copyOf } from '../publish'
@@ -27,8 +28,10 @@ type Ending =
   | { readonly type: 'suspended'; readonly waitsFor: unknown }
   | { readonly type: 'lost' }
 
+type OwnEnding = Exclude<Ending, { type: 'lost' }>
+
 const LOST: Ending = { type: 'lost' }
-const TOO_LARGE: Ending = { type: 'failed', error: 'too-large' }
+const TOO_LARGE: OwnEnding = { type: 'failed', error: 'too-large' }
 
 /** How long it waits before it asks a log again that has failed, ms. */
 const FIRST_PAUSE = 100
@@ -59,8 +62,10 @@ export class LocalRun {
     this.#outflow = new Outflow({
       coalesce,
       clock: parts.clock,
+      maxBytes: parts.limits.eventBytes,
       copy(event) {
         const { copy, json } = copyOf(event, parts.limits.eventBytes)
+        if (OWN_TYPES.includes(copy.type)) throw new TypeError(`the type '${copy.type}' is the library's`)
         return { copy, json: textOf(copy, json) }
       },
       append: (events) => this.#append(events),
@@ -99,16 +104,18 @@ export class LocalRun {
     const { parts } = this.#options
     const start = parts.clock.now()
     const ending = await this.#produceAll()
-    if (ending.type === 'failed') {
-      this.#abort('the run has failed')
-      parts.onMetric({ name: 'runs.failed', value: 1 })
-    }
+    if (ending.type === 'failed') this.#countFailure()
     if (ending.type !== 'lost') {
       this.state = 'ending'
       await this.#persist(() => this.#conclude(ending))
     }
     parts.onMetric({ name: 'run.duration', value: Math.max(0, parts.clock.now() - start) })
     this.#close()
+  }
+
+  #countFailure() {
+    this.#abort('the run has failed')
+    this.#options.parts.onMetric({ name: 'runs.failed', value: 1 })
   }
 
   #close() {
@@ -172,7 +179,6 @@ export class LocalRun {
         const { copy } = copyOf({ type: event.type, waitsFor: event.waitsFor ?? null }, eventBytes)
         return { type: 'suspended', waitsFor: copy.waitsFor }
       }
-      if (OWN_TYPES.includes(String(event.type))) throw new TypeError(`the type '${event.type}' is the library's`)
       this.#outflow.push(event)
       return undefined
     } catch (error) {
@@ -185,8 +191,7 @@ export class LocalRun {
     // After an abort it is no news that it failed.
     if (!this.#controller.signal.aborted) {
       const what = error === 'producer' ? 'its producer threw' : 'its producer yielded what is no event'
-      const message = cause instanceof Error ? cause.message : String(cause)
-      parts.onError(new Error(`run ${hold.id} fails: ${what} (${message})`, { cause }))
+      parts.onError(new Error(`run ${hold.id} fails: ${what} (${messageOf(cause)})`, { cause }))
     }
     return { type: 'failed', error }
   }
@@ -205,8 +210,20 @@ export class LocalRun {
     throw new Error('the log takes no more events of this run')
   }
 
+  async #conclude(ending: OwnEnding) {
+    try {
+      await this.#write(ending)
+    } catch (error) {
+      // The log cannot hold what the run waits for, however often it is asked.
+      if (ending.type !== 'suspended' || !(error instanceof TypeError)) throw error
+      this.#options.parts.onError(error)
+      this.#countFailure()
+      await this.#write(TOO_LARGE)
+    }
+  }
+
   /** The first end is the end: another hand may have been faster. */
-  async #conclude(ending: Exclude<Ending, { type: 'lost' }>) {
+  async #write(ending: OwnEnding) {
     const { store, sessionId, suspendAge } = this.#options
     await store.change({
       sessionId,
@@ -232,7 +249,8 @@ export class LocalRun {
       } catch (error) {
         if (!this.#isTold) onError(error)
         this.#isTold = true
-        await new Promise<void>((resolve) => void clock.setTimeout(resolve, pause))
+        // After the log was closed this goes on for ever.
+        await new Promise<void>((resolve) => setIdleTimeout(clock, resolve, pause))
       }
     }
     return 'lost'
@@ -240,4 +258,13 @@ export class LocalRun {
 }
 
 /** Written by the library alone. */
-const OWN_TYPES: readonly string[] = ['run.queued', 'run.started', 'run.resumed', 'run.ended']
+const OWN_TYPES: readonly string[] = ['run.queued', 'run.started', 'run.suspended', 'run.resumed', 'run.ended']
+
+/** A producer may throw anything, also what has no text. */
+function messageOf(cause: unknown): string {
+  try {
+    return cause instanceof Error ? `${cause.message}` : String(cause)
+  } catch {
+    return 'something that cannot be told'
+  }
+}

@@ -14,7 +14,7 @@ export interface LocalRunsOptions {
 export class LocalRuns {
   readonly #options: LocalRunsOptions
   readonly #sessions = new Map<string, Set<LocalRun>>()
-  /** Sessions of which it is not known what the log has of this process: a call to it has failed. */
+  /** Sessions of which it is not known what the log has of this process: a call to it has failed, or a run was changed while it began. */
   readonly #doubtful = new Set<string>()
   /** Sessions that are being looked at. One look at a time, however often it is asked for. */
   readonly #looks = new Map<string, 'looking' | 'lookingAgain'>()
@@ -47,6 +47,14 @@ export class LocalRuns {
   drop(run: LocalRun) {
     run.drop()
     this.remove(run)
+  }
+
+  /** The log has it, unless it was ended since. */
+  begin(run: LocalRun) {
+    run.begin()
+    const { sessionId } = run
+    // A look that is under way judges only what had begun before it.
+    if (this.#doubtful.has(sessionId) || this.#looks.has(sessionId)) this.look(sessionId)
   }
 
   /** The log has it in the queue, or it was ended or has even started since. */
@@ -83,6 +91,8 @@ export class LocalRuns {
       if (run.token === runningOf(record)?.token) run.begin()
       else if (!tokens.has(run.token)) run.lose()
     }
+    const isUnheard = (run: LocalRun) => run.state === 'starting' && !tokens.has(run.token)
+    if (this.#inSession(sessionId).some(isUnheard)) this.#doubtful.add(sessionId)
   }
 
   async #lookOn(sessionId: string) {
@@ -97,12 +107,11 @@ export class LocalRuns {
     const { store, process } = this.#options
     // A run that comes into the log while it is read is not judged by what is read.
     const known = this.#knownIn(sessionId)
-    if (known.length === 0 && !this.#doubtful.has(sessionId)) return
     const { record } = await store.view(sessionId)
     this.#doubtful.delete(sessionId)
     this.follow(sessionId, record, known)
     const isOrphan = ({ token, process: owner }: Hold) =>
-      owner === process && ![...(this.#sessions.get(sessionId) ?? [])].some((run) => run.token === token)
+      owner === process && !this.#inSession(sessionId).some((run) => run.token === token)
     if (!holdsOf(record).some(isOrphan)) return
     await store.change({
       sessionId,
@@ -115,7 +124,11 @@ export class LocalRuns {
 
   /** Those that the log is known to have had, and that do not look themselves how they stand. */
   #knownIn(sessionId: string): readonly LocalRun[] {
-    return [...(this.#sessions.get(sessionId) ?? [])].filter(({ state }) => state === 'queued' || state === 'producing')
+    return this.#inSession(sessionId).filter(({ state }) => state === 'queued' || state === 'producing')
+  }
+
+  #inSession(sessionId: string): readonly LocalRun[] {
+    return [...(this.#sessions.get(sessionId) ?? [])]
   }
 
   #tell(more: 1 | -1) {

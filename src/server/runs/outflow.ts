@@ -5,6 +5,8 @@ import type { Coalesce } from './api'
 export interface OutflowOptions {
   readonly coalesce: Coalesce | undefined
   readonly clock: Clock
+  /** The size of an event as JSON. */
+  readonly maxBytes: number
   /** The event as it is appended. @throws TypeError if it is none */
   copy(event: object): { readonly copy: SessionEvent; readonly json: string }
   /** Appends them, whatever it takes. Rejects when no more can be appended. */
@@ -27,6 +29,7 @@ const DELAY = 25
 export class Outflow {
   readonly #options: OutflowOptions
   readonly #delay: number
+  readonly #maxJoined: number
   #pieces: Piece[] = []
   #chars = 0
   #flow: Promise<void> | undefined
@@ -39,6 +42,8 @@ export class Outflow {
   constructor(options: OutflowOptions) {
     this.#options = options
     this.#delay = options.coalesce ? (options.coalesce.delay ?? DELAY) : 0
+    // A character takes three bytes at most.
+    this.#maxJoined = Math.min(MAX_JOINED, options.maxBytes / 3)
   }
 
   /** @throws TypeError if it is no event */
@@ -72,7 +77,7 @@ export class Outflow {
 
   #join(last: Piece, next: Piece): Piece | undefined {
     const { coalesce, copy } = this.#options
-    if (!coalesce || last.json.length + next.json.length > MAX_JOINED) return undefined
+    if (!coalesce || last.json.length + next.json.length > this.#maxJoined) return undefined
     const joined = coalesce.join(last.copy, next.copy)
     return joined && copy(joined)
   }
@@ -91,7 +96,8 @@ export class Outflow {
   async #run() {
     const { clock, append } = this.#options
     while (this.#pieces.length > 0) {
-      const wait = this.#lastAt + this.#delay - clock.now()
+      // The clock may have been set back.
+      const wait = Math.min(this.#delay, this.#lastAt + this.#delay - clock.now())
       if (wait > 0 && this.#pace === 'gathering' && !this.#isFull()) await this.#pause(wait)
       this.#lastAt = clock.now()
       await append(this.#take())

@@ -41,6 +41,8 @@ const MAX_TRIES = 200
 /** The runs of the sessions in the log: read, judged here, and written if nothing has changed meanwhile. */
 export class RunStore {
   readonly #options: RunStoreOptions
+  /** The end of the line of those that somebody was faster than, by session. Without it each of many would try as often as there are others. */
+  readonly #lines = new Map<string, Promise<unknown>>()
 
   constructor(options: RunStoreOptions) {
     this.#options = options
@@ -52,19 +54,42 @@ export class RunStore {
   }
 
   /** Rejects with what `decide` throws, and with whatever the log rejects with: then it may have been done all the same. */
-  async change<T>({ sessionId, names, frees, decide }: Question<T>): Promise<T> {
-    const { process, onChanged } = this.#options
-    for (let tries = 0; tries < MAX_TRIES; tries += 1) {
-      const view = await this.view(sessionId, names)
-      const { step = frees === undefined ? undefined : { record: view.record, events: [], ended: [] }, value } =
-        decide(view)
-      if (!step) return value
-      const change = toChange(view, step, { process, frees })
-      if (!(await this.#write(sessionId, change))) continue
-      onChanged(sessionId, step.record)
-      return value
+  async change<T>(question: Question<T>): Promise<T> {
+    const done = (await this.#try(question)) ?? (await this.#inLine(question.sessionId, () => this.#insist(question)))
+    return done.value
+  }
+
+  async #inLine<R>(sessionId: string, ask: () => Promise<R>): Promise<R> {
+    const before = this.#lines.get(sessionId) ?? Promise.resolve()
+    const asking = before.then(ask)
+    const end = asking.then(
+      () => {},
+      () => {},
+    )
+    this.#lines.set(sessionId, end)
+    void end.then(() => this.#lines.get(sessionId) === end && this.#lines.delete(sessionId))
+    return asking
+  }
+
+  async #insist<T>(question: Question<T>): Promise<{ readonly value: T }> {
+    for (let tries = 1; tries < MAX_TRIES; tries += 1) {
+      const done = await this.#try(question)
+      if (done) return done
     }
     throw unavailable()
+  }
+
+  /** `undefined`: somebody was faster. */
+  async #try<T>({ sessionId, names, frees, decide }: Question<T>): Promise<{ readonly value: T } | undefined> {
+    const { process, onChanged } = this.#options
+    const view = await this.view(sessionId, names)
+    const { step = frees === undefined ? undefined : { record: view.record, events: [], ended: [] }, value } =
+      decide(view)
+    if (!step) return { value }
+    const change = toChange(view, step, { process, frees })
+    if (!(await this.#write(sessionId, change))) return undefined
+    onChanged(sessionId, step.record)
+    return { value }
   }
 
   append(sessionId: string, batch: RunBatch): Promise<'appended' | 'lost' | 'full'> {

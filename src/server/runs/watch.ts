@@ -1,3 +1,4 @@
+import { setIdleTimeout } from '../clock'
 import type { Overdue, RunLog } from '../log/runLog'
 import type { ServerParts } from '../parts'
 import type { LocalRuns } from './localRuns'
@@ -19,6 +20,8 @@ const ROUNDS = 3
 /** Says that this process lives, and ends the runs of those that do not say so any more. */
 export class Watch {
   readonly #options: WatchOptions
+  /** `over`: its server is closed, and it has no run. */
+  #state: 'watching' | 'over' = 'over'
   #rounds = 0
   #isTold = false
 
@@ -26,7 +29,10 @@ export class Watch {
     this.#options = options
   }
 
+  /** A run may begin while its server closes. */
   start() {
+    if (this.#state === 'watching') return
+    this.#state = 'watching'
     void this.#round()
   }
 
@@ -40,10 +46,11 @@ export class Watch {
       if (!this.#isTold) onError(error)
       this.#isTold = true
     }
-    if (isClosed() && locals.size === 0) return
-    // It keeps no process alive; where it is a number, there is no such thing.
-    const timer = clock.setTimeout(() => void this.#round(), lease / ROUNDS) as { unref?(): void } | undefined
-    timer?.unref?.()
+    if (isClosed() && locals.size === 0) {
+      this.#state = 'over'
+      return
+    }
+    setIdleTimeout(clock, () => void this.#round(), lease / ROUNDS)
   }
 
   async #look() {

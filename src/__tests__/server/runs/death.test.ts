@@ -8,6 +8,26 @@ import { createRuns } from '../../../server/runs'
 import { describeWithRedis, startRedis } from '../../support/redis'
 import { eventsOf } from './stage'
 
+describeWithRedis('a process that closes its log while a run goes on', () => {
+  test('ends by itself, and says nothing', async () => {
+    const redis = await startRedis()
+    const program = fileURLToPath(new URL('leavingProcess.ts', import.meta.url))
+    const child = fork(program, [redis.url], { execArgv: ['--import', 'tsx'], silent: true })
+    try {
+      let said = ''
+      for (const output of [child.stdout, child.stderr]) output?.on('data', (chunk) => (said += chunk))
+      child.once('message', () => child.disconnect())
+      const exit = once(child, 'exit')
+      const given = new Promise((resolve) => setTimeout(resolve, 20_000, 'it is still there'))
+      expect(await Promise.race([exit, given])).toEqual([0, null])
+      expect(said).toBe('')
+    } finally {
+      child.kill('SIGKILL')
+      await redis.stop()
+    }
+  }, 60_000)
+})
+
 describeWithRedis('a process that is killed', () => {
   test('its runs, running and queued, end as interrupted within 10 s, by another process', async () => {
     const redis = await startRedis()
