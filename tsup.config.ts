@@ -9,6 +9,7 @@ export default defineConfig({
     storage: 'src/storage/index.ts',
     server: 'src/server/index.ts',
     'server/redis': 'src/server/redis/index.ts',
+    'server/runs': 'src/server/runs/index.ts',
     testing: 'src/testing/index.ts',
     inspect: 'src/inspect/index.ts',
     compat: 'src/compat/index.ts',

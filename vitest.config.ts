@@ -9,7 +9,7 @@ export default defineConfig({
     alias: [
       { find: /^holdline$/, replacement: source('index.ts') },
       {
-        find: /^holdline\/(machine|adapters|adapters\/websocket|storage|server|server\/redis|testing|inspect|compat)$/,
+        find: /^holdline\/(machine|adapters|adapters\/websocket|storage|server|server\/redis|server\/runs|testing|inspect|compat)$/,
         replacement: source('$1/index.ts'),
       },
     ],

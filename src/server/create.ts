@@ -8,7 +8,9 @@ import { Refusal } from './errors'
 import { Budget, Budgets } from './limits/budget'
 import { Pacer } from './limits/pacer'
 import { TokenBuckets } from './limits/tokenBuckets'
+import type { SessionHead } from './log/sessionLog'
 import { type ChatServerOptions, type ResolvedOptions, resolveOptions } from './options'
+import { withParts } from './parts'
 import { Posts } from './post'
 import { createPublisher, type Publish } from './publish'
 import { isSessionId, SESSION_ID_RULE } from './request/cursors'
@@ -34,6 +36,11 @@ export interface ChatServer {
    * too, so it need not be awaited: an unhandled rejection of it does not end the process.
    */
   readonly publish: Publish
+  /**
+   * How far a session reaches: with it as a cursor, a client follows from now on. Asking creates nothing. Rejects with a TypeError if
+   * the session id is not valid, and with whatever the log rejects with.
+   */
+  head(sessionId: string): Promise<SessionHead>
   /**
    * Ends what a principal may no longer read, in all processes: every stream of theirs that is attached to the session or, without
    * one, every stream of theirs. The clients come back, and are told what `authenticate` and `authorize` answer then: 401, `forbidden` or
@@ -79,13 +86,18 @@ const BODY_SAVED = 125
  */
 export function createChatServer<P extends Principal>(options: ChatServerOptions<P>): ChatServer {
   const resolved = resolveOptions(options)
-  const { onError } = resolved
+  const { log, clock, limits, onMetric, onError } = resolved
   const { router, publisher, streams, authority, commands, gate } = assemble(resolved)
 
-  return {
+  const server: ChatServer = {
     fetch: (request) => router.fetch(request),
 
     publish: publisher.publish,
+
+    async head(sessionId) {
+      if (!isSessionId(sessionId)) throw new TypeError(`head: the session id ${SESSION_ID_RULE}`)
+      return log.head(sessionId)
+    },
 
     revoke(principalId, sessionId) {
       const revoking = revoke({ streams, authority }, principalId, sessionId)
@@ -104,6 +116,7 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
       await streams.cluster?.leave().catch(onError)
     },
   }
+  return withParts(server, { log, clock, limits, onMetric, onError, isClosed: () => gate.isClosed })
 }
 
 async function revoke<P extends Principal>(

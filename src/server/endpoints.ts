@@ -36,3 +36,17 @@ export function resolveEndpoints(more: Readonly<Record<string, string>> = {}): R
   }
   return endpoints
 }
+
+interface QueryOptions {
+  readonly endpoints?: Readonly<Record<string, string>>
+  readonly queries?: readonly string[]
+}
+
+/** The types that only ask. @throws TypeError naming the one that is not of the app's own */
+export function resolveQueries({ endpoints = {}, queries = [] }: QueryOptions): ReadonlySet<string> {
+  if (!Array.isArray(queries)) throw new TypeError("'queries' must be an array of types")
+  for (const type of queries) {
+    if (!Object.hasOwn(endpoints, type)) throw new TypeError(`'queries': '${type}' must be a type of 'endpoints'`)
+  }
+  return new Set(queries)
+}

@@ -16,6 +16,18 @@ export const METRICS = {
     unit: '{request}',
     about: 'POSTs that waited, or were refused, because their principal had posted more than `limits.bodyRate`.',
   },
+  runs: { kind: 'gauge', unit: '{run}', about: 'Runs that this process has: producing, or in a queue.' },
+  'run.duration': {
+    kind: 'histogram',
+    unit: 'ms',
+    about: 'How long a producer of this process took, or until it lost its run.',
+  },
+  'runs.failed': { kind: 'counter', unit: '{run}', about: 'Runs whose producer threw, or that grew too large.' },
+  'runs.interrupted': {
+    kind: 'counter',
+    unit: '{run}',
+    about: 'Runs that this process has ended for others that had died, or that no one answered.',
+  },
   repairs: { kind: 'counter', unit: '{repair}', about: 'Times that a shared log had to be read anew after a gap.' },
 } as const
 

@@ -1,7 +1,7 @@
 import type { JsonObject } from '../protocol'
 import { checkFunction, checkMethods, checkNames, checkNumber, MAX_TIMER } from './check'
 import { type Clock, wallClock } from './clock'
-import { resolveEndpoints } from './endpoints'
+import { resolveEndpoints, resolveQueries } from './endpoints'
 import { guardHooks } from './hooks'
 import { resolveLimits, type ServerLimits } from './limits/limits'
 import { memoryLog } from './log/memoryLog'
@@ -93,6 +93,11 @@ export interface ChatServerOptions<P extends Principal = Principal> {
   readonly limits?: ServerLimits
   /** Further commands: message `type` → endpoint. Default: none but the protocol's own. */
   readonly endpoints?: Readonly<Record<string, string>>
+  /**
+   * Types of `endpoints` that only ask. `onCommand` answers them as any other, but `authorize` is asked for `read`, the session is not
+   * attached to the sender's stream, they wait for no other command, and no outcome is kept: a repeat asks anew. Default: none.
+   */
+  readonly queries?: readonly string[]
   /** Default: the wall clock and the global timers. */
   readonly clock?: Clock
   /** From 0 to 1, spreads the age of the streams. Default: `Math.random`. */
@@ -114,6 +119,7 @@ const OPTIONS = [
   'trustProxy',
   'limits',
   'endpoints',
+  'queries',
   'clock',
   'random',
 ]
@@ -150,6 +156,7 @@ export function resolveOptions<P extends Principal>(options: ChatServerOptions<P
     log,
     limits: resolveLimits(options.limits),
     typeEndpoints: resolveEndpoints(options.endpoints),
+    queries: resolveQueries(options),
   }
 }
 

@@ -56,7 +56,7 @@ export function createPublisher({ log, maxBytes, clock, onMetric, onError }: Pub
 }
 
 /** The event as JSON, and a copy that the app cannot change later. */
-function copyOf(event: object, maxBytes: number): { readonly copy: SessionEvent; readonly json: string } {
+export function copyOf(event: object, maxBytes: number): { readonly copy: SessionEvent; readonly json: string } {
   const json = toJson(event) ?? 'null'
   // A character takes three bytes at most.
   const bytes = json.length > maxBytes / 3 ? new TextEncoder().encode(json).byteLength : 0

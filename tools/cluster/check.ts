@@ -1,4 +1,5 @@
 import type { Verdict } from 'holdline'
+import { type Asked, checkRuns } from './runs'
 
 /** What became of a run, as seen from outside: by the clients, by the producer, and in the log. */
 export interface History {
@@ -30,6 +31,8 @@ export interface Command {
   readonly sessionId: string
   /** What its events say. The receipt says where in the log they stand. */
   readonly whats: readonly string[]
+  /** They are said by a run, as far as that gets. The receipt names the run. */
+  readonly isRun?: boolean
   readonly verdict?: Verdict | undefined
 }
 export interface Append {
@@ -108,8 +111,9 @@ export function check({ restarts, logs, commands, appends, heard, probes, surpri
     last.set(key, Math.max(seq, before))
   }
 
-  for (const { client, sessionId, whats, verdict } of commands) {
+  for (const { client, sessionId, whats, isRun, verdict } of commands) {
     expect(verdict?.status === 'accepted', `${whats[0]} to ${sessionId} ended ${verdict?.status ?? 'not at all'}`)
+    if (isRun) continue
     const places = verdict?.status === 'accepted' ? Object(verdict.receipt).places : undefined
     for (const [index, what] of whats.entries()) {
       expect(
@@ -129,7 +133,15 @@ export function check({ restarts, logs, commands, appends, heard, probes, surpri
     ...commands.flatMap(keysOf),
     ...appends.flatMap((append) => keysOf({ ...append, whats: [append.what] })),
   ])
-  for (const key of seqs.keys()) expect(known.has(key), `nobody sent this to session ${key}`)
+  for (const key of seqs.keys())
+    expect(known.has(key) || / run\.(started|ended) /.test(key), `nobody sent this to session ${key}`)
+  // A Redis that comes back with nothing has lost the runs too.
+  if (restarts === 0) {
+    for (const [sessionId, { events }] of Object.entries(logs)) {
+      const asked = runsOf(commands, sessionId)
+      if (asked.size > 0) violations.push(...checkRuns(sessionId, events.map(whatOf), asked))
+    }
+  }
 
   /** What has been number `seq` of an epoch that is over. */
   const past = new Map<string, string>()
@@ -174,6 +186,16 @@ function difference(heard: readonly string[], log: readonly string[]): string | 
   return `lost: '${got}' was heard after '${before}', without '${wanted}'`
 }
 
-const whatOf = (event: string) => event.slice(event.indexOf(' ') + 1)
+export const whatOf = (event: string) => event.slice(event.indexOf(' ') + 1)
 const keysOf = ({ sessionId, whats }: Pick<Command, 'sessionId' | 'whats'>) =>
   whats.map((what) => `${sessionId} ${what}`)
+
+/** What the runs of a session were to say, by the names that their receipts gave. */
+function runsOf(commands: readonly Command[], sessionId: string): ReadonlyMap<string, Asked> {
+  const asked = new Map<string, Asked>()
+  for (const { whats, verdict, ...command } of commands) {
+    if (!command.isRun || command.sessionId !== sessionId || verdict?.status !== 'accepted') continue
+    asked.set(String(Object(verdict.receipt).run), { whats })
+  }
+  return asked
+}

@@ -3,13 +3,16 @@ import { type Connection, createConnection } from 'holdline'
 import { eventSourceTransport, fetchStreamTransport } from 'holdline/adapters'
 import { createDice, oneOf, type Random } from '../chaos/dice'
 import type { Command, Heard, Life } from './check'
+import { tell } from './runs'
 
 interface Said {
-  readonly type: 'said'
+  readonly type: string
   readonly sessionId: string
   readonly seq: number
   readonly epoch: string
-  readonly what: string
+  readonly what?: string
+  readonly run?: string
+  readonly reason?: string
 }
 export interface ClientsOptions {
   readonly count: number
@@ -23,7 +26,16 @@ export type Clients = ReturnType<typeof createClients>
 /** So many clients share a session. Each has one of its own, too. */
 const SHARED_BY = 40
 export const sharedOf = (client: number, count: number) => `shared-${client % Math.ceil(count / SHARED_BY)}`
-export const sessionsOf = (client: number, count: number) => [sharedOf(client, count), `own-${client}`]
+export const sessionsOf = (client: number, count: number) => [
+  sharedOf(client, count),
+  `own-${client}`,
+  runSessionOf(client),
+]
+/** In these nothing but runs is said. */
+const RUN_SESSIONS = 40
+const RUN_LENGTH = 20
+const runSessionOf = (client: number) => `runs-${client % RUN_SESSIONS}`
+export const isOfRuns = (sessionId: string) => sessionId.startsWith('runs-')
 
 /** About how long a client waits between two messages, ms. */
 const PAUSE = 2_000
@@ -67,12 +79,13 @@ export function createClients({ count, seed, ports, history }: ClientsOptions) {
       heard.push({ client, sessionId, lives: own })
       connection.watch(sessionId, { after })
     }
-    connection.on('message', ({ sessionId, seq, epoch, what }) => {
+    connection.on('message', (message) => {
+      const { sessionId, seq, epoch } = message
       const life = lives.get(`${client} ${sessionId}`)?.at(-1)
       if (!life) return onSurprise(`client ${client} heard something of ${sessionId}`)
       life.epoch ??= epoch
       if (epoch !== life.epoch) onSurprise(`client ${client} was told of no reset of ${sessionId}`)
-      life.events.push(`${seq} ${what}`)
+      life.events.push(`${seq} ${tell({ ...message })}`)
       events += 1
     })
     connection.on('session', ({ sessionId, status, to }) => {
@@ -96,10 +109,12 @@ export function createClients({ count, seed, ports, history }: ClientsOptions) {
       if (isOver) return
       const sessionId = oneOf(random, sessionsOf(client, count))
       // One event, or three, in the middle of which a node may die.
-      const whats = Array.from({ length: random() < 0.5 ? 3 : 1 }, (_, part) => `c${client}.${n}.${part}`)
-      const command: Writable<Command> = { client, sessionId, whats }
+      const isRun = isOfRuns(sessionId)
+      const length = isRun ? RUN_LENGTH : random() < 0.5 ? 3 : 1
+      const whats = Array.from({ length }, (_, part) => `c${client}.${n}.${part}`)
+      const command: Writable<Command> = { client, sessionId, whats, isRun }
       commands.push(command)
-      void connection.send({ type: 'send', sessionId, n, whats }).settled.then((verdict) => {
+      void connection.send({ type: 'send', sessionId, n, whats, isRun }).settled.then((verdict) => {
         command.verdict = verdict
         settled += 1
       })

@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createAdaptorServer } from '@hono/node-server'
 import { type CloseOptions, createChatServer, type SessionLog } from 'holdline/server'
+import { createRuns } from 'holdline/server/runs'
 import type { Place } from './check'
 
 /** Every so many events one is too big to be announced with its content. */
@@ -15,6 +16,14 @@ const PAUSE = 100
 const GRACE = 500
 
 export const eventOf = (what: string, n: number) => ({ type: 'said', what, ...(n % BIG_EVERY === 0 && { text: BIG }) })
+
+/** A producer that takes its time, so that it dies in the middle, or is interrupted. */
+async function* say(whats: readonly string[], n: number) {
+  for (const what of whats) {
+    await sleep(2 * PAUSE * Math.random())
+    yield eventOf(what, n)
+  }
+}
 
 export interface NodeOptions {
   readonly log: SessionLog
@@ -29,7 +38,10 @@ export async function startNode({ log, port, onError }: NodeOptions) {
     heartbeat: 5_000,
     authenticate: ({ headers }) => ({ id: headers.get('authorization') ?? 'nobody' }),
     authorize: () => true,
-    async onCommand({ sessionId = '', message: { n, whats }, publish }) {
+    async onCommand(call) {
+      const { sessionId = '', publish } = call
+      const { n, whats, isRun } = call.message
+      if (isRun) return runs.start(call, () => say(whats as string[], Number(n)))
       const places: Place[] = []
       for (const what of whats as string[]) {
         // Between two of them there is time to die.
@@ -41,6 +53,7 @@ export async function startNode({ log, port, onError }: NodeOptions) {
     },
     onError,
   })
+  const runs = createRuns({ server: chat, onBusy: 'interrupt' })
   const server = createAdaptorServer({ fetch: chat.fetch }) as Server
   server.listen(port, '127.0.0.1')
   await once(server, 'listening')
@@ -49,6 +62,7 @@ export async function startNode({ log, port, onError }: NodeOptions) {
     port: (server.address() as AddressInfo).port,
     async close(options?: CloseOptions) {
       await chat.close(options)
+      await runs.idle()
       const closed = once(server, 'close')
       server.close()
       // Whoever is being answered, is answered. Connections that are kept alive would be so for ever: they are posted to.

@@ -1,11 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createDice, oneOf } from '../chaos/dice'
 import { overIpc, type Remote } from '../load/remote'
-import { type Append, check, type Log } from './check'
-import { type Clients, type ClientsOptions, sessionsOf, sharedOf } from './clients'
+import { type Append, check, type Log, whatOf } from './check'
+import { type Clients, type ClientsOptions, isOfRuns, sessionsOf, sharedOf } from './clients'
 import { createMishaps, schedule } from './mishaps'
 import { eventOf } from './node'
 import { createPrograms } from './programs'
+import { countEnds, isActive } from './runs'
 import { memoryWorld, redisWorld, type World } from './world'
 
 export interface RunOptions {
@@ -114,6 +115,11 @@ export async function run(options: RunOptions): Promise<Outcome> {
       return sent === settled
     })
     await Promise.all(appending)
+    // A process that died leaves its runs to the others.
+    await until('the last end of a run', clients, async () => {
+      const logs = await Promise.all(sessionIds.filter(isOfRuns).map(world.read))
+      return restarts > 0 || !logs.some(({ events }) => isActive(events.map(whatOf)))
+    })
     await heardAll(world, clients)
     // What might come twice has its chance now.
     await clients.reconnect()
@@ -123,6 +129,9 @@ export async function run(options: RunOptions): Promise<Outcome> {
     const { commands, heard, ...theirs } = await clients.result()
     const probes = mishaps?.probes ?? []
     tally('commands', commands.length)
+    for (const sessionId of sessionIds.filter(isOfRuns))
+      for (const [reason, times] of Object.entries(countEnds(logs[sessionId]?.events.map(whatOf) ?? [])))
+        tally(`runs ${reason}`, times)
     tally('appends', appends.length)
     tally('events heard', (await clients.look()).events)
     tally('events in the log', Object.values(logs).flatMap(({ events }) => events).length)

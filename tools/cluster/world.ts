@@ -4,6 +4,7 @@ import { type RedisServer, startRedis } from '../../src/__tests__/support/redisS
 import type { Log } from './check'
 import { startNode } from './node'
 import { type Nodes, type NodesOptions, startNodes } from './nodes'
+import { tell } from './runs'
 
 /** What the clients talk to. */
 export interface World {
@@ -34,7 +35,7 @@ export async function redisWorld(options: Omit<NodesOptions, 'url'>): Promise<Wo
     async read(sessionId) {
       const key = `holdline:{${sessionId}}`
       const entries = await redis.admin.xrange(`${key}:log`, '-', '+')
-      const events = entries.map(([id, [, json = '']]) => `${id.split('-')[1]} ${JSON.parse(json).what}`)
+      const events = entries.map(([id, [, json = '']]) => `${id.split('-')[1]} ${tell(JSON.parse(json))}`)
       return { epoch: (await redis.admin.hget(`${key}:meta`, 'epoch')) ?? '', events }
     },
     cluster: { nodes, redis },
@@ -57,7 +58,7 @@ export async function memoryWorld(onSurprise: (what: string) => void): Promise<W
     async read(sessionId) {
       const entries = await log.read(sessionId, 0, Number.POSITIVE_INFINITY)
       const { epoch } = await log.head(sessionId)
-      return { epoch, events: entries.map(({ seq, event: { what } }) => `${seq} ${what}`) }
+      return { epoch, events: entries.map(({ seq, event }) => `${seq} ${tell(event)}`) }
     },
     close: node.close,
   }

@@ -48,6 +48,7 @@ test.each([
   ['README.md', 3],
   ['docs/interface.md', 3],
   ['docs/server.md', 1],
+  ['docs/runs.md', 5],
   ['docs/delivery.md', 4],
   ['docs/testing.md', 4],
   ['docs/recipes.md', 8],

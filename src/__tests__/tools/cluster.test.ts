@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { check, type History } from '../../../tools/cluster/check'
 import { readOptions } from '../../../tools/cluster/options'
 import { type RunOptions, run } from '../../../tools/cluster/run'
+import { checkRuns } from '../../../tools/cluster/runs'
 import { redisLog } from '../../server/redis'
 import { describeWithRedis, type RedisServer, startRedis } from '../support/redis'
 import { createTestServer, post } from '../support/server'
@@ -15,6 +16,7 @@ describeWithRedis('real clients, three nodes, one Redis', () => {
     expect(violations.join('\n')).toBe('')
     expect(counts).toMatchObject({ 'nodes killed': 4, cuts: 8, 'nodes drained': 3 })
     expect(counts.commands).toBeGreaterThan(50)
+    expect(counts['runs finished']).toBeGreaterThan(0)
   }, 90_000)
 
   test('everybody is told once that Redis has lost everything, and goes on', async () => {
@@ -251,6 +253,30 @@ describe('the checker sees', () => {
     ['what surprised others', /^a node has ended/, { surprises: ['a node has ended: 1'] }],
   ])('%s', (_, violation, changes) => {
     expect(check({ ...HEALTHY, ...changes })).toContainEqual(expect.stringMatching(violation))
+  })
+})
+
+describe('the checker of runs', () => {
+  const asked = new Map([['r1', { whats: ['a', 'b'] }]])
+  const HEALTHY = ['p1', 'run.started r1', 'a', 'p2', 'b', 'run.ended r1 finished', 'p3']
+
+  test('finds nothing wrong with a run that was finished, stopped or interrupted', () => {
+    expect(checkRuns('s', HEALTHY, asked)).toEqual([])
+    for (const reason of ['stopped', 'interrupted'])
+      expect(checkRuns('s', ['run.started r1', 'a', `run.ended r1 ${reason}`], asked)).toEqual([])
+  })
+
+  test.each<[string, RegExp, readonly string[]]>([
+    ['a second end', /ended twice/, [...HEALTHY, 'run.ended r1 interrupted']],
+    ['a missing end', /has not ended/, HEALTHY.slice(0, 5)],
+    ['a run that never came', /has a receipt, and no end/, ['p1']],
+    ['a second begin', /started again/, [...HEALTHY, 'run.started r1', 'run.ended r1 stopped']],
+    ['two at once', /while r0 has not ended/, ['run.started r0', ...HEALTHY]],
+    ['a word after the end', /outside of a run/, [...HEALTHY, 'b']],
+    ['a word that is missing', /'finished'/, ['run.started r1', 'a', 'run.ended r1 finished']],
+    ['words in another order', /has said b,a/, ['run.started r1', 'b', 'a', 'run.ended r1 stopped']],
+  ])('sees %s', (_, violation, events) => {
+    expect(checkRuns('s', events, asked)).toContainEqual(expect.stringMatching(violation))
   })
 })
 

@@ -26,6 +26,8 @@ export interface CommandDeskOptions<P extends Principal> {
   /** Sessions that a principal's commands may begin. */
   readonly newSessions: TokenBuckets
   readonly clock: Timers
+  /** Types that only ask. */
+  readonly queries: ReadonlySet<string>
   authorize(principal: P, sessionId: string, action: 'read' | 'write'): MaybePromise<boolean | 'gone'>
   onCommand(call: CommandCall<P>): unknown
   /** @throws Refusal if there is no such stream of theirs, or the server is closed */
@@ -117,18 +119,19 @@ export class CommandDesk<P extends Principal> {
   }
 
   async #run({ principal, connectionId, presence, turn }: InTurn<P>, posted: Posted): Promise<Answer> {
-    const { streamOf, refuseIfClosed, commands, onCommand, publishOnce } = this.#options
+    const { streamOf, refuseIfClosed, commands, queries, onCommand, publishOnce } = this.#options
     const { endpoint, type, sessionId, key, lane, json } = posted
     const stream = streamOf(principal, connectionId)
-    const refusal = await this.#prepare(principal, stream, sessionId)
+    const isQuery = queries.has(type)
+    const refusal = await (isQuery ? this.#mayAsk(principal, sessionId) : this.#prepare(principal, stream, sessionId))
     const fingerprint = key === undefined ? '' : await digest(`${endpoint}\n${json}`)
     const identityOf = (id: string) => JSON.stringify([principal.id, id])
-    const identity = key === undefined ? undefined : identityOf(key)
+    const identity = key === undefined || isQuery ? undefined : identityOf(key)
     await presence.waitFor(turn.reached)
     refuseIfClosed()
     const answering = commands.execute(
       {
-        chain: sessionId === undefined ? JSON.stringify([stream.id, lane]) : sessionId,
+        chain: isQuery ? crypto.randomUUID() : (sessionId ?? JSON.stringify([stream.id, lane])),
         principalId: principal.id,
         identity,
         fingerprint,
@@ -150,6 +153,17 @@ export class CommandDesk<P extends Principal> {
     )
     turn.leave()
     return answering
+  }
+
+  /** Why a query must not be answered. */
+  async #mayAsk(principal: P, sessionId: string | undefined): Promise<Answer | undefined> {
+    try {
+      const isAllowed =
+        sessionId === undefined || (await this.#options.authorize(principal, sessionId, 'read')) === true
+      return isAllowed ? undefined : this.#answerTo(new Refusal(403, 'forbidden'))
+    } catch (error) {
+      return this.#answerTo(error)
+    }
   }
 
   /**

@@ -1,5 +1,6 @@
 import { checkMethods, checkNames, checkNumber } from '../check'
 import { CommandRejected } from '../errors'
+import { MemoryRuns } from './memoryRuns'
 import { MemorySession, SESSION_BYTES, weightOf } from './memorySession'
 import type { LogEntry, Once, SessionEvent, SessionHead, SessionLog } from './sessionLog'
 import { Shelves } from './shelves'
@@ -43,6 +44,7 @@ export function memoryLog(options: MemoryLogOptions = {}): SessionLog {
     read: (...given) => log.read(...given),
     head: (sessionId) => log.head(sessionId),
     subscribe: (...given) => log.subscribe(...given),
+    joinRuns: (process) => log.runs.join(process),
   }
 }
 
@@ -52,11 +54,20 @@ class MemoryLog {
   readonly #shelves = new Shelves()
   /** The listeners of each session that is followed. The session need not exist. */
   readonly #listeners = new Map<string, Set<() => void>>()
+  readonly runs: MemoryRuns
   /** The memory of all sessions together. */
   #bytes = 0
 
   constructor(limits: ReturnType<typeof resolve>) {
     this.#limits = limits
+    this.runs = new MemoryRuns({
+      clock: limits.clock,
+      maxSessionBytes: limits.maxSessionBytes,
+      append: (sessionId, json) => this.append(sessionId, JSON.parse(json), undefined, json),
+      head: (sessionId) => this.head(sessionId),
+      find: (sessionId) => this.#sessions.get(sessionId),
+      onKept: (session) => this.#sort(session),
+    })
   }
 
   append(sessionId: string, event: SessionEvent, once?: Once, text?: string): LogEntry {
@@ -69,7 +80,7 @@ class MemoryLog {
     const before = once && known?.findOnce(once.id)
     if (before) {
       if (before.once?.fingerprint !== once.fingerprint) throw new CommandRejected(409, 'id-reused')
-      return { sessionId, seq: before.seq, epoch: before.epoch, event }
+      return { sessionId, seq: before.seq, epoch: before.epoch, event, isRepeat: true }
     }
     const session = known ?? this.#open(sessionId, now)
     session.append({ json, once, at: now, bytes })
@@ -131,6 +142,7 @@ class MemoryLog {
     this.#sessions.delete(session.id)
     session.shelf?.delete(session)
     this.#bytes -= session.bytes
+    this.runs.forget(session.id)
   }
 
   #markUsed(session: MemorySession, now: number) {
@@ -145,6 +157,7 @@ class MemoryLog {
   #trim(session: MemorySession, now: number) {
     const { maxEvents, maxAge, maxSessionBytes } = this.#limits
     while (session.size > 0) {
+      if (session.keptFrom === session.first && SESSION_BYTES + session.keptBytes <= maxSessionBytes) break
       const isWithin = session.size <= maxEvents && session.bytes <= maxSessionBytes
       if (isWithin && (session.oldest?.at ?? 0) + maxAge > now) break
       this.#bytes -= session.dropOldest()

@@ -43,6 +43,9 @@ export class MemorySession {
   usedAt: number
   /** Where it stands in `Shelves`. */
   shelf: Set<MemorySession> | undefined
+  /** The event from which on all are to be kept, and the memory that these take. 0: none. */
+  #keptFrom = 0
+  #keptBytes = 0
   readonly #entries = new Map<number, KeptEntry>()
   /** The `seq` of the events that were appended with `once`, by its id; as long as they are kept. */
   readonly #once = new Map<string, number>()
@@ -72,6 +75,26 @@ export class MemorySession {
     return this.#head - this.#first + 1
   }
 
+  get keptFrom() {
+    return this.#keptFrom
+  }
+
+  /** Whether none is missing of those that are to be kept. */
+  get isWhole() {
+    return this.#keptFrom >= this.#first
+  }
+
+  get keptBytes() {
+    return this.#keptBytes
+  }
+
+  /** From this event on, which was appended last or before that. 0: no longer. */
+  keepFrom(seq: number) {
+    this.#keptFrom = seq
+    this.#keptBytes = 0
+    for (let at = seq; seq > 0 && at <= this.#head; at += 1) this.#keptBytes += this.#entries.get(at)?.bytes ?? 0
+  }
+
   get oldest(): KeptEntry | undefined {
     return this.#entries.get(this.#first)
   }
@@ -88,6 +111,7 @@ export class MemorySession {
     this.#entries.set(entry.seq, entry)
     if (entry.once) this.#once.set(entry.once.id, entry.seq)
     this.#bytes += entry.bytes
+    this.#keptBytes += entry.bytes
   }
 
   /** Returns how many bytes that frees. */

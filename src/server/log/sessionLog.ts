@@ -1,6 +1,8 @@
 import type { Cluster, ClusterHost } from './cluster'
+import type { MaybePromise } from './maybePromise'
+import type { JoinRuns } from './runLog'
 
-export type MaybePromise<T> = T | Promise<T>
+export type { MaybePromise }
 
 /** An event that the app publishes: a plain JSON object. `type` must not be one of the protocol's own frame types. */
 export interface SessionEvent {
@@ -19,6 +21,8 @@ export interface LogEntry {
    * write it as it is; without it they serialise `event`, each stream anew.
    */
   readonly json?: string
+  /** In the answer to `append` alone: the event was appended before, under the same `Once`. */
+  readonly isRepeat?: true
 }
 
 /** How far a session's log reaches. */
@@ -53,7 +57,7 @@ export interface Once {
 export interface SessionLog {
   /**
    * Numbers and keeps one event: contiguous per session and epoch, in the order of the calls. With `once`, an event that was
-   * appended to this session under the same id is not appended again: its number is the answer. Rejects with
+   * appended to this session under the same id is not appended again: its number is the answer, with `isRepeat`. Rejects with
    * `CommandRejected` (409, `id-reused`) if that one had another fingerprint. `json` is the event as JSON, for a log that keeps text.
    */
   append(sessionId: string, event: SessionEvent, once?: Once, json?: string): MaybePromise<LogEntry>
@@ -72,4 +76,6 @@ export interface SessionLog {
   subscribe(sessionId: string, listener: () => void): MaybePromise<() => void>
   /** Only of a log that several processes share: makes this process one of them. `createChatServer` calls it, once. */
   join?(host: ClusterHost): Cluster
+  /** Only of a log that keeps runs. Their events do not pass through `append`. */
+  readonly joinRuns?: JoinRuns
 }

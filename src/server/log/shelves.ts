@@ -6,7 +6,9 @@ export class Shelves {
   readonly idle = new Set<MemorySession>()
   /** The others by size: each shelf begins at four times the size of the one before. The longest unused first here too. */
   readonly followed = Array.from({ length: 27 }, () => new Set<MemorySession>())
-  readonly #byNeed = [this.idle, ...this.followed.toReversed()]
+  /** Sessions that keep a run whole. They give way last: then the run fails. */
+  readonly #kept = new Set<MemorySession>()
+  readonly #byNeed = [this.idle, ...this.followed.toReversed(), this.#kept]
 
   /** The session was used now. */
   put(session: MemorySession, isFollowed: boolean) {
@@ -26,7 +28,8 @@ export class Shelves {
     return undefined
   }
 
-  #shelfOf({ bytes }: MemorySession, isFollowed: boolean): Set<MemorySession> {
+  #shelfOf({ bytes, isWhole }: MemorySession, isFollowed: boolean): Set<MemorySession> {
+    if (isWhole) return this.#kept
     const size = Math.floor(Math.log2(bytes) / 2)
     return (isFollowed && this.followed[size]) || this.idle
   }

@@ -35,6 +35,8 @@ interface Waiting {
 /** Events of one call. More would keep Redis, which does one thing at a time, from others. */
 const MAX_CALL_EVENTS = 64
 const MAX_CALL_CHARS = 262_144
+/** The answer about an event whose id was used for another one. */
+const ID_REUSED = -1
 /** How long replicas have, ms. */
 const REPLICA_TIMEOUT = 1_000
 
@@ -94,8 +96,9 @@ export function createAppender(options: AppenderOptions) {
       throw new Error(`redisLog: ${acknowledged} of ${replicas} replicas have the event, so it may still be lost`)
     }
     for (const [index, { event, json, resolve, reject }] of chunk.entries()) {
-      const seq = seqs[index] ?? -1
-      if (seq < 0) reject(new CommandRejected(409, 'id-reused'))
+      const seq = seqs[index] ?? ID_REUSED
+      if (seq === ID_REUSED) reject(new CommandRejected(409, 'id-reused'))
+      else if (seq < 0) resolve({ sessionId, seq: -1 - seq, epoch, event, isRepeat: true })
       else {
         onAppended(sessionId, epoch, seq, json)
         resolve({ sessionId, seq, epoch, event })

@@ -18,6 +18,15 @@ export function createKeys(prefix: string) {
     /** Also the channel that tells of them. */
     revocations: `${prefix}:revocations`,
     nodeChannel: (node: string) => `${prefix}:node:${node}`,
+    runs: (sessionId: string) => of(sessionId, 'runs'),
+    endedRun: (sessionId: string, name: string) => of(sessionId, `ended:${name}`),
+    /** By the time until which each is believed to live. */
+    runProcesses: `${prefix}:runs:processes`,
+    /** The sessions by the time when somebody has to look at them. */
+    runsDue: `${prefix}:runs:due`,
+    /** The sessions that a process has runs in. */
+    heldRuns: (process: string) => `${prefix}:runs:of:${process}`,
+    runChannel: (process: string) => `${prefix}:runs:${process}`,
   }
 }
 

@@ -1,10 +1,11 @@
 import { Redis } from 'ioredis'
+import { type RunScripts, withRunScripts } from './runScripts'
 import { type Scripts, withScripts } from './scripts'
 
 export interface RedisLink {
-  readonly commands: Redis & Scripts
+  readonly commands: Redis & Scripts & RunScripts
   /** Where `WAIT` holds up nothing but other appends; `commands`, if no append waits for replicas. */
-  readonly writer: Redis & Scripts
+  readonly writer: Redis & Scripts & RunScripts
   readonly subscriber: Redis
   /** Which server it is that holds the data, in its present life. @throws if it may evict what it holds */
   server(): Promise<string>
@@ -59,8 +60,9 @@ export function createRedisLink(
     return client
   }
 
-  const commands = withScripts(open())
-  const writer = ownWriter ? withScripts(open()) : commands
+  const openScripted = () => withRunScripts(withScripts(open()))
+  const commands = openScripted()
+  const writer = ownWriter ? openScripted() : commands
   const subscriber = open()
   let server: Promise<string> | undefined
   /** The one that was asked last. */

@@ -3,6 +3,7 @@ import { isSeq } from '../../protocol'
 import { checkMethods, checkNames, checkNumber } from '../check'
 import { type Timers, wallClock } from '../clock'
 import type { Cluster, ClusterHost } from '../log/cluster'
+import type { JoinRuns } from '../log/runLog'
 import type { LogEntry, SessionLog } from '../log/sessionLog'
 import { StoredEntry } from '../log/storedEntry'
 import { createAppender } from './appender'
@@ -12,6 +13,7 @@ import { createKeys } from './keys'
 import { createNode, type RedisNode } from './node'
 import { createReader, MAX_KEPT } from './reader'
 import { createRedisLink } from './redisLink'
+import { RedisRuns } from './redisRuns'
 import { createSubscriptions } from './subscriptions'
 
 export interface RedisLogOptions {
@@ -45,6 +47,7 @@ export interface RedisLogOptions {
 export interface RedisLog extends SessionLog {
   append(...given: Parameters<SessionLog['append']>): Promise<LogEntry>
   join(host: ClusterHost): Cluster
+  readonly joinRuns: JoinRuns
   /** Ends the connections. Call it after the server's `close()`, when nothing is published any more. */
   close(): void
 }
@@ -80,7 +83,7 @@ export function redisLog(options: RedisLogOptions): RedisLog {
   const link = createRedisLink(client ?? String(url), { ownWriter: replicas > 0, onError: tell })
   const health = createHealth(tell)
   const reader = createReader({ link, keys, health, maxSessionBytes, keep, onError: tell })
-  const append = createAppender({
+  const writing = {
     link,
     keys,
     health,
@@ -88,14 +91,14 @@ export function redisLog(options: RedisLogOptions): RedisLog {
     maxAge: maxAge === Infinity ? 0 : maxAge,
     maxSessionBytes,
     keep,
-    onceAge: () => onceAge,
     replicas,
-    onAppended: (sessionId, epoch, seq, json) =>
+    onAppended: (sessionId: string, epoch: string, seq: number, json: string) =>
       feeds.take(sessionId, epoch, () => ({
         seq,
         entry: json.length <= MAX_KEPT ? new StoredEntry(sessionId, seq, epoch, json) : undefined,
       })),
-  })
+  }
+  const append = createAppender({ ...writing, onceAge: () => onceAge })
   const subscriptions = createSubscriptions({
     redis: link.subscriber,
     onRefused: (cause) =>
@@ -104,6 +107,7 @@ export function redisLog(options: RedisLogOptions): RedisLog {
         cause,
       ),
   })
+  const runs = new RedisRuns({ ...writing, subscriptions })
   const feeds = createFeeds({
     subscribe: (sessionId) => subscriptions.add(keys.channel(sessionId)),
     unsubscribe: (sessionId) => void subscriptions.remove(keys.channel(sessionId)),
@@ -120,7 +124,7 @@ export function redisLog(options: RedisLogOptions): RedisLog {
   })
 
   link.subscriber.on('message', (channel: string, text: string) => {
-    if (node?.receive(channel, text)) return
+    if (node?.receive(channel, text) || runs.receive(channel, text)) return
     const sessionId = keys.sessionOf(channel)
     if (sessionId === undefined) return
     const [epoch = '', number] = text.split(' ', 2)
@@ -151,6 +155,8 @@ export function redisLog(options: RedisLogOptions): RedisLog {
       node = createNode({ link, subscriptions, health, keys, clock, host: { ...host, receiptAge: onceAge } })
       return node
     },
+
+    joinRuns: (process) => runs.join(process),
 
     close() {
       onError = () => {}

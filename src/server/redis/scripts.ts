@@ -12,9 +12,9 @@ const ENTRY_BYTES = 32
  * server for certain, so it is asked where the caller's word differs. A numbering that somebody has overwritten is refused as
  * `BADKEY`.
  */
-const OPEN = `
+export const OPEN = `
 local meta, server, keep = KEYS[1], ARGV[1], tonumber(ARGV[2])
-local known = redis.call('HMGET', meta, 'epoch', 'head', 'server', 'bytes')
+local known = redis.call('HMGET', meta, 'epoch', 'head', 'server', 'bytes', 'kept', 'keptBytes', 'keptAge')
 local epoch, head = known[1], tonumber(known[2] or '0')
 local function isCount(n) return n and n >= 0 and n < ${MAX_SEQ} and n == math.floor(n) end
 if not isCount(head) or epoch and (epoch == '' or #epoch > 64) then
@@ -57,17 +57,16 @@ return { epoch, head, entries, refused }
 `
 
 /**
- * KEYS meta log writer once…; ARGV server keep epoch maxEvents maxAge channel maxBytes onceAge n, then for each event: json,
- * the number of its once key or 0, fingerprint → [epoch, seq…], -1 for an id that was used for something else.
- *
- * ioredis repeats what it got no answer to, after a reconnect; `writer` remembers the answer to the last call of this
- * process, and a process has one call per session in the air. What breaks off (a right that is missing) leaves the numbering whole.
+ * Beyond OPEN, for scripts whose KEYS begin with meta log, and ARGV with server keep epoch maxEvents maxAge channel maxBytes. `number` gives
+ * the session a numbering, `add` appends, `close` tells of it and cuts the log. What breaks off (a right that is missing) leaves the
+ * numbering whole.
  *
  * `bytes` counts all that was ever appended, and `marks` holds where it stood at about each sixteenth of `maxBytes`, so a log is cut
- * without looking at what is cut off.
+ * without looking at what is cut off. `kept` is the event from which on all are kept, as long as they take no more than `maxBytes`.
  */
-const APPEND = `${OPEN}
-if epoch ~= known[1] or not epoch then
+export const WRITE = `${OPEN}
+local function number()
+  if epoch == known[1] and epoch then return end
   if not epoch then
     ask()
     epoch = ARGV[3]
@@ -76,59 +75,94 @@ if epoch ~= known[1] or not epoch then
   if not known[1] then redis.call('DEL', KEYS[2]) end
   refresh(redis.call)
 end
+local before, max, maxEvents, maxAge = head, tonumber(ARGV[7]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local total = tonumber(known[4] or '0')
+if not isCount(total) then total = 0 end
+local bytes, kept, keptBytes, keptAge = total, tonumber(known[5] or '0'), tonumber(known[6] or '0'), tonumber(known[7] or '0')
+local function add(json)
+  head = head + 1
+  if kept > 0 then
+    redis.call('XADD', KEYS[2], '0-' .. head, 'e', json)
+  else
+    redis.call('XADD', KEYS[2], 'MAXLEN', '~', maxEvents, '0-' .. head, 'e', json)
+  end
+  redis.call('HSET', meta, 'head', head)
+  bytes = bytes + #json + ${ENTRY_BYTES}
+  return head
+end
+local function cut()
+  local step, from = math.ceil(max / 16), nil
+  local isWhole = kept > 0 and bytes - keptBytes <= max
+  if math.floor(bytes / step) > math.floor(total / step) then
+    local marks = {}
+    for seq, at in string.gmatch(redis.call('HGET', meta, 'marks') or '1:0', '(%d+):(%d+)') do
+      local rest = bytes - at
+      if rest >= bytes - total and rest <= max then
+        from = from or tonumber(seq)
+        marks[#marks + 1] = seq .. ':' .. at
+      end
+    end
+    marks[#marks + 1] = before + 1 .. ':' .. total
+    from = from or before + 1
+    if isWhole and from > kept then from = kept end
+    redis.call('XTRIM', KEYS[2], 'MINID', '0-' .. from)
+    redis.call('HSET', meta, 'marks', table.concat(marks, ' '))
+  end
+  if kept > 0 and head > maxEvents then
+    local oldest = head - maxEvents + 1
+    if isWhole and oldest > kept then oldest = kept end
+    redis.call('XTRIM', KEYS[2], 'MINID', '~', '0-' .. oldest)
+  end
+end
+local function close()
+  if head > before then
+    redis.call('HSET', meta, 'bytes', bytes)
+    redis.call('PUBLISH', ARGV[6], epoch .. ' ' .. head)
+  end
+  cut()
+  if maxAge > 0 then redis.call('PEXPIRE', KEYS[2], math.max(maxAge, kept > 0 and keptAge or 0)) end
+  refresh(redis.call)
+  if kept > 0 and keep > 0 and redis.call('PTTL', meta) < keptAge then redis.call('PEXPIRE', meta, keptAge) end
+end
+`
+
+/**
+ * KEYS meta log writer once…; ARGV as WRITE, onceAge n, then for each event: json, the number of its once key or 0, fingerprint → [epoch,
+ * seq…], -1 for an id that was used for something else, and -1 - seq for one that was appended before.
+ *
+ * ioredis repeats what it got no answer to, after a reconnect; `writer` remembers the answer to the last call of this
+ * process, and a process has one call per session in the air.
+ */
+const APPEND = `${WRITE}
+number()
 local n = ARGV[9]
 local last = redis.call('GET', KEYS[3])
 if last then
   local number, seqs = string.match(last, '^(%d+) (.*)$')
   if number == n then
     local answer = { epoch }
-    for seq in string.gmatch(seqs, '%d+') do answer[#answer + 1] = tonumber(seq) end
+    for seq in string.gmatch(seqs, '-?%d+') do answer[#answer + 1] = tonumber(seq) end
     return answer
   end
   if tonumber(number or 0) > tonumber(n) then return redis.error_reply('STALE a later call came first') end
 end
-local answer, seqs, before = { epoch }, {}, head
-local max, step, total = tonumber(ARGV[7]), math.ceil(ARGV[7] / 16), tonumber(known[4] or '0')
-if not isCount(total) then total = 0 end
-local bytes = total
+local answer, seqs = { epoch }, {}
 for i = 10, #ARGV, 3 do
   local json, key, fingerprint = ARGV[i], KEYS[3 + tonumber(ARGV[i + 1])], ARGV[i + 2]
   if ARGV[i + 1] == '0' then key = nil end
-  local known = key and redis.call('GET', key)
+  local once = key and redis.call('GET', key)
   local seq
-  if known then
-    local number, owner = string.match(known, '^(%d+) (.*)$')
-    seq = owner == fingerprint and tonumber(number) or -1
+  if once then
+    local number, owner = string.match(once, '^(%d+) (.*)$')
+    seq = owner == fingerprint and -1 - tonumber(number) or -1
   else
-    head = head + 1
-    seq = head
-    redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], '0-' .. seq, 'e', json)
-    redis.call('HSET', meta, 'head', head)
-    bytes = bytes + #json + ${ENTRY_BYTES}
+    seq = add(json)
     if key then redis.call('SET', key, seq .. ' ' .. fingerprint, 'PX', ARGV[8]) end
   end
   answer[#answer + 1] = seq
   seqs[#seqs + 1] = seq
 end
-if head > before then
-  redis.call('HSET', meta, 'bytes', bytes)
-  redis.call('PUBLISH', ARGV[6], epoch .. ' ' .. head)
-end
-if math.floor(bytes / step) > math.floor(total / step) then
-  local from, marks = nil, {}
-  for seq, at in string.gmatch(redis.call('HGET', meta, 'marks') or '1:0', '(%d+):(%d+)') do
-    local rest = bytes - at
-    if rest >= bytes - total and rest <= max then
-      from = from or seq
-      marks[#marks + 1] = seq .. ':' .. at
-    end
-  end
-  marks[#marks + 1] = before + 1 .. ':' .. total
-  redis.call('XTRIM', KEYS[2], 'MINID', '0-' .. (from or before + 1))
-  redis.call('HSET', meta, 'marks', table.concat(marks, ' '))
-end
-if ARGV[5] ~= '0' then redis.call('PEXPIRE', KEYS[2], ARGV[5]) end
-refresh(redis.call)
+close()
 redis.call('SET', KEYS[3], n .. ' ' .. table.concat(seqs, ','), 'PX', 600000)
 return answer
 `

@@ -1,0 +1,113 @@
+import type { ServerParts } from '../parts'
+import type { LocalRun } from './localRun'
+import { bury, type Hold, holdsOf, type RunRecord, runningOf } from './record'
+import type { RunStore } from './store'
+
+export interface LocalRunsOptions {
+  readonly store: RunStore
+  /** The name of this process. */
+  readonly process: string
+  readonly parts: ServerParts
+}
+
+/** The runs that this process has, by session. Keeps them in step with what the log says. */
+export class LocalRuns {
+  readonly #options: LocalRunsOptions
+  readonly #sessions = new Map<string, Set<LocalRun>>()
+  /** Sessions of which it is not known what the log has of this process: a call to it has failed. */
+  readonly #doubtful = new Set<string>()
+  #count = 0
+  readonly #onIdle: (() => void)[] = []
+
+  constructor(options: LocalRunsOptions) {
+    this.#options = options
+  }
+
+  get size() {
+    return this.#count
+  }
+
+  add(run: LocalRun) {
+    const own = this.#sessions.get(run.sessionId) ?? new Set()
+    this.#sessions.set(run.sessionId, own.add(run))
+    this.#tell(1)
+  }
+
+  remove(run: LocalRun) {
+    const own = this.#sessions.get(run.sessionId)
+    if (!own?.delete(run)) return
+    if (own.size === 0) this.#sessions.delete(run.sessionId)
+    this.#tell(-1)
+    if (this.#count === 0) for (const tell of this.#onIdle.splice(0)) tell()
+  }
+
+  /** The log has not taken it. */
+  drop(run: LocalRun) {
+    run.drop()
+    this.remove(run)
+  }
+
+  /** The log has it in the queue, or it was ended or has even started since. */
+  enqueue(run: LocalRun) {
+    if (run.state === 'starting') run.state = 'queued'
+    this.look(run.sessionId)
+  }
+
+  /** What this process may have in the session has no one here who takes care of it. */
+  doubt(sessionId: string) {
+    this.#doubtful.add(sessionId)
+    this.look(sessionId)
+  }
+
+  idle(): Promise<void> {
+    return this.#count === 0 ? Promise.resolve() : new Promise((resolve) => this.#onIdle.push(resolve))
+  }
+
+  /** Asks the log how the runs of the session stand. Never rejects: it is looked again. */
+  look(sessionId: string) {
+    void this.#look(sessionId).catch(() => this.#doubtful.add(sessionId))
+  }
+
+  lookAtAll() {
+    for (const sessionId of new Set([...this.#sessions.keys(), ...this.#doubtful])) this.look(sessionId)
+  }
+
+  /** The record as it is after a change that this process has made. */
+  follow(sessionId: string, record: RunRecord, known = this.#knownIn(sessionId)) {
+    const tokens = new Set(holdsOf(record).map(({ token }) => token))
+    for (const run of known) {
+      if (run.token === runningOf(record)?.token) run.begin()
+      else if (!tokens.has(run.token)) run.lose()
+    }
+  }
+
+  async #look(sessionId: string) {
+    const { store, process } = this.#options
+    // A run that comes into the log while it is read is not judged by what is read.
+    const known = this.#knownIn(sessionId)
+    if (known.length === 0 && !this.#doubtful.has(sessionId)) return
+    const { record } = await store.view(sessionId)
+    this.#doubtful.delete(sessionId)
+    this.follow(sessionId, record, known)
+    const isOrphan = ({ token, process: owner }: Hold) =>
+      owner === process && ![...(this.#sessions.get(sessionId) ?? [])].some((run) => run.token === token)
+    if (!holdsOf(record).some(isOrphan)) return
+    await store.change({
+      sessionId,
+      decide: (view) => {
+        const isThere = holdsOf(view.record).some(isOrphan)
+        return { step: isThere ? bury(view.record, isOrphan) : undefined, value: undefined }
+      },
+    })
+  }
+
+  /** Those that the log is known to have had, and that do not look themselves how they stand. */
+  #knownIn(sessionId: string): readonly LocalRun[] {
+    return [...(this.#sessions.get(sessionId) ?? [])].filter(({ state }) => state === 'queued' || state === 'producing')
+  }
+
+  #tell(more: 1 | -1) {
+    this.#count += more
+    this.#options.parts.onMetric({ name: 'runs', value: this.#count })
+  }
+}

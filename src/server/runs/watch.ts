@@ -1,0 +1,95 @@
+import type { Overdue, RunLog } from '../log/runLog'
+import type { ServerParts } from '../parts'
+import type { LocalRuns } from './localRuns'
+import { bury, end, type Hold, holdsOf } from './record'
+import type { Decision, RunStore, View } from './store'
+
+export interface WatchOptions {
+  readonly log: RunLog
+  readonly store: RunStore
+  readonly locals: LocalRuns
+  /** ms. */
+  readonly lease: number
+  readonly parts: ServerParts
+}
+
+/** Rounds in one lease; and with how many rounds this process looks at what it has itself: Pub/Sub loses messages. */
+const ROUNDS = 3
+
+/** Says that this process lives, and ends the runs of those that do not say so any more. */
+export class Watch {
+  readonly #options: WatchOptions
+  #rounds = 0
+  #isTold = false
+
+  constructor(options: WatchOptions) {
+    this.#options = options
+  }
+
+  start() {
+    void this.#round()
+  }
+
+  async #round() {
+    const { parts, lease, locals } = this.#options
+    const { clock, isClosed, onError } = parts
+    try {
+      await this.#look()
+      this.#isTold = false
+    } catch (error) {
+      if (!this.#isTold) onError(error)
+      this.#isTold = true
+    }
+    if (isClosed() && locals.size === 0) return
+    // It keeps no process alive; where it is a number, there is no such thing.
+    const timer = clock.setTimeout(() => void this.#round(), lease / ROUNDS) as { unref?(): void } | undefined
+    timer?.unref?.()
+  }
+
+  async #look() {
+    const { log, locals } = this.#options
+    await log.renew()
+    this.#rounds += 1
+    if (this.#rounds % ROUNDS === 0) locals.lookAtAll()
+    const seen = new Set<string>()
+    let failure: { readonly error: unknown } | undefined
+    for (;;) {
+      const news = (await log.overdue()).filter((each) => !seen.has(keyOf(each)))
+      if (news.length === 0) break
+      for (const each of news) {
+        seen.add(keyOf(each))
+        // One session that cannot be read holds up no other.
+        await this.#clear(each).catch((error: unknown) => {
+          failure ??= { error }
+        })
+      }
+    }
+    if (failure) throw failure.error
+  }
+
+  async #clear({ sessionId, process }: Overdue) {
+    const { store, parts } = this.#options
+    const ended = await store.change({
+      sessionId,
+      ...(process !== undefined && { frees: process }),
+      decide: (view) => (process === undefined ? expire(view) : mourn(view, process)),
+    })
+    for (let left = ended; left > 0; left -= 1) parts.onMetric({ name: 'runs.interrupted', value: 1 })
+  }
+}
+
+const keyOf = ({ sessionId, process = '' }: Overdue) => `${sessionId} ${process}`
+
+function mourn({ record }: View, process: string): Decision<number> {
+  const isDead = (hold: Hold) => hold.process === process
+  const count = holdsOf(record).filter(isDead).length
+  return { step: bury(record, isDead), value: count }
+}
+
+/** Without a run that is due this still takes the session from the list. */
+function expire({ record, page }: View): Decision<number> {
+  const { active } = record
+  const isDue = active?.state === 'suspended' && active.until <= page.now
+  const step = isDue ? end(record, active.id, 'interrupted', 'expired') : undefined
+  return { step: step ?? { record, events: [], ended: [] }, value: step ? 1 : 0 }
+}
