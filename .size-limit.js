@@ -26,6 +26,14 @@ export default [
   },
   {
     ...client,
+    name: 'HoldlineAgent, followAgent',
+    path: 'dist/ag-ui.js',
+    import: '{ HoldlineAgent, followAgent }',
+    ignore: ['@ag-ui/client'],
+    limit: '3 kB',
+  },
+  {
+    ...client,
     name: 'createConnection with XState',
     limit: '38.8 kB',
     modifyEsbuildConfig(config) {

@@ -9,7 +9,7 @@ export default defineConfig({
     alias: [
       { find: /^holdline$/, replacement: source('index.ts') },
       {
-        find: /^holdline\/(machine|adapters|adapters\/websocket|storage|server|server\/redis|server\/runs|testing|inspect|compat)$/,
+        find: /^holdline\/(machine|adapters|adapters\/websocket|storage|server|server\/redis|server\/runs|testing|inspect|compat|ag-ui|ag-ui\/server)$/,
         replacement: source('$1/index.ts'),
       },
     ],

@@ -25,6 +25,8 @@ const NAMES = {
   './testing': ['createHarness'],
   './inspect': ['createInspector', 'formatTrace', 'parseTrace', 'replayTrace'],
   './compat': ['createChatConnection'],
+  './ag-ui': ['HoldlineAgent', 'followAgent', 'sessionIdOf'],
+  './ag-ui/server': ['aguiRuns', 'sessionIdOf', 'threadIdOf'],
 }
 /** A machine type that TypeScript inferred; in the root's types it breaks on another minor version of XState. */
 const INFERRED = /\bStateMachine</

@@ -26,6 +26,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   index: [...LEAVES, 'connection', 'createConnection', 'machine', 'adapters', 'trace'],
   compat: [...LEAVES, 'connection', 'wiring', 'adapters', 'createConnection'],
   inspect: [...LEAVES, 'machine', 'trace'],
+  'ag-ui': [...LEAVES, 'connection', 'server'],
   server: ['protocol'],
   testing: [...LEAVES, 'connection', 'machine', 'adapters', 'createConnection', 'server'],
 }
