@@ -5,9 +5,10 @@ import { ConnectionError } from '../errors'
 import { type JsonObject, MAX_BATCH_BYTES } from '../protocol'
 import { sessionIdOf } from '../protocol/sessionName'
 import { type Events, Observable } from './events'
+import { aborted, type Reader } from './reading'
 import { type ReadHistory, replay } from './replay'
-import type { Run } from './run'
-import { aborted, type Reader, type RunListener, type Thread } from './thread'
+import type { Run, RunListener } from './run'
+import type { Thread } from './thread'
 import { type Threads, threadsOf } from './threads'
 import { type AgentCommand, answersOf } from './wire'
 
@@ -65,9 +66,9 @@ export class HoldlineAgent extends AbstractAgent {
   run(input: RunAgentInput): Events {
     return new Observable((subscriber) => {
       const { threads, maxBytes } = this.holdline()
-      const thread = threads.of(input.threadId)
-      const command = commandOf(enforceOutgoingInput(input), thread.current)
+      const command = commandOf(enforceOutgoingInput(input), threads.find(input.threadId)?.current)
       refuseLarge(command, maxBytes)
+      const thread = threads.of(input.threadId)
       const delivery = threads.line.send({ ...command }) as Delivery<AgentCommand & JsonObject>
       const reader: Reader = {
         key: delivery.id,
@@ -77,6 +78,12 @@ export class HoldlineAgent extends AbstractAgent {
       thread.answer(reader, delivery)
       return this.reads(reader, thread)
     })
+  }
+
+  /** What waits for an answer is told anew: another page may have given one. */
+  override connectAgent(...given: Parameters<AbstractAgent['connectAgent']>) {
+    this.pendingInterrupts = []
+    return super.connectAgent(...given)
   }
 
   /** Shows the thread: its history, and the run that is under way or waits, from its first event. Sends no messages. */
@@ -109,7 +116,7 @@ export class HoldlineAgent extends AbstractAgent {
     if (readers.size === 0) return
     if (onAbort === 'stop') this.stop()
     for (const [reader, thread] of [...readers]) {
-      thread.leave([reader])
+      thread.leave(reader)
       reader.end(aborted())
     }
   }
@@ -131,7 +138,7 @@ export class HoldlineAgent extends AbstractAgent {
     readers.set(reader, thread)
     return () => {
       readers.delete(reader)
-      thread.leave([reader])
+      thread.leave(reader)
     }
   }
 }

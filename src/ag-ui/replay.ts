@@ -1,7 +1,7 @@
 import type { BaseEvent, Message, RunAgentInput } from '@ag-ui/client'
 import type { EventSubscriber } from './events'
+import type { Reader } from './reading'
 import type { Run } from './run'
-import type { Reader } from './thread'
 
 /** A thread as the app has stored it. */
 export interface ThreadHistory {

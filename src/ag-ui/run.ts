@@ -2,6 +2,15 @@ import type { BaseEvent, Message } from '@ag-ui/client'
 import type { JsonObject } from '../protocol'
 import { Openings } from './openings'
 
+/** A run that no agent of this page reads. */
+export interface RunNews {
+  readonly threadId: string
+  /** Its name in `run.started`. */
+  readonly run: string
+}
+
+export type RunListener = (news: RunNews) => void
+
 /** One run of a thread, from its begin on, as far as it has come. */
 export class Run {
   state: 'running' | 'suspended' | 'ended' = 'running'

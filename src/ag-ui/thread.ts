@@ -1,40 +1,12 @@
-import type { BaseEvent } from '@ag-ui/client'
 import type { Connection } from '../connection/api'
 import type { Delivery, Verdict } from '../connection/messages'
 import { isText, type JsonObject } from '../protocol'
-import { errorEvent, interrupted, Run } from './run'
+import { type Reader, Reading } from './reading'
+import { errorEvent, interrupted, Run, type RunListener } from './run'
 import { type AgentCommand, type AgentReceipt, isEvent, parseReceipt, RESUME } from './wire'
 
 /** The part of a connection that threads need. */
 export type Line = Pick<Connection, 'send' | 'on' | 'watch' | 'unwatch' | 'cursor' | 'pending'>
-
-/** A run that no reader of this page reads. */
-export interface RunNews {
-  readonly threadId: string
-  readonly run: string
-}
-
-export type RunListener = (news: RunNews) => void
-
-/** Who reads one run. */
-export interface Reader {
-  /** The id of the message that asks for the run; without one, it is told which. */
-  readonly key?: string
-  /** From here on it is told the events of this run. */
-  begin?(run: Run): void
-  take(event: BaseEvent): void
-  /** The run is over, or goes no further here; without an event, it is an AbortError, or null if there is no run. */
-  end(error: unknown): void
-}
-
-interface Reading {
-  readonly reader: Reader
-  /** The name of the run, where that is all that is known of it. */
-  expected?: string | undefined
-  place?: { readonly run: Run; at: number }
-  /** It was given an event. */
-  isTold?: true
-}
 
 interface ThreadParts {
   readonly line: Line
@@ -77,7 +49,7 @@ export class Thread {
   /** Reads the answer to a message that was sent; its id is the reader's key. */
   answer(reader: Reader, delivery: Delivery<AgentCommand>) {
     const reading = this.#open(reader)
-    delivery.settled.then((verdict) => this.#readings.has(reader) && this.#judge(reading, verdict))
+    delivery.settled.then((verdict) => reading.isOver || this.#judge(reading, verdict))
   }
 
   /** Reads the oldest run that is news, else the one that is under way or waits, from its begin; else it ends at once. */
@@ -86,14 +58,14 @@ export class Thread {
     try {
       await this.#catchUp()
     } catch (error) {
-      return this.#close(reading, error)
+      return reading.end(error)
     }
-    if (!this.#readings.has(reader)) return
+    if (reading.isOver) return
     const run = this.#unread.shift() ?? (this.#coming ? undefined : this.current)
     reading.expected = run?.id ?? this.#coming
-    if (!reading.expected) return this.#close(reading, null)
+    if (!reading.expected) return reading.end(null)
     this.#left.delete(reading.expected)
-    if (run) this.#read(reading, run, 0)
+    if (run) reading.read(run, 0)
   }
 
   follow(listener: RunListener): () => void {
@@ -106,28 +78,18 @@ export class Thread {
     }
   }
 
-  /** This page turns away: readers end, and their runs are no news any more. */
-  leave(readers: Iterable<Reader>) {
-    for (const reader of [...readers]) {
-      const reading = this.#readings.get(reader)
-      if (!reading) continue
-      this.#turnFrom(reading)
-      this.#readings.delete(reader)
-      this.#rest()
-    }
+  /** This page turns away: the run is no news any more. */
+  leave(reader: Reader) {
+    this.#turnFrom(this.#readings.get(reader))?.leave()
   }
 
-  /** The runs go no further here: each reader is told as if it had ended now. */
+  /** The runs go no further here. */
   stop() {
-    for (const reading of [...this.#readings.values()]) {
-      this.#turnFrom(reading)
-      for (const event of reading.place?.run.cancelled() ?? []) this.#tell(reading, event)
-      this.#close(reading)
-    }
+    for (const reading of [...this.#readings.values()]) this.#turnFrom(reading)?.cancel()
   }
 
   fail(error: unknown) {
-    for (const reading of [...this.#readings.values()]) this.#close(reading, error)
+    for (const reading of [...this.#readings.values()]) reading.end(error)
   }
 
   /** Events are missing from now on, or were lost. */
@@ -138,38 +100,24 @@ export class Thread {
     this.#replay = undefined
     this.#run?.end('interrupted')
     for (const reading of [...this.#readings.values()]) {
-      if (reading.place) this.#pump(reading)
-      else if (!reading.reader.key) this.#refuse(reading, interrupted())
+      if (reading.run) reading.pump()
+      else if (!reading.reader.key) reading.refuse(interrupted())
     }
     if (this.#followers.size) this.#catchUp().catch(() => {})
   }
 
   #open(reader: Reader): Reading {
-    const reading: Reading = { reader }
+    const reading = new Reading(reader, () => {
+      this.#readings.delete(reader)
+      this.#rest()
+    })
     this.#readings.set(reader, reading)
     return reading
   }
 
-  #tell(reading: Reading, event: BaseEvent) {
-    reading.isTold = true
-    reading.reader.take(event)
-  }
-
-  #close({ reader, isTold }: Reading, error: unknown = isTold ? undefined : aborted()) {
-    if (!this.#readings.delete(reader)) return
-    reader.end(error)
-    this.#rest()
-  }
-
-  /** It ends without a run. */
-  #refuse(reading: Reading, event: BaseEvent) {
-    this.#tell(reading, event)
-    this.#close(reading)
-  }
-
-  #turnFrom({ reader, place, expected }: Reading) {
-    const id = place?.run.id ?? expected ?? reader.key
-    if (id) this.#left.add(id)
+  #turnFrom(reading: Reading | undefined): Reading | undefined {
+    if (reading?.name) this.#left.add(reading.name)
+    return reading
   }
 
   #rest() {
@@ -182,19 +130,19 @@ export class Thread {
   #judge(reading: Reading, verdict: Verdict) {
     if (verdict.status !== 'accepted') {
       const { code, message, status } = verdict.error
-      if (code === 'cancelled') return this.#close(reading)
-      return this.#refuse(reading, errorEvent(status === undefined ? code : `http-${status}`, message))
+      if (code === 'cancelled') return reading.end()
+      return reading.refuse(errorEvent(status === undefined ? code : `http-${status}`, message))
     }
     const receipt = parseReceipt(verdict.receipt)
     if (!receipt?.run) {
       const why = 'the receipt of the message names no run: is `aguiRuns` its onCommand?'
-      return this.#refuse(reading, errorEvent('bad-response', why))
+      return reading.refuse(errorEvent('bad-response', why))
     }
     reading.expected = receipt.run
-    if (this.#run?.id !== receipt.run) {
-      if (receipt.state === 'ended') this.#refuse(reading, interrupted())
-    } else if (this.#run.state === 'ended' && !reading.place) this.#refuse(reading, interrupted())
-    if (this.#readings.has(reading.reader)) this.#watch(receipt)
+    const isOver = this.#run?.id === receipt.run ? this.#run.state === 'ended' : receipt.state === 'ended'
+    // It is a repeat, and nothing of that run comes any more.
+    if (isOver && !reading.run) reading.refuse(interrupted())
+    else this.#watch(receipt)
   }
 
   /** Every event of the session is heard from now on, and the run that is under way from its begin. */
@@ -252,7 +200,7 @@ export class Thread {
       if (this.current && this.#replay.state === 'suspended') this.current.state = 'suspended'
       this.#replay = undefined
     }
-    for (const reading of [...this.#readings.values()]) this.#pump(reading)
+    for (const reading of [...this.#readings.values()]) reading.pump()
   }
 
   #begin(id: string) {
@@ -264,7 +212,7 @@ export class Thread {
       this.#run = new Run(id)
     }
     for (const reading of [...this.#readings.values()]) {
-      if (!reading.reader.key && reading.expected === id && this.#run) this.#read(reading, this.#run, 0)
+      if (!reading.reader.key && reading.expected === id && this.#run) reading.read(this.#run, 0)
     }
   }
 
@@ -273,10 +221,7 @@ export class Thread {
     const run = this.#run?.id === id ? this.#run : new Run(id)
     run.end(reason)
     for (const reading of [...this.#readings.values()]) {
-      if (reading.expected === id && !reading.place) {
-        if (run.events.length) this.#read(reading, run, 0)
-        else this.#close(reading, aborted())
-      }
+      if (reading.expected === id) reading.read(run, 0)
     }
     if (this.#coming === id) this.#coming = undefined
   }
@@ -289,37 +234,16 @@ export class Thread {
       run.ask({ last, state })
       if (isText(key) && this.#left.has(key)) this.#left.add(run.id)
       for (const reading of this.#readings.values()) {
-        if (isText(key) && reading.reader.key === key) this.#read(reading, run, run.events.length)
+        if (isText(key) && reading.reader.key === key) reading.read(run, run.events.length)
       }
       this.#announce(run)
     }
   }
 
-  #read(reading: Reading, run: Run, at: number) {
-    if (reading.place) return
-    reading.place = { run, at }
-    reading.reader.begin?.(run)
-    this.#pump(reading)
-  }
-
-  #pump(reading: Reading) {
-    const { reader, place } = reading
-    if (!place) return
-    const { run } = place
-    while (place.at < run.told && this.#readings.has(reader)) {
-      const event = run.events[place.at++]
-      if (event) this.#tell(reading, event)
-    }
-    if (run.state !== 'running') this.#close(reading)
-  }
-
   #announce(run: Run) {
-    const isRead = [...this.#readings.values()].some(({ place }) => place?.run === run)
+    const isRead = [...this.#readings.values()].some((reading) => reading.run === run)
     if (isRead || this.#followers.size === 0 || this.#left.has(run.id) || this.#unread.includes(run)) return
     this.#unread.push(run)
     for (const listener of this.#followers) listener({ threadId: this.#parts.threadId, run: run.id })
   }
 }
-
-/** An agent takes it as its own doing, and shows no error. */
-export const aborted = () => new DOMException('the run was stopped', 'AbortError')

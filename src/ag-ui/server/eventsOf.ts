@@ -13,9 +13,7 @@ export type AguiSource = AsyncIterable<BaseEvent> | Subscribable<BaseEvent> | Re
 
 /** Who stops asking cancels it, and so does `signal`. */
 export async function* eventsOf(source: AguiSource, signal: AbortSignal): AsyncGenerator<BaseEvent> {
-  const events =
-    source instanceof Response ? readResponse(source) : 'subscribe' in source ? readObservable(source) : source
-  const iterator = events[Symbol.asyncIterator]()
+  const iterator = iterableOf(source)[Symbol.asyncIterator]()
   const cancelled = new Promise<{ readonly done: true; readonly value: undefined }>((resolve) => {
     signal.addEventListener('abort', () => resolve({ done: true, value: undefined }), { once: true })
   })
@@ -31,6 +29,17 @@ export async function* eventsOf(source: AguiSource, signal: AbortSignal): AsyncG
     // One that waits for something of its own may never answer this.
     void Promise.resolve(iterator.return?.()).catch(() => {})
   }
+}
+
+function iterableOf(source: AguiSource): AsyncIterable<BaseEvent> {
+  const given: unknown = source
+  if (typeof given === 'object' && given !== null) {
+    if (Symbol.asyncIterator in source) return source
+    if ('subscribe' in source) return readObservable(source)
+    // No instanceof: servers replace the global Response.
+    if ('headers' in source) return readResponse(source)
+  }
+  throw new TypeError(`aguiRuns: no AsyncIterable, Observable or Response of AG-UI events: ${String(given)}`)
 }
 
 /** An Observable cannot be asked to wait: what the log is too slow for is kept here. */
