@@ -336,3 +336,66 @@ test('a producer that yields what is no event fails, and says so to the server a
   expect(page.last()).toMatchObject({ type: 'RUN_ERROR', code: 'run-failed' })
   expect(String(server.errors[0])).toContain('no AG-UI event: "text"')
 })
+
+test('the server comes back with an empty log: the run ends as RUN_ERROR, and the next input is answered', async () => {
+  const [old, fresh] = await Promise.all([
+    startAgentServer({
+      answer: (input) => paced(saying(input, 'a', 'b'), (at) => (at === 3 ? gate().opened : undefined)),
+    }),
+    startAgentServer({ answer: (input) => paced(saying(input, 'c')) }),
+  ])
+  let url = old.url
+  const page = openPage(url, { line: { fetch: (input, init) => fetch(String(input).replace(old.url, url), init) } })
+  const running = page.say('go')
+  await when(() => page.text() === 'a', 'it reads')
+  url = fresh.url
+  old.destroySockets()
+  await running
+  expect([page.text(), page.last()]).toMatchObject(['a', { type: 'RUN_ERROR', code: 'run-interrupted' }])
+  await page.say('again')
+  expect([page.text(), page.last()?.type, page.failures]).toEqual(['c', 'RUN_FINISHED', []])
+})
+
+test('a follower is told a run that began and ended while it was offline, once', async () => {
+  const server = await startAgentServer({ answer: (input) => paced(saying(input, 'a', 'b')) })
+  const [page, other] = [openPage(server.url), openPage(server.url, { follows: true })]
+  await page.say('one')
+  await when(() => other.texts().length === 2 && !other.agent.isRunning, 'the first one')
+  other.connection.disconnect()
+  await page.say('two')
+  other.connection.connect()
+  await when(() => other.texts().length === 4 && !other.agent.isRunning, 'the second one')
+  expect(other.agent.messages).toEqual(page.agent.messages)
+})
+
+test('deltas that say more than their text stay for themselves', async () => {
+  const id = { messageId: 'm' }
+  const server = await startAgentServer({
+    answer: (input) =>
+      paced(
+        [
+          ...saying(input).slice(0, 1),
+          { type: 'TEXT_MESSAGE_START', ...id, role: 'assistant' },
+          { type: 'TEXT_MESSAGE_CONTENT', ...id, delta: 'first ' },
+          { type: 'TEXT_MESSAGE_CONTENT', ...id, delta: 'a', timestamp: 1 },
+          { type: 'TEXT_MESSAGE_CONTENT', ...id, delta: 'b', timestamp: 2 },
+          { type: 'TEXT_MESSAGE_CONTENT', ...id, delta: 'c', rawEvent: { n: 1 } },
+          { type: 'TEXT_MESSAGE_CONTENT', ...id, delta: 'd', rawEvent: { n: 1 } },
+          { type: 'TEXT_MESSAGE_CONTENT', ...id, delta: 'e', metadata: { k: 1 } },
+          { type: 'TEXT_MESSAGE_END', ...id },
+          { type: 'RUN_FINISHED', threadId: input.threadId, runId: input.runId },
+        ],
+        () => undefined,
+      ),
+  })
+  const page = openPage(server.url)
+  await page.say('go')
+  const deltas = page.events.flatMap(({ delta, rawEvent }) => (delta === undefined ? [] : [[delta, rawEvent]]))
+  expect(deltas).toEqual([
+    ['first ', undefined],
+    ['ab', undefined],
+    ['c', { n: 1 }],
+    ['d', { n: 1 }],
+    ['e', undefined],
+  ])
+})

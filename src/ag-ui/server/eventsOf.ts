@@ -8,8 +8,13 @@ export interface Subscribable<T> {
   subscribe(observer: { next(value: T): void; error(error: unknown): void; complete(): void }): { unsubscribe(): void }
 }
 
+/** An event of AG-UI, of whichever of its packages. */
+export interface AguiEvent {
+  readonly type: string
+}
+
 /** An agent's events, or a response as an AG-UI endpoint makes it. */
-export type AguiSource = AsyncIterable<BaseEvent> | Subscribable<BaseEvent> | Response
+export type AguiSource = AsyncIterable<AguiEvent> | Subscribable<AguiEvent> | Response
 
 /** Who stops asking cancels it, and so does `signal`. */
 export async function* eventsOf(source: AguiSource, signal: AbortSignal): AsyncGenerator<BaseEvent> {
@@ -31,7 +36,7 @@ export async function* eventsOf(source: AguiSource, signal: AbortSignal): AsyncG
   }
 }
 
-function iterableOf(source: AguiSource): AsyncIterable<BaseEvent> {
+function iterableOf(source: AguiSource): AsyncIterable<AguiEvent> {
   const given: unknown = source
   if (typeof given === 'object' && given !== null) {
     if (Symbol.asyncIterator in source) return source
@@ -43,7 +48,7 @@ function iterableOf(source: AguiSource): AsyncIterable<BaseEvent> {
 }
 
 /** An Observable cannot be asked to wait: what the log is too slow for is kept here. */
-function readObservable(source: Subscribable<BaseEvent>): ReadableStream<BaseEvent> {
+function readObservable(source: Subscribable<AguiEvent>): ReadableStream<AguiEvent> {
   let subscription: { unsubscribe(): void } | undefined
   return new ReadableStream({
     start(controller) {
