@@ -101,7 +101,7 @@ export class Thread {
     this.#run?.end('interrupted')
     for (const reading of [...this.#readings.values()]) {
       if (reading.run) reading.pump()
-      else if (!reading.reader.key) reading.refuse(interrupted())
+      else if (reading.expected || !reading.reader.key) reading.refuse(interrupted())
     }
     if (this.#followers.size) this.#catchUp().catch(() => {})
   }

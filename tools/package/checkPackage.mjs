@@ -118,6 +118,7 @@ function checkProject(name, tarball, xstate, installed) {
     `typescript@${installed('typescript')}`,
     `@types/node@${installed('@types/node')}`,
     `ioredis@${installed('ioredis')}`,
+    `@ag-ui/client@${installed('@ag-ui/client')}`,
   ]
   const quiet = ['--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline', '--loglevel=error']
   run('npm', ['install', ...quiet, ...packages], folder)

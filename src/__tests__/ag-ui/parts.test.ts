@@ -5,8 +5,9 @@ import { ConnectionError, createConnection } from 'holdline'
 import { expect, onTestFinished, test } from 'vitest'
 import { HoldlineAgent, sessionIdOf } from '../../ag-ui'
 import { aguiRuns, threadIdOf } from '../../ag-ui/server'
-import { createChatServer } from '../../server'
+import { type ChatServer, createChatServer } from '../../server'
 import { createRuns } from '../../server/runs'
+import { listen } from '../support/http'
 import { gate, openPage, type Plain, paced, saying, startAgentServer, when } from './agentWorld'
 
 const INTERRUPT = { id: 'i1', reason: 'approval', message: 'Delete 3 files?' }
@@ -41,8 +42,12 @@ test('an interrupt suspends the run, and the resume goes on with the same one: f
     expect(page.agent.pendingInterrupts).toEqual([INTERRUPT])
     const { run } = await server.runs.active('thread')
     expect(run).toMatchObject({ state: 'suspended', waitsFor: { interruptIds: ['i1'] } })
+    const told: unknown[] = []
     const answering = isReloaded ? openPage(server.url, { initialMessages: page.agent.messages }) : page
     if (isReloaded) page.close()
+    answering.connection.on('message', ({ type, run: name }) => {
+      if (String(type).startsWith('run.')) told.push([type, name])
+    })
     const events: unknown[] = []
     await answering.agent.runAgent(
       { resume: [{ interruptId: 'i1', status: 'resolved', payload: 'yes' }] },
@@ -50,6 +55,10 @@ test('an interrupt suspends the run, and the resume goes on with the same one: f
     )
     expect([answering.text(), events.at(-1)]).toEqual(['resolved:yes', 'RUN_FINISHED'])
     expect((await server.runs.active('thread')).run).toBeNull()
+    expect(told.slice(-2)).toEqual([
+      ['run.resumed', run?.id],
+      ['run.ended', run?.id],
+    ])
     expect(answering.failures).toEqual([])
   }
 })
@@ -392,10 +401,115 @@ test('deltas that say more than their text stay for themselves', async () => {
   await page.say('go')
   const deltas = page.events.flatMap(({ delta, rawEvent }) => (delta === undefined ? [] : [[delta, rawEvent]]))
   expect(deltas).toEqual([
-    ['first ', undefined],
-    ['ab', undefined],
+    ['first ab', undefined],
     ['c', { n: 1 }],
     ['d', { n: 1 }],
     ['e', undefined],
   ])
+})
+
+test('an answer to an earlier question is refused, and the run goes on waiting for the present one', async () => {
+  const server = await startAgentServer({
+    answer: (input) =>
+      paced(asking(input).map((event) => JSON.parse(JSON.stringify(event).replace('i1', input.resume ? 'i2' : 'i1')))),
+  })
+  const page = openPage(server.url)
+  await page.say('delete')
+  const run = (await server.runs.active('thread')).run?.id
+  const resume = [{ interruptId: 'i1', status: 'resolved' as const }]
+  await page.agent.runAgent({ resume })
+  expect(page.agent.pendingInterrupts).toMatchObject([{ id: 'i2' }])
+  const late = { threadId: 'thread', runId: 'late', messages: [], resume }
+  const verdict = await page.connection.send({ type: 'send', sessionId: 'thread', answers: run, input: late }).settled
+  expect(verdict).toMatchObject({ status: 'rejected', error: { status: 409 } })
+  expect((await server.runs.active('thread')).run).toMatchObject({ id: run, waitsFor: { interruptIds: ['i2'] } })
+})
+
+test('a page that connects to a run that waited and goes on reads it through to its end', async () => {
+  const half = gate()
+  const server = await startAgentServer({
+    answer: (input) =>
+      input.resume
+        ? paced(saying(input, 'a', 'b'), (at) => (at === 3 ? half.opened : undefined))
+        : paced(asking(input)),
+  })
+  const page = openPage(server.url)
+  await page.say('delete')
+  const running = page.agent.runAgent({ resume: [{ interruptId: 'i1', status: 'resolved' }] })
+  await when(() => page.text() === 'a', 'it goes on')
+  const other = openPage(server.url)
+  const connecting = other.agent.connectAgent()
+  await when(() => other.text() === 'a', 'it reads the second part')
+  half.open()
+  await Promise.all([running, connecting])
+  expect([other.text(), other.agent.pendingInterrupts, other.failures]).toEqual(['ab', [], []])
+  expect(other.types().filter((type) => type === 'RUN_STARTED')).toHaveLength(2)
+})
+
+test('a session that the app follows already, from the middle of the run: the agent is shown all of it', async () => {
+  const half = gate()
+  const server = await startAgentServer({
+    answer: (input) => paced(saying(input, 'a', 'b', 'c'), (at) => (at === 3 || at === 4 ? half.opened : undefined)),
+  })
+  const page = openPage(server.url)
+  const running = page.say('go')
+  await when(() => page.text() === 'a', 'it reads')
+  const other = openPage(server.url)
+  other.connection.watch('thread', { after: 'head' })
+  await when(() => other.connection.cursor('thread')?.lastSeq, 'it follows')
+  const connecting = other.agent.connectAgent()
+  await when(() => other.text() === 'a', 'it reads from the first event')
+  half.open()
+  await Promise.all([running, connecting])
+  expect([other.text(), other.failures]).toEqual(['abc', []])
+})
+
+test('the app rewinds the session in the middle of a run: the agent is told each event once', async () => {
+  const half = gate()
+  const server = await startAgentServer({
+    answer: (input) => paced(saying(input, 'a', 'b', 'c'), (at) => (at === 3 ? half.opened : undefined)),
+  })
+  const page = openPage(server.url)
+  const running = page.say('go')
+  await when(() => page.text() === 'a', 'it reads')
+  let starts = 0
+  page.connection.on('message', ({ type }) => {
+    if (type === 'run.started') starts += 1
+  })
+  page.connection.unwatch('thread')
+  page.connection.watch('thread', { after: 0 })
+  await when(() => starts === 1, 'it comes again')
+  half.open()
+  await running
+  expect([page.text(), page.last()?.type, page.failures]).toEqual(['abc', 'RUN_FINISHED', []])
+})
+
+test('who may write a thread and not read it is told so, and does not wait for ever', async () => {
+  const server: ChatServer = createChatServer({
+    authenticate: () => ({ id: 'alice' }),
+    authorize: (_, __, action) => action === 'write',
+    onCommand: (call) => onCommand(call),
+    allowedHosts: 'any',
+  })
+  const onCommand = aguiRuns({ runs: createRuns({ server }), run: (input) => paced(saying(input, 'a')) })
+  const http = await listen((request) => server.fetch(request))
+  onTestFinished(async () => {
+    await Promise.all([server.close(), http.close()])
+  })
+  const page = openPage(http.url)
+  await page.say('go')
+  expect(page.last()).toMatchObject({ type: 'RUN_ERROR' })
+})
+
+test('a run that goes on and fails before its first event ends as RUN_ERROR', async () => {
+  const server = await startAgentServer({
+    answer: (input) => {
+      if (input.resume) throw new Error('no')
+      return paced(asking(input))
+    },
+  })
+  const page = openPage(server.url)
+  await page.say('delete')
+  await page.agent.runAgent({ resume: [{ interruptId: 'i1', status: 'resolved' }] })
+  expect([page.last(), page.failures]).toMatchObject([{ type: 'RUN_ERROR', code: 'run-failed' }, []])
 })

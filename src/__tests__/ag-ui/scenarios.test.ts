@@ -293,7 +293,9 @@ function scenarios(createLog: () => SessionLog) {
     const server = await startAgentServer({
       log: createLog(),
       onBusy: 'reject',
-      answer: (input) => paced(saying(input, 'a')),
+      // The producer has something to tidy up after its last event.
+      answer: (input) =>
+        paced(saying(input, 'a'), (at) => at === 5 && new Promise((resolve) => setTimeout(resolve, 60))),
     })
     const page = openPage(server.url)
     for (let turn = 0; turn < 5; turn++) await page.say(String(turn))
