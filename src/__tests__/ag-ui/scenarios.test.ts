@@ -298,7 +298,12 @@ function scenarios(createLog: () => SessionLog) {
         paced(saying(input, 'a'), (at) => at === 5 && new Promise((resolve) => setTimeout(resolve, 60))),
     })
     const page = openPage(server.url)
+    const atTheEnd: unknown[] = []
+    page.agent.subscribe({
+      onRunFinishedEvent: async () => void atTheEnd.push((await server.runs.active('thread')).run),
+    })
     for (let turn = 0; turn < 5; turn++) await page.say(String(turn))
+    expect(atTheEnd).toEqual([null, null, null, null, null])
     expect(page.types().filter((type) => type === 'RUN_ERROR')).toEqual([])
     expect(page.texts()).toHaveLength(10)
   })
