@@ -30,7 +30,7 @@ export default [
     path: 'dist/ag-ui.js',
     import: '{ HoldlineAgent, followAgent }',
     ignore: ['@ag-ui/client'],
-    limit: '3 kB',
+    limit: '4.8 kB',
   },
   {
     ...client,

@@ -2,7 +2,7 @@ import type { HoldlineAgent } from './holdlineAgent'
 
 /**
  * Shows the runs of an agent's thread that began elsewhere: in another tab, on another device, by the server. A run that is under way is
- * shown from its first event, so `connectAgent()` is needed for the history alone.
+ * shown from its first event, so `connectAgent()` is needed for the history alone. It is the thread that the agent has now.
  *
  * @returns ends it
  */
