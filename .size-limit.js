@@ -33,6 +33,14 @@ export default [
   },
   {
     ...client,
+    name: 'HoldlineAgent, followAgent',
+    path: 'dist/ag-ui.js',
+    import: '{ HoldlineAgent, followAgent }',
+    ignore: ['@ag-ui/client'],
+    limit: '4.8 kB',
+  },
+  {
+    ...client,
     name: 'createConnection with XState',
     limit: '38.9 kB',
     modifyEsbuildConfig(config) {

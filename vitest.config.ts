@@ -23,7 +23,7 @@ export default defineConfig({
     alias: [
       { find: /^holdline$/, replacement: source('index.ts') },
       {
-        find: /^holdline\/(machine|adapters|adapters\/websocket|storage|server|server\/redis|server\/runs|testing|inspect|compat|ai-sdk|ai-sdk\/server)$/,
+        find: /^holdline\/(machine|adapters|adapters\/websocket|storage|server|server\/redis|server\/runs|testing|inspect|compat|ai-sdk|ai-sdk\/server|ag-ui|ag-ui\/server)$/,
         replacement: source('$1/index.ts'),
       },
     ],

@@ -27,6 +27,8 @@ const NAMES = {
   './compat': ['createChatConnection'],
   './ai-sdk': ['createChatTransport', 'followChat', 'sessionIdOf'],
   './ai-sdk/server': ['uiMessageRuns', 'sessionIdOf', 'chatIdOf'],
+  './ag-ui': ['HoldlineAgent', 'followAgent', 'sessionIdOf'],
+  './ag-ui/server': ['aguiRuns', 'sessionIdOf', 'threadIdOf'],
 }
 /** A machine type that TypeScript inferred; in the root's types it breaks on another minor version of XState. */
 const INFERRED = /\bStateMachine</
@@ -118,6 +120,7 @@ function checkProject(name, tarball, xstate, installed) {
     `typescript@${installed('typescript')}`,
     `@types/node@${installed('@types/node')}`,
     `ioredis@${installed('ioredis')}`,
+    `@ag-ui/client@${installed('@ag-ui/client')}`,
   ]
   const quiet = ['--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline', '--loglevel=error']
   run('npm', ['install', ...quiet, ...packages], folder)

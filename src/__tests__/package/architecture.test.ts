@@ -31,6 +31,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   index: [...LEAVES, 'connection', 'createConnection', 'machine', 'adapters', 'trace'],
   compat: [...LEAVES, 'connection', 'wiring', 'adapters', 'createConnection'],
   inspect: [...LEAVES, 'machine', 'trace'],
+  'ag-ui': [...LEAVES, 'connection', 'server'],
   server: ['protocol'],
   'ai-sdk': [...LEAVES, 'connection'],
   'ai-sdk/server': ['protocol', 'ai-sdk', 'server'],

@@ -13,6 +13,8 @@ test.each([
   ['holdline/server', () => import('holdline/server')],
   ['holdline/testing', () => import('holdline/testing')],
   ['holdline/compat', () => import('holdline/compat')],
+  ['holdline/ag-ui', () => import('holdline/ag-ui')],
+  ['holdline/ag-ui/server', () => import('holdline/ag-ui/server')],
 ])('%s loads: XState takes the machines as they are', async (_, load) => {
   await expect(load()).resolves.toBeTypeOf('object')
 })

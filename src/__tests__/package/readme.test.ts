@@ -50,6 +50,7 @@ test.each([
   ['docs/server.md', 1],
   ['docs/runs.md', 5],
   ['docs/ai-sdk.md', 5],
+  ['docs/ag-ui.md', 6],
   ['docs/delivery.md', 4],
   ['docs/testing.md', 4],
   ['docs/recipes.md', 8],

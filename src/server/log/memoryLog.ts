@@ -10,20 +10,22 @@ export interface MemoryLogOptions {
   /** Events kept per session; the oldest are dropped first. Default: 10,000. */
   readonly maxEvents?: number
   /**
-   * How long an event is kept, ms. Default: 3,600,000 (1 h). A session whose events are all older than that, and that no
-   * stream is attached to, is forgotten with its numbering: it starts again at 1 in another epoch, and a client that
-   * comes back with a cursor of the old one is told `reset`. `Infinity` keeps every session for ever.
+   * How long an event is kept, ms. Default: 3,600,000 (1 h). A session whose events are all older
+   * than that, and that no stream is attached to, is forgotten with its numbering: it starts again
+   * at 1 in another epoch, and a client that comes back with a cursor of the old one is told
+   * `reset`. `Infinity` keeps every session for ever.
    */
   readonly maxAge?: number
   /**
-   * Memory for all sessions together, bytes; each session and each event counts a few hundred beside its text. Beyond, sessions that
-   * no stream is attached to give way, the longest unused first; then, of the others, the biggest. Each loses its oldest events
-   * first, then its numbering, and who lacks something is told `reset`. Default: 67,108,864 (64 MiB).
+   * Memory for all sessions together, bytes; each session and each event counts a few hundred
+   * beside its text. Beyond, sessions that no stream is attached to give way, the longest unused
+   * first; then, of the others, the biggest. Each loses its oldest events first, then its
+   * numbering, and who lacks something is told `reset`. Default: 67,108,864 (64 MiB).
    */
   readonly maxBytes?: number
   /**
-   * Memory for one session, bytes; its oldest events are dropped first. An event that is larger alone is refused with a
-   * TypeError. Default: an eighth of `maxBytes` (8 MiB).
+   * Memory for one session, bytes; its oldest events are dropped first. An event that is larger
+   * alone is refused with a TypeError. Default: an eighth of `maxBytes` (8 MiB).
    */
   readonly maxSessionBytes?: number
   /** Default: the wall clock. */
@@ -31,8 +33,8 @@ export interface MemoryLogOptions {
 }
 
 /**
- * A `SessionLog` in the memory of this process. Reading costs O(limit), appending O(1); there are no timers: what is
- * too old goes when the log is used the next time.
+ * A `SessionLog` in the memory of this process. Reading costs O(limit), appending O(1); there are
+ * no timers: what is too old goes when the log is used the next time.
  *
  * @throws TypeError naming the option, if one is invalid or unknown
  */

@@ -33,7 +33,10 @@ export class MemoryRuns {
   /** When each name that has ended did so, the oldest first. */
   readonly #ended = new Map<string, number>()
   readonly #processes = new Map<string, RunProcess>()
-  /** Part of the version of a session without runs: one that had a run and ended it meanwhile is another one. */
+  /**
+   * Part of the version of a session without runs: one that had a run and ended it meanwhile is
+   * another one.
+   */
   #removals = 0
 
   constructor(options: MemoryRunsOptions) {
@@ -52,7 +55,10 @@ export class MemoryRuns {
     }
   }
 
-  /** The session's events are gone. A suspended run goes with them; one that runs is told when it appends. */
+  /**
+   * The session's events are gone. A suspended run goes with them; one that runs is told when it
+   * appends.
+   */
   forget(sessionId: string) {
     if (this.#sessions.get(sessionId)?.token === '') this.#remove(sessionId)
   }

@@ -1,7 +1,10 @@
 import type { LogEntry, Once } from './sessionLog'
 import { StoredEntry } from './storedEntry'
 
-/** About what V8 takes for a session, for an event beside its text, and for the id of one that is appended once, bytes. */
+/**
+ * About what V8 takes for a session, for an event beside its text, and for the id of one that is
+ * appended once, bytes.
+ */
 export const SESSION_BYTES = 1_024
 const EVENT_BYTES = 192
 const ONCE_BYTES = 128
@@ -47,7 +50,9 @@ export class MemorySession {
   #keptFrom = 0
   #keptBytes = 0
   readonly #entries = new Map<number, KeptEntry>()
-  /** The `seq` of the events that were appended with `once`, by its id; as long as they are kept. */
+  /**
+   * The `seq` of the events that were appended with `once`, by its id; as long as they are kept.
+   */
   readonly #once = new Map<string, number>()
   #first = 1
   #head = 0

@@ -18,18 +18,26 @@ export interface RunPage {
 
 /** A step of a session's runs: either all of it is done or nothing. */
 export interface RunChange {
-  /** Of the page that it is based on. If the session has another version by now, nothing is done. */
+  /**
+   * Of the page that it is based on. If the session has another version by now, nothing is done.
+   */
   readonly version: string
   readonly next: { readonly version: string; readonly record: string }
   /** Whoever has it may append from now on; `''`: nobody. */
   readonly token: string
   /** As JSON. */
   readonly events: readonly string[]
-  /** The index of the event from which on the log keeps all events, however old; `same` as before; or `none`. */
+  /**
+   * The index of the event from which on the log keeps all events, however old; `same` as before;
+   * or `none`.
+   */
   readonly keep: number | 'same' | 'none'
   /** Names that are remembered, for the age of a receipt. */
   readonly ended: readonly string[]
-  /** Processes that have something in this session from now on, and processes that have nothing in it any more. */
+  /**
+   * Processes that have something in this session from now on, and processes that have nothing in
+   * it any more.
+   */
   readonly holds: readonly string[]
   readonly frees: readonly string[]
   /** Processes that have to look at the session. */
@@ -52,11 +60,17 @@ export interface RunProcess {
   readonly name: string
   /** How long it is believed to live after `renew`, ms. */
   readonly lease: number
-  /** How long a session waits for an answer at most, ms: so long what is kept outlives its last event. */
+  /**
+   * How long a session waits for an answer at most, ms: so long what is kept outlives its last
+   * event.
+   */
   readonly waits: number
   /** How long ended names are remembered, ms. */
   readonly remembers: number
-  /** Another process has changed something that concerns this one. May be called too often, or not at all. */
+  /**
+   * Another process has changed something that concerns this one. May be called too often, or not
+   * at all.
+   */
   onWake(sessionId: string): void
 }
 
@@ -70,11 +84,14 @@ export interface Overdue {
 export interface RunLog {
   /** Reading creates nothing. */
   read(sessionId: string, names: readonly string[]): MaybePromise<RunPage>
-  /** False: the session has another version. A change whose `next.version` is the present one was done: true. */
+  /**
+   * False: the session has another version. A change whose `next.version` is the present one was
+   * done: true.
+   */
   change(sessionId: string, change: RunChange): MaybePromise<boolean>
   /**
-   * `lost`: the token is another one, and nothing was appended. `full`: the log cannot keep this with all that it has kept since the
-   * event of `keep`, and nothing was appended.
+   * `lost`: the token is another one, and nothing was appended. `full`: the log cannot keep this
+   * with all that it has kept since the event of `keep`, and nothing was appended.
    */
   append(sessionId: string, batch: RunBatch): MaybePromise<'appended' | 'lost' | 'full'>
   /** This process lives. */
@@ -83,5 +100,8 @@ export interface RunLog {
   overdue(): MaybePromise<readonly Overdue[]>
 }
 
-/** Of a log that keeps runs beside the events, so that a step of a run and its events are one. `holdline/server/runs` needs it. */
+/**
+ * Of a log that keeps runs beside the events, so that a step of a run and its events are one.
+ * `holdline/server/runs` needs it.
+ */
 export type JoinRuns = (process: RunProcess) => RunLog

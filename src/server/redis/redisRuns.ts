@@ -126,8 +126,9 @@ export class RedisRuns {
   }
 
   /**
-   * A process whose own lease has (almost) run out cannot tell the dead from those that were cut off like itself, and gives them a lease
-   * to come back. A server that has started again, or was promoted, may have forgotten that a run has ended.
+   * A process whose own lease has (almost) run out cannot tell the dead from those that were cut
+   * off like itself, and gives them a lease to come back. A server that has started again, or was
+   * promoted, may have forgotten that a run has ended.
    */
   async #renew(member: Member) {
     const { link, keys } = this.#options
@@ -157,7 +158,9 @@ export class RedisRuns {
     return [server, keep, crypto.randomUUID(), maxEvents, maxAge, keys.channel(sessionId), maxSessionBytes]
   }
 
-  /** The events are in the log. Repeats of a call, which give no numbers, wait for the replicas too. */
+  /**
+   * The events are in the log. Repeats of a call, which give no numbers, wait for the replicas too.
+   */
   async #tell(sessionId: string, epoch: string, seqs: readonly number[], events: readonly string[]) {
     const { link, health, replicas, onAppended } = this.#options
     health.writes()

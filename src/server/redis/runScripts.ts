@@ -7,8 +7,9 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 `
 
 /**
- * KEYS meta log runs ended…; ARGV server keep age → [epoch, head, record, version, kept, now, then for each name whether it has ended]. Runs
- * that are asked about are remembered for another `age`, if Redis takes that: a run may be silent for longer.
+ * KEYS meta log runs ended…; ARGV server keep age → [epoch, head, record, version, kept, now, then
+ * for each name whether it has ended]. Runs that are asked about are remembered for another `age`,
+ * if Redis takes that: a run may be silent for longer.
  */
 const PAGE = `${OPEN}${NOW}
 local held = redis.call('HMGET', KEYS[3], 'record', 'version')
@@ -19,9 +20,10 @@ return answer
 `
 
 /**
- * KEYS meta log runs processes due, then ended… holds… frees…; ARGV as WRITE, session version nextVersion record token keep due lease
- * remembers waits, the numbers of ended holds frees wakes, then the names of the holds, the channels of the wakes, the events →
- * ['other'], or ['done', epoch, seq…]. `keep` is the number of an event, from 1 on, or 'same' or 'none'.
+ * KEYS meta log runs processes due, then ended… holds… frees…; ARGV as WRITE, session version
+ * nextVersion record token keep due lease remembers waits, the numbers of ended holds frees wakes,
+ * then the names of the holds, the channels of the wakes, the events → ['other'], or ['done',
+ * epoch, seq…]. `keep` is the number of an event, from 1 on, or 'same' or 'none'.
  */
 const CHANGE = `${WRITE}${NOW}
 local runs, keepFrom, waits, remembers = KEYS[3], ARGV[13], tonumber(ARGV[17]), tonumber(ARGV[16])
@@ -64,7 +66,10 @@ for i = 1, wakes do redis.call('PUBLISH', ARGV[21 + holds + i], ARGV[8]) end
 return answer
 `
 
-/** KEYS meta log runs; ARGV as WRITE, token number age event… → ['lost'], ['full'], or ['appended', epoch, seq…], without them for a repeat. */
+/**
+ * KEYS meta log runs; ARGV as WRITE, token number age event… → ['lost'], ['full'], or ['appended',
+ * epoch, seq…], without them for a repeat.
+ */
 const BATCH = `${WRITE}
 local held = redis.call('HMGET', KEYS[3], 'token', 'batch')
 if held[1] ~= ARGV[8] then return { 'lost' } end
@@ -90,8 +95,8 @@ return till < now + ARGV[2] / 3 and now + ARGV[2] or 0
 `
 
 /**
- * KEYS processes due; ARGV prefix limit from → [[process, session…]…], the process '' for sessions that are due. Forgets processes that have
- * nothing. Tells of no process before `from`.
+ * KEYS processes due; ARGV prefix limit from → [[process, session…]…], the process '' for sessions
+ * that are due. Forgets processes that have nothing. Tells of no process before `from`.
  */
 const OVERDUE = `${NOW}
 local answer, judged = {}, {}

@@ -23,7 +23,8 @@ import { Watch } from './watch'
 /**
  * Runs for the sessions of a server. Make one in each process, before it takes requests.
  *
- * @throws TypeError naming the option, if one is invalid or unknown, or if the server's log keeps no runs
+ * @throws TypeError naming the option, if one is invalid or unknown, or if the server's log keeps
+ * no runs
  */
 export function createRuns(options: RunsOptions): Runs {
   const desk = new RunDesk(resolveRuns(options))

@@ -21,7 +21,10 @@ export interface LocalRunOptions {
   onOver(run: LocalRun): void
 }
 
-/** How a producer came to its end. `lost`: the run was ended by another hand, or taken from this process. */
+/**
+ * How a producer came to its end. `lost`: the run was ended by another hand, or taken from this
+ * process.
+ */
 type Ending =
   | { readonly type: 'finished' }
   | { readonly type: 'failed'; readonly error: RunError }
@@ -42,7 +45,10 @@ const BREATH = 64
 
 /** A run that this process has: from its first trace in the log to the last. */
 export class LocalRun {
-  /** `starting`: it is not known yet whether the log has it. `ending`: its producer is over, and the log is told so. */
+  /**
+   * `starting`: it is not known yet whether the log has it. `ending`: its producer is over, and the
+   * log is told so.
+   */
   state: 'starting' | 'queued' | 'producing' | 'ending' | 'over' = 'starting'
   readonly #options: LocalRunOptions
   readonly #controller = new AbortController()
@@ -159,7 +165,8 @@ export class LocalRun {
           break
         }
         await this.#outflow.room()
-        // One that has everything at hand, and a log that answers at once, would keep this process from all else.
+        // One that has everything at hand, and a log that answers at once, would keep this process
+        // from all else.
         if (count % BREATH === 0) await new Promise((resolve) => setTimeout(resolve, 0))
       }
     } catch (error) {

@@ -14,7 +14,10 @@ export interface LocalRunsOptions {
 export class LocalRuns {
   readonly #options: LocalRunsOptions
   readonly #sessions = new Map<string, Set<LocalRun>>()
-  /** Sessions of which it is not known what the log has of this process: a call to it has failed, or a run was changed while it began. */
+  /**
+   * Sessions of which it is not known what the log has of this process: a call to it has failed, or
+   * a run was changed while it began.
+   */
   readonly #doubtful = new Set<string>()
   /** Sessions that are being looked at. One look at a time, however often it is asked for. */
   readonly #looks = new Map<string, 'looking' | 'lookingAgain'>()

@@ -25,7 +25,10 @@ const MAX_CHARS = 262_144
 const MAX_JOINED = 16_384
 const DELAY = 25
 
-/** The events of a run on their way to the log: one append at a time, with whatever came up since the last one. */
+/**
+ * The events of a run on their way to the log: one append at a time, with whatever came up since
+ * the last one.
+ */
 export class Outflow {
   readonly #options: OutflowOptions
   readonly #delay: number

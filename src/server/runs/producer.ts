@@ -23,7 +23,9 @@ export function sourceOf(stream: Awaited<ReturnType<Produce>>): Source {
   return { next: async () => iterator.next(), cancel: () => dismiss(() => iterator.return?.()) }
 }
 
-/** What a producer says after its run is over concerns only itself: most often that it was aborted. */
+/**
+ * What a producer says after its run is over concerns only itself: most often that it was aborted.
+ */
 function dismiss(call: () => MaybePromise<unknown>) {
   void new Promise((resolve) => resolve(call())).catch(() => {})
 }

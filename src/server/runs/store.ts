@@ -38,10 +38,16 @@ export interface Question<T> {
 /** Each try that fails means that another one has made a step. */
 const MAX_TRIES = 200
 
-/** The runs of the sessions in the log: read, judged here, and written if nothing has changed meanwhile. */
+/**
+ * The runs of the sessions in the log: read, judged here, and written if nothing has changed
+ * meanwhile.
+ */
 export class RunStore {
   readonly #options: RunStoreOptions
-  /** The end of the line of those that somebody was faster than, by session. Without it each of many would try as often as there are others. */
+  /**
+   * The end of the line of those that somebody was faster than, by session. Without it each of many
+   * would try as often as there are others.
+   */
   readonly #lines = new Map<string, Promise<unknown>>()
 
   constructor(options: RunStoreOptions) {
@@ -53,7 +59,10 @@ export class RunStore {
     return { page, record: parseRecord(sessionId, page.record) }
   }
 
-  /** Rejects with what `decide` throws, and with whatever the log rejects with: then it may have been done all the same. */
+  /**
+   * Rejects with what `decide` throws, and with whatever the log rejects with: then it may have
+   * been done all the same.
+   */
   async change<T>(question: Question<T>): Promise<T> {
     const done = (await this.#try(question)) ?? (await this.#inLine(question.sessionId, () => this.#insist(question)))
     return done.value

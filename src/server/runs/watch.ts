@@ -14,7 +14,10 @@ export interface WatchOptions {
   readonly parts: ServerParts
 }
 
-/** Rounds in one lease; and with how many rounds this process looks at what it has itself: Pub/Sub loses messages. */
+/**
+ * Rounds in one lease; and with how many rounds this process looks at what it has itself: Pub/Sub
+ * loses messages.
+ */
 const ROUNDS = 3
 
 /** Says that this process lives, and ends the runs of those that do not say so any more. */

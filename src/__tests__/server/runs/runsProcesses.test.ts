@@ -6,7 +6,10 @@ import { startRedisProxy } from '../../support/redisProxy'
 import { createTestServer, fakeClock, until } from '../../support/server'
 import { command, eventsOf, manualProducer, says, text, typesOf } from './stage'
 
-/** ms. The shortest that there is: a process whose clock stands still is dead after that, as far as the others know. */
+/**
+ * ms. The shortest that there is: a process whose clock stands still is dead after that, as far as
+ * the others know.
+ */
 const LEASE = 1_000
 
 describeWithRedis('runs of several processes', () => {
@@ -28,7 +31,10 @@ describeWithRedis('runs of several processes', () => {
   function start(options: Omit<RunsOptions, 'server'> = {}, url = redis.url) {
     const inner = redisLog({ url, clock: fakeClock() })
     opened.push(inner)
-    /** `onChange` is called before a step of a run is asked for. A deaf process hears of nothing that others do. */
+    /**
+     * `onChange` is called before a step of a run is asked for. A deaf process hears of nothing
+     * that others do.
+     */
     const hooks = { onChange() {}, isDeaf: false }
     const joinRuns: typeof inner.joinRuns = (process) => {
       const runs = inner.joinRuns({ ...process, onWake: (id) => hooks.isDeaf || process.onWake(id) })
@@ -54,7 +60,10 @@ describeWithRedis('runs of several processes', () => {
   }
   type Process = ReturnType<typeof start>
 
-  /** Time passes for that process, until something has happened. Real time passes too: a lease runs by the clock of Redis. */
+  /**
+   * Time passes for that process, until something has happened. Real time passes too: a lease runs
+   * by the clock of Redis.
+   */
   async function live(process: Process, isMet: () => unknown, what: string) {
     let met = false
     const asking = async () => {

@@ -1,0 +1,35 @@
+import type { HoldlineAgent } from './holdlineAgent'
+
+/**
+ * Shows the runs of an agent's thread that began elsewhere: in another tab, on another device, by
+ * the server. A run that is under way is shown from its first event, so `connectAgent()` is needed
+ * for the history alone. It is the thread that the agent has now.
+ *
+ * @returns ends it
+ */
+export function followAgent(agent: HoldlineAgent): () => void {
+  let waiting = 0
+  let state: 'idle' | 'showing' | 'ended' = 'idle'
+  const offRuns = agent.onRun(() => {
+    waiting++
+    void show()
+  })
+  // One that the app has asked for comes first.
+  const { unsubscribe } = agent.subscribe({ onRunFinalized: () => void setTimeout(show) })
+
+  async function show() {
+    while (waiting > 0 && state === 'idle' && !agent.isRunning) {
+      waiting--
+      state = 'showing'
+      // The agent's subscribers are told of a failure.
+      await agent.connectAgent().catch(() => {})
+      if (state === 'showing') state = 'idle'
+    }
+  }
+
+  return () => {
+    state = 'ended'
+    unsubscribe()
+    offRuns()
+  }
+}

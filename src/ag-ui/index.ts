@@ -1,0 +1,5 @@
+export { sessionIdOf } from '../protocol/sessionName'
+export { followAgent } from './followAgent'
+export { HoldlineAgent, type HoldlineAgentConfig } from './holdlineAgent'
+export type { ReadHistory, ThreadHistory } from './replay'
+export type { RunListener, RunNews } from './run'
