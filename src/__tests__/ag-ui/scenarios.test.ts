@@ -1,9 +1,9 @@
 import { type BaseEvent, verifyEvents } from '@ag-ui/client'
 import { persist } from 'holdline/storage'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import { seeded } from '../../../tools/shared/listen'
 import { memoryLog, type SessionLog } from '../../server'
 import { redisLog } from '../../server/redis'
+import { seededRandom } from '../../testing/harness/random'
 import { describeWithRedis, type RedisServer, startRedis } from '../support/redis'
 import { createStorage } from '../support/storage'
 import { gate, openPage, paced, saying, startAgentServer, when, words } from './agentWorld'
@@ -63,7 +63,7 @@ describeWithRedis('an AG-UI agent over real HTTP, the log in Redis', () => {
 function scenarios(createLog: () => SessionLog) {
   test('sockets die at seeded moments in the middle of a run: its events are those of a line that never drops', async () => {
     for (const seed of [1, 2, 3]) {
-      const random = seeded(seed)
+      const random = seededRandom(seed)
       const deltas = words(60)
       const kills = new Set([
         4 + Math.floor(random() * 15),

@@ -10,10 +10,6 @@ import { WIDTH, wideComments } from '../../../tools/docs/wrapComments'
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url))
 /** Generated from the machine. */
 const GENERATED = ['docs/states.md']
-/**
- * Their comments are not wrapped yet: run `npx tsx tools/docs/wrap.ts` on them, and take them off.
- */
-const WIDE = /^$/
 const LINK = /\[[^\]]*\]\(([^()\s]+)\)|<(?:img|a)\b[^>]*\b(?:src|href)="([^"]+)"/g
 
 const texts = new Map(
