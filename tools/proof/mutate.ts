@@ -118,10 +118,10 @@ function fileOf({ fileName }: Result): string {
   return fileName.replace(/^.*?(?=src\/)/, '')
 }
 
-/** As Stryker takes it: lines from 1, columns from 0. Its results count both from 0. */
+/** As Stryker takes it: columns count from 0. Those of its results count from 1. */
 function placeOf(result: Result): string {
   const { start, end } = result.location
-  return `${fileOf(result)}:${start.line + 1}:${start.column}-${end.line + 1}:${end.column}`
+  return `${fileOf(result)}:${start.line}:${start.column - 1}-${end.line}:${end.column - 1}`
 }
 
 function identityOf(result: Result): string {
