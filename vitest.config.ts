@@ -1,8 +1,22 @@
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
+import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
 const source = (path: string) => fileURLToPath(new URL(`./src/${path}`, import.meta.url))
+
+/** Files that take 20 s and more, the longest first. One that began last would run alone. */
+const LONGEST = ['page', 'explore', 'chart', 'soak', 'cluster', 'walk', 'contract']
+
+class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]) {
+    const rank = ({ moduleId }: TestSpecification) => {
+      const index = LONGEST.findIndex((name) => moduleId.endsWith(`/${name}.test.ts`))
+      return index < 0 ? LONGEST.length : index
+    }
+    return (await super.sort(files)).toSorted((a, b) => rank(a) - rank(b))
+  }
+}
 
 export default defineConfig({
   resolve: {
@@ -22,6 +36,7 @@ export default defineConfig({
     pool: 'forks',
     // One a core: Vitest would leave a core of two to itself.
     maxWorkers: Math.max(2, availableParallelism() - 1),
+    sequence: { sequencer: LongestFirst },
     // Of tests that say so: they wait for most of their time.
     maxConcurrency: 6,
     coverage: { provider: 'v8', include: ['src/**'], exclude: ['src/__tests__/**'] },

@@ -1,9 +1,14 @@
 import { defineConfig } from 'vitest/config'
 import config from './vitest.config'
 
-/** The rooms whose tests take long, or are about something that is not mutated: every mutant that survives runs all that is left. */
+/**
+ * The rooms whose tests take long, or are about something that is not mutated: every mutant that
+ * survives runs all that is left.
+ */
 const LEFT_OUT = 'src/__tests__/{package,tools,wire,server,testing,trace,inspect}/**'
-/** Those that `npm run mutate` asks for, separated by commas. Default: all that are not left out. */
+/**
+ * Those that `npm run mutate` asks for, separated by commas. Default: all that are not left out.
+ */
 const wanted = process.env.MUTATION_TESTS
 
 export default defineConfig({

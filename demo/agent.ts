@@ -25,7 +25,10 @@ const MAX_TURNS = 50
 /** Sessions that are being answered at the same time. */
 const MAX_ANSWERS = 200
 
-/** Answers prompts with streamed tokens and slow tools: one turn at a time in each session, in the order they came. */
+/**
+ * Answers prompts with streamed tokens and slow tools: one turn at a time in each session, in the
+ * order they came.
+ */
 export function createAgent({ publish, tokensPerSecond, toolMs, onPrompt }: AgentOptions) {
   /** Of each session the turn that is being answered, and those that wait for it. */
   const sessions = new Map<string, Turn[]>()

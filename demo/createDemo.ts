@@ -47,10 +47,13 @@ const MAX_OWNED = 10_000
 /** A restart is felt by everybody. ms. */
 const RESTART_PAUSE = 1_000
 
-/** The whole demo as one `fetch`: the page, the chat server with its agent, and the mishaps between the two. */
+/**
+ * The whole demo as one `fetch`: the page, the chat server with its agent, and the mishaps between
+ * the two.
+ */
 export async function createDemo(options: DemoOptions = {}): Promise<Demo> {
   const { tokensPerSecond = 40, toolMs = 10_000, heartbeat = 3_000, lateMs = 5_000 } = options
-  const [assets, script] = await Promise.all([readAssets(), bundlePage()])
+  const [assets, script] = await makePage()
   const mishaps = createMishaps({ lateMs })
   const prompts: string[] = []
   const health = createHealth()
@@ -58,14 +61,18 @@ export async function createDemo(options: DemoOptions = {}): Promise<Demo> {
   let restartAt = 0
   let server = startServer()
 
-  /** All that a restart loses: the log, the streams, the receipts, who owns which session, and what was being said. */
+  /**
+   * All that a restart loses: the log, the streams, the receipts, who owns which session, and what
+   * was being said.
+   */
   function startServer() {
     const owners = new Map<string, string>()
     const chat = createChatServer({
       heartbeat,
       log: memoryLog({ maxEvents: 20_000 }),
       allowedHosts: HOSTS,
-      // An app would look up a login here; the demo takes everybody, and tells them apart by a cookie.
+      // An app would look up a login here; the demo takes everybody, and tells them apart by a
+      // cookie.
       authenticate({ headers }) {
         const id = visitors.idOf(parse(headers.get('Cookie') ?? '', COOKIE)[COOKIE])
         return id === undefined ? null : { id }
@@ -129,7 +136,8 @@ export async function createDemo(options: DemoOptions = {}): Promise<Demo> {
     app.get(`/${name}`, (context) => context.body(assets[name], 200, headers))
   }
 
-  // Each line of a page has a path of its own, so that a mishap can hit one of them. To the chat server they are the same.
+  // Each line of a page has a path of its own, so that a mishap can hit one of them. To the chat
+  // server they are the same.
   app.all('/api/chat/*', (context) =>
     mishaps.pass({
       clientId: clientId(visitors.idOf(getCookie(context, COOKIE)) ?? '', context.req.path.replace(/\/[^/]*$/, '')),
@@ -171,6 +179,14 @@ export async function createDemo(options: DemoOptions = {}): Promise<Demo> {
 const clientId = (principalId: string, line: string) => `${principalId} ${line}`
 const hangUp = ({ env }: Context<Env>) => env?.outgoing?.destroy()
 const readPage = (name: string) => readFile(PAGE + name, 'utf8')
+
+let page: Promise<[Awaited<ReturnType<typeof readAssets>>, string]> | undefined
+
+/** Once in a process, however many demos it has. */
+function makePage() {
+  page ??= Promise.all([readAssets(), bundlePage()])
+  return page
+}
 
 /** The page, with the charts drawn from the machines as they are now. */
 async function readAssets() {

@@ -1,4 +1,7 @@
-/** What the demo's agent and its page say to each other. Types only, so that both sides can import them. */
+/**
+ * What the demo's agent and its page say to each other. Types only, so that both sides can import
+ * them.
+ */
 
 /** Published by the agent. The chat server adds `sessionId`, `seq` and `epoch`. */
 export type AgentEvent =
@@ -39,7 +42,10 @@ export type InboundEvent = AgentEvent & {
 /** Sent by the page. */
 export type PageMessage =
   | { readonly type: 'send'; readonly sessionId: string; readonly prompt: string }
-  /** Ends the answer of one turn; of a turn that is over it changes nothing, however late it arrives. */
+  /**
+   * Ends the answer of one turn; of a turn that is over it changes nothing, however late it
+   * arrives.
+   */
   | { readonly type: 'stop'; readonly sessionId: string; readonly turnId: string }
   /** Ends whatever is being answered. */
   | { readonly type: 'interrupt'; readonly sessionId: string }

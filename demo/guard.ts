@@ -1,6 +1,9 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 
-/** The names that the demo is called by. It listens on loopback, so any other one was pointed there by somebody (DNS rebinding). */
+/**
+ * The names that the demo is called by. It listens on loopback, so any other one was pointed there
+ * by somebody (DNS rebinding).
+ */
 export const HOSTS = ['127.0.0.1', 'localhost', '[::1]'] as const
 
 /** On every answer: no page may frame it, and nothing in it comes from elsewhere. */
@@ -13,7 +16,10 @@ export const GUARD_HEADERS = {
   'Cross-Origin-Resource-Policy': 'same-origin',
 } as const
 
-/** Why a request is not served, in a sentence; nothing, if it is. A page of another port is of the same site, so cookies do not tell. */
+/**
+ * Why a request is not served, in a sentence; nothing, if it is. A page of another port is of the
+ * same site, so cookies do not tell.
+ */
 export function refusalOf({ method, url, headers }: Request): string | undefined {
   const { origin, hostname } = new URL(url)
   if (!HOSTS.some((host) => host === hostname)) return `this demo answers at ${HOSTS.join(', ')}, not at ${hostname}`
@@ -26,8 +32,9 @@ export function refusalOf({ method, url, headers }: Request): string | undefined
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
 /**
- * Visitors by their cookie: `<random id>.<signature>`. Who names an id is that visitor, as nobody can guess it: so a page goes on
- * talking when the demo was started anew. What concerns others takes the signature of this process.
+ * Visitors by their cookie: `<random id>.<signature>`. Who names an id is that visitor, as nobody
+ * can guess it: so a page goes on talking when the demo was started anew. What concerns others
+ * takes the signature of this process.
  */
 export function createVisitors() {
   const secret = randomBytes(32)

@@ -26,7 +26,10 @@ interface Client {
   delayResume: boolean
 }
 
-/** Stands between Hono and the chat server, and does to one client's requests what networks and servers do to them. */
+/**
+ * Stands between Hono and the chat server, and does to one client's requests what networks and
+ * servers do to them.
+ */
 export function createMishaps({ lateMs }: MishapsOptions) {
   /** Those with a stream, or with a mishap that waits for their resume. */
   const clients = new Map<string, Client>()
@@ -65,7 +68,8 @@ export function createMishaps({ lateMs }: MishapsOptions) {
       return Response.json({ error: 'mishap' }, { status: 500 })
     }
     if (endpoint === 'reconnect' && take(clientId, 'delayResume')) {
-      // The server replays at once; only its answer is late, so the replay arrives while the POST is in flight.
+      // The server replays at once; only its answer is late, so the replay arrives while the POST
+      // is in flight.
       const [response] = await Promise.all([next(request), wait(lateMs)])
       return response
     }
@@ -120,7 +124,10 @@ interface Tap {
   drop(): void
 }
 
-/** An SSE body with a valve. It reads on only when its own reader wants more, so the backpressure stays what it was. */
+/**
+ * An SSE body with a valve. It reads on only when its own reader wants more, so the backpressure
+ * stays what it was.
+ */
 function createTap(source: ReadableStream<Uint8Array>, onEnd: () => void, hangUp: () => void): Tap {
   const reader = source.getReader()
   let sink: ReadableStreamDefaultController<Uint8Array>
@@ -139,7 +146,8 @@ function createTap(source: ReadableStream<Uint8Array>, onEnd: () => void, hangUp
       },
       async pull(controller) {
         const { done, value } = await reader.read()
-        // Not even the end gets through; only the client can end this, and cancelling does not wait for `pull`.
+        // Not even the end gets through; only the client can end this, and cancelling does not wait
+        // for `pull`.
         if (isSilent) return new Promise<never>(() => {})
         if (done) {
           controller.close()

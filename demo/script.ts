@@ -1,4 +1,7 @@
-/** What the simulated agent says. A pure function of the prompt, so that a test knows every token beforehand. */
+/**
+ * What the simulated agent says. A pure function of the prompt, so that a test knows every token
+ * beforehand.
+ */
 
 export type Step =
   | { readonly kind: 'text'; readonly text: string }

@@ -7,8 +7,9 @@ import { WebSocketServer } from 'ws'
 const MAX_PAYLOAD = 4_194_304
 
 /**
- * Serves WebSockets at `…/socket`. Each is a client of `fetch` in this process, so what happens to requests (the mishaps) happens to
- * its frames. Returns what cuts them all: to the server they are no connections any more.
+ * Serves WebSockets at `…/socket`. Each is a client of `fetch` in this process, so what happens to
+ * requests (the mishaps) happens to its frames. Returns what cuts them all: to the server they are
+ * no connections any more.
  */
 export function attachSockets(
   server: Server,

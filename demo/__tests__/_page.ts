@@ -1,5 +1,5 @@
 import type { HttpBindings } from '@hono/node-server'
-import type { Browser, Page } from 'playwright-core'
+import type { BrowserContext, Page } from 'playwright-core'
 import { createDemo, type DemoOptions } from '../createDemo'
 import type { Mishap } from '../events'
 import { listen } from '../listen'
@@ -17,7 +17,7 @@ export interface Site {
 /** The demo on a port of its own. `wrap` stands between the browser and all of it. */
 export async function startSite(options: DemoOptions = {}, wrap = (fetch: Fetch): Fetch => fetch): Promise<Site> {
   const demo = await createDemo({
-    tokensPerSecond: 80,
+    tokensPerSecond: 120,
     toolMs: 1_500,
     heartbeat: 1_000,
     lateMs: 3_000,
@@ -36,10 +36,9 @@ export async function startSite(options: DemoOptions = {}, wrap = (fetch: Fetch)
 
 export type Chat = ReturnType<typeof createChat>
 
-/** A fresh browser profile on the page, connected. */
-export async function openChat(browser: Browser, { url }: Site) {
-  const context = await browser.newContext()
-  const page = await context.newPage()
+/** The page, connected. */
+export async function openChat(profile: BrowserContext, { url }: Site) {
+  const page = await profile.newPage()
   const crashes: string[] = []
   page.on('pageerror', (error) => crashes.push(error.message))
   await page.goto(url)
@@ -66,7 +65,10 @@ export function createChat(page: Page) {
     return entries.reverse()
   }
 
-  /** Waits until the log has entries that begin like this, in this order, after the first `skip` ones. */
+  /**
+   * Waits until the log has entries that begin like this, in this order, after the first `skip`
+   * ones.
+   */
   const logged = (beginnings: readonly string[], skip = 0) =>
     page.waitForFunction(
       ([wanted, skipped]) => {

@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 import type { Connection } from 'holdline'
-import type { Browser, JSHandle } from 'playwright-core'
+import type { BrowserContext, JSHandle } from 'playwright-core'
 import type { Site } from './_page'
 
 /** One that answers at once, and one that answers later. */
@@ -26,8 +26,10 @@ interface App {
   keys(): Promise<readonly string[]>
 }
 
-/** A fresh browser profile. Its tabs are an app of no more than a connection each, with one storage and one key. */
-export async function openProfile(browser: Browser, { url }: Site, storage: StorageName = 'localStorage') {
+/**
+ * Opens tabs of a profile: an app of no more than a connection each, with one storage and one key.
+ */
+export async function createTabs(profile: BrowserContext, { url }: Site, storage: StorageName = 'localStorage') {
   const { outputFiles } = await build({
     stdin: { contents: script(storage), resolveDir: fileURLToPath(new URL('.', import.meta.url)) },
     bundle: true,
@@ -36,13 +38,12 @@ export async function openProfile(browser: Browser, { url }: Site, storage: Stor
     external: ['eventsource'],
   })
   const body = `<!doctype html><script>${outputFiles[0]?.text}</script>`
-  const context = await browser.newContext()
-  await context.route('**/tab', (route) => route.fulfill({ contentType: 'text/html', body }))
+  await profile.route('**/tab', (route) => route.fulfill({ contentType: 'text/html', body }))
   // For the cookie that tells who this is.
-  await context.request.get(url)
+  await profile.request.get(url)
 
   return async () => {
-    const page = await context.newPage()
+    const page = await profile.newPage()
     await page.goto(`${url}tab`)
     const app = (await page.evaluateHandle('app')) as JSHandle<App>
     const stored = () => app.evaluate(async ({ keys }) => (await keys()).filter((key) => key.includes(':message:')))
@@ -62,7 +63,10 @@ export async function openProfile(browser: Browser, { url }: Site, storage: Stor
               else connection.reconnect()
             }),
         ),
-      /** Instead of what was queued before. Returns their ids, once they are stored and a tab is known to hold them. */
+      /**
+       * Instead of what was queued before. Returns their ids, once they are stored and a tab is
+       * known to hold them.
+       */
       async queue(prompts: readonly string[]) {
         const ids = await app.evaluate(({ connection }, texts) => {
           connection.clearOutbox()
@@ -72,7 +76,10 @@ export async function openProfile(browser: Browser, { url }: Site, storage: Stor
         while ((await stored()).length < prompts.length);
         return ids
       },
-      /** Stands behind whatever this tab has taken over, so all of that is posted when this is accepted. */
+      /**
+       * Stands behind whatever this tab has taken over, so all of that is posted when this is
+       * accepted.
+       */
       say: (prompt: string) =>
         app.evaluate(
           async ({ connection }, text) =>

@@ -2,11 +2,11 @@ import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import type { Connection, Trace } from 'holdline'
 import { formatTrace, parseTrace, replayTrace } from 'holdline/inspect'
-import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import type { BrowserContextOptions, Page } from 'playwright-core'
+import { expect } from 'vitest'
 import { MISHAPS } from '../events'
-import { findBrowser, launch } from './_browser'
-import { createChat, openChat, type Site, startSite } from './_page'
+import { createChat } from './_page'
+import { describePage, pageTest } from './_pageTest'
 
 declare global {
   /** The page leaves it there for the console. */
@@ -16,31 +16,16 @@ declare global {
   var looks: { readonly phase: string; readonly lit: string }[]
 }
 
-const executablePath = findBrowser()
-const mustRun = Boolean(process.env.CI)
 const AXE = createRequire(import.meta.url).resolve('axe-core/axe.min.js')
 
-describe.skipIf(!executablePath && !mustRun)('the chart of the page in a real Chromium', () => {
-  let browser: Browser
-  let site: Site
+const test = pageTest.override('options', { lateMs: 500, heartbeat: 400 })
 
-  beforeAll(async () => {
-    if (!executablePath) throw new Error('no Chromium was found: install one, or set CHROME_PATH')
-    browser = await launch(executablePath)
-  })
-  afterAll(() => browser?.close())
-  beforeEach(async () => {
-    site = await startSite({ lateMs: 500, heartbeat: 400 })
-  })
-  afterEach(async () => {
-    await Promise.all(browser.contexts().map((context) => context.close()))
-    await site.close()
-  })
-
-  const open = () => openChat(browser, site)
-
-  test('the lit state is the phase of the connection, at every look, through every mishap', async () => {
-    const page = await (await browser.newContext()).newPage()
+describePage('the chart of the page in a real Chromium', { concurrent: false }, () => {
+  test('the lit state is the phase of the connection, at every look, through every mishap', async ({
+    profile,
+    site,
+  }) => {
+    const page = await profile.newPage()
     // Seven failures in a row would make for long waits.
     await page.addInitScript(() => {
       Math.random = () => 0.02
@@ -74,8 +59,7 @@ describe.skipIf(!executablePath && !mustRun)('the chart of the page in a real Ch
     for (const phase of ['idle', 'reconnecting', 'open', 'backoff']) expect(seen).toContain(phase)
   })
 
-  test('the transition that was taken last is traced, and its states around are lit', async () => {
-    const chat = await open()
+  test('the transition that was taken last is traced, and its states around are lit', async ({ chat }) => {
     await chat.page.click('#disconnect')
     await chat.phase('idle')
     expect(await taken(chat.page)).toEqual([['disconnect', 'active', 'idle']])
@@ -90,8 +74,7 @@ describe.skipIf(!executablePath && !mustRun)('the chart of the page in a real Ch
     ])
   })
 
-  test('a refused event is seen where it was refused, and is struck through in the timeline', async () => {
-    const chat = await open()
+  test('a refused event is seen where it was refused, and is struck through in the timeline', async ({ chat }) => {
     await chat.page.click('#disconnect')
     await chat.phase('idle')
     await chat.page.click('#wake')
@@ -104,8 +87,7 @@ describe.skipIf(!executablePath && !mustRun)('the chart of the page in a real Ch
     await chat.page.waitForSelector('.refusal', { state: 'detached' })
   })
 
-  test('a running timer counts down at its state, and is gone with it', async () => {
-    const chat = await open()
+  test('a running timer counts down at its state, and is gone with it', async ({ chat }) => {
     const stable = () => chat.page.textContent('[data-event*="stableDelay"]')
     const left = async () => Number(/(\d\.\d)s$/.exec((await stable()) ?? '')?.[1])
     const first = await left()
@@ -115,8 +97,9 @@ describe.skipIf(!executablePath && !mustRun)('the chart of the page in a real Ch
     await expect.poll(stable).toMatch(/resetAttempts$/)
   })
 
-  test('the slider steps back through the trace while the connection goes on, by keyboard too; Live returns', async () => {
-    const chat = await open()
+  test('the slider steps back through the trace while the connection goes on, by keyboard too; Live returns', async ({
+    chat,
+  }) => {
     await chat.page.click('#disconnect')
     await chat.phase('idle')
     await chat.page.focus('#scrub')
@@ -136,8 +119,7 @@ describe.skipIf(!executablePath && !mustRun)('the chart of the page in a real Ch
     expect((await lit(chat.page)).at(-1)).toBe('active.streaming.open.steady')
   })
 
-  test('a trace that the page saved replays identically in Node, and in the page', async () => {
-    const chat = await open()
+  test('a trace that the page saved replays identically in Node, and in the page', async ({ chat }) => {
     await chat.write('a long story')
     for (const mishap of ['fail-resume', 'late-resume', 'second-welcome'] as const) {
       const skip = (await chat.log()).length
@@ -157,8 +139,9 @@ describe.skipIf(!executablePath && !mustRun)('the chart of the page in a real Ch
     expect(chat.crashes).toEqual([])
   })
 
-  test('a loaded trace shows where the machine of this page decides otherwise; what is no trace is told', async () => {
-    const chat = await open()
+  test('a loaded trace shows where the machine of this page decides otherwise; what is no trace is told', async ({
+    chat,
+  }) => {
     const trace = await traceOf(chat.page)
     const index = trace.steps.findIndex(({ event }) => event === 'stream.opened')
     // As of a version that refused it.
@@ -180,8 +163,7 @@ describe.skipIf(!executablePath && !mustRun)('the chart of the page in a real Ch
     expect((await lit(chat.page)).at(-1)).toBe('active.streaming.open.steady')
   })
 
-  test('a mishap hits the client that is chosen, and the chart compares the two', async () => {
-    const chat = await open()
+  test('a mishap hits the client that is chosen, and the chart compares the two', async ({ chat }) => {
     await chat.write('a short one')
     await chat.finished(1)
     await chat.page.click('#second')
@@ -207,8 +189,7 @@ describe.skipIf(!executablePath && !mustRun)('the chart of the page in a real Ch
     expect(chat.crashes).toEqual([])
   })
 
-  test('the trace is copied as text', async () => {
-    const chat = await open()
+  test('the trace is copied as text', async ({ chat }) => {
     await chat.page.context().grantPermissions(['clipboard-read', 'clipboard-write'])
     await chat.page.click('#copy')
     await chat.page.waitForSelector('#verdict:has-text("Copied")')
@@ -216,8 +197,7 @@ describe.skipIf(!executablePath && !mustRun)('the chart of the page in a real Ch
     expect(text).toBe(formatTrace(await traceOf(chat.page)))
   })
 
-  test('nothing is asked of any other server', async () => {
-    const chat = await open()
+  test('nothing is asked of any other server', async ({ chat, site }) => {
     const elsewhere: string[] = []
     chat.page.on('request', (request) => {
       if (!request.url().startsWith(site.url)) elsewhere.push(request.url())
@@ -231,8 +211,11 @@ describe.skipIf(!executablePath && !mustRun)('the chart of the page in a real Ch
     expect(elsewhere).toEqual([])
   })
 
-  test('the inspector opens in a window of its own, is told what there was before it, and nothing that is said', async () => {
-    const page = await (await browser.newContext()).newPage()
+  test('the inspector opens in a window of its own, is told what there was before it, and nothing that is said', async ({
+    profile,
+    site,
+  }) => {
+    const page = await profile.newPage()
     await page.addInitScript(() => {
       globalThis.told = []
       // The inspector's page, as far as it takes part.
@@ -263,15 +246,17 @@ describe.skipIf(!executablePath && !mustRun)('the chart of the page in a real Ch
     'on a phone': { viewport: { width: 390, height: 844 }, hasTouch: true },
     'on a phone in the dark': { viewport: { width: 390, height: 844 }, hasTouch: true, colorScheme: 'dark' },
   }
-  test.each(Object.keys(VIEWS))('axe finds no accessibility fault %s', async (view) => {
-    const page = await (await browser.newContext({ ...VIEWS[view], reducedMotion: 'reduce' })).newPage()
+  test.for(Object.keys(VIEWS))('axe finds no accessibility fault %s', async (view, { browser, site }) => {
+    const page = await browser.newPage({ ...VIEWS[view], reducedMotion: 'reduce' })
     await page.goto(site.url)
     await createChat(page).phase('open')
     await page.click('#second')
     await page.click('#disconnect')
     await page.click('#wake')
     const faults: string[] = []
-    for (const pane of ['chat', 'chart', 'record']) {
+    await page.evaluate(await readFile(AXE, 'utf8'))
+    // A desk shows all panes at once, a phone one of them.
+    for (const pane of VIEWS[view]?.hasTouch ? ['chat', 'chart', 'record'] : ['record']) {
       if (VIEWS[view]?.hasTouch) await page.click(`#panes [data-pane="${pane}"]`)
       for (const tab of pane === 'record' ? ['timeline', 'log', 'facts'] : ['']) {
         if (tab) await page.click(`#tab-${tab}`)
@@ -281,12 +266,12 @@ describe.skipIf(!executablePath && !mustRun)('the chart of the page in a real Ch
       expect(overflow).toBeLessThanOrEqual(0)
     }
     expect(faults).toEqual([])
+    await page.close()
   })
 })
 
 /** What axe finds, as `rule: element`. */
 async function findFaults(page: Page): Promise<readonly string[]> {
-  await page.evaluate(await readFile(AXE, 'utf8'))
   const results = await page.evaluate(() =>
     (globalThis as unknown as { axe: { run(): Promise<AxeResults> } }).axe.run(),
   )

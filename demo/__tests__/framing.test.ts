@@ -3,13 +3,16 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Browser } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { findBrowser, launch, warnOfMissingBrowser } from './_browser'
+import { findBrowser, launch, warnOfMissingBrowser } from '../../tools/shared/browser'
 import { createChat, type Site, startSite } from './_page'
 
 const executable = findBrowser()
 if (!executable) warnOfMissingBrowser()
 
-/** A page on another port: another origin, but of the same site, so its requests carry the cookies of the demo. */
+/**
+ * A page on another port: another origin, but of the same site, so its requests carry the cookies
+ * of the demo.
+ */
 async function startNeighbour() {
   const server: Server = createServer((_, response) => {
     response.setHeader('Content-Type', 'text/html').end('<!doctype html><title>neighbour</title><body>')

@@ -1,36 +1,14 @@
-import type { Browser, Page } from 'playwright-core'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { findBrowser, launch, warnOfMissingBrowser } from './_browser'
-import { createChat, type Fetch, openChat, type Site, scriptText, startSite } from './_page'
-import { openProfile } from './_tabs'
-
-const executablePath = findBrowser()
-const mustRun = Boolean(process.env.CI)
-if (!executablePath && !mustRun) warnOfMissingBrowser()
+import type { Page } from 'playwright-core'
+import { expect } from 'vitest'
+import { createChat, type Fetch, openChat, scriptText } from './_page'
+import { describePage, pageTest as test } from './_pageTest'
+import { createTabs } from './_tabs'
 
 const HELLO = 'How do you hold the line?'
 
-describe.skipIf(!executablePath && !mustRun)('the page in a real Chromium', () => {
-  let browser: Browser
-  let site: Site
-
-  beforeAll(async () => {
-    if (!executablePath) throw new Error('no Chromium was found: install one, or set CHROME_PATH')
-    browser = await launch(executablePath)
-  })
-  afterAll(() => browser?.close())
-  beforeEach(async () => {
-    site = await startSite()
-  })
-  afterEach(async () => {
-    await Promise.all(browser.contexts().map((context) => context.close()))
-    await site.close()
-  })
-
-  const open = () => openChat(browser, site)
-
-  test('an answer arrives token by token, and is what the agent said', async () => {
-    const chat = await open()
+// Its tests wait for most of their time.
+describePage('the page in a real Chromium', { concurrent: true }, () => {
+  test('an answer arrives token by token, and is what the agent said', async ({ chat, site }) => {
     await chat.write(HELLO)
     const first = await chat.heard(1)
     expect(first.length).toBeLessThan(scriptText(HELLO).length)
@@ -41,10 +19,9 @@ describe.skipIf(!executablePath && !mustRun)('the page in a real Chromium', () =
     expect(chat.crashes).toEqual([])
   })
 
-  test.each(['fetchStream', 'webSocket'])(
+  test.for(['fetchStream', 'webSocket'])(
     'the same over another transport, which a click chooses: the chat goes on, and a drop costs nothing (%s)',
-    async (transport) => {
-      const chat = await open()
+    async (transport, { chat, site }) => {
       await chat.write(HELLO)
       await chat.finished(1)
       await chat.page.selectOption('#transport', transport)
@@ -67,8 +44,7 @@ describe.skipIf(!executablePath && !mustRun)('the page in a real Chromium', () =
     },
   )
 
-  test('Shift + Enter starts a new line, and markup is only text', async () => {
-    const chat = await open()
+  test('Shift + Enter starts a new line, and markup is only text', async ({ chat, site }) => {
     await chat.page.fill('#prompt', '<b>one</b>')
     await chat.page.press('#prompt', 'Shift+Enter')
     await chat.page.keyboard.type('two')
@@ -79,8 +55,7 @@ describe.skipIf(!executablePath && !mustRun)('the page in a real Chromium', () =
     expect(await chat.page.inputValue('#prompt')).toBe('')
   })
 
-  test('a tool runs as a card with its time, then shows its result, then more tokens come', async () => {
-    const chat = await open()
+  test('a tool runs as a card with its time, then shows its result, then more tokens come', async ({ chat }) => {
     const prompt = 'Please run a tool'
     await chat.page.click(`.chip:has-text("${prompt}")`)
     await chat.page.waitForSelector('.tool[data-status="running"]')
@@ -92,8 +67,7 @@ describe.skipIf(!executablePath && !mustRun)('the page in a real Chromium', () =
     expect(await chat.answers()).toEqual([scriptText(prompt)])
   })
 
-  test('stop ends the answer', async () => {
-    const chat = await open()
+  test('stop ends the answer', async ({ chat }) => {
     await chat.write('a long story')
     await chat.heard(100)
     await chat.page.click('#stop')
@@ -102,8 +76,9 @@ describe.skipIf(!executablePath && !mustRun)('the page in a real Chromium', () =
     expect(scriptText('a long story').startsWith(said)).toBe(true)
   })
 
-  test('C16 C21 C35: the stream is dropped in the middle of an answer, which goes on without a gap or a repeat', async () => {
-    const chat = await open()
+  test('C16 C21 C35: the stream is dropped in the middle of an answer, which goes on without a gap or a repeat', async ({
+    chat,
+  }) => {
     await chat.write(HELLO)
     const before = await chat.heard(80)
     await chat.cause('drop')
@@ -114,8 +89,10 @@ describe.skipIf(!executablePath && !mustRun)('the page in a real Chromium', () =
     expect(chat.crashes).toEqual([])
   })
 
-  test('C05 C06 C11: a failed resume opens nothing; the message that waited leaves after the one that succeeded', async () => {
-    const chat = await open()
+  test('C05 C06 C11: a failed resume opens nothing; the message that waited leaves after the one that succeeded', async ({
+    chat,
+    site,
+  }) => {
     await chat.write(HELLO)
     await chat.heard(80)
     await chat.cause('fail-resume')
@@ -135,8 +112,10 @@ describe.skipIf(!executablePath && !mustRun)('the page in a real Chromium', () =
     expect(await chat.answers()).toEqual([HELLO, 'a short one meanwhile'].map(scriptText))
   })
 
-  test('C01 C02 C10: a resume that is answered late lets tokens through, and holds what is written back', async () => {
-    const chat = await open()
+  test('C01 C02 C10: a resume that is answered late lets tokens through, and holds what is written back', async ({
+    chat,
+    site,
+  }) => {
     await chat.write('a long story')
     await chat.heard(80)
     await chat.cause('late-resume')
@@ -160,8 +139,7 @@ describe.skipIf(!executablePath && !mustRun)('the page in a real Chromium', () =
     expect((await chat.answers())[1]).toBe(scriptText('a short one meanwhile'))
   })
 
-  test('C04 C08: a second welcome closes once, resumes once, opens once', async () => {
-    const chat = await open()
+  test('C04 C08: a second welcome closes once, resumes once, opens once', async ({ chat }) => {
     await chat.write(HELLO)
     await chat.heard(80)
     const skip = (await chat.log()).length
@@ -174,8 +152,10 @@ describe.skipIf(!executablePath && !mustRun)('the page in a real Chromium', () =
     expect(facts.filter((kind) => kind === 'session')).toHaveLength(1)
   })
 
-  test('C22 C23: a stream that goes silent is noticed and replaced; one with pings only is left alone', async () => {
-    const chat = await open()
+  test('C22 C23: a stream that goes silent is noticed and replaced; one with pings only is left alone', async ({
+    chat,
+    start,
+  }) => {
     await chat.write(HELLO)
     await chat.heard(80)
     await chat.cause('silence')
@@ -183,9 +163,8 @@ describe.skipIf(!executablePath && !mustRun)('the page in a real Chromium', () =
     await chat.finished(1)
     expect(await chat.answers()).toEqual([scriptText(HELLO)])
     // The tool is silent for longer than two heartbeats but for the pings.
-    await site.close()
-    site = await startSite({ toolMs: 12_000, heartbeat: 500 })
-    await chat.page.goto(site.url)
+    const other = await start({ toolMs: 12_000, heartbeat: 500 })
+    await chat.page.goto(other.url)
     await chat.phase('open')
     await chat.write('a tool')
     await chat.page.waitForFunction(() =>
@@ -194,8 +173,10 @@ describe.skipIf(!executablePath && !mustRun)('the page in a real Chromium', () =
     expect((await chat.log()).filter((entry) => entry.startsWith('closed'))).toEqual([])
   })
 
-  test('C33 C37: the server restarts and has lost everything; the page says so, and what was not delivered still is', async () => {
-    const chat = await open()
+  test('C33 C37: the server restarts and has lost everything; the page says so, and what was not delivered still is', async ({
+    chat,
+    site,
+  }) => {
     await chat.write(HELLO)
     await chat.finished(1)
     await chat.page.click('#disconnect')
@@ -213,8 +194,10 @@ describe.skipIf(!executablePath && !mustRun)('the page in a real Chromium', () =
     expect(await chat.answers()).toEqual([scriptText('a short one before the restart')])
   })
 
-  test('C33: a restart in the middle of an answer; the next message begins the new conversation', async () => {
-    const chat = await open()
+  test('C33: a restart in the middle of an answer; the next message begins the new conversation', async ({
+    chat,
+    site,
+  }) => {
     await chat.write('a long story')
     await chat.heard(80)
     await chat.cause('restart')
@@ -226,8 +209,10 @@ describe.skipIf(!executablePath && !mustRun)('the page in a real Chromium', () =
     expect(site.prompts).toEqual(['a long story', HELLO])
   })
 
-  test('C33: a tab that comes back late to a restarted server shows the new conversation from its beginning', async () => {
-    const chat = await open()
+  test('C33: a tab that comes back late to a restarted server shows the new conversation from its beginning', async ({
+    chat,
+    site,
+  }) => {
     const late = createChat(await chat.page.context().newPage())
     await late.page.goto(site.url)
     await late.phase('open')
@@ -250,8 +235,10 @@ describe.skipIf(!executablePath && !mustRun)('the page in a real Chromium', () =
     expect((await late.log()).filter((entry) => entry.startsWith('closed'))).toEqual([])
   })
 
-  test('C18 C29: reloads in the middle of an answer and of a tool; not a token is missing or doubled', async () => {
-    const chat = await open()
+  test('C18 C29: reloads in the middle of an answer and of a tool; not a token is missing or doubled', async ({
+    chat,
+    site,
+  }) => {
     await chat.write(HELLO)
     for (const characters of [60, 250]) {
       await chat.heard(characters)
@@ -268,8 +255,7 @@ describe.skipIf(!executablePath && !mustRun)('the page in a real Chromium', () =
     expect(chat.crashes).toEqual([])
   })
 
-  test('C29: messages that wait survive a reload, and arrive once and in order', async () => {
-    const chat = await open()
+  test('C29: messages that wait survive a reload, and arrive once and in order', async ({ chat, site }) => {
     await chat.page.click('#disconnect')
     await chat.phase('idle')
     for (const prompt of ['short one', 'short two', 'short three']) await chat.write(prompt)
@@ -279,15 +265,20 @@ describe.skipIf(!executablePath && !mustRun)('the page in a real Chromium', () =
     expect(await chat.ownMessages()).toEqual(['short one', 'short two', 'short three'])
   })
 
-  test('C29: what 20 messages have come to survives each reload: offline, with their answers lost, and at last; they arrive once and in order', async () => {
+  test('C29: what 20 messages have come to survives each reload: offline, with their answers lost, and at last; they arrive once and in order', async ({
+    profile: context,
+    start,
+  }) => {
     const answers = gate()
-    await site.close()
-    site = await startSite({ tokensPerSecond: 1_000 }, (fetch) => holdAnswers(fetch, answers))
-    const chat = await open()
-    const context = chat.page.context()
+    const site = await start({ tokensPerSecond: 1_000 }, (fetch) => holdAnswers(fetch, answers))
+    const chat = await openChat(context, site)
     // The page itself is there offline too, as from a service worker.
     const isOfPage = ({ pathname }: URL) => !pathname.startsWith('/api/')
-    await context.route(isOfPage, async (route) => route.fulfill({ response: await route.fetch() }))
+    await context.route(isOfPage, async (route) => {
+      // The site may close a kept connection just when it is used again, or the page may be gone.
+      const response = await route.fetch({ maxRetries: 5 }).catch(() => null)
+      await (response ? route.fulfill({ response }) : route.abort()).catch(() => {})
+    })
     await context.setOffline(true)
     expect((await context.request.post(`${site.url}demo/mishaps/drop`)).status()).toBe(200)
     await chat.logged(['closed failed'])
@@ -319,15 +310,15 @@ describe.skipIf(!executablePath && !mustRun)('the page in a real Chromium', () =
     expect(chat.crashes).toEqual([])
   })
 
-  test.each([
+  test.for([
     ['closed', 'localStorage'],
     ['crashed', 'localStorage'],
     ['closed', 'IndexedDB'],
     ['crashed', 'IndexedDB'],
   ] as const)(
     'C29: what a tab has queued is its own while it lives; once it is %s, another posts it at its next open: %s',
-    async (end, storage) => {
-      const openTab = await openProfile(browser, site, storage)
+    async ([end, storage], { profile, site }) => {
+      const openTab = await createTabs(profile, site, storage)
       const [first, second] = [await openTab(), await openTab()]
       const ids = await first.queue(['one', 'two', 'three'])
       await second.open()
@@ -347,10 +338,10 @@ describe.skipIf(!executablePath && !mustRun)('the page in a real Chromium', () =
     },
   )
 
-  test.each(['localStorage', 'IndexedDB'] as const)(
+  test.for(['localStorage', 'IndexedDB'] as const)(
     'C29: a tab that lives posts what it has queued itself, once, however often others open: %s',
-    async (storage) => {
-      const openTab = await openProfile(browser, site, storage)
+    async (storage, { profile, site }) => {
+      const openTab = await createTabs(profile, site, storage)
       const [first, second] = [await openTab(), await openTab()]
       await first.queue(['thought better of'])
       const ids = await first.queue(['one', 'two'])
@@ -365,8 +356,7 @@ describe.skipIf(!executablePath && !mustRun)('the page in a real Chromium', () =
     },
   )
 
-  test('a message cancelled while it waits never arrives', async () => {
-    const chat = await open()
+  test('a message cancelled while it waits never arrives', async ({ chat, site }) => {
     await chat.page.click('#disconnect')
     await chat.phase('idle')
     await chat.write('cancelled')
@@ -379,8 +369,10 @@ describe.skipIf(!executablePath && !mustRun)('the page in a real Chromium', () =
     expect(site.prompts).toEqual(['kept short'])
   })
 
-  test('C22 C42: away and back in the middle of an answer, from the back/forward cache where the browser has one', async () => {
-    const chat = await open()
+  test('C22 C42: away and back in the middle of an answer, from the back/forward cache where the browser has one', async ({
+    chat,
+    site,
+  }) => {
     await chat.page.evaluate(() => {
       addEventListener('pageshow', ({ persisted }) => Object.assign(document.body.dataset, { persisted }))
     })
@@ -399,7 +391,10 @@ describe.skipIf(!executablePath && !mustRun)('the page in a real Chromium', () =
     expect(site.prompts).toEqual([HELLO, 'a short test'])
   })
 
-  test('C29 C42: with nothing stored the page comes from the back/forward cache; what waits is sent once, wherever it comes from', async () => {
+  test('C29 C42: with nothing stored the page comes from the back/forward cache; what waits is sent once, wherever it comes from', async ({
+    profile,
+    site,
+  }) => {
     const leaveAndReturn = async (page: Page) => {
       await page.evaluate(() => {
         const shown = new Promise((resolve) => addEventListener('pageshow', ({ persisted }) => resolve(persisted)))
@@ -409,10 +404,10 @@ describe.skipIf(!executablePath && !mustRun)('the page in a real Chromium', () =
       await page.goBack({ waitUntil: 'commit' })
       return page.evaluate(() => (globalThis as { shown?: Promise<boolean> }).shown ?? false)
     }
-    const plain = await browser.newPage()
+    const plain = await profile.newPage()
     await plain.goto(`${site.url}page.js`)
     const hasCache = await leaveAndReturn(plain)
-    const chat = await open()
+    const chat = await openChat(profile, site)
     expect(await leaveAndReturn(chat.page)).toBe(hasCache)
     await chat.phase('open')
 
@@ -427,13 +422,16 @@ describe.skipIf(!executablePath && !mustRun)('the page in a real Chromium', () =
     expect(await leaveAndReturn(chat.page)).toBe(hasCache)
   })
 
-  test('C24 C42: the network goes and comes back; what was typed meanwhile arrives once and in order', async () => {
-    const chat = await open()
+  test('C24 C42: the network goes and comes back; what was typed meanwhile arrives once and in order', async ({
+    chat,
+    site,
+  }) => {
     await chat.write(HELLO)
     await chat.heard(80)
     const context = chat.page.context()
     await context.setOffline(true)
-    // Chromium's emulation refuses new requests, but leaves the open stream alone. This request is not the page's.
+    // Chromium's emulation refuses new requests, but leaves the open stream alone. This request is
+    // not the page's.
     expect((await context.request.post(`${site.url}demo/mishaps/drop`)).status()).toBe(200)
     await chat.logged(['closed failed', 'phase connecting → backoff'])
     for (const prompt of ['short one', 'short two']) await chat.write(prompt)
@@ -444,8 +442,7 @@ describe.skipIf(!executablePath && !mustRun)('the page in a real Chromium', () =
     expect(await chat.answers()).toEqual([HELLO, 'short one', 'short two'].map(scriptText))
   })
 
-  test('a second tab shows the same conversation, from its beginning', async () => {
-    const chat = await open()
+  test('a second tab shows the same conversation, from its beginning', async ({ chat, site }) => {
     await chat.write(HELLO)
     await chat.heard(80)
     const second = createChat(await chat.page.context().newPage())
@@ -454,8 +451,7 @@ describe.skipIf(!executablePath && !mustRun)('the page in a real Chromium', () =
     expect(await second.answers()).toEqual([scriptText(HELLO)])
   })
 
-  test('a new chat begins empty, and the old one no longer speaks', async () => {
-    const chat = await open()
+  test('a new chat begins empty, and the old one no longer speaks', async ({ chat }) => {
     await chat.write('a long story')
     await chat.heard(80)
     await chat.page.click('#new-chat')
@@ -465,14 +461,12 @@ describe.skipIf(!executablePath && !mustRun)('the page in a real Chromium', () =
     expect(await chat.answers()).toEqual([scriptText(HELLO)])
   })
 
-  test('C01 C11 C25: a message typed in any phase arrives exactly once, in order', async () => {
+  test('C01 C11 C25: a message typed in any phase arrives exactly once, in order', async ({ profile, start }) => {
     const gates = { headers: gate(), welcome: gate() }
-    await site.close()
-    site = await startSite({ lateMs: 1_500 }, (fetch) => holdStreams(fetch, gates))
+    const site = await start({ lateMs: 1_500 }, (fetch) => holdStreams(fetch, gates))
     gates.headers.open()
     gates.welcome.open()
-    const context = await browser.newContext()
-    const page = await context.newPage()
+    const page = await profile.newPage()
     // The longest backoff that the jitter can draw.
     await page.addInitScript(() => {
       Math.random = () => 0.99

@@ -22,7 +22,8 @@ async function occupyPort(): Promise<number> {
 }
 
 function startDemo(port: string) {
-  // Not through the tsx command: that is a second process, and killing it would leave the demo behind.
+  // Not through the tsx command: that is a second process, and killing it would leave the demo
+  // behind.
   const args = ['--import', 'tsx', 'demo/main.ts']
   const child = spawn(process.execPath, args, { cwd: ROOT, env: { ...process.env, PORT: port } })
   children.push(child)

@@ -17,7 +17,10 @@ const SVG = 'http://www.w3.org/2000/svg'
 /** Of a refusal, above the name of its state. In the chart's units. */
 const [ABOVE, LINE_HEIGHT] = [40, 34]
 
-/** Lights the chart that the server has drawn from the machine. It decides nothing: what to show is told. */
+/**
+ * Lights the chart that the server has drawn from the machine. It decides nothing: what to show is
+ * told.
+ */
 export function createChart(svg: SVGSVGElement) {
   // Not those of a chart that stands in this one.
   const all = <Found extends SVGElement>(selector: string) =>

@@ -2,7 +2,10 @@ import type { DeliveryStatus } from 'holdline'
 import { byId, h, keyedList, setText } from './dom'
 import type { Block, Turn } from './transcript'
 
-/** A message of the user that the page sent itself, until its echo is in the transcript and it has a verdict. */
+/**
+ * A message of the user that the page sent itself, until its echo is in the transcript and it has a
+ * verdict.
+ */
 export interface Outgoing {
   readonly id: string
   readonly sessionId: string
@@ -12,7 +15,10 @@ export interface Outgoing {
   readonly reason: string
 }
 
-/** One message and what came of it. While it travels it has no turn, and once it has arrived no `outgoing`. */
+/**
+ * One message and what came of it. While it travels it has no turn, and once it has arrived no
+ * `outgoing`.
+ */
 export interface Row {
   readonly id: string
   readonly prompt: string

@@ -27,7 +27,10 @@ export function setText(element: Element, text: string) {
   if (element.textContent !== text) element.textContent = text
 }
 
-/** One child per item, in their order. A child is made once per key, updated when its item changes, and goes with it. */
+/**
+ * One child per item, in their order. A child is made once per key, updated when its item changes,
+ * and goes with it.
+ */
 export function keyedList<Item extends object>(
   parent: Element,
   keyOf: (item: Item) => string,

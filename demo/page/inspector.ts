@@ -5,8 +5,8 @@ type Inspect = Extract<NonNullable<ConnectionOptions['inspect']>, (event: never)
 type Inspection = Parameters<Inspect>[0]
 
 /**
- * The Stately inspector opens in a click, long after the machines have begun. So it is told first which of them there are,
- * and how each was last seen.
+ * The Stately inspector opens in a click, long after the machines have begun. So it is told first
+ * which of them there are, and how each was last seen.
  */
 export function createLateInspector(onError: (message: string) => void) {
   const actors = new Map<string, Inspection[]>()

@@ -14,7 +14,10 @@ export interface Moment {
   readonly step: TraceStep | undefined
   /** The transitions that were taken last; two where an `always` led on. */
   readonly ways: readonly Way[]
-  /** When each of its states was entered, ms in the trace's time. Not told of those that are older than the trace. */
+  /**
+   * When each of its states was entered, ms in the trace's time. Not told of those that are older
+   * than the trace.
+   */
   readonly since: ReadonlyMap<string, number>
   /** The wait that the step which began it had drawn, ms. */
   readonly delay: number | undefined
@@ -59,7 +62,9 @@ export function waysOf({ event, from, to, refused }: TraceStep, ways: readonly W
   return []
 }
 
-/** The state around all that the transition leaves. It leads to a state in its own: that one stays. */
+/**
+ * The state around all that the transition leaves. It leads to a state in its own: that one stays.
+ */
 function scopeOf({ from, to }: Way): string | undefined {
   if (to === undefined) return undefined
   if (to !== from && isWithin(to, from)) return from

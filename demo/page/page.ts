@@ -1,20 +1,19 @@
 import type { ConnectionError, Delivery, DeliveryStatus } from 'holdline'
 import { persist } from 'holdline/storage'
 import { LINES, type Mishap, type PageMessage } from '../events'
-import { createChatView, type Outgoing, type Row } from './chatView'
+import { createChatView, type Outgoing } from './chatView'
 import { type Client, createClient, createClientsView } from './client'
 import { byId, setText } from './dom'
 import { createLateInspector } from './inspector'
 import { type Counts, createLineView } from './lineView'
+import { logEvents } from './logEvents'
 import { createMishapsView } from './mishapsView'
 import { bindPanes, bindTabs } from './panes'
-import { load, newSessionId, type Saved, save, startChat } from './storage'
+import { rowsOf } from './rows'
+import { createKeeper, load, newSessionId, type Saved, startChat } from './storage'
 import { createTraceView } from './traceView'
 import { apply, EMPTY } from './transcript'
 import { bindTransportSwitch, transport } from './transport'
-
-/** How long a save may wait for the next one, ms. What was not saved yet is replayed after a reload. */
-const SAVE_EVERY = 250
 
 /** Cursor and transcript change together, here and nowhere else. */
 let saved: Saved = load()
@@ -54,6 +53,10 @@ const trace = createTraceView(() => ({
   connection: chosen.connection,
   other: chosen === first ? second?.connection : connection,
 }))
+const keeper = createKeeper(
+  () => saved,
+  (why) => line.log('error', `this page cannot be saved: ${why}`),
+)
 const renderClients = createClientsView(byId('clients', 'div'), choose)
 
 // Down: each event moves the transcript and the cursor by one step.
@@ -64,7 +67,7 @@ connection.on('message', (event) => {
   saved = { ...saved, cursor: { sessionId, lastSeq: seq, epoch }, transcript: apply(saved.transcript, event) }
   settled.received += 1
   if (event.type === 'prompt') forgetArrived(event.turnId)
-  saveSoon()
+  keeper.soon()
   renderSoon()
 })
 
@@ -78,13 +81,12 @@ connection.on('session', ({ sessionId, status, from, to }) => {
 /** The history is lost, and with it what was accepted into it. What has not been delivered yet still will be. */
 function startAnew(sessionId: string, from: number, to: number) {
   chat.notify('The server lost this conversation. It starts anew; messages that were not delivered yet stay queued.')
-  // The new history may have begun without this page. From 0 there is nothing earlier to ask for.
-  const isBehind = from > 0 && to > 0
-  if (isBehind) connection.watch(sessionId, { after: 0 })
+  // It may still have some of it, or have begun anew without this page.
+  if (from < to) connection.watch(sessionId, { after: from })
   const cursor = connection.cursor(sessionId) ?? { sessionId, lastSeq: to }
   saved = { ...saved, cursor, transcript: EMPTY }
   outgoing = outgoing.filter(({ status }) => status !== 'accepted')
-  saveNow()
+  keeper.now()
   renderSoon()
 }
 
@@ -146,26 +148,6 @@ function forgetArrived(id: string) {
 
 const reasonOf = ({ code, status }: ConnectionError) => (status === undefined ? code : `${code} ${status}`)
 
-// Keeping: one entry, written at once.
-
-let saveTimer: ReturnType<typeof setTimeout> | undefined
-
-function saveSoon() {
-  saveTimer ??= setTimeout(saveNow, SAVE_EVERY)
-}
-
-function saveNow() {
-  clearTimeout(saveTimer)
-  saveTimer = undefined
-  try {
-    save(saved)
-  } catch (error) {
-    line.log('error', `this page cannot be saved: ${error instanceof Error ? error.message : error}`)
-  }
-}
-
-addEventListener('pagehide', saveNow)
-
 // Showing
 
 let isRenderDue = false
@@ -175,7 +157,7 @@ function renderSoon() {
   isRenderDue = true
   requestAnimationFrame(() => {
     isRenderDue = false
-    chat.render(rows())
+    chat.render(rowsOf(saved, outgoing))
     renderLine()
   })
 }
@@ -185,22 +167,6 @@ function renderLine() {
   const cursor = chosen.connection.cursor(sessionId)?.lastSeq ?? 0
   line.render(chosen.connection.getSnapshot(), cursor, counts())
   renderClients(second ? [first, second] : [first], chosen, sessionId)
-}
-
-function rows(): readonly Row[] {
-  const { transcript, cursor } = saved
-  const bySender = new Map(outgoing.map((message) => [message.id, message]))
-  const turns = transcript.turns.map((turn): Row => {
-    const { turnId: id, prompt } = turn
-    const own = bySender.get(id)
-    bySender.delete(id)
-    return { id, prompt, turn, outgoing: own, isOfOtherChat: false }
-  })
-  const travelling = [...bySender.values()].map((own): Row => {
-    const { id, prompt, sessionId } = own
-    return { id, prompt, turn: undefined, outgoing: own, isOfOtherChat: sessionId !== cursor.sessionId }
-  })
-  return [...turns, ...travelling]
 }
 
 function counts(): Counts {
@@ -214,17 +180,8 @@ function observe({ name, connection }: Client) {
   const log = (kind: string, text: string) => line.log(kind, second ? `${name}: ${text}` : text)
   connection.subscribe(renderSoon)
   connection.actor.subscribe(trace.render)
-  connection.on('phase', ({ phase, previous }) => log('phase', `${previous} → ${phase}`))
-  connection.on('opened', ({ sessions }) =>
-    log('opened', `${sessions.length} session${sessions.length === 1 ? '' : 's'}`),
-  )
-  connection.on('closed', ({ reason, error }) => log('closed', error ? `${reason} (${error.code})` : reason))
-  connection.on('stopped', ({ error }) => log('stopped', `${error.code}: ${error.message}`))
-  connection.on('refused', ({ event, phase }) => {
-    log('refused', `${event} in ${phase}`)
-    trace.render()
-  })
-  connection.on('error', ({ error }) => log('error', `${error.code}: ${error.message}`))
+  connection.on('refused', trace.render)
+  logEvents(connection, log)
 }
 
 // Doing
@@ -268,7 +225,7 @@ byId('new-chat', 'button').addEventListener('click', () => {
   }
   outgoing = outgoing.filter(({ status }) => status !== 'accepted')
   chat.clearNotice()
-  saveNow()
+  keeper.now()
   renderSoon()
   byId('prompt', 'textarea').focus()
 })
@@ -281,7 +238,7 @@ observe(first)
 // Timers count down, and an outbox tells nobody that it moves.
 setInterval(trace.render, 100)
 connection.watch(saved.cursor.sessionId)
-saveNow()
+keeper.now()
 connection.connect()
 // For the console.
 Object.assign(globalThis, { connection })

@@ -2,15 +2,17 @@ import type { Cursor } from 'holdline'
 import { EMPTY, type Transcript } from './transcript'
 
 /**
- * What this page has applied, in one entry and so written at once: a cursor that is newer than the transcript would lose
- * tokens, an older one would double them. What it has not sent yet is kept by the library.
+ * What this page has applied, in one entry and so written at once: a cursor that is newer than the
+ * transcript would lose tokens, an older one would double them. What it has not sent yet is kept by
+ * the library.
  */
 export interface Saved {
   readonly cursor: Cursor
   readonly transcript: Transcript
 }
 
-// The chat is this browser's, what a tab has shown of it is the tab's. A new tab has the server replay all of it.
+// The chat is this browser's, what a tab has shown of it is the tab's. A new tab has the server
+// replay all of it.
 const SESSION_KEY = 'holdline-demo:session'
 const STATE_KEY = 'holdline-demo:state'
 
@@ -20,7 +22,7 @@ export function load(): Saved {
 }
 
 /** Throws what the browser throws, e.g. when it is full. */
-export function save(saved: Saved) {
+function save(saved: Saved) {
   localStorage.setItem(SESSION_KEY, saved.cursor.sessionId)
   sessionStorage.setItem(STATE_KEY, JSON.stringify(saved))
 }
@@ -46,4 +48,28 @@ function parse(json: string | null): Saved | undefined {
   } catch {
     return undefined
   }
+}
+
+/** How long a save may wait for the next one, ms. A reload has the server replay the rest. */
+const SAVE_EVERY = 250
+
+/** Saves what `read` returns: soon, at once, and when the page goes. */
+export function createKeeper(read: () => Saved, onError: (why: unknown) => void) {
+  let timer: ReturnType<typeof setTimeout> | undefined
+
+  function now() {
+    clearTimeout(timer)
+    timer = undefined
+    try {
+      save(read())
+    } catch (error) {
+      onError(error instanceof Error ? error.message : error)
+    }
+  }
+  function soon() {
+    timer ??= setTimeout(now, SAVE_EVERY)
+  }
+
+  addEventListener('pagehide', now)
+  return { soon, now }
 }

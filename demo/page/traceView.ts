@@ -115,7 +115,10 @@ export function createTraceView(compared: () => Compared) {
     return new Map(running.filter(([, left]) => left > 0))
   }
 
-  /** A trace holds the waits that were drawn. How long the other timers run is the connection's to know; of a file it is not known. */
+  /**
+   * A trace holds the waits that were drawn. How long the other timers run is the connection's to
+   * know; of a file it is not known.
+   */
   function delayOf(timer: string): number | undefined {
     const [, , name = ''] = timer.split('.')
     const isDrawn = name === 'backoffDelay'

@@ -2,7 +2,10 @@ import type { ConnectionOptions } from 'holdline'
 import { fetchStreamTransport } from 'holdline/adapters'
 import { webSocketTransport } from 'holdline/adapters/websocket'
 
-/** What may carry the page's connections, by the value of its option. The first is the library's default. */
+/**
+ * What may carry the page's connections, by the value of its option. The first is the library's
+ * default.
+ */
 const TRANSPORTS: Readonly<Record<string, Pick<ConnectionOptions, 'transport'>>> = {
   eventSource: {},
   fetchStream: { transport: fetchStreamTransport },
@@ -13,7 +16,10 @@ const NAME = 'transport'
 const chosen = new URLSearchParams(location.search).get(NAME) ?? ''
 const current = Object.hasOwn(TRANSPORTS, chosen) ? chosen : 'eventSource'
 
-/** The option for `createConnection`. A line keeps what carries it, so another choice is another page; the chat is the same. */
+/**
+ * The option for `createConnection`. A line keeps what carries it, so another choice is another
+ * page; the chat is the same.
+ */
 export const transport = TRANSPORTS[current] ?? {}
 
 export function bindTransportSwitch(select: HTMLSelectElement) {

@@ -1,7 +1,10 @@
 import { type ConnectionOptions, createConnection } from 'holdline'
 import { type Reducer, reducer, type Transcript } from './reducer'
 
-/** The app: a connection, and what the page shows. It takes the connection's options, so that a test can give it a world. */
+/**
+ * The app: a connection, and what the page shows. It takes the connection's options, so that a test
+ * can give it a world.
+ */
 export function createChatStore(options: ConnectionOptions, sessionId: string, reduce: Reducer = reducer) {
   const connection = createConnection(options)
   let transcript: Transcript = []

@@ -16,7 +16,10 @@ export const reducer: Reducer = (transcript, event) => {
   return transcript.map((bubble) => (bubble === known ? { answer, text: bubble.text + text } : bubble))
 }
 
-/** As it was first written. It passed every test that was made by hand: nobody had restarted a server in the middle of an answer. */
+/**
+ * As it was first written. It passed every test that was made by hand: nobody had restarted a
+ * server in the middle of an answer.
+ */
 export const firstDraft: Reducer = (transcript, event) => {
   if (!('type' in event) || event.type !== 'token') return transcript
   const last = transcript.at(-1)

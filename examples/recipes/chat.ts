@@ -1,6 +1,9 @@
 import type { Connection, ConnectionEvents, Delivery, DeliveryStatus } from 'holdline'
 
-/** What the server publishes. `id`, and later `answer`, is the id of the message that asked, so they find each other. */
+/**
+ * What the server publishes. `id`, and later `answer`, is the id of the message that asked, so they
+ * find each other.
+ */
 export type ChatNews =
   | { readonly type: 'prompt'; readonly id: string; readonly text: string }
   | { readonly type: 'token'; readonly answer: string; readonly text: string }
@@ -31,8 +34,9 @@ export interface ChatLine {
 export type Chat = ReturnType<typeof createChat>
 
 /**
- * What a page shows of one session: what was said, and below it what is on its way. It is no part of a component, because it belongs
- * to the cursor: events that were applied do not come again, so what they made must live as long as the connection follows the session.
+ * What a page shows of one session: what was said, and below it what is on its way. It is no part
+ * of a component, because it belongs to the cursor: events that were applied do not come again, so
+ * what they made must live as long as the connection follows the session.
  */
 export function createChat(line: ChatLine, sessionId: string) {
   let said: readonly Bubble[] = []

@@ -1,7 +1,7 @@
 import { createConnection } from 'holdline'
 import { createChatServer } from 'holdline/server'
 import { afterEach, expect, test } from 'vitest'
-import { listen } from '../../src/__tests__/support/http'
+import { listen } from '../../tools/shared/listen'
 import { keepSignedIn, resume } from './login'
 
 const cleanups: (() => unknown)[] = []

@@ -4,8 +4,9 @@ import type { Connection, ConnectionError } from 'holdline'
 const SIGNED_OUT = ['unauthorized', 'redirected']
 
 /**
- * Asks for a login when the server says that the session has ended, once at a time, and goes on from where it was. The page stays, and
- * with it the queue. `login` resolves when the new cookie is set; if it rejects, the next sign asks again.
+ * Asks for a login when the server says that the session has ended, once at a time, and goes on
+ * from where it was. The page stays, and with it the queue. `login` resolves when the new cookie is
+ * set; if it rejects, the next sign asks again.
  */
 export function keepSignedIn(connection: Connection, login: () => Promise<unknown>) {
   let isAsking = false
@@ -23,7 +24,8 @@ export function keepSignedIn(connection: Connection, login: () => Promise<unknow
 
   // A 401 ends the line.
   connection.on('stopped', ({ error }) => ask(error))
-  // A login page in the place of the stream does not: it is tried again. Nor does one in the place of a message's receipt.
+  // A login page in the place of the stream does not: it is tried again. Nor does one in the place
+  // of a message's receipt.
   connection.on('phase', ({ phase }) => phase === 'backoff' && ask(connection.lastError))
   connection.on('error', ({ error }) => ask(error))
 }

@@ -1,6 +1,9 @@
 import type { ConnectionSnapshot } from 'holdline'
 
-/** How it stands, in words. An open line alone does not say that the server takes what is sent: `outbox.state` does. */
+/**
+ * How it stands, in words. An open line alone does not say that the server takes what is sent:
+ * `outbox.state` does.
+ */
 export function statusOf({ phase, pendingCount, outbox, retryAt, lastError }: ConnectionSnapshot): string {
   const again = (at: number | null) => (at === null ? '' : `, again at ${new Date(at).toLocaleTimeString()}`)
   const waiting = pendingCount ? `, ${pendingCount} waiting` : ''

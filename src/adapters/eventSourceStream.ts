@@ -23,7 +23,7 @@ export const defaultEventSource =
 const CLOSED = 2
 
 /** One EventSource. */
-export interface EventSourceLine {
+export interface EventSourceStream {
   /** Silent from now on. */
   close(): void
   /** Tells the error that it did not tell: after a navigation that stays on the page an EventSource may be over without one. */
@@ -48,7 +48,7 @@ export function openEventSource(
   url: string,
   setup: EventSourceSetup,
   handlers: StreamHandlers,
-): EventSourceLine {
+): EventSourceStream {
   let source: EventSourceLike | undefined
   let stage: Stage = 'opening'
 

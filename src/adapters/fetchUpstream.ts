@@ -90,13 +90,12 @@ export function createUpstream({ url, fetch, headers, credentials, clock, inboun
         )
       }),
     /** For browsers without `keepalive`. A beacon has no headers, so the body names its stream. False: the browser did not take it. */
-    beacon: (endpoint: string, body: string): boolean =>
-      globalThis.navigator?.sendBeacon?.(
-        redirects.placeOf(at(endpoint)),
-        new Blob([body], { type: 'application/json' }),
-      ) ?? false,
+    beacon: (endpoint: string, body: string) => beaconTo(redirects.placeOf(at(endpoint)), body),
   }
 }
+
+export const beaconTo = (url: string, body: string): boolean =>
+  globalThis.navigator?.sendBeacon?.(url, new Blob([body], { type: 'application/json' })) ?? false
 
 /** The headers of a POST. They are set, not spread: `content-type` in the app's own spelling must not be sent twice. */
 function headersOf(

@@ -1,7 +1,7 @@
 import { ConnectionError } from '../errors'
 import type { Feature } from '../protocol'
 import type { EventSourceFactory, StreamHandlers } from './eventSource'
-import { type EventSourceLine, openEventSource } from './eventSourceStream'
+import { type EventSourceStream, openEventSource } from './eventSourceStream'
 import { createUpstream, type PostOptions, type Upstream, type UpstreamOptions } from './fetchUpstream'
 import { expectStream } from './streamResponse'
 
@@ -40,13 +40,13 @@ const ASK_TIMEOUT = 3_000
 /** The default: Server-Sent Events down, read by an EventSource, and `fetch` up. */
 export const eventSourceTransport: Transport = (setup) => {
   const { streamFetch, post, beacon } = createUpstream(setup)
-  let line: EventSourceLine | undefined
-  const check = () => line?.check()
+  let stream: EventSourceStream | undefined
+  const check = () => stream?.check()
 
   return {
     open(handlers) {
-      line = openLine(setup, streamFetch, handlers)
-      return line.close
+      stream = openExplained(setup, streamFetch, handlers)
+      return stream.close
     },
     check,
     post(...request) {
@@ -59,18 +59,22 @@ export const eventSourceTransport: Transport = (setup) => {
 }
 
 /** An EventSource that, where it does not open, says why. */
-function openLine(setup: TransportSetup, fetch: Upstream['streamFetch'], handlers: StreamHandlers): EventSourceLine {
+function openExplained(
+  setup: TransportSetup,
+  fetch: Upstream['streamFetch'],
+  handlers: StreamHandlers,
+): EventSourceStream {
   const { createEventSource, clock, context, credentials, inbound } = setup
   const url = `${setup.url}/events`
   let stage: 'opening' | 'open' | 'over' = 'opening'
   /** Ends the question why it did not open. */
   let abort: AbortController | undefined
   let timer: unknown
-  let line: EventSourceLine | undefined
+  let stream: EventSourceStream | undefined
 
   const close = () => {
     stage = 'over'
-    line?.close()
+    stream?.close()
     abort?.abort()
     clock.clearTimeout(timer)
   }
@@ -93,7 +97,7 @@ function openLine(setup: TransportSetup, fetch: Upstream['streamFetch'], handler
       .catch((reason) => (reason instanceof ConnectionError ? reason : error))
       .then(fail)
   }
-  line = openEventSource(
+  stream = openEventSource(
     createEventSource,
     url,
     { withCredentials: credentials === 'include', fetch, maxBytes: inbound?.maxBytes, clock },
@@ -106,5 +110,5 @@ function openLine(setup: TransportSetup, fetch: Upstream['streamFetch'], handler
       error: ask,
     },
   )
-  return { close, check: line.check }
+  return { close, check: stream.check }
 }

@@ -1,4 +1,5 @@
 import type { EventSourceFactory } from '../adapters/eventSource'
+import { beaconTo } from '../adapters/fetchUpstream'
 import { eventSourceTransport, type Transport } from '../adapters/transport'
 import type { Connection } from '../connection/api'
 import { being, isDelay, isFunction, isName, isPersistence, isUrl, read } from '../connection/checks'
@@ -188,9 +189,7 @@ function createLine({
     createEventSource: createEventSource as EventSourceFactory,
     transport(setup) {
       const carrier = transport(setup)
-      if (suspendUrl)
-        carrier.beacon = (_, body) =>
-          globalThis.navigator?.sendBeacon?.(suspendUrl, new Blob([body], { type: 'application/json' })) ?? false
+      if (suspendUrl) carrier.beacon = (_, body) => beaconTo(suspendUrl, body)
       return carrier
     },
     backoff: { base: reconnectDelayMs },

@@ -29,7 +29,12 @@ export interface SessionNews {
    * no event came for 15 to 30 min, so it is tracked no more; `watch` it to follow it again.
    */
   readonly status: SessionStatus | 'released'
+  /**
+   * The replay starts after it. After a `reset`: what the server still has starts after it, as far as is known, so where it is below
+   * `to`, `watch(sessionId, { after: from })` fetches that. Else it is the cursor.
+   */
   readonly from: number
+  /** The end of the replay; after a `reset` the new cursor. */
   readonly to: number
 }
 

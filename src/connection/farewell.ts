@@ -1,6 +1,5 @@
 import { canRequest } from '../adapters/fetchUpstream'
 import type { Carrier } from '../adapters/transport'
-import { ConnectionError } from '../errors'
 import type { Inbox } from '../inbox/inbox'
 import { sizeOf } from '../outbox/message'
 import { type Cursor, MAX_SESSIONS_PER_RESUME } from '../protocol'
@@ -13,19 +12,29 @@ import type { Settings } from './options'
  */
 const MAX_BYTES = 32_768
 
+/** A stream since its welcome, or its last resume: each makes another object, and a signal to an older one is not posted any more. */
+interface Addressee {
+  readonly connectionId: string | null
+  readonly resumeId: string | null
+}
+
+/** One suspend POST. */
+interface Signal {
+  readonly abort: AbortController
+  /** What settles with it, once `fetch` was called for it. */
+  underWay?: Promise<unknown> | undefined
+}
+
 /** Tells the server that the page goes away. */
 export class Farewell {
-  /** The last stream's: an engine may end a stream before it tells that the page goes away. */
-  connectionId: string | null = null
-  /** The last resume's on that stream. */
-  resumeId: string | null = null
-  /** Settles with the last suspend POST; undefined until `fetch` was called for it. */
-  suspendPost: Promise<unknown> | undefined
+  /** The last stream: an engine may end a stream before it tells that the page goes away. */
+  #addressee: Addressee | undefined
+  /** The last one. */
+  signal: Signal | undefined
   readonly #settings: Settings
   readonly #carrier: Carrier
   readonly #inbox: Inbox
   readonly #line: Line
-  #abort: AbortController | undefined
 
   constructor(settings: Settings, carrier: Carrier, inbox: Inbox, line: Line) {
     this.#settings = settings
@@ -34,21 +43,26 @@ export class Farewell {
     this.#line = line
   }
 
+  /** A stream was welcomed, or a resume of it begins. */
+  address(connectionId: string | null, resumeId: string | null) {
+    this.#addressee = { connectionId, resumeId }
+  }
+
   say() {
-    const { connectionId } = this
+    const addressee = this.#addressee
     const sessions = this.#sessions()
     const isKept = this.#line.context().features.includes('suspend-keeps')
     // A suspend and a resume that are under way together would undo each other.
     const isCrossed = this.#line.phase() === 'reconnecting' && !isKept
-    if (!connectionId || !sessions.length || isCrossed) return
-    this.#post(connectionId, sessions)
+    if (!addressee?.connectionId || !sessions.length || isCrossed) return
+    this.#post(addressee, sessions)
     if (this.#line.phase() !== 'open') return
     this.#line.tell({ type: 'page.suspended', cursors: isKept ? sessions : this.#inbox.letGo() })
   }
 
   end() {
-    this.#abort?.abort()
-    this.connectionId = null
+    this.signal?.abort.abort()
+    this.#addressee = undefined
   }
 
   #sessions(): readonly Cursor[] {
@@ -63,26 +77,24 @@ export class Farewell {
   }
 
   /** Best effort: the page may be gone before an answer comes. */
-  #post(connectionId: string, sessions: readonly Cursor[]) {
-    const { resumeId } = this
+  #post(addressee: Addressee, sessions: readonly Cursor[]) {
     // The cursors of the last one are old.
-    this.#abort?.abort()
+    this.signal?.abort.abort()
     const abort = new AbortController()
-    this.#abort = abort
-    const body = JSON.stringify({ type: 'session_suspend', connectionId, resumeId, sessions })
+    const signal: Signal = { abort }
+    this.signal = signal
+    const body = JSON.stringify({ type: 'session_suspend', ...addressee, sessions })
     const post = (keepalive: boolean) =>
       this.#carrier.post('suspend', body, abort, {
         timeout: this.#settings.timeouts.send,
         keepalive,
         // After an async hook the page may be back, on another stream or on this one.
         onStart: () => {
-          const isOld = this.connectionId !== connectionId || this.resumeId !== resumeId
-          if (isOld) throw new ConnectionError('cancelled', 'the page is back')
-          this.suspendPost = leaving
+          if (this.#addressee !== addressee) abort.abort()
+          else signal.underWay = leaving
         },
       })
     let leaving: Promise<unknown> | undefined
-    this.suspendPost = undefined
     // A POST over the `keepalive` quota is repeated without `keepalive`, as long as the page lives.
     if (canRequest('keepalive'))
       leaving = post(true).catch(({ code }) => code === 'network' && !abort.signal.aborted && post(false))

@@ -56,7 +56,7 @@ export function openStream(parts: StreamParts, tell: Tell, keep: (receiptAge: nu
           tell({ type: 'stream.silent', error: new ConnectionError('stream-silent', why) }),
         )
       }
-      Object.assign(farewell, { connectionId, resumeId: null })
+      farewell.address(connectionId, null)
       tell({ type: 'stream.welcomed', connectionId, heartbeat, features, cursors })
     },
     message(data, json) {
@@ -80,7 +80,7 @@ function obey({ inbox, line }: StreamParts, control: Control, tell: Tell) {
   }
   if (control.type === 'reconnected') {
     const { resumeId, sessions } = control
-    if (resumeId !== undefined || line.context().resumes === 1) inbox.judge(resumeId, sessions)
+    if (resumeId !== undefined || line.context().resumes === 1) inbox.takeVerdicts(resumeId, sessions)
     const leftOvers = inbox.leftOvers()
     tell({ type: 'stream.replayed', resumeId: resumeId ?? null, leftOvers, isByServer: inbox.hasHole() })
   }

@@ -102,12 +102,13 @@ export class Inbox extends Sessions {
     this.keep(session.sessionId)
   }
 
-  #reset(session: Session, to: number, epoch: string | undefined) {
-    const { sessionId, lastSeq: from } = session
+  /** The server still has what is after `from`, as far as is known: an event that resets a session tells of nothing before it. */
+  #reset(session: Session, to: number, epoch: string | undefined, from = to) {
+    const { sessionId, lastSeq } = session
     session.reset(to, epoch)
     this.keep(sessionId)
     // It has lost nothing: it asked to be told where the head is.
-    if (from !== HEAD) this.notifier.tell('session', { sessionId, status: 'reset', from, to })
+    if (lastSeq !== HEAD) this.notifier.tell('session', { sessionId, status: 'reset', from, to })
   }
 
   #deliver(session: Session, message: SessionMessage) {
@@ -156,7 +157,7 @@ export class Inbox extends Sessions {
   }
 
   /** The server's word on the sessions of a resume; it may come with the answer, with the marker, or with both. */
-  judge(id: string | undefined, verdicts: readonly SessionVerdict[]) {
+  takeVerdicts(id: string | undefined, verdicts: readonly SessionVerdict[]) {
     if (id !== undefined && id !== this.#resumeId) return
     for (const verdict of verdicts) {
       const { sessionId, status, epoch, from, to } = verdict
@@ -164,7 +165,7 @@ export class Inbox extends Sessions {
       // Watched anew since: the verdict is about another cursor then.
       if (!session || session.verdict === 'given' || session.wantedBy) continue
       if (status === 'reset') {
-        this.#reset(session, to, epoch)
+        this.#reset(session, to, epoch, Math.min(from, to))
         continue
       }
       session.verdict = 'given'
@@ -222,7 +223,7 @@ export class Inbox extends Sessions {
         // Watched anew, or resumed since: the answer is about something that is over.
         if (!isCurrent() || attachments !== this.#attachments) return false
         session.wantedBy = null
-        this.judge(undefined, verdicts)
+        this.takeVerdicts(undefined, verdicts)
         return isCurrent()
       },
     }

@@ -1,9 +1,7 @@
 import { type Cursor, HEAD, isText } from '../protocol'
 import type { Backlog } from './backlog'
 import type { SessionMessage } from './frames'
-
-/** A hole that this many resumes in a row did not close will not be closed. */
-const MAX_FRUITLESS_RESUMES = 3
+import { type Hole, MAX_RESUMES, resumesAt } from './hole'
 
 export type Party = 'app' | 'server'
 /** Why a session is tracked. The app asks for it by `watch`, or a cursor that it gives; what it did not ask for is bounded. */
@@ -35,11 +33,8 @@ export class Session {
   wantedBy: Party | null = null
   /** A verdict that comes when one is `given`, or when another resume is wanted, is about an old cursor. */
   verdict: 'awaited' | 'given' = 'awaited'
-  /** The last `seq` seen behind a hole since the last resume. */
-  missing = 0
-  /** Where the last hole was, and how many resumes in a row ended at it. */
-  holeAt = -1
-  fruitless = 0
+  /** The last one, closed or not. */
+  hole: Hole | null = null
   /** The first `seq` for which there was no room in the backlog; it is a hole whatever the server promises. */
   overflowedAt = 0
   /** The last `seq` that was dropped as old before the resume was judged. */
@@ -63,7 +58,7 @@ export class Session {
   }
 
   get hasHole(): boolean {
-    return this.missing > this.lastSeq
+    return (this.hole?.seen ?? 0) > this.lastSeq
   }
 
   /** Whether no event came since this was asked last, and none is known to be due. */
@@ -94,20 +89,18 @@ export class Session {
   ask(): Cursor {
     this.wantedBy = null
     this.verdict = 'awaited'
-    this.missing = this.overtook = 0
+    this.overtook = 0
+    if (this.hole) this.hole.seen = 0
     return this.tell()
   }
 
   /** An event came from behind a hole. Returns whether a resume has to be asked for: one that is due brings this one too. */
   miss(seq: number): boolean {
-    const isNews = !this.hasHole
+    const { hole, hasHole, lastSeq } = this
     if (seq === this.overflowedAt) this.overflowedAt = 0
-    if (isNews) {
-      this.fruitless = fruitlessAt(this)
-      this.holeAt = this.lastSeq
-    }
-    this.missing = Math.max(this.missing, seq)
-    return isNews
+    if (hole && hasHole) hole.seen = Math.max(hole.seen, seq)
+    else this.hole = { at: lastSeq, resumes: resumesAt(lastSeq, hole), seen: seq }
+    return !hasHole
   }
 
   /** Some of the history is lost. */
@@ -117,8 +110,8 @@ export class Session {
     if (this.lastSeq !== HEAD) this.history = 'lost'
     this.lastSeq = to
     this.epoch = epoch
-    this.missing = this.overtook = this.overflowedAt = this.fruitless = 0
-    this.holeAt = -1
+    this.overtook = this.overflowedAt = 0
+    this.hole = null
     this.endBacklog()
   }
 
@@ -127,9 +120,6 @@ export class Session {
     this.backlog = null
   }
 }
-
-/** How many resumes in a row will have ended at the hole behind the cursor. */
-const fruitlessAt = ({ holeAt, lastSeq, fruitless }: Session) => (holeAt === lastSeq ? fruitless + 1 : 0)
 
 /**
  * The rules for an event, in the order in which they are asked.
@@ -143,7 +133,7 @@ const fruitlessAt = ({ holeAt, lastSeq, fruitless }: Session) => (holeAt === las
  * | `miss` | there is a hole before it | it is dropped, and a resume from the cursor brings the hole and it |
  * | `giveUp` | three resumes in a row have not closed that hole | the session is reset to just before it (the app is told), and it is delivered |
  *
- * So a reset is decided here, by an event, or by the server's verdict on a resume (`Inbox.judge`).
+ * So a reset is decided here, by an event, or by the server's verdict on a resume (`Inbox.takeVerdicts`).
  */
 export type Step = 'wait' | 'turn' | 'old' | 'deliver' | 'miss' | 'giveUp'
 
@@ -156,5 +146,5 @@ export function step(session: Session, message: SessionMessage, isContiguous: bo
   if (seq <= lastSeq && dedupe) return 'old'
   const follows = prevSeq === undefined ? !isContiguous || seq <= lastSeq + 1 : prevSeq <= lastSeq
   if (follows && !(overflowedAt > 0 && seq > overflowedAt)) return 'deliver'
-  return session.missing <= lastSeq && fruitlessAt(session) >= MAX_FRUITLESS_RESUMES ? 'giveUp' : 'miss'
+  return !session.hasHole && resumesAt(lastSeq, session.hole) >= MAX_RESUMES ? 'giveUp' : 'miss'
 }

@@ -195,7 +195,7 @@ export class Sessions {
   protected lose({ sessionId, status, from, to, error }: SessionVerdict) {
     this.unwatch(sessionId)
     if (error) {
-      const why = `no events of session ${sessionId}: its stream has as many sessions as the server allows; unwatch() some, then watch() it`
+      const why = `no events of session ${sessionId}: its stream is full; unwatch() some, then watch() it`
       this.notifier.report(new ConnectionError(error, why))
     }
     this.notifier.tell('session', { sessionId, status, from, to })

@@ -29,7 +29,8 @@ export interface InspectorEvent {
 const VERSION = '0.7.2'
 const REDACTED = '[redacted]'
 
-// What leaves is built from shapes, never copied and then cleaned: what no shape names stays here, also in fields to come.
+// What leaves is built from shapes, never copied and then cleaned: what no shape names stays here,
+// also in fields to come.
 type Shape = (value: unknown) => unknown
 
 const text: Shape = (value) => (typeof value === 'string' ? value : undefined)
@@ -55,7 +56,8 @@ const fields = (shapes: Readonly<Record<string, Shape>>): Shape => {
 }
 const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null
 
-// The chart is code: its names leave. What stands in it as data (`context`, `input`, `params`, `output`, `meta`) does not.
+// The chart is code: its names leave. What stands in it as data (`context`, `input`, `params`,
+// `output`, `meta`) does not.
 const named: Shape = (value) =>
   typeof value === 'function' ? { type: value.name } : isObject(value) ? { type: text(value.type) } : text(value)
 const actions = listOf(named)
@@ -123,7 +125,9 @@ const eventFields = fields({
 interface Chart {
   readonly definition: string
   readonly id: string
-  /** Of its invocations, also of those that are called after their place, as in `0.machine.state`. */
+  /**
+   * Of its invocations, also of those that are called after their place, as in `0.machine.state`.
+   */
   readonly invoked: ReadonlySet<string>
 }
 const charts = new WeakMap<object, Chart>()
@@ -146,7 +150,10 @@ function chartOf({ logic }: AnyActor): Chart | undefined {
 const OURS: readonly unknown[] = [connectionMachine.config, outboxMachine.config]
 const isOurs = ({ logic }: AnyActor) => logic instanceof StateMachine && OURS.includes(logic.config)
 
-/** The ids of actors that were spawned are data (of sessions, for instance), but those of invocations are in the chart. */
+/**
+ * The ids of actors that were spawned are data (of sessions, for instance), but those of
+ * invocations are in the chart.
+ */
 const eventType = (type: string, chart: Chart | undefined) =>
   type.replace(
     /^(xstate\.(?:done\.actor|error\.actor|snapshot)\.)(.*)$/s,
@@ -170,7 +177,10 @@ function snapshotOf(snapshot: Readonly<Record<string, unknown>>, actor: AnyActor
   }
 }
 
-/** What may be told of an inspection event of XState; nothing, where the Stately inspector has no use for it. */
+/**
+ * What may be told of an inspection event of XState; nothing, where the Stately inspector has no
+ * use for it.
+ */
 export function redact(inspection: InspectionEvent): InspectorEvent | undefined {
   const { type, rootId } = inspection
   const actor = inspection.actorRef as AnyActor

@@ -122,6 +122,7 @@ export type StreamEvent =
     }
   | { type: 'stream.replayed'; resumeId: string | null; leftOvers: readonly Cursor[]; isByServer?: boolean }
   /** There is something to be resumed. `isByServer`: the server has left one; else it is the app that wants it. */
+  /** The stream does not bring all that it should: there is a hole, or a session that it was not asked for yet, also one that the app watches. */
   | { type: 'stream.gapped'; cursors: readonly Cursor[]; isByServer?: boolean }
   /** An event of another epoch has reset a session. */
   | { type: 'stream.reset' }

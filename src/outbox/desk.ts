@@ -8,6 +8,8 @@ import type { Message } from './message'
 export interface Desk {
   end(message: Message, ending: Ending): void
   giveUp(message: Message, code: 'expired' | 'exhausted' | 'cancelled'): void
+  /** Whether the queue lets anything leave. */
+  mayPost(): boolean
   /** `fetch` is about to be called with it. */
   starting(message: Message): void
   /** The prompts that a stop takes back. */

@@ -25,10 +25,10 @@ export interface EndsParts {
   readonly isCurrent: (gate: Gate) => boolean
 }
 
-type Line = Judgement & { ruling: 'line' }
+type AboutLine = Judgement & { ruling: 'line' }
 type Repeat = Judgement & { ruling: 'repeat' }
 
-/** Carries out what `judge` says of a POST: verdicts, waits, doubts, the size of batches. */
+/** Carries out what `judge` says of a POST: verdicts, waits and doubts. */
 export class Ends {
   readonly #parts: EndsParts
 
@@ -66,10 +66,8 @@ export class Ends {
       const judgement = judge({ outcome, features, isInDoubt: false })
       if (judgement.ruling === 'settle') return refuse(outcome)
       if (judgement.ruling === 'line') return this.#blameLine(gate, 'batch', judgement, refuse)
-      const { error, kind } = judgement
-      // One of the messages may be why. A login page, a quota, and a batch that came too early are about none of them.
-      if (error.code !== 'redirected' && kind !== 'early' && meaningOf(error.status) !== 'quota')
-        batchSize.halve(messages.length)
+      const { error } = judgement
+      batchSize.failed(messages.length, error)
       this.#doubt(messages, judgement)
       const wait = this.#pause(carried, error)
       if (error.retryAfter !== undefined) lanes.waitAll(wait)
@@ -107,7 +105,7 @@ export class Ends {
   }
 
   /** A 401 or a 404 is told to the machine, unless the endpoint is missing. To a POST of an old stream it says nothing about this one. */
-  #blameLine(gate: Gate, endpoint: string, { fact, error }: Line, settle: (missing: SendError) => void) {
+  #blameLine(gate: Gate, endpoint: string, { fact, error }: AboutLine, settle: (missing: SendError) => void) {
     const { desk, trust, isCurrent } = this.#parts
     if (!isCurrent(gate)) return
     const missing = trust.missing(endpoint, error)

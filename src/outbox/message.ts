@@ -57,8 +57,8 @@ export class Message {
   lastError: ConnectionError | null = null
   declare place: string | undefined
   number?: number
-  /** Its places in the line of all messages and in its lane. */
-  inLine: Node<Message> | undefined
+  /** Its places in the queue of all messages and in its lane. */
+  inQueue: Node<Message> | undefined
   inLane: Node<Message> | undefined
   delivery!: Delivery
   /** The status that the app was told last. */

@@ -17,8 +17,8 @@ import { evictedBy } from './room'
 import { cancelledBy, Stops } from './stop'
 import { Unsettled } from './unsettled'
 
-/** In `restoring` the storage is being read, and nothing leaves; in `retired` nothing is accepted. */
-type Life = 'ready' | 'restoring' | 'retired'
+/** Messages leave in `ready` only, whatever the gate says. In `restoring` the storage is being read; in `retired` nothing is accepted. */
+type Life = 'ready' | 'restoring' | 'clearing' | 'retired'
 
 /** The queue of outbound messages. It outlives every stream. */
 export class Outbox {
@@ -51,7 +51,8 @@ export class Outbox {
         this.#store?.put(message)
         this.#tell(message)
       },
-      cancelledBy: (stop) => cancelledBy(stop, this.#unsettled.line),
+      mayPost: () => this.#life === 'ready',
+      cancelledBy: (stop) => cancelledBy(stop, this.#unsettled.queue),
       changed: (message) => this.#tell(message),
     })
   }
@@ -83,7 +84,7 @@ export class Outbox {
   }
 
   #takeBack(stop: Message) {
-    for (const message of cancelledBy(stop, this.#unsettled.line)) {
+    for (const message of cancelledBy(stop, this.#unsettled.queue)) {
       if (message.attempts) message.stoppedBy = stop
       else this.#giveUp(message)
     }
@@ -127,11 +128,13 @@ export class Outbox {
   }
 
   clear() {
+    const isReady = this.#life === 'ready'
     // Each end would let the next one leave.
-    this.#poster.freeze()
-    for (const message of [...this.#unsettled.line]) this.#giveUp(message)
+    if (isReady) this.#life = 'clearing'
+    for (const message of [...this.#unsettled.queue]) this.#giveUp(message)
     if (this.#life !== 'retired') this.#store?.clear()
-    if (this.#life !== 'restoring') this.#poster.thaw()
+    if (isReady) this.#life = 'ready'
+    this.#poster.pump()
   }
 
   // Ends
@@ -169,7 +172,6 @@ export class Outbox {
   restore() {
     if (!this.#store || this.#life !== 'ready') return
     this.#life = 'restoring'
-    this.#poster.freeze()
     this.#store.adopt((messages) => this.#take(messages))
   }
 
@@ -183,9 +185,9 @@ export class Outbox {
     }
     for (const message of admitted) this.#welcome(message)
     // A stop that was sent meanwhile stands behind what is restored.
-    for (const message of this.#unsettled.line) if (message.isStop) this.#takeBack(message)
+    for (const message of this.#unsettled.queue) if (message.isStop) this.#takeBack(message)
     this.#life = 'ready'
-    this.#poster.thaw()
+    this.#poster.pump()
   }
 
   // The line
@@ -235,12 +237,12 @@ export class Outbox {
 
   /** Oldest first. */
   get pending(): readonly Delivery[] {
-    return Array.from(this.#unsettled.line, ({ delivery }) => delivery)
+    return Array.from(this.#unsettled.queue, ({ delivery }) => delivery)
   }
 
   /** Of the messages without a verdict. */
   get sessions(): ReadonlySet<unknown> {
-    return new Set(Array.from(this.#unsettled.line, ({ sessionId }) => sessionId))
+    return new Set(Array.from(this.#unsettled.queue, ({ sessionId }) => sessionId))
   }
 
   get state(): OutboxState {

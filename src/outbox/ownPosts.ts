@@ -1,6 +1,6 @@
 import type { Carrier } from '../adapters/transport'
 import type { Settings } from '../connection/options'
-import { ConnectionError } from '../errors'
+import type { ConnectionError } from '../errors'
 import type { UpstreamEvent } from '../machine/types'
 import type { Gate } from './flight'
 import { type Judgement, judge } from './judge'
@@ -100,7 +100,7 @@ export class OwnPosts {
         // While the headers were waited for the gate may have closed.
         onStart: () => {
           isLate = this.#gate !== gate
-          if (isLate) throw new ConnectionError('cancelled', 'the line has closed')
+          if (isLate) abort.abort()
         },
       })
       .catch((error: ConnectionError) => error)

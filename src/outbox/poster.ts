@@ -43,8 +43,6 @@ export class Poster {
   readonly #timer: WaitTimer
   #gate: GateState = HELD
   #grace: unknown
-  /** In `frozen` nothing new leaves, whatever the gate says: the queue is being restored or cleared. */
-  #mode: 'live' | 'frozen' = 'live'
 
   constructor(settings: Settings, carrier: Carrier, desk: Desk) {
     this.#settings = settings
@@ -106,20 +104,10 @@ export class Poster {
     for (const flight of this.#flights) this.land(flight)
   }
 
-  /** Nothing new leaves until `thaw`. */
-  freeze() {
-    this.#mode = 'frozen'
-  }
-
-  thaw() {
-    this.#mode = 'live'
-    this.pump()
-  }
-
   // Turns
 
   pump() {
-    if (this.#gate.name !== 'held' && this.#mode === 'live') this.#takeTurns(this.#gate.gate)
+    if (this.#gate.name !== 'held' && this.#desk.mayPost()) this.#takeTurns(this.#gate.gate)
     this.refresh()
   }
 

@@ -12,7 +12,7 @@ export function evictedBy(message: Message, unsettled: Unsettled, limits: Limits
   const isFull = () => messagesOver > 0 || bytesOver > 0
   const victims: Message[] = []
   if (overflow === 'drop-oldest') {
-    for (const old of unsettled.line) {
+    for (const old of unsettled.queue) {
       if (old === message || !isFull()) break
       if (old.attempts) continue
       victims.push(old)

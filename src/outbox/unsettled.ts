@@ -5,17 +5,17 @@ import { Queue } from './queue'
 export class Unsettled {
   readonly byId = new Map<string, Message>()
   /** In the order of `send()`. */
-  readonly line = new Queue<Message>()
+  readonly queue = new Queue<Message>()
   bytes = 0
 
   enter(message: Message, where: 'first' | 'last') {
-    message.inLine = where === 'last' ? this.line.push(message) : this.line.unshift(message)
+    message.inQueue = where === 'last' ? this.queue.push(message) : this.queue.unshift(message)
     this.byId.set(message.id, message)
     this.bytes += message.bytes
   }
 
   leave(message: Message) {
-    if (message.inLine) this.line.remove(message.inLine)
+    if (message.inQueue) this.queue.remove(message.inQueue)
     this.byId.delete(message.id)
     this.bytes -= message.bytes
   }

@@ -82,7 +82,7 @@ export interface SessionVerdict {
   readonly sessionId: string
   readonly status: SessionStatus
   readonly epoch?: string | undefined
-  /** The cursor that the replay starts after. */
+  /** The cursor that the replay starts after; after a `reset`, the one that what the server still has starts after. */
   readonly from: number
   /** The last event that belongs to the replay; after a `reset`, the new cursor. */
   readonly to: number
@@ -171,7 +171,10 @@ export function parseVerdicts(answer: unknown): readonly SessionVerdict[] {
   const { sessions }: JsonObject = Object(answer)
   if (!Array.isArray(sessions)) return []
   return sessions.flatMap((entry: unknown) => {
-    const { sessionId, status, epoch, from = 0, to = from, error }: JsonObject = Object(entry)
+    const verdict: JsonObject = Object(entry)
+    const { sessionId, status, epoch, error, to = verdict.from ?? 0 } = verdict
+    // A reset that does not tell what is left promises nothing.
+    const { from = status === 'reset' ? to : 0 } = verdict
     return isText(sessionId) && STATUSES.includes(status) && isSeq(from) && isSeq(to)
       ? [
           {

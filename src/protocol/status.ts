@@ -1,13 +1,15 @@
 import type { ConnectionErrorCode } from '../errors'
 
 /**
+ * Each status has one meaning (`TABLE`). `outbox/judge.ts` decides by it what becomes of a message, the machine what becomes of a resume.
+ *
  * | meaning | of a POST it says | of a message | of a resume |
  * | --- | --- | --- | --- |
  * | `accepted` | done | its verdict | it succeeded |
  * | `credentials` | not with these headers | the line stops, unless the `headers` hook has better ones | the same |
  * | `stream` | the stream is unknown, unless the endpoint is (see `outbox/missingEndpoints.ts`) | repeated on a fresh stream | a fresh stream |
  * | `gone` | what it is about is gone | `rejected`, or `unknown` as after `conflict` | a fresh stream |
- * | `early` | one before it has to be repeated first | repeated; no failure of its own | backoff |
+ * | `early` | one before it has to be repeated first | repeated behind that one; no failure of its own, and a batch keeps its size | backoff |
  * | `quota` | too much of this client | repeated after a pause; a batch keeps its size | backoff |
  * | `busy` | the server asks to come back | repeated after a pause | backoff |
  * | `later` | it may pass | repeated after a pause | backoff |

@@ -14,13 +14,13 @@ import { withParts } from './parts'
 import { Posts } from './post'
 import { createPublisher, type Publish } from './publish'
 import { isSessionId, SESSION_ID_RULE } from './request/cursors'
-import { createOrigins } from './request/origins'
+import { Origins } from './request/origins'
 import { checkPrincipalId, identify, type Principal } from './request/principal'
 import { Resumer } from './resume'
 import { Router } from './router'
 import { Authority } from './stream/authority'
 import { StreamOpener } from './stream/streamOpener'
-import { createStreams, type Streams } from './stream/streams'
+import { Streams } from './stream/streams'
 
 export interface ChatServer {
   /**
@@ -138,10 +138,10 @@ function assemble<P extends Principal>(resolved: ResolvedOptions<P>) {
   const budgets = new Budgets(limits.memory)
   /** The account of requests that are not authenticated yet, and of refused ones. No principal has this id. */
   const strangers = budgets.of('')
-  const streams = createStreams({ ...resolved, onRevoked: (...right) => authority.apply(...right) })
+  const streams = new Streams({ ...resolved, onRevoked: (...right) => authority.apply(...right) })
   const authority = new Authority<P>({
     authorize,
-    streamsOf: streams.of,
+    streamsOf: (principalId) => streams.of(principalId),
     interval: limits.reauthorize,
     clock,
     random,
@@ -175,7 +175,7 @@ function assemble<P extends Principal>(resolved: ResolvedOptions<P>) {
   })
   const router = new Router<P>({
     ...parts,
-    origins: createOrigins(resolved),
+    origins: new Origins(resolved),
     opener: new StreamOpener<P>({ ...parts, receiptAge: receipts.minAge }),
     posts: new Posts<P>({
       ...parts,

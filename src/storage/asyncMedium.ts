@@ -22,7 +22,10 @@ export interface AsyncMediumOptions {
   late(): void
 }
 
-/** AsyncStorage, IndexedDB behind its four members. The writes of one entry are serialised; of those that wait only the last one is made. */
+/**
+ * AsyncStorage, IndexedDB behind its four members. The writes of one entry are serialised; of those
+ * that wait only the last one is made.
+ */
 export class AsyncMedium implements Medium {
   readonly answers = 'later'
   readonly #options: AsyncMediumOptions

@@ -3,7 +3,9 @@ import { ConnectionError } from '../errors'
 import type { Medium } from './medium'
 import { type Soon, soon } from './soon'
 
-/** It may hold prompts: how many lines are kept, of how many characters each, and for how long, ms. */
+/**
+ * It may hold prompts: how many lines are kept, of how many characters each, and for how long, ms.
+ */
 const MAX_LINES = 32
 const MAX_LINE = 2_000
 const ASIDE_FOR = 604_800_000

@@ -2,8 +2,8 @@ import type { Typed } from '../connection/messages'
 import type { Storable, StoredMessage } from '../connection/store'
 import { isObject, isSeq, isText, LANE, MESSAGE_ID } from '../protocol'
 
-// Messages: `<key>:message:<owner>:<number>`; cursors: `<key>:cursor:<sessionId>`. Neither has a `:` behind its prefix but the
-// one, so that no key, whatever is in it, runs into another.
+// Messages: `<key>:message:<owner>:<number>`; cursors: `<key>:cursor:<sessionId>`. Neither has a
+// `:` behind its prefix but the one, so that no key, whatever is in it, runs into another.
 
 export const messagePrefix = (key: string) => `${key}:message:`
 export const cursorPrefix = (key: string) => `${key}:cursor:`
@@ -32,7 +32,10 @@ export function messageText({ id, json, attempts, failures, drops, triedAt, expi
   return `{"message":${json},${fields.slice(1)}`
 }
 
-/** `mayBePosted`: its last write may not have been through when it was posted, so it counts as attempted. */
+/**
+ * `mayBePosted`: its last write may not have been through when it was posted, so it counts as
+ * attempted.
+ */
 export function parseMessage(value: unknown, place: string, mayBePosted: boolean): StoredMessage | undefined {
   const { id, message, attempts, failures, drops, triedAt, expiresAt, lane } = Object(value)
   // JSON has no Infinity, but null.

@@ -2,7 +2,9 @@ import type { StorageLike } from '../environment'
 import { isSeq, isText } from '../protocol'
 import type { Soon } from './soon'
 
-/** A storage whose failures are reported, and harm nothing else. Nothing of it throws or rejects. */
+/**
+ * A storage whose failures are reported, and harm nothing else. Nothing of it throws or rejects.
+ */
 export interface Medium {
   readonly answers: 'at once' | 'later'
   /** None, if they could not be read. */

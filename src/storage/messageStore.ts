@@ -21,7 +21,10 @@ export interface MessageStoreParts {
   closed(): void
 }
 
-/** An entry per unsettled message. Its owner is one connection. A storage that fails harms nothing but that. */
+/**
+ * An entry per unsettled message. Its owner is one connection. A storage that fails harms nothing
+ * but that.
+ */
 export class MessageStore implements Store {
   readonly cursors: CursorStore | null
   readonly #parts: MessageStoreParts
@@ -34,7 +37,10 @@ export class MessageStore implements Store {
   #stage: 'new' | 'adopted' | 'closed' = 'new'
   /** How many adoptions and clears are under way. */
   #errands = 0
-  /** An adoption that began in an earlier age takes nothing: the app has cleared the outbox since, or disposed of it. */
+  /**
+   * An adoption that began in an earlier age takes nothing: the app has cleared the outbox since,
+   * or disposed of it.
+   */
   #age = 0
 
   constructor(parts: MessageStoreParts) {
@@ -182,7 +188,10 @@ export class MessageStore implements Store {
     this.#letGo()
   }
 
-  /** The locks, once nothing is stored any more, and nothing is being written. Another page would take over what is not deleted yet. */
+  /**
+   * The locks, once nothing is stored any more, and nothing is being written. Another page would
+   * take over what is not deleted yet.
+   */
   #letGo() {
     if (this.#isDone()) this.#parts.medium.whenWritten(this.#release)
   }

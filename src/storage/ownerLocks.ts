@@ -19,7 +19,10 @@ export interface OwnerLocksOptions {
   fail(why: string, cause: unknown): void
 }
 
-/** A connection holds a Web Lock of its name while it has something stored, so that no other page takes its messages for left behind. */
+/**
+ * A connection holds a Web Lock of its name while it has something stored, so that no other page
+ * takes its messages for left behind.
+ */
 export class OwnerLocks {
   readonly #options: OwnerLocksOptions
   /** None as well, once they have failed. */

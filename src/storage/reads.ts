@@ -12,7 +12,10 @@ export class Reads {
   readonly #clock: Clock
   readonly #late: () => void
   readonly #timers = new Set<unknown>()
-  /** The reads that have to end before a stream opens. Once they have, no later read holds up a stream. */
+  /**
+   * The reads that have to end before a stream opens. Once they have, no later read holds up a
+   * stream.
+   */
   readonly #first = new Set<object>()
   #stage: 'first' | 'later' = 'first'
   readonly #streams = new Set<() => void>()
@@ -22,7 +25,10 @@ export class Reads {
     this.#late = late
   }
 
-  /** Where the answer is not there in time, that is reported, and `goOn` called. The answer is used all the same. */
+  /**
+   * Where the answer is not there in time, that is reported, and `goOn` called. The answer is used
+   * all the same.
+   */
   within<T>(value: Soon<T>, goOn: () => void): Soon<T> {
     if (!isLater(value)) return value
     const timer = this.#clock.setTimeout(() => {

@@ -1,4 +1,7 @@
-/** A value that one storage gives at once and another one later. Where it is there at once, the next step is done at once. */
+/**
+ * A value that one storage gives at once and another one later. Where it is there at once, the next
+ * step is done at once.
+ */
 export type Soon<T> = T | Promise<T>
 
 // Not `instanceof`: React Native puts a Promise of its own in the place of the engine's.

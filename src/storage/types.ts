@@ -7,8 +7,8 @@ export interface PersistOptions {
   /** All keys in the storage begin with it: use one per user. Default: `holdline:<url>`. */
   readonly key?: string | undefined
   /**
-   * Keep the cursors too, so that a reload resumes where the last page ended. Only for an app that keeps what it has applied as
-   * well: otherwise its page begins in the middle. Default: false.
+   * Keep the cursors too, so that a reload resumes where the last page ended. Only for an app that
+   * keeps what it has applied as well: otherwise its page begins in the middle. Default: false.
    */
   readonly cursors?: boolean | undefined
   /** Tell which page is gone. Default: `navigator.locks`, where there are any. */

@@ -13,7 +13,10 @@ export function formatTrace(given: unknown, form: 'timeline' | 'mermaid' = 'time
 
 /** `active.streaming.open.steady` → `open.steady`. */
 const short = (path: string) => path.replace(/^active\.(streaming\.)?/, '')
-/** `xstate.after.welcomeTimeout.connection.active.streaming.awaitingWelcome` → `welcomeTimeout`. Nothing that could end a line or a statement. */
+/**
+ * `xstate.after.welcomeTimeout.connection.active.streaming.awaitingWelcome` → `welcomeTimeout`.
+ * Nothing that could end a line or a statement.
+ */
 const eventName = (event: string) => event.replace(/^xstate\.after\.(\w+)\..*$/, '$1').replace(/[^\w.:-]/g, '_')
 const word = (text: string) => text.replace(/[^\w.-]/g, '_')
 

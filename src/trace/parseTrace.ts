@@ -68,7 +68,8 @@ const TRACE = {
 } satisfies Fields
 
 /**
- * Checks what somebody sent: a trace, or its JSON. Returns a copy that holds what a trace holds and nothing else.
+ * Checks what somebody sent: a trace, or its JSON. Returns a copy that holds what a trace holds and
+ * nothing else.
  *
  * @throws {ConnectionError} `bad-trace`; the message names the field.
  */
@@ -79,7 +80,10 @@ export function parseTrace(given: unknown): Trace {
   return { ...head, steps: parsed } as unknown as Trace
 }
 
-/** Each step begins where the one before it ended; the outbox of a line that was connected anew is held. */
+/**
+ * Each step begins where the one before it ended; the outbox of a line that was connected anew is
+ * held.
+ */
 function checkOrder(steps: readonly TraceStep[]) {
   const states: Record<string, string> = {}
   for (const [index, { machine, event, from, to }] of steps.entries()) {

@@ -8,7 +8,10 @@ import type { Trace, TraceStep } from './trace'
 /** How many steps are kept. */
 const LENGTH = 256
 
-/** `{"active":{"streaming":"connecting"}}` → `active.streaming.connecting`. There are few of them, and each is kept once. */
+/**
+ * `{"active":{"streaming":"connecting"}}` → `active.streaming.connecting`. There are few of them,
+ * and each is kept once.
+ */
 const paths: Record<string, string> = {}
 export function pathOf(value: unknown): string {
   const path = JSON.stringify(value).replace(/[{}"]/g, '').replace(/:/g, '.')
@@ -16,7 +19,10 @@ export function pathOf(value: unknown): string {
   return paths[path]
 }
 
-/** The fields that guards read, of all events together. An app may have sent the event, so no field need be of its type. */
+/**
+ * The fields that guards read, of all events together. An app may have sent the event, so no field
+ * need be of its type.
+ */
 interface Facts {
   readonly cursors?: readonly Cursor[]
   readonly leftOvers?: readonly Cursor[]
@@ -28,9 +34,10 @@ interface Facts {
 const number = (value: unknown) => (typeof value === 'number' ? value : undefined)
 
 /**
- * What a microstep is. XState has no public word for a refused event: it is a microstep in which no transition was taken, and whose event is
- * not one of XState's own. A contract test pins that. `onward`: an `always`, which goes on with the event that came before. `foreign`: the
- * chart does not know the event, so it is XState's own, or the app's.
+ * What a microstep is. XState has no public word for a refused event: it is a microstep in which no
+ * transition was taken, and whose event is not one of XState's own. A contract test pins that.
+ * `onward`: an `always`, which goes on with the event that came before. `foreign`: the chart does
+ * not know the event, so it is XState's own, or the app's.
  */
 function kindOf({ event, snapshot, _transitions: [taken] }: InspectedMicrostepEvent) {
   if (taken) return taken.eventType === '' ? 'onward' : 'taken'
@@ -39,7 +46,10 @@ function kindOf({ event, snapshot, _transitions: [taken] }: InspectedMicrostepEv
 
 type Step = { -readonly [Field in keyof TraceStep]: TraceStep[Field] }
 
-/** The flight recorder: the last steps of the machines, as facts without a payload. At most 200 bytes each. */
+/**
+ * The flight recorder: the last steps of the machines, as facts without a payload. At most 200
+ * bytes each.
+ */
 export class Recorder {
   readonly #clock: Clock
   readonly #startedAt: number
@@ -56,7 +66,10 @@ export class Recorder {
     this.#maxAttempts = maxAttempts
   }
 
-  /** Takes the inspection events of XState. Returns the type of an event that the connection has refused. */
+  /**
+   * Takes the inspection events of XState. Returns the type of an event that the connection has
+   * refused.
+   */
   note(inspected: InspectionEvent): string | undefined {
     if (inspected.type !== '@xstate.microstep') return
     const kind = kindOf(inspected)

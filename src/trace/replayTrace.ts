@@ -29,13 +29,15 @@ export interface Divergence {
 
 export interface Replay {
   readonly steps: number
-  /** The first step at which the machine of this version decides otherwise; null if there is none. */
+  /**
+   * The first step at which the machine of this version decides otherwise; null if there is none.
+   */
   readonly divergence: Divergence | null
 }
 
 /**
- * Runs a trace, or its JSON, through the pure machines of this version: each step from what the connection knew before it.
- * Nothing is executed.
+ * Runs a trace, or its JSON, through the pure machines of this version: each step from what the
+ * connection knew before it. Nothing is executed.
  *
  * @throws {ConnectionError} `bad-trace`
  */
@@ -96,7 +98,10 @@ function snapshotAt(machine: AnyStateMachine, path: string, context: object): An
 
 const countsOf = ({ attempt, fruitless, resumes }: TraceStep | ConnectionContext) => ({ attempt, fruitless, resumes })
 
-/** The trace names no session, so these stand for those that the resume was for, and for those that came since. */
+/**
+ * The trace names no session, so these stand for those that the resume was for, and for those that
+ * came since.
+ */
 const ASKED = { sessionId: 'asked', lastSeq: 0 }
 const SINCE = { sessionId: 'since', lastSeq: 0 }
 

@@ -1,7 +1,9 @@
 import type { ConnectionErrorCode } from '../errors'
 import type { Feature } from '../protocol'
 
-/** One event at one of the two machines, and what it did. Facts only: no ids, no texts, no headers. */
+/**
+ * One event at one of the two machines, and what it did. Facts only: no ids, no texts, no headers.
+ */
 export interface TraceStep {
   /** ms since `startedAt`. */
   readonly at: number
@@ -13,7 +15,10 @@ export interface TraceStep {
   readonly to: string
   /** The state had no transition for it. */
   readonly refused: boolean
-  /** What the connection knew before the step: failures in a row, resumes in a row without progress, resumes of this stream … */
+  /**
+   * What the connection knew before the step: failures in a row, resumes in a row without progress,
+   * resumes of this stream …
+   */
   readonly attempt: number
   readonly trust?: 'kept' | 'lost' | undefined
   readonly farewell?: 'none' | 'said' | undefined
@@ -32,7 +37,10 @@ export interface TraceStep {
   readonly moved?: boolean | undefined
   /** Whether the server has made the resume necessary. */
   readonly hole?: boolean | undefined
-  /** Whether it answers what was asked last: this resume, this probe. null: a marker that does not say which resume it ends. */
+  /**
+   * Whether it answers what was asked last: this resume, this probe. null: a marker that does not
+   * say which resume it ends.
+   */
   readonly own?: boolean | null | undefined
   /** Of a `wake`, ms; for ever is null in JSON. */
   readonly awayFor?: number | null | undefined
@@ -44,7 +52,10 @@ export interface TraceStep {
   readonly retryable?: boolean | undefined
 }
 
-/** What the flight recorder holds: the last 256 steps. It survives `JSON.stringify`; `holdline/inspect` reads it. */
+/**
+ * What the flight recorder holds: the last 256 steps. It survives `JSON.stringify`;
+ * `holdline/inspect` reads it.
+ */
 export interface Trace {
   readonly format: 'holdline-trace'
   readonly version: 1

@@ -48,7 +48,10 @@ export async function interleave<Subject extends string = 'holdline'>(
 export const ratio = (ours: readonly number[], baseline: readonly number[]): number =>
   median(ours.map((value, round) => value / (baseline[round] ?? Number.NaN)))
 
-/** Runs the work with what it needs: a server process, and programs of this folder bundled as an app would bundle them. */
+/**
+ * Runs the work with what it needs: a server process, and programs of this folder bundled as an app
+ * would bundle them.
+ */
 export async function withServer<T>(client: string, work: (sample: Sampler) => Promise<T>): Promise<T> {
   const folder = await mkdtemp(join(tmpdir(), 'holdline-bench-'))
   let server: ChildProcess | undefined
@@ -84,7 +87,9 @@ export type Sampler = (path: string, subject: string, ...args: string[]) => Prom
 
 const CLIENT_TIMEOUT = 120_000
 
-/** Each sample is a fresh process, so that neither side profits from code that the other has warmed. */
+/**
+ * Each sample is a fresh process, so that neither side profits from code that the other has warmed.
+ */
 async function runClient(program: string, url: string, [subject = '', ...args]: readonly string[]): Promise<Sample> {
   const child = fork(program, [subject, url, ...args], { execArgv: ['--expose-gc'] })
   const timer = setTimeout(() => child.kill('SIGKILL'), CLIENT_TIMEOUT)

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createConnection } from 'holdline'
 
-// Posts messages that stand ready in a queue, one after the other; tells how long that took, in ms, from the moment
-// the stream was there.
+// Posts messages that stand ready in a queue, one after the other; tells how long that took, in ms,
+// from the moment the stream was there.
 
 const [subject = '', url = '', count = ''] = process.argv.slice(2)
 const messages = Array.from({ length: Number(count) }, (_, index) => ({

@@ -3,8 +3,8 @@ import { writeHeapSnapshot } from 'node:v8'
 import { EventSource } from 'eventsource'
 import { createConnection } from 'holdline'
 
-// Opens connections that stay quiet; tells the heap that each one holds, in bytes. With a file as the last argument it
-// leaves a heap snapshot there.
+// Opens connections that stay quiet; tells the heap that each one holds, in bytes. With a file as
+// the last argument it leaves a heap snapshot there.
 
 const [subject = '', url = '', count = '', snapshot] = process.argv.slice(2)
 /** Compiled code, hidden classes and the first buffers belong to no connection. */

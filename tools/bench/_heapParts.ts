@@ -2,7 +2,8 @@ import { createConnection } from 'holdline'
 import { connectionMachine, outboxMachine } from 'holdline/machine'
 import { createActor, type EventObject, fromCallback } from 'xstate'
 
-// Where the bytes of a connection are, without a network: each line is one more thing that it holds.
+// Where the bytes of a connection are, without a network: each line is one more thing that it
+// holds.
 
 const MANY = 2_000
 const kept: unknown[] = []

@@ -2,7 +2,8 @@ import { EventSource } from 'eventsource'
 import { createConnection } from 'holdline'
 import { fetchStreamTransport } from 'holdline/adapters'
 
-// One flood of messages; tells what each took from the first to the last: µs of this process' CPU time, and of the clock.
+// One flood of messages; tells what each took from the first to the last: µs of this process' CPU
+// time, and of the clock.
 
 const [subject = '', url = '', messages = ''] = process.argv.slice(2)
 const expected = Number(messages)

@@ -1,7 +1,8 @@
 import { createConnection, type EventSourceLike } from 'holdline'
 
-// Queues messages and drains them, without a network; tells what one message takes, in µs. The same number of messages is
-// handled whatever the length of the queue, so that neither side profits from warmer code.
+// Queues messages and drains them, without a network; tells what one message takes, in µs. The same
+// number of messages is handled whatever the length of the queue, so that neither side profits from
+// warmer code.
 
 const [, , length = '', total = ''] = process.argv.slice(2)
 await run(1_000)

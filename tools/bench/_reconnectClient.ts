@@ -1,9 +1,10 @@
 import { EventSource } from 'eventsource'
 import { createConnection } from 'holdline'
 
-// The server cuts the stream again and again; tells how long it took each time until the line was open, resumed
-// included, in µs. The server's welcome says when it cut the stream before. A backoff of 0 ms still waits for a timer,
-// which Node fires after 1 ms or more; that wait is measured and left out.
+// The server cuts the stream again and again; tells how long it took each time until the line was
+// open, resumed included, in µs. The server's welcome says when it cut the stream before. A backoff
+// of 0 ms still waits for a timer, which Node fires after 1 ms or more; that wait is measured and
+// left out.
 
 const [subject = '', url = '', rounds = ''] = process.argv.slice(2)
 const WARM_UP = 100

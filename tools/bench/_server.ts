@@ -1,14 +1,18 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
-// The server of all measurements, in a process of its own: plain `node:http`, so that no code of the library under test
-// is on this side. The first path segment is the kind of stream, the second its argument.
+// The server of all measurements, in a process of its own: plain `node:http`, so that no code of
+// the library under test is on this side. The first path segment is the kind of stream, the second
+// its argument.
 
 const SESSIONS = 3
 const CHUNK = 64 * 1024
 const streams = new Map<string, ServerResponse>()
 let streamsSoFar = 0
-/** When the last stream was cut, ns. `process.hrtime` is the machine's monotonic clock, so other processes can compare. */
+/**
+ * When the last stream was cut, ns. `process.hrtime` is the machine's monotonic clock, so other
+ * processes can compare.
+ */
 let cutAt = 0n
 
 let flood = { messages: 0, bytes: Buffer.alloc(0) }

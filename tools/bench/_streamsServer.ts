@@ -8,8 +8,9 @@ import { writeHeapSnapshot } from 'node:v8'
 import { createAdaptorServer } from '@hono/node-server'
 import { createChatServer } from 'holdline/server'
 
-// A server whose memory is measured; the streams are opened by a second process of this program. Tells what each of them takes, in
-// bytes. With a file as the last argument it leaves a heap snapshot there.
+// A server whose memory is measured; the streams are opened by a second process of this program.
+// Tells what each of them takes, in bytes. With a file as the last argument it leaves a heap
+// snapshot there.
 
 const HEARTBEAT = 15_000
 /** Long enough for each stream to have had three. */
@@ -57,7 +58,10 @@ async function measure(streams: number) {
   process.send?.(result, () => process.exit())
 }
 
-/** The lowest of several looks: finalizers need more than one collection, and V8 gives pages back with a delay. */
+/**
+ * The lowest of several looks: finalizers need more than one collection, and V8 gives pages back
+ * with a delay.
+ */
 async function settled() {
   const lowest = { rss: Number.POSITIVE_INFINITY, heap: Number.POSITIVE_INFINITY, buffers: Number.POSITIVE_INFINITY }
   for (let look = 0; look < 20; look++) {

@@ -1,6 +1,7 @@
 import { createConnection } from 'holdline'
 
-// What one step of the flight recorder holds: a connection that has refused so many events, against one that has refused few.
+// What one step of the flight recorder holds: a connection that has refused so many events, against
+// one that has refused few.
 
 const CONNECTIONS = 500
 const STEPS = 200

@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis'
-import { hasRedis, startRedis } from '../../src/__tests__/support/redisServer'
 import { redisLog } from '../../src/server/redis'
+import { hasRedis, startRedis } from '../shared/redisServer'
 import { interleave, type Measurement, median, ratio } from './_bench'
 
 const EVENTS = 50_000

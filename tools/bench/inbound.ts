@@ -19,7 +19,8 @@ export const inbound: Measurement = {
 
       async function hold(subject: 'holdline' | 'fetchStream', bar: number, name: string): Promise<Result> {
         const wall = { ours: [] as number[], bare: [] as number[] }
-        // Per second of CPU time: on an idle machine that is what the clock says too, on a busy one it is not noise.
+        // Per second of CPU time: on an idle machine that is what the clock says too, on a busy one
+        // it is not noise.
         const sampled = async (which: typeof subject | 'bare') => {
           const took = await flood(which)
           wall[which === 'bare' ? 'bare' : 'ours'].push(took.wall ?? Number.NaN)

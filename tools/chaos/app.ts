@@ -98,7 +98,10 @@ export function startApp({ draw, chance }: Dice, scenario: Scenario, url: string
     entry.delivery.cancel()
   }
 
-  /** Whether one of the listeners has heard what the other one has not: a fresh start would tell the first one again. */
+  /**
+   * Whether one of the listeners has heard what the other one has not: a fresh start would tell the
+   * first one again.
+   */
   const isWaiting = () => heard.steady.length > heard.moody.length
 
   return {

@@ -8,7 +8,10 @@ export interface History {
   readonly sent: readonly Sent[]
   /** The numbers of the messages, as they were handed to `fetch`, and the phase at that moment. */
   readonly posted: readonly { readonly n: number; readonly phase: Phase }[]
-  /** The numbers of the messages, as the server applied them. The receipt of each says where in this list it stands. */
+  /**
+   * The numbers of the messages, as the server applied them. The receipt of each says where in this
+   * list it stands.
+   */
   readonly applied: readonly number[]
   /** How many events the server numbered, by session. */
   readonly published: Readonly<Record<string, number>>
@@ -27,7 +30,10 @@ export interface Sent {
   readonly excuse?: Excuse | undefined
   readonly verdict?: Verdict | undefined
 }
-/** `poisoned`: the server fails at it, each time. `no endpoint`: its POSTs are answered 404, on every stream. */
+/**
+ * `poisoned`: the server fails at it, each time. `no endpoint`: its POSTs are answered 404, on
+ * every stream.
+ */
 export type Excuse = 'refused by the server' | 'cancelled' | 'expired' | 'poisoned' | 'no endpoint'
 export interface Heard {
   readonly sessionId: string

@@ -1,11 +1,14 @@
-import { seeded } from '../../src/__tests__/support/http'
+import { seededRandom } from '../../src/testing/harness/random'
 
 export type Random = () => number
 export type Dice = ReturnType<typeof createDice>
 
-/** What is drawn depends on the seed and on what it is drawn for, and not on when: so timing shifts nothing. */
+/**
+ * What is drawn depends on the seed and on what it is drawn for, and not on when: so timing shifts
+ * nothing.
+ */
 export function createDice(seed: number) {
-  const draw = (...purpose: unknown[]): Random => seeded(hash([seed, ...purpose].join(' ')))
+  const draw = (...purpose: unknown[]): Random => seededRandom(hash([seed, ...purpose].join(' ')))
   return {
     draw,
     chance: (probability: number, ...purpose: unknown[]) => draw(...purpose)() < probability,

@@ -1,6 +1,7 @@
 import { FEATURES } from '../../src/protocol'
 import { createCounter, type Dice, pick, type Weights } from './dice'
-import { POST_FAULTS, STREAM_FAULTS, startProxy } from './proxy'
+import { POST_FAULTS, STREAM_FAULTS } from './faults'
+import { startProxy } from './proxy'
 import type { Scenario } from './scenario'
 
 const POSTS: Weights<keyof typeof POST_FAULTS> = {

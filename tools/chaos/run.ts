@@ -79,7 +79,8 @@ export async function run({ seed, idempotency, sends, events, log }: RunOptions)
       if (random() < 0.1) await nextTurn()
     }
     await app.until(() => app.settled() === sends)
-    // What is lost at the very end of a stream is missed with the next event, or at the next resume.
+    // What is lost at the very end of a stream is missed with the next event, or at the next
+    // resume.
     line.calm()
     app.connection.reconnect()
     await app.until(() => Object.values(heard).every((all) => all.length >= events))

@@ -31,7 +31,8 @@ export function drawScenario({ draw }: Dice, idempotency: boolean): Scenario {
     ),
     maxInFlight,
     sessionIds: ['alpha', 'beta', 'gamma', 'delta', 'epsilon'].slice(0, oneOf(random, [1, 3, 5])),
-    // Hundreds of POSTs at once would be a load test, and on a busy machine none of them would be answered in time.
+    // Hundreds of POSTs at once would be a load test, and on a busy machine none of them would be
+    // answered in time.
     window: oneOf(random, maxInFlight === Infinity ? [10, 30] : [1, 10, 100, 500]),
     hasStorage: random() < 0.5,
     hasTokens: random() < 0.5,
@@ -40,7 +41,10 @@ export function drawScenario({ draw }: Dice, idempotency: boolean): Scenario {
   }
 }
 
-/** The clock of both sides runs this much faster than real time, so that even a `Retry-After` costs little. */
+/**
+ * The clock of both sides runs this much faster than real time, so that even a `Retry-After` costs
+ * little.
+ */
 const SPEED = 30
 
 export const clock = {

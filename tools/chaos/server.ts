@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { CommandRejected, createChatServer, memoryLog } from 'holdline/server'
-import { listen } from '../../src/__tests__/support/http'
+import { listen } from '../shared/listen'
 import { createCounter, type Dice } from './dice'
 import { clock, type Scenario } from './scenario'
 
@@ -41,7 +41,10 @@ export async function startServer({ draw, chance }: Dice, scenario: Scenario) {
 
   return {
     url: host.url,
-    /** The numbers of the messages, in the order in which they were applied. A receipt says where in it. */
+    /**
+     * The numbers of the messages, in the order in which they were applied. A receipt says where in
+     * it.
+     */
     applied,
     /** How many events there are, by session. */
     published,

@@ -45,7 +45,9 @@ export interface Append {
 export interface Heard {
   readonly client: number
   readonly sessionId: string
-  /** The first one begins at the cursor that the client came with, each further one with a `reset`. */
+  /**
+   * The first one begins at the cursor that the client came with, each further one with a `reset`.
+   */
   readonly lives: readonly Life[]
 }
 export interface Life {
@@ -85,7 +87,10 @@ export function check({ restarts, logs, commands, appends, heard, probes, surpri
     }
   }
 
-  /** What was acknowledged stands where that was said, what was not may be missing, and nothing stands there twice. */
+  /**
+   * What was acknowledged stands where that was said, what was not may be missing, and nothing
+   * stands there twice.
+   */
   function checkPlace(sessionId: string, what: string, place: Place | undefined) {
     const found = seqsOf(sessionId, what)
     const told = `${what} of ${sessionId}`

@@ -1,4 +1,4 @@
-import { hasRedis } from '../../src/__tests__/support/redisServer'
+import { hasRedis } from '../shared/redisServer'
 import { readOptions, USAGE } from './options'
 import { type Outcome, type RunOptions, run } from './run'
 

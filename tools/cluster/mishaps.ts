@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { RedisServer } from '../../src/__tests__/support/redisServer'
 import { type Dice, oneOf, type Random } from '../chaos/dice'
+import type { RedisServer } from '../shared/redisServer'
 import type { Probe } from './check'
 import type { World } from './world'
 
@@ -75,7 +75,10 @@ export function createMishaps(
   }
 }
 
-/** In turn: all that commands go over, all that announcements go over, one of the latter. Returns how many those were. */
+/**
+ * In turn: all that commands go over, all that announcements go over, one of the latter. Returns
+ * how many those were.
+ */
 async function cut(redis: RedisServer, random: Random, nth: number): Promise<number> {
   const { admin } = redis
   if (nth % 3 === 0) return cutUnanswered(redis)
@@ -85,8 +88,8 @@ async function cut(redis: RedisServer, random: Random, nth: number): Promise<num
 }
 
 /**
- * While Redis sleeps, commands pile up, and the cut behind them. In one turn it carries them out and closes the connections
- * that it would have answered on.
+ * While Redis sleeps, commands pile up, and the cut behind them. In one turn it carries them out
+ * and closes the connections that it would have answered on.
  */
 async function cutUnanswered(redis: RedisServer): Promise<number> {
   const { admin } = redis

@@ -65,7 +65,8 @@ export async function startNode({ log, port, onError }: NodeOptions) {
       await runs.idle()
       const closed = once(server, 'close')
       server.close()
-      // Whoever is being answered, is answered. Connections that are kept alive would be so for ever: they are posted to.
+      // Whoever is being answered, is answered. Connections that are kept alive would be so for
+      // ever: they are posted to.
       setTimeout(() => server.closeAllConnections(), GRACE)
       await closed
     },

@@ -1,7 +1,8 @@
 import { redisLog } from 'holdline/server/redis'
 import { startNode } from './node'
 
-// The program of a node: killed at any moment, drained by SIGTERM. Whoever has started it knows the rest.
+// The program of a node: killed at any moment, drained by SIGTERM. Whoever has started it knows the
+// rest.
 
 async function start() {
   const { url, port } = JSON.parse(process.argv[2] ?? '{}')

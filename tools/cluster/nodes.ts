@@ -13,7 +13,10 @@ export interface NodesOptions {
 }
 export type Nodes = Awaited<ReturnType<typeof startNodes>>
 
-/** Node processes on fixed ports. One that ends unasked is a surprise; one that was ended comes back under another name. */
+/**
+ * Node processes on fixed ports. One that ends unasked is a surprise; one that was ended comes back
+ * under another name.
+ */
 export async function startNodes({ count, programs, url, onChange, onSurprise }: NodesOptions) {
   async function launch(port: number) {
     const child = programs.start('nodeProcess', { url, port })

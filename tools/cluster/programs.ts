@@ -9,7 +9,9 @@ const pathOf = (name: string) => fileURLToPath(new URL(name, import.meta.url))
 
 export type Programs = Awaited<ReturnType<typeof createPrograms>>
 
-/** The programs of the other processes, bundled: a node that was killed must be back in a moment. */
+/**
+ * The programs of the other processes, bundled: a node that was killed must be back in a moment.
+ */
 export async function createPrograms() {
   const folder = await mkdtemp(join(tmpdir(), 'holdline-cluster-'))
   await build({

@@ -14,7 +14,10 @@ export interface Asked {
   readonly whats: readonly string[]
 }
 
-/** The rules of runs that a session's events break. `asked` by the name of the run, as its receipt says. */
+/**
+ * The rules of runs that a session's events break. `asked` by the name of the run, as its receipt
+ * says.
+ */
 export function checkRuns(sessionId: string, events: readonly string[], asked: ReadonlyMap<string, Asked>): string[] {
   const violations: string[] = []
   const reasons = new Map<string, string>()

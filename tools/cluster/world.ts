@@ -1,6 +1,6 @@
 import { type ChatServer, createChatServer, memoryLog } from 'holdline/server'
 import { redisLog } from 'holdline/server/redis'
-import { type RedisServer, startRedis } from '../../src/__tests__/support/redisServer'
+import { type RedisServer, startRedis } from '../shared/redisServer'
 import type { Log } from './check'
 import { startNode } from './node'
 import { type Nodes, type NodesOptions, startNodes } from './nodes'

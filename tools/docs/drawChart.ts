@@ -2,7 +2,10 @@ import { type IState, type ITransition, render } from 'state-machine-cat'
 import type { AnyStateMachine, AnyStateNode } from 'xstate'
 import { nodesOf, pathOf, type Transition, transitionsOf } from './transitions'
 
-/** Transitions between the same two states share an arrow; those that get none are told inside the state that they leave. */
+/**
+ * Transitions between the same two states share an arrow; those that get none are told inside the
+ * state that they leave.
+ */
 interface Arrow {
   readonly from: AnyStateNode
   readonly to: AnyStateNode
@@ -15,7 +18,9 @@ interface Line {
   readonly transition?: Transition
 }
 
-/** The layout knows how wide a letter of it is, and in every monospaced font it is about as wide. */
+/**
+ * The layout knows how wide a letter of it is, and in every monospaced font it is about as wide.
+ */
 const FONT = { name: 'fontname', value: 'Courier' }
 const FONT_SIZE = 20
 const LETTER = 0.6 * FONT_SIZE
@@ -26,9 +31,10 @@ const ROOM = '\u00a0'.repeat(6)
 const INDENT = '\u00a0\u00a0'
 
 /**
- * The statechart as SVG, from the machine's definition alone. A state is a `g.state[data-state]`, an arrow a `g.arrow`; each
- * transition is the `text[data-event][data-from][data-to]` at its arrow or in its state (two, where its guard has a line
- * of its own). Colours are the page's: there are none.
+ * The statechart as SVG, from the machine's definition alone. A state is a `g.state[data-state]`,
+ * an arrow a `g.arrow`; each transition is the `text[data-event][data-from][data-to]` at its arrow
+ * or in its state (two, where its guard has a line of its own). Colours are the page's: there are
+ * none.
  */
 export async function drawChart(machine: AnyStateMachine): Promise<string> {
   const nodes = nodesOf(machine.root)
@@ -94,7 +100,8 @@ export async function drawChart(machine: AnyStateMachine): Promise<string> {
     { states, transitions: [...initial, ...arrows.map(drawArrow)] },
     {
       inputType: 'json',
-      // The layout engine that comes along: `svg` would take another one where one is installed, and draw differently.
+      // The layout engine that comes along: `svg` would take another one where one is installed,
+      // and draw differently.
       outputType: 'oldsvg',
       dotGraphAttrs: [FONT, size, { name: 'ranksep', value: '0.2' }, { name: 'nodesep', value: '0.3' }],
       dotNodeAttrs: [FONT, size],
@@ -155,7 +162,10 @@ const isInside = (node: AnyStateNode, outer: AnyStateNode): boolean =>
 /** Where the arrows begin that lead from anywhere in a state to a state in it. */
 const anyOf = (node: AnyStateNode) => `${pathOf(node)} any`
 
-/** None to a state around it, and none where a state around it leads too: they would hide the chart behind arrows. */
+/**
+ * None to a state around it, and none where a state around it leads too: they would hide the chart
+ * behind arrows.
+ */
 const deservesArrow = (from: AnyStateNode, to: AnyStateNode, transitions: readonly Transition[]) =>
   from !== to &&
   !isInside(from, to) &&

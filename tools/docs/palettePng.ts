@@ -1,7 +1,10 @@
 import { deflateSync } from 'node:zlib'
 import type { Page } from 'playwright-core'
 
-/** A screenshot with the 256 colours that it has most of, each pixel in the nearest of them: a third of the size. */
+/**
+ * A screenshot with the 256 colours that it has most of, each pixel in the nearest of them: a third
+ * of the size.
+ */
 export async function palettePng(page: Page, screenshot: Buffer): Promise<Buffer> {
   // esbuild, which runs this, marks functions with it.
   await page.evaluate('globalThis.__name = (thing) => thing')

@@ -1,11 +1,14 @@
 import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { findBrowser, launch } from '../../demo/__tests__/_browser'
 import { createDemo } from '../../demo/createDemo'
 import { listen } from '../../demo/listen'
+import { findBrowser, launch } from '../shared/browser'
 import { palettePng } from './palettePng'
 
-/** The page for the README, with a resume that is late. For a look at others: `picture <file> <width> <height> light|dark chat|chart|record`. */
+/**
+ * The page for the README, with a resume that is late. For a look at others: `picture <file>
+ * <width> <height> light|dark chat|chart|record`.
+ */
 const FILE = fileURLToPath(new URL('../../docs/page.png', import.meta.url))
 
 const [file = FILE, width = '1600', height = '1000', scheme = 'light', pane = ''] = process.argv.slice(2)

@@ -35,7 +35,10 @@ export function transitionsOf(machine: AnyStateMachine): readonly Transition[] {
 
 const nameOf = (thing: unknown) => (typeof thing === 'string' ? thing : ((thing as { type?: string })?.type ?? ''))
 
-/** `xstate.after.connectTimeout.connection.active…` → `after connectTimeout`, and likewise for invoked actors. */
+/**
+ * `xstate.after.connectTimeout.connection.active…` → `after connectTimeout`, and likewise for
+ * invoked actors.
+ */
 function eventName(type: string) {
   if (type === '') return 'always'
   const [, kind, name, actor] = type.split('.')

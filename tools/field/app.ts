@@ -27,8 +27,9 @@ function pack(): string {
 }
 
 /**
- * An app as a user has it: a folder of files, and in its node_modules holdline from its own tarball, what that depends on, and copies of
- * `packages` of this folder, and of `shared` ones of the repository.
+ * An app as a user has it: a folder of files, and in its node_modules holdline from its own
+ * tarball, what that depends on, and copies of `packages` of this folder, and of `shared` ones of
+ * the repository.
  */
 export function createApp(
   files: Readonly<Record<string, string>>,
@@ -51,7 +52,9 @@ export function createApp(
 
 export type App = ReturnType<typeof createApp>
 
-/** The real server half on a free port: it answers each prompt with an event, and with a receipt. */
+/**
+ * The real server half on a free port: it answers each prompt with an event, and with a receipt.
+ */
 export async function startChat() {
   const chat = createChatServer({
     authenticate: () => ({ id: 'u' }),

@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path'
 import { runInNewContext } from 'node:vm'
 import type { Browser } from 'playwright-core'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { findBrowser, launch } from '../../demo/__tests__/_browser'
+import { findBrowser, launch } from '../shared/browser'
 import { type App, createApp, startChat } from './app'
 import { describeWith, findPackage } from './tools'
 

@@ -6,13 +6,19 @@ export type TransportName = (typeof TRANSPORTS)[number]
 
 export type Cannot = Readonly<Record<TransportName, readonly ContractPromise[]>>
 
-/** An EventSource tells no comment, and a WebSocket has none, nor lines. A `fetch` stream does not end without an event. */
+/**
+ * An EventSource tells no comment, and a WebSocket has none, nor lines. A `fetch` stream does not
+ * end without an event.
+ */
 export const WITH_EVENTSOURCE_PACKAGE: Cannot = {
   EventSource: ['comments'],
   fetch: ['silent-ends'],
   WebSocket: ['comments', 'line-ends'],
 }
-/** [spec] HTML, server-sent events: an EventSource tells nothing of an answer. Why it was refused can be asked for, for how long cannot. */
+/**
+ * [spec] HTML, server-sent events: an EventSource tells nothing of an answer. Why it was refused
+ * can be asked for, for how long cannot.
+ */
 export const WITH_NATIVE_EVENTSOURCE: Cannot = {
   ...WITH_EVENTSOURCE_PACKAGE,
   EventSource: ['stream-retry-after', 'comments'],

@@ -11,7 +11,10 @@ import type { TransportName } from './contract'
 type Client = Pick<ContractHost, 'transport' | 'options' | 'hush'>
 type Listener = (event: WebSocketEvent) => void
 
-/** The client's half of a contract's host: as an app has it by default, but for a case that ends its stream behind its back. */
+/**
+ * The client's half of a contract's host: as an app has it by default, but for a case that ends its
+ * stream behind its back.
+ */
 export function createClient(
   name: TransportName,
   needs: ContractPromise | undefined,

@@ -1,12 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import type { AddressInfo } from 'node:net'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
+import { freePort } from '../shared/freePort'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 
@@ -23,15 +22,6 @@ async function blockUnder(heading: string): Promise<string> {
   const [, code] = /```js\n([\s\S]*?)```/.exec(section) ?? []
   if (!code) throw new Error(`docs/hosts.md has no block under ${heading}`)
   return code
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 export interface Running {

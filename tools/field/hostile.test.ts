@@ -16,7 +16,9 @@ afterAll(() => programs.remove())
 
 const TIMEOUT = 60_000
 
-/** One hostile and one honest client on one server: docs/internals/proof.md says what has to hold. */
+/**
+ * One hostile and one honest client on one server: docs/internals/proof.md says what has to hold.
+ */
 function soakAll(log: LogKind) {
   for (const attack of ATTACKS.filter(({ logs }) => logs.includes(log))) {
     for (const over of attack.over) {

@@ -1,7 +1,8 @@
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 
-// Exact versions in package.json take the place of a lockfile: these packages bring binaries of the machine they are on.
+// Exact versions in package.json take the place of a lockfile: these packages bring binaries of the
+// machine they are on.
 const cwd = fileURLToPath(new URL('.', import.meta.url))
 const args = ['install', '--no-package-lock', '--no-audit', '--no-fund', '--loglevel=error']
 const { status } = spawnSync('npm', args, { cwd, stdio: 'inherit', shell: process.platform === 'win32' })

@@ -6,7 +6,7 @@ import { createAdaptorServer } from '@hono/node-server'
 import { type ChatServer, createChatServer } from 'holdline/server'
 import type { Browser, BrowserContext } from 'playwright-core'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { findBrowser, launch } from '../../demo/__tests__/_browser'
+import { findBrowser, launch } from '../shared/browser'
 import { type App, createApp } from './app'
 import { describeWith, findPackage } from './tools'
 

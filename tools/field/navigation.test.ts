@@ -12,7 +12,10 @@ const OVER_HTTP = ['EventSource', 'fetch'] as const satisfies readonly Transport
 /** Leaves, in a turn of its own: the driver must have its answer before. */
 const LEAVING = { navigate: "location.href = '/other'", reload: 'location.reload()' }
 
-/** Firefox closes the sockets of a page that leaves before it says so: nothing is left that could carry the farewell. */
+/**
+ * Firefox closes the sockets of a page that leaves before it says so: nothing is left that could
+ * carry the farewell.
+ */
 const NO_FAREWELL: Readonly<Record<string, readonly string[]>> = { Firefox: ['WebSocket navigate', 'WebSocket reload'] }
 
 for (const { name, tools, launch } of ENGINES) {
@@ -205,7 +208,10 @@ const closeToldOf = (tab: Tab, code: number) =>
     socket.onclose = ({ code, reason }) => resolve([code, reason])
   })`)
 
-/** The chat takes the first POST to an endpoint; the answer ends in the middle, as if its server had been stopped. */
+/**
+ * The chat takes the first POST to an endpoint; the answer ends in the middle, as if its server had
+ * been stopped.
+ */
 function cutsFirst(endpoint: string, text: string): Handler {
   let isFirst = true
   return async (asked) => {

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Browser } from 'playwright-core'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { findBrowser, launch } from '../../demo/__tests__/_browser'
+import { findBrowser, launch } from '../shared/browser'
 import { type App, createApp, run, startApp } from './app'
 import { describeWith, findPackage } from './tools'
 

@@ -40,7 +40,8 @@ async function listen(answer: (seen: Seen, response: ServerResponse) => void) {
     for await (const chunk of request) body += chunk
     const { method = '', url: path = '', headers } = request
     const one = { method, path, body, hasSecret: 'x-secret' in headers || 'idempotency-key' in headers }
-    // A server that lets every page do everything: nothing but the client itself keeps a message from going there.
+    // A server that lets every page do everything: nothing but the client itself keeps a message
+    // from going there.
     response.setHeader('Access-Control-Allow-Origin', '*')
     response.setHeader('Access-Control-Allow-Headers', '*, content-type, x-secret, idempotency-key, x-connection-id')
     if (method === 'OPTIONS') return void response.writeHead(204).end()

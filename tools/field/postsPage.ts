@@ -3,7 +3,10 @@ import { createUpstream } from '../../src/adapters/fetchUpstream'
 
 export const PROMPT = '{"type":"send","prompt":"hi"}'
 
-/** Posts to `<base>/<place>/send` as a connection does, and tells what came of it. Runs in every engine and run-time. */
+/**
+ * Posts to `<base>/<place>/send` as a connection does, and tells what came of it. Runs in every
+ * engine and run-time.
+ */
 export async function tryPosts(base: string, places: readonly string[]) {
   const outcomes: Record<string, unknown> = {}
   for (const place of places) {
@@ -28,7 +31,10 @@ export async function tryPosts(base: string, places: readonly string[]) {
   return outcomes
 }
 
-/** Says farewell while another request of the page takes most of what all that outlive it have together. */
+/**
+ * Says farewell while another request of the page takes most of what all that outlive it have
+ * together.
+ */
 export async function tryFarewell(base: string) {
   const cursors = Array.from({ length: 40 }, (_, index) => ({ sessionId: `s${index}`.padEnd(200, '-'), lastSeq: 1 }))
   const connection = createConnection({ url: `${base}/line`, cursors, pageLifecycle: false })

@@ -1,5 +1,5 @@
 import { afterEach, expect, test } from 'vitest'
-import { findBrowser, launch } from '../../demo/__tests__/_browser'
+import { findBrowser, launch } from '../shared/browser'
 import { openLine, SOON } from './proxies/openLine'
 import type { Page } from './proxies/page/main'
 import { snippets } from './proxies/snippet'

@@ -53,7 +53,9 @@ const RUNTIMES: readonly Runtime[] = [
 /** Without what vitest tells its workers. */
 const ENVIRONMENT = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('VITEST')))
 
-/** The script's lines, as the outcomes of a contract; those that it has not come to are waited for. */
+/**
+ * The script's lines, as the outcomes of a contract; those that it has not come to are waited for.
+ */
 function readRun(started: Started): ContractRun {
   let version = ''
   const outcomes = new Map<string, string | undefined>()

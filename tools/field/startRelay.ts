@@ -12,8 +12,9 @@ interface Asked {
 }
 
 /**
- * A page cannot listen, and its server half has to be asked over real HTTP and real WebSockets. So this listens for it, on a free port
- * of 127.0.0.1, and hands each request over to it through a WebSocket.
+ * A page cannot listen, and its server half has to be asked over real HTTP and real WebSockets. So
+ * this listens for it, on a free port of 127.0.0.1, and hands each request over to it through a
+ * WebSocket.
  */
 export async function startRelay(script: string) {
   const sockets = new Set<Socket>()

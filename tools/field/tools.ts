@@ -7,7 +7,10 @@ import { warnLoudly } from '../shared/warnLoudly'
 const OWN = fileURLToPath(new URL('./node_modules/.bin/', import.meta.url))
 const SBIN = ['/usr/local/sbin', '/usr/sbin', '/sbin']
 
-/** The path of a command: one of this folder's packages, else one of the machine's. `NGINX_PATH` and the like name another. */
+/**
+ * The path of a command: one of this folder's packages, else one of the machine's. `NGINX_PATH` and
+ * the like name another.
+ */
 export function findTool(name: string): string | undefined {
   const named = process.env[`${name.toUpperCase().replace(/\W/g, '_')}_PATH`]
   const folders = [OWN, ...(process.env.PATH ?? '').split(delimiter), ...SBIN]

@@ -7,7 +7,10 @@ export function cpuTime(): number {
   return user + system
 }
 
-/** Times in ms, as counts of buckets that are 2 % wide: it takes the same memory for ten of them and for ten million. */
+/**
+ * Times in ms, as counts of buckets that are 2 % wide: it takes the same memory for ten of them and
+ * for ten million.
+ */
 export interface Histogram {
   readonly counts: number[]
   max: number

@@ -65,7 +65,10 @@ export async function startNode({ log, port = 0, host }: { log: SessionLog; port
     isDone = false
     const total = Math.round(rate * seconds)
     const startedAt = now()
-    /** The last event of each session: the next one waits for it, so that their numbers are in order in any log. */
+    /**
+     * The last event of each session: the next one waits for it, so that their numbers are in order
+     * in any log.
+     */
     const tails = new Map<string, Promise<unknown>>()
     let due = startedAt
     for (let next = 0; next < total; ) {

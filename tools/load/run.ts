@@ -69,7 +69,8 @@ export async function run(options: RunOptions): Promise<Summary> {
   const [nodesBefore, groupsBefore] = await cpuTimes()
   await ask(nodes, (node, index) =>
     node.produce({
-      // Not where its clients are, if they are one to a session: an event has to cross from node to node.
+      // Not where its clients are, if they are one to a session: an event has to cross from node to
+      // node.
       sessions: sessions.filter((_, session) => (session + 1) % nodes.length === index),
       rate: rate / nodes.length,
       seconds,

@@ -5,8 +5,8 @@ export interface Faults {
 }
 
 /**
- * Counts what one client hears of one session. The events carry numbers of the load's own, from 1: those of the library are what is on
- * trial.
+ * Counts what one client hears of one session. The events carry numbers of the load's own, from 1:
+ * those of the library are what is on trial.
  */
 export function createTally() {
   const skipped = new Set<number>()

@@ -1,6 +1,9 @@
 import ts from 'typescript'
 
-/** Where a planted bug goes: a declaration, and in it some code. White space, and so the formatter, may change. */
+/**
+ * Where a planted bug goes: a declaration, and in it some code. White space, and so the formatter,
+ * may change.
+ */
 export interface Anchor {
   /** The top-level declaration, and for a class its member, e.g. `Inbox.receive`. */
   readonly within: string

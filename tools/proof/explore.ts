@@ -14,7 +14,10 @@ const USAGE = `npm run explore -- --depth N [--features none|all|mix|detaching|n
   --edges     stop after so many edges
   --workers   processes (one per core)`
 
-/** Servers, the one that can do most first. A heartbeat makes a dead stream known, and takes time to explore. */
+/**
+ * Servers, the one that can do most first. A heartbeat makes a dead stream known, and takes time to
+ * explore.
+ */
 const SETS: Readonly<Record<string, ReplayOptions>> = {
   all: { features: FEATURES, heartbeat: 20_000 },
   none: { features: [] },
@@ -26,7 +29,10 @@ type Task = { readonly id: number; readonly path: readonly string[] }
 type Done = { readonly id: number; readonly edges?: readonly Edge[]; readonly error?: string }
 
 const WORKER = '--worker'
-/** What is explored is what the sources say now, even if they are edited meanwhile; and the bundle is a third faster than tsx. */
+/**
+ * What is explored is what the sources say now, even if they are edited meanwhile; and the bundle
+ * is a third faster than tsx.
+ */
 const BUNDLE = fileURLToPath(new URL('../../node_modules/.cache/holdline-explore.mjs', import.meta.url))
 
 /** How many nodes a worker is given at a time, so that it never waits for the next one. */

@@ -2,8 +2,9 @@ import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { Stryker } from '@stryker-mutator/core'
 
-// Changes the code in every way that Stryker knows, room by room, and runs the room's own tests on each change. What they let pass
-// is tried once more with all tests that stryker.config.json allows. `npm run mutate -- outbox inbox` takes these rooms only.
+// Changes the code in every way that Stryker knows, room by room, and runs the room's own tests on
+// each change. What they let pass is tried once more with all tests that stryker.config.json
+// allows. `npm run mutate -- outbox inbox` takes these rooms only.
 
 /** The tests of a room: below `src/__tests__`, without `.test.ts`. */
 const ROOMS: Readonly<Record<string, readonly string[]>> = {

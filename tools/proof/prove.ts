@@ -5,14 +5,17 @@ import { copyProject } from './_copy'
 import { plantIn } from './load'
 import { PLANTED, type PlantedBug } from './planted'
 
-// Plants one bug after the other in a copy of the project, and shows which test, and which exploration, catches it. One
-// that survives is a missing test. `npm run prove -- C07 I3` plants only those of these rows; `--tests` explores nothing,
-// and `--exploration` does nothing else: what it lets pass (a survivor to it) is for the tests to catch.
+// Plants one bug after the other in a copy of the project, and shows which test, and which
+// exploration, catches it. One that survives is a missing test. `npm run prove -- C07 I3` plants
+// only those of these rows; `--tests` explores nothing, and `--exploration` does nothing else: what
+// it lets pass (a survivor to it) is for the tests to catch.
 
 /** Tests of these take long, or are about the planted bugs themselves. */
 const SLOW =
   /(^|\/)(planted|explore|walk|chaos|cluster|contract|soak|load|http|integration|serverOverHttp|readme|docs|failures)\.test\.ts$/
-/** After the tests that name the row: first what is fast; then what speaks HTTP, and the model walk. */
+/**
+ * After the tests that name the row: first what is fast; then what speaks HTTP, and the model walk.
+ */
 const STAGES: readonly (readonly string[])[] = [
   [
     '--exclude=**/{planted,explore,walk,chaos,http,integration,serverOverHttp,readme,docs,example*}.test.ts',
@@ -76,7 +79,9 @@ async function catchWith(stages: readonly (readonly string[])[]): Promise<Catch 
   return undefined
 }
 
-/** The test files that name one of the bug's rows: most bugs are caught by one of them, in seconds. */
+/**
+ * The test files that name one of the bug's rows: most bugs are caught by one of them, in seconds.
+ */
 async function testsNaming(row: string): Promise<readonly string[]> {
   const names = new RegExp(`\\b(${row.split(' ').join('|')})\\b`)
   const all = await readdir(join(path, 'src/__tests__'), { recursive: true })

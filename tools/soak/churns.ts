@@ -12,7 +12,9 @@ export interface Churn {
 }
 
 export interface Running {
-  /** The iterations from that number on, so many. When they are over, nothing of them is under way. */
+  /**
+   * The iterations from that number on, so many. When they are over, nothing of them is under way.
+   */
   run(first: number, count: number): Promise<void>
   end(): void
 }

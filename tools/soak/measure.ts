@@ -1,6 +1,8 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
-/** Bytes in use, once everything that can be collected is. `node --expose-gc` has to have been said. */
+/**
+ * Bytes in use, once everything that can be collected is. `node --expose-gc` has to have been said.
+ */
 export async function bytesInUse(): Promise<number> {
   const { gc } = globalThis
   if (!gc) throw new Error('soak: start node with --expose-gc')
@@ -19,8 +21,9 @@ export interface Point {
 }
 
 /**
- * Bytes for each iteration, from the lowest point of the first third to the lowest of the last one. What is collected late, and what the
- * engine keeps for itself, only adds to a point; what leaks is in each of them.
+ * Bytes for each iteration, from the lowest point of the first third to the lowest of the last one.
+ * What is collected late, and what the engine keeps for itself, only adds to a point; what leaks is
+ * in each of them.
  */
 export function slopeOf(points: readonly Point[]): number {
   const third = Math.ceil(points.length / 3)

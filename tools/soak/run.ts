@@ -4,7 +4,10 @@ import { bytesInUse, type Point, slopeOf } from './measure'
 import type { Options } from './options'
 import { createWorld } from './world'
 
-/** Before anything is counted caches fill, and code is compiled: so many iterations, or a quarter of what follows. */
+/**
+ * Before anything is counted caches fill, and code is compiled: so many iterations, or a quarter of
+ * what follows.
+ */
 const WARM_UP = 1_000
 /** What is kept for a moment is gone by then, ms. */
 const MOMENT = 120

@@ -19,7 +19,10 @@ export interface World {
   close(): Promise<void>
 }
 
-/** So much faster its time goes for the server half: what it keeps for a while, by design, it keeps for a moment. */
+/**
+ * So much faster its time goes for the server half: what it keeps for a while, by design, it keeps
+ * for a moment.
+ */
 const SPEED = 1_000
 /** Until a connection asks which of its sessions are quiet: ms, and here. */
 const [ASK_EVERY, ASK_SOON] = [900_000, 20]

@@ -34,7 +34,10 @@ const onLogScale = (value: number) =>
   PANEL.height * (1 - Math.log(Math.max(value, RANGE.least) / RANGE.least) / Math.log(RANGE.most / RANGE.least))
 const onShareScale = (share: number) => PANEL.height * (1 - share)
 
-/** One value each second, without the points that lie on the line anyway, nor what is level with the floor. */
+/**
+ * One value each second, without the points that lie on the line anyway, nor what is level with the
+ * floor.
+ */
 function curve(className: string, values: readonly number[]) {
   const heights = values.slice(0, SHOWN + 1).map((value) => Math.round(value * 10) / 10)
   let d = ''
@@ -74,7 +77,10 @@ function drawPanel({ row, title, scale, ticks, limit, curves }: Panel, column: n
   return `<g transform="${origin}">${[text(0, -12, title, 'title'), ...levels, ...times, ...drawn, line('limit', limit)].join('\n')}</g>`
 }
 
-/** The attempts that the fleet is offered, and the share of the clients that is back, over time, for each model. */
+/**
+ * The attempts that the fleet is offered, and the share of the clients that is back, over time, for
+ * each model.
+ */
 export function draw({ clients, rate, runs }: Scene): string {
   const panels = runs.flatMap(({ model, outcomes }, column) => [
     drawPanel(

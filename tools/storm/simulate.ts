@@ -32,17 +32,24 @@ export interface Outcome {
 /** ms. */
 export const TICK = 10
 const PER_SECOND = 1_000 / TICK
-/** No client plans further ahead than this, ticks. [spec] goodbye: 5 min, and up to 5 min of spread. */
+/**
+ * No client plans further ahead than this, ticks. [spec] goodbye: 5 min, and up to 5 min of spread.
+ */
 const WHEEL = 65_536
 const HORIZON = 3_600 * PER_SECOND
 
-/** An attempt takes so long to reach the fleet, ms: what no jitter takes apart is at least not one instant. */
+/**
+ * An attempt takes so long to reach the fleet, ms: what no jitter takes apart is at least not one
+ * instant.
+ */
 const NETWORK = { least: 20, most: 200 }
 
 /**
- * A fleet of processes that take 1,000 connections a second each, with the longest queue that Linux allows by default.
- * [spec] net.core.somaxconn is 4096 since Linux 5.4. Node asks for 511 unless `listen` is told otherwise. What a process has accepted and not served
- * yet (Node 20 takes what is queued in one turn of its loop) is room that is not counted here: in truth the queue is longer than this.
+ * A fleet of processes that take 1,000 connections a second each, with the longest queue that Linux
+ * allows by default.
+ * [spec] net.core.somaxconn is 4096 since Linux 5.4. Node asks for 511 unless `listen` is told
+ * otherwise. What a process has accepted and not served yet (Node 20 takes what is queued in one
+ * turn of its loop) is room that is not counted here: in truth the queue is longer than this.
  */
 export const ACCEPT_QUEUE = { perSecond: 1_000, length: 4_096 }
 

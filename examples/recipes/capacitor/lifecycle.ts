@@ -14,10 +14,11 @@ interface Handle {
 }
 
 /**
- * An app in a web view: the system suspends all of it, timers and sockets too, and tells it when it is back.
+ * An app in a web view: the system suspends all of it, timers and sockets too, and tells it when it
+ * is back.
  *
- * `pause` and `resume`, not `appStateChange`: on iOS that one also fires for the notification centre or a call, during which nothing
- * is suspended.
+ * `pause` and `resume`, not `appStateChange`: on iOS that one also fires for the notification
+ * centre or a call, during which nothing is suspended.
  */
 export function capacitorLifecycle(app: AppPlugin, network: NetworkPlugin, now = Date.now): PageLifecycle {
   return {
@@ -29,7 +30,8 @@ export function capacitorLifecycle(app: AppPlugin, network: NetworkPlugin, now =
           listener({ type: 'suspend' })
         }),
         app.addListener('resume', () => listener({ type: 'wake', awayFor: now() - awaySince })),
-        // Only changes are told: from none, or from Wi-Fi to cellular. What was open belongs to an address that is gone.
+        // Only changes are told: from none, or from Wi-Fi to cellular. What was open belongs to an
+        // address that is gone.
         network.addListener('networkStatusChange', ({ connected }) => {
           if (connected) listener({ type: 'reconnect' })
         }),

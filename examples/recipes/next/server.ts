@@ -28,7 +28,8 @@ function createServer(): ChatServer {
   return server
 }
 
-// One for the whole process: Next may evaluate a module more than once, and each copy would have streams and a log of its own.
+// One for the whole process: Next may evaluate a module more than once, and each copy would have
+// streams and a log of its own.
 const shared = globalThis as { chat?: ChatServer }
 shared.chat ??= createServer()
 export const { chat } = shared as { chat: ChatServer }

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 import type { Cursor } from 'holdline'
 import { createChatServer } from 'holdline/server'
 import { afterEach, expect, test } from 'vitest'
-import { listen } from '../../../src/__tests__/support/http'
+import { listen } from '../../../tools/shared/listen'
 import { bearer, createAgent, type Task, type Work } from './agent'
 
 const cleanups: (() => unknown)[] = []

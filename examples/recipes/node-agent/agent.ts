@@ -18,15 +18,19 @@ type Answer = { readonly type: 'answer'; readonly sessionId: string; readonly ta
 export interface Work {
   readonly sessionId: string
   perform(task: Task): Promise<string>
-  /** The last task that was answered. Give it back as `cursors`, and the next process goes on after it. */
+  /**
+   * The last task that was answered. Give it back as `cursors`, and the next process goes on after
+   * it.
+   */
   save(cursor: Cursor): unknown
   /** Told once, if an answer or its cursor is lost: the agent has ended. */
   fail(error: unknown): void
 }
 
 /**
- * Follows a session and answers its tasks, one after the other. The connection's own cursor says what was taken on, not what was
- * done; so the one that is kept is that of the last answer, and a task that a crash interrupted comes again.
+ * Follows a session and answers its tasks, one after the other. The connection's own cursor says
+ * what was taken on, not what was done; so the one that is kept is that of the last answer, and a
+ * task that a crash interrupted comes again.
  */
 export function createAgent(options: ConnectionOptions, { sessionId, perform, save, fail }: Work) {
   const connection = createConnection<Task, Answer>({ ...options, protocol: { endpoints: { answer: 'answer' } } })
@@ -40,7 +44,8 @@ export function createAgent(options: ConnectionOptions, { sessionId, perform, sa
       (text) => ({ text }),
       (error) => ({ error: String(error) }),
     )
-    // The same task has the same answer id: a server with `idempotency` takes it once, whatever became of the process before.
+    // The same task has the same answer id: a server with `idempotency` takes it once, whatever
+    // became of the process before.
     const id = `answer-${task.id}`
     const verdict = await connection.send({ type: 'answer', sessionId, task: task.id, ...result }, { id }).settled
     // Nobody knows whether it was taken. To go on would be to leave it behind.
@@ -63,7 +68,10 @@ export function createAgent(options: ConnectionOptions, { sessionId, perform, sa
 
   return {
     connection,
-    /** Ends the task that it is at, but waits no longer than `grace` ms for that and for its verdict. Then nothing keeps the process. */
+    /**
+     * Ends the task that it is at, but waits no longer than `grace` ms for that and for its
+     * verdict. Then nothing keeps the process.
+     */
     async stop(grace = 10_000) {
       isStopping = true
       await Promise.race([work, delay(grace, undefined, { ref: false })])

@@ -21,8 +21,9 @@ interface SseEvent {
 }
 
 /**
- * React Native has no EventSource, and its `fetch` gives nothing before the end. `react-native-sse` reads an XMLHttpRequest while it grows.
- * It sends `headers`, and no retry of its own races the connection's.
+ * React Native has no EventSource, and its `fetch` gives nothing before the end. `react-native-sse`
+ * reads an XMLHttpRequest while it grows. It sends `headers`, and no retry of its own races the
+ * connection's.
  */
 export const sseEventSource =
   (EventSource: SseClass, headers: () => Promise<Record<string, string>> = async () => ({})): EventSourceFactory =>
@@ -50,7 +51,10 @@ export interface NetInfoModule {
   addEventListener(listener: (state: { readonly isConnected: boolean | null }) => void): () => void
 }
 
-/** The system suspends an app in the background. `inactive`, e.g. under the notification centre, is not that. */
+/**
+ * The system suspends an app in the background. `inactive`, e.g. under the notification centre, is
+ * not that.
+ */
 export function appLifecycle(app: AppStateModule, network: NetInfoModule, now = Date.now): PageLifecycle {
   return {
     subscribe(listener) {

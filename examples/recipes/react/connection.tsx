@@ -5,8 +5,8 @@ import { statusOf } from '../status'
 const ConnectionContext = createContext<Connection | null>(null)
 
 /**
- * The line is up while this is mounted. The connection is made outside of rendering, because React may call anything inside twice;
- * here it is only switched on and off, which may be repeated.
+ * The line is up while this is mounted. The connection is made outside of rendering, because React
+ * may call anything inside twice; here it is only switched on and off, which may be repeated.
  */
 export function ConnectionProvider({ connection, children }: { connection: Connection; children: ReactNode }) {
   useEffect(() => {
@@ -22,7 +22,10 @@ export function useConnection(): Connection {
   return connection
 }
 
-/** Anything with `subscribe` and `getSnapshot`: a connection, a store of your own. On a server it is what it is there: `idle`. */
+/**
+ * Anything with `subscribe` and `getSnapshot`: a connection, a store of your own. On a server it is
+ * what it is there: `idle`.
+ */
 export const useStore = <T,>({ subscribe, getSnapshot }: Store<T>): T =>
   useSyncExternalStore(subscribe, getSnapshot, getSnapshot)
 

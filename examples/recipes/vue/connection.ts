@@ -12,7 +12,10 @@ import {
 
 const KEY: InjectionKey<Connection> = Symbol('connection')
 
-/** In the `setup` of the root: the line is up while it is mounted. A server that renders connects nothing. */
+/**
+ * In the `setup` of the root: the line is up while it is mounted. A server that renders connects
+ * nothing.
+ */
 export function provideConnection(connection: Connection) {
   provide(KEY, connection)
   onMounted(connection.connect)
@@ -24,7 +27,10 @@ export interface Store<T> {
   getSnapshot(): T
 }
 
-/** Anything with `subscribe` and `getSnapshot`, as a ref, for as long as the scope lives that asks for it. */
+/**
+ * Anything with `subscribe` and `getSnapshot`, as a ref, for as long as the scope lives that asks
+ * for it.
+ */
 export function useStore<T>({ subscribe, getSnapshot }: Store<T>): Readonly<ShallowRef<T>> {
   const current = shallowRef(getSnapshot())
   onScopeDispose(

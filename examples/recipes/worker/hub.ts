@@ -23,8 +23,9 @@ export type ToPage = {
 }[keyof Facts]
 
 /**
- * One connection for all pages. It lives where the worker lives, and with it what its cursors stand for: the worker keeps what was
- * said in each session, and a page that comes later is told all of it. Returns what takes a page in.
+ * One connection for all pages. It lives where the worker lives, and with it what its cursors stand
+ * for: the worker keeps what was said in each session, and a page that comes later is told all of
+ * it. Returns what takes a page in.
  */
 export function createHub(connection: Connection): (port: MessagePort) => void {
   const pages = new Set<MessagePort>()

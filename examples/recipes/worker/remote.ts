@@ -9,7 +9,10 @@ import {
 } from 'holdline'
 import type { Relayed, ToHub, ToPage } from './hub'
 
-/** A page's end: as much of a connection as a page needs, so that stores, hooks and components cannot tell the difference. */
+/**
+ * A page's end: as much of a connection as a page needs, so that stores, hooks and components
+ * cannot tell the difference.
+ */
 export function createRemote<Inbound = InboundMessage, Outbound extends OutboundMessage = OutboundMessage>(
   port: MessagePort,
 ) {
@@ -27,7 +30,9 @@ export function createRemote<Inbound = InboundMessage, Outbound extends Outbound
   const listeners = { message: new Set<never>(), session: new Set<never>(), delivery: new Set<never>() } as {
     readonly [Type in Relayed]: Set<(fact: Events[Type]) => void>
   }
-  /** As a connection counts them: this page follows a session as long as one of its watches lasts. */
+  /**
+   * As a connection counts them: this page follows a session as long as one of its watches lasts.
+   */
   const watches = new Map<string, Set<() => void>>()
   const unsettled = new Map<string, (verdict: Verdict) => void>()
   const ask = (message: ToHub) => port.postMessage(message)

@@ -1,15 +1,15 @@
 import { type ConnectionOptions, createConnection } from 'holdline'
 import { createHarness, type Harness, type TestPost } from 'holdline/testing'
 import { describe, expect, test } from 'vitest'
+import { listen } from '../../../tools/shared/listen'
 import { createChatServer } from '../../server'
-import { listen } from '../support/http'
 
 // The native EventSource does not tell with which status it was refused: the harness's tells none either.
 
 const isAsk = ({ endpoint }: TestPost) => endpoint === 'events?ask'
 
 /** No stream opens, and what is asked is left to the test. */
-function createWorld(options: Partial<ConnectionOptions> = {}) {
+function createAskingLine(options: Partial<ConnectionOptions> = {}) {
   const harness = createHarness({
     server: { stream() {}, post: (post, next) => isAsk(post) || next() },
     random: () => 0.5,
@@ -43,7 +43,7 @@ const waits = ({ connection, passes, time }: Harness) => passes((connection.retr
 
 describe('C72: why an EventSource did not open', () => {
   test('is asked from the second failure in a row on, without a stream beside it, and in `connecting`', async () => {
-    const world = createWorld()
+    const world = createAskingLine()
     world.connection.connect()
     await world.fails()
     expect([world.asks().length, world.connection.phase]).toEqual([0, 'backoff'])
@@ -59,7 +59,7 @@ describe('C72: why an EventSource did not open', () => {
     [401, {}, 'unauthorized'],
     [403, { error: 'blocked' }, 'forbidden'],
   ])('%i %j stops the line at once: %s', async (status, json, code) => {
-    const world = createWorld()
+    const world = createAskingLine()
     const ask = await world.asksWhy()
     ask.answers(status, json)
     await world.harness.settles()
@@ -68,7 +68,7 @@ describe('C72: why an EventSource did not open', () => {
   })
 
   test('403 without a word may pass: the third one in a row stops the line, another failure between begins anew', async () => {
-    const world = createWorld({ backoff: { base: 1_000, cap: 1_000 } })
+    const world = createAskingLine({ backoff: { base: 1_000, cap: 1_000 } })
     let ask = await world.asksWhy()
     for (const status of [403, 403, 500, 403, 403]) {
       ask.answersText(status, '<h1>blocked</h1>', 'text/html')
@@ -85,7 +85,7 @@ describe('C72: why an EventSource did not open', () => {
 
   test('a JSON without an `error`, or with one that is no text, says nothing either', async () => {
     for (const json of [{}, null, [], { error: 5 }, { error: null }]) {
-      const world = createWorld()
+      const world = createAskingLine()
       const ask = await world.asksWhy()
       ask.answers(403, json)
       await world.harness.settles()
@@ -94,7 +94,7 @@ describe('C72: why an EventSource did not open', () => {
   })
 
   test.each([429, 503])('C40: %i with Retry-After is waited for', async (status) => {
-    const world = createWorld()
+    const world = createAskingLine()
     const ask = await world.asksWhy()
     ask.answers(status, {}, { 'retry-after': '40' })
     await world.harness.settles()
@@ -111,14 +111,14 @@ describe('C72: why an EventSource did not open', () => {
       'GET events: application/json, not text/event-stream',
     ],
   ])('%s leaves it an ordinary failure', async (_, answers, message) => {
-    const world = createWorld()
+    const world = createAskingLine()
     answers(await world.asksWhy())
     await world.harness.settles()
     expect([world.connection.phase, world.connection.lastError?.message]).toEqual(['backoff', message])
   })
 
   test('a server that does not answer is waited for 3 s, and its late answer changes nothing', async () => {
-    const world = createWorld()
+    const world = createAskingLine()
     const ask = await world.asksWhy()
     await world.harness.passes(2_999)
     expect(world.connection.phase).toBe('connecting')
@@ -130,7 +130,7 @@ describe('C72: why an EventSource did not open', () => {
   })
 
   test('`timeouts.connect` is the limit, if it is the shorter one', async () => {
-    const world = createWorld({ timeouts: { connect: 1_000 } })
+    const world = createAskingLine({ timeouts: { connect: 1_000 } })
     const ask = await world.asksWhy()
     await world.harness.passes(1_000)
     expect([world.connection.phase, world.connection.lastError?.code, ask.isAborted]).toEqual([
@@ -141,7 +141,7 @@ describe('C72: why an EventSource did not open', () => {
   })
 
   test('I8: a disconnect ends the question', async () => {
-    const world = createWorld()
+    const world = createAskingLine()
     const ask = await world.asksWhy()
     world.connection.disconnect()
     await world.harness.settles()
@@ -152,10 +152,10 @@ describe('C72: why an EventSource did not open', () => {
   })
 
   test.each([
-    ['that had opened', (world: ReturnType<typeof createWorld>) => world.harness.stream.opens()],
-    ['that was welcomed', (world: ReturnType<typeof createWorld>) => world.harness.stream.welcomes()],
+    ['that had opened', (world: ReturnType<typeof createAskingLine>) => world.harness.stream.opens()],
+    ['that was welcomed', (world: ReturnType<typeof createAskingLine>) => world.harness.stream.welcomes()],
   ])('is not asked of a stream %s', async (_, comesSoFar) => {
-    const world = createWorld()
+    const world = createAskingLine()
     world.connection.connect()
     await world.fails()
     await waits(world.harness)
@@ -165,14 +165,14 @@ describe('C72: why an EventSource did not open', () => {
   })
 
   test('is not asked of an EventSource that tells the status, or cannot be made', async () => {
-    const world = createWorld()
+    const world = createAskingLine()
     world.connection.connect()
     for (const _ of [1, 2, 3]) {
       world.harness.stream.fails(500)
       await world.harness.settles()
       await waits(world.harness)
     }
-    const broken = createWorld({ createEventSource: () => Promise.reject(new Error('blocked by policy')) })
+    const broken = createAskingLine({ createEventSource: () => Promise.reject(new Error('blocked by policy')) })
     broken.connection.connect()
     await broken.harness.passes(10_000)
     expect([world.asks(), broken.asks(), broken.connection.attempt > 2]).toEqual([[], [], true])

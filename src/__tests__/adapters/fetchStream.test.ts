@@ -3,8 +3,8 @@ import { createConnection } from 'holdline'
 import { fetchStreamTransport } from 'holdline/adapters'
 import { createHarness, type HarnessOptions } from 'holdline/testing'
 import { describe, expect, test } from 'vitest'
+import { listen } from '../../../tools/shared/listen'
 import type { ConnectionOptions } from '../../connection/options'
-import { listen } from '../support/http'
 
 const encoder = new TextEncoder()
 const WELCOME = `event: welcome\ndata: ${JSON.stringify({ type: 'welcome', protocolVersion: 2, connectionId: 'c1', heartbeat: 1_000 })}\n\n`
@@ -23,7 +23,7 @@ interface Served {
 type Answer = { readonly status?: number; readonly headers?: Record<string, string> }
 
 /** A connection over `fetch` alone; POSTs are answered by the harness. */
-function createWorld(
+function createFetchLine(
   answers: readonly Answer[] = [],
   options: Partial<ConnectionOptions> = {},
   harnessOptions: HarnessOptions = {},
@@ -94,11 +94,11 @@ function createWorld(
   }
 }
 
-const seqs = ({ harness }: ReturnType<typeof createWorld>) => harness.messages.map(({ seq }) => seq)
+const seqs = ({ harness }: ReturnType<typeof createFetchLine>) => harness.messages.map(({ seq }) => seq)
 
 describe('a stream read with fetch', () => {
   test('opens, is welcomed, and carries events', async () => {
-    const world = createWorld()
+    const world = createFetchLine()
     await world.connects()
     expect(world.connection.phase).toBe('awaitingWelcome')
     expect(world.stream.headers.get('accept')).toBe('text/event-stream')
@@ -107,13 +107,13 @@ describe('a stream read with fetch', () => {
   })
 
   test('sends the headers, where an EventSource could not', async () => {
-    const world = createWorld([], { headers: { authorization: 'Bearer t' } })
+    const world = createFetchLine([], { headers: { authorization: 'Bearer t' } })
     await world.connects()
     expect(world.stream.headers.get('authorization')).toBe('Bearer t')
   })
 
   test('C31: a 401 stops the line at once', async () => {
-    const world = createWorld([{ status: 401 }])
+    const world = createFetchLine([{ status: 401 }])
     await world.connects()
     expect([world.connection.phase, world.errors]).toEqual([
       'idle',
@@ -123,7 +123,7 @@ describe('a stream read with fetch', () => {
 
   test('a 401 asks the hook once more; the line goes on with what it says', async () => {
     const asked: string[] = []
-    const world = createWorld([{ status: 401 }], {
+    const world = createFetchLine([{ status: 401 }], {
       headers: ({ reason }) => {
         asked.push(reason)
         return { authorization: reason }
@@ -137,7 +137,7 @@ describe('a stream read with fetch', () => {
   })
 
   test.each([429, 503])('C40: a %s that says how long to wait is obeyed', async (status) => {
-    const world = createWorld([{ status, headers: { 'retry-after': '40' } }])
+    const world = createFetchLine([{ status, headers: { 'retry-after': '40' } }])
     await world.connects()
     expect(world.connection.phase).toBe('backoff')
     expect(world.connection.lastError).toMatchObject({ code: 'stream-failed', status, retryAfter: 40_000 })
@@ -154,7 +154,7 @@ describe('a stream read with fetch', () => {
     ['a 500', { status: 500 }, /500/],
     ['a 203', { status: 203 }, /203/],
   ])('%s is no stream: it is let go, and tried again', async (_, answer, message) => {
-    const world = createWorld([answer])
+    const world = createFetchLine([answer])
     await world.connects()
     expect(world.connection.phase).toBe('backoff')
     expect(world.connection.lastError).toMatchObject({ code: 'stream-failed', message: expect.stringMatching(message) })
@@ -165,7 +165,7 @@ describe('a stream read with fetch', () => {
   })
 
   test.each(['ends', 'breaks'] as const)('C16: a stream that %s is over, and its request aborted', async (how) => {
-    const world = createWorld()
+    const world = createFetchLine()
     await world.connects()
     await world.stream.writes(WELCOME)
     await world.stream[how]()
@@ -177,7 +177,7 @@ describe('a stream read with fetch', () => {
   })
 
   test('C22 C23: comments are signs of life, which an EventSource does not show', async () => {
-    const world = createWorld()
+    const world = createFetchLine()
     await world.connects()
     await world.stream.writes(WELCOME)
     for (let second = 0; second < 20; second++) {
@@ -192,7 +192,7 @@ describe('a stream read with fetch', () => {
   })
 
   test('a frame of another name is no message, but a sign of life', async () => {
-    const world = createWorld()
+    const world = createFetchLine()
     await world.connects()
     await world.stream.writes(WELCOME)
     await world.harness.passes(1_500)
@@ -202,7 +202,7 @@ describe('a stream read with fetch', () => {
   })
 
   test('C21: after a disconnect in a listener nothing more of that chunk is heard', async () => {
-    const world = createWorld()
+    const world = createFetchLine()
     await world.connects()
     await world.stream.writes(WELCOME)
     world.connection.on('message', () => world.connection.disconnect())
@@ -211,7 +211,7 @@ describe('a stream read with fetch', () => {
   })
 
   test('I1: a disconnect while the answer is on its way lets it go', async () => {
-    const world = createWorld()
+    const world = createFetchLine()
     world.connection.connect()
     world.connection.disconnect()
     await world.harness.settles()
@@ -225,7 +225,7 @@ describe('a stream read with fetch', () => {
         cuts,
         fc.array(fc.string({ unit: 'grapheme' }), { minLength: 1, maxLength: 4 }),
         async (sizes, texts) => {
-          const world = createWorld()
+          const world = createFetchLine()
           await world.connects()
           const bytes = encoder.encode(`\uFEFF${WELCOME}${texts.map((text, index) => event(index + 1, text)).join('')}`)
           let at = 0
@@ -263,14 +263,14 @@ describe('a stream read with fetch', () => {
   })
 
   test('C72: a 403 that does not say why stops the line at the third time', async () => {
-    const world = createWorld(Array(9).fill({ status: 403, headers: { 'content-type': 'text/html' } }))
+    const world = createFetchLine(Array(9).fill({ status: 403, headers: { 'content-type': 'text/html' } }))
     await world.connects()
     await world.harness.passes(60_000)
     expect([world.connection.phase, world.served.length]).toEqual(['idle', 3])
   })
 
   test('C73: a welcome whose lines end in CR is heard before the next byte', async () => {
-    const world = createWorld()
+    const world = createFetchLine()
     await world.connects()
     await world.stream.writes(`${WELCOME.replaceAll('\n', '\r')}`)
     expect(world.connection.phase).toBe('open')
@@ -284,7 +284,7 @@ describe('a stream read with fetch', () => {
         fc.constantFrom('\r', '\n', '\r\n'),
         fc.array(fc.integer({ min: 1, max: 30 }), { maxLength: 40 }),
         async (end, sizes) => {
-          const world = createWorld()
+          const world = createFetchLine()
           await world.connects()
           const text = `${WELCOME}${event(1)}: a comment\n\n${event(2)}`.replaceAll('\n', end)
           const bytes = encoder.encode(text)

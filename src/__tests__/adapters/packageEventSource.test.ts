@@ -1,7 +1,7 @@
 import { createConnection } from 'holdline'
 import { afterEach, describe, expect, test } from 'vitest'
+import { type Handler, listen } from '../../../tools/shared/listen'
 import { fakeClock } from '../../testing/harness/fakeClock'
-import { type Handler, listen } from '../support/http'
 
 const STREAM = { 'content-type': 'text/event-stream' }
 const WELCOME = `event: welcome\ndata: ${JSON.stringify({ type: 'welcome', protocolVersion: 2, connectionId: 'c1' })}\n\n`

@@ -1,7 +1,7 @@
 import type { ConnectionOptions, JsonObject } from 'holdline'
 import { afterEach, describe, expect, test, vi } from 'vitest'
+import { listen } from '../../../tools/shared/listen'
 import { createChatServer, type SuspendCall } from '../../server'
-import { listen } from '../support/http'
 import { reactNative, SseEventSource } from '../support/reactNative'
 import { createAsyncStorage } from '../support/storage'
 

@@ -7,7 +7,16 @@ import { resumeFails, serverIsSilent } from '../../testing'
 import type { TestPost } from '../../testing/harness/network'
 import { createPage } from '../../testing/harness/page'
 import { settles } from '../../testing/harness/virtualClock'
-import { CLOSE, createWorld, FOREGROUND, OPEN, prompt, setTheScene, token, warnings } from '../support/compatWorld'
+import {
+  CLOSE,
+  createCompatWorld,
+  FOREGROUND,
+  OPEN,
+  prompt,
+  setTheScene,
+  token,
+  warnings,
+} from '../support/compatWorld'
 import { createStorage } from '../support/storage'
 
 setTheScene()
@@ -16,12 +25,12 @@ test('C29: with `storage` the queue survives a reload, under the same id', async
   // Node has Web Locks from 24 on.
   vi.stubGlobal('navigator', undefined)
   const storage = persist(createStorage())
-  const old = createWorld({ storage, server: [serverIsSilent()] })
+  const old = createCompatWorld({ storage, server: [serverIsSilent()] })
   old.chat.connect()
   old.chat.send(prompt('hi'))
   const [left] = old.chat.connection.pending
   old.chat.connection.dispose()
-  const next = createWorld({ storage })
+  const next = createCompatWorld({ storage })
   await next.opens()
   expect(next.post('send').body).toEqual(prompt('hi'))
   expect(next.post('send').headers.get('idempotency-key')).toBe(left?.id)
@@ -29,7 +38,7 @@ test('C29: with `storage` the queue survives a reload, under the same id', async
 
 /** A line whose resume is in flight: nothing is answered by itself. */
 async function createResuming() {
-  const world = createWorld({ server: [serverIsSilent()] })
+  const world = createCompatWorld({ server: [serverIsSilent()] })
   world.chat.trackSeq('s1', 7)
   world.chat.connect()
   await world.welcomes()
@@ -47,7 +56,7 @@ describe('the interface of the client that this replaces', () => {
     ['', 'http://page.test'],
   ])('the endpoints of %j are %s/api/chat/…', async (baseUrl, at) => {
     vi.stubGlobal('location', { href: 'http://page.test/index.html' })
-    const world = createWorld({ baseUrl })
+    const world = createCompatWorld({ baseUrl })
     await world.opens()
     world.chat.send(prompt('hi'))
     await settles()
@@ -58,7 +67,7 @@ describe('the interface of the client that this replaces', () => {
   test.each(Object.entries(ENDPOINTS))(
     'a message of the type %s goes to /%s, as it was given, with both headers',
     async (type, endpoint) => {
-      const world = createWorld()
+      const world = createCompatWorld()
       await world.opens()
       const message = { type, sessionId: 's1', nested: { a: [1, null] } }
       expect(world.chat.send(message)).toBe(true)
@@ -72,7 +81,7 @@ describe('the interface of the client that this replaces', () => {
   )
 
   test('a wrapper of fetch may spread the headers: none is lost', async () => {
-    const world = createWorld()
+    const world = createCompatWorld()
     await world.opens()
     world.chat.send(prompt('hi'))
     await settles()
@@ -88,7 +97,7 @@ describe('the interface of the client that this replaces', () => {
   test.each([{ type: 'nonsense' }, {}, undefined, null, 'send', { type: 'toString' }])(
     'what can never be posted is false, and no exception: %j',
     async (message) => {
-      const world = createWorld()
+      const world = createCompatWorld()
       await world.opens()
       expect(world.chat.send(message as never)).toBe(false)
       await settles()
@@ -98,7 +107,7 @@ describe('the interface of the client that this replaces', () => {
   )
 
   test('while connected a message goes out at once, unless an earlier prompt of its session is on its way', async () => {
-    const world = createWorld({ server: [{ post() {} }] })
+    const world = createCompatWorld({ server: [{ post() {} }] })
     await world.opens()
     for (const sessionId of ['s1', 's2', undefined, undefined, 's1'])
       expect(world.chat.send({ type: 'send', sessionId, prompt: sessionId })).toBe(true)
@@ -113,7 +122,7 @@ describe('the interface of the client that this replaces', () => {
   })
 
   test('two prompts of a session, and two `switch_session`, never swap', async () => {
-    const world = createWorld({ server: [{ post() {} }] })
+    const world = createCompatWorld({ server: [{ post() {} }] })
     await world.opens()
     for (const text of ['a', 'b']) world.chat.send(prompt(text))
     for (const sessionId of ['s1', 's2']) world.chat.send({ type: 'switch_session', sessionId })
@@ -131,7 +140,7 @@ describe('the interface of the client that this replaces', () => {
   })
 
   test('the queue holds 100 and drops the oldest; C26: it says so', async () => {
-    const world = createWorld()
+    const world = createCompatWorld()
     world.chat.connect()
     for (let number = 0; number <= 100; number++) expect(world.chat.send(prompt(`${number}`))).toBe(true)
     await settles()
@@ -141,7 +150,7 @@ describe('the interface of the client that this replaces', () => {
   })
 
   test('a message may be as large as it likes: images are part of prompts', async () => {
-    const world = createWorld()
+    const world = createCompatWorld()
     await world.opens()
     expect(world.chat.send(prompt('x'.repeat(5_000_000)))).toBe(true)
     await settles()
@@ -149,7 +158,7 @@ describe('the interface of the client that this replaces', () => {
   })
 
   test('send is false in idle; what was queued before is kept', async () => {
-    const world = createWorld()
+    const world = createCompatWorld()
     expect(world.chat.send(prompt('never'))).toBe(false)
     world.chat.connect()
     expect(world.chat.send(prompt('kept'))).toBe(true)
@@ -161,7 +170,7 @@ describe('the interface of the client that this replaces', () => {
   })
 
   test('the listener hears what opens, every message of the server, and what closes, in order', async () => {
-    const world = createWorld()
+    const world = createCompatWorld()
     await world.opens()
     world.stream.sends(token(1))
     world.stream.sends({ type: 'inbox_updated' })
@@ -171,7 +180,7 @@ describe('the interface of the client that this replaces', () => {
   })
 
   test('there is one listener: the next takes its place', async () => {
-    const world = createWorld()
+    const world = createCompatWorld()
     await world.opens()
     const second: unknown[] = []
     world.chat.onMessage((message) => second.push(message))
@@ -183,7 +192,7 @@ describe('the interface of the client that this replaces', () => {
   test('a listener that throws harms nothing: not the line, not what comes after', async () => {
     const page = createPage()
     vi.stubGlobal('document', page.document)
-    const world = createWorld()
+    const world = createCompatWorld()
     const heard: unknown[] = []
     world.chat.onMessage((message) => {
       heard.push(message)
@@ -203,7 +212,7 @@ describe('the interface of the client that this replaces', () => {
   test('_foreground is told each time the page is visible again, after the line has looked after itself', async () => {
     const page = createPage()
     vi.stubGlobal('document', page.document)
-    const world = createWorld()
+    const world = createCompatWorld()
     page.shows()
     expect(world.told).toEqual([])
 
@@ -232,14 +241,14 @@ describe('the interface of the client that this replaces', () => {
   test('_foreground does not wait for the line to be open', () => {
     const page = createPage()
     vi.stubGlobal('document', page.document)
-    const world = createWorld({ server: [serverIsSilent()] })
+    const world = createCompatWorld({ server: [serverIsSilent()] })
     world.chat.connect()
     page.shows()
     expect(world.told).toEqual([FOREGROUND])
   })
 
   test('the connection id is null before the welcome', async () => {
-    const world = createWorld()
+    const world = createCompatWorld()
     expect(world.chat.getConnectionId()).toBeNull()
     await world.opens()
     expect(world.chat.getConnectionId()).toBe('c1')
@@ -256,7 +265,7 @@ describe('the interface of the client that this replaces', () => {
   })
 
   test('trackSeq sets a cursor, only forward, and getLastSeq is 0 where there is none', () => {
-    const { chat } = createWorld()
+    const { chat } = createCompatWorld()
     expect(chat.getLastSeq('s1')).toBe(0)
     chat.trackSeq('s1', 5)
     chat.trackSeq('s1', 3)
@@ -273,7 +282,7 @@ describe('the interface of the client that this replaces', () => {
     ['s1', Number.NaN],
     ['s1', undefined],
   ])('trackSeq(%j, %j) is no cursor, and no exception', (sessionId, seq) => {
-    const { chat } = createWorld()
+    const { chat } = createCompatWorld()
     chat.trackSeq(sessionId as string, seq as number)
     expect(chat.getTrackedSessions()).toEqual([])
   })
@@ -281,7 +290,7 @@ describe('the interface of the client that this replaces', () => {
   test.each([[[]], [['watch-replay', 'contiguous-seq']]] as Feature[][][])(
     'trackSeq never posts anything, not while connected either, whatever the server can: %j',
     async (features) => {
-      const world = createWorld({ features })
+      const world = createCompatWorld({ features })
       await world.opens()
       // As it was used: after each message, in its listener or later; and for what a cached history has.
       world.chat.onMessage(({ sessionId, seq }) => world.chat.trackSeq(String(sessionId), Number(seq)))
@@ -307,7 +316,7 @@ describe('the interface of the client that this replaces', () => {
   )
 
   test('a session that was cleared is not resumed; its next event is heard, and tracks it anew', async () => {
-    const world = createWorld()
+    const world = createCompatWorld()
     await world.opens()
     world.stream.sends(token(1))
     world.chat.clearSession('s1')
@@ -339,7 +348,7 @@ describe('the interface of the client that this replaces', () => {
   })
 
   test('clearPendingSends gives up what waits; what is under way stays under way', async () => {
-    const world = createWorld({ server: [serverIsSilent()] })
+    const world = createCompatWorld({ server: [serverIsSilent()] })
     world.chat.connect()
     await world.welcomes()
     world.chat.send(prompt('under way'))
@@ -357,7 +366,7 @@ describe('the interface of the client that this replaces', () => {
   })
 
   test('sendSuspend posts the cursors; without tracked sessions it does nothing', async () => {
-    const world = createWorld()
+    const world = createCompatWorld()
     await world.opens()
     world.chat.sendSuspend()
     await settles()
@@ -370,7 +379,7 @@ describe('the interface of the client that this replaces', () => {
   })
 
   test('suspendUrl is where the signal goes, and nothing else; its body says whose it is', async () => {
-    const world = createWorld({ suspendUrl: '/api/sessions/suspend' })
+    const world = createCompatWorld({ suspendUrl: '/api/sessions/suspend' })
     await world.opens()
     world.chat.trackSeq('s1', 7)
     world.chat.send({ type: 'session_suspend', by: 'hand' })
@@ -390,7 +399,7 @@ describe('the interface of the client that this replaces', () => {
     const sendBeacon = vi.fn()
     vi.stubGlobal('Request', class {})
     vi.stubGlobal('navigator', { sendBeacon })
-    const world = createWorld({ suspendUrl: '/api/sessions/suspend' })
+    const world = createCompatWorld({ suspendUrl: '/api/sessions/suspend' })
     await world.opens()
     world.chat.trackSeq('s1', 7)
     world.chat.sendSuspend()
@@ -406,7 +415,7 @@ describe('the interface of the client that this replaces', () => {
   })
 
   test('checkAndReconnect does nothing while connected, unless it is forced', async () => {
-    const world = createWorld()
+    const world = createCompatWorld()
     await world.opens()
     world.chat.checkAndReconnect()
     await settles()
@@ -420,7 +429,7 @@ describe('the interface of the client that this replaces', () => {
   })
 
   test('checkAndReconnect ends the wait for a retry, lets an attempt go on, and starts a line that is down', async () => {
-    const world = createWorld({ server: [serverIsSilent()] })
+    const world = createCompatWorld({ server: [serverIsSilent()] })
     world.chat.checkAndReconnect()
     expect(world.streams).toHaveLength(1)
     world.chat.checkAndReconnect()
@@ -433,7 +442,7 @@ describe('the interface of the client that this replaces', () => {
   })
 
   test('reconnectDelayMs is the base of the backoff: the first retry comes within it', async () => {
-    const world = createWorld({ reconnectDelayMs: 2_000 })
+    const world = createCompatWorld({ reconnectDelayMs: 2_000 })
     await world.opens()
     world.stream.fails()
     // Half of it is what the dice say here.
@@ -445,7 +454,7 @@ describe('the interface of the client that this replaces', () => {
 
   test('docs/migration.md names every member, every option and all that is told', () => {
     const guide = readFileSync(new URL('../../../docs/migration.md', import.meta.url), 'utf8')
-    const { chat } = createWorld()
+    const { chat } = createCompatWorld()
     const members = Object.keys(chat) as (keyof ChatConnection)[]
     const options: (keyof ChatConnectionOptions)[] = [
       'baseUrl',
@@ -477,7 +486,7 @@ describe('what went wrong in that client cannot happen here', () => {
   })
 
   test('C02: what is sent after the welcome stands behind what was queued before it', async () => {
-    const world = createWorld({ server: [serverIsSilent()] })
+    const world = createCompatWorld({ server: [serverIsSilent()] })
     world.chat.trackSeq('s1', 7)
     world.chat.connect()
     world.chat.send(prompt('before'))
@@ -532,7 +541,7 @@ describe('what went wrong in that client cannot happen here', () => {
   })
 
   test('C06: after a failed resume a fresh stream is made, though the old one was healthy', async () => {
-    const world = createWorld({ server: [resumeFails({ status: 500, times: 1 })] })
+    const world = createCompatWorld({ server: [resumeFails({ status: 500, times: 1 })] })
     world.chat.trackSeq('s1', 0)
     world.chat.connect()
     await settles()
@@ -543,7 +552,7 @@ describe('what went wrong in that client cannot happen here', () => {
   })
 
   test('C07: a resume that always fails is not repeated in a tight loop', async () => {
-    const world = createWorld({ server: [resumeFails({ status: 500 })], reconnectDelayMs: 500 })
+    const world = createCompatWorld({ server: [resumeFails({ status: 500 })], reconnectDelayMs: 500 })
     world.chat.trackSeq('s1', 7)
     world.chat.connect()
     await world.passes(60_000)
@@ -589,7 +598,7 @@ describe('what went wrong in that client cannot happen here', () => {
   })
 
   test('C11: queued messages survive a failed resume', async () => {
-    const world = createWorld({ server: [resumeFails({ status: 500, times: 1 })] })
+    const world = createCompatWorld({ server: [resumeFails({ status: 500, times: 1 })] })
     world.chat.trackSeq('s1', 0)
     world.chat.connect()
     world.chat.send(prompt('first'))
@@ -600,7 +609,7 @@ describe('what went wrong in that client cannot happen here', () => {
   })
 
   test('C12: without tracked sessions no resume is sent: the welcome opens', async () => {
-    const world = createWorld()
+    const world = createCompatWorld()
     await world.opens()
     world.chat.checkAndReconnect(true)
     await settles()
@@ -609,7 +618,7 @@ describe('what went wrong in that client cannot happen here', () => {
   })
 
   test.each(['reconnect', 'probe', 'batch'])('C13: %s cannot be sent by hand', async (type) => {
-    const world = createWorld()
+    const world = createCompatWorld()
     await world.opens()
     expect(world.chat.send({ type, sessions: [] })).toBe(false)
     await settles()
@@ -634,7 +643,7 @@ describe('what went wrong in that client cannot happen here', () => {
   })
 
   test('C16: the stream is closed at its first error, so its own retry races nothing', async () => {
-    const world = createWorld()
+    const world = createCompatWorld()
     await world.opens()
     const [first] = world.streams
     first?.fails()
@@ -656,7 +665,7 @@ describe('what went wrong in that client cannot happen here', () => {
 describe('what is told by the library cannot be told by a server', () => {
   const OTHERS = ['_stopped', '_rejected', '_unknown'].map((type) => ({ type }))
   test.each([OPEN, CLOSE, FOREGROUND, ...OTHERS])('a frame $type does not reach the listener', async (frame) => {
-    const world = createWorld()
+    const world = createCompatWorld()
     await world.opens()
     world.told.length = 0
     world.server.sends(frame)
@@ -694,7 +703,7 @@ test('a listener whose promise rejects ends no process: it is warned of', async 
   for (const other of others) process.removeListener('unhandledRejection', other)
   const page = createPage()
   vi.stubGlobal('document', page.document)
-  const world = createWorld()
+  const world = createCompatWorld()
   world.chat.onMessage(async ({ type }) => {
     throw new Error(String(type))
   })

@@ -5,18 +5,27 @@ import { ConnectionError } from '../../errors'
 import type { Feature } from '../../protocol'
 import { sendFails, serverIsSilent } from '../../testing'
 import { settles } from '../../testing/harness/virtualClock'
-import { answeringLater, CLOSE, createWorld, OPEN, prompt, setTheScene, token, warnings } from '../support/compatWorld'
+import {
+  answeringLater,
+  CLOSE,
+  createCompatWorld,
+  OPEN,
+  prompt,
+  setTheScene,
+  token,
+  warnings,
+} from '../support/compatWorld'
 import { createStorage } from '../support/storage'
 
 setTheScene()
 
 /** What the listener heard of messages and of the line's end. */
-const news = ({ told }: ReturnType<typeof createWorld>) =>
+const news = ({ told }: ReturnType<typeof createCompatWorld>) =>
   told.filter(({ type }) => ['_rejected', '_unknown', '_stopped'].includes(type as string))
 
 describe('what stops a message reaches the listener, once', () => {
   test('a message that the server refuses is `_rejected`, with the code, the error, the id and the message', async () => {
-    const world = createWorld({ server: [sendFails({ status: 403 })] })
+    const world = createCompatWorld({ server: [sendFails({ status: 403 })] })
     await world.opens()
     world.chat.send(prompt('a'))
     await settles()
@@ -28,7 +37,7 @@ describe('what stops a message reaches the listener, once', () => {
   })
 
   test('one that may have been applied is `_unknown`: it is not called refused', async () => {
-    const world = createWorld({ server: [{ post() {} }] })
+    const world = createCompatWorld({ server: [{ post() {} }] })
     await world.opens()
     world.chat.send(prompt('a'))
     await settles()
@@ -40,7 +49,7 @@ describe('what stops a message reaches the listener, once', () => {
   })
 
   test('C26: what a full queue drops, what a stop takes back and what is cleared; the console is told of the first', async () => {
-    const world = createWorld({ server: [serverIsSilent()] })
+    const world = createCompatWorld({ server: [serverIsSilent()] })
     world.chat.connect()
     for (let number = 0; number <= 100; number++) world.chat.send({ ...prompt(`${number}`), sessionId: `s${number}` })
     await settles()
@@ -60,7 +69,7 @@ describe('what stops a message reaches the listener, once', () => {
   })
 
   test('what `send` has turned down is told by its `false` alone', async () => {
-    const world = createWorld()
+    const world = createCompatWorld()
     await world.opens()
     expect(world.chat.send({ type: 'nonsense' })).toBe(false)
     await settles()
@@ -68,7 +77,7 @@ describe('what stops a message reaches the listener, once', () => {
   })
 
   test('one that is accepted is no news', async () => {
-    const world = createWorld()
+    const world = createCompatWorld()
     await world.opens()
     world.chat.send(prompt('a'))
     await settles()
@@ -82,13 +91,13 @@ describe('what stops a message reaches the listener, once', () => {
       vi.stubGlobal('navigator', undefined)
       const items = createStorage()
       const storage = persist(items)
-      const old = createWorld({ storage, server: [serverIsSilent()] })
+      const old = createCompatWorld({ storage, server: [serverIsSilent()] })
       old.chat.connect()
       old.chat.send(prompt('left'))
       const [left] = old.chat.connection.pending
       old.chat.connection.dispose()
       const server = [sendFails({ status: 403 })]
-      const next = createWorld({ storage: isSync ? persist(items) : persist(answeringLater(items)), server })
+      const next = createCompatWorld({ storage: isSync ? persist(items) : persist(answeringLater(items)), server })
       await next.opens()
       await settles()
       // Where posting does not wait for the storage, what it holds may have been posted.
@@ -98,7 +107,7 @@ describe('what stops a message reaches the listener, once', () => {
   )
 
   test('a listener that throws at it, or rejects, ends no process: it is warned of', async () => {
-    const world = createWorld({ server: [sendFails({ status: 403 })] })
+    const world = createCompatWorld({ server: [sendFails({ status: 403 })] })
     await world.opens()
     world.chat.onMessage(({ type }) => {
       throw new Error(`broken at ${type}`)
@@ -112,7 +121,7 @@ describe('what stops a message reaches the listener, once', () => {
 
 describe('what stops the line reaches the listener, once', () => {
   test('a 401: `_close`, then `_stopped` with the code; the queue is kept', async () => {
-    const world = createWorld({ server: [sendFails({ status: 401, times: 1 })] })
+    const world = createCompatWorld({ server: [sendFails({ status: 401, times: 1 })] })
     await world.opens()
     world.chat.send(prompt('a'))
     await settles()
@@ -125,7 +134,7 @@ describe('what stops the line reaches the listener, once', () => {
   })
 
   test('one that never opened: `_stopped` alone', async () => {
-    const world = createWorld({ server: [{ stream: (stream) => stream.fails(401) }] })
+    const world = createCompatWorld({ server: [{ stream: (stream) => stream.fails(401) }] })
     world.chat.connect()
     await settles()
     expect(world.told).toMatchObject([{ type: '_stopped', code: 'unauthorized' }])
@@ -133,7 +142,7 @@ describe('what stops the line reaches the listener, once', () => {
   })
 
   test('`disconnect()`, and a line that is trying again, are no stop', async () => {
-    const world = createWorld()
+    const world = createCompatWorld()
     await world.opens()
     world.stream.fails()
     await world.passes(1_000)
@@ -146,7 +155,7 @@ describe('what stops the line reaches the listener, once', () => {
 describe('a receipt that names a session makes the line follow it', () => {
   const DRAFT = { type: 'send', sessionId: null, prompt: 'hi' }
   async function createAnswered(receipt: unknown, features: Feature[] = [], message: object = DRAFT) {
-    const world = createWorld({
+    const world = createCompatWorld({
       features,
       server: [{ post: (post, next) => (post.endpoint === 'send' ? undefined : next()) }],
     })
@@ -218,7 +227,7 @@ describe('a receipt that names a session makes the line follow it', () => {
   })
 
   test.each(['stop', 'session_close', 'unwatch', 'switch_session'])('only that of a prompt does: %s', async (type) => {
-    const world = createWorld({ server: [{ post: (post) => post.answers(200, { sessionId: 's1' }) }] })
+    const world = createCompatWorld({ server: [{ post: (post) => post.answers(200, { sessionId: 's1' }) }] })
     await world.opens()
     world.chat.send({ type, sessionId: 's1' })
     await settles()
@@ -228,7 +237,7 @@ describe('a receipt that names a session makes the line follow it', () => {
 
 describe('what goes out at once', () => {
   test.each([null, undefined, ''])('messages without a session, which may be %j', async (sessionId) => {
-    const world = createWorld({ server: [{ post() {} }] })
+    const world = createCompatWorld({ server: [{ post() {} }] })
     await world.opens()
     for (const text of ['a', 'b']) world.chat.send({ type: 'send', sessionId, prompt: text })
     await settles()
@@ -236,7 +245,7 @@ describe('what goes out at once', () => {
   })
 
   test('however many: no lane waits for a place', async () => {
-    const world = createWorld({ server: [{ post() {} }] })
+    const world = createCompatWorld({ server: [{ post() {} }] })
     await world.opens()
     for (let number = 0; number < 20; number++) world.chat.send({ ...prompt('a'), sessionId: `s${number}` })
     for (let number = 0; number < 20; number++) world.chat.send({ type: 'interrupt', sessionId: 's0', number })
@@ -245,7 +254,7 @@ describe('what goes out at once', () => {
   })
 
   test('stop, interrupt and permissions do not wait out the backoff of a prompt of their session', async () => {
-    const world = createWorld({ server: [sendFails({ status: 503, retryAfter: 60, times: 1 })] })
+    const world = createCompatWorld({ server: [sendFails({ status: 503, retryAfter: 60, times: 1 })] })
     await world.opens()
     world.chat.send(prompt('a'))
     await settles()
@@ -257,7 +266,7 @@ describe('what goes out at once', () => {
   })
 
   test('a `switch_session` that fails does not let the next one pass', async () => {
-    const world = createWorld({
+    const world = createCompatWorld({
       server: [
         {
           post: (post, next) =>
@@ -277,7 +286,7 @@ describe('`transport`', () => {
     const encoder = new TextEncoder()
     const urls: string[] = []
     const welcome = 'event: welcome\ndata: {"type":"welcome","protocolVersion":2,"connectionId":"c1"}\n\n'
-    const world = createWorld({
+    const world = createCompatWorld({
       transport: fetchStreamTransport,
       createEventSource: () => {
         throw new Error('not this one')
@@ -301,13 +310,13 @@ describe('`transport`', () => {
   })
 
   test('one that is no function is refused under its name', () => {
-    expect(() => createWorld({ transport: {} as never })).toThrow(/^transport: .* is not a function/)
+    expect(() => createCompatWorld({ transport: {} as never })).toThrow(/^transport: .* is not a function/)
   })
 })
 
 describe('the small differences that docs/migration.md lists', () => {
   async function calls() {
-    const world = createWorld({ features: [] })
+    const world = createCompatWorld({ features: [] })
     world.chat.trackSeq('s1', 7)
     await world.opens()
     world.chat.send(prompt('a'))
@@ -344,7 +353,7 @@ describe('the small differences that docs/migration.md lists', () => {
   })
 
   test('`fetch` is called after `send` has returned, in the same task', async () => {
-    const world = createWorld()
+    const world = createCompatWorld()
     await world.opens()
     world.chat.send(prompt('a'))
     expect(world.calls).toHaveLength(0)
@@ -361,7 +370,7 @@ describe('the small differences that docs/migration.md lists', () => {
 
   test('an EventSource is made with a second argument', async () => {
     const made: unknown[][] = []
-    const world = createWorld({
+    const world = createCompatWorld({
       createEventSource: ((...given: unknown[]) => {
         made.push(given)
         return { addEventListener() {}, close() {} }

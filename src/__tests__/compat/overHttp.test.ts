@@ -1,9 +1,9 @@
 import { fetchStreamTransport } from 'holdline/adapters'
 import { type ChatServerOptions, type CommandCall, createChatServer, type Principal } from 'holdline/server'
 import { afterEach, describe, expect, test, vi } from 'vitest'
+import { listen } from '../../../tools/shared/listen'
 import { type ChatConnectionOptions, createChatConnection } from '../../compat'
 import type { JsonObject } from '../../protocol'
-import { listen } from '../support/http'
 
 const cleanups: (() => unknown)[] = []
 afterEach(async () => {

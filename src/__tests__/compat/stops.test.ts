@@ -2,7 +2,7 @@ import { persist } from 'holdline/storage'
 import { describe, expect, test, vi } from 'vitest'
 import type { Feature } from '../../protocol'
 import { settles } from '../../testing/harness/virtualClock'
-import { answeringLater, createWorld, prompt, setTheScene } from '../support/compatWorld'
+import { answeringLater, createCompatWorld, prompt, setTheScene } from '../support/compatWorld'
 import { createLocks, createStorage, type FakePage } from '../support/storage'
 
 setTheScene()
@@ -11,12 +11,12 @@ const STOP = { type: 'stop', sessionId: 's1' }
 /** A server that answers nothing by itself. */
 const SILENT = { post() {} }
 const REFUSED = { error: 'internal' }
-const posted = (world: ReturnType<typeof createWorld>) =>
+const posted = (world: ReturnType<typeof createCompatWorld>) =>
   world.posts.map(({ endpoint, body }) => (endpoint === 'send' ? body.prompt : endpoint))
 
 /** A prompt is under way. */
 async function createPrompted(features: readonly Feature[]) {
-  const world = createWorld({ features, server: [SILENT] })
+  const world = createCompatWorld({ features, server: [SILENT] })
   await world.opens()
   world.chat.send(prompt('a'))
   await settles()
@@ -99,13 +99,13 @@ describe('a prompt that has not run does not run after the stop of its session',
     vi.stubGlobal('navigator', undefined)
     for (const stopsBefore of [true, false]) {
       const storage = persist(createStorage())
-      const old = createWorld({ storage, server: [SILENT] })
+      const old = createCompatWorld({ storage, server: [SILENT] })
       await old.opens()
       old.chat.send(prompt('a'))
       await settles()
       if (stopsBefore) old.chat.send(STOP)
       old.chat.connection.dispose()
-      const next = createWorld({ storage, server: [SILENT] })
+      const next = createCompatWorld({ storage, server: [SILENT] })
       next.chat.connect()
       if (!stopsBefore) next.chat.send(STOP)
       await settles()
@@ -124,7 +124,7 @@ describe('a prompt that has not run does not run after the stop of its session',
     const locks = createLocks()
     const page = locks.page()
     const own = (locks: FakePage) => persist(Object.create(items), { key: 'k', locks })
-    const old = createWorld({ storage: own(page), server: [SILENT] })
+    const old = createCompatWorld({ storage: own(page), server: [SILENT] })
     const { chat } = old
     chat.connect()
     chat.send(prompt('a'))
@@ -133,7 +133,7 @@ describe('a prompt that has not run does not run after the stop of its session',
     page.goes()
     const features: Feature[] = ['cancels', 'idempotency']
     const storage = kind === 'later' ? persist(answeringLater(items), { key: 'k' }) : own(locks.page())
-    const next = createWorld({ storage, features, server: [SILENT] })
+    const next = createCompatWorld({ storage, features, server: [SILENT] })
     next.chat.connect()
     next.chat.send(STOP)
     await settles()
@@ -146,7 +146,7 @@ describe('a prompt that has not run does not run after the stop of its session',
   })
 
   test('what only looks on is kept: `watch`, `unwatch`, modes, and what closes', async () => {
-    const world = createWorld()
+    const world = createCompatWorld()
     world.chat.connect()
     const types = ['watch', 'set_mode', 'session_close', 'unwatch']
     for (const type of types) world.chat.send({ type, sessionId: 's1' })

@@ -1,11 +1,20 @@
 import { createConnection } from 'holdline'
-import { type Behaviour, createHarness, type HarnessOptions, watchInvariants } from 'holdline/testing'
+import { type Behaviour, createHarness, type Environment, type HarnessOptions, watchInvariants } from 'holdline/testing'
 import { expect, test } from 'vitest'
 import { FEATURES, type Feature } from '../../protocol'
 
 const DETACHES = FEATURES.filter((feature) => feature !== 'suspend-keeps')
 const PROMPT = { type: 'send', sessionId: 's1', prompt: 'hi' }
 const SECOND = 1_000
+
+/** Headers that are asked for while they are held come when they are given. */
+function holdHeaders() {
+  const held = { isHeld: false, give: () => {} }
+  const come = () => new Promise<object>((resolve) => (held.give = () => resolve({})))
+  const create = (environment: Environment) =>
+    createConnection({ ...environment, headers: () => (held.isHeld ? come() : {}) as Record<string, string> })
+  return { held, create }
+}
 
 /** A page that watches a session on an open line. Default: a server that detaches at a suspend, and promises all else. */
 async function open({ features = DETACHES, ...options }: HarnessOptions = {}) {
@@ -112,20 +121,13 @@ test('I14: what is sent while suspended leaves after a resume, which it does not
 })
 
 test('I14: a message whose headers came after the page was hidden waits for the resume', async () => {
-  let give: () => void = () => {}
-  let isSlow = false
-  const world = await open({
-    create: (environment) =>
-      createConnection({
-        ...environment,
-        headers: () => (isSlow ? new Promise((resolve) => (give = () => resolve({}))) : {}),
-      }),
-  })
-  isSlow = true
+  const { held, create } = holdHeaders()
+  const world = await open({ create })
+  held.isHeld = true
   const delivery = world.connection.send(PROMPT)
   await world.settles()
-  const giveToSend = give
-  isSlow = false
+  const giveToSend = held.give
+  held.isHeld = false
   await world.hides()
   giveToSend()
   await world.settles()
@@ -297,23 +299,16 @@ test('C71: a suspend that is not answered within timeouts.probe costs the stream
 })
 
 test('C71: a suspend names the last resume, and does not leave once there is another', async () => {
-  let give: () => void = () => {}
-  let isSlow = false
-  const world = await open({
-    create: (environment) =>
-      createConnection({
-        ...environment,
-        headers: () => (isSlow ? new Promise((resolve) => (give = () => resolve({}))) : {}),
-      }),
-  })
+  const { held, create } = holdHeaders()
+  const world = await open({ create })
   await world.hides()
   expect(world.post('suspend').body.resumeId).toBe('r1')
   await world.shows()
-  isSlow = true
+  held.isHeld = true
   await world.hides()
-  isSlow = false
+  held.isHeld = false
   await world.shows()
-  give()
+  held.give()
   await world.settles()
   expect([world.postsTo('suspend').length, world.resumes(), world.connection.phase]).toEqual([1, 3, 'open'])
   world.oracle.check()
@@ -345,23 +340,16 @@ test('C71: more sessions than a resume carries are all resumed', async () => {
 })
 
 test('I14: an unwatch that waited for its headers does not leave on a suspended stream, nor on a lost line', async () => {
-  let give: () => void = () => {}
-  let isSlow = false
-  const world = await open({
-    create: (environment) =>
-      createConnection({
-        ...environment,
-        headers: () => (isSlow ? new Promise((resolve) => (give = () => resolve({}))) : {}),
-      }),
-  })
+  const { held, create } = holdHeaders()
+  const world = await open({ create })
   world.connection.watch('s2')
   await world.settles()
-  isSlow = true
+  held.isHeld = true
   world.connection.unwatch('s2')
   await world.settles()
-  isSlow = false
+  held.isHeld = false
   await world.hides()
-  give()
+  held.give()
   await world.settles()
   expect([world.isSuspended(), world.postsTo('unwatch')]).toEqual([true, []])
   await world.shows()

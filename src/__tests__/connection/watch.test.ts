@@ -148,7 +148,7 @@ describe('`after` places the cursor', () => {
     const world = createWorld({ cursors: [{ sessionId: 's1', lastSeq: 90 }] }, SERVER_IS_SILENT)
     await world.opens(REPLAYS)
     await world.post('reconnect').answers(200, RESET)
-    expect(world.log).toContain('s1 reset 90-40')
+    expect(world.log).toContain('s1 reset 40-40')
     world.connection.watch('s1', { after: 12 })
     world.connection.watch('s1', { after: 3 })
     await settle()
@@ -202,7 +202,7 @@ describe("`after: 'head'` follows from now on", () => {
     await world.opens()
     await world.post('reconnect').answers(200, RESET)
     world.stream.sends(world.event('s1', 1, { epoch: 'f' }))
-    expect(world.log).toContain('s1 reset 40-0')
+    expect(world.log).toContain('s1 reset 0-0')
     expect(seqs(world, 's1')).toEqual([1])
   })
 

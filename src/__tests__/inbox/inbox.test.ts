@@ -159,7 +159,7 @@ describe('holes', () => {
       await world.post('reconnect').answers(200, { ok: true })
     }
     world.stream.sends(world.event('s1', 9))
-    expect(world.log.at(-1)).toBe('s1 reset 1-8')
+    expect(world.log.at(-1)).toBe('s1 reset 8-8')
   })
 
   test('without the promise of contiguous numbers a jump is no hole', async () => {
@@ -192,7 +192,7 @@ describe('holes', () => {
     marker()
     expect(world.connection.phase).toBe('open')
     expect(seqs(world, 's1')).toEqual([9])
-    expect(world.log).toEqual(['opened', 'closed gap', 's1 reset 5-8', 'opened'])
+    expect(world.log).toEqual(['opened', 'closed gap', 's1 reset 8-8', 'opened'])
   })
 
   test('C19: a hole and a watch during a resume belong to the same barrier: nothing is sent before they are resumed', async () => {
@@ -239,8 +239,19 @@ describe('the server has the last word on a session', () => {
     const reset = { sessionId: 's1', status: 'reset', from: 100, to: 2, epoch: 'b' }
     await world.post('reconnect').answers(200, verdicts(reset))
     world.stream.sends(world.event('s1', 3, { epoch: 'b' }))
-    expect(world.log).toEqual(['s1 reset 100-2', 'opened'])
+    expect(world.log).toEqual(['s1 reset 2-2', 'opened'])
     expect(world.connection.cursor('s1')).toEqual({ sessionId: 's1', lastSeq: 3, epoch: 'b' })
+  })
+
+  test.each([
+    ['as the server says', { from: 4, to: 9 }, 's1 reset 4-9'],
+    ['never after the new cursor: there a server tells the old one', { from: 100, to: 9 }, 's1 reset 9-9'],
+    ['after the new cursor, where the server does not say', { to: 9 }, 's1 reset 9-9'],
+  ])('C33: what is left of a session that was reset begins %s', async (_, range, told) => {
+    const world = createWorld({ cursors: [{ sessionId: 's1', lastSeq: 100 }] }, SERVER_IS_SILENT)
+    await world.opens()
+    await world.post('reconnect').answers(200, verdicts({ sessionId: 's1', status: 'reset', ...range }))
+    expect(world.log).toEqual([told, 'opened'])
   })
 
   test('a verdict that comes with the answer and again with the marker counts once', async () => {
@@ -250,7 +261,7 @@ describe('the server has the last word on a session', () => {
     await world.post('reconnect').answers(200, verdicts(reset))
     world.stream.sends(world.event('s1', 3))
     world.stream.sends({ type: 'reconnected', resumeId: 'r1', sessions: [reset] })
-    expect(world.log).toEqual(['s1 reset 100-2', 'opened'])
+    expect(world.log).toEqual(['s1 reset 2-2', 'opened'])
     expect(world.connection.cursor('s1')?.lastSeq).toBe(3)
   })
 
@@ -282,7 +293,7 @@ describe('the server has the last word on a session', () => {
     const reset = { sessionId: 's1', status: 'reset', from: 5, to: 0 }
     await world.post('reconnect').answers(200, verdicts(reset))
     world.stream.sends(world.event('s1', 1, { epoch: 'b' }))
-    expect(world.log).toEqual(['s1 reset 5-0', 'opened'])
+    expect(world.log).toEqual(['s1 reset 0-0', 'opened'])
     expect(world.connection.cursor('s1')).toEqual({ sessionId: 's1', lastSeq: 1, epoch: 'b' })
   })
 
@@ -344,7 +355,7 @@ describe('the server has the last word on a session', () => {
     world.stream.sends(world.event('s1', 1, { epoch: 'b' }))
     world.stream.sends(world.event('s1', 2, { epoch: 'b' }))
     expect(seqs(world, 's1')).toEqual([1, 2])
-    expect(world.log).toEqual(['opened', 's1 reset 100-0'])
+    expect(world.log).toEqual(['opened', 's1 reset 0-0'])
   })
 
   test('C37: a session that is gone or forbidden is told once, no longer resumed, and harms no other', async () => {
@@ -884,7 +895,7 @@ describe('C74: a log that starts over without an epoch', () => {
       sessions: [{ sessionId: 's1', status: 'reset', from: 0, to: 4 }],
     })
     await world.clock.advance(60_000)
-    expect([told, world.log.at(-1)]).toEqual([[], 's1 reset 99-4'])
+    expect([told, world.log.at(-1)]).toEqual([[], 's1 reset 0-4'])
   })
 
   test('I8: is forgotten in idle', async () => {

@@ -35,7 +35,7 @@ describe('frames are of four sorts', () => {
 
 describe('step: the rules for an event', () => {
   const waiting = at5({ backlog: new Backlog(event(6), []) })
-  const fruitless = (resumes: number) => at5({ holeAt: 5, fruitless: resumes })
+  const hole = (at: number, resumes: number, seen = 0) => at5({ hole: { at, resumes, seen } })
 
   test.each<[string, Session, SessionMessage, contiguous: Step, notPromised: Step]>([
     ['it follows the cursor', at5(), event(6), 'deliver', 'deliver'],
@@ -44,12 +44,12 @@ describe('step: the rules for an event', () => {
     ['it is below the cursor', at5(), event(1, { prevSeq: 0 }), 'old', 'old'],
     ['a number is missing', at5(), event(7), 'miss', 'deliver'],
     ['the one before it is missing', at5(), event(7, { prevSeq: 6 }), 'miss', 'miss'],
-    ['a hole is open', at5({ missing: 8 }), event(9), 'miss', 'deliver'],
-    ['it fills an open hole', at5({ missing: 8 }), event(6), 'deliver', 'deliver'],
-    ['two resumes in a row have ended at the hole', fruitless(1), event(7), 'miss', 'deliver'],
-    ['three have', fruitless(2), event(7), 'giveUp', 'deliver'],
-    ['three have, and another one is due', at5({ holeAt: 5, fruitless: 2, missing: 7 }), event(8), 'miss', 'deliver'],
-    ['three have ended at a hole before the cursor', at5({ holeAt: 4, fruitless: 2 }), event(7), 'miss', 'deliver'],
+    ['a hole is open', hole(5, 0, 8), event(9), 'miss', 'deliver'],
+    ['it fills an open hole', hole(5, 0, 8), event(6), 'deliver', 'deliver'],
+    ['two resumes in a row have ended at the hole', hole(5, 1), event(7), 'miss', 'deliver'],
+    ['three have', hole(5, 2), event(7), 'giveUp', 'deliver'],
+    ['three have, and another one is due', hole(5, 2, 7), event(8), 'miss', 'deliver'],
+    ['three have ended at a hole before the cursor', hole(4, 2), event(7), 'miss', 'deliver'],
     ['it is behind what had no room', at5({ overflowedAt: 6 }), event(7), 'miss', 'miss'],
     ['it is what had no room', at5({ overflowedAt: 6 }), event(6), 'deliver', 'deliver'],
     ['it is of the same epoch', at5(), event(6, { epoch: 'a' }), 'deliver', 'deliver'],
@@ -75,20 +75,20 @@ describe('what happens to a hole', () => {
   test('the first sight of it asks for a resume, what else is behind it does not', () => {
     const session = at5()
     expect([7, 9, 8].map((seq) => session.miss(seq))).toEqual([true, false, false])
-    expect(session).toMatchObject({ missing: 9, holeAt: 5, fruitless: 0, hasHole: true })
+    expect(session).toMatchObject({ hole: { at: 5, resumes: 0, seen: 9 }, hasHole: true })
   })
 
   test('C34: each resume that ends at it counts; one that moved the cursor begins anew', () => {
     const session = at5()
-    for (const fruitless of [0, 1, 2]) {
+    for (const resumes of [0, 1, 2]) {
       session.miss(7)
-      expect(session.fruitless).toBe(fruitless)
+      expect(session.hole?.resumes).toBe(resumes)
       session.ask()
     }
     expect(step(session, event(7), PROMISED, true)).toBe('giveUp')
     session.lastSeq = 6
     session.miss(9)
-    expect(session.fruitless).toBe(0)
+    expect(session.hole?.resumes).toBe(0)
   })
 })
 

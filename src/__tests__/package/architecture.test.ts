@@ -6,6 +6,7 @@ import { expect, test } from 'vitest'
 
 // The direction of the imports. A row of the table is a room, and names the rooms that its files may import from, types included.
 
+const ROOT = fileURLToPath(new URL('../../..', import.meta.url))
 const SRC = fileURLToPath(new URL('../..', import.meta.url))
 /** Files of `connection/` that wire the other rooms; the rest of it is what those rooms are told: types, options, the notifier. */
 const WIRING = ['actors', 'farewell', 'line', 'publicConnection', 'reminder', 'resume', 'stream', 'watch', 'whenOpen']
@@ -40,7 +41,9 @@ interface Import {
   readonly line: string
 }
 
-const imports = readImports()
+const isOfTests = (path: string) => path.split('/').includes('__tests__')
+
+const imports = readImports(SRC, ['**/*.ts']).filter(({ from }) => !isOfTests(from))
 
 test('every import goes the way that the table allows', () => {
   const wrong = imports
@@ -65,28 +68,34 @@ test('no files import each other in a circle, types included', () => {
   expect(circles()).toEqual(KNOWN_CIRCLES)
 })
 
+test('only tests import from `__tests__`; what they share with the tools is in tools/shared', () => {
+  const all = readImports(ROOT, ['src', 'demo', 'tools', 'examples'])
+  const wrong = all
+    .filter(({ from, to }) => isOfTests(to) && !isOfTests(from) && !/^examples\/.*\.test\.tsx?$/.test(from))
+    .map(({ from, line }) => `${from} must not import a test's insides: ${line}`)
+  expect(wrong).toEqual([])
+})
+
 function roomOf(file: string): string {
   const [room = '', ...rest] = file.replace(/\.ts$/, '').split('/')
   if (room === 'ai-sdk' && rest[0] === 'server') return 'ai-sdk/server'
   return room === 'connection' && WIRING.includes(rest.join('/')) ? 'wiring' : room
 }
 
-function readImports(): readonly Import[] {
-  const { fileNames } = ts.parseJsonConfigFileContent({ include: ['**/*.ts'] }, ts.sys, SRC)
-  return fileNames
-    .filter((path) => !path.includes('/__tests__/'))
-    .flatMap((path) => {
-      const text = readFileSync(path, 'utf8')
-      return ts.preProcessFile(text).importedFiles.flatMap(({ fileName, pos }) => {
-        const target = fileName.startsWith('.') ? resolveFile(resolve(dirname(path), fileName)) : undefined
-        const line = `line ${text.slice(0, pos).split('\n').length}, '${fileName}'`
-        return target ? [{ from: relative(SRC, path), to: relative(SRC, target), line }] : []
-      })
+function readImports(base: string, include: readonly string[]): readonly Import[] {
+  const { fileNames } = ts.parseJsonConfigFileContent({ include, exclude: ['**/node_modules'] }, ts.sys, base)
+  return fileNames.flatMap((path) => {
+    const text = readFileSync(path, 'utf8')
+    return ts.preProcessFile(text).importedFiles.flatMap(({ fileName, pos }) => {
+      const target = fileName.startsWith('.') ? resolveFile(resolve(dirname(path), fileName)) : undefined
+      const line = `line ${text.slice(0, pos).split('\n').length}, '${fileName}'`
+      return target ? [{ from: relative(base, path), to: relative(base, target), line }] : []
     })
+  })
 }
 
 function resolveFile(path: string): string {
-  const found = [`${path}.ts`, `${path}/index.ts`].find(ts.sys.fileExists)
+  const found = [path, ...['.ts', '.tsx', '/index.ts'].map((end) => path + end)].find(ts.sys.fileExists)
   if (!found) throw new Error(`${path} is no file`)
   return found
 }

@@ -226,6 +226,9 @@ describe('the verdicts of a resume', () => {
     expect(verdictsOf([{ sessionId: 's1', status: 'reset', from: 4 }])).toEqual([
       { sessionId: 's1', status: 'reset', from: 4, to: 4 },
     ])
+    expect(verdictsOf([{ sessionId: 's1', status: 'reset', to: 4 }])).toEqual([
+      { sessionId: 's1', status: 'reset', from: 4, to: 4 },
+    ])
   })
 
   test.each<[string, unknown]>([

@@ -1,8 +1,8 @@
 import { createConnection } from 'holdline'
 import { afterEach, describe, expect, test } from 'vitest'
+import { listen } from '../../../tools/shared/listen'
 import { type CommandCall, CommandRejected, createChatServer } from '../../server'
 import { ask, createSockets } from '../support/gateway'
-import { listen } from '../support/http'
 import { answer, BASE, createTestServer, getEvents, openStream, post, settle, until } from '../support/server'
 
 const cleanups: (() => unknown)[] = []

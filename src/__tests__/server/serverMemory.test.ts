@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test, vi } from 'vitest'
 import { Commands } from '../../server/command/commands'
-import { Line } from '../../server/command/line'
+import { PlaceQueue } from '../../server/command/placeQueue'
 import { GRACE, Presence } from '../../server/command/presence'
 import { MIN_RECEIPT_AGE, Receipts } from '../../server/command/receipts'
 import { tooMany } from '../../server/errors'
@@ -485,14 +485,14 @@ describe('C97: nothing is kept that was not checked', () => {
   })
 })
 
-describe('a line', () => {
+describe('a queue of places', () => {
   test('is first come, first served, and who leaves from the middle was never there', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(fc.nat(9), { maxLength: 10 }), async (leavers) => {
-        const line = new Line()
+        const queue = new PlaceQueue()
         const served: number[] = []
         const places = range(0, 9).map((n) => {
-          const place = line.join()
+          const place = queue.join()
           void Promise.resolve(place.reached).then(() => served.push(n))
           return place
         })
@@ -505,7 +505,7 @@ describe('a line', () => {
           places[n]?.leave()
           places[n]?.leave()
         }
-        expect([served, line.isEmpty]).toEqual([left, true])
+        expect([served, queue.isEmpty]).toEqual([left, true])
       }),
       { numRuns: 30 },
     )

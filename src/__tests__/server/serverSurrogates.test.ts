@@ -5,7 +5,7 @@ import { answer, createTestServer, openStream, watchedLog } from '../support/ser
 /** JSON can say half a character, and UTF-8 cannot: whatever stores or forwards it as UTF-8 makes another one of it. */
 const LONE = ['\ud800', '\udfff', 'room\ud83d']
 
-function createWorld() {
+function createWatchedServer() {
   const ran: unknown[] = []
   const { log, calls } = watchedLog()
   const { server, errors, clock } = createTestServer({ log, onCommand: ({ type }) => ran.push(type) })
@@ -20,7 +20,7 @@ const send = (id: string, sessionId: string) => ({ id, endpoint: 'send', body: {
 
 describe.each(LONE)('a lone surrogate, %j, is a 400 that names the field, and nothing is kept of it:', (lone) => {
   test('as the session of a POST', async () => {
-    const { server, isUntouched } = createWorld()
+    const { server, isUntouched } = createWatchedServer()
     const stream = await openStream(server)
     for (const type of ['send', 'stop']) {
       const body = { type, sessionId: lone }
@@ -30,7 +30,7 @@ describe.each(LONE)('a lone surrogate, %j, is a 400 that names the field, and no
   })
 
   test('as the session of an unwatch; a resume and a watch call it forbidden, and fail no other', async () => {
-    const { server, isUntouched } = createWorld()
+    const { server, isUntouched } = createWatchedServer()
     const stream = await openStream(server)
     const unwatching = stream.post('unwatch', { type: 'unwatch', sessionId: lone })
     expect(await answer(unwatching)).toEqual([400, sessionRefusal])
@@ -44,7 +44,7 @@ describe.each(LONE)('a lone surrogate, %j, is a 400 that names the field, and no
   })
 
   test('as the lane of a POST, whose header cannot say it', async () => {
-    const { server, isUntouched } = createWorld()
+    const { server, isUntouched } = createWatchedServer()
     const stream = await openStream(server)
     // What TextEncoder would make of it is U+FFFD; this is what other encoders make of it.
     const code = lone.charCodeAt(lone.length - 1)
@@ -57,7 +57,7 @@ describe.each(LONE)('a lone surrogate, %j, is a 400 that names the field, and no
   })
 
   test('as a session and as a lane in a batch', async () => {
-    const { server, isUntouched } = createWorld()
+    const { server, isUntouched } = createWatchedServer()
     const stream = await openStream(server)
     const messages = [send('a', lone), { ...send('b', 'room'), lane: lone }]
     const results = [
@@ -69,7 +69,7 @@ describe.each(LONE)('a lone surrogate, %j, is a 400 that names the field, and no
   })
 
   test('as a session and as a lane over a WebSocket, in a frame and in a batch', async () => {
-    const { server, clock, isUntouched } = createWorld()
+    const { server, clock, isUntouched } = createWatchedServer()
     const socket = await createSockets({ fetch: server.fetch, clock }).opens()
     // As JSON a text is well-formed: the surrogate is an escape in it, as it is on the wire.
     socket.hears(JSON.stringify(send('a', lone)))

@@ -44,7 +44,7 @@ interface World extends Partial<ChatConnectionOptions> {
 }
 
 /** A drop-in, a server of old, and a page. Requests go on after they were aborted: late answers arrive. */
-export function createWorld({ server: behaviours = [], features = [], ...options }: World = {}) {
+export function createCompatWorld({ server: behaviours = [], features = [], ...options }: World = {}) {
   const streams: TestStream[] = []
   const posts: TestPost[] = []
   const calls: [url: string, init: RequestInit][] = []

@@ -1,10 +1,30 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import { vi } from 'vitest'
+import { expect, vi } from 'vitest'
+import type { ChatServer } from '../../server'
 import { Budgets } from '../../server/limits/budget'
 
 setFlagsFromString('--expose-gc')
 const collectGarbage: () => void = runInNewContext('gc')
+
+/**
+ * One listens to `room`, and reads nothing: of 20 MB that are published nothing is kept, and nothing is
+ * read from the log.
+ */
+export async function staysFlat(chat: ChatServer, calls: readonly unknown[]) {
+  const publishMany = async () => {
+    for (let n = 1; n <= 5_000; n++) {
+      await chat.publish('room', { type: 'x', text: 'y'.repeat(4_000) })
+      if (n % 20 === 0) await new Promise((resolve) => setImmediate(resolve))
+    }
+  }
+  // More than all socket buffers.
+  await publishMany()
+  const [before, reads] = [bytesInUse(), calls.length]
+  await publishMany()
+  expect(bytesInUse() - before).toBeLessThan(4_000_000)
+  expect(calls.length).toBe(reads)
+}
 
 /** Bytes in use after a collection. */
 export function bytesInUse() {

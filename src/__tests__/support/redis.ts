@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest'
+import { hasRedis } from '../../../tools/shared/redisServer'
 import { warnLoudly } from '../../../tools/shared/warnLoudly'
-import { hasRedis } from './redisServer'
 
-export * from './redisServer'
+export * from '../../../tools/shared/redisServer'
 
 /** Without one they are skipped, loudly, and on CI that is a failure. */
 export function describeWithRedis(what: string, tests: () => void) {

@@ -14,8 +14,8 @@ import { createWebSocketGateway } from 'holdline/server'
 import { type ContractPromise, type Serve, transportContract } from 'holdline/testing'
 import { describe, expect, test } from 'vitest'
 import { WebSocket, WebSocketServer } from 'ws'
+import { listen } from '../../../tools/shared/listen'
 import { packageEventSource } from '../../adapters/packageEventSource'
-import { listen } from '../support/http'
 import { startTcpProxy } from '../support/tcpProxy'
 
 /** The last EventSource of a connection, to be closed behind its back. */

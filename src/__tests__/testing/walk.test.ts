@@ -42,7 +42,8 @@ const pairs = (steps: readonly string[], only = '') =>
 let report: WalkReport
 beforeAll(async () => {
   report = await walk()
-})
+  // 20 s on a quiet machine.
+}, 240_000)
 
 describe('the walk', () => {
   test('takes every transition of both definitions, and finds nothing to complain of', () => {

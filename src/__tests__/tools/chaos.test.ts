@@ -1,10 +1,11 @@
 import { afterEach, describe, expect, test } from 'vitest'
 import { check, type History } from '../../../tools/chaos/check'
 import { createDice } from '../../../tools/chaos/dice'
-import { type Fault, POST_FAULTS, STREAM_FAULTS, startProxy } from '../../../tools/chaos/proxy'
+import { type Fault, POST_FAULTS, STREAM_FAULTS } from '../../../tools/chaos/faults'
+import { startProxy } from '../../../tools/chaos/proxy'
 import { run } from '../../../tools/chaos/run'
+import { listen } from '../../../tools/shared/listen'
 import { ConnectionError, type SendError } from '../../index'
-import { listen } from '../support/http'
 
 const cleanups: (() => unknown)[] = []
 afterEach(async () => {

@@ -8,11 +8,11 @@ import { redisLog } from '../../server/redis'
 import { describeWithRedis, type RedisServer, startRedis } from '../support/redis'
 import { createTestServer, post } from '../support/server'
 
-const QUIET: RunOptions = { log: 'redis', clients: 24, kills: 0, cuts: 0, restarts: 0, seconds: 4, seed: 1 }
+const QUIET: RunOptions = { log: 'redis', clients: 24, kills: 0, cuts: 0, restarts: 0, seconds: 2, seed: 1 }
 
 describeWithRedis('real clients, three nodes, one Redis', () => {
   test('nothing is lost, doubled or reordered by kills, cuts and a rolling restart', async () => {
-    const { violations, counts } = await run({ ...QUIET, kills: 4, cuts: 8, seconds: 8 })
+    const { violations, counts } = await run({ ...QUIET, kills: 4, cuts: 8, seconds: 6 })
     expect(violations.join('\n')).toBe('')
     expect(counts).toMatchObject({ 'nodes killed': 4, cuts: 8, 'nodes drained': 3 })
     expect(counts.commands).toBeGreaterThan(50)

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, test } from 'vitest'
+import { type Handler, listen } from '../../../tools/shared/listen'
 import { type Connection, type ConnectionOptions, createConnection, type Phase } from '../../index'
 import { createChatServer, memoryLog } from '../../server'
-import { type Handler, listen } from '../support/http'
 
 const cleanups: (() => unknown)[] = []
 afterEach(async () => {
@@ -15,9 +15,12 @@ const reaches = (connection: Connection, wanted: Phase) =>
     ask()
   })
 
-const chatServer = (authenticate: (request: Request) => { id: string } | null = () => ({ id: 'me' })) => {
+const chatServer = (
+  authenticate: (request: Request) => { id: string } | null = () => ({ id: 'me' }),
+  log = memoryLog(),
+) => {
   const chat = createChatServer({
-    log: memoryLog(),
+    log,
     authenticate,
     authorize: () => true,
     onCommand: ({ message, sessionId }) => {
@@ -128,8 +131,24 @@ describe('the real EventSource and the real fetch', () => {
     expect(verdict).toMatchObject({ status: 'accepted', receipt: { took: 'b' } })
     expect(news).toEqual([
       { status: 'resumed', from: 0, to: 0 },
-      { status: 'reset', from: 1, to: 0 },
+      { status: 'reset', from: 0, to: 0 },
     ])
+  })
+
+  test('C33: after a reset the app is told where the part begins that the server still has, and a watch fetches it', async () => {
+    const chat = chatServer(undefined, memoryLog({ maxEvents: 3 }))
+    for (let seq = 1; seq <= 10; seq++) await chat.publish('s1', { type: 'text' })
+    const { connection } = await connected(chat.fetch)
+    const heard: unknown[] = []
+    connection.on('session', ({ sessionId, status, from, to }) => {
+      heard.push(`${status} ${from}-${to}`)
+      if (status === 'reset') connection.watch(sessionId, { after: from })
+    })
+    connection.on('message', ({ seq }) => heard.push(seq))
+    connection.watch('s1')
+    connection.connect()
+    await expect.poll(() => heard.at(-1)).toBe(10)
+    expect(heard).toEqual(['reset 7-10', 'resumed 7-10', 8, 9, 10])
   })
 
   test('a server that cannot be reached is a reason, not a crash', async () => {

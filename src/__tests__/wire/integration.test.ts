@@ -1,7 +1,8 @@
 import { afterEach, describe, expect, test } from 'vitest'
+import { type Handler, listen } from '../../../tools/shared/listen'
 import { type Connection, createConnection } from '../../index'
 import { createChatServer, memoryLog } from '../../server'
-import { type Handler, listen, seeded } from '../support/http'
+import { seededRandom } from '../../testing/harness/random'
 
 const SESSIONS = ['alpha', 'beta', 'gamma'] as const
 const EVENTS = 5_000
@@ -32,7 +33,7 @@ function when(connection: Connection, condition: () => boolean) {
  * time once more in the middle of the resume that follows.
  */
 async function hammer(seed: number, handler: Handler, publish: (sessionId: string, n: number) => unknown) {
-  const random = seeded(seed)
+  const random = seededRandom(seed)
   let onResume: (() => void) | null = null
   const server = await listen(async (request) => {
     const strike = request.url.endsWith('/reconnect') ? onResume : null

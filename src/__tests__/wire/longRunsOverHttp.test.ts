@@ -3,8 +3,8 @@ import { webSocketTransport } from 'holdline/adapters/websocket'
 import { createChatServer } from 'holdline/server'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { WebSocket } from 'ws'
+import { listen } from '../../../tools/shared/listen'
 import { listenForSockets } from '../support/gateway'
-import { listen } from '../support/http'
 import { answer, createTestServer, openStream, range, settle, until } from '../support/server'
 
 const SOON = { timeout: 20_000, interval: 5 }

@@ -3,8 +3,8 @@ import { eventSourceTransport, fetchStreamTransport } from 'holdline/adapters'
 import { webSocketTransport } from 'holdline/adapters/websocket'
 import { afterEach, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
+import { listen } from '../../../tools/shared/listen'
 import { listenForSockets } from '../support/gateway'
-import { listen } from '../support/http'
 import { createTestServer } from '../support/server'
 
 const cleanups: (() => unknown)[] = []

@@ -2,11 +2,11 @@ import { createConnection, type Delivery } from 'holdline'
 import { webSocketTransport } from 'holdline/adapters/websocket'
 import { afterEach, describe, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
+import { type Handler, listen } from '../../../tools/shared/listen'
+import { hasRedis, startRedis } from '../../../tools/shared/redisServer'
 import { type CommandCall, createChatServer, type SessionLog } from '../../server'
 import { redisLog } from '../../server/redis'
 import { listenForSockets } from '../support/gateway'
-import { type Handler, listen } from '../support/http'
-import { hasRedis, startRedis } from '../support/redisServer'
 import { range } from '../support/server'
 
 const SOON = { timeout: 20_000, interval: 5 }

@@ -1,2 +1,2 @@
-export type { WebSocketEvent, WebSocketLike } from './line'
+export type { WebSocketEvent, WebSocketLike } from './streamSocket'
 export { type WebSocketClass, type WebSocketTransportOptions, webSocketTransport } from './webSocketTransport'

@@ -3,7 +3,7 @@ import { createUpstream } from '../fetchUpstream'
 import { expectStream } from '../streamResponse'
 import type { Transport } from '../transport'
 import { toStreamError } from './frames'
-import { Line, type Stream, type WebSocketLike } from './line'
+import { type Stream, StreamSocket, type WebSocketLike } from './streamSocket'
 
 export type WebSocketClass = new (url: string, protocols?: never[], options?: object) => WebSocketLike
 
@@ -23,15 +23,15 @@ const MAX_IN_FLIGHT = 64
 export const webSocketTransport =
   ({ WebSocket, path = 'socket' }: WebSocketTransportOptions = {}): Transport =>
   (setup) => {
-    let line: Line | undefined
+    let last: StreamSocket | undefined
     let stream: Stream
 
     const { streamFetch, post } = createUpstream({
       ...setup,
       fetch: (async (url: string, { method, headers, body, signal }: RequestInit) => {
         if (method !== 'POST') return connect(headers as Headers, signal as AbortSignal)
-        if (line?.isOpen) return line.exchange(url.slice(setup.url.length + 1), headers as Headers, body as string)
-        line?.check()
+        if (last?.isOpen) return last.exchange(url.slice(setup.url.length + 1), headers as Headers, body as string)
+        last?.check()
         throw new Error('no socket is open')
       }) as typeof fetch,
     })
@@ -43,13 +43,13 @@ export const webSocketTransport =
       const maxPayload = setup.inbound?.maxBytes
       const url = `${setup.url.replace(/^http/, 'ws')}/${path}`
       const socket = Socket === globalThis.WebSocket ? new Socket(url) : new Socket(url, [], { maxPayload })
-      line = new Line(socket, stream, setup.clock)
-      return line.connect(headers, signal)
+      last = new StreamSocket(socket, stream, setup.clock)
+      return last.connect(headers, signal)
     }
 
     return {
       post,
-      check: () => line?.check(),
+      check: () => last?.check(),
       open(handlers) {
         const abort = new AbortController()
         const fail = (error: ConnectionError) => abort.signal.aborted || handlers.error(error)
@@ -60,7 +60,7 @@ export const webSocketTransport =
           .catch((cause) => fail(cause instanceof ConnectionError ? cause : toStreamError(0, '', cause)))
         return () => abort.abort()
       },
-      beacon: (endpoint, body) => line?.isOpen === true && line.tell(endpoint, body),
+      beacon: (endpoint, body) => last?.isOpen === true && last.tell(endpoint, body),
       maxInFlight: (features) => (features.includes('receipts') ? MAX_IN_FLIGHT : 1),
     }
   }

@@ -14,7 +14,7 @@ import { attachedOf, type StreamRef } from '../stream/streams'
 import { byLane, runBatch, type Work } from './batch'
 import type { Commands } from './commands'
 import type { Lanes } from './lanes'
-import type { Place } from './line'
+import type { Place } from './placeQueue'
 import { type BatchMessage, cancelsOf, type Posted } from './posted'
 import type { Presence } from './presence'
 

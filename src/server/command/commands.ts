@@ -1,7 +1,7 @@
 import type { Answer } from '../answer'
 import { CANCELLED } from '../log/cluster'
 import { answerOf, answerTo, type Command, type Execution, ID_REUSED, UNAVAILABLE } from './execution'
-import { Lines, type Place } from './line'
+import { type Place, PlaceQueues } from './placeQueue'
 import type { Presence } from './presence'
 import { Runner, type RunnerOptions } from './runner'
 
@@ -9,9 +9,9 @@ import { Runner, type RunnerOptions } from './runner'
 export class Commands {
   readonly #options: RunnerOptions
   readonly #runner: Runner
-  readonly #chains = new Lines()
+  readonly #chains = new PlaceQueues()
   /** The commands of one principal in a chain. Only the first of them stands in the chain's own line, so others wait for one, not for all. */
-  readonly #own = new Lines()
+  readonly #own = new PlaceQueues()
   readonly #executions = new Set<Execution>()
   readonly #byIdentity = new Map<string, Execution>()
   readonly #onIdle: (() => void)[] = []

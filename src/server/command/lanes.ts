@@ -1,6 +1,6 @@
 import { LANE, LANE_HEADER } from '../../protocol'
 import { badRequest } from '../errors'
-import { Lines, type Place } from './line'
+import { type Place, PlaceQueues } from './placeQueue'
 
 /** Whose order it is. A lane is one stream's: two pages of one principal know nothing of each other, nor of each other's failures. */
 export interface LaneOwner {
@@ -10,15 +10,15 @@ export interface LaneOwner {
 
 /** The order of what waits in this process, lane by lane. */
 export class Lanes {
-  readonly #lines = new Lines()
+  readonly #queues = new PlaceQueues()
 
   get size() {
-    return this.#lines.size
+    return this.#queues.size
   }
 
   /** Messages without a lane share one of their own. */
   join({ principalId, connectionId }: LaneOwner, lane: string | undefined): Place {
-    return this.#lines.join(JSON.stringify([principalId, connectionId, lane]))
+    return this.#queues.join(JSON.stringify([principalId, connectionId, lane]))
   }
 }
 

@@ -44,51 +44,61 @@ const REPLICA_TIMEOUT = 1_000
  * Appends in the order of the calls. A session has one call to Redis in the air, with whatever came up since the last one: so
  * a repeat after a reconnect can be told from a new one, and a busy session costs a fraction of a call per event.
  */
-export function createAppender(options: AppenderOptions) {
-  const { link, keys, health, maxEvents, maxAge, maxSessionBytes, keep, onceAge, replicas, onAppended } = options
+export class Appender {
+  readonly #options: AppenderOptions
   /** The name of this process in Redis. */
-  const writer = crypto.randomUUID()
-  const queues = new Map<string, Waiting[]>()
-  let calls = 0
+  readonly #writer = crypto.randomUUID()
+  readonly #queues = new Map<string, Waiting[]>()
+  #calls = 0
 
-  async function drain(sessionId: string, queue: Waiting[]) {
+  constructor(options: AppenderOptions) {
+    this.#options = options
+  }
+
+  append(sessionId: string, event: SessionEvent, once?: Once, text?: string): Promise<LogEntry> {
+    return new Promise((resolve, reject) => {
+      const json = textOf(event, text)
+      this.#checkSize(json)
+      const waiting = { event, json, once, resolve, reject }
+      const queue = this.#queues.get(sessionId)
+      if (queue) {
+        queue.push(waiting)
+        return
+      }
+      const opened = [waiting]
+      this.#queues.set(sessionId, opened)
+      void this.#drain(sessionId, opened)
+    })
+  }
+
+  #checkSize(json: string) {
+    const { maxSessionBytes } = this.#options
+    const bytes = json.length > maxSessionBytes / 3 ? Buffer.byteLength(json) : 0
+    if (bytes <= maxSessionBytes) return
+    throw new TypeError(`redisLog: this event has ${bytes} bytes, and a session ${maxSessionBytes} ('maxSessionBytes')`)
+  }
+
+  async #drain(sessionId: string, queue: Waiting[]) {
     while (queue.length > 0) {
       let chunk: Waiting[] = []
       try {
         // Everything of this turn goes together.
-        const server = await link.server()
+        const server = await this.#options.link.server()
         chunk = takeChunk(queue)
-        await appendAll(server, sessionId, chunk)
+        await this.#appendAll(server, sessionId, chunk)
       } catch (error) {
         // Without a server all of them have waited in vain.
         for (const { reject } of chunk.length > 0 ? chunk : queue.splice(0)) reject(error)
       }
     }
-    queues.delete(sessionId)
+    this.#queues.delete(sessionId)
   }
 
-  async function appendAll(server: string, sessionId: string, chunk: readonly Waiting[]) {
+  async #appendAll(server: string, sessionId: string, chunk: readonly Waiting[]) {
+    const { link, health, replicas, onAppended } = this.#options
     const hashes = await Promise.all(chunk.flatMap(({ once }) => (once ? [digest(once.id)] : [])))
-    const onceKeys = hashes.map((hash) => keys.once(sessionId, hash))
-    let used = 0
-    calls += 1
-    const names = [keys.meta(sessionId), keys.log(sessionId), keys.writer(sessionId, writer), ...onceKeys]
-    const appending = link.writer.holdlineAppend(
-      names.length,
-      ...names,
-      server,
-      keep,
-      crypto.randomUUID(),
-      maxEvents,
-      maxAge,
-      keys.channel(sessionId),
-      maxSessionBytes,
-      onceAge(),
-      calls,
-      ...chunk.flatMap(({ json, once }) => (once ? [json, ++used, once.fingerprint] : [json, 0, ''])),
-    )
     const [[epoch, ...seqs], acknowledged] = await Promise.all([
-      appending,
+      this.#call(server, sessionId, chunk, hashes),
       replicas > 0 ? link.writer.wait(replicas, REPLICA_TIMEOUT) : replicas,
     ])
     health.writes()
@@ -106,25 +116,27 @@ export function createAppender(options: AppenderOptions) {
     }
   }
 
-  return (sessionId: string, event: SessionEvent, once?: Once, text?: string): Promise<LogEntry> =>
-    new Promise((resolve, reject) => {
-      const json = textOf(event, text)
-      const bytes = json.length > maxSessionBytes / 3 ? Buffer.byteLength(json) : 0
-      if (bytes > maxSessionBytes) {
-        throw new TypeError(
-          `redisLog: this event has ${bytes} bytes, and a session ${maxSessionBytes} ('maxSessionBytes')`,
-        )
-      }
-      const waiting = { event, json, once, resolve, reject }
-      const queue = queues.get(sessionId)
-      if (queue) {
-        queue.push(waiting)
-        return
-      }
-      const opened = [waiting]
-      queues.set(sessionId, opened)
-      void drain(sessionId, opened)
-    })
+  #call(server: string, sessionId: string, chunk: readonly Waiting[], hashes: readonly string[]) {
+    const { link, keys, keep, maxEvents, maxAge, maxSessionBytes, onceAge } = this.#options
+    const onceKeys = hashes.map((hash) => keys.once(sessionId, hash))
+    const names = [keys.meta(sessionId), keys.log(sessionId), keys.writer(sessionId, this.#writer), ...onceKeys]
+    let used = 0
+    this.#calls += 1
+    return link.writer.holdlineAppend(
+      names.length,
+      ...names,
+      server,
+      keep,
+      crypto.randomUUID(),
+      maxEvents,
+      maxAge,
+      keys.channel(sessionId),
+      maxSessionBytes,
+      onceAge(),
+      this.#calls,
+      ...chunk.flatMap(({ json, once }) => (once ? [json, ++used, once.fingerprint] : [json, 0, ''])),
+    )
+  }
 }
 
 function takeChunk(queue: Waiting[]): Waiting[] {

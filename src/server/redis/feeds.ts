@@ -27,99 +27,112 @@ const MAX_CHARS = 16_777_216
 type Known = readonly [sessionId: string, { readonly feed: SessionFeed; readonly subscribed: Promise<unknown> }]
 
 /** The sessions that somebody in this process listens to. */
-export function createFeeds({ subscribe, unsubscribe, repair, readNews, onRepair, onCheck, clock }: FeedsOptions) {
-  const feeds = new Map<string, Known[1]>()
-  let timer: unknown = clock.setTimeout(check, CHECK_INTERVAL)
-  let isClosed = false
-  let chars = 0
+export class Feeds {
+  readonly #options: FeedsOptions
+  readonly #feeds = new Map<string, Known[1]>()
+  /** Of the next check; none after the end. */
+  #timer: { readonly id: unknown } | undefined
+  #chars = 0
 
-  function onResize(more: number) {
-    chars += more
-    if (more < 0 || chars <= MAX_CHARS) return
-    for (const { feed } of feeds.values()) {
-      feed.clear()
-      if (chars <= MAX_CHARS / 2) return
+  constructor(options: FeedsOptions) {
+    this.#options = options
+    this.#checkLater()
+  }
+
+  entriesAfter(sessionId: string, after: number, limit: number): readonly LogEntry[] | undefined {
+    return this.#feeds.get(sessionId)?.feed.entriesAfter(after, limit)
+  }
+
+  /** Somebody says that the session reaches so far. */
+  wake(sessionId: string, epoch: string, seq: number): void {
+    this.#feeds.get(sessionId)?.feed.wake(epoch, seq)
+  }
+
+  /** This process has appended it. `create` is called if it is listened to. */
+  take(sessionId: string, epoch: string, create: () => Numbered): void {
+    this.#feeds.get(sessionId)?.feed.take(epoch, create())
+  }
+
+  /** Resolves when all that was appended before the call can be read, and all that comes later will be told. */
+  async listen(sessionId: string, listener: () => void): Promise<() => void> {
+    const { feed, subscribed } = this.#feeds.get(sessionId) ?? this.#start(sessionId)
+    // A wrapper of its own, so that listening twice with one function is listening twice.
+    const notify = () => listener()
+    feed.listeners.add(notify)
+    const stop = () => {
+      feed.listeners.delete(notify)
+      this.#leave(sessionId, feed)
+    }
+    try {
+      await subscribed
+      await feed.sync()
+      return stop
+    } catch (error) {
+      stop()
+      throw error
     }
   }
 
-  function start(sessionId: string) {
-    const feed = new SessionFeed({ read: (after, limit) => readNews(sessionId, after, limit), onResize })
+  /**
+   * Subscribes what is missing, then reads, in this order: what is appended in between is announced. To be called after the
+   * connection was lost, and with it every subscription and what was published meanwhile.
+   */
+  async resubscribe(): Promise<void> {
+    await this.#options.repair()
+    const all = [...this.#feeds]
+    for (let index = 0; index < all.length; index += CHUNK) {
+      await Promise.all(all.slice(index, index + CHUNK).map((known) => this.#refresh(known)))
+    }
+  }
+
+  close(): void {
+    this.#options.clock.clearTimeout(this.#timer?.id)
+    this.#timer = undefined
+    this.#feeds.clear()
+  }
+
+  #checkLater() {
+    this.#timer = { id: this.#options.clock.setTimeout(() => this.#check(), CHECK_INTERVAL) }
+  }
+
+  async #check() {
+    this.#options.onCheck()
+    for (const { feed } of this.#feeds.values()) feed.tidy()
+    await this.resubscribe()
+    if (this.#timer) this.#checkLater()
+  }
+
+  #start(sessionId: string): Known[1] {
+    const { subscribe, readNews } = this.#options
+    const feed = new SessionFeed({
+      read: (after, limit) => readNews(sessionId, after, limit),
+      onResize: (more) => this.#onResize(more),
+    })
     const known = { feed, subscribed: subscribe(sessionId) }
-    feeds.set(sessionId, known)
+    this.#feeds.set(sessionId, known)
     return known
   }
 
-  function leave(sessionId: string, feed: SessionFeed) {
-    if (feed.listeners.size > 0 || feeds.get(sessionId)?.feed !== feed) return
-    feeds.delete(sessionId)
+  #leave(sessionId: string, feed: SessionFeed) {
+    if (feed.listeners.size > 0 || this.#feeds.get(sessionId)?.feed !== feed) return
+    this.#feeds.delete(sessionId)
     feed.clear()
-    unsubscribe(sessionId)
+    this.#options.unsubscribe(sessionId)
   }
 
-  async function refresh([sessionId, { feed }]: Known) {
-    if (!feeds.has(sessionId)) return
-    // One that fails has told why, and the next look asks again.
-    const hasMissed = await feed.sync().catch(() => false)
-    if (hasMissed) onRepair()
-  }
-
-  /** In this order: what is appended in between is announced. */
-  async function renew() {
-    await repair()
-    const all = [...feeds]
-    for (let index = 0; index < all.length; index += CHUNK) {
-      await Promise.all(all.slice(index, index + CHUNK).map(refresh))
+  #onResize(more: number) {
+    this.#chars += more
+    if (more < 0 || this.#chars <= MAX_CHARS) return
+    for (const { feed } of this.#feeds.values()) {
+      feed.clear()
+      if (this.#chars <= MAX_CHARS / 2) return
     }
   }
 
-  async function check() {
-    onCheck()
-    for (const { feed } of feeds.values()) feed.tidy()
-    await renew()
-    if (!isClosed) timer = clock.setTimeout(check, CHECK_INTERVAL)
-  }
-
-  return {
-    entriesAfter: (sessionId: string, after: number, limit: number): readonly LogEntry[] | undefined =>
-      feeds.get(sessionId)?.feed.entriesAfter(after, limit),
-
-    /** Somebody says that the session reaches so far. */
-    wake(sessionId: string, epoch: string, seq: number) {
-      feeds.get(sessionId)?.feed.wake(epoch, seq)
-    },
-
-    /** This process has appended it. `create` is called if it is listened to. */
-    take(sessionId: string, epoch: string, create: () => Numbered) {
-      feeds.get(sessionId)?.feed.take(epoch, create())
-    },
-
-    /** Resolves when all that was appended before the call can be read, and all that comes later will be told. */
-    async listen(sessionId: string, listener: () => void): Promise<() => void> {
-      const { feed, subscribed } = feeds.get(sessionId) ?? start(sessionId)
-      // A wrapper of its own, so that listening twice with one function is listening twice.
-      const notify = () => listener()
-      feed.listeners.add(notify)
-      const stop = () => {
-        feed.listeners.delete(notify)
-        leave(sessionId, feed)
-      }
-      try {
-        await subscribed
-        await feed.sync()
-        return stop
-      } catch (error) {
-        stop()
-        throw error
-      }
-    },
-
-    /** After the connection was lost, and with it every subscription and what was published meanwhile. */
-    resubscribe: renew,
-
-    close() {
-      isClosed = true
-      clock.clearTimeout(timer)
-      feeds.clear()
-    },
+  async #refresh([sessionId, { feed }]: Known) {
+    if (!this.#feeds.has(sessionId)) return
+    // One that fails has told why, and the next look asks again.
+    const hasMissed = await feed.sync().catch(() => false)
+    if (hasMissed) this.#options.onRepair()
   }
 }

@@ -20,6 +20,16 @@ export function createHealth(onError: (error: Error) => void) {
     doesWrite = false
   }
 
+  /** The error to reject with: the caller is to come back, and need not report it. */
+  function fails(cause: unknown): Refusal {
+    if (isAboutWriting(cause)) refusesWrites(cause)
+    else {
+      if (doesAnswer) tell('Redis does not do what it is asked, so clients are told to come back later', cause)
+      doesAnswer = false
+    }
+    return Object.assign(unavailable(), { cause })
+  }
+
   return {
     tell,
     refusesWrites,
@@ -27,15 +37,12 @@ export function createHealth(onError: (error: Error) => void) {
       doesWrite = true
     },
 
-    /** The error to reject with: the caller is to come back, and need not report it. */
-    fails(cause: unknown): Refusal {
-      if (isAboutWriting(cause)) refusesWrites(cause)
-      else {
-        if (doesAnswer) tell('Redis does not do what it is asked, so clients are told to come back later', cause)
-        doesAnswer = false
-      }
-      return Object.assign(unavailable(), { cause })
-    },
+    fails,
+    /** Rejects with what `fails` makes of it. */
+    orUnavailable: <T>(asking: Promise<T>): Promise<T> =>
+      asking.catch((error: unknown): never => {
+        throw fails(error)
+      }),
 
     /** False if not only this session is concerned. */
     cannotRead(sessionId: string, cause: unknown): boolean {

@@ -6,15 +6,15 @@ import type { Cluster, ClusterHost } from '../log/cluster'
 import type { JoinRuns } from '../log/runLog'
 import type { LogEntry, SessionLog } from '../log/sessionLog'
 import { StoredEntry } from '../log/storedEntry'
-import { createAppender } from './appender'
-import { createFeeds } from './feeds'
+import { Appender } from './appender'
+import { Feeds } from './feeds'
 import { createHealth } from './health'
-import { createKeys } from './keys'
+import { createKeys, type Keys } from './keys'
 import { createNode, type RedisNode } from './node'
 import { createReader, MAX_KEPT } from './reader'
 import { createRedisLink } from './redisLink'
 import { RedisRuns } from './redisRuns'
-import { createSubscriptions } from './subscriptions'
+import { Subscriptions } from './subscriptions'
 
 export interface RedisLogOptions {
   /** `redis://…`, or `rediss://…` for TLS. Either this or `client` must be given. */
@@ -70,27 +70,64 @@ const timers: Timers = {
  * @throws TypeError naming the option, if one is invalid or unknown
  */
 export function redisLog(options: RedisLogOptions): RedisLog {
-  const { url, client, prefix, maxEvents, maxAge, maxSessionBytes, replicas, clock } = resolve(options)
-  const keys = createKeys(prefix)
-  /** ms, or 0 for ever. */
-  const keep = maxAge === Infinity ? 0 : maxAge + DAY
-  let onError: (error: unknown) => void = console.error
-  let onRepair = () => {}
-  let onceAge = DAY
-  let node: RedisNode | undefined
+  const resolved = resolve(options)
+  const owner: Owner = { node: undefined, onceAge: DAY, onError: console.error, onRepair: () => {} }
+  const parts = createParts(resolved, owner)
+  const { link, health, reader, appender, subscriptions, runs, feeds } = parts
+  const { keys, clock } = resolved
+  hear(parts, keys, owner)
+  return {
+    append: (...given) => appender.append(...given),
 
-  const tell = (error: unknown) => onError(error)
-  const link = createRedisLink(client ?? String(url), { ownWriter: replicas > 0, onError: tell })
+    read: (sessionId, after, limit) =>
+      feeds.entriesAfter(sessionId, after, limit) ?? reader.read(sessionId, after, limit),
+
+    head: reader.head,
+
+    subscribe: (sessionId, listener) => feeds.listen(sessionId, listener),
+
+    join(host) {
+      if (owner.node) throw new TypeError('redisLog: a log serves one server; make another one')
+      owner.onError = host.onError
+      owner.onRepair = () => host.onMetric({ name: 'repairs', value: 1 })
+      // Redis takes whole ms.
+      owner.onceAge = Math.ceil(host.receiptAge)
+      const receiptAge = owner.onceAge
+      owner.node = createNode({ link, subscriptions, health, keys, clock, host: { ...host, receiptAge } })
+      return owner.node
+    },
+
+    joinRuns: (process) => runs.join(process),
+
+    close() {
+      owner.onError = () => {}
+      subscriptions.close()
+      feeds.close()
+      link.close()
+    },
+  }
+}
+
+/** The server that the log serves, as far as it has joined. */
+interface Owner {
+  node: RedisNode | undefined
+  /** How long the ids of events are kept, ms. */
+  onceAge: number
+  onError(error: unknown): void
+  onRepair(): void
+}
+
+type Parts = ReturnType<typeof createParts>
+
+/** All that asks Redis, wired to each other. */
+function createParts({ keys, source, replicas, clock, ...bounds }: Resolved, owner: Owner) {
+  const tell = (error: unknown) => owner.onError(error)
+  const link = createRedisLink(source, { ownWriter: replicas > 0, onError: tell })
   const health = createHealth(tell)
-  const reader = createReader({ link, keys, health, maxSessionBytes, keep, onError: tell })
+  const shared = { link, keys, health, ...bounds }
+  const reader = createReader({ ...shared, onError: tell })
   const writing = {
-    link,
-    keys,
-    health,
-    maxEvents,
-    maxAge: maxAge === Infinity ? 0 : maxAge,
-    maxSessionBytes,
-    keep,
+    ...shared,
     replicas,
     onAppended: (sessionId: string, epoch: string, seq: number, json: string) =>
       feeds.take(sessionId, epoch, () => ({
@@ -98,8 +135,8 @@ export function redisLog(options: RedisLogOptions): RedisLog {
         entry: json.length <= MAX_KEPT ? new StoredEntry(sessionId, seq, epoch, json) : undefined,
       })),
   }
-  const append = createAppender({ ...writing, onceAge: () => onceAge })
-  const subscriptions = createSubscriptions({
+  const appender = new Appender({ ...writing, onceAge: () => owner.onceAge })
+  const subscriptions = new Subscriptions({
     redis: link.subscriber,
     onRefused: (cause) =>
       health.tell(
@@ -108,23 +145,27 @@ export function redisLog(options: RedisLogOptions): RedisLog {
       ),
   })
   const runs = new RedisRuns({ ...writing, subscriptions })
-  const feeds = createFeeds({
+  const feeds = new Feeds({
     subscribe: (sessionId) => subscriptions.add(keys.channel(sessionId)),
     unsubscribe: (sessionId) => void subscriptions.remove(keys.channel(sessionId)),
-    repair: subscriptions.repair,
+    repair: () => subscriptions.repair(),
     readNews: reader.news,
-    onRepair: () => onRepair(),
+    onRepair: () => owner.onRepair(),
     onCheck() {
       link.forgetServer()
       // Otherwise a dead connection would not be noticed.
-      if (node) link.subscriber.ping().catch(() => {})
-      node?.look()
+      if (owner.node) link.subscriber.ping().catch(() => {})
+      owner.node?.look()
     },
     clock,
   })
+  return { link, health, reader, appender, subscriptions, runs, feeds }
+}
 
+/** What other processes publish goes to this one's node or to a feed. */
+function hear({ link, subscriptions, runs, feeds }: Parts, keys: Keys, owner: Owner) {
   link.subscriber.on('message', (channel: string, text: string) => {
-    if (node?.receive(channel, text) || runs.receive(channel, text)) return
+    if (owner.node?.receive(channel, text) || runs.receive(channel, text)) return
     const sessionId = keys.sessionOf(channel)
     if (sessionId === undefined) return
     const [epoch = '', number] = text.split(' ', 2)
@@ -135,37 +176,9 @@ export function redisLog(options: RedisLogOptions): RedisLog {
     subscriptions.lose()
     void feeds.resubscribe()
   })
-
-  return {
-    append,
-
-    read: (sessionId, after, limit) =>
-      feeds.entriesAfter(sessionId, after, limit) ?? reader.read(sessionId, after, limit),
-
-    head: reader.head,
-
-    subscribe: feeds.listen,
-
-    join(host) {
-      if (node) throw new TypeError('redisLog: a log serves one server; make another one')
-      onError = host.onError
-      onRepair = () => host.onMetric({ name: 'repairs', value: 1 })
-      // Redis takes whole ms.
-      onceAge = Math.ceil(host.receiptAge)
-      node = createNode({ link, subscriptions, health, keys, clock, host: { ...host, receiptAge: onceAge } })
-      return node
-    },
-
-    joinRuns: (process) => runs.join(process),
-
-    close() {
-      onError = () => {}
-      subscriptions.close()
-      feeds.close()
-      link.close()
-    },
-  }
 }
+
+type Resolved = ReturnType<typeof resolve>
 
 function resolve(options: RedisLogOptions) {
   checkNames('redisLog', options, [
@@ -201,5 +214,16 @@ function resolve(options: RedisLogOptions) {
   checkNumber('maxSessionBytes', maxSessionBytes, { integer: true, min: 65_536 })
   checkNumber('replicas', replicas, { integer: true, min: 0 })
   checkMethods('clock', clock, ['setTimeout', 'clearTimeout'])
-  return { url, client, prefix, maxEvents, maxAge, maxSessionBytes, replicas, clock }
+  const isForEver = maxAge === Infinity
+  return {
+    source: client ?? String(url),
+    keys: createKeys(prefix),
+    maxEvents,
+    maxSessionBytes,
+    /** ms, or 0 for ever. */
+    maxAge: isForEver ? 0 : maxAge,
+    keep: isForEver ? 0 : maxAge + DAY,
+    replicas,
+    clock,
+  }
 }

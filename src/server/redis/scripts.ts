@@ -78,7 +78,8 @@ end
 local before, max, maxEvents, maxAge = head, tonumber(ARGV[7]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local total = tonumber(known[4] or '0')
 if not isCount(total) then total = 0 end
-local bytes, kept, keptBytes, keptAge = total, tonumber(known[5] or '0'), tonumber(known[6] or '0'), tonumber(known[7] or '0')
+local function count(n) return tonumber(n or '0') or 0 end
+local bytes, kept, keptBytes, keptAge = total, count(known[5]), count(known[6]), count(known[7])
 local function add(json)
   head = head + 1
   if kept > 0 then

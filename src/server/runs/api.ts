@@ -135,8 +135,10 @@ export interface Runs {
    * Begins a run in the command's session. Resolves when `run.started` (or `run.queued`) is in the log; `produce` is called then, and
    * goes on after the command has returned. So return this as the receipt.
    *
-   * Rejects with `CommandRejected` 409 `busy` (see `onBusy`), with a TypeError if the command names no session or an argument is
-   * invalid, and with whatever the log rejects with: then the command may be repeated.
+   * Hand on the `call` itself, not a copy: the starts of a command are counted by it.
+   *
+   * Rejects with `CommandRejected`: 409 `busy` (see `onBusy`), 400 `no-session` if the command names none; with a TypeError if an
+   * argument is invalid; and with whatever the log rejects with: then the command may be repeated.
    */
   start(call: RunCall, produce: Produce, options?: StartOptions): Promise<RunReceipt>
   /**
@@ -144,13 +146,14 @@ export interface Runs {
    * answer takes the run.
    *
    * Rejects with `CommandRejected`: 409 `answered` if another answer came first, 409 `ended` if the run has ended, or there is none of
-   * that name. Otherwise as `start`.
+   * that name, 400 `bad-run` if that is no name, 409 `too-many-answers` after 256. Otherwise as `start`.
    */
   resume(call: RunCall, run: string, produce: Produce, options?: ResumeOptions): Promise<RunReceipt>
   /**
    * Ends a run as `stopped`, in whichever process it runs; its producer's signal is aborted, and nothing of it is published any more.
    * A queued or suspended one too. Without `run`, the one that is active on arrival. Resolves with the name of the run that it ended,
-   * when `run.ended` is in the log; `undefined` if there was none.
+   * when `run.ended` is in the log; `undefined` if there was none. Rejects with `CommandRejected` 400 `bad-run` if `run` is no name of
+   * one, with a TypeError if the session id is invalid, and with whatever the log rejects with.
    */
   stop(sessionId: string, run?: string): Promise<string | undefined>
   /** Reads the session and its run in one step. Reading creates nothing. */

@@ -16,7 +16,7 @@ import { LocalRun } from './localRun'
 import { LocalRuns } from './localRuns'
 import { checkResume, checkStart, type ResolvedRuns, resolveRuns } from './options'
 import { answer, begin, end, type Hold, holdsOf, type Suspended, stateOf } from './record'
-import { isRunName, RUN_NAME_RULE, RunNames } from './runName'
+import { isRunName, RunNames } from './runName'
 import { type Decision, RunStore, type View } from './store'
 import { Watch } from './watch'
 
@@ -102,7 +102,7 @@ class RunDesk {
 
   async resume(call: RunCall, run: string, produce: Produce, options: ResumeOptions = {}): Promise<RunReceipt> {
     const naming = this.#answers.next(call)
-    if (!isRunName(run)) throw new TypeError(`resume: 'run' ${RUN_NAME_RULE}`)
+    checkRun(run)
     checkFunction('produce', produce)
     checkResume(options)
     const name = `answer-${await naming}`
@@ -127,7 +127,7 @@ class RunDesk {
 
   async stop(sessionId: string, run?: string): Promise<string | undefined> {
     checkSession('stop', sessionId)
-    if (run !== undefined && !isRunName(run)) throw new TypeError(`stop: 'run' ${RUN_NAME_RULE}`)
+    if (run !== undefined) checkRun(run)
     return this.#store.change({
       sessionId,
       decide({ record }) {
@@ -210,11 +210,16 @@ function toCanonical(value: unknown): string {
 }
 
 function sessionOf(where: string, { sessionId }: RunCall): string {
-  if (sessionId === undefined) throw new TypeError(`${where}: the command names no session`)
+  if (sessionId === undefined) throw new CommandRejected(400, 'no-session')
   checkSession(where, sessionId)
   return sessionId
 }
 
 function checkSession(where: string, sessionId: string) {
   if (!isSessionId(sessionId)) throw new TypeError(`${where}: the session id ${SESSION_ID_RULE}`)
+}
+
+/** Most often it comes from a client. */
+function checkRun(run: unknown) {
+  if (!isRunName(run)) throw new CommandRejected(400, 'bad-run')
 }

@@ -1,4 +1,5 @@
 import { isObject } from '../../protocol'
+import { textOf } from '../log/storedEntry'
 import type { ServerParts } from '../parts'
 import { copyOf } from '../publish'
 import type { Coalesce, Produce, RunError } from './api'
@@ -55,7 +56,10 @@ export class LocalRun {
     this.#outflow = new Outflow({
       coalesce,
       clock: parts.clock,
-      copy: (event) => copyOf(event, parts.limits.eventBytes),
+      copy(event) {
+        const { copy, json } = copyOf(event, parts.limits.eventBytes)
+        return { copy, json: textOf(copy, json) }
+      },
       append: (events) => this.#append(events),
     })
   }

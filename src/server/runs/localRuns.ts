@@ -16,6 +16,8 @@ export class LocalRuns {
   readonly #sessions = new Map<string, Set<LocalRun>>()
   /** Sessions of which it is not known what the log has of this process: a call to it has failed. */
   readonly #doubtful = new Set<string>()
+  /** Sessions that are being looked at. One look at a time, however often it is asked for. */
+  readonly #looks = new Map<string, 'looking' | 'lookingAgain'>()
   #count = 0
   readonly #onIdle: (() => void)[] = []
 
@@ -65,7 +67,9 @@ export class LocalRuns {
 
   /** Asks the log how the runs of the session stand. Never rejects: it is looked again. */
   look(sessionId: string) {
-    void this.#look(sessionId).catch(() => this.#doubtful.add(sessionId))
+    const isLooking = this.#looks.has(sessionId)
+    this.#looks.set(sessionId, isLooking ? 'lookingAgain' : 'looking')
+    if (!isLooking) void this.#lookOn(sessionId)
   }
 
   lookAtAll() {
@@ -79,6 +83,14 @@ export class LocalRuns {
       if (run.token === runningOf(record)?.token) run.begin()
       else if (!tokens.has(run.token)) run.lose()
     }
+  }
+
+  async #lookOn(sessionId: string) {
+    do {
+      this.#looks.set(sessionId, 'looking')
+      await this.#look(sessionId).catch(() => this.#doubtful.add(sessionId))
+    } while (this.#looks.get(sessionId) === 'lookingAgain')
+    this.#looks.delete(sessionId)
   }
 
   async #look(sessionId: string) {

@@ -65,3 +65,5 @@ export function createEndedStreams(clock: { now(): number }) {
     },
   }
 }
+
+export type EndedStreams = ReturnType<typeof createEndedStreams>

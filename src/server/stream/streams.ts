@@ -2,10 +2,11 @@ import { isText, type JsonObject, parseJson } from '../../protocol'
 import { type Answer, refusalOf } from '../answer'
 import type { Clock } from '../clock'
 import { tooMany, unavailable, unknownStream } from '../errors'
+import type { Cluster } from '../log/cluster'
 import type { SessionLog } from '../log/sessionLog'
 import type { Metric } from '../metrics'
 import { Connections, nodeOf } from './connections'
-import { createEndedStreams } from './endedStreams'
+import { createEndedStreams, type EndedStreams } from './endedStreams'
 import { callStream, parseCall, type StreamCall } from './streamCalls'
 
 /** The stream that a request names: here, or in another process. */
@@ -42,33 +43,78 @@ export interface StreamsOptions {
 }
 
 /** All streams that a request may name, in whichever process they are. */
-export function createStreams({ log, limits, heartbeat, clock, onMetric, onRevoked, onError }: StreamsOptions) {
-  const { receiptAge, receipts } = limits
-  const cluster = log.join?.({ receiptAge, receipts, serve, onRevoked, onMetric, onError })
-  const ended = createEndedStreams(clock)
-  const connections = new Connections({
-    maxPerPrincipal: limits.streamsPerPrincipal,
-    silence: 2 * heartbeat,
-    stall: limits.stall,
-    node: cluster?.node,
-    clock,
-    onCount: (value) => onMetric({ name: 'streams', value }),
-    onEnd: ended.add,
-  })
+export class Streams {
+  /** Where the processes' shared knowledge is, if there are several. */
+  readonly cluster: Cluster | undefined
+  readonly #options: StreamsOptions
+  readonly #connections: Connections
+  readonly #ended: EndedStreams
 
-  async function callHere(principalId: string, id: unknown, call: StreamCall): Promise<unknown> {
-    const known = connections.find(id, principalId)
+  constructor(options: StreamsOptions) {
+    const { log, limits, heartbeat, clock, onMetric, onRevoked, onError } = options
+    const { receiptAge, receipts, stall, streamsPerPrincipal } = limits
+    const serve = (request: unknown) => this.#serve(request)
+    const ended = createEndedStreams(clock)
+    this.#options = options
+    this.#ended = ended
+    this.cluster = log.join?.({ receiptAge, receipts, serve, onRevoked, onMetric, onError })
+    this.#connections = new Connections({
+      maxPerPrincipal: streamsPerPrincipal,
+      silence: 2 * heartbeat,
+      stall,
+      node: this.cluster?.node,
+      clock,
+      onCount: (value) => onMetric({ name: 'streams', value }),
+      onEnd: ended.add,
+    })
+  }
+
+  open(...given: Parameters<Connections['open']>) {
+    return this.#connections.open(...given)
+  }
+
+  checkRoom(principalId: string) {
+    return this.#connections.checkRoom(principalId)
+  }
+
+  /** For who wants to know of the end of a stream; never, if it is elsewhere. */
+  endOf(principalId: string, id: unknown) {
+    const connection = this.#connections.find(id, principalId)
+    return (listener: () => void) => (connection ? this.#connections.whenEnded(connection, listener) : () => {})
+  }
+
+  all() {
+    return this.#connections.all()
+  }
+
+  /** The streams of a principal, in this process. */
+  of(principalId: string) {
+    return this.#connections.of(principalId).map(({ stream }) => stream)
+  }
+
+  /** @throws Refusal 404 if there can be no such stream of theirs */
+  find(principalId: string, id: unknown): StreamRef {
+    if (this.#connections.find(id, principalId) || this.#ended.attachedOf(id, principalId, []))
+      return { id: String(id), call: (call) => this.#callHere(principalId, id, call) }
+    const node = nodeOf(id)
+    if (!this.cluster || node === undefined || node === this.cluster.node) throw unknownStream()
+    return { id: String(id), call: (call) => this.#askOther(node, { principalId, connectionId: id, call }) }
+  }
+
+  async #callHere(principalId: string, id: unknown, call: StreamCall): Promise<unknown> {
+    const known = this.#connections.find(id, principalId)
     if (known) return callStream(known.stream, call)
     // Nothing is attached to a stream that has ended.
     if (call.type === 'revoke') return undefined
-    const attached = call.type === 'farewell' && ended.attachedOf(id, principalId, call.sessionIds)
+    const attached = call.type === 'farewell' && this.#ended.attachedOf(id, principalId, call.sessionIds)
     if (!attached) throw unknownStream()
     return attached
   }
 
-  async function askOther(node: string, request: object): Promise<unknown> {
+  async #askOther(node: string, request: object): Promise<unknown> {
+    const { clock, onMetric } = this.#options
     const start = clock.now()
-    const answer = await cluster?.ask(node, request)
+    const answer = await this.cluster?.ask(node, request)
     onMetric({ name: 'forwarded', value: 1 })
     onMetric({ name: 'forward.duration', value: Math.max(0, clock.now() - start) })
     if (answer === 'gone') throw unknownStream()
@@ -80,43 +126,17 @@ export function createStreams({ log, limits, heartbeat, clock, onMetric, onRevok
     throw status === 429 ? tooMany() : unavailable()
   }
 
-  /** The other end of `askOther`. */
-  async function serve(request: unknown): Promise<Answer> {
+  /** The other end of `#askOther`. */
+  async #serve(request: unknown): Promise<Answer> {
     const { principalId, connectionId, call }: JsonObject = Object(request)
     try {
       const parsed = parseCall(call)
       // Another version's, in the middle of an update.
       if (!parsed) throw unavailable()
-      return { status: 200, json: JSON.stringify(await callHere(String(principalId), connectionId, parsed)) ?? 'null' }
+      const answer = await this.#callHere(String(principalId), connectionId, parsed)
+      return { status: 200, json: JSON.stringify(answer) ?? 'null' }
     } catch (error) {
-      return refusalOf(error, onError)
+      return refusalOf(error, this.#options.onError)
     }
   }
-
-  return {
-    /** Where the processes' shared knowledge is, if there are several. */
-    cluster,
-
-    open: ((...given) => connections.open(...given)) satisfies Connections['open'],
-    checkRoom: (principalId: string) => connections.checkRoom(principalId),
-    /** For who wants to know of the end of a stream; never, if it is elsewhere. */
-    endOf(principalId: string, id: unknown) {
-      const connection = connections.find(id, principalId)
-      return (listener: () => void) => (connection ? connections.whenEnded(connection, listener) : () => {})
-    },
-    all: () => connections.all(),
-    /** The streams of a principal, in this process. */
-    of: (principalId: string) => connections.of(principalId).map(({ stream }) => stream),
-
-    /** @throws Refusal 404 if there can be no such stream of theirs */
-    find(principalId: string, id: unknown): StreamRef {
-      if (connections.find(id, principalId) || ended.attachedOf(id, principalId, []))
-        return { id: String(id), call: (call) => callHere(principalId, id, call) }
-      const node = nodeOf(id)
-      if (!cluster || node === undefined || node === cluster.node) throw unknownStream()
-      return { id: String(id), call: (call) => askOther(node, { principalId, connectionId: id, call }) }
-    },
-  }
 }
-
-export type Streams = ReturnType<typeof createStreams>

@@ -1,6 +1,6 @@
 import { parseResults } from '../../protocol'
 import { isToBeRepeated } from '../../protocol/status'
-import { Line, type Place } from '../command/line'
+import { type Place, PlaceQueue } from '../command/placeQueue'
 import { isAtOnce, isAttaching, isControl } from '../endpoints'
 import { type Account, Budget } from '../limits/budget'
 import { LANE_WEIGHT, textWeight } from '../limits/weights'
@@ -65,7 +65,7 @@ class Awaited {
 
 /** The order of one lane. */
 class LaneOrder {
-  readonly line = new Line()
+  readonly queue = new PlaceQueue()
   /** Messages that were run, or had their turn after such a one. */
   readonly refused: Awaited
   /** Messages that were not let in. Those that arrived before go on. */
@@ -79,7 +79,7 @@ class LaneOrder {
   }
 
   get isIdle() {
-    return this.line.isEmpty && this.refused.isEmpty && this.turnedAway.isEmpty
+    return this.queue.isEmpty && this.refused.isEmpty && this.turnedAway.isEmpty
   }
 }
 
@@ -97,7 +97,7 @@ export interface FrameOrderOptions {
  */
 export class FrameOrder {
   readonly #options: FrameOrderOptions
-  readonly #attaching = new Line()
+  readonly #attaching = new PlaceQueue()
   readonly #lanes = new Map<string | undefined, LaneOrder>()
 
   constructor(options: FrameOrderOptions) {
@@ -134,7 +134,7 @@ export class FrameOrder {
   async add(frame: Frame, perform: Perform): Promise<void> {
     if (isAtOnce(frame.endpoint)) return void (await perform())
     const isFirst = isAttaching(frame.endpoint)
-    const places = isFirst ? [] : [...frame.lanes.keys()].map((name) => this.#lane(name).line.join())
+    const places = isFirst ? [] : [...frame.lanes.keys()].map((name) => this.#lane(name).queue.join())
     const attaching = this.#attaching.join()
     await attaching.reached
     if (isFirst) await perform()
@@ -148,7 +148,7 @@ export class FrameOrder {
   /** Forgets all frames that wait for their turn; they are not performed. */
   clear() {
     this.#attaching.clear()
-    for (const { line } of this.#lanes.values()) line.clear()
+    for (const { queue } of this.#lanes.values()) queue.clear()
     this.#lanes.clear()
   }
 

@@ -112,9 +112,10 @@ export function createTestServer(
     const log = logs.get(sessionId) ?? []
     line.attached.add(sessionId)
     const isLost = lastSeq > log.length || (cursor.epoch !== undefined && cursor.epoch !== String(epoch))
-    const from = isLost ? log.length : lastSeq
-    for (const event of log.slice(from)) deliver(event, line.stream)
-    return { sessionId, status: isLost ? 'reset' : 'resumed', epoch: String(epoch), from, to: log.length }
+    const { length } = log
+    for (const event of log.slice(isLost ? length : lastSeq)) deliver(event, line.stream)
+    const verdict = isLost ? { status: 'reset', from: 0 } : { status: 'resumed', from: lastSeq }
+    return { sessionId, ...verdict, epoch: String(epoch), to: length }
   }
 
   function take(post: TestPost) {

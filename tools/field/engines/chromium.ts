@@ -1,4 +1,4 @@
-import { launch } from '../../../demo/__tests__/_browser'
+import { launch } from '../../shared/browser'
 import type { Engine } from './engine'
 
 export async function launchChromium(executablePath: string): Promise<Engine> {

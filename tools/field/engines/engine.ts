@@ -1,6 +1,9 @@
 /** A tab, driven from outside. */
 export interface Tab {
-  /** The value of an expression, as JSON; a promise is awaited. It may hang while a navigation is under way. */
+  /**
+   * The value of an expression, as JSON; a promise is awaited. It may hang while a navigation is
+   * under way.
+   */
   evaluate<Value = unknown>(expression: string): Promise<Value>
   /** As a user does, with the mouse. */
   click(selector: string): Promise<void>

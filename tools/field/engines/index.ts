@@ -1,4 +1,4 @@
-import { findBrowser } from '../../../demo/__tests__/_browser'
+import { findBrowser } from '../../shared/browser'
 import { findTool } from '../tools'
 import { launchChromium } from './chromium'
 import type { Engine } from './engine'

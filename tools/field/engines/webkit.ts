@@ -1,8 +1,7 @@
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
-import type { AddressInfo } from 'node:net'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { freePort } from '../../shared/freePort'
 import { type Started, start } from '../process'
 import type { Engine } from './engine'
 
@@ -152,13 +151,4 @@ async function untilItListens(base: string, driver: Started) {
     if (hasEnded) throw new Error(`WebKitWebDriver ended: ${driver.complaint()}`)
     await new Promise((resolve) => setTimeout(resolve, 50))
   }
-}
-
-/** The driver does not say which one it took, so it cannot choose. */
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as AddressInfo
-  await new Promise((resolve) => server.close(resolve))
-  return port
 }

@@ -6,7 +6,8 @@ import { serveIpc } from './ipc'
 import { ENDPOINTS, HONEST, OWN_SESSION, ROOM, TICK } from './names'
 import type { Wire } from './types'
 
-// The honest client: a connection of this library that sends and receives all the time, and measures.
+// The honest client: a connection of this library that sends and receives all the time, and
+// measures.
 
 const SEND_INTERVAL = 50
 const LAG_INTERVAL = 20
@@ -26,7 +27,10 @@ export interface Latency {
 export interface Account {
   readonly sent: number
   readonly notAccepted: Readonly<Record<string, number>>
-  /** Of the ticks that were published: how many never came, came twice or out of order, and how many were not the server's. */
+  /**
+   * Of the ticks that were published: how many never came, came twice or out of order, and how many
+   * were not the server's.
+   */
   readonly lost: number
   readonly doubled: number
   readonly forged: number
@@ -39,7 +43,9 @@ export interface HonestProcess {
   /** From now on times are counted anew. */
   measure(): void
   latency(): Latency
-  /** As a reload does it: how long it took to be open again, ms; null if that was not within 5 s. */
+  /**
+   * As a reload does it: how long it took to be open again, ms; null if that was not within 5 s.
+   */
   reconnect(): Promise<number | null>
   /** No more is sent. What became of everything, once it is done, or 5 s later. */
   settle(published: Readonly<Record<string, number>>): Promise<Account>

@@ -1,4 +1,4 @@
-import { hasRedis } from '../../../src/__tests__/support/redisServer'
+import { hasRedis } from '../../shared/redisServer'
 import { ATTACKS } from './attacks'
 import { createPrograms } from './programs'
 import { describeAll, describeFindings, describeOne } from './report'
@@ -6,7 +6,8 @@ import { type Result, soak } from './soak'
 import { spring } from './spring'
 import { TRAPS } from './traps'
 
-// npx tsx tools/field/hostile/main.ts [row or part of a name …] [http|websocket|eventsource|fetch] [memory|redis]
+// npx tsx tools/field/hostile/main.ts [row or part of a name …] [http|websocket|eventsource|fetch]
+// [memory|redis]
 
 const CHOICES = [
   ['http', 'websocket', 'eventsource', 'fetch'],

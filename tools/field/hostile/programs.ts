@@ -43,7 +43,10 @@ export async function createPrograms() {
     external: ['bufferutil', 'utf-8-validate'],
   })
   return {
-    /** `nice`: an attacker has machines of its own, so it must not take the processor from those whom it attacks. */
+    /**
+     * `nice`: an attacker has machines of its own, so it must not take the processor from those
+     * whom it attacks.
+     */
     start<T>(name: (typeof NAMES)[number], { nice = 0 } = {}): Program<T> {
       const execArgv = [`--max-old-space-size=${HEAP}`, '--expose-gc']
       const child = fork(join(folder, `${name}.cjs`), [], { execArgv, stdio: ['ignore', 'ignore', 'pipe', 'ipc'] })

@@ -173,7 +173,10 @@ function withReauthorize(create: (limits: ServerLimits) => ChatServer) {
   }
 }
 
-/** An event for each session each 50 ms, whatever else the process has to do: late ones were due then. */
+/**
+ * An event for each session each 50 ms, whatever else the process has to do: late ones were due
+ * then.
+ */
 function startTicks(chat: ChatServer, ticks: Record<string, number>) {
   let due = now()
   const timer = setInterval(() => {

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { startRedis } from '../../../src/__tests__/support/redisServer'
 import { overHttp } from '../../load/remote'
+import { startRedis } from '../../shared/redisServer'
 import type { AttackerProcess } from './attackerProcess'
 import type { Account, HonestProcess, Latency } from './honestProcess'
 import type { Program, Programs } from './programs'
@@ -10,9 +10,15 @@ import type { Attack, Findings, LogKind, Target, Wire } from './types'
 /** What the server may hold over what it had at its start, MiB, and how exact that has to be. */
 export const BUDGET = Number(process.env.HOSTILE_BUDGET ?? 256)
 const TOLERANCE = 64
-/** Far beyond the budget there is nothing to be learnt any more, and other people use this machine. MiB. */
+/**
+ * Far beyond the budget there is nothing to be learnt any more, and other people use this machine.
+ * MiB.
+ */
 const SPARE = 1_500
-/** How many times as slow the honest client may be, and below which quiet value noise would decide, ms. */
+/**
+ * How many times as slow the honest client may be, and below which quiet value noise would decide,
+ * ms.
+ */
 const SLOWER = 5
 const FLOOR = 50
 const WARM_UP = 400
@@ -42,7 +48,9 @@ export interface Result {
   readonly end: string | undefined
 }
 
-/** What fails for its times alone is tried once more: the machine may have had something else to do. */
+/**
+ * What fails for its times alone is tried once more: the machine may have had something else to do.
+ */
 export async function soak(...given: Parameters<typeof soakOnce>): Promise<Result> {
   const result = await soakOnce(...given)
   const isAboutTime = result.failures.every((failure) => failure.startsWith('p99'))

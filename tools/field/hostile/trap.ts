@@ -22,7 +22,10 @@ export async function until(isMet: () => boolean | Promise<boolean>, ms = 5_000)
 
 export const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
 
-/** The most that a process held over what it held at first, MiB, until the returned function is called. */
+/**
+ * The most that a process held over what it held at first, MiB, until the returned function is
+ * called.
+ */
 export function watchMemory(program: Program<unknown>): () => number {
   const start = program.rss()
   let peak = start

@@ -6,7 +6,8 @@ import { overHttp } from '../../load/remote'
 import type { ServerControl } from './serverProcess'
 import type { Findings, Target } from './types'
 
-// A client without manners, over both transports: it sends JSON as text, and reads what comes or does not.
+// A client without manners, over both transports: it sends JSON as text, and reads what comes or
+// does not.
 
 export interface Answer {
   /** 0: there was none. */
@@ -182,7 +183,10 @@ let floods = 0
 /** Whether an attack is still at it; then it has time to come to its end. */
 export const isBusy = () => floods > 0
 
-/** Tasks in a row, until there were enough of them or the signal says so. Returns how many were begun. */
+/**
+ * Tasks in a row, until there were enough of them or the signal says so. Returns how many were
+ * begun.
+ */
 export async function flood(signal: AbortSignal, pace: Pace, task: (n: number) => unknown): Promise<number> {
   const start = Date.now()
   const end = aborted(signal)
@@ -224,12 +228,17 @@ export const found = (facts: Findings['facts'], ...failures: readonly (string | 
   failures: failures.filter((failure) => failure !== false),
 })
 
-/** JSON of about so many bytes, as an array of empty objects: in memory it is twenty times as large. */
+/**
+ * JSON of about so many bytes, as an array of empty objects: in memory it is twenty times as large.
+ */
 export const swelling = (bytes: number) => `[${'{},'.repeat(Math.max(0, Math.floor(bytes / 3) - 1))}{}]`
 /** `[[[…]]]` */
 export const nested = (depth: number) => '['.repeat(depth) + ']'.repeat(depth)
 export const text = (chars: number) => 'x'.repeat(chars)
-/** One character that is none of Latin-1 makes two bytes of each in memory; on the wire it is one all the same. */
+/**
+ * One character that is none of Latin-1 makes two bytes of each in memory; on the wire it is one
+ * all the same.
+ */
 export const wideText = (chars: number) => `${text(chars - 1)}漢`
 export const KIB = 1_024
 export const MIB = 1_048_576

@@ -3,7 +3,10 @@ import { eventSourceTransport, fetchStreamTransport } from 'holdline/adapters'
 import { webSocketTransport } from 'holdline/adapters/websocket'
 import type { TransportName } from '../contract'
 
-/** What a page has seen since it was loaded. It is told again and again, because a navigation may swallow any request. */
+/**
+ * What a page has seen since it was loaded. It is told again and again, because a navigation may
+ * swallow any request.
+ */
 export interface Told {
   /** Another one after a reload, the same one after it came back from the back/forward cache. */
   readonly load: string

@@ -3,7 +3,10 @@ import type { TransportName } from '../contract'
 import { createClient } from '../createClient'
 import type { FromPage, ToPage } from './relay'
 
-/** The whole of a case runs in this page, the server half too. What the client asks for goes to the relay and comes back here. */
+/**
+ * The whole of a case runs in this page, the server half too. What the client asks for goes to the
+ * relay and comes back here.
+ */
 
 type Fetch = (request: Request) => Promise<Response>
 

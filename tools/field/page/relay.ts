@@ -10,7 +10,10 @@ export type ToPage =
     }
   | { readonly type: 'cancel'; readonly id: number }
 
-/** From the page: the answer, piece by piece; and `cut` for the end of every connection but this one. */
+/**
+ * From the page: the answer, piece by piece; and `cut` for the end of every connection but this
+ * one.
+ */
 export type FromPage =
   | {
       readonly type: 'response'

@@ -4,7 +4,10 @@ import { expect } from 'vitest'
 /** A slow machine needs seconds; what does not come in this time does not come. */
 export const SOON = { timeout: 60_000, interval: 10 }
 
-/** A client in the place of a page that was served by the proxy: its requests carry what a browser's would. */
+/**
+ * A client in the place of a page that was served by the proxy: its requests carry what a browser's
+ * would.
+ */
 export function openLine(origin: string, site: 'same-origin' | undefined, options: Partial<ConnectionOptions> = {}) {
   const posts: string[] = []
   const events: unknown[] = []

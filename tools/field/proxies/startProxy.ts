@@ -2,9 +2,10 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { connect, createServer } from 'node:net'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { freePort } from '../../shared/freePort'
 import { findTool } from '../tools'
 import { snippet } from './snippet'
 
@@ -46,7 +47,8 @@ const KINDS: Readonly<Record<string, Kind>> = {
       const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
         (name) => `${name}_temp_path ${folder}/${name};`,
       )
-      // One process: the workers of a master that is root would be nobody, and could not write here.
+      // One process: the workers of a master that is root would be nobody, and could not write
+      // here.
       const config = `daemon off; master_process off; pid ${folder}/pid; error_log stderr;
 events {}
 http {
@@ -112,7 +114,10 @@ export const kindOf = (name: string): Kind => {
   return kind
 }
 
-/** A real proxy with a configuration from docs/proxies.md, on a free port of 127.0.0.1, before `upstream`. */
+/**
+ * A real proxy with a configuration from docs/proxies.md, on a free port of 127.0.0.1, before
+ * `upstream`.
+ */
 export async function startProxy(name: string, upstream: number, tuning: Tuning = {}) {
   const { tool, prepare } = kindOf(name)
   const folder = await mkdtemp(join(tmpdir(), 'holdline-proxy-'))
@@ -151,12 +156,3 @@ const isListening = (port: number) =>
     socket.once('connect', () => resolve(true)).once('error', () => resolve(false))
     socket.once('connect', () => socket.destroy())
   })
-
-export async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1')
-  await once(probe, 'listening')
-  const { port } = probe.address() as { port: number }
-  probe.close()
-  await once(probe, 'close')
-  return port
-}

@@ -4,14 +4,17 @@ import { createServer, type Http2Server, type ServerHttp2Session } from 'node:ht
 import type { Socket } from 'node:net'
 import { createAdaptorServer } from '@hono/node-server'
 import { type ChatServerOptions, createChatServer, type Principal } from 'holdline/server'
-import { freePort } from './startProxy'
+import { freePort } from '../../shared/freePort'
 
 export interface UpstreamOptions extends Partial<ChatServerOptions<Principal>> {
   /** HTTP/2 without TLS in place of HTTP/1.1. */
   readonly h2c?: boolean
 }
 
-/** The server half on a host that can go away and come back on its port. A prompt's answer is what the test publishes. */
+/**
+ * The server half on a host that can go away and come back on its port. A prompt's answer is what
+ * the test publishes.
+ */
 export async function startUpstream({ h2c = false, ...options }: UpstreamOptions = {}) {
   const port = await freePort()
   const runs: unknown[] = []

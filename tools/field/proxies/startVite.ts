@@ -3,15 +3,18 @@ import { once } from 'node:events'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { freePort } from '../../shared/freePort'
 import { findTool } from '../tools'
 import { snippet } from './snippet'
-import { freePort } from './startProxy'
 
 const at = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 /** Where a configuration finds the `vite` of this folder, and Git looks at nothing. */
 const PLACE = at('../node_modules')
 
-/** Vite's development server with the configuration of docs/proxies.md, before `upstream`; its page is in `page/`. */
+/**
+ * Vite's development server with the configuration of docs/proxies.md, before `upstream`; its page
+ * is in `page/`.
+ */
 export async function startVite(upstream: number) {
   await mkdir(PLACE, { recursive: true })
   const folder = await mkdtemp(join(PLACE, 'holdline-vite-'))

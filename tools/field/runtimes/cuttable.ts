@@ -1,6 +1,9 @@
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 
-/** Stands before a server whose host does not give its connections away, so that they can be cut without a word. */
+/**
+ * Stands before a server whose host does not give its connections away, so that they can be cut
+ * without a word.
+ */
 export async function cuttable(port: number) {
   const sockets = new Set<Socket>()
   const keep = (socket: Socket) => {

@@ -27,7 +27,10 @@ export interface Host {
 
 const TRANSPORTS: readonly TransportName[] = ['EventSource', 'fetch', 'WebSocket']
 
-/** Runs every case over every transport, and prints an `Outcome` for each as a line of JSON; the first line is the version. */
+/**
+ * Runs every case over every transport, and prints an `Outcome` for each as a line of JSON; the
+ * first line is the version.
+ */
 export async function runContract({ version, WebSocket, listen }: Host): Promise<void> {
   console.log(JSON.stringify({ version }))
   for (const transport of TRANSPORTS) {

@@ -1,10 +1,10 @@
 import { describe, expect, test, vi } from 'vitest'
 import type { LogEntry } from '../../../server'
-import { createFeeds } from '../../../server/redis/feeds'
+import { Feeds } from '../../../server/redis/feeds'
 import { createKeys } from '../../../server/redis/keys'
 import { createReader } from '../../../server/redis/reader'
 import { type News, SessionFeed } from '../../../server/redis/sessionFeed'
-import { createSubscriptions } from '../../../server/redis/subscriptions'
+import { Subscriptions } from '../../../server/redis/subscriptions'
 import { fakeClock, range, settle } from '../../support/server'
 
 const KEPT = 4_096
@@ -259,7 +259,7 @@ describe('listening to a session', () => {
     const clock = fakeClock()
     let repairs = 0
     const state = { isDown: false, unreadable: '' }
-    const feeds = createFeeds({
+    const feeds = new Feeds({
       async subscribe(sessionId) {
         calls.push(`subscribe ${sessionId}`)
       },
@@ -341,7 +341,7 @@ describe('listening to a session', () => {
 
   test('asks anew after a reconnect, though a question was under way: it may have been too early', async () => {
     const answers: ((head: number) => void)[] = []
-    const feeds = createFeeds({
+    const feeds = new Feeds({
       subscribe: async () => {},
       unsubscribe: () => {},
       repair: async () => {},
@@ -513,7 +513,7 @@ describe('what a process is subscribed to', () => {
         throw refusal()
       }
     }
-    const subscriptions = createSubscriptions({
+    const subscriptions = new Subscriptions({
       redis: {
         subscribe: async (...channels: unknown[]) => call('subscribe', channels),
         unsubscribe: async (...channels: unknown[]) => call('unsubscribe', channels),

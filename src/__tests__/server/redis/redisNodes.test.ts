@@ -63,6 +63,15 @@ describeWithRedis('two processes behind a balancer that knows no mercy', () => {
     await client.subscribe(channelOf(name))
     return { heard, leave: () => client.disconnect() }
   }
+  /** A process asks a peer that hears, and does not answer. */
+  async function askPeer(name: string) {
+    const there = start()
+    const peer = await startPeer(name)
+    const watch = { type: 'watch', ...cursor('room') }
+    const answering = post(there.server, 'watch', watch, { connectionId: streamOf(name) })
+    await expect.poll(() => peer.heard).toHaveLength(1)
+    return { there, peer, answering }
+  }
   const channelOf = (name: string) => `holdline:node:${name}`
   const mailOf = (id: string) => `holdline:mail:${id}`
   let mails = 0
@@ -236,11 +245,7 @@ describeWithRedis('two processes behind a balancer that knows no mercy', () => {
   })
 
   test('a process that does not answer within 5 s is one to try again: 503', async () => {
-    const there = start()
-    const zombie = await startPeer('zombie')
-    const connectionId = streamOf('zombie')
-    const answering = post(there.server, 'watch', { type: 'watch', ...cursor('room') }, { connectionId })
-    await expect.poll(() => zombie.heard).toHaveLength(1)
+    const { there, peer: zombie, answering } = await askPeer('zombie')
     // Now and then it is looked whether the process still is there. It is.
     let looks = 0
     let response: Response | undefined
@@ -264,11 +269,7 @@ describeWithRedis('two processes behind a balancer that knows no mercy', () => {
   })
 
   test('a process that dies with the question is gone, and not silent', async () => {
-    const there = start()
-    const dying = await startPeer('dying')
-    const connectionId = streamOf('dying')
-    const answering = post(there.server, 'watch', { type: 'watch', ...cursor('room') }, { connectionId })
-    await expect.poll(() => dying.heard).toHaveLength(1)
+    const { there, peer: dying, answering } = await askPeer('dying')
     dying.leave()
     await expect.poll(() => redis.admin.pubsub('NUMSUB', channelOf('dying'))).toEqual([channelOf('dying'), 0])
     await there.logClock.advance(250)

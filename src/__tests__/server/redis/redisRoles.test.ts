@@ -3,6 +3,7 @@ import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import type { LogEntry } from '../../../server'
 import { redisLog } from '../../../server/redis'
+import { createRuns, suspend } from '../../../server/runs'
 import { describeWithRedis, type RedisServer, startRedis } from '../../support/redis'
 import { createTestServer, fakeClock, openStream, post, range, settle } from '../../support/server'
 
@@ -77,6 +78,36 @@ describeWithRedis('C106: what each user of docs/scaling.md may do', () => {
     await here.server.publish(room, { type: 'x' })
     expect((await here.log.head(room)).head).toBe(15)
     await here.server.close()
+    expect([here.errors, there.errors]).toEqual([[], []])
+  })
+
+  test('and those that its runs need: to begin, wait, be answered, be stopped from elsewhere, and be buried', async () => {
+    const [here, there] = [start(), start()]
+    const call = (sessionId: string) => ({ principal: { id: 'alice' }, sessionId, idempotencyKey: undefined })
+    const options = { lease: 1_000, onBusy: 'queue' } as const
+    const [mine, others] = [
+      createRuns({ server: here.server, ...options }),
+      createRuns({ server: there.server, ...options }),
+    ]
+    const [asking, running] = [newRoom(), newRoom()]
+    const { run } = await mine.start(call(asking), async function* () {
+      yield { type: 'x' }
+      yield suspend('ok?')
+    })
+    await mine.idle()
+    const forever = () => new Promise<never>(() => {})
+    await others.resume(call(asking), run, forever)
+    expect(await mine.stop(asking)).toBe(run)
+    await others.idle()
+    await others.start(call(running), forever)
+    await others.start(call(running), forever)
+    there.log.close()
+    const ends = async () => (await here.log.read(running, 0, 10)).filter(({ event }) => event.type === 'run.ended')
+    const lives = async () => {
+      await here.clock.advance(400)
+      return (await ends()).length
+    }
+    await expect.poll(lives, { timeout: 10_000 }).toBe(2)
     expect([here.errors, there.errors]).toEqual([[], []])
   })
 

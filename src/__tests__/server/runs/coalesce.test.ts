@@ -1,4 +1,5 @@
 import { expect, test, vi } from 'vitest'
+import { memoryLog } from '../../../server'
 import type { Coalesce } from '../../../server/runs'
 import { settle, until } from '../../support/server'
 import { command, eventsOf, manualProducer, says, stage, text } from './stage'
@@ -84,4 +85,28 @@ test('the events that leave together are one append', async () => {
   producer.finish()
   await runs.idle()
   expect(textsOf(await eventsOf(log, 's1')).join('')).toBe(textsOf(letters(0, 1_000)).join(''))
+})
+
+test('the end waits for nothing, also if an append is under way then', async () => {
+  const inner = memoryLog()
+  let release = () => {}
+  const held = new Promise<void>((resolve) => {
+    release = resolve
+  })
+  const joinRuns: typeof inner.joinRuns = (process) => {
+    const runs = inner.joinRuns?.(process)
+    if (!runs) throw new Error('no runs')
+    return { ...runs, append: (...given) => held.then(() => runs.append(...given)) }
+  }
+  const { runs } = stage({ coalesce: { join, delay: 10_000 } }, { ...inner, joinRuns })
+  const producer = manualProducer()
+  await runs.start(command('s1'), producer.produce)
+  producer.say(text('a'))
+  await settle()
+  producer.say(text('b'), text('c'))
+  producer.finish()
+  await settle()
+  release()
+  await runs.idle()
+  expect(textsOf(await eventsOf(inner, 's1'))).toEqual(['a', 'bc'])
 })

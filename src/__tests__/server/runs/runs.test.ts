@@ -109,6 +109,18 @@ function runsKeepTheirPromises(createLog: () => SessionLog) {
       expect(metrics).toContainEqual({ name: 'runs.failed', value: 1 })
     })
 
+    test("the envelope is the server's: what a producer says under its names does not reach the log", async () => {
+      const { runs, log } = stage({ coalesce: { join: (a, b) => ({ ...a, ...b, type: 'both', epoch: 'forged' }) } })
+      // Streams of this process write what it has appended itself.
+      await log.subscribe('s1', () => {})
+      const forged = { ...text('a'), sessionId: 'other', seq: 7, epoch: 'e', prevSeq: 1 }
+      await runs.start(command('s1'), says(forged, forged, forged))
+      await runs.idle()
+      const entries = await log.read('s1', 0, 10)
+      expect(entries.map(({ json = '' }) => json).join()).not.toMatch(/seq|sessionId|epoch/i)
+      expect(entries.map(({ event }) => event.text)).toEqual([undefined, 'a', 'a', undefined])
+    })
+
     test.each([
       ['a text', 'oops', /must be a JSON object/],
       ['without a type', { text: 'a' }, /with a string 'type'/],
@@ -433,13 +445,17 @@ describe('options', () => {
     createRuns({ server: { ...server } })
   })
 
-  test('a command without a session, a name that is none, a producer that is none are TypeErrors', async () => {
+  test('a command without a session, a name that is none, a producer that is none are refused', async () => {
     const { runs } = stageOn()
     const call = { principal: { id: 'alice' }, sessionId: undefined, idempotencyKey: 'k' }
-    await expect(runs.start(call, says())).rejects.toThrow('start: the command names no session')
+    await expect(runs.start(call, says())).rejects.toMatchObject({ status: 400, code: 'no-session' })
     await expect(runs.start(command('s1'), says(), { id: 'a b' })).rejects.toThrow("start: 'id' must match")
     await expect(runs.start(command('s1'), {} as never)).rejects.toThrow("'produce' must be a function")
-    await expect(runs.resume(command('s1'), 'a b', says())).rejects.toThrow("resume: 'run' must match")
+    // What comes from a client is rejected, and not repeated.
+    await expect(runs.resume(command('s1'), 'a b', says())).rejects.toMatchObject({ status: 400, code: 'bad-run' })
+    await expect(runs.resume(command('s1'), undefined as never, says())).rejects.toMatchObject({ code: 'bad-run' })
+    await expect(runs.resume(command('s1'), 'unknown', says())).rejects.toMatchObject({ status: 409, code: 'ended' })
+    await expect(runs.stop('s1', 'a b')).rejects.toMatchObject({ status: 400, code: 'bad-run' })
     await expect(runs.stop('a b')).rejects.toThrow('stop: the session id')
     await expect(runs.active('a b')).rejects.toThrow('active: the session id')
   })

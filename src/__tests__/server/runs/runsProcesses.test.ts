@@ -28,10 +28,10 @@ describeWithRedis('runs of several processes', () => {
   function start(options: Omit<RunsOptions, 'server'> = {}, url = redis.url) {
     const inner = redisLog({ url, clock: fakeClock() })
     opened.push(inner)
-    /** `onChange` is called before a step of a run is asked for. */
-    const hooks = { onChange() {} }
+    /** `onChange` is called before a step of a run is asked for. A deaf process hears of nothing that others do. */
+    const hooks = { onChange() {}, isDeaf: false }
     const joinRuns: typeof inner.joinRuns = (process) => {
-      const runs = inner.joinRuns(process)
+      const runs = inner.joinRuns({ ...process, onWake: (id) => hooks.isDeaf || process.onWake(id) })
       return {
         ...runs,
         change(...given) {
@@ -148,6 +148,16 @@ describeWithRedis('runs of several processes', () => {
     await live(alive, async () => (await redis.admin.keys('holdline:runs:of:*')).length === 0, 'the list is empty')
   })
 
+  test('a process that dies with many runs: all of them end in one round', async () => {
+    const [dead, alive] = [start(), start()]
+    const all = Array.from({ length: 450 }, newSession)
+    await Promise.all(all.map((session) => dead.runs.start(command(session), manualProducer().produce)))
+    dead.log.close()
+    const interrupted = () => alive.metrics.filter(({ name }) => name === 'runs.interrupted').length
+    await live(alive, () => interrupted() === 450, 'the last end')
+    expect(await alive.runs.active(all.at(-1) ?? '')).toMatchObject({ run: null })
+  })
+
   test('a process that renews its lease is believed to live, however quiet its run is', async () => {
     const [quiet, other] = [start(), start()]
     const session = newSession()
@@ -160,15 +170,16 @@ describeWithRedis('runs of several processes', () => {
 
   test('a lease that is lost in a stall and regained gives nothing back: the producer publishes nothing more', async () => {
     const [stalled, alive] = [start(), start()]
+    stalled.hooks.isDeaf = true
     const session = newSession()
     const producer = manualProducer()
     const { run } = await stalled.runs.start(command(session), producer.produce)
     await live(alive, hasEnded(alive, session), 'the end')
     const next = manualProducer()
     await alive.runs.start(command(session), next.produce, { id: 'next' })
-    // It goes on, and renews its lease.
+    // It goes on, and learns it from the log.
     producer.say(text('of the past'))
-    await live(stalled, () => producer.signal?.aborted, 'the signal is aborted')
+    await until(() => producer.signal?.aborted === true, 'the signal is aborted')
     await stalled.runs.idle()
     next.say(text('of today'))
     next.finish()
@@ -180,6 +191,20 @@ describeWithRedis('runs of several processes', () => {
       text('of today'),
       { type: 'run.ended', run: 'next', reason: 'finished' },
     ])
+  })
+
+  test('a producer that comes to its end after its run was taken from it ends no other', async () => {
+    const [stalled, alive] = [start(), start()]
+    stalled.hooks.isDeaf = true
+    const session = newSession()
+    const producer = manualProducer()
+    await stalled.runs.start(command(session), producer.produce, { id: 'old' })
+    await live(alive, hasEnded(alive, session), 'the end')
+    await alive.runs.start(command(session), manualProducer().produce, { id: 'new' })
+    producer.finish()
+    await stalled.runs.idle()
+    expect(await typesOf(alive.log, session)).toEqual(['run.started', 'run.ended', 'run.started'])
+    expect((await alive.runs.active(session)).run).toMatchObject({ id: 'new', state: 'running' })
   })
 
   test('a stall that no one noticed costs nothing: the run goes on', async () => {
@@ -275,7 +300,7 @@ describeWithRedis('runs of several processes', () => {
     await here.runs.start(command(session), producer.produce)
     proxy.mode = 'swallow answers'
     producer.say(text('0'))
-    await until(() => producer.left === 0, 'taken')
+    await expect.poll(() => redis.admin.xlen(`holdline:{${session}}:log`)).toBe(2)
     proxy.mode = 'refuse'
     proxy.cut()
     for (let n = 1; n < 300; n += 1) producer.say(text(String(n)))
@@ -308,6 +333,45 @@ describeWithRedis('runs of several processes', () => {
     await here.runs.idle()
     expect(await typesOf(here.log, session)).toEqual(['run.started', 'run.ended'])
     expect(producer.runs).toHaveLength(1)
+    proxy.close()
+  })
+
+  test('a start whose answer is lost, and that another one stands behind by then, is still its own', async () => {
+    const proxy = await startRedisProxy(redis.port)
+    const [here, there] = [start({ onBusy: 'queue' }, proxy.url), start({ onBusy: 'queue' })]
+    const session = newSession()
+    const producer = manualProducer()
+    here.hooks.onChange = () => {
+      proxy.mode = 'swallow answers'
+    }
+    const starting = here.runs.start(command(session, 'k1'), producer.produce)
+    await expect.poll(() => redis.admin.exists(`holdline:{${session}}:runs`)).toBe(1)
+    await there.runs.start(command(session), says(text('behind')))
+    here.hooks.onChange = () => {}
+    proxy.mode = 'pass'
+    proxy.cut()
+    expect(await starting).toEqual({ run: expect.any(String), state: 'running' })
+    producer.finish()
+    await Promise.all([here.runs.idle(), there.runs.idle()])
+    expect(producer.runs).toHaveLength(1)
+    expect((await typesOf(here.log, session)).at(-2)).toBe('text')
+    proxy.close()
+  })
+
+  test('a stop whose answer is lost tells which run it has ended', async () => {
+    const proxy = await startRedisProxy(redis.port)
+    const [here, there] = [start({}, proxy.url), start()]
+    const session = newSession()
+    const { run } = await there.runs.start(command(session), manualProducer().produce)
+    here.hooks.onChange = () => {
+      proxy.mode = 'swallow answers'
+    }
+    const stopping = here.runs.stop(session)
+    await live(there, hasEnded(there, session), 'the end')
+    here.hooks.onChange = () => {}
+    proxy.mode = 'pass'
+    proxy.cut()
+    expect(await stopping).toBe(run)
     proxy.close()
   })
 
@@ -348,6 +412,24 @@ describeWithRedis('runs of several processes', () => {
     expect(await here.runs.active(session)).toMatchObject({ run: null })
     here.log.close()
     await own.stop()
+  })
+
+  test('whoever may only publish makes a process look, one look at a time, and can do nothing else', async () => {
+    const here = start()
+    const session = newSession()
+    const producer = manualProducer()
+    await here.runs.start(command(session), producer.produce)
+    const [channel = ''] = (await redis.admin.pubsub('CHANNELS', 'holdline:runs:*')) as string[]
+    const calls = async () => {
+      const [, count = '0'] = /cmdstat_evalsha:calls=(\d+)/.exec(await redis.admin.info('commandstats')) ?? []
+      return Number(count)
+    }
+    const before = await calls()
+    await Promise.all(Array.from({ length: 1_000 }, () => redis.admin.publish(channel, session)))
+    await redis.admin.publish(channel, 'no session')
+    await here.runs.active(session)
+    expect((await calls()) - before).toBeLessThan(500)
+    expect(producer.signal?.aborted).toBe(false)
   })
 
   test('a record that somebody has tampered with is told by name, and other sessions go on', async () => {

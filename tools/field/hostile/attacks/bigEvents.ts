@@ -10,7 +10,10 @@ const MAX_IN_REDIS = 48
 /** What one principal may have replayed, MB per second. */
 const REPLAY_RATE = 32
 
-/** The log, what is read from it, and the frames that are kept for the next reader: bounded by count alone. */
+/**
+ * The log, what is read from it, and the frames that are kept for the next reader: bounded by count
+ * alone.
+ */
 export const bigEvents: Attack = {
   row: 'C105',
   name: 'events of 250 kB',

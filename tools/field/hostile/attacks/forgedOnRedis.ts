@@ -3,8 +3,8 @@ import { OWN_SESSION, ROOM } from '../names'
 import type { Attack, Target } from '../types'
 import { aborted, control, dial, found } from '../wire'
 
-// Of somebody who may do nothing on this Redis but PUBLISH, and who has an account of the chat: he reads a room that he may
-// read, and so knows its epoch, its numbers and the name of his node.
+// Of somebody who may do nothing on this Redis but PUBLISH, and who has an account of the chat: he
+// reads a room that he may read, and so knows its epoch, its numbers and the name of his node.
 
 const PREFIX = 'holdline'
 
@@ -40,8 +40,8 @@ export const forgedEvents: Attack = {
 }
 
 /**
- * Nodes ask each other to attach a session to a stream, and the one that is asked does not ask `authorize`. The epoch of the session
- * is known to everybody who could read it once.
+ * Nodes ask each other to attach a session to a stream, and the one that is asked does not ask
+ * `authorize`. The epoch of the session is known to everybody who could read it once.
  */
 export const forgedQuestions: Attack = {
   row: 'C106',

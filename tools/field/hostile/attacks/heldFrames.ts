@@ -15,7 +15,10 @@ import {
   wideText,
 } from '../wire'
 
-/** A refused batch leaves its first id behind: 256 of them for each socket, each as large as a frame. */
+/**
+ * A refused batch leaves its first id behind: 256 of them for each socket, each as large as a
+ * frame.
+ */
 export const megabyteIds: Attack = {
   row: 'C97',
   name: 'ids of 1 MiB in refused batches',

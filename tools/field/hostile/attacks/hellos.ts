@@ -77,7 +77,10 @@ export const silentSockets: Attack = {
   },
 }
 
-/** An id that is the number of a database row: no attack, but a fault of the app that each request repeats. */
+/**
+ * An id that is the number of a database row: no attack, but a fault of the app that each request
+ * repeats.
+ */
 export const numericPrincipal: Attack = {
   row: 'C109',
   name: 'a principal whose id is a number',

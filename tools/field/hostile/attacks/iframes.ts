@@ -3,7 +3,10 @@ import { HONEST } from '../names'
 import type { Attack, Target } from '../types'
 import { flood, found } from '../wire'
 
-/** What a browser says of a GET that a page of another site, or of a sibling domain, has caused. [spec] Fetch Metadata */
+/**
+ * What a browser says of a GET that a page of another site, or of a sibling domain, has
+ * caused. [spec] Fetch Metadata
+ */
 const CAUSES: readonly Readonly<Record<string, string>>[] = [
   { 'Sec-Fetch-Site': 'same-site', 'Sec-Fetch-Mode': 'navigate', 'Sec-Fetch-Dest': 'iframe' },
   { 'Sec-Fetch-Site': 'same-site', 'Sec-Fetch-Mode': 'navigate', 'Sec-Fetch-Dest': 'document' },
@@ -12,7 +15,10 @@ const CAUSES: readonly Readonly<Record<string, string>>[] = [
   { 'Sec-Fetch-Site': 'same-site', 'Sec-Fetch-Mode': 'no-cors', 'Sec-Fetch-Dest': 'script' },
 ]
 
-/** With the visitor's cookie, which is the honest client's: the attacker's page only causes the requests. */
+/**
+ * With the visitor's cookie, which is the honest client's: the attacker's page only causes the
+ * requests.
+ */
 export const iframes: Attack = {
   row: 'C102',
   name: "another page's iframes on /events",

@@ -6,7 +6,10 @@ import { flood, found, freshId, keptLine } from '../wire'
 const BATCH = 50
 const LINES = 4
 
-/** One client's commands push everybody's receipts out. The honest client repeats a payment afterwards. */
+/**
+ * One client's commands push everybody's receipts out. The honest client repeats a payment
+ * afterwards.
+ */
 export const receipts: Attack = {
   row: 'C100',
   name: 'batches that evict the receipts of others',

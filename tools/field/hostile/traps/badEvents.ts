@@ -2,7 +2,9 @@ import { startHostileServer } from '../hostileServer'
 import { type Trap, until } from '../trap'
 import { found, nested } from '../wire'
 
-/** JSON, objects even, and none of them an event. Each is to be reported, and none to be delivered. */
+/**
+ * JSON, objects even, and none of them an event. Each is to be reported, and none to be delivered.
+ */
 export const BAD_EVENTS: readonly string[] = [
   'null',
   '42',

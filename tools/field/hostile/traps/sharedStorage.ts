@@ -33,7 +33,9 @@ function connectionOn(storage: StorageLike, key: string) {
 const stored = (id: string) =>
   JSON.stringify({ id, message: { type: 'send', prompt: 'secret' }, attempts: 0, expiresAt: null })
 
-/** Another app, another login or a visitor with the developer tools writes where this client reads. */
+/**
+ * Another app, another login or a visitor with the developer tools writes where this client reads.
+ */
 export const sharedStorage: Trap = {
   row: 'C108',
   name: 'a storage that others write to',

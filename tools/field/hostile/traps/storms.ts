@@ -2,13 +2,19 @@ import { type Stream, startHostileServer } from '../hostileServer'
 import { pause, type Trap, until, watchMemory } from '../trap'
 import { found } from '../wire'
 
-/** How long a storm is measured, ms, and what a client may do for it in a second: an honest server causes none at all. */
+/**
+ * How long a storm is measured, ms, and what a client may do for it in a second: an honest server
+ * causes none at all.
+ */
 const STORM = 4_000
 const PER_SECOND = 10
 const MAX_TRACKED = 10_000
 const MAX_MEMORY = 128
 
-/** Each resume brings what was missing, and the next event lies behind another hole: progress, for ever. */
+/**
+ * Each resume brings what was missing, and the next event lies behind another hole: progress, for
+ * ever.
+ */
 export const resumeStorm: Trap = {
   row: 'C107',
   name: 'a hole behind every event',
@@ -72,7 +78,10 @@ export const resetStorm: Trap = {
   },
 }
 
-/** Each event opens a session of its own, which is tracked, resumed and, where there is a storage, stored for good. */
+/**
+ * Each event opens a session of its own, which is tracked, resumed and, where there is a storage,
+ * stored for good.
+ */
 export const sessionStorm: Trap = {
   row: 'C107',
   name: 'a session for every event',

@@ -1,10 +1,10 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
+import { freePort } from './freePort'
 
 /** `REDIS_SERVER`, or whatever is on the path. */
 const program = process.env.REDIS_SERVER ?? 'redis-server'
@@ -94,13 +94,4 @@ async function launch(port: number, args: readonly string[]): Promise<ChildProce
     if (said.includes('Ready to accept connections')) return server
   }
   throw new Error(`redis-server does not start:\n${said}`)
-}
-
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1')
-  await once(probe, 'listening')
-  const { port } = probe.address() as { port: number }
-  probe.close()
-  await once(probe, 'close')
-  return port
 }

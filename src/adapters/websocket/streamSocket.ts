@@ -60,7 +60,7 @@ interface Waiting {
  * | `welcomed`: the request is answered 200 | are sent, and heard | is the stream's error |
  * | `over` | none are sent or heard | |
  */
-export class Line {
+export class StreamSocket {
   readonly #socket: WebSocketLike
   readonly #stream: Stream
   readonly #clock: Clock

@@ -1,4 +1,4 @@
-/** A place in a line. */
+/** A place in a queue. */
 export interface Place {
   /** Resolves when everything that stood before has left; undefined if there was nothing. */
   readonly reached: Promise<void> | undefined
@@ -7,7 +7,7 @@ export interface Place {
 }
 
 /** First come, first served. A place that was left holds no memory, as it would in a chain of promises. */
-export class Line {
+export class PlaceQueue {
   readonly #places = new Set<() => void>()
 
   get isEmpty() {
@@ -39,23 +39,23 @@ export class Line {
   }
 }
 
-/** Lines by their names. Of one in which nothing stands nothing is kept. */
-export class Lines {
-  readonly #lines = new Map<string, Line>()
+/** Queues by their names. Of one in which nothing stands nothing is kept. */
+export class PlaceQueues {
+  readonly #queues = new Map<string, PlaceQueue>()
 
   get size() {
-    return this.#lines.size
+    return this.#queues.size
   }
 
   join(name: string): Place {
-    const line = this.#lines.get(name) ?? new Line()
-    this.#lines.set(name, line)
-    const { reached, leave } = line.join()
+    const queue = this.#queues.get(name) ?? new PlaceQueue()
+    this.#queues.set(name, queue)
+    const { reached, leave } = queue.join()
     return {
       reached,
       leave: () => {
         leave()
-        if (line.isEmpty && this.#lines.get(name) === line) this.#lines.delete(name)
+        if (queue.isEmpty && this.#queues.get(name) === queue) this.#queues.delete(name)
       },
     }
   }

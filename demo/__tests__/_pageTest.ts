@@ -1,0 +1,49 @@
+import type { BrowserContext } from 'playwright-core'
+import { test as base, describe, vi } from 'vitest'
+import { findBrowser, launch, warnOfMissingBrowser } from '../../tools/shared/browser'
+import type { DemoOptions } from '../createDemo'
+import { type Fetch, openChat, type Site, startSite } from './_page'
+
+const executablePath = findBrowser()
+const isSkipped = !executablePath && !process.env.CI
+
+/** Without a Chromium the tests are skipped, loudly, and on CI they fail. */
+export function describePage(what: string, { concurrent }: { readonly concurrent: boolean }, tests: () => void) {
+  if (isSkipped) warnOfMissingBrowser()
+  // More than three pages at once would only slow each other down.
+  vi.setConfig({ maxConcurrency: 3 })
+  describe.skipIf(isSkipped)(what, { concurrent }, tests)
+}
+
+/**
+ * One browser for a file. Each test has a site and a profile of its own, so tests can run at the
+ * same time.
+ */
+export const pageTest = base
+  .extend('options', {} as DemoOptions)
+  // biome-ignore lint/correctness/noEmptyPattern: vitest reads off the pattern that nothing else is needed
+  .extend('browser', { scope: 'file' }, async ({}, { onCleanup }) => {
+    if (!executablePath) throw new Error('no Chromium was found: install one, or set CHROME_PATH')
+    const browser = await launch(executablePath)
+    onCleanup(() => browser.close())
+    return browser
+  })
+  .extend('profile', async ({ browser }, { onCleanup }): Promise<BrowserContext> => {
+    const context = await browser.newContext()
+    onCleanup(() => context.close())
+    return context
+  })
+  /** Starts one more site, which lives as long as the test. */
+  .extend('start', async ({ options }, { onCleanup }) => {
+    const sites: Site[] = []
+    onCleanup(async () => {
+      await Promise.all(sites.map((site) => site.close()))
+    })
+    return async (more: DemoOptions = {}, wrap?: (fetch: Fetch) => Fetch) => {
+      const site = await startSite({ ...options, ...more }, wrap)
+      sites.push(site)
+      return site
+    }
+  })
+  .extend('site', ({ start }): Promise<Site> => start())
+  .extend('chat', ({ profile, site }) => openChat(profile, site))
