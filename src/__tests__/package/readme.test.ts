@@ -49,6 +49,7 @@ test.each([
   ['docs/interface.md', 3],
   ['docs/server.md', 1],
   ['docs/runs.md', 5],
+  ['docs/ai-sdk.md', 5],
   ['docs/delivery.md', 4],
   ['docs/testing.md', 4],
   ['docs/recipes.md', 8],
