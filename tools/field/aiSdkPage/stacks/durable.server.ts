@@ -1,0 +1,4 @@
+import { serve } from '../serve'
+import { durable } from './durable'
+
+serve(durable)

@@ -1,0 +1,4 @@
+import { serve } from '../serve'
+import { holdline } from './holdline'
+
+serve(holdline)

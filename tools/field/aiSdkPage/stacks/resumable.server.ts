@@ -1,0 +1,4 @@
+import { serve } from '../serve'
+import { resumable } from './resumable'
+
+serve(resumable)
