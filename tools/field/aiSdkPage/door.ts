@@ -4,41 +4,43 @@ import { freePort } from '../../shared/freePort'
 /** The network between the browser and a server: all that it carries can be cut, or go dead. */
 export async function openDoor(target: number) {
   const port = await freePort()
-  const lines = new Set<readonly [Socket, Socket]>()
+  const lines = new Set<Line>()
   const door = createServer((near) => {
-    const far = connect(target, '127.0.0.1')
-    const line = [near, far] as const
+    const line: Line = { near, far: connect(target, '127.0.0.1'), state: 'sound' }
     lines.add(line)
-    near.pipe(far)
-    far.pipe(near)
-    for (const socket of line) {
+    for (const [socket, other] of [
+      [near, line.far],
+      [line.far, near],
+    ] as const) {
+      socket.on('data', (data) => line.state === 'sound' && other.write(data))
       socket.on('error', () => {})
-      socket.on('close', () => {
-        lines.delete(line)
-        near.destroy()
-        far.destroy()
-      })
+      socket.on('close', () => line.state === 'sound' && other.destroy())
     }
+    near.on('close', () => lines.delete(line))
   })
   await new Promise<void>((resolve) => door.listen(port, '127.0.0.1', resolve))
   return {
     origin: `http://127.0.0.1:${port}`,
     /** Resets every socket. */
     cut() {
-      for (const [near] of lines) near.resetAndDestroy()
+      for (const { near } of lines) near.resetAndDestroy()
     },
-    /** From now on nothing more comes through what is open, and nobody is told. New sockets are sound. */
+    /** From now on nothing comes through what is open, not even its end. New sockets are sound. */
     silence() {
-      for (const [near, far] of lines) {
-        near.unpipe(far)
-        far.unpipe(near)
-        near.resume()
-        far.resume()
-      }
+      for (const line of lines) line.state = 'dead'
     },
     async close() {
-      for (const [near] of lines) near.destroy()
+      for (const { near, far } of lines) {
+        near.destroy()
+        far.destroy()
+      }
       await new Promise((resolve) => door.close(resolve))
     },
   }
+}
+
+interface Line {
+  readonly near: Socket
+  readonly far: Socket
+  state: 'sound' | 'dead'
 }

@@ -74,6 +74,12 @@ export class Stage {
 
   /** Waits for the end, and notes what the user sees. */
   async see(when: string, page = this.page) {
+    const screen = await this.quiet(page)
+    this.steps.push([when, screen ? describeScreen(screen) : 'nothing'])
+  }
+
+  /** Until the answer is whole, or nothing changes any more. */
+  async quiet(page = this.page): Promise<Screen | undefined> {
     let last = ''
     let since = performance.now()
     let screen: Screen | undefined
@@ -84,7 +90,7 @@ export class Stage {
       if (now !== last) [last, since] = [now, performance.now()]
       return ['ready', 'error'].includes(screen.status) && performance.now() - since > QUIET
     })
-    this.steps.push([when, screen ? describeScreen(screen) : 'nothing'])
+    return screen
   }
 
   async model() {
@@ -123,6 +129,19 @@ export const FAULTS: readonly Fault[] = [
       ],
       model: ONCE,
     },
+  },
+  {
+    name: 'the socket dies, and the user comes back from another tab',
+    async play(stage) {
+      await stage.send()
+      await stage.words(15)
+      stage.stack.cut()
+      await stage.quiet()
+      // All that a page hears of it.
+      await stage.page.evaluate(() => document.dispatchEvent(new Event('visibilitychange')))
+      await stage.see('at the end')
+    },
+    ours: { steps: [['at the end', WHOLE]], model: ONCE },
   },
   {
     name: 'the line goes dead without a word',

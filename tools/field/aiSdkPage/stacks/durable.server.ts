@@ -1,4 +1,4 @@
-import { serve } from '../serve'
 import { durable } from './durable'
+import { serve } from './serve'
 
 serve(durable)

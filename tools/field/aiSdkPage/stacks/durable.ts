@@ -1,7 +1,7 @@
 import { toDurableStreamResponse } from '@durable-streams/aisdk-transport'
 import { generateId, type UIMessage } from 'ai'
-import type { Stack } from '../world'
 import { stopWork } from './resumable'
+import type { Stack } from './world'
 
 /**
  * As the README of `@durable-streams/aisdk-transport` sets it up, with the stop endpoint of the AI

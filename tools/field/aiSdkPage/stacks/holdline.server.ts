@@ -1,4 +1,4 @@
-import { serve } from '../serve'
 import { holdline } from './holdline'
+import { serve } from './serve'
 
 serve(holdline)

@@ -2,7 +2,7 @@ import { uiMessageRuns } from 'holdline/ai-sdk/server'
 import { type ChatServer, createChatServer } from 'holdline/server'
 import { redisLog } from 'holdline/server/redis'
 import { createRuns } from 'holdline/server/runs'
-import type { Stack } from '../world'
+import type { Stack } from './world'
 
 /** As docs/ai-sdk.md sets it up, with the log in Redis. */
 export const holdline: Stack = (world) => {

@@ -1,4 +1,4 @@
-import { serve } from '../serve'
 import { resumable } from './resumable'
+import { serve } from './serve'
 
 serve(resumable)

@@ -1,6 +1,6 @@
 import { createUIMessageStreamResponse, generateId, UI_MESSAGE_STREAM_HEADERS, type UIMessage } from 'ai'
 import { createResumableStreamContext } from 'resumable-stream/ioredis'
-import type { Stack, World } from '../world'
+import type { Stack, World } from './world'
 
 /**
  * As the AI SDK's "Chatbot Resume Streams" sets it up: a POST handler that makes resumable streams,

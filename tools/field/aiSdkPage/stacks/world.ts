@@ -1,6 +1,6 @@
 import { createUIMessageStream, generateId, type UIMessage, type UIMessageChunk } from 'ai'
 import type { Redis } from 'ioredis'
-import { say } from './model'
+import { say } from '../model'
 
 /** One stack: the routes of an app, beside its page. */
 export type Stack = (world: World) => { fetch(request: Request): Response | Promise<Response> }
