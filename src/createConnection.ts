@@ -17,8 +17,9 @@ import { Outbox } from './outbox/outbox'
 import { Recorder } from './trace/recorder'
 
 /**
- * Makes a connection. It touches nothing but `storage` before `connect()`. What it can `send` are messages of the built-in types and of
- * those in `protocol.endpoints`; `createConnection<Inbound, Outbound>` says more of them.
+ * Makes a connection. It touches nothing but `storage` before `connect()`. What it can `send` are
+ * messages of the built-in types and of those in `protocol.endpoints`; `createConnection<Inbound,
+ * Outbound>` says more of them.
  *
  * @throws {ConnectionError} `invalid-option`; the message names the option.
  */
@@ -63,7 +64,8 @@ function makeParts(settings: Settings): Parts {
       inspect: (event) => inspect(settings, notifier, recorder, event),
     }),
   )
-  // Not a spread of all settings: V8 gives each clone that is added to a hidden class of its own, 0.9 KiB.
+  // Not a spread of all settings: V8 gives each clone that is added to a hidden class of its own,
+  // 0.9 KiB.
   const { fetch, createEventSource, headers, credentials, inbound } = settings
   const context = () => line.context()
   const setup = { url, fetch, createEventSource, headers, credentials, clock, inbound, context }

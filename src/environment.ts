@@ -1,10 +1,14 @@
-// The shapes of the environment, as far as it is used. They import nothing, so that everything may import them.
+// The shapes of the environment, as far as it is used. They import nothing, so that everything may
+// import them.
 
 /** Time, injected. The default is `Date.now`, `performance.now` and the global timers. */
 export interface Clock {
   /** Wall-clock time, ms since the epoch. */
   now(): number
-  /** ms since any moment, by a clock that cannot be set. `maxAge` goes on by it where `now` is set back. Default: `now` alone. */
+  /**
+   * ms since any moment, by a clock that cannot be set. `maxAge` goes on by it where `now` is set
+   * back. Default: `now` alone.
+   */
   elapsed?(): number
   setTimeout(callback: () => void, ms: number): unknown
   clearTimeout(timer: unknown): void

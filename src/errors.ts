@@ -1,6 +1,6 @@
 /**
- * What went wrong, for a `switch`. The list may grow in a minor version, so keep a `default`; the codes of a verdict (`SendErrorCode`) and
- * of `stopped` (`StopErrorCode`) do not.
+ * What went wrong, for a `switch`. The list may grow in a minor version, so keep a `default`; the
+ * codes of a verdict (`SendErrorCode`) and of `stopped` (`StopErrorCode`) do not.
  *
  * | code | meaning |
  * | --- | --- |
@@ -53,8 +53,9 @@ export type ConnectionErrorCode =
   | UsageErrorCode
 
 /**
- * Why a message was not accepted: the codes of a verdict. A `switch` over them may do without a `default`: one more is a major version.
- * A `fetch` or transport of your own that rejects with a `ConnectionError` of another code brings that.
+ * Why a message was not accepted: the codes of a verdict. A `switch` over them may do without a
+ * `default`: one more is a major version. A `fetch` or transport of your own that rejects with a
+ * `ConnectionError` of another code brings that.
  */
 export type SendErrorCode =
   | 'cancelled'
@@ -71,12 +72,15 @@ export type SendErrorCode =
   | 'unknown-type'
 
 /**
- * Why the connection will not come back by itself: the codes of `stopped`. The same promise, under the same condition, and with a server that
- * keeps to the protocol.
+ * Why the connection will not come back by itself: the codes of `stopped`. The same promise, under
+ * the same condition, and with a server that keeps to the protocol.
  */
 export type StopErrorCode = 'ended' | 'forbidden' | 'gave-up' | 'http' | 'internal' | 'unauthorized'
 
-/** Why the line was lost, or a POST has to be repeated: what the connection goes on after. More may come. */
+/**
+ * Why the line was lost, or a POST has to be repeated: what the connection goes on after. More may
+ * come.
+ */
 export type LineErrorCode =
   | 'bad-response'
   | 'bad-welcome'
@@ -140,7 +144,10 @@ const RETRYABLE: readonly ConnectionErrorCode[] = [
   'hook-failed',
 ]
 
-/** The one error class of this library. Switch on `code`; the message tells people what was seen and what to do. */
+/**
+ * The one error class of this library. Switch on `code`; the message tells people what was seen and
+ * what to do.
+ */
 export class ConnectionError extends Error {
   override readonly name = 'ConnectionError'
   declare readonly code: ConnectionErrorCode

@@ -15,6 +15,7 @@ export {
   type ConnectionErrorDetails,
   type LineErrorCode,
   type ReportErrorCode,
+  type RunErrorCode,
   type SendError,
   type SendErrorCode,
   type StopError,

@@ -78,7 +78,10 @@ connection.on('session', ({ sessionId, status, from, to }) => {
   else if (status !== 'resumed') chat.notify(`This conversation is ${status}. Start a new chat.`)
 })
 
-/** The history is lost, and with it what was accepted into it. What has not been delivered yet still will be. */
+/**
+ * The history is lost, and with it what was accepted into it. What has not been delivered yet still
+ * will be.
+ */
 function startAnew(sessionId: string, from: number, to: number) {
   chat.notify('The server lost this conversation. It starts anew; messages that were not delivered yet stay queued.')
   // It may still have some of it, or have begun anew without this page.
@@ -138,7 +141,10 @@ function forget(id: string) {
   renderSoon()
 }
 
-/** Accepted, and its echo is in the transcript, whichever came first: the turn is all that there is to show. */
+/**
+ * Accepted, and its echo is in the transcript, whichever came first: the turn is all that there is
+ * to show.
+ */
 function forgetArrived(id: string) {
   const message = outgoing.find((one) => one.id === id)
   if (message?.status !== 'accepted') return
@@ -199,7 +205,9 @@ function choose(client: Client) {
   renderLine()
 }
 
-/** The second client only listens: it replays the session, and then hears what the first one hears. */
+/**
+ * The second client only listens: it replays the session, and then hears what the first one hears.
+ */
 function toggleSecond() {
   second?.connection.dispose()
   const { sessionId } = saved.cursor

@@ -16,11 +16,17 @@ export interface Exchange {
   readonly maxBytes: number
   /** As in `PostOptions`. */
   readonly needsReceipt?: boolean | undefined
-  /** Set as soon as the status is known, and valid even if the body never comes: the error, or null for success. */
+  /**
+   * Set as soon as the status is known, and valid even if the body never comes: the error, or null
+   * for success.
+   */
   answer?: ConnectionError | null
 }
 
-/** The JSON of an answer: null if it has no body, undefined if the body is no JSON. Throws for any status but a 2xx. */
+/**
+ * The JSON of an answer: null if it has no body, undefined if the body is no JSON. Throws for any
+ * status but a 2xx.
+ */
 export async function readAnswer(response: Response, exchange: Exchange) {
   const { what, clock, maxBytes, needsReceipt } = exchange
   const { ok, status, headers } = response

@@ -18,8 +18,9 @@ export type HeadersHook = (request: HeadersRequest) => HeaderMap | Promise<Heade
  * | `renewing` | waits for those same headers, and is repeated with them. The hook fails, or a request that waits is aborted → `trusted` |
  * | `renewed` | fails with the 401, if it was sent with the fresh headers; if it was sent before, it is repeated with them |
  *
- * A 2xx leads back to `trusted`. So does a 401 that fails its request: it stops the line, and a new start has a new allowance.
- * Without a hook the first 401 fails its request: it is the only sign that a cookie, or a header given as a value, has expired.
+ * A 2xx leads back to `trusted`. So does a 401 that fails its request: it stops the line, and a new
+ * start has a new allowance. Without a hook the first 401 fails its request: it is the only sign
+ * that a cookie, or a header given as a value, has expired.
  */
 interface Standing {
   state: 'trusted' | 'renewing' | 'renewed'
@@ -27,7 +28,10 @@ interface Standing {
 }
 const TRUSTED = { state: 'trusted' } as Standing
 
-/** Sends requests with the app's headers, and repeats one that is answered 401 with fresh headers, once. */
+/**
+ * Sends requests with the app's headers, and repeats one that is answered 401 with fresh headers,
+ * once.
+ */
 export class Credentials {
   readonly #headers: HeaderMap | HeadersHook | undefined
   readonly #attempt: () => number
@@ -70,7 +74,8 @@ export class Credentials {
   async #renewed(signal: AbortSignal | null | undefined): Promise<Headers | undefined> {
     if (this.#standing === TRUSTED) this.#standing = { state: 'renewing', headers: this.#ask('unauthorized') }
     const shared = this.#standing
-    // The hook has failed, or has not answered before the timeout of a request that waits: the next 401 asks it again.
+    // The hook has failed, or has not answered before the timeout of a request that waits: the next
+    // 401 asks it again.
     const giveUp = () => {
       if (this.#standing === shared && shared.state === 'renewing') this.#standing = TRUSTED
     }

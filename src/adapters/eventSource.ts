@@ -1,7 +1,10 @@
 import type { Clock } from '../environment'
 import type { ConnectionError } from '../errors'
 
-/** The part of an EventSource's events that is used; which field is there depends on the event's type. */
+/**
+ * The part of an EventSource's events that is used; which field is there depends on the event's
+ * type.
+ */
 export interface StreamEvent {
   readonly data?: string
   readonly code?: number | undefined
@@ -21,7 +24,10 @@ export interface EventSourceLike {
 
 export interface EventSourceSetup {
   readonly withCredentials: boolean
-  /** Sends the connection's `headers`, and repeats a 401 with fresh ones. For implementations that take a `fetch`. */
+  /**
+   * Sends the connection's `headers`, and repeats a 401 with fresh ones. For implementations that
+   * take a `fetch`.
+   */
   readonly fetch: (url: string | URL, init: RequestInit) => Promise<Response>
   /** `inbound.maxBytes`, for implementations that read by themselves. */
   readonly maxBytes?: number | undefined

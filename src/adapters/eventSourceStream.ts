@@ -2,7 +2,10 @@ import { ConnectionError } from '../errors'
 import type { EventSourceFactory, EventSourceLike, EventSourceSetup, StreamEvent, StreamHandlers } from './eventSource'
 import { toRefusal } from './streamRefusal'
 
-/** Native where it can be; the `eventsource` package where there is none, or where request headers are needed. */
+/**
+ * Native where it can be; the `eventsource` package where there is none, or where request headers
+ * are needed.
+ */
 export const defaultEventSource =
   (needsHeaders: boolean): EventSourceFactory =>
   (url, setup) => {
@@ -11,7 +14,8 @@ export const defaultEventSource =
       ? new Native(url, setup)
       : import('./packageEventSource')
           .then(({ packageEventSource }) => packageEventSource(url, setup))
-          // A bundler's stub of a missing package may fail when it is used, and not when it is imported.
+          // A bundler's stub of a missing package may fail when it is used, and not when it is
+          // imported.
           .catch((cause) => {
             throw new ConnectionError('invalid-option', 'createEventSource: none here, nor the eventsource package', {
               cause,
@@ -26,7 +30,10 @@ const CLOSED = 2
 export interface EventSourceStream {
   /** Silent from now on. */
   close(): void
-  /** Tells the error that it did not tell: after a navigation that stays on the page an EventSource may be over without one. */
+  /**
+   * Tells the error that it did not tell: after a navigation that stays on the page an EventSource
+   * may be over without one.
+   */
   check(): unknown
 }
 
@@ -40,8 +47,8 @@ export interface EventSourceStream {
 type Stage = 'opening' | 'open' | 'ours' | 'closed'
 
 /**
- * One EventSource, used once. It is closed at its first error: its own retry would race the machine's, with the pacing
- * of the browser.
+ * One EventSource, used once. It is closed at its first error: its own retry would race the
+ * machine's, with the pacing of the browser.
  */
 export function openEventSource(
   factory: EventSourceFactory,
@@ -85,7 +92,8 @@ export function openEventSource(
           }
         })
       }
-      // Without a `try`: it would cost a twentieth of the throughput, and the data plane catches what an app throws.
+      // Without a `try`: it would cost a twentieth of the throughput, and the data plane catches
+      // what an app throws.
       source.addEventListener('message', (event) => {
         if (stage === 'ours') handlers.message(event.data ?? '')
         else if (stage !== 'closed') hear('message', event)

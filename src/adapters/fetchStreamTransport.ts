@@ -6,8 +6,9 @@ import { completeLines, expectStream } from './streamResponse'
 import type { Transport, TransportSetup } from './transport'
 
 /**
- * Server-Sent Events read with `fetch`, in browsers, workers, Node, Deno and Bun. It sees what an EventSource hides: the status
- * (401 stops the line; 429 and 503 with `Retry-After` make it wait), comments as signs of life; and it sends `headers` everywhere.
+ * Server-Sent Events read with `fetch`, in browsers, workers, Node, Deno and Bun. It sees what an
+ * EventSource hides: the status (401 stops the line; 429 and 503 with `Retry-After` make it wait),
+ * comments as signs of life; and it sends `headers` everywhere.
  */
 export const fetchStreamTransport: Transport = (setup) => {
   const { streamFetch, ...upstream } = createUpstream(setup)

@@ -13,7 +13,9 @@ export interface UpstreamOptions {
   readonly url: string
   readonly fetch: typeof fetch
   readonly headers?: HeaderMap | HeadersHook
-  /** Where it is not given no request names any, so a `fetch` of the app's own sets what it likes. */
+  /**
+   * Where it is not given no request names any, so a `fetch` of the app's own sets what it likes.
+   */
   readonly credentials?: 'omit' | 'same-origin' | 'include' | undefined
   readonly clock: Clock
   /** Default: 8 MiB per answer. */
@@ -23,7 +25,9 @@ export interface UpstreamOptions {
 }
 
 export interface PostOptions {
-  /** ms for the whole exchange, the body of the answer included. Default: none, the caller aborts. */
+  /**
+   * ms for the whole exchange, the body of the answer included. Default: none, the caller aborts.
+   */
   readonly timeout?: number
   readonly idempotencyKey?: string | undefined
   /** The lane that it belongs to, for a server that keeps the order of each lane. */
@@ -37,13 +41,19 @@ export interface PostOptions {
    * | `undefined` | success, unless it says that it is JSON | fails |
    */
   readonly needsReceipt?: boolean | undefined
-  /** Called right before `fetch`, in the same tick, with nothing left to wait for. If it throws, the POST does not start. */
+  /**
+   * Called right before `fetch`, in the same tick, with nothing left to wait for. If it throws, the
+   * POST does not start.
+   */
   readonly onStart?: () => void
 }
 
 export type Upstream = ReturnType<typeof createUpstream>
 
-/** Everything that goes over `fetch`. It tells what happened; the outbox and the machine decide what follows. */
+/**
+ * Everything that goes over `fetch`. It tells what happened; the outbox and the machine decide what
+ * follows.
+ */
 export function createUpstream({ url, fetch, headers, credentials, clock, inbound, context }: UpstreamOptions) {
   const access = new Credentials(headers, () => context().attempt)
   const redirects = new Redirects(url, fetch)
@@ -52,8 +62,9 @@ export function createUpstream({ url, fetch, headers, credentials, clock, inboun
 
   return {
     /**
-     * Posts JSON. Resolves with the JSON of the answer: null if that is empty, `undefined` if it is no JSON. Rejects with a
-     * `ConnectionError`. `abort` ends the POST, and is what its timeout ends it with.
+     * Posts JSON. Resolves with the JSON of the answer: null if that is empty, `undefined` if it is
+     * no JSON. Rejects with a `ConnectionError`. `abort` ends the POST, and is what its timeout
+     * ends it with.
      */
     post(endpoint: string, body: string, abort: AbortController, options: PostOptions = {}): Promise<unknown> {
       const { keepalive, onStart } = options
@@ -89,7 +100,10 @@ export function createUpstream({ url, fetch, headers, credentials, clock, inboun
           fetch(target, { ...rest, ...more, headers: all, redirect: 'manual', ...shared }),
         )
       }),
-    /** For browsers without `keepalive`. A beacon has no headers, so the body names its stream. False: the browser did not take it. */
+    /**
+     * For browsers without `keepalive`. A beacon has no headers, so the body names its stream.
+     * False: the browser did not take it.
+     */
     beacon: (endpoint: string, body: string) => beaconTo(redirects.placeOf(at(endpoint)), body),
   }
 }
@@ -97,7 +111,10 @@ export function createUpstream({ url, fetch, headers, credentials, clock, inboun
 export const beaconTo = (url: string, body: string): boolean =>
   globalThis.navigator?.sendBeacon?.(url, new Blob([body], { type: 'application/json' })) ?? false
 
-/** The headers of a POST. They are set, not spread: `content-type` in the app's own spelling must not be sent twice. */
+/**
+ * The headers of a POST. They are set, not spread: `content-type` in the app's own spelling must
+ * not be sent twice.
+ */
 function headersOf(
   own: Headers | undefined,
   connectionId: string | null,
@@ -112,7 +129,10 @@ function headersOf(
   return all
 }
 
-/** Settles with the answer, the timeout or the abort, whichever is first; once the status has come, it outranks the other two. */
+/**
+ * Settles with the answer, the timeout or the abort, whichever is first; once the status has come,
+ * it outranks the other two.
+ */
 function settle(exchange: Exchange & PostOptions, abort: AbortController, run: () => Promise<unknown>) {
   const { what, clock, timeout } = exchange
   const { signal } = abort

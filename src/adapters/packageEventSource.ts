@@ -5,8 +5,9 @@ import { MAX_INBOUND_BYTES } from './fetchUpstream'
 import { completeLines, expectStream } from './streamResponse'
 
 /**
- * The EventSource of the `eventsource` package, with what it hides. It tells the status of a refusal, but not what else the answer
- * says; it is silent about a `fetch` that rejects with an AbortError; it compares the media type by case; and it needs `completeLines`.
+ * The EventSource of the `eventsource` package, with what it hides. It tells the status of a
+ * refusal, but not what else the answer says; it is silent about a `fetch` that rejects with an
+ * AbortError; it compares the media type by case; and it needs `completeLines`.
  */
 export function packageEventSource(url: string, setup: EventSourceSetup): EventSourceLike {
   const fail = (cause: unknown): never => {

@@ -4,7 +4,9 @@ import type { Clock } from '../environment'
 export type PageSignal =
   /** The page may be frozen or gone any moment. */
   | { readonly type: 'suspend' }
-  /** It is back, or the network is, after `awayFor` ms; Infinity if whatever was open may be dead. */
+  /**
+   * It is back, or the network is, after `awayFor` ms; Infinity if whatever was open may be dead.
+   */
   | { readonly type: 'wake'; readonly awayFor: number }
   /** It came back from the back/forward cache: whatever was open is dead. */
   | { readonly type: 'reconnect' }
@@ -33,13 +35,19 @@ const JUMP = 5_000
 /** A page that is still there so long after `beforeunload` stays, ms. */
 const STAYS = 1_000
 
-/** `hidden`: out of sight from the start. `suspended`: the connection was told that the page may be gone. */
+/**
+ * `hidden`: out of sight from the start. `suspended`: the connection was told that the page may be
+ * gone.
+ */
 type Presence =
   | { readonly state: 'here'; readonly since: null }
   | { readonly state: 'hidden' | 'suspended'; readonly since: number }
 const HERE: Presence = { state: 'here', since: null }
 
-/** Page visibility, freezing, the back/forward cache, the network, and sleep; whatever of it the scope has. */
+/**
+ * Page visibility, freezing, the back/forward cache, the network, and sleep; whatever of it the
+ * scope has.
+ */
 export function pageLifecycle(clock: Clock, scope: PageScope = globalThis as PageScope): PageLifecycle {
   const { document } = scope
   const isHidden = () => document?.visibilityState === 'hidden'
@@ -54,7 +62,8 @@ export function pageLifecycle(clock: Clock, scope: PageScope = globalThis as Pag
       const wakeSince = (since: number | null) => wake(Math.max(0, clock.now() - (since ?? Infinity)))
       const handle = ({ type, persisted }: Partial<PageTransitionEvent>) => {
         if (type === 'beforeunload') {
-          // A download, or a 204: Firefox and WebKit end what is open, without an event. Tried by `wake`, or replaced.
+          // A download, or a 204: Firefox and WebKit end what is open, without an event. Tried by
+          // `wake`, or replaced.
           clock.clearTimeout(stayTimer)
           stayTimer = clock.setTimeout(() => wake(Infinity), STAYS)
         } else if (type === 'offline') offlineSince = clock.now()

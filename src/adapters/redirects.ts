@@ -4,11 +4,15 @@ import { discard } from './answer'
 
 const MAX_HOPS = 5
 
-/** `told`: by a `Location`; `hidden`: a browser does not tell where to; `followed`: by a `fetch` that does not know `redirect: 'manual'`. */
+/**
+ * `told`: by a `Location`; `hidden`: a browser does not tell where to; `followed`: by a `fetch`
+ * that does not know `redirect: 'manual'`.
+ */
 type Redirect = 'none' | 'told' | 'hidden' | 'followed'
 
 /**
- * Redirects are followed by hand: `fetch` makes a POST a GET after a 301, 302 or 303, and carries all but the cookies to any origin.
+ * Redirects are followed by hand: `fetch` makes a POST a GET after a 301, 302 or 303, and carries
+ * all but the cookies to any origin.
  *
  * | redirect | a GET | a POST |
  * | --- | --- | --- |
@@ -35,7 +39,10 @@ export class Redirects {
     return this.#moved.get(start) ?? start
   }
 
-  /** Performs a request, and follows its redirects. `probe` asks for the same without anything secret; it has a `method` if it is a POST. */
+  /**
+   * Performs a request, and follows its redirects. `probe` asks for the same without anything
+   * secret; it has a `method` if it is a POST.
+   */
   async follow(start: string, probe: RequestInit, perform: (target: string) => Promise<Response>): Promise<Response> {
     const { method } = probe
     let target = this.placeOf(start)
@@ -71,13 +78,17 @@ export class Redirects {
         const why = `${method ?? 'GET'} ${endpoint.slice(1)}: redirected to ${place || 'another origin'}; log in, or correct \`url\``
         throw new ConnectionError('redirected', why, { status: location ? status : undefined })
       }
-      // A stream is redirected anew each time: today's target may be a login page, and no stream once the user has logged in.
+      // A stream is redirected anew each time: today's target may be a login page, and no stream
+      // once the user has logged in.
       if (redirect === 'hidden' && method) this.#moved.set(start, seen)
       target = seen
     }
   }
 
-  /** Where a page is redirected to; empty if that is not told. [spec] Fetch: it is told only after the redirect was followed. */
+  /**
+   * Where a page is redirected to; empty if that is not told. [spec] Fetch: it is told only after
+   * the redirect was followed.
+   */
   async #whereTo(target: string, init: RequestInit): Promise<string> {
     // [spec] A browser's `fetch` is called on nothing but its window.
     const fetch = this.#fetch

@@ -1,13 +1,16 @@
 import type { Clock } from '../environment'
 
-/** Looks per `limit`. A sign counts from the look that finds it, so silence is noticed an eighth of the limit late at most. */
+/**
+ * Looks per `limit`. A sign counts from the look that finds it, so silence is noticed an eighth of
+ * the limit late at most.
+ */
 const LOOKS = 8
 
 /**
- * Calls back once there has been no sign of life for `limit` ms. Signs are counted and not timed, because they are as
- * many as messages. It compares wall clocks, so a late timer or a sleep is noticed at the first chance; only where a
- * sign came just before the sleep, the limit runs anew (and the page lifecycle has told of the sleep). Returns the
- * function that stops it.
+ * Calls back once there has been no sign of life for `limit` ms. Signs are counted and not timed,
+ * because they are as many as messages. It compares wall clocks, so a late timer or a sleep is
+ * noticed at the first chance; only where a sign came just before the sleep, the limit runs anew
+ * (and the page lifecycle has told of the sleep). Returns the function that stops it.
  */
 export function watchSilence(clock: Clock, limit: number, signs: () => number, onSilent: () => void): () => void {
   let seen = signs()

@@ -8,7 +8,10 @@ import { answered } from './httpError'
 /** Of an answer that is read for its `error`, bytes. */
 const MAX_REASON = 65_536
 
-/** Why there is no stream. `json` is what the server says of it; a 403 without an `error` may be a firewall's, and may pass. */
+/**
+ * Why there is no stream. `json` is what the server says of it; a 403 without an `error` may be a
+ * firewall's, and may pass.
+ */
 export function toRefusal(status: number, json?: unknown, retryAfter?: number): ConnectionError {
   const { error: reason } = Object(json)
   const said = codeOf(status)

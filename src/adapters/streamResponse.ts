@@ -26,8 +26,10 @@ export async function expectStream(response: Response, url: string, now: number)
 /**
  * Throws where an event is longer than `maxBytes`: no parser would say so before it has it all.
  *
- * `eventsource-parser` keeps a CR at the end of a chunk back, as it may be half of a CRLF, and with it the event that it ends.
- * [spec] HTML, server-sent events: a CR alone ends a line. So that CRLF is completed at once, and the LF that may follow is dropped.
+ * `eventsource-parser` keeps a CR at the end of a chunk back, as it may be half of a CRLF, and with
+ * it the event that it ends.
+ * [spec] HTML, server-sent events: a CR alone ends a line. So that CRLF is completed at once, and
+ * the LF that may follow is dropped.
  */
 export function completeLines(maxBytes: number): (bytes: Uint8Array) => Uint8Array {
   let isHalf = false
@@ -51,7 +53,10 @@ export function completeLines(maxBytes: number): (bytes: Uint8Array) => Uint8Arr
 
 const isEnd = (byte: number | undefined) => byte === LF || byte === CR
 
-/** Behind the last empty line; 0 if there is none. Whole events end with one, so it is found at once. `last` came before. */
+/**
+ * Behind the last empty line; 0 if there is none. Whole events end with one, so it is found at
+ * once. `last` came before.
+ */
 function endOfEvent(bytes: Uint8Array, last: number): number {
   for (let end = bytes.length; end > 0; end--) {
     if (!isEnd(bytes[end - 1])) continue

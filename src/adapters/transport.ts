@@ -5,29 +5,42 @@ import { type EventSourceStream, openEventSource } from './eventSourceStream'
 import { createUpstream, type PostOptions, type Upstream, type UpstreamOptions } from './fetchUpstream'
 import { expectStream } from './streamResponse'
 
-/** What a transport is given by its connection: the options, checked and complete, and the connection as it is now. */
+/**
+ * What a transport is given by its connection: the options, checked and complete, and the
+ * connection as it is now.
+ */
 export interface TransportSetup extends UpstreamOptions {
   readonly createEventSource: EventSourceFactory
 }
 
-/** One connection's way to its server and back. docs/transports.md says what each of its promises is for. */
+/**
+ * One connection's way to its server and back. docs/transports.md says what each of its promises is
+ * for.
+ */
 export interface Carrier {
   /**
-   * Opens a stream; there is at most one at a time. The returned function closes it: after that no handler may be called. After
-   * `error` the stream is over. Before the welcome an error with the code `unauthorized`, `forbidden` or `ended` stops the line, unless it
-   * is `retryable`; the third `forbidden` in a row does in any case.
+   * Opens a stream; there is at most one at a time. The returned function closes it: after that no
+   * handler may be called. After `error` the stream is over. Before the welcome an error with the
+   * code `unauthorized`, `forbidden` or `ended` stops the line, unless it is `retryable`; the third
+   * `forbidden` in a row does in any case.
    */
   open(handlers: StreamHandlers): () => void
   /**
-   * Delivers JSON to an endpoint. Resolves with the JSON of the answer: null if that is empty, `undefined` if it is no JSON. Rejects
-   * with a `ConnectionError`, whose `status` is read as in HTTP. `abort` ends it, and is what its timeout ends it with.
+   * Delivers JSON to an endpoint. Resolves with the JSON of the answer: null if that is empty,
+   * `undefined` if it is no JSON. Rejects with a `ConnectionError`, whose `status` is read as in
+   * HTTP. `abort` ends it, and is what its timeout ends it with.
    */
   post(endpoint: string, body: string, abort: AbortController, options?: PostOptions): Promise<unknown>
   /** Delivers without an answer, while the page goes away. False: it was not taken. */
   beacon(endpoint: string, body: string): unknown
-  /** Called when the page may have lost the stream, e.g. at a wake: if it is over and has told no error, it tells one now. */
+  /**
+   * Called when the page may have lost the stream, e.g. at a wake: if it is over and has told no
+   * error, it tells one now.
+   */
   check?(): void
-  /** How many POSTs may be under way at a time where `outbox.maxInFlight` is not given. Default: 1. */
+  /**
+   * How many POSTs may be under way at a time where `outbox.maxInFlight` is not given. Default: 1.
+   */
   maxInFlight?(features: readonly Feature[]): number
 }
 
@@ -83,7 +96,10 @@ function openExplained(
     close()
     handlers.error(error)
   }
-  /** The native EventSource does not tell with which status it was refused. Nothing is asked at a first failure, which may pass. */
+  /**
+   * The native EventSource does not tell with which status it was refused. Nothing is asked at a
+   * first failure, which may pass.
+   */
   const ask = (error: ConnectionError) => {
     const { attempt, connectionId } = context()
     if (stage !== 'opening' || connectionId || error.status || error.cause || !attempt) return fail(error)

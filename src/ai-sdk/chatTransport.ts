@@ -5,7 +5,7 @@ import { ConnectionError } from '../errors'
 import { type JsonObject, MAX_BATCH_BYTES } from '../protocol'
 import type { Answer } from './answer'
 import { type Line, type RunListener, type RunNews, Thread } from './thread'
-import { type ChatCommand, promptOf, RESUME, sessionIdOf } from './wire'
+import { type ChatCommand, promptOf, sessionIdOf } from './wire'
 
 type SendOptions<M extends UIMessage> = Parameters<ChatTransport<M>['sendMessages']>[0]
 
@@ -60,8 +60,6 @@ export interface HoldlineChatTransport<M extends UIMessage = UIMessage> extends 
    */
   onRun(listener: (news: RunNews<M>) => void, scope?: { readonly chat: string }): () => void
 }
-
-const OPTIONS = ['prepareSendMessagesRequest', 'onAbort', 'maxBytes']
 
 /**
  * The messages go up through the connection's outbox, and the answers come down as runs of the session whose id is the chat's. The other
@@ -143,8 +141,8 @@ export function createChatTransport<M extends UIMessage = UIMessage>(
     pending(chatId) {
       const id = sessionIdOf(chatId)
       return line.pending.flatMap(({ message }) => {
-        const { type, sessionId, trigger, request }: JsonObject = message
-        const prompt = type === 'send' && sessionId === id && trigger !== RESUME && promptOf(request)
+        const { type, sessionId, request }: JsonObject = message
+        const prompt = type === 'send' && sessionId === id && promptOf(request)
         return prompt ? [prompt as M] : []
       })
     },
@@ -158,15 +156,17 @@ export function createChatTransport<M extends UIMessage = UIMessage>(
   }
 }
 
+const RULES: Readonly<Record<string, (value: unknown) => boolean>> = {
+  prepareSendMessagesRequest: (value) => typeof value === 'function',
+  onAbort: (value) => value === 'detach' || value === 'stop',
+  maxBytes: (value) => Number(value) > 0,
+}
+
 function checked<M extends UIMessage>(options: ChatTransportOptions<M>): ChatTransportOptions<M> {
-  const { prepareSendMessagesRequest: prepare, onAbort, maxBytes }: JsonObject = { ...options }
-  const refuse = (what: string) => {
-    throw new ConnectionError('invalid-option', `createChatTransport: ${what}`)
+  for (const [name, value] of Object.entries(options)) {
+    if (value !== undefined && !RULES[name]?.(value))
+      throw new ConnectionError('invalid-option', `createChatTransport: ${name} is no option, or its value is none`)
   }
-  for (const name of Object.keys(options)) if (!OPTIONS.includes(name)) refuse(`${name}: there is no such option`)
-  if (prepare !== undefined && typeof prepare !== 'function') refuse('prepareSendMessagesRequest must be a function')
-  if (onAbort !== undefined && onAbort !== 'detach' && onAbort !== 'stop') refuse("onAbort must be 'detach' or 'stop'")
-  if (maxBytes !== undefined && !(Number(maxBytes) > 0)) refuse('maxBytes must be a number of bytes above 0')
   return options
 }
 
@@ -200,7 +200,6 @@ function refuseLarge(command: ChatCommand, maxBytes: number) {
   if (bytes <= maxBytes) return
   throw new ConnectionError(
     'invalid-message',
-    `the message to chat ${command.sessionId} has ${bytes} bytes, and the server takes ${maxBytes} (limits.bodyBytes): ` +
-      'with prepareSendMessagesRequest, send the last message alone, and the URLs of uploaded files in place of the files',
+    `the message has ${bytes} bytes, the server takes ${maxBytes} (limits.bodyBytes): send the last message alone, and URLs for files (prepareSendMessagesRequest)`,
   )
 }

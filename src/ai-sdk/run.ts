@@ -17,7 +17,7 @@ export class Run {
     this.state = 'ended'
     if (reason === 'stopped') this.error = stopped()
     else if (reason === 'failed')
-      this.error = new ConnectionError('run-failed', 'the server failed while it made this answer: ask again')
+      this.error = new ConnectionError('run-failed', 'the server failed to make this answer: ask again')
     else if (reason !== 'finished') {
       // Version 7 knows the reason, and sends nothing by itself after it. Version 6 passes it on. The error makes both show it.
       this.chunks.push({ type: 'finish', finishReason: 'interrupted' as never })
@@ -30,7 +30,4 @@ export class Run {
 export const stopped = () => new DOMException('the answer was stopped', 'AbortError')
 
 export const interrupted = () =>
-  new ConnectionError(
-    'run-interrupted',
-    'the server lost this answer before its end: what is missing will not come, ask again',
-  )
+  new ConnectionError('run-interrupted', 'the server lost the rest of this answer: ask again')

@@ -149,10 +149,7 @@ export class Thread {
     const receipt = receiptOf(verdict.receipt)
     if (!receipt?.run) {
       answer.end(
-        new ConnectionError(
-          'bad-response',
-          'the receipt of the message names no run: is `uiMessageRuns` its onCommand?',
-        ),
+        new ConnectionError('bad-response', "the receipt names no run: is the server's onCommand uiMessageRuns?"),
       )
       return
     }
@@ -270,7 +267,8 @@ export class Thread {
 }
 
 interface Receipt {
-  readonly run: string | null
+  /** Empty, if there is none. */
+  readonly run: string
   readonly state: unknown
   readonly after: number
   readonly head: number
@@ -280,7 +278,7 @@ interface Receipt {
 function receiptOf(value: unknown): Receipt | undefined {
   const { run, state, after, head, epoch }: JsonObject = Object(value)
   if (!isSeq(after) || !isSeq(head)) return undefined
-  return { run: isText(run) ? run : null, state, after, head, epoch: isText(epoch) ? epoch : undefined }
+  return { run: isText(run) ? run : '', state, after, head, epoch: isText(epoch) ? epoch : undefined }
 }
 
 function orAborted<T>(promise: Promise<T>, signal?: AbortSignal): Promise<T> {

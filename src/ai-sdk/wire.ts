@@ -49,11 +49,11 @@ const ENCODED = 'b64_'
 export function sessionIdOf(chatId: string): string {
   if (SESSION_ID.test(chatId) && !chatId.startsWith(ENCODED)) return chatId
   const base64 = btoa(String.fromCharCode(...new TextEncoder().encode(chatId)))
-  const sessionId = ENCODED + base64.replace(/\+/g, '-').replace(/\//g, '_').replace(/=/g, '')
+  const sessionId = ENCODED + base64.replace(/[+/=]/g, (sign) => (sign === '+' ? '-' : sign === '/' ? '_' : ''))
   if (SESSION_ID.test(sessionId)) return sessionId
   throw new ConnectionError(
     'invalid-option',
-    `the chat id '${chatId}' is too long: at most 93 bytes, or 128 letters, digits, _ and -`,
+    `the chat id ${chatId} has more than 93 bytes, or 128 letters, digits, _ and -`,
   )
 }
 

@@ -12,22 +12,32 @@ import { CONNECTION_ID_HEADER, IDEMPOTENCY_KEY_HEADER, isCursor, isText, type Js
 import { Deliveries } from './deliveries'
 
 export interface ChatConnectionOptions {
-  /** Where the server is: its endpoints are `{baseUrl}/api/chat/…`. Empty: the page's own origin. */
+  /**
+   * Where the server is: its endpoints are `{baseUrl}/api/chat/…`. Empty: the page's own origin.
+   */
   readonly baseUrl: string
   /** For every POST. Its `headers` are a plain object; the answer has to be a `Response`. */
   readonly fetch: (url: string, init?: RequestInit) => Promise<Response>
   /** Default: `EventSource` where it exists, else the `eventsource` package. */
   readonly createEventSource?: EventSourceFactory | undefined
-  /** The retry number n, from 0, comes after a random part of this × 2ⁿ, and of 30 s at most. ms, default 500. */
+  /**
+   * The retry number n, from 0, comes after a random part of this × 2ⁿ, and of 30 s at most. ms,
+   * default 500.
+   */
   readonly reconnectDelayMs?: number | undefined
   /**
-   * Where the suspend signal goes, with the `connectionId` in its body, over a transport that posts by `fetch`. Default:
-   * `{baseUrl}/api/chat/suspend`.
+   * Where the suspend signal goes, with the `connectionId` in its body, over a transport that posts
+   * by `fetch`. Default: `{baseUrl}/api/chat/suspend`.
    */
   readonly suspendUrl?: string | undefined
-  /** Where the queue survives a reload: `persist(localStorage)`, with `persist` from `holdline/storage`. Default: none. */
+  /**
+   * Where the queue survives a reload: `persist(localStorage)`, with `persist` from
+   * `holdline/storage`. Default: none.
+   */
   readonly storage?: Persistence | null | undefined
-  /** What carries the connection, from `holdline/adapters`. Default: an EventSource, and `fetch`. */
+  /**
+   * What carries the connection, from `holdline/adapters`. Default: an EventSource, and `fetch`.
+   */
   readonly transport?: Transport | undefined
 }
 
@@ -46,11 +56,17 @@ export interface ChatConnectionOptions {
  */
 export type ChatListener = (message: JsonObject) => unknown
 
-/** The interface of the client that this library replaces. docs/migration.md says what is different behind it. */
+/**
+ * The interface of the client that this library replaces. docs/migration.md says what is different
+ * behind it.
+ */
 export interface ChatConnection {
   connect(): void
   disconnect(): void
-  /** False in `idle`, and for what can never be posted. The queue holds 100 messages and drops the oldest. */
+  /**
+   * False in `idle`, and for what can never be posted. The queue holds 100 messages and drops the
+   * oldest.
+   */
   send(message: JsonObject): boolean
   /** One listener; the next one takes its place. */
   onMessage(listener: ChatListener): void
@@ -58,7 +74,10 @@ export interface ChatConnection {
   isConnected(): boolean
   /** Null while there is no welcomed stream. */
   getConnectionId(): string | null
-  /** The app has this session up to `seq`. Only forward, and never a reason to post: the next resume tells the server. */
+  /**
+   * The app has this session up to `seq`. Only forward, and never a reason to post: the next resume
+   * tells the server.
+   */
   trackSeq(sessionId: string, seq: number): void
   /** 0 if untracked. */
   getLastSeq(sessionId: string): number
@@ -68,7 +87,10 @@ export interface ChatConnection {
   /** Gives up what waits in the queue. What is under way stays under way. */
   clearPendingSends(): void
   sendSuspend(): void
-  /** Sees to it that there is a stream, or is one soon; does nothing while connected. `force`: a fresh one in any case. */
+  /**
+   * Sees to it that there is a stream, or is one soon; does nothing while connected. `force`: a
+   * fresh one in any case.
+   */
   checkAndReconnect(force?: boolean): void
   /** What this stands on: the way from here to there, call by call. */
   readonly connection: Connection
@@ -206,13 +228,19 @@ const NAMES = ['Content-Type', CONNECTION_ID_HEADER, IDEMPOTENCY_KEY_HEADER]
 /** They answer to what runs now. */
 const AT_ONCE: readonly unknown[] = ['interrupt', 'permission_response']
 
-/** The messages of a session stay in order, and so do two `switch_session`. All else goes out at once, as it always did. */
+/**
+ * The messages of a session stay in order, and so do two `switch_session`. All else goes out at
+ * once, as it always did.
+ */
 const laneOf = ({ type, sessionId }: JsonObject) =>
   AT_ONCE.includes(type) || (!(isText(sessionId) && sessionId) && type !== 'stop' && type !== 'switch_session')
     ? newId()
     : undefined
 
-/** What a wrapper of `fetch` may spread, and look up by the names as they are written. A `Headers` can do neither. */
+/**
+ * What a wrapper of `fetch` may spread, and look up by the names as they are written. A `Headers`
+ * can do neither.
+ */
 const toPlainObject = (headers: Headers): Record<string, string> =>
   Object.fromEntries(
     [...headers].map(([name, value]) => [NAMES.find((own) => own.toLowerCase() === name) ?? name, value]),

@@ -8,7 +8,10 @@ export type Failure = Exclude<Verdict, { readonly status: 'accepted' }>
 export class Deliveries {
   readonly #connection: Connection
   readonly #fail: (failure: Failure, message: OutboundMessage) => void
-  /** What is waited for: the verdict, and the session that the receipt names, unless that was cleared meanwhile. */
+  /**
+   * What is waited for: the verdict, and the session that the receipt names, unless that was
+   * cleared meanwhile.
+   */
   readonly #followed = new Map<Delivery, 'both' | 'verdict'>()
 
   constructor(connection: Connection, fail: (failure: Failure, message: OutboundMessage) => void) {

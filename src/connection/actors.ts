@@ -10,8 +10,9 @@ import { openStream, type StreamParts } from './stream'
 
 type Tell<Event extends EventObject = ConnectionEvent> = (event: Event) => void
 
-// One provided machine serves all connections: providing actors per connection would copy the whole chart, 23 KiB each.
-// An actor finds its connection by the actor system that it lives in, and its work by its id.
+// One provided machine serves all connections: providing actors per connection would copy the whole
+// chart, 23 KiB each. An actor finds its connection by the actor system that it lives in, and its
+// work by its id.
 const actorsOf = new WeakMap<AnyActorRef['system'], Actors>()
 const bound = <Input = NonReducibleUnknown>() =>
   fromCallback<EventObject, Input>(({ self, system, sendBack, input, receive }) =>
@@ -29,10 +30,16 @@ export const machine = connectionMachine.provide({
   },
 })
 
-/** Gives the actors of one connection something to work on. To be called before the first of them starts. */
+/**
+ * Gives the actors of one connection something to work on. To be called before the first of them
+ * starts.
+ */
 export const bindActors = (system: AnyActorRef['system'], parts: StreamParts) => actorsOf.set(system, new Actors(parts))
 
-/** What the actors of one connection do, by their ids. Each returns the function that undoes it; XState silences it then. */
+/**
+ * What the actors of one connection do, by their ids. Each returns the function that undoes it;
+ * XState silences it then.
+ */
 class Actors {
   readonly #parts: StreamParts
   /** How long the server remembers what it took, ms. */

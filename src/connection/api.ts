@@ -15,9 +15,10 @@ import type {
 
 export interface WatchOptions {
   /**
-   * Where to begin: the `seq` of the last event that the app has, or its cursor with the `epoch`; `'head'`: with what happens from now on,
-   * and no `session` event tells of that. It moves the cursor only if the session is not tracked yet, or was `reset` since. Default: the known
-   * cursor, or 0, which is before the first event.
+   * Where to begin: the `seq` of the last event that the app has, or its cursor with the `epoch`;
+   * `'head'`: with what happens from now on, and no `session` event tells of that. It moves the
+   * cursor only if the session is not tracked yet, or was `reset` since. Default: the known cursor,
+   * or 0, which is before the first event.
    */
   readonly after?: number | 'head' | Cursor | undefined
 }
@@ -25,29 +26,39 @@ export interface WatchOptions {
 export interface SessionNews {
   readonly sessionId: string
   /**
-   * `reset`: history was lost, reload it. `gone`, `forbidden`: no longer tracked. `released`: the app has not asked for the session, and
-   * no event came for 15 to 30 min, so it is tracked no more; `watch` it to follow it again.
+   * `reset`: history was lost, reload it. `gone`, `forbidden`: no longer tracked. `released`: the
+   * app has not asked for the session, and no event came for 15 to 30 min, so it is tracked no
+   * more; `watch` it to follow it again.
    */
   readonly status: SessionStatus | 'released'
   /**
-   * The replay starts after it. After a `reset`: what the server still has starts after it, as far as is known, so where it is below
-   * `to`, `watch(sessionId, { after: from })` fetches that. Else it is the cursor.
+   * The replay starts after it. After a `reset`: what the server still has starts after it, as far
+   * as is known, so where it is below `to`, `watch(sessionId, { after: from })` fetches that. Else
+   * it is the cursor.
    */
   readonly from: number
   /** The end of the replay; after a `reset` the new cursor. */
   readonly to: number
 }
 
-/** Listeners run after the snapshot is new, in this order: `phase`, `opened`/`closed`, `stopped`, `delivery`. */
+/**
+ * Listeners run after the snapshot is new, in this order: `phase`, `opened`/`closed`, `stopped`,
+ * `delivery`.
+ */
 export interface ConnectionEvents<Inbound = InboundMessage, Outbound = OutboundMessage> {
-  /** Each message for the app. The cursor moves after all listeners returned; one that throws is offered it twice more. */
+  /**
+   * Each message for the app. The cursor moves after all listeners returned; one that throws is
+   * offered it twice more.
+   */
   message: Inbound
   opened: { readonly connectionId: string; readonly sessions: readonly string[] }
   /** Strictly alternates with `opened`. */
   closed: { readonly reason: CloseReason; readonly error?: ConnectionError }
   /**
-   * The connection will not come back by itself; `connect()` starts again. Without a listener the console is told, once. Where the machine itself has ended (the message says so;
-   * a clock that throws can do it, or what an app sends to `actor`), the connection is disposed of: only a new one helps.
+   * The connection will not come back by itself; `connect()` starts again. Without a listener the
+   * console is told, once. Where the machine itself has ended (the message says so; a clock that
+   * throws can do it, or what an app sends to `actor`), the connection is disposed of: only a new
+   * one helps.
    */
   stopped: { readonly error: StopError }
   phase: { readonly phase: Phase; readonly previous: Phase }
@@ -55,7 +66,10 @@ export interface ConnectionEvents<Inbound = InboundMessage, Outbound = OutboundM
   delivery: { readonly id: string; readonly status: DeliveryStatus; readonly message: Outbound }
   /** A lifecycle event that the current state refused. A diagnostic: ordinary use produces it. */
   refused: { readonly event: string; readonly phase: Phase }
-  /** Something the line survived, e.g. a POST that is repeated, or a first connect that failed. Without a listener it is `console.warn`ed, once per code. */
+  /**
+   * Something the line survived, e.g. a POST that is repeated, or a first connect that failed.
+   * Without a listener it is `console.warn`ed, once per code.
+   */
   error: { readonly error: ConnectionError }
 }
 
@@ -73,7 +87,10 @@ export interface ConnectionSnapshot {
   readonly lastError: ConnectionError | null
 }
 
-/** The machine's snapshot, written by hand: an inferred machine type breaks on another minor version of XState. */
+/**
+ * The machine's snapshot, written by hand: an inferred machine type breaks on another minor version
+ * of XState.
+ */
 export type MachineSnapshot = Snapshot<unknown> & {
   readonly value: unknown
   readonly context: ConnectionContext
@@ -90,7 +107,10 @@ export type Disposability = SymbolConstructor extends { readonly dispose: infer 
   ? { [Name in Key]: () => void }
   : object
 
-/** What `watch` returns: takes that `watch` back. Where the language knows `Symbol.dispose`, it fits `using` as well. */
+/**
+ * What `watch` returns: takes that `watch` back. Where the language knows `Symbol.dispose`, it fits
+ * `using` as well.
+ */
 export type Unwatch = (() => void) & Disposability
 
 /** A plain object: safe to destructure. */
@@ -101,16 +121,22 @@ export interface Connection<Inbound = InboundMessage, Outbound extends Typed = O
   disconnect(): void
   /** A fresh stream, at once. Does nothing in `idle`. */
   reconnect(): void
-  /** The page or the network is back: check the stream, or skip the rest of a backoff. `awayFor` in ms. */
+  /**
+   * The page or the network is back: check the stream, or skip the rest of a backoff. `awayFor` in
+   * ms.
+   */
   wake(options?: { readonly awayFor?: number | undefined }): void
   /**
-   * Disconnect for good. Unsettled deliveries end `unknown` (attempted, or stored and so may go out later) or `rejected`
-   * (`cancelled`). Afterwards nothing does anything. What is stored stays.
+   * Disconnect for good. Unsettled deliveries end `unknown` (attempted, or stored and so may go out
+   * later) or `rejected` (`cancelled`). Afterwards nothing does anything. What is stored stays.
    */
   dispose(): void
 
   readonly phase: Phase
-  /** Whether the phase is `open`. POSTs may start then, unless the line is being probed or suspended (`outbox.state`). */
+  /**
+   * Whether the phase is `open`. POSTs may start then, unless the line is being probed or suspended
+   * (`outbox.state`).
+   */
   readonly isOpen: boolean
   /** The server's name for the stream; null before its welcome. Not a credential. */
   readonly connectionId: string | null
@@ -124,22 +150,28 @@ export interface Connection<Inbound = InboundMessage, Outbound extends Typed = O
   /**
    * Works in every phase. A message that can never be one is `rejected`, not thrown.
    *
-   * @throws {ConnectionError} `invalid-option`, for an `id` that is malformed or in use, or a `maxAge` that is not above 0.
+   * @throws {ConnectionError} `invalid-option`, for an `id` that is malformed or in use, or a
+   * `maxAge` that is not above 0.
    */
   send(message: Outbound, options?: SendOptions): Delivery<Outbound>
   /** The unsettled deliveries, oldest first, those restored from `storage` included. */
   readonly pending: readonly Delivery<Outbound>[]
-  /** Give up on all of them, and delete the messages in `storage`. Another page that is open posts its own all the same. */
+  /**
+   * Give up on all of them, and delete the messages in `storage`. Another page that is open posts
+   * its own all the same.
+   */
   clearOutbox(): void
 
   /**
-   * Track a session: its events after `after`, and from now on. On an open line this is a POST where the server announced
-   * `watch-replay`; else it is a resume, which holds sends until it is through and is told as `closed` with the reason `gap`.
+   * Track a session: its events after `after`, and from now on. On an open line this is a POST
+   * where the server announced `watch-replay`; else it is a resume, which holds sends until it is
+   * through and is told as `closed` with the reason `gap`.
    *
-   * Returns the function that takes this `watch` back: the session is untracked when each of them was called. It works once, and not
-   * after `unwatch(sessionId)`, `gone` or `forbidden`.
+   * Returns the function that takes this `watch` back: the session is untracked when each of them
+   * was called. It works once, and not after `unwatch(sessionId)`, `gone` or `forbidden`.
    *
-   * @throws {ConnectionError} `invalid-option`, for a `sessionId` that is no string or empty, or an `after` that is none.
+   * @throws {ConnectionError} `invalid-option`, for a `sessionId` that is no string or empty, or an
+   * `after` that is none.
    */
   watch(sessionId: string, options?: WatchOptions): Unwatch
   /** Track it no more, however often it is watched: what still arrives for it is dropped. */
@@ -152,7 +184,8 @@ export interface Connection<Inbound = InboundMessage, Outbound extends Typed = O
   /**
    * Returns the function that unsubscribes.
    *
-   * @throws {ConnectionError} `invalid-option`, for a `name` that is none of the events, or a `listener` that is no function.
+   * @throws {ConnectionError} `invalid-option`, for a `name` that is none of the events, or a
+   * `listener` that is no function.
    */
   on<Name extends keyof ConnectionEvents>(
     name: Name,
@@ -161,9 +194,10 @@ export interface Connection<Inbound = InboundMessage, Outbound extends Typed = O
   /** Hears the messages of one session only: those whose `sessionId` it is. */
   on(name: 'message', scope: { readonly session: string }, listener: (message: Inbound) => void): () => void
   /**
-   * Resolves when the line is open: at once, if it is. Rejects with a `ConnectionError` when the connection stops (with what `stopped`
-   * tells), at `disconnect()` (`cancelled`) and at `dispose()` (`disposed`); with the reason of `signal` when that aborts.
-   * In `idle` it waits for a `connect()`.
+   * Resolves when the line is open: at once, if it is. Rejects with a `ConnectionError` when the
+   * connection stops (with what `stopped` tells), at `disconnect()` (`cancelled`) and at
+   * `dispose()` (`disposed`); with the reason of `signal` when that aborts. In `idle` it waits for
+   * a `connect()`.
    *
    * @throws {ConnectionError} `invalid-option`, for a `signal` that is none.
    */

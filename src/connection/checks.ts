@@ -45,12 +45,16 @@ export const isPersistence = being(
 
 export const invalid = (option: string, why: string) => new ConnectionError('invalid-option', `${option}: ${why}`)
 
-/** Throws a `ConnectionError` (`invalid-option`) that names the option, what it is and what it should be. */
+/**
+ * Throws a `ConnectionError` (`invalid-option`) that names the option, what it is and what it
+ * should be.
+ */
 export function check(option: string, value: unknown, test: Check) {
   try {
     if (test(value)) return
   } catch {}
-  // Hides what may be a secret: a text given as headers, and what a URL has before an @ or after a ?.
+  // Hides what may be a secret: a text given as headers, and what a URL has before an @ or after a
+  // ?.
   const seen = Object(value) === value || option === 'headers' ? typeof value : String(value)
   throw invalid(option, `${seen.replace(/\/\/.*@|[?#].*/, '…')} is not ${test.expected}`)
 }
@@ -74,7 +78,10 @@ export function read(table: Table, options: unknown = {}, path = ''): object {
   )
 }
 
-/** A relative URL stays as it is where there is no page, e.g. while a server renders: it must not connect there. */
+/**
+ * A relative URL stays as it is where there is no page, e.g. while a server renders: it must not
+ * connect there.
+ */
 export const resolveUrl = (url: string) => {
   const page = globalThis.location?.href
   return page || isAbsolute(url) ? new URL(url, page).href : url

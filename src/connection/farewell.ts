@@ -7,12 +7,15 @@ import type { Line } from './line'
 import type { Settings } from './options'
 
 /**
- * [spec] Fetch: the bodies of all `keepalive` requests under way have 64 KiB together, a beacon's among them; one too many is a network
- * error. Half of it leaves room for the page's own.
+ * [spec] Fetch: the bodies of all `keepalive` requests under way have 64 KiB together, a beacon's
+ * among them; one too many is a network error. Half of it leaves room for the page's own.
  */
 const MAX_BYTES = 32_768
 
-/** A stream since its welcome, or its last resume: each makes another object, and a signal to an older one is not posted any more. */
+/**
+ * A stream since its welcome, or its last resume: each makes another object, and a signal to an
+ * older one is not posted any more.
+ */
 interface Addressee {
   readonly connectionId: string | null
   readonly resumeId: string | null

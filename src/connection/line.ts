@@ -46,7 +46,10 @@ export class Line {
     return true
   }
 
-  /** The machine is no more. Returns the phase in which it ended; null, if the app had disposed of it before. */
+  /**
+   * The machine is no more. Returns the phase in which it ended; null, if the app had disposed of
+   * it before.
+   */
   fail(lastError: ConnectionError): Phase | null {
     // XState stops no child of a machine that has failed.
     for (const child of Object.values(this.actor.getSnapshot().children)) child?.send({ type: 'xstate.stop' } as never)

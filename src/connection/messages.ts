@@ -13,7 +13,10 @@ export type Typed = { readonly type: string }
 /** The types that have an endpoint already. */
 export type BuiltInType = keyof typeof ENDPOINTS
 
-/** Every other type that the app's messages can have needs one. Nothing is asked of messages whose `type` is any string. */
+/**
+ * Every other type that the app's messages can have needs one. Nothing is asked of messages whose
+ * `type` is any string.
+ */
 export type EndpointsFor<Outbound extends Typed> = string extends Outbound['type']
   ? unknown
   : Exclude<Outbound['type'], BuiltInType> extends never
@@ -21,14 +24,20 @@ export type EndpointsFor<Outbound extends Typed> = string extends Outbound['type
     : { readonly protocol: { readonly endpoints: Readonly<Record<Exclude<Outbound['type'], BuiltInType>, string>> } }
 
 export interface SendOptions {
-  /** 1–255 visible ASCII characters. Default: 128 random bits, in hex. Two unsettled messages must not share one. */
+  /**
+   * 1–255 visible ASCII characters. Default: 128 random bits, in hex. Two unsettled messages must
+   * not share one.
+   */
   readonly id?: string | undefined
-  /** Not posted for the first time after this long, ms: then it is `rejected` (`expired`). Default: `outbox.maxAge`. */
+  /**
+   * Not posted for the first time after this long, ms: then it is `rejected` (`expired`). Default:
+   * `outbox.maxAge`.
+   */
   readonly maxAge?: number | undefined
   /**
-   * Messages of one lane stay in order with each other, and none of another lane waits for them. Default: the message's
-   * `sessionId`; messages without one share a lane, and `switch_session` has its own. 1 to 200 characters, none of them for control;
-   * else `send` throws `invalid-option`.
+   * Messages of one lane stay in order with each other, and none of another lane waits for them.
+   * Default: the message's `sessionId`; messages without one share a lane, and `switch_session` has
+   * its own. 1 to 200 characters, none of them for control; else `send` throws `invalid-option`.
    */
   readonly lane?: string | undefined
   /** Its abort is `cancel()`. */
@@ -56,17 +65,29 @@ export interface Delivery<Outbound = OutboundMessage> {
   readonly settled: Promise<Verdict>
   /** How often it was posted. */
   readonly attempts: number
-  /** Why it was not accepted when it was posted last; null if that is not known, or has not happened. */
+  /**
+   * Why it was not accepted when it was posted last; null if that is not known, or has not
+   * happened.
+   */
   readonly error: ConnectionError | null
-  /** When it is tried again at the earliest, ms since the epoch; null if it need not wait, is on its way, or has its verdict. */
+  /**
+   * When it is tried again at the earliest, ms since the epoch; null if it need not wait, is on its
+   * way, or has its verdict.
+   */
   readonly retryAt: number | null
-  /** Give up on it: `rejected` (`cancelled`), or `unknown` if it was attempted. False if it has its verdict already. */
+  /**
+   * Give up on it: `rejected` (`cancelled`), or `unknown` if it was attempted. False if it has its
+   * verdict already.
+   */
   cancel(): boolean
 }
 
 /** What the queue does. */
 export interface OutboxState {
-  /** `held`: the line is not open, or its POSTs fail as on a dead one and it has to prove itself. `pausing`: nothing that is queued may leave before `retryAt`. */
+  /**
+   * `held`: the line is not open, or its POSTs fail as on a dead one and it has to prove itself.
+   * `pausing`: nothing that is queued may leave before `retryAt`.
+   */
   readonly state: 'held' | 'flowing' | 'pausing'
   /** The earliest next try of any message that waits, ms since the epoch; null if none waits. */
   readonly retryAt: number | null

@@ -55,7 +55,10 @@ export class Notifier {
     return those.length
   }
 
-  /** Calls the app. Returns whether it returned: a promise is not waited for, but must not end the process. */
+  /**
+   * Calls the app. Returns whether it returned: a promise is not waited for, but must not end the
+   * process.
+   */
   call<Event>(who: string, listener: (event: Event) => unknown, event: Event): boolean {
     try {
       const late = listener(event) as Promise<unknown> | undefined

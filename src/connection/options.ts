@@ -36,28 +36,36 @@ export type Some<T> = { readonly [Field in keyof T]?: T[Field] | undefined }
 /** An option that is `undefined` is not given: its default is used. */
 export interface ConnectionOptions<Own extends string = string> {
   /**
-   * Base URL, absolute or relative to the page. The stream is `GET {url}/events`; commands are `POST {url}/send`,
-   * `POST {url}/reconnect` and so on. No query string, no fragment. A relative one may be given where there is no page, e.g. by a
-   * module that a server renders; `connect()` throws there.
+   * Base URL, absolute or relative to the page. The stream is `GET {url}/events`; commands are
+   * `POST {url}/send`, `POST {url}/reconnect` and so on. No query string, no fragment. A relative
+   * one may be given where there is no page, e.g. by a module that a server renders; `connect()`
+   * throws there.
    */
   readonly url: string
-  /** For every POST, and for the stream where the `eventsource` package reads it. Default: `globalThis.fetch`, looked up at each call. */
+  /**
+   * For every POST, and for the stream where the `eventsource` package reads it. Default:
+   * `globalThis.fetch`, looked up at each call.
+   */
   readonly fetch?: typeof fetch | undefined
   /**
-   * Creates a stream. Default: `globalThis.EventSource` where it exists and no `headers` are given (the native one
-   * cannot send any), else the `eventsource` package, loaded on demand.
+   * Creates a stream. Default: `globalThis.EventSource` where it exists and no `headers` are given
+   * (the native one cannot send any), else the `eventsource` package, loaded on demand.
    */
   readonly createEventSource?: EventSourceFactory | undefined
-  /** What carries the connection, from `holdline/adapters`. Default: Server-Sent Events read by an EventSource, and `fetch`. */
+  /**
+   * What carries the connection, from `holdline/adapters`. Default: Server-Sent Events read by an
+   * EventSource, and `fetch`.
+   */
   readonly transport?: Transport | undefined
   /**
-   * Request headers, or a (possibly async) function that is asked before every request. After a 401 it is asked once
-   * more, with `reason: 'unauthorized'`, and the request is repeated; a second 401 in a row stops the connection.
+   * Request headers, or a (possibly async) function that is asked before every request. After a 401
+   * it is asked once more, with `reason: 'unauthorized'`, and the request is repeated; a second 401
+   * in a row stops the connection.
    */
   readonly headers?: Readonly<Record<string, string>> | HeadersHook | undefined
   /**
-   * As in `fetch`; the stream is created `withCredentials` for `'include'`. Default: requests name none, which to `fetch` is
-   * `'same-origin'`.
+   * As in `fetch`; the stream is created `withCredentials` for `'include'`. Default: requests name
+   * none, which to `fetch` is `'same-origin'`.
    */
   readonly credentials?: 'omit' | 'same-origin' | 'include' | undefined
   /** Where to resume from, e.g. saved by the app before a reload. Default: none. */
@@ -65,27 +73,40 @@ export interface ConnectionOptions<Own extends string = string> {
   readonly outbox?: Some<OutboxLimits> | undefined
   readonly inbound?: Some<InboundLimits> | undefined
   /**
-   * Where unsettled messages survive a reload or a crash: `persist(localStorage)`, with `persist` from `holdline/storage`. A storage
-   * that is full or throws is reported (`storage-failed`), and memory goes on; what is corrupt is reported (`storage-corrupt`) and set
-   * aside under `<key>.corrupt`. Default: none.
+   * Where unsettled messages survive a reload or a crash: `persist(localStorage)`, with `persist`
+   * from `holdline/storage`. A storage that is full or throws is reported (`storage-failed`), and
+   * memory goes on; what is corrupt is reported (`storage-corrupt`) and set aside under
+   * `<key>.corrupt`. Default: none.
    */
   readonly storage?: Persistence | null | undefined
   readonly timeouts?: Some<Timeouts> | undefined
   readonly backoff?: Some<BackoffPolicy> | undefined
-  /** For servers that send signs of life but do not announce it, ms. What the server announces wins. Default: no watchdog. */
+  /**
+   * For servers that send signs of life but do not announce it, ms. What the server announces wins.
+   * Default: no watchdog.
+   */
   readonly heartbeat?: number | undefined
   /** Drop events at or below the cursor. Default `true`. */
   readonly dedupe?: boolean | undefined
-  /** Visibility, back/forward cache, network and clock jumps. `false` turns it off. Default: the browser's, where there is one. */
+  /**
+   * Visibility, back/forward cache, network and clock jumps. `false` turns it off. Default: the
+   * browser's, where there is one.
+   */
   readonly pageLifecycle?: PageLifecycle | false | undefined
-  /** Passed to XState as it is: every event and snapshot of every actor. What it throws is reported, not thrown. */
+  /**
+   * Passed to XState as it is: every event and snapshot of every actor. What it throws is reported,
+   * not thrown.
+   */
   readonly inspect?: ((event: InspectionEvent) => void) | Observer<InspectionEvent> | undefined
   readonly clock?: Clock | undefined
   /** ≥ 0 and < 1; draws the jitter. Default `Math.random`. */
   readonly random?: (() => number) | undefined
   readonly protocol?:
     | {
-        /** Message types of your own and the endpoint under `url` that each is posted to. Added to the built-in ones. */
+        /**
+         * Message types of your own and the endpoint under `url` that each is posted to. Added to
+         * the built-in ones.
+         */
         readonly endpoints?: { readonly [Type in Own]: string } | undefined
       }
     | undefined
@@ -129,7 +150,10 @@ const isEndpoints = being(
   (value) => maps(/^[\w-]+$/)(value) && !RESERVED_TYPES.some((type) => type in Object(value)),
 )
 
-/** The checks and the defaults, but for those that the environment decides when the connection is made. */
+/**
+ * The checks and the defaults, but for those that the environment decides when the connection is
+ * made.
+ */
 const TABLE = {
   url: [isUrl, null],
   createEventSource: [isFunction],

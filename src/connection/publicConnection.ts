@@ -95,7 +95,8 @@ const isEvent = oneOf('message, opened, closed, stopped, phase, session, deliver
 
 const own = Symbol('parts')
 
-// On a prototype of their own: an object literal with getters is a dictionary to V8, 2 KiB per connection.
+// On a prototype of their own: an object literal with getters is a dictionary to V8, 2 KiB per
+// connection.
 const CURRENT = {
   // [Vue] A connection in a `ref` or `reactive` stays what it is, as with `markRaw`.
   __v_skip: true,
@@ -125,6 +126,9 @@ const CURRENT = {
   },
 }
 
-/** For code of this package that stands on top of a connection. A function, because a proxy leaves that as it is. */
+/**
+ * For code of this package that stands on top of a connection. A function, because a proxy leaves
+ * that as it is.
+ */
 export const partsOf = (connection: unknown) => (connection as { readonly [own]: () => Parts })[own]()
 const snapshotOf = (connection: unknown) => partsOf(connection).notifier.getSnapshot()

@@ -7,8 +7,8 @@ import type { StreamParts } from './stream'
 type Tell = (event: ResumeEvent) => void
 
 /**
- * `waiting`: for the end of a suspend POST. `watching`: it is answered, and its replay comes; there is nothing to abort any more, and an
- * abort makes an Error with its stack.
+ * `waiting`: for the end of a suspend POST. `watching`: it is answered, and its replay comes; there
+ * is nothing to abort any more, and an abort makes an Error with its stack.
  */
 type State =
   | { readonly name: 'waiting' | 'over'; readonly end?: undefined }
@@ -46,14 +46,16 @@ export function resume(parts: StreamParts, tell: Tell, { resumeId, cursors }: Re
   const isAsleep = line.context().farewell === 'said'
   const before = inbox.signs()
   const isMarked = line.context().features.includes('replay-marker')
-  // A stream that was suspended has to show that it lives: by a frame or, where the replay has no marker, by the answer to the POST.
+  // A stream that was suspended has to show that it lives: by a frame or, where the replay has no
+  // marker, by the answer to the POST.
   const expectSign = () => {
     if (inbox.signs() !== before || !(isMarked || state.name === 'waiting')) return
     const why = `nothing came on the suspended stream for ${timeouts.probe} ms (timeouts.probe)`
     fail(new ConnectionError('probe-timeout', why))
   }
   const timer = isAsleep && clock.setTimeout(expectSign, timeouts.probe)
-  // A server that detaches on a suspend may know no `resumeId`: one that it has not taken yet would undo the resume.
+  // A server that detaches on a suspend may know no `resumeId`: one that it has not taken yet would
+  // undo the resume.
   const suspendPost = isAsleep && farewell.signal?.underWay
   if (suspendPost) suspendPost.then(post, post)
   else post()

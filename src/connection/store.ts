@@ -4,7 +4,8 @@ import type { ConnectionError } from '../errors'
 import type { Cursor } from '../protocol'
 import type { Typed } from './messages'
 
-// What the core asks of a storage. `holdline/storage` implements it; an app that stores nothing ships nothing of it.
+// What the core asks of a storage. `holdline/storage` implements it; an app that stores nothing
+// ships nothing of it.
 
 /** A message without a verdict. */
 export interface StoredMessage {
@@ -32,7 +33,10 @@ export interface Storable {
   readonly lane: { readonly name: string }
   readonly triedAt: number | undefined
   readonly attempts: number
-  /** Both are the store's: where the message is stored, or may be, and its place in the order of sending. */
+  /**
+   * Both are the store's: where the message is stored, or may be, and its place in the order of
+   * sending.
+   */
   place?: string | undefined
   number?: number
 }
@@ -44,8 +48,9 @@ export interface Store {
   /** Opens no stream before the storage was read for the first time, or is late. */
   afterRead(carrier: Carrier): Carrier
   /**
-   * Takes over the messages that connections which are gone have left, oldest first. Calls back at once where there is
-   * nothing to wait for. Where the storage is late, it calls back twice: with nothing, so that the line can go on, and when it has answered.
+   * Takes over the messages that connections which are gone have left, oldest first. Calls back at
+   * once where there is nothing to wait for. Where the storage is late, it calls back twice: with
+   * nothing, so that the line can go on, and when it has answered.
    */
   adopt(take: (messages: readonly StoredMessage[]) => void): void
   put(message: Storable): void

@@ -24,8 +24,9 @@ export interface StreamParts {
 type Tell = (event: ConnectionEvent) => void
 
 /**
- * Opens the one live stream: its frames become facts for the machine, and messages for the inbox. `keep` takes how long a server that
- * recognises a repeat remembers it, ms. Returns the function that closes the stream.
+ * Opens the one live stream: its frames become facts for the machine, and messages for the inbox.
+ * `keep` takes how long a server that recognises a repeat remembers it, ms. Returns the function
+ * that closes the stream.
  */
 export function openStream(parts: StreamParts, tell: Tell, keep: (receiptAge: number) => void): () => void {
   const { settings, carrier, inbox, outbox, farewell, line } = parts

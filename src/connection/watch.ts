@@ -46,7 +46,10 @@ export function resumeLeftOvers({ inbox, line }: WatchParts) {
     line.tell({ type: 'stream.gapped', cursors, isByServer: inbox.hasHole() })
 }
 
-/** The app has not asked for these sessions, and they are quiet. On a line that is not open, events of them may be on their way. */
+/**
+ * The app has not asked for these sessions, and they are quiet. On a line that is not open, events
+ * of them may be on their way.
+ */
 export function releaseQuiet(parts: WatchParts, sessionIds: readonly string[]) {
   const { inbox, outbox, line } = parts
   if (line.phase() !== 'open') return

@@ -3,7 +3,8 @@ import { check, isSignal } from './checks'
 import type { Line } from './line'
 import type { Notifier } from './notifier'
 
-// The `line` subscribers of the notifier wait for one word: nothing, it is open; an error, it will not be.
+// The `line` subscribers of the notifier wait for one word: nothing, it is open; an error, it will
+// not be.
 
 /** Settles with the next word on the line; at once, where the line is open or has ended. */
 export function whenOpen(line: Line, notifier: Notifier, signal: AbortSignal | undefined): Promise<void> {
@@ -30,8 +31,8 @@ export const abandon = (notifier: Notifier, code: 'cancelled' | 'disposed') =>
   notifier.tell('line', new ConnectionError(code, 'by disconnect() or dispose()'))
 
 /**
- * Tells those who wait for the line, and reports a line that does not open at all: `closed` tells how an open one is lost. A login page
- * in the place of the stream is reported in any case.
+ * Tells those who wait for the line, and reports a line that does not open at all: `closed` tells
+ * how an open one is lost. A login page in the place of the stream is reported in any case.
  */
 export function tellOfLine(line: Line, notifier: Notifier, url: string) {
   let told: 'nothing' | 'open' | ConnectionError['code'] = 'nothing'

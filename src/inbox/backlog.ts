@@ -2,14 +2,21 @@ import type { Clock } from '../environment'
 import type { SessionMessage } from './frames'
 import type { Subscription } from './listeners'
 
-/** After a listener threw, the message is offered to it again after each of these delays, ms; then it is skipped. */
+/**
+ * After a listener threw, the message is offered to it again after each of these delays, ms; then
+ * it is skipped.
+ */
 const REPEATS = [100, 1_000]
-/** How many later messages of the session wait meanwhile; those beyond are dropped, and fetched by a resume. */
+/**
+ * How many later messages of the session wait meanwhile; those beyond are dropped, and fetched by a
+ * resume.
+ */
 const MAX_WAITING = 256
 const MAX_WAITING_CHARACTERS = 2_097_152
 
 /**
- * A message at which a listener threw, and the later messages of its session, which wait so that order holds. Other sessions flow.
+ * A message at which a listener threw, and the later messages of its session, which wait so that
+ * order holds. Other sessions flow.
  *
  * | the message is offered again, to the listeners that threw | what follows |
  * | --- | --- |
@@ -30,7 +37,9 @@ export class Backlog {
     this.listeners = listeners
   }
 
-  /** Whether it waits here already: a replay repeats it, and it must not take the room of a new one. */
+  /**
+   * Whether it waits here already: a replay repeats it, and it must not take the room of a new one.
+   */
   has({ seq, epoch }: SessionMessage): boolean {
     const [newest] = this.later.at(-1) ?? [this.message]
     return seq <= newest.seq && epoch === newest.epoch

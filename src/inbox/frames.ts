@@ -25,7 +25,10 @@ export function sortOf(frame: unknown): Sort {
   return parseControl(frame) ?? 'plain'
 }
 
-/** The complaint about a malformed frame. It names the type of a field, never the value, which may throw when it is made a text. */
+/**
+ * The complaint about a malformed frame. It names the type of a field, never the value, which may
+ * throw when it is made a text.
+ */
 export function complaintOf(frame: unknown, characters: number): string {
   if (!isObject(frame)) return `no JSON object, but ${characters} characters`
   const field = malformedField(frame) ?? ''

@@ -2,8 +2,8 @@
 export const MAX_RESUMES = 3
 
 /**
- * A hole is what is missing between a session's cursor and an event that came too early. Such events are dropped: a resume from the
- * cursor brings them too.
+ * A hole is what is missing between a session's cursor and an event that came too early. Such
+ * events are dropped: a resume from the cursor brings them too.
  *
  * | happens | what follows |
  * | --- | --- |
@@ -24,5 +24,8 @@ export interface Hole {
   seen: number
 }
 
-/** How many resumes in a row will have ended at the hole behind the cursor. `last` is the session's last one, closed or not. */
+/**
+ * How many resumes in a row will have ended at the hole behind the cursor. `last` is the session's
+ * last one, closed or not.
+ */
 export const resumesAt = (cursor: number, last: Hole | null) => (last?.at === cursor ? last.resumes + 1 : 0)

@@ -19,8 +19,9 @@ export interface InboxHooks {
 }
 
 /**
- * The data plane: EventSource → parse → dedupe by cursor → the app's listeners → advance the cursor. It outlives every
- * stream and never crosses the machine. A class, because closures in its place were 2 KiB per connection.
+ * The data plane: EventSource → parse → dedupe by cursor → the app's listeners → advance the
+ * cursor. It outlives every stream and never crosses the machine. A class, because closures in its
+ * place were 2 KiB per connection.
  */
 export class Inbox extends Sessions {
   readonly #listeners: Listeners
@@ -102,7 +103,10 @@ export class Inbox extends Sessions {
     this.keep(session.sessionId)
   }
 
-  /** The server still has what is after `from`, as far as is known: an event that resets a session tells of nothing before it. */
+  /**
+   * The server still has what is after `from`, as far as is known: an event that resets a session
+   * tells of nothing before it.
+   */
   #reset(session: Session, to: number, epoch: string | undefined, from = to) {
     const { sessionId, lastSeq } = session
     session.reset(to, epoch)
@@ -156,7 +160,7 @@ export class Inbox extends Sessions {
     this.#hooks.onHole()
   }
 
-  /** The server's word on the sessions of a resume; it may come with the answer, with the marker, or with both. */
+  /** The server's word on the sessions of a resume, in the answer, in the marker, or in both. */
   takeVerdicts(id: string | undefined, verdicts: readonly SessionVerdict[]) {
     if (id !== undefined && id !== this.#resumeId) return
     for (const verdict of verdicts) {
@@ -181,7 +185,7 @@ export class Inbox extends Sessions {
     return this.#listeners.add(listener, session)
   }
 
-  /** A new stream: everything tracked has to be resumed on it. Returns what the first resume is to carry. */
+  /** A new stream. Returns the cursors for its first resume: everything that is tracked. */
   welcome(isContiguous: boolean): readonly Cursor[] {
     this.#isContiguous = isContiguous
     this.#resumeId = null
@@ -195,7 +199,10 @@ export class Inbox extends Sessions {
     return this.letGo()
   }
 
-  /** None is attached any more, as far as is known, whatever is still answered. Returns what the next resume is to carry. */
+  /**
+   * None is attached any more, as far as is known, whatever is still answered. Returns what the
+   * next resume is to carry.
+   */
   letGo(): readonly Cursor[] {
     this.#attachments++
     for (const session of this.tracked.values()) session.letGo()
@@ -203,15 +210,18 @@ export class Inbox extends Sessions {
   }
 
   /**
-   * What arrives from now on is part of, or comes after, the replay of this resume. Returns the cursors as they are now:
-   * the app may have watched a session anew since they were told.
+   * What arrives from now on is part of, or comes after, the replay of this resume. Returns the
+   * cursors as they are now: the app may have watched a session anew since they were told.
    */
   beginResume(id: string, told: readonly Cursor[]): readonly Cursor[] {
     this.#resumeId = id
     return told.map((cursor) => this.tracked.get(cursor.sessionId)?.ask() ?? cursor)
   }
 
-  /** For a `watch` POST: what to post, if the session is not part of a resume yet, and what its answer confirms. */
+  /**
+   * For a `watch` POST: what to post, if the session is not part of a resume yet, and what its
+   * answer confirms.
+   */
   attachment(sessionId: string) {
     const session = this.tracked.get(sessionId)
     const attachments = this.#attachments

@@ -3,7 +3,10 @@ import type { Session } from './session'
 
 /** How often the sessions are asked whether they had an event since the last time, ms. */
 const ASK_EVERY = 900_000
-/** Asked later than it should be by more than this, the device has slept, and has not heard what happened, ms. */
+/**
+ * Asked later than it should be by more than this, the device has slept, and has not heard what
+ * happened, ms.
+ */
 const SLEPT = 60_000
 
 /** Finds the sessions that the app has not asked for, and whose last event is old. */

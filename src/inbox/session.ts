@@ -4,11 +4,15 @@ import type { SessionMessage } from './frames'
 import { type Hole, MAX_RESUMES, resumesAt } from './hole'
 
 export type Party = 'app' | 'server'
-/** Why a session is tracked. The app asks for it by `watch`, or a cursor that it gives; what it did not ask for is bounded. */
+/**
+ * Why a session is tracked. The app asks for it by `watch`, or a cursor that it gives; what it did
+ * not ask for is bounded.
+ */
 export type Opener = Party | 'storage'
 
 /**
- * A tracked session: its cursor, and what keeps the cursor from moving. It has two states beside it:
+ * A tracked session: its cursor, and what keeps the cursor from moving. It has two states beside
+ * it:
  *
  * | happens | `wantedBy`: must the next resume carry it | `verdict`: has the server answered the last resume |
  * | --- | --- | --- |
@@ -25,23 +29,35 @@ export class Session {
   declare openedBy: Opener
   /** `left`: it is tracked no more, or anew as another one. */
   place: 'tracked' | 'left' = 'tracked'
-  /** `lost` by a reset since the cursor was placed: the app reloads it, and may place the cursor anew. */
+  /**
+   * `lost` by a reset since the cursor was placed: the app reloads it, and may place the cursor
+   * anew.
+   */
   history: 'kept' | 'lost' = 'kept'
   /** One for each `watch` that was not taken back. */
   watchers: Set<unknown> | undefined
   /** Who is the cause that the next resume must carry it; null if it need not. */
   wantedBy: Party | null = null
-  /** A verdict that comes when one is `given`, or when another resume is wanted, is about an old cursor. */
+  /**
+   * A verdict that comes when one is `given`, or when another resume is wanted, is about an old
+   * cursor.
+   */
   verdict: 'awaited' | 'given' = 'awaited'
   /** The last one, closed or not. */
   hole: Hole | null = null
-  /** The first `seq` for which there was no room in the backlog; it is a hole whatever the server promises. */
+  /**
+   * The first `seq` for which there was no room in the backlog; it is a hole whatever the server
+   * promises.
+   */
   overflowedAt = 0
   /** The last `seq` that was dropped as old before the resume was judged. */
   overtook = 0
   /** The lowest cursor that this stream was told. */
   lowestTold = Infinity
-  /** How many events were dropped while the cursor stood there, all of them older; null once one reached it, or the app was told. */
+  /**
+   * How many events were dropped while the cursor stood there, all of them older; null once one
+   * reached it, or the app was told.
+   */
   stale: number | null = 0
   /** Where the cursor was when it was asked last whether it is quiet; -1 if that does not count. */
   cursorAtCheck = -1
@@ -94,7 +110,10 @@ export class Session {
     return this.tell()
   }
 
-  /** An event came from behind a hole. Returns whether a resume has to be asked for: one that is due brings this one too. */
+  /**
+   * An event came from behind a hole. Returns whether a resume has to be asked for: one that is due
+   * brings this one too.
+   */
   miss(seq: number): boolean {
     const { hole, hasHole, lastSeq } = this
     if (seq === this.overflowedAt) this.overflowedAt = 0
@@ -133,7 +152,8 @@ export class Session {
  * | `miss` | there is a hole before it | it is dropped, and a resume from the cursor brings the hole and it |
  * | `giveUp` | three resumes in a row have not closed that hole | the session is reset to just before it (the app is told), and it is delivered |
  *
- * So a reset is decided here, by an event, or by the server's verdict on a resume (`Inbox.takeVerdicts`).
+ * So a reset is decided here, by an event, or by the server's verdict on a resume
+ * (`Inbox.takeVerdicts`).
  */
 export type Step = 'wait' | 'turn' | 'old' | 'deliver' | 'miss' | 'giveUp'
 

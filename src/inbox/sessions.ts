@@ -7,10 +7,10 @@ import { Quiet } from './quiet'
 import { type Opener, Session } from './session'
 import { Stale } from './stale'
 
-/** The sessions that are tracked, with their bounds; what the next resume takes along; and the store that keeps the cursors. */
+/** The tracked sessions and their bounds, what the next resume carries, and the cursor store. */
 export class Sessions {
   protected readonly tracked = new Map<string, Session>()
-  /** Untracked on purpose: what this stream still brings of them is dropped, and the next stream is not asked for them. */
+  /** Untracked on purpose: this stream’s events of them are dropped, the next is not asked. */
   #closed: Set<string> | undefined
   /** Those that the server has opened. */
   #opened = 0
@@ -18,7 +18,7 @@ export class Sessions {
   #isFull = false
   #changed: Set<string> | undefined
   protected readonly stale: Stale
-  /** What the app said of sessions before the stored cursors were read; `unplaced`: it watches one, wherever it stands. */
+  /** Before the stored cursors were read. `unplaced`: watched, wherever it stands. */
   #early: Map<string, 'unplaced' | 'placed'> | undefined
   readonly #store: CursorStore | null
   declare protected readonly settings: Settings
@@ -46,7 +46,7 @@ export class Sessions {
     this.#closed = undefined
   }
 
-  /** Tracks what is stored, perhaps later, and what the app has given: that is nearer to what it has applied. */
+  /** Tracks the stored cursors, perhaps later, and the app’s, which are nearer to the truth. */
   protected load(onRead: () => void) {
     if (this.#store) this.#early = new Map()
     this.#store?.read((cursors) => {
@@ -77,7 +77,7 @@ export class Sessions {
     return session.place === 'tracked'
   }
 
-  /** Of an event: undefined if the session is closed, or if there is no room for one that the app has not asked for. */
+  /** Of an event: undefined if the session is closed, or one too many that nobody watches. */
   protected of(sessionId: string, seq: number): Session | undefined {
     const session = this.tracked.get(sessionId)
     if (session || this.#closed?.has(sessionId)) return session
@@ -145,7 +145,7 @@ export class Sessions {
     return [...this.tracked.values()].some(({ wantedBy, hasHole }) => wantedBy === 'server' || (!wantedBy && hasHole))
   }
 
-  /** Whether the session is tracked, and was taken for attached: then the next resume takes it along. */
+  /** Whether it was taken for attached, and is tracked: then the next resume carries it. */
   want(sessionId: string): boolean {
     const session = this.tracked.get(sessionId)
     if (!session || session.wantedBy) return false
@@ -153,7 +153,7 @@ export class Sessions {
     return true
   }
 
-  /** False if this changes nothing: the session is tracked already. Only one that has lost history is moved to `after`. */
+  /** False if it was tracked already. Only one that has lost history is moved to `after`. */
   watch(sessionId: string, after: number | Cursor | undefined): boolean {
     this.#closed?.delete(sessionId)
     const known = this.tracked.get(sessionId)
@@ -172,7 +172,7 @@ export class Sessions {
     return true
   }
 
-  /** Returns what takes one `watch` back: true for the last one. It does so once, and not after the session was untracked. */
+  /** Returns what takes one `watch` back, once: true for the last one of a tracked session. */
   hold(sessionId: string): () => boolean {
     const session = this.tracked.get(sessionId) as Session
     session.watchers ??= new Set()
@@ -207,7 +207,7 @@ export class Sessions {
     if (session) session.cursorAtCheck = -1
   }
 
-  /** Only its events had it tracked, and they are old: it is not resumed again, and its next event tracks it anew. */
+  /** Only its events tracked it, and they are old: its next event tracks it anew. */
   release(sessionId: string) {
     const { lastSeq = 0 } = this.tracked.get(sessionId) ?? {}
     this.forget(sessionId)
@@ -227,7 +227,7 @@ export class Sessions {
     this.keep(sessionId)
   }
 
-  /** The app has it up to here from elsewhere. Nothing is asked of the server before the next resume. */
+  /** The app has it up to here from elsewhere. The server hears of it with the next resume. */
   skip(sessionId: string, seq: number) {
     this.#closed?.delete(sessionId)
     this.advance(this.tracked.get(sessionId) ?? this.#track(sessionId, seq, undefined, 'app'), seq)

@@ -7,8 +7,8 @@ import type { Session } from './session'
 const STALE_AFTER = 1_000
 
 /**
- * Counts the events that a resume did not ask for. A server may repeat its whole log, and so gets to the cursor; one whose log has
- * started over does not, and what it sends until then is lost.
+ * Counts the events that a resume did not ask for. A server may repeat its whole log, and so gets
+ * to the cursor; one whose log has started over does not, and what it sends until then is lost.
  */
 export class Stale {
   readonly #sessions: ReadonlyMap<string, Session>

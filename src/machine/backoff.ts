@@ -13,9 +13,10 @@ export interface BackoffRequest {
 /**
  * How long to wait before the next attempt, ms.
  *
- * Full jitter (Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog 2015): uniform between 0 and the
- * exponential bound, so clients that failed together do not return together, at the cap either. A wait that the server asked for is a floor, with jitter
- * of its own on top: `spread`, or half of the wait.
+ * Full jitter (Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog 2015): uniform
+ * between 0 and the exponential bound, so clients that failed together do not return together, at
+ * the cap either. A wait that the server asked for is a floor, with jitter of its own on top:
+ * `spread`, or half of the wait.
  */
 export function backoffDelay({ attempt, base, cap, random, server = {} }: BackoffRequest): number {
   const jittered = random() * Math.min(cap, base * 2 ** Math.min(attempt, 31))

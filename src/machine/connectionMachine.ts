@@ -46,7 +46,10 @@ import type {
   ResumeInput,
 } from './types'
 
-/** The lifecycle of one connection. docs/states.md has the diagram and says what each state promises. */
+/**
+ * The lifecycle of one connection. docs/states.md has the diagram and says what each state
+ * promises.
+ */
 export const connectionMachine = setup({
   types: {} as {
     context: ConnectionContext
@@ -59,11 +62,17 @@ export const connectionMachine = setup({
   actors: {
     /** Tells `wake` and `reconnect`. */
     pageLifecycle: notProvided<undefined>(),
-    /** The gate of the outbox: is told to `release`, `hold` and `suspend`. Provide it with its own `poster`. */
+    /**
+     * The gate of the outbox: is told to `release`, `hold` and `suspend`. Provide it with its own
+     * `poster`.
+     */
     outbox: outboxMachine,
     /** The one live EventSource and its watchdog: tells every `stream.*` fact. */
     eventStream: notProvided<undefined>(),
-    /** The resume POST: tells `resume.succeeded` or `resume.failed`, the latter also when a replay stalls. */
+    /**
+     * The resume POST: tells `resume.succeeded` or `resume.failed`, the latter also when a replay
+     * stalls.
+     */
     resume: notProvided<ResumeInput>(),
     /** The probe POST: its proof is `stream.probed`, told by the stream. */
     probe: notProvided<ProbeInput>(),
@@ -127,7 +136,10 @@ export const connectionMachine = setup({
     awaitsReplayMarker: ({ context }) => context.features.includes('replay-marker'),
     confirmsResume: ({ context }, done: Done) => confirms(context, done),
     completesResume: ({ context }, done: Done) => completes(context, done),
-    /** The answer to the POST does not prove that the stream lives, as a marker would: a probe has to. */
+    /**
+     * The answer to the POST does not prove that the stream lives, as a marker would: a probe has
+     * to.
+     */
     completesUnproven: ({ context }, done: Done) =>
       completes(context, done) && context.farewell === 'said' && canProbe(context),
     isFlapping: ({ context }, cause: Cause) =>
@@ -268,7 +280,8 @@ export const connectionMachine = setup({
               states: {
                 posting: {
                   on: {
-                    // With a marker to come, the replay is still on its way: left-overs are counted when it has come.
+                    // With a marker to come, the replay is still on its way: left-overs are counted
+                    // when it has come.
                     'resume.succeeded': [
                       { guard: 'awaitsReplayMarker', target: 'replaying' },
                       { guard: withEvent('completesUnproven'), target: '#probing' },
@@ -379,7 +392,10 @@ export const connectionMachine = setup({
                     },
                   },
                 },
-                /** The server has been told that the page goes away, and may have detached the sessions: nothing leaves before a resume. */
+                /**
+                 * The server has been told that the page goes away, and may have detached the
+                 * sessions: nothing leaves before a resume.
+                 */
                 suspended: {
                   entry: 'suspendOutbox',
                   on: {

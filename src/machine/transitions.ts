@@ -4,7 +4,8 @@ import { type Cause, nonceOf, toConnectionError } from './facts'
 import { withEvent } from './outboxMachine'
 import type { CloseReason, ConnectionContext, ConnectionEvent, Timeouts } from './types'
 
-// The transitions, and parts of transitions, that stand in the chart more than once, each under the name that the chart uses.
+// The transitions, and parts of transitions, that stand in the chart more than once, each under the
+// name that the chart uses.
 
 const CLOSE_REASONS: Readonly<Partial<Record<string, CloseReason>>> = {
   disconnect: 'disconnect',
@@ -20,7 +21,10 @@ const CLOSE_REASONS: Readonly<Partial<Record<string, CloseReason>>> = {
   'upstream.unauthorized': 'unauthorized',
 } satisfies Partial<Record<ConnectionEvent['type'], CloseReason>>
 
-/** Tells how the line closed. An event that is not in the table is a failure that brings its error, or else the timer of a probe. */
+/**
+ * Tells how the line closed. An event that is not in the table is a failure that brings its error,
+ * or else the timer of a probe.
+ */
 export const closed = {
   type: 'emitClosed' as const,
   params: ({ event }: { event: EventObject }) => ({
@@ -69,7 +73,10 @@ export const probe = {
 }
 export const probed = { guard: withEvent('answersProbe'), target: 'steady' as const }
 
-/** The resume was answered and, where the server marks the end of a replay, replayed. Left-overs belong to the same barrier. */
+/**
+ * The resume was answered and, where the server marks the end of a replay, replayed. Left-overs
+ * belong to the same barrier.
+ */
 export const resumeDone = [
   { guard: withEvent('completesResume'), target: '#open' },
   {

@@ -44,13 +44,19 @@ export interface Timeouts {
   readonly probe: number
 }
 
-/** Everything the machine needs to know about the world. It has no clock, no random source and no I/O of its own. */
+/**
+ * Everything the machine needs to know about the world. It has no clock, no random source and no
+ * I/O of its own.
+ */
 export interface ConnectionInput {
   readonly backoff: BackoffPolicy
   readonly timeouts: Timeouts
   /** ≥ 0 and < 1, like `Math.random`. */
   readonly random: () => number
-  /** Wall-clock time, ms since the epoch, like `Date.now`: for `retryAt`. Timers are those of the actor's clock. */
+  /**
+   * Wall-clock time, ms since the epoch, like `Date.now`: for `retryAt`. Timers are those of the
+   * actor's clock.
+   */
   readonly now: () => number
 }
 
@@ -69,7 +75,10 @@ export interface ConnectionContext {
   readonly policy: ConnectionInput
   /** Failures in a row; reset by `stableDelay` of `open`. */
   readonly attempt: number
-  /** `lost` after a line that read open and took no POST: then time alone does not reset the attempts, but a POST that succeeds. */
+  /**
+   * `lost` after a line that read open and took no POST: then time alone does not reset the
+   * attempts, but a POST that succeeds.
+   */
   readonly trust: 'kept' | 'lost'
   /** The current wait in `backoff`, ms. */
   readonly delay: number
@@ -86,7 +95,10 @@ export interface ConnectionContext {
   /** Resumes of this stream; part of the `resumeId`. */
   readonly resumes: number
   readonly resumeId: string | null
-  /** `said` from a suspend on: the server may have detached the sessions, and no resume has succeeded on this stream since. */
+  /**
+   * `said` from a suspend on: the server may have detached the sessions, and no resume has
+   * succeeded on this stream since.
+   */
   readonly farewell: 'none' | 'said'
   /** Resumes in a row that moved none of their cursors. */
   readonly fruitless: number
@@ -106,7 +118,10 @@ export type CommandEvent = { type: 'connect' } | { type: 'disconnect' } | { type
 export type PageEvent =
   | { type: 'wake'; awayFor: number }
   | { type: 'reconnect' }
-  /** The server is being told that the page goes away. The cursors are those that a resume will have to carry. */
+  /**
+   * The server is being told that the page goes away. The cursors are those that a resume will have
+   * to carry.
+   */
   | { type: 'page.suspended'; cursors: readonly Cursor[] }
 
 /** Facts about the live stream. */
@@ -121,8 +136,14 @@ export type StreamEvent =
       cursors: readonly Cursor[]
     }
   | { type: 'stream.replayed'; resumeId: string | null; leftOvers: readonly Cursor[]; isByServer?: boolean }
-  /** There is something to be resumed. `isByServer`: the server has left one; else it is the app that wants it. */
-  /** The stream does not bring all that it should: there is a hole, or a session that it was not asked for yet, also one that the app watches. */
+  /**
+   * There is something to be resumed. `isByServer`: the server has left one; else it is the app
+   * that wants it.
+   */
+  /**
+   * The stream does not bring all that it should: there is a hole, or a session that it was not
+   * asked for yet, also one that the app watches.
+   */
   | { type: 'stream.gapped'; cursors: readonly Cursor[]; isByServer?: boolean }
   /** An event of another epoch has reset a session. */
   | { type: 'stream.reset' }

@@ -1,7 +1,9 @@
 import { type BatchResult, parseResults } from '../protocol'
 import { type Message, sizeOf } from './message'
 
-/** Endpoints that a server acts on itself, or that must not wait behind other messages of a batch. */
+/**
+ * Endpoints that a server acts on itself, or that must not wait behind other messages of a batch.
+ */
 const POSTED_ALONE = ['watch', 'unwatch', 'suspend', 'stop']
 /** Brackets and field names of one message of a batch, bytes. */
 const OVERHEAD = 64
@@ -21,7 +23,10 @@ export function batchBody(messages: readonly Message[], withLanes: boolean): str
   return `{"messages":[${elements}]}`
 }
 
-/** The results of a batch by their messages. Without lanes they come in order, and end at the first message that was not run. */
+/**
+ * The results of a batch by their messages. Without lanes they come in order, and end at the first
+ * message that was not run.
+ */
 export function resultsOf(
   messages: readonly Message[],
   answer: unknown,

@@ -95,7 +95,8 @@ export class Ends {
     lanes.succeeded(message.lane)
     if (ending.status === 'accepted') {
       givingUp.accepted()
-      // Of a batch it is the endpoint `batch` that has answered: a route for the message's own may be missing all the same.
+      // Of a batch it is the endpoint `batch` that has answered: a route for the message's own may
+      // be missing all the same.
       if (!isBatch) {
         trust.taken(message.endpoint, gate)
         batchSize.grow()
@@ -104,7 +105,10 @@ export class Ends {
     desk.end(message, ending)
   }
 
-  /** A 401 or a 404 is told to the machine, unless the endpoint is missing. To a POST of an old stream it says nothing about this one. */
+  /**
+   * A 401 or a 404 is told to the machine, unless the endpoint is missing. To a POST of an old
+   * stream it says nothing about this one.
+   */
   #blameLine(gate: Gate, endpoint: string, { fact, error }: AboutLine, settle: (missing: SendError) => void) {
     const { desk, trust, isCurrent } = this.#parts
     if (!isCurrent(gate)) return

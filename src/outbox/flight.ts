@@ -31,7 +31,10 @@ export class Flight {
     this.messages = messages
   }
 
-  /** The lane of its first message, which stands for all of a batch where the lanes at work are counted. */
+  /**
+   * The lane of its first message, which stands for all of a batch where the lanes at work are
+   * counted.
+   */
   get leader(): Lane {
     return (this.messages[0] as Message).lane
   }

@@ -8,7 +8,10 @@ import { isServerFault, isUnapplied, meaningOf, type StatusMeaning } from '../pr
 export type Ending = Verdict extends infer V ? (V extends Verdict ? Omit<V, 'id' | 'attempts'> : never) : never
 
 export interface Case {
-  /** How the POST ended: a `ConnectionError`, or the JSON of a 2xx; `undefined` is a 2xx that is no JSON. */
+  /**
+   * How the POST ended: a `ConnectionError`, or the JSON of a 2xx; `undefined` is a 2xx that is no
+   * JSON.
+   */
   readonly outcome: unknown
   /** What the server announced on the stream that the POST belonged to. */
   readonly features: readonly Feature[]
@@ -55,8 +58,9 @@ export function judge({ outcome, features, isInDoubt }: Case): Judgement {
   if (fact) return { ruling: 'line', fact, error: outcome }
   const isConflict = meaning === 'conflict' || meaning === 'gone'
   if (isConflict || meaning === 'refused' || (status === 0 && !outcome.retryable)) {
-    // The refusal may be that of a repeat, after a first POST was applied: an earlier one of ours, or one that the browser repeated by itself.
-    // A server with `idempotency` answers a repeat as it did the first; `cancelled` says that the message never began.
+    // The refusal may be that of a repeat, after a first POST was applied: an earlier one of ours,
+    // or one that the browser repeated by itself. A server with `idempotency` answers a repeat as
+    // it did the first; `cancelled` says that the message never began.
     const mayBeRepeat = isInDoubt || (isConflict && code !== 'id-reused')
     const isUnknown = mayBeRepeat && !features.includes('idempotency') && code !== 'cancelled'
     return { ruling: 'settle', ending: { status: isUnknown ? 'unknown' : 'rejected', error: outcome as SendError } }
@@ -68,7 +72,8 @@ const repeat = (error: ConnectionError): Judgement => ({ ruling: 'repeat', error
 
 function kindOf({ code, status = 0, cause }: ConnectionError): FailureKind {
   if (isUnapplied(status)) return meaningOf(status) === 'early' ? 'early' : 'unapplied'
-  // The server half explains itself in JSON, whose `error` becomes the cause. A proxy in front of a dead one does not.
+  // The server half explains itself in JSON, whose `error` becomes the cause. A proxy in front of a
+  // dead one does not.
   const isAnswered = isServerFault(status) ? cause !== undefined : code !== 'network' && code !== 'timeout'
   return isAnswered ? 'unclear' : 'unanswered'
 }

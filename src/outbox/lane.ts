@@ -3,7 +3,10 @@ import type { Flight } from './flight'
 import type { Message, MessageText } from './message'
 import { type Node, Queue } from './queue'
 
-/** A delay before the next POST. One that the client has chosen ends with the stream; one that the server asked for does not. */
+/**
+ * A delay before the next POST. One that the client has chosen ends with the stream; one that the
+ * server asked for does not.
+ */
 export class Wait {
   readonly askedBy: 'client' | 'server'
   /** Wall-clock ms. */
@@ -23,7 +26,10 @@ export class Wait {
   }
 }
 
-/** The messages that stay in order with each other: one in flight, and a failure holds up no other lane. */
+/**
+ * The messages that stay in order with each other: one in flight, and a failure holds up no other
+ * lane.
+ */
 export class Lane {
   readonly name: string
   readonly messages = new Queue<Message>()
@@ -52,7 +58,10 @@ export function laneName({ type, sessionId }: Pick<MessageText, 'type' | 'sessio
   return type === 'stop' ? `stop:${session}` : session
 }
 
-/** As `LANE` has it, whatever is in the id: no header, frame or batch carries more. Sessions whose ids differ only in what is lost share an order, which does no harm. */
+/**
+ * As `LANE` has it, whatever is in the id: no header, frame or batch carries more. Sessions whose
+ * ids differ only in what is lost share an order, which does no harm.
+ */
 const toWireName = (name: string) => name.slice(0, 250).replace(/[\p{Cc}\p{Cs}]/gu, '\ufffd')
 
 /** The lane whose messages wait for those of this one, if this one is that of a stop. */

@@ -43,7 +43,10 @@ export class Lanes {
     this.release(lane)
   }
 
-  /** Forgets a lane that is empty, unless the server told it to wait: that holds for what is sent next as well. */
+  /**
+   * Forgets a lane that is empty, unless the server told it to wait: that holds for what is sent
+   * next as well.
+   */
   release(lane: Lane) {
     const isInUse = lane.messages.first || lane.flights.size || lane.wait?.askedBy === 'server'
     if (isInUse || this.#byName.get(lane.name) !== lane) return
@@ -90,14 +93,19 @@ export class Lanes {
     lane.place = undefined
   }
 
-  /** The lane that has waited longest, if the line is not told to wait. It comes back by `ready`. */
+  /**
+   * The lane that has waited longest, if the line is not told to wait. It comes back by `ready`.
+   */
   take(): Lane | undefined {
     const lane = this.#lineWait ? undefined : this.queued.first?.value
     if (lane) this.#unready(lane)
     return lane
   }
 
-  /** Every lane has its turn on a new stream, the oldest first. Our own waits end with the stream that they were drawn on. */
+  /**
+   * Every lane has its turn on a new stream, the oldest first. Our own waits end with the stream
+   * that they were drawn on.
+   */
   renew() {
     for (const lane of this.#byName.values()) {
       lane.failures = 0
@@ -167,7 +175,10 @@ export class Lanes {
     return next
   }
 
-  /** When a message of this lane is tried next at the earliest, wall-clock ms; null where it need not wait. */
+  /**
+   * When a message of this lane is tried next at the earliest, wall-clock ms; null where it need
+   * not wait.
+   */
   retryAt({ wait }: Lane): number | null {
     if (wait && this.#lineWait) return Math.max(wait.until, this.#lineWait.until)
     return (wait ?? this.#lineWait)?.until ?? null

@@ -17,7 +17,10 @@ export type MessageState =
   | { readonly name: 'carried'; readonly flight: Flight }
   | { readonly name: 'ended'; readonly status: Verdict['status'] }
 
-/** All that is read of an app's message, once, as it comes: it may change later, and any look at it may throw. */
+/**
+ * All that is read of an app's message, once, as it comes: it may change later, and any look at it
+ * may throw.
+ */
 export interface MessageText {
   /** Empty for what is no object, or no JSON. */
   readonly json: string
@@ -42,7 +45,10 @@ export class Message {
   /** Attempts in a row whose stream dropped. */
   declare drops: number
   declare triedAt: number | undefined
-  /** At its first failure: how many messages the server had taken, how many POSTs it had answered, and how long the line had been open, ms. */
+  /**
+   * At its first failure: how many messages the server had taken, how many POSTs it had answered,
+   * and how long the line had been open, ms.
+   */
   firstFailure: { readonly accepted: number; readonly answered: number; readonly openFor: number } | undefined
   /** An earlier POST may have been applied, and its answer was lost. */
   declare isInDoubt: boolean

@@ -17,7 +17,7 @@ import { evictedBy } from './room'
 import { cancelledBy, Stops } from './stop'
 import { Unsettled } from './unsettled'
 
-/** Messages leave in `ready` only, whatever the gate says. In `restoring` the storage is being read; in `retired` nothing is accepted. */
+/** Messages leave in `ready` only, whatever the gate says; `retired` accepts none. */
 type Life = 'ready' | 'restoring' | 'clearing' | 'retired'
 
 /** The queue of outbound messages. It outlives every stream. */
@@ -136,8 +136,6 @@ export class Outbox {
     if (isReady) this.#life = 'ready'
     this.#poster.pump()
   }
-
-  // Ends
 
   #giveUp(message: Message, code: Reason = 'cancelled'): boolean {
     if (message.isEnded) return false

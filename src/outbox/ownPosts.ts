@@ -24,7 +24,10 @@ export interface OwnPostsHost {
   taken(endpoint: string, gate: Gate): void
 }
 
-/** POSTs about sessions, in a lane of their own: one at a time, each kind in order, and no longer than their stream lives. */
+/**
+ * POSTs about sessions, in a lane of their own: one at a time, each kind in order, and no longer
+ * than their stream lives.
+ */
 export class OwnPosts {
   readonly #settings: Settings
   readonly #carrier: Carrier

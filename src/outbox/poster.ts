@@ -16,12 +16,17 @@ import { StreamTrust } from './streamTrust'
 import { Turns } from './turns'
 import { WaitTimer } from './waitTimer'
 
-/** How long a POST that outlived its stream may hold up its lane once the line is open again, ms. */
+/**
+ * How long a POST that outlived its stream may hold up its lane once the line is open again, ms.
+ */
 const GRACE = 1_000
 /** [spec] HTTP/1.1 gives a page six connections per origin; the stream takes one. */
 const LANES_AT_A_TIME = 3
 
-/** As the gate of the outbox is. In `suspended` the first message whose turn it is asks for a resume, which leads to `held`. */
+/**
+ * As the gate of the outbox is. In `suspended` the first message whose turn it is asks for a
+ * resume, which leads to `held`.
+ */
 type GateState = { readonly name: 'held' } | { readonly name: 'open' | 'suspended'; readonly gate: Gate }
 
 const HELD = { name: 'held' } as const
@@ -72,7 +77,8 @@ export class Poster {
     this.lanes.readyAll()
     const old = [...this.#flights].filter((flight) => flight.gate.connectionId !== gate.connectionId)
     for (const flight of old) if (flight.state === 'preparing') this.land(flight)
-    // A POST of the last stream may still be answered. Where a repeat does no harm, it is not waited for long.
+    // A POST of the last stream may still be answered. Where a repeat does no harm, it is not
+    // waited for long.
     if (old.length && gate.features.includes('idempotency')) {
       this.#grace = clock.setTimeout(() => {
         for (const flight of old) this.land(flight)
@@ -192,7 +198,8 @@ export class Poster {
 
   #depart(flight: Flight) {
     const turns = this.#turns
-    // While the headers were waited for the gate may have closed, or the turn of a message may have passed.
+    // While the headers were waited for the gate may have closed, or the turn of a message may have
+    // passed.
     const isStale = flight.messages.some(
       (message) => message.isEnded || turns.isExpired(message, flight.gate) || turns.waitsForStop(message),
     )
@@ -206,7 +213,8 @@ export class Poster {
       message.expiresAt = message.deadline = Infinity
       this.#desk.starting(message)
       if (!message.isStop || flight.gate.features.includes('cancels')) continue
-      // This server is not told what the stop takes back: at least the client does not post it again.
+      // This server is not told what the stop takes back: at least the client does not post it
+      // again.
       for (const other of this.#desk.cancelledBy(message))
         if (other.flight?.state !== 'underWay') this.#desk.giveUp(other, 'cancelled')
     }

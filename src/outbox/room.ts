@@ -4,7 +4,10 @@ import type { Unsettled } from './unsettled'
 
 type Limits = Pick<OutboxLimits, 'maxMessages' | 'maxBytes' | 'overflow'>
 
-/** The messages that have to go for a new one, or the new one itself. `drop-oldest` evicts only if that frees enough room. */
+/**
+ * The messages that have to go for a new one, or the new one itself. `drop-oldest` evicts only if
+ * that frees enough room.
+ */
 export function evictedBy(message: Message, unsettled: Unsettled, limits: Limits): readonly Message[] {
   const { maxMessages, maxBytes, overflow } = limits
   let messagesOver = unsettled.byId.size - maxMessages

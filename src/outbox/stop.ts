@@ -15,7 +15,9 @@ export function cancelledBy(stop: Message, line: Iterable<Message>): readonly Me
   return cancelled
 }
 
-/** Names in the stop the messages that the server may have, so that a late copy of one does not run. */
+/**
+ * Names in the stop the messages that the server may have, so that a late copy of one does not run.
+ */
 export function nameCancelled(stop: Message, cancelled: readonly Message[]) {
   const cancels = cancelled.flatMap(({ id, attempts }) => (attempts ? [id] : []))
   if (cancels.length) stop.json = JSON.stringify({ ...JSON.parse(stop.json), cancels: cancels.slice(-MAX_CANCELS) })

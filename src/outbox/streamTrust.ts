@@ -3,13 +3,16 @@ import type { UpstreamEvent } from '../machine/types'
 import type { Gate } from './flight'
 import { MissingEndpoints } from './missingEndpoints'
 
-/** Failures in a row that no server of ours has answered, after which the line itself is in doubt. */
+/**
+ * Failures in a row that no server of ours has answered, after which the line itself is in doubt.
+ */
 const MAX_UNANSWERED = 2
 
 /**
- * Decides how far the current stream is trusted to carry POSTs, and tells the machine. `upstream.doubtful` leads to its state `doubting`,
- * where no POST starts until a probe is answered; a missed probe leads to `backoff`. `upstream.proved` sets the
- * machine's `trust` back to `kept`.
+ * Decides how far the current stream is trusted to carry POSTs, and tells the machine.
+ * `upstream.doubtful` leads to its state `doubting`, where no POST starts until a probe is
+ * answered; a missed probe leads to `backoff`. `upstream.proved` sets the machine's `trust` back to
+ * `kept`.
  *
  * | standing | means |
  * | --- | --- |
@@ -17,8 +20,9 @@ const MAX_UNANSWERED = 2
  * | `untested` | it has answered none yet |
  * | `proven` | it has answered one with 2xx: a resume, a probe, or a message |
  *
- * The machine's `trust` is the same notion beyond one stream: it decides whether the attempts are counted anew. They cannot disagree:
- * `doubted` is read from it whenever the gate opens, and only the step from `doubted` to `proven` restores it.
+ * The machine's `trust` is the same notion beyond one stream: it decides whether the attempts are
+ * counted anew. They cannot disagree: `doubted` is read from it whenever the gate opens, and only
+ * the step from `doubted` to `proven` restores it.
  */
 export class StreamTrust {
   readonly #tellMachine: (fact: UpstreamEvent) => void
@@ -66,7 +70,10 @@ export class StreamTrust {
     if (this.#gate?.connectionId === connectionId) this.#prove()
   }
 
-  /** A POST on the current stream failed. `isUnanswered`: by what answered, if anything did, it was no server of ours. */
+  /**
+   * A POST on the current stream failed. `isUnanswered`: by what answered, if anything did, it was
+   * no server of ours.
+   */
   failed(error: ConnectionError, isUnanswered: boolean) {
     this.#unanswered = isUnanswered ? this.#unanswered + 1 : 0
     if (this.#unanswered < MAX_UNANSWERED) return
@@ -75,8 +82,9 @@ export class StreamTrust {
   }
 
   /**
-   * Before a POST to an endpoint that answered 404 last: if this stream has answered no other POST, the next 404 could be about either. Then this
-   * asks the machine for a probe, which proves the stream, and returns true: the POST has to wait for the answer.
+   * Before a POST to an endpoint that answered 404 last: if this stream has answered no other POST,
+   * the next 404 could be about either. Then this asks the machine for a probe, which proves the
+   * stream, and returns true: the POST has to wait for the answer.
    */
   asksForProbe(endpoint: string): boolean {
     const mayAsk = !this.isProven && !!this.#gate?.features.includes('probe')
@@ -86,7 +94,10 @@ export class StreamTrust {
     return true
   }
 
-  /** After a 404: the error to tell if the endpoint is missing, `undefined` if it is taken to be about the stream. */
+  /**
+   * After a 404: the error to tell if the endpoint is missing, `undefined` if it is taken to be
+   * about the stream.
+   */
   missing(endpoint: string, error: ConnectionError): SendError | undefined {
     return this.#endpoints.missing(endpoint, error, (this.isProven && this.#gate?.connectionId) || null)
   }

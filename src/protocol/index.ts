@@ -5,7 +5,10 @@
 
 export const PROTOCOL_VERSION = 2
 
-/** Optional abilities, announced by the server in `welcome.features`. docs/protocol.md says what each one buys. */
+/**
+ * Optional abilities, announced by the server in `welcome.features`. docs/protocol.md says what
+ * each one buys.
+ */
 export const FEATURES = [
   'replay-marker',
   'contiguous-seq',
@@ -63,7 +66,10 @@ export interface Cursor {
   readonly epoch?: string
 }
 
-/** As a cursor: from now on. No log has got there, so every server answers it with a `reset` to its own head. */
+/**
+ * As a cursor: from now on. No log has got there, so every server answers it with a `reset` to its
+ * own head.
+ */
 export const HEAD = 2 ** 53 - 1
 /** Of a session: its stream has as many as it may. */
 export const TOO_MANY_SESSIONS = 'too-many-sessions'
@@ -82,7 +88,10 @@ export interface SessionVerdict {
   readonly sessionId: string
   readonly status: SessionStatus
   readonly epoch?: string | undefined
-  /** The cursor that the replay starts after; after a `reset`, the one that what the server still has starts after. */
+  /**
+   * The cursor that the replay starts after; after a `reset`, the one that what the server still
+   * has starts after.
+   */
   readonly from: number
   /** The last event that belongs to the replay; after a `reset`, the new cursor. */
   readonly to: number
@@ -154,8 +163,8 @@ const isLost = ({ status }: SessionVerdict) => status === 'gone' || status === '
 const STATUSES: readonly unknown[] = ['resumed', 'reset', 'gone', 'forbidden'] satisfies SessionStatus[]
 
 /**
- * The field of an event's envelope that is not of its type; none if all are. Null is how servers of other languages say that there is
- * no `epoch`, and no `sessionId` where there is no `seq` either.
+ * The field of an event's envelope that is not of its type; none if all are. Null is how servers of
+ * other languages say that there is no `epoch`, and no `sessionId` where there is no `seq` either.
  */
 export function malformedField({ type, sessionId, seq, prevSeq, epoch }: JsonObject): string | undefined {
   if (type !== undefined && !isText(type)) return 'type'
@@ -166,7 +175,10 @@ export function malformedField({ type, sessionId, seq, prevSeq, epoch }: JsonObj
   return epoch == null || isShort(epoch) ? undefined : 'epoch'
 }
 
-/** The `sessions` of an answer or a marker. A malformed entry is left out: one bad session never fails a resume. */
+/**
+ * The `sessions` of an answer or a marker. A malformed entry is left out: one bad session never
+ * fails a resume.
+ */
 export function parseVerdicts(answer: unknown): readonly SessionVerdict[] {
   const { sessions }: JsonObject = Object(answer)
   if (!Array.isArray(sessions)) return []

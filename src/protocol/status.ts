@@ -1,7 +1,8 @@
 import type { ConnectionErrorCode } from '../errors'
 
 /**
- * Each status has one meaning (`TABLE`). `outbox/judge.ts` decides by it what becomes of a message, the machine what becomes of a resume.
+ * Each status has one meaning (`TABLE`). `outbox/judge.ts` decides by it what becomes of a message,
+ * the machine what becomes of a resume.
  *
  * | meaning | of a POST it says | of a message | of a resume |
  * | --- | --- | --- | --- |
@@ -35,10 +36,12 @@ type Row = readonly [meaning: StatusMeaning, code?: ConnectionErrorCode]
 const REDIRECT: Row = ['later', 'redirected']
 
 /**
- * The one table of HTTP statuses. Whatever is not in it is `accepted` if 2xx, `refused` if 4xx, else `later`.
+ * The one table of HTTP statuses. Whatever is not in it is `accepted` if 2xx, `refused` if 4xx,
+ * else `later`.
  *
- * [spec] RFC 9110 §15.5.10, §15.5.11 and RFC 4918 §11.3: 409, 410 and 423 are about the state of a resource. Browsers and Deno repeat a
- * POST by themselves when a kept-alive socket is reset, so that state may be the work of the first one.
+ * [spec] RFC 9110 §15.5.10, §15.5.11 and RFC 4918 §11.3: 409, 410 and 423 are about the state of a
+ * resource. Browsers and Deno repeat a POST by themselves when a kept-alive socket is reset, so
+ * that state may be the work of the first one.
  */
 const TABLE: Readonly<Partial<Record<number, Row>>> = {
   204: ['accepted', 'ended'],
@@ -59,7 +62,10 @@ const TABLE: Readonly<Partial<Record<number, Row>>> = {
   503: ['busy'],
 }
 
-/** The codes of the statuses that refuse a stream for good. Any other status is `stream-failed`, which is tried again. */
+/**
+ * The codes of the statuses that refuse a stream for good. Any other status is `stream-failed`,
+ * which is tried again.
+ */
 export const REFUSALS: readonly ConnectionErrorCode[] = ['unauthorized', 'forbidden', 'ended']
 
 /** 0 stands for no answer at all. */
@@ -80,8 +86,14 @@ export const mayPass = (status: number) => !['credentials', 'conflict', 'refused
 /** Whether it says when to come back. */
 export const asksToWait = (status: number) => ['quota', 'busy'].includes(meaningOf(status))
 
-/** Whether the server says that it has done nothing. After anything else, and after no answer at all, it may have. */
+/**
+ * Whether the server says that it has done nothing. After anything else, and after no answer at
+ * all, it may have.
+ */
 export const isUnapplied = (status: number) => status >= 400 && status < 500
 
-/** Unless the answer says in JSON what went wrong, it may be that of a proxy in front of a dead server. */
+/**
+ * Unless the answer says in JSON what went wrong, it may be that of a proxy in front of a dead
+ * server.
+ */
 export const isServerFault = (status: number) => status >= 500

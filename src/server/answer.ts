@@ -7,7 +7,10 @@ export interface Answer {
   readonly headers?: Readonly<Record<string, string>> | undefined
 }
 
-/** The answer that tells a client of an error. Only a `Refusal` is meant for it; of any other it learns nothing. */
+/**
+ * The answer that tells a client of an error. Only a `Refusal` is meant for it; of any other it
+ * learns nothing.
+ */
 export function refusalOf(error: unknown, onError: (error: unknown) => void): Answer {
   if (error instanceof Refusal) {
     const { status, code, detail, headers } = error

@@ -1,4 +1,6 @@
-/** Validation of what the app hands in. Everything here throws a `TypeError` that names the option. */
+/**
+ * Validation of what the app hands in. Everything here throws a `TypeError` that names the option.
+ */
 
 /** [spec] setTimeout beyond 2^31-1 ms fires at once. */
 export const MAX_TIMER = 1_900_000_000

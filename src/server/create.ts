@@ -24,36 +24,43 @@ import { Streams } from './stream/streams'
 
 export interface ChatServer {
   /**
-   * Answers a request. Mount it anywhere: the last segment of the path names the endpoint. It needs no `this`, so it can be
-   * handed as it is to a host that speaks web-standard `Request` and `Response`. It rejects only with a TypeError that says so,
-   * where it is given something else, such as Node's IncomingMessage.
+   * Answers a request. Mount it anywhere: the last segment of the path names the endpoint. It needs
+   * no `this`, so it can be handed as it is to a host that speaks web-standard `Request` and
+   * `Response`. It rejects only with a TypeError that says so, where it is given something else,
+   * such as Node's IncomingMessage.
    */
   fetch(request: Request): Promise<Response>
   /**
-   * Appends an event to a session; every stream that is attached to it gets it, as `{ ...event, sessionId, seq, epoch }`.
-   * The event is copied as JSON. Rejects with a TypeError if the session id or the event is not valid (JSON, at most 128 levels
-   * deep and `limits.eventBytes` long), or if the event's `type` is one of the protocol's own; and with whatever the log rejects with. `onError` is told
-   * too, so it need not be awaited: an unhandled rejection of it does not end the process.
+   * Appends an event to a session; every stream that is attached to it gets it, as `{ ...event,
+   * sessionId, seq, epoch }`. The event is copied as JSON. Rejects with a TypeError if the session
+   * id or the event is not valid (JSON, at most 128 levels deep and `limits.eventBytes` long), or
+   * if the event's `type` is one of the protocol's own; and with whatever the log rejects with.
+   * `onError` is told too, so it need not be awaited: an unhandled rejection of it does not end the
+   * process.
    */
   readonly publish: Publish
   /**
-   * How far a session reaches: with it as a cursor, a client follows from now on. Asking creates nothing. Rejects with a TypeError if
-   * the session id is not valid, and with whatever the log rejects with.
+   * How far a session reaches: with it as a cursor, a client follows from now on. Asking creates
+   * nothing. Rejects with a TypeError if the session id is not valid, and with whatever the log
+   * rejects with.
    */
   head(sessionId: string): Promise<SessionHead>
   /**
-   * Ends what a principal may no longer read, in all processes: every stream of theirs that is attached to the session or, without
-   * one, every stream of theirs. The clients come back, and are told what `authenticate` and `authorize` answer then: 401, `forbidden` or
-   * `gone`. So change what those two answer first. Resolves when the streams of this process have ended and, with a log that
-   * several share, the log has it for the others; they follow at once or, after a lost connection, within 10 s.
+   * Ends what a principal may no longer read, in all processes: every stream of theirs that is
+   * attached to the session or, without one, every stream of theirs. The clients come back, and are
+   * told what `authenticate` and `authorize` answer then: 401, `forbidden` or `gone`. So change
+   * what those two answer first. Resolves when the streams of this process have ended and, with a
+   * log that several share, the log has it for the others; they follow at once or, after a lost
+   * connection, within 10 s.
    *
-   * Rejects with a TypeError if an id is not valid, and with whatever the log rejects with; then only this process has ended its
-   * streams. `onError` is told too, so it need not be awaited.
+   * Rejects with a TypeError if an id is not valid, and with whatever the log rejects with; then
+   * only this process has ended its streams. `onError` is told too, so it need not be awaited.
    */
   revoke(principalId: string, sessionId?: string): Promise<void>
   /**
-   * Drains: says goodbye on every stream and ends it; from now on every request is answered 503, with `Retry-After`, and so is each
-   * command that waits for its turn. Resolves when the commands that were running have ended. `publish` keeps working: the log is not closed.
+   * Drains: says goodbye on every stream and ends it; from now on every request is answered 503,
+   * with `Retry-After`, and so is each command that waits for its turn. Resolves when the commands
+   * that were running have ended. `publish` keeps working: the log is not closed.
    *
    * @throws TypeError (rejected) naming the option, if one is invalid or unknown
    */
@@ -64,8 +71,9 @@ export interface CloseOptions {
   /** How long clients wait at least before they come back, ms. Default: 1,000. */
   readonly retryAfter?: number
   /**
-   * Over how long they spread beyond that, ms: at least the number of this process's streams divided by what the others
-   * accept in a second. At most 300,000 (clients wait no longer). Default: 5,000.
+   * Over how long they spread beyond that, ms: at least the number of this process's streams
+   * divided by what the others accept in a second. At most 300,000 (clients wait no longer).
+   * Default: 5,000.
    */
   readonly spread?: number
 }
@@ -79,8 +87,8 @@ const REPLAY_SAVED = 1_000
 const BODY_SAVED = 125
 
 /**
- * The server half: `GET …/events` down, `POST …/{endpoint}` up. Nothing but Web standards, so any host that speaks
- * `fetch(request)` can run it.
+ * The server half: `GET …/events` down, `POST …/{endpoint}` up. Nothing but Web standards, so any
+ * host that speaks `fetch(request)` can run it.
  *
  * @throws TypeError naming the option, if one is invalid or unknown
  */
@@ -136,7 +144,10 @@ function assemble<P extends Principal>(resolved: ResolvedOptions<P>) {
   const { clock, random, authenticate, authorize, limits, onError } = resolved
   const gate = new Gate()
   const budgets = new Budgets(limits.memory)
-  /** The account of requests that are not authenticated yet, and of refused ones. No principal has this id. */
+  /**
+   * The account of requests that are not authenticated yet, and of refused ones. No principal has
+   * this id.
+   */
   const strangers = budgets.of('')
   const streams = new Streams({ ...resolved, onRevoked: (...right) => authority.apply(...right) })
   const authority = new Authority<P>({

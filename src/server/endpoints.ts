@@ -20,7 +20,8 @@ export const isAtOnce = isOneOf(AT_ONCE)
 export const isControl = isOneOf(CONTROL)
 
 /**
- * The endpoints by message type. A Map, because the type comes from the client and could be `constructor`.
+ * The endpoints by message type. A Map, because the type comes from the client and could be
+ * `constructor`.
  *
  * @throws TypeError naming the type that is taken, or whose endpoint is taken or no name
  */

@@ -1,6 +1,9 @@
 import { isToBeRepeated, mayPass } from '../protocol/status'
 
-/** An answer other than success. `code` is all that the client is told, and `detail`, where it is meant for it. */
+/**
+ * An answer other than success. `code` is all that the client is told, and `detail`, where it is
+ * meant for it.
+ */
 export class Refusal extends Error {
   constructor(
     readonly status: number,
@@ -12,7 +15,10 @@ export class Refusal extends Error {
   }
 }
 
-/** A refusal that a setting of the server, or of a proxy, is to blame for. So those who can change it are told too. */
+/**
+ * A refusal that a setting of the server, or of a proxy, is to blame for. So those who can change
+ * it are told too.
+ */
 export class Misconfiguration extends Refusal {
   constructor(status: number, code: string, detail: string) {
     super(status, code, {}, detail)
@@ -29,21 +35,26 @@ export const unavailable = () => new Refusal(503, 'unavailable', { 'Retry-After'
 export const tooMany = (wait = 5_000) =>
   new Refusal(429, 'too-many', { 'Retry-After': String(Math.ceil(wait / 1_000)) })
 
-/** Statuses that tell the client something else: ask for a new token, take a fresh stream, try again unchanged. */
+/**
+ * Statuses that tell the client something else: ask for a new token, take a fresh stream, try again
+ * unchanged.
+ */
 const MISLEADING = Array.from({ length: 100 }, (_, index) => 400 + index).filter(
   (status) => isToBeRepeated(status) || mayPass(status),
 )
 
 /**
- * Throw it in `onCommand` to turn a command down for good. The client's verdict is `rejected`; a repeat under the same
- * Idempotency-Key is answered the same without asking again.
+ * Throw it in `onCommand` to turn a command down for good. The client's verdict is `rejected`; a
+ * repeat under the same Idempotency-Key is answered the same without asking again.
  */
 export class CommandRejected extends Error {
   override readonly name = 'CommandRejected'
 
   /**
-   * @param status 400–499 without 401, 404, 408, 410, 425, 429, which a client takes for something else than a rejection
-   * @param code what the client is told, as `{ "error": code }`: lower case letters, digits and dashes, at most 64
+   * @param status 400–499 without 401, 404, 408, 410, 425, 429, which a client takes for something
+   * else than a rejection
+   * @param code what the client is told, as `{ "error": code }`: lower case letters, digits and
+   * dashes, at most 64
    * @throws TypeError if one of them is not that
    */
   constructor(

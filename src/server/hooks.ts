@@ -6,10 +6,16 @@ export interface Hooks {
   onMetric?(metric: Metric): unknown
 }
 
-/** Sentences about one kind of setting: more are no news. Of each kind, because a stranger can cause them. */
+/**
+ * Sentences about one kind of setting: more are no news. Of each kind, because a stranger can cause
+ * them.
+ */
 const MAX_NOTICES = 100
 
-/** The app's hooks, made so that nothing they throw or reject with gets out: it would end the process. */
+/**
+ * The app's hooks, made so that nothing they throw or reject with gets out: it would end the
+ * process.
+ */
 export function guardHooks({ onError: hook, onMetric: measure }: Hooks) {
   // A promise's executor turns whatever the hook throws into a rejection, and that one is caught.
   const onError = (error: unknown) =>
@@ -26,7 +32,10 @@ export function guardHooks({ onError: hook, onMetric: measure }: Hooks) {
   }
 
   const noticed = new Map<string, Set<string>>()
-  /** About a setting. `onError` is told each sentence once; without one the console is told the first of each kind. */
+  /**
+   * About a setting. `onError` is told each sentence once; without one the console is told the
+   * first of each kind.
+   */
   const notify = (code: string, sentence: string) => {
     const told = noticed.get(code) ?? new Set()
     noticed.set(code, told)

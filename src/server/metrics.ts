@@ -1,4 +1,7 @@
-/** The metrics that `onMetric` reports: how the values of a name add up, their unit (UCUM), and what they count. */
+/**
+ * The metrics that `onMetric` reports: how the values of a name add up, their unit (UCUM), and what
+ * they count.
+ */
 export const METRICS = {
   streams: { kind: 'gauge', unit: '{stream}', about: 'Event streams that are open in this process.' },
   appends: { kind: 'counter', unit: '{event}', about: 'Events appended to the log.' },

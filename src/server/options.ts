@@ -21,9 +21,10 @@ export interface CommandCall<P extends Principal = Principal> {
   readonly connectionId: string
   readonly idempotencyKey: string | undefined
   /**
-   * As the server's, and safe to repeat: if this command did not get to its end (the process died, `onCommand` threw) and
-   * is run again, here or in another process, the nth event that it publishes to a session is the one that was published
-   * before, and is not appended again. Once the command has returned there are no repeats, and the server's does the same.
+   * As the server's, and safe to repeat: if this command did not get to its end (the process died,
+   * `onCommand` threw) and is run again, here or in another process, the nth event that it
+   * publishes to a session is the one that was published before, and is not appended again. Once
+   * the command has returned there are no repeats, and the server's does the same.
    */
   publish<E extends { readonly type: string }>(sessionId: string, event: E): Promise<LogEntry>
 }
@@ -39,63 +40,78 @@ export interface ChatServerOptions<P extends Principal = Principal> {
   /** Default: `memoryLog()`. */
   readonly log?: SessionLog
   /**
-   * Tells who makes this request; `null` answers 401. Asked for every request, but not again for a stream that is open: a credential that
-   * runs out ends it after `limits.streamAge`, or with `revoke`. It must not read the body. `id` is a string of 1 to 1,024
-   * characters; streams and idempotency keys are bound to it, so it must never be shared by two people.
+   * Tells who makes this request; `null` answers 401. Asked for every request, but not again for a
+   * stream that is open: a credential that runs out ends it after `limits.streamAge`, or with
+   * `revoke`. It must not read the body. `id` is a string of 1 to 1,024 characters; streams and
+   * idempotency keys are bound to it, so it must never be shared by two people.
    */
   authenticate(request: Request): MaybePromise<P | null>
   /**
-   * May they read (replay, live events) or write (commands) this session? Asked before the log is touched. Anything but
-   * `true` means no; `'gone'` tells the client that the session does not exist any more. About what is attached it is asked again
-   * every `limits.reauthorize` ms, when the client suspends, and when a command was refused: a no ends the stream, and the client
-   * hears `forbidden` or `gone` when it resumes. If it throws then, or takes 10 s, the session stays attached, three times in a row at most.
-   * `revoke` does not wait for that.
+   * May they read (replay, live events) or write (commands) this session? Asked before the log is
+   * touched. Anything but `true` means no; `'gone'` tells the client that the session does not
+   * exist any more. About what is attached it is asked again every `limits.reauthorize` ms, when
+   * the client suspends, and when a command was refused: a no ends the stream, and the client hears
+   * `forbidden` or `gone` when it resumes. If it throws then, or takes 10 s, the session stays
+   * attached, three times in a row at most. `revoke` does not wait for that.
    */
   authorize(principal: P, sessionId: string, action: 'read' | 'write'): MaybePromise<boolean | 'gone'>
   /**
-   * Applies a command. What it returns is the receipt, answered as JSON (`undefined` as `null`). Commands of one session
-   * run one after the other, a `stop` too, and those of one lane, so return as soon as the command is taken on, and publish what comes of it later.
-   * Throw `CommandRejected` to turn it down for good. Any other error answers 500 without its text; the client repeats
-   * the command, and it is run again.
+   * Applies a command. What it returns is the receipt, answered as JSON (`undefined` as `null`).
+   * Commands of one session run one after the other, a `stop` too, and those of one lane, so return
+   * as soon as the command is taken on, and publish what comes of it later. Throw `CommandRejected`
+   * to turn it down for good. Any other error answers 500 without its text; the client repeats the
+   * command, and it is run again.
    */
   onCommand(call: CommandCall<P>): unknown
   /** The client's page is going to sleep, or away. Default: nothing. */
   onSuspend?(call: SuspendCall<P>): unknown
   /**
-   * Something unexpected was thrown, and the client was told no more than `internal`; or `publish` has failed, whether it is
-   * awaited or not; or a request was refused for a setting (`origin`, `host`, `body-consumed`), each such sentence once.
-   * Default: the console.
+   * Something unexpected was thrown, and the client was told no more than `internal`; or `publish`
+   * has failed, whether it is awaited or not; or a request was refused for a setting (`origin`,
+   * `host`, `body-consumed`), each such sentence once. Default: the console.
    */
   onError?(error: unknown): unknown
-  /** Is told of events in this process as numbers: `METRICS` says what each one counts. Called often, so be quick. Default: nothing. */
+  /**
+   * Is told of events in this process as numbers: `METRICS` says what each one counts. Called
+   * often, so be quick. Default: nothing.
+   */
   onMetric?(metric: Metric): unknown
   /**
-   * Distance of the `ping`s on a stream with nothing else to say, ms. Default: 8,000, because hosts and proxies cut what is quiet
-   * for 10 s.
+   * Distance of the `ping`s on a stream with nothing else to say, ms. Default: 8,000, because hosts
+   * and proxies cut what is quiet for 10 s.
    */
   readonly heartbeat?: number
   /**
-   * The complete list of the origins that browsers may call from, e.g. `['https://app.example']`; they get CORS headers
-   * with credentials. Others are refused with 403, requests without an `Origin` are not affected.
-   * Default: the origin that the server itself is called at, told by `Sec-Fetch-Site` or, where the browser sends none, by `Host`.
+   * The complete list of the origins that browsers may call from, e.g. `['https://app.example']`;
+   * they get CORS headers with credentials. Others are refused with 403, requests without an
+   * `Origin` are not affected. Default: the origin that the server itself is called at, told by
+   * `Sec-Fetch-Site` or, where the browser sends none, by `Host`.
    */
   readonly allowedOrigins?: readonly string[]
   /**
-   * The names that this server is called by, without ports, e.g. `['chat.example']`; a request for another one is refused with
-   * 403. It stops DNS rebinding: a page whose own name was pointed at this server. Default: any, with one `console.warn` outside
+   * The names that this server is called by, without ports, e.g. `['chat.example']`; a request for
+   * another one is refused with
+   * 403. It stops DNS rebinding: a page whose own name was pointed at this server. Default: any,
+   *      with one `console.warn` outside
    * loopback unless `allowedOrigins` is given; `'any'` says that it is meant.
    */
   readonly allowedHosts?: readonly string[] | 'any'
-  /** Further headers that pages of `allowedOrigins` may send, e.g. `['traceparent']`. Default: none but the protocol's own. */
+  /**
+   * Further headers that pages of `allowedOrigins` may send, e.g. `['traceparent']`. Default: none
+   * but the protocol's own.
+   */
   readonly allowedHeaders?: readonly string[]
-  /** Take `X-Forwarded-Host` for the host. Only behind a proxy that always sets it. Default: false. */
+  /**
+   * Take `X-Forwarded-Host` for the host. Only behind a proxy that always sets it. Default: false.
+   */
   readonly trustProxy?: boolean
   readonly limits?: ServerLimits
   /** Further commands: message `type` → endpoint. Default: none but the protocol's own. */
   readonly endpoints?: Readonly<Record<string, string>>
   /**
-   * Types of `endpoints` that only ask. `onCommand` answers them as any other, but `authorize` is asked for `read`, the session is not
-   * attached to the sender's stream, they wait for no other command, and no outcome is kept: a repeat asks anew. Default: none.
+   * Types of `endpoints` that only ask. `onCommand` answers them as any other, but `authorize` is
+   * asked for `read`, the session is not attached to the sender's stream, they wait for no other
+   * command, and no outcome is kept: a repeat asks anew. Default: none.
    */
   readonly queries?: readonly string[]
   /** Default: the wall clock and the global timers. */
@@ -124,7 +140,9 @@ const OPTIONS = [
   'random',
 ]
 
-/** The options, checked and complete. @throws TypeError naming the option that is invalid or unknown */
+/**
+ * The options, checked and complete. @throws TypeError naming the option that is invalid or unknown
+ */
 export function resolveOptions<P extends Principal>(options: ChatServerOptions<P>) {
   checkNames('createChatServer', options, OPTIONS)
   for (const name of ['authenticate', 'authorize', 'onCommand'] as const) checkFunction(name, options[name])

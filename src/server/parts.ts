@@ -13,7 +13,10 @@ export interface ServerParts {
   isClosed(): boolean
 }
 
-/** A property, and not a table of this module: a bundler may have made two copies of it. A spread copies it too. */
+/**
+ * A property, and not a table of this module: a bundler may have made two copies of it. A spread
+ * copies it too.
+ */
 const PARTS = Symbol.for('holdline.server')
 
 export const withParts = <S extends object>(server: S, parts: ServerParts): S =>

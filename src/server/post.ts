@@ -28,12 +28,18 @@ export interface PostsOptions<P extends Principal>
   identify(request: Request): Promise<P>
 }
 
-/** A body up to this size waits for nothing, so a client that is throttled can still stop, probe and resume. Bytes. */
+/**
+ * A body up to this size waits for nothing, so a client that is throttled can still stop, probe and
+ * resume. Bytes.
+ */
 const SMALL = 16_384
 /** A longer wait is the client's, which shows it to its user. ms. */
 const MAX_WAIT = 2_000
 
-/** Takes POSTs: reads each on its principal's account, and hands it to the control desk or the command desk. */
+/**
+ * Takes POSTs: reads each on its principal's account, and hands it to the control desk or the
+ * command desk.
+ */
 export class Posts<P extends Principal> {
   readonly #options: PostsOptions<P>
 
@@ -85,7 +91,10 @@ export class Posts<P extends Principal> {
     return text
   }
 
-  /** @throws Refusal 429 if that takes too long, 404 if the client has gone meanwhile: then nothing is spent */
+  /**
+   * @throws Refusal 429 if that takes too long, 404 if the client has gone meanwhile: then nothing
+   * is spent
+   */
   async #waitForTurn(principalId: string, bytes: number, signal: AbortSignal) {
     const { clock, pace, onMetric } = this.#options
     const start = clock.now()
@@ -105,7 +114,8 @@ export class Posts<P extends Principal> {
     const rules = { typeEndpoints, onError }
     const key = headers.get(IDEMPOTENCY_KEY_HEADER) ?? undefined
     const lane = laneOf(headers.get(LANE_HEADER))
-    // Room is asked for before the work; what there is more in the end are numbers that are written in another way.
+    // Room is asked for before the work; what there is more in the end are numbers that are written
+    // in another way.
     const weight = textWeight(text)
     if (!memory.take(weight)) throw tooMany()
     const posted =

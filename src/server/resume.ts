@@ -33,7 +33,8 @@ export class Resumer<P extends Principal> {
     await pacer.admit(principal.id, LOOKUP_WEIGHT * cursors.length)
     const mark = authority.mark()
     const verdicts = await Promise.all(cursors.map((cursor) => this.#judge(principal, cursor)))
-    // A malformed id, which may be of any size, is not put on the stream: only the answer tells of it.
+    // A malformed id, which may be of any size, is not put on the stream: only the answer tells of
+    // it.
     const sessions = verdicts.filter(({ sessionId }) => isSessionId(sessionId))
     const taken = parseVerdicts({ sessions: await stream.call({ type: 'resume', sessions, marker }) })
     const sessionIds = taken.map(({ sessionId }) => sessionId)
@@ -55,9 +56,10 @@ export class Resumer<P extends Principal> {
 }
 
 /**
- * Whether everything after the cursor can still be replayed. If not, the client goes on from the head and reloads: what is left in the
- * log is after `from`. A session that cannot be read now is followed from its cursor, so that the client loses nothing: the events after
- * it are sent when they can be read.
+ * Whether everything after the cursor can still be replayed. If not, the client goes on from the
+ * head and reloads: what is left in the log is after `from`. A session that cannot be read now is
+ * followed from its cursor, so that the client loses nothing: the events after it are sent when
+ * they can be read.
  */
 export function verdictOn({ sessionId, lastSeq, epoch }: Cursor, log: SessionHead): SessionVerdict {
   if (log.isUnreadable) return { sessionId, status: 'resumed', epoch, from: lastSeq, to: lastSeq }

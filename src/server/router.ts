@@ -19,8 +19,8 @@ export interface RouterOptions<P extends Principal>
   readonly opener: StreamOpener<P>
   readonly posts: Posts<P>
   /**
-   * The account of requests that are refused. Their bodies come as slowly as their senders like, and must not take the memory of those that
-   * are still to be authenticated.
+   * The account of requests that are refused. Their bodies come as slowly as their senders like,
+   * and must not take the memory of those that are still to be authenticated.
    */
   readonly refused: Budget
   /** @throws Refusal 503 */
@@ -55,7 +55,8 @@ export class Router<P extends Principal> {
     const endpoint = new URL(request.url).pathname.split('/').findLast(Boolean) ?? ''
     const method = endpoint === 'events' ? 'GET' : 'POST'
     refuseIfClosed()
-    // Not 404 for a POST: to a client that means that its stream is unknown, and it would open another, for ever.
+    // Not 404 for a POST: to a client that means that its stream is unknown, and it would open
+    // another, for ever.
     if (method === 'POST' && !this.#endpoints.has(endpoint)) {
       throw request.method === 'POST' ? new Refusal(400, 'unknown-endpoint') : new Refusal(404, 'not-found')
     }

@@ -4,7 +4,8 @@ import { describe, expect, test } from 'vitest'
 import { listen } from '../../../tools/shared/listen'
 import { createChatServer } from '../../server'
 
-// The native EventSource does not tell with which status it was refused: the harness's tells none either.
+// The native EventSource does not tell with which status it was refused: the harness's tells none
+// either.
 
 const isAsk = ({ endpoint }: TestPost) => endpoint === 'events?ask'
 

@@ -4,7 +4,7 @@ import { type Connection, type ConnectionOptions, createConnection } from 'holdl
 import { onTestFinished, vi } from 'vitest'
 import { type ChatTransportOptions, createChatTransport, followChat } from '../../ai-sdk'
 import { type UIMessageContext, type UIMessageRunsOptions, uiMessageRuns } from '../../ai-sdk/server'
-import { type ChatServer, createChatServer, type SessionLog } from '../../server'
+import { type ChatServer, type ChatServerOptions, createChatServer, type SessionLog } from '../../server'
 import { createRuns, type Runs, type RunsOptions } from '../../server/runs'
 import { listen } from '../support/http'
 
@@ -14,16 +14,17 @@ export interface ChatServerSetup extends Pick<RunsOptions, 'onBusy' | 'lease' | 
   readonly log?: SessionLog
   readonly answer?: Answer
   readonly upstream?: URL
+  readonly authorize?: ChatServerOptions['authorize']
 }
 
 /** A real server half whose sessions are chats: `alice` may do everything in all of them. */
-export async function startChatServer({ log, answer, upstream, ...settings }: ChatServerSetup) {
+export async function startChatServer({ log, answer, upstream, authorize = () => true, ...settings }: ChatServerSetup) {
   const contexts: UIMessageContext[] = []
   const errors: unknown[] = []
   const server: ChatServer = createChatServer({
     ...(log && { log }),
     authenticate: () => ({ id: 'alice' }),
-    authorize: () => true,
+    authorize,
     onCommand: (call) => onCommand(call),
     onError: (error) => void errors.push(error),
     allowedHosts: 'any',

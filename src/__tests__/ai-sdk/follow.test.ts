@@ -99,3 +99,43 @@ test('onRun without a chat hears of those that are read or followed', async () =
   off()
   leave()
 })
+
+test('a prompt that the chat turned away from before it was answered is not brought back', async () => {
+  const server = await startChatServer({ answer: echo() })
+  const page = openPage(server.url, { follows: true })
+  await when(() => page.connection.cursors.length === 1, 'it follows')
+  const ended: unknown[] = []
+  page.connection.on('message', ({ type, reason }) => type === 'run.ended' && ended.push(reason))
+  const sending = page.chat.sendMessage({ text: 'go' })
+  await when(() => page.connection.pending.length === 1, 'it is on its way')
+  await page.chat.stop()
+  await sending
+  await when(() => ended.length === 1, 'it is answered')
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  expect([page.texts(), page.statuses]).toEqual([['user:go'], ['submitted', 'ready']])
+})
+
+test('a run that the chat turned away from is no news to the next follower', async () => {
+  const server = await startChatServer({
+    answer: () => paced(saying('a', 'b'), (at) => (at === 4 ? gate().opened : undefined)),
+  })
+  const page = openPage(server.url, { follows: true })
+  void page.chat.sendMessage({ text: 'go' })
+  await when(() => page.text() === 'a', 'it reads')
+  await page.chat.stop()
+  const news: unknown[] = []
+  page.transport.onRun((run) => news.push(run), { chat: 'chat' })
+  expect(news).toEqual([])
+})
+
+test('who may read and not write follows from the next run on', async () => {
+  let mayWrite = false
+  const server = await startChatServer({ answer: echo(), authorize: (_, __, action) => action === 'read' || mayWrite })
+  const reader = openPage(server.url, { follows: true })
+  await when(() => reader.connection.cursor('chat')?.lastSeq === 0, 'it follows')
+  expect(await reader.transport.reconnectToStream({ chatId: 'chat' })).toBeNull()
+  mayWrite = true
+  await openPage(server.url).chat.sendMessage({ text: 'go' })
+  await when(() => reader.text() === 'answer 1', 'it has the answer')
+  expect(reader.chat.error).toBeUndefined()
+})

@@ -80,6 +80,39 @@ test('a stop aborts the route, and so the model', async () => {
   await when(() => requests[0]?.signal.aborted, 'the route is aborted')
 })
 
+test('a stop cancels a stream that says nothing', async () => {
+  let reason: unknown
+  const server = await startChatServer({
+    answer: () =>
+      new ReadableStream({
+        pull: () => gate().opened,
+        cancel(why) {
+          reason = why
+        },
+      }),
+  })
+  const page = openPage(server.url)
+  const sending = page.chat.sendMessage({ text: 'go' })
+  await when(() => server.contexts.length === 1, 'it is asked')
+  page.transport.stop('chat')
+  await sending
+  await when(() => reason, 'it is cancelled')
+})
+
+test('a call that the provider answers is not waited for', async () => {
+  const server = await startChatServer({
+    answer: () =>
+      paced([
+        { type: 'start' },
+        { type: 'tool-input-available', toolCallId: 'c', toolName: 'search', input: {}, providerExecuted: true },
+        { type: 'finish' },
+      ]),
+  })
+  const page = openPage(server.url)
+  await page.chat.sendMessage({ text: 'go' })
+  expect([page.chat.status, (await server.runs.active('chat')).run]).toEqual(['ready', null])
+})
+
 test('deltas of one part join; everything else stays for itself', () => {
   const event = (chunk: UIMessageChunk, more: object = {}) => ({ type: 'ui', chunk, ...more }) as never
   const text = (delta: string, more: object = {}) => ({ type: 'text-delta', id: 't', delta, ...more }) as UIMessageChunk

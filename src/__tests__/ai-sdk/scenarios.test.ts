@@ -222,8 +222,12 @@ function scenarios(createLog: () => SessionLog) {
     const third = openPage(server.url, { isOffline: true, connection: { storage } })
     third.chat.messages = [...third.transport.pending('chat')]
     expect(third.texts()).toEqual(['user:go'])
+    const resuming = third.chat.resumeStream()
+    // What the earlier pages asked is asked no more.
+    const asked = third.connection.pending.filter(({ message }) => message.trigger === 'resume-stream')
+    expect(asked).toHaveLength(1)
     third.connection.connect()
-    await third.chat.resumeStream()
+    await resuming
     await when(() => third.text() === 'ab' && third.chat.status === 'ready', 'its answer')
     expect(third.texts()).toEqual(['user:go', 'assistant:ab'])
     expect(server.contexts).toHaveLength(1)
@@ -332,7 +336,7 @@ function together(createLog: () => SessionLog) {
     const one = first.chat.sendMessage({ text: 'one' })
     await when(() => first.text() === 'to one: ', 'it reads')
     const two = second.chat.sendMessage({ text: 'two' })
-    return { first, second, one, two, half }
+    return { server, first, second, one, two, half }
   }
   const said = (messages: readonly UIMessage[]) =>
     messages
@@ -355,6 +359,15 @@ function together(createLog: () => SessionLog) {
     half.open()
     await Promise.all([one, two])
     expect([first.text(), second.text()]).toEqual(['to one: done', 'to two: done'])
+  })
+
+  test('queue: one that is stopped while it waits ends its chat too', async () => {
+    const { server, second, two } = await both('queue')
+    await expect.poll(async () => (await server.runs.active('chat')).queued.length).toBe(1)
+    const { queued } = await server.runs.active('chat')
+    await server.runs.stop('chat', queued[0])
+    await two
+    expect([second.chat.status, second.finishes[0]?.isAbort]).toEqual(['ready', true])
   })
 
   test('interrupt: the second one ends the first, which keeps what it has', async () => {

@@ -67,6 +67,78 @@ test('a begin of the known run clears its buffer: who reads it goes on where it 
   expect([page.text(), page.chat.status]).toEqual(['abc', 'ready'])
 })
 
+test('what the run waited for before the page came does not end its stream, however slowly the replay comes', async () => {
+  const [asked, answered] = [gate(), gate()]
+  const { url, publish } = await startManual(async () => {
+    await publish(...opening('r', 'k'), delta('a'), { type: 'run.suspended', run: 'r', waitsFor: {} })
+    void asked.opened
+      .then(() => publish({ type: 'run.resumed', run: 'r' }, delta('b')))
+      .then(async () => {
+        await answered.opened
+        await publish({ type: 'run.suspended', run: 'r', waitsFor: {} })
+      })
+    return { run: 'r', state: 'running', after: 0, head: 8, epoch: '' }
+  })
+  const page = openPage(url)
+  const resuming = page.chat.resumeStream()
+  await when(() => page.text() === 'a', 'it reads')
+  await new Promise((resolve) => setTimeout(resolve, 50))
+  expect(page.chat.status).toBe('streaming')
+  asked.open()
+  await when(() => page.text() === 'ab', 'it reads on')
+  answered.open()
+  await resuming
+  expect(page.chat.status).toBe('ready')
+})
+
+test('a page whose connection came to follow the session in the middle of the run has it from its begin all the same', async () => {
+  const half = gate()
+  const server = await startChatServer({
+    answer: () =>
+      paced(saying('a', 'b', 'c'), (at) =>
+        at === 5 ? half.opened : at < 4 && new Promise((resolve) => setTimeout(resolve, 30)),
+      ),
+  })
+  const page = openPage(server.url)
+  const other = openPage(server.url)
+  await when(() => other.connection.isOpen, 'open')
+  const sending = page.chat.sendMessage({ text: 'go' })
+  await when(() => page.chat.messages.length === 2, 'it has begun')
+  other.connection.watch('chat', { after: 'head' })
+  await when(() => page.text() === 'ab', 'it reads')
+  await when(() => (other.connection.cursor('chat')?.lastSeq ?? 2 ** 53) < 2 ** 50, 'it follows from the middle')
+  const resuming = other.chat.resumeStream()
+  await when(() => other.text() === 'ab', 'it reads from the begin')
+  half.open()
+  await Promise.all([sending, resuming])
+  expect([other.text(), other.chat.status]).toEqual(['abc', 'ready'])
+})
+
+test('an abort after the end stops nothing', async () => {
+  const server = await startChatServer({
+    answer: ({ messages }) =>
+      paced(saying('a'), (at) => (at === 3 && messages[0]?.id === 'two' ? gate().opened : undefined)),
+  })
+  const { transport } = openPage(server.url, { onAbort: 'stop' })
+  const ask = (id: string, abortSignal?: AbortSignal) =>
+    transport.sendMessages({
+      chatId: 'chat',
+      trigger: 'submit-message',
+      messageId: undefined,
+      messages: [user(id)],
+      abortSignal,
+    })
+  const controller = new AbortController()
+  for await (const _ of await ask('one', controller.signal)) {
+    // To its end.
+  }
+  const reader = (await ask('two')).getReader()
+  await reader.read()
+  controller.abort()
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  expect((await server.runs.active('chat')).run?.state).toBe('running')
+})
+
 test('junk in the session disturbs nobody', async () => {
   const { url, publish } = await startManual(async ({ idempotencyKey = '' }) => {
     await publish(delta('before any run'), { type: 'run.ended', run: 'other', reason: 'finished' })
@@ -131,7 +203,7 @@ test('a message larger than the server takes is refused before it is sent, and s
   const url = `data:image/png;base64,${'A'.repeat(300_000)}`
   await page.chat.sendMessage({ files: [{ type: 'file', mediaType: 'image/png', url }] })
   expect(page.chat.error).toMatchObject({ code: 'invalid-message' })
-  expect(page.chat.error?.message).toMatch(/300\d{3} bytes.*262144.*limits\.bodyBytes.*prepareSendMessagesRequest/)
+  expect(page.chat.error?.message).toMatch(/300\d{3} bytes.*262144 \(limits\.bodyBytes\).*prepareSendMessagesRequest/)
   expect(server.contexts).toEqual([])
   const larger = openPage(server.url, { id: 'two', maxBytes: 1_000 })
   await larger.chat.sendMessage({ text: 'x'.repeat(1_000) })
@@ -255,7 +327,7 @@ test('an option that does not fit is named', () => {
     [{ onAbort: 'ignore' }, /onAbort/],
     [{ prepareSendMessagesRequest: {} }, /prepareSendMessagesRequest/],
     [{ maxBytes: 0 }, /maxBytes/],
-    [{ api: '/api/chat' }, /api: there is no such option/],
+    [{ api: '/api/chat' }, /: api is no option/],
   ] as const) {
     expect(() => createChatTransport(connection, options as never)).toThrow(
       expect.objectContaining({ code: 'invalid-option', message: expect.stringMatching(message) }),

@@ -225,7 +225,8 @@ describe('the interface of the client that this replaces', () => {
     await world.passes(60_000)
     page.shows()
     expect(world.told.slice(1)).toEqual([
-      // Nobody knows of a stream that stood for a minute: the line is made anew, before the app asks for what it missed.
+      // Nobody knows of a stream that stood for a minute: the line is made anew, before the app
+      // asks for what it missed.
       { ...CLOSE, connected: false },
       { ...FOREGROUND, connected: false },
     ])
@@ -292,7 +293,8 @@ describe('the interface of the client that this replaces', () => {
     async (features) => {
       const world = createCompatWorld({ features })
       await world.opens()
-      // As it was used: after each message, in its listener or later; and for what a cached history has.
+      // As it was used: after each message, in its listener or later; and for what a cached history
+      // has.
       world.chat.onMessage(({ sessionId, seq }) => world.chat.trackSeq(String(sessionId), Number(seq)))
       world.stream.sends(token(1))
       world.stream.sends(token(2))
@@ -631,7 +633,8 @@ describe('what went wrong in that client cannot happen here', () => {
     await world.passes(1_000)
     expect(world.streams).toHaveLength(2)
     const error = expect.objectContaining({ code: 'http', status: 503 })
-    // The first connect that fails is told twice: by the connection with its URL, and by this interface like any failure.
+    // The first connect that fails is told twice: by the connection with its URL, and by this
+    // interface like any failure.
     expect(warnings).toEqual([error, error])
     expect(warnings).toContain(world.chat.connection.lastError)
   })

@@ -96,7 +96,10 @@ async function serveOld(answer: (endpoint: string, body: JsonObject) => unknown 
   }
 }
 
-/** The first prompt is held on its way: the client is told that the network failed; the copy goes on when the test says so. */
+/**
+ * The first prompt is held on its way: the client is told that the network failed; the copy goes on
+ * when the test says so.
+ */
 function createSlowWay() {
   let held: (() => Promise<Response>) | undefined
   const fetchSlowly: Fetch = (url, init = {}) => {

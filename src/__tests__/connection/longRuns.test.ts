@@ -9,7 +9,10 @@ const MINUTE = 60_000
 const tracked = ({ connection }: World) => connection.cursors.map(({ sessionId }) => sessionId)
 const bodies = (world: World, endpoint: string) => world.postsTo(endpoint).map(({ body }) => body.sessionId)
 
-/** How many bytes more a world holds after that work than before. The least of some rounds: what the engine keeps beside differs. */
+/**
+ * How many bytes more a world holds after that work than before. The least of some rounds: what the
+ * engine keeps beside differs.
+ */
 async function growth(prepare: () => Promise<World>, work: (world: World) => unknown) {
   const rounds: number[] = []
   for (const _ of range(1, 5)) {
@@ -77,7 +80,8 @@ describe('C120: POSTs that were queued for a stream', () => {
       await unwatch(world, 3_000)
       world.stream.fails()
     })
-    // 3.6 MB if they stayed: 1,200 bytes for each that waits. The sessions that are remembered, and what the engine keeps beside, are 0.2.
+    // 3.6 MB if they stayed: 1,200 bytes for each that waits. The sessions that are remembered, and
+    // what the engine keeps beside, are 0.2.
     expect(held).toBeLessThan(600_000)
   })
 

@@ -45,7 +45,10 @@ async function usesAll({ opens, stream, event, received }: World, connection: Co
   expect(connection.phase).toBe('idle')
 }
 
-/** A proxy that wraps all that it hands out as well: a class with private fields does not survive that. */
+/**
+ * A proxy that wraps all that it hands out as well: a class with private fields does not survive
+ * that.
+ */
 const deep = <T extends object>(target: T): T =>
   new Proxy(target, {
     get(from, name, receiver) {

@@ -11,7 +11,9 @@ import {
   settle,
 } from '../support/fakes'
 
-/** What an attacker found in the first whole version. Each went through the tests that there were. */
+/**
+ * What an attacker found in the first whole version. Each went through the tests that there were.
+ */
 
 const AT_7 = [{ sessionId: 's1', lastSeq: 7 }]
 const CONTIGUOUS = { features: ['contiguous-seq'] } as const

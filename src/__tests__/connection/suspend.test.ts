@@ -16,7 +16,10 @@ function holdHeaders() {
   return { held, create }
 }
 
-/** A page that watches a session on an open line. Default: a server that detaches at a suspend, and promises all else. */
+/**
+ * A page that watches a session on an open line. Default: a server that detaches at a suspend, and
+ * promises all else.
+ */
 async function open({ features = DETACHES, ...options }: HarnessOptions = {}) {
   const harness = createHarness({ features, ...options })
   const oracle = watchInvariants(harness)

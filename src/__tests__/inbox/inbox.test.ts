@@ -311,7 +311,10 @@ describe('the server has the last word on a session', () => {
   })
 
   describe('C33: a reset that is behind what has already come is resumed from; one that is not costs no POST', () => {
-    /** What came before the verdict, of a session at `lastSeq` whose first message is refused by its listener. */
+    /**
+     * What came before the verdict, of a session at `lastSeq` whose first message is refused by its
+     * listener.
+     */
     const resetTo = async (to: number, lastSeq: number, came: readonly number[]) => {
       const world = createWorld({ cursors: [{ sessionId: 's1', lastSeq }] }, SERVER_IS_SILENT)
       world.connection.on('message', () => {

@@ -40,7 +40,10 @@ function shown(inspection: InspectionEvent): string {
   })
 }
 
-/** A real connection on a line where everything happens, with a secret wherever somebody else's words can stand. */
+/**
+ * A real connection on a line where everything happens, with a secret wherever somebody else's
+ * words can stand.
+ */
 async function troubledLine(inspect: (event: InspectionEvent) => void) {
   const authorization = `Bearer ${secret('header')}`
   const sessionId = secret('session')

@@ -7,7 +7,9 @@ import { connect, opened, POLICY, reconnect, silent, succeeded, wake, welcome } 
 
 const child = setup({ types: {} as { events: { type: 'poke' } } }).createMachine({ initial: 'a', states: { a: {} } })
 
-/** One event for each way in which a machine can take one, and `refuse`, which it takes in no way. */
+/**
+ * One event for each way in which a machine can take one, and `refuse`, which it takes in no way.
+ */
 const machine = setup({
   types: {} as {
     context: { count: number }

@@ -61,7 +61,8 @@ test('the outbox machine is in house style', () => {
   expect(shapeFaults(outboxMachine, { events: OUTBOX_EVENTS })).toEqual([])
 })
 
-// Plain data, so that every mistake can be planted: some of them would not compile, some XState itself refuses.
+// Plain data, so that every mistake can be planted: some of them would not compile, some XState
+// itself refuses.
 type Mistake = (parts: {
   /** The machine. */
   root: Record<string, unknown>

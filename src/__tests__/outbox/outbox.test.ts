@@ -253,7 +253,9 @@ describe('C67: maxAge is about the time that has passed', () => {
   const HOUR = 3_600_000
   type Times = { wall: number; steady: number }
 
-  /** A world whose two clocks are the test's, with one message that must not be older than a minute. */
+  /**
+   * A world whose two clocks are the test's, with one message that must not be older than a minute.
+   */
   function queued(storage: FakeStorage | null = null, times: Times = { wall: 1_700_000_000_000, steady: 0 }) {
     const clock = { ...createClock(), now: () => times.wall, elapsed: () => times.steady }
     const world = createWorld({ clock, ...(storage && { storage: persist(storage, { key: 'k' }) }) }, SERVER_ACCEPTS)

@@ -8,7 +8,10 @@ import { LANE } from '../../protocol'
 import { createWorld, type FakePost, settle } from '../support/fakes'
 import { createStorage } from '../support/storage'
 
-/** Any string of UTF-16 that a program can hold: lone surrogates, control characters, what URLs and JSON escape, and very long ones. */
+/**
+ * Any string of UTF-16 that a program can hold: lone surrogates, control characters, what URLs and
+ * JSON escape, and very long ones.
+ */
 const piece = fc.oneof(
   fc.constantFrom(
     '\ud800',

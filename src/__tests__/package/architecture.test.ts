@@ -4,11 +4,15 @@ import { fileURLToPath } from 'node:url'
 import ts from 'typescript'
 import { expect, test } from 'vitest'
 
-// The direction of the imports. A row of the table is a room, and names the rooms that its files may import from, types included.
+// The direction of the imports. A row of the table is a room, and names the rooms that its files
+// may import from, types included.
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url))
 const SRC = fileURLToPath(new URL('../..', import.meta.url))
-/** Files of `connection/` that wire the other rooms; the rest of it is what those rooms are told: types, options, the notifier. */
+/**
+ * Files of `connection/` that wire the other rooms; the rest of it is what those rooms are told:
+ * types, options, the notifier.
+ */
 const WIRING = ['actors', 'farewell', 'line', 'publicConnection', 'reminder', 'resume', 'stream', 'watch', 'whenOpen']
 const LEAVES = ['environment', 'errors', 'protocol']
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {

@@ -47,7 +47,10 @@ function namesIn(text: string): readonly string[] {
   return Array.from(text.matchAll(/`([^`]+)`/g), ([, name = '']) => name)
 }
 
-/** A file by its path or the end of it, or all files of a folder; a test without a folder of its own is one of ours. */
+/**
+ * A file by its path or the end of it, or all files of a folder; a test without a folder of its own
+ * is one of ours.
+ */
 function filesOf(name: string): readonly string[] {
   return FILES.filter((path) => {
     const [, rest] = `/${path}`.split(`/${name}`, 2)

@@ -2,7 +2,8 @@ import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 import { expect, test } from 'vitest'
 
-// Not imported at the top: what throws while it loads is then a test that fails, and not a file without tests.
+// Not imported at the top: what throws while it loads is then a test that fails, and not a file
+// without tests.
 test.each([
   ['holdline', () => import('holdline')],
   ['holdline/machine', () => import('holdline/machine')],

@@ -10,8 +10,10 @@ import { WIDTH, wideComments } from '../../../tools/docs/wrapComments'
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url))
 /** Generated from the machine. */
 const GENERATED = ['docs/states.md']
-/** Their comments are not wrapped yet: run `npx tsx tools/docs/wrap.ts` on them, and take them off. */
-const WIDE = /^src\/(?!trace|inspect|storage)|^tools\/(proof\/planted|bench\/peers)|^demo\/page\/page\.ts/
+/**
+ * Their comments are not wrapped yet: run `npx tsx tools/docs/wrap.ts` on them, and take them off.
+ */
+const WIDE = /^src\/(__tests__\/)?server\/(runs\/|redis\/(redisRuns|runScripts)|log\/)/
 const LINK = /\[[^\]]*\]\(([^()\s]+)\)|<(?:img|a)\b[^>]*\b(?:src|href)="([^"]+)"/g
 
 const texts = new Map(

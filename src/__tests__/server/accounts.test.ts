@@ -141,7 +141,8 @@ test(
         }
         for (const stream of streams) await stream.cancel()
         for (const socket of sockets) socket.vanishes()
-        // A command goes through a thread pool before it waits, and there is no timer for receipts: they go with the next command.
+        // A command goes through a thread pool before it waits, and there is no timer for receipts:
+        // they go with the next command.
         for (let turn = 0; turn < 200 && (turn === 0 || held().some(Boolean)); turn += 1) {
           await settle(1)
           commands.endNext()

@@ -56,7 +56,10 @@ function postAbortable(
   return {
     answered: server.fetch(request),
     abort: () => abort.abort(),
-    /** Until it has come to a place where it waits for others, for so long that the server looks whether its client is there. */
+    /**
+     * Until it has come to a place where it waits for others, for so long that the server looks
+     * whether its client is there.
+     */
     async waits(clock: { readonly timers: number; advance(ms: number): Promise<void> }) {
       // Before it waits its key goes through a thread pool, and that takes real time.
       for (let turn = 0; turn < 8_000 && !isWatched; turn += 1) await clock.advance(300)
@@ -157,7 +160,8 @@ describe('C98: a command that waits', () => {
     gone.abort()
     await clock.advance(GRACE - 1)
     const again = await openStream(server)
-    // Before it has joined the first one its key goes through a thread pool, so the clock has to stand still.
+    // Before it has joined the first one its key goes through a thread pool, so the clock has to
+    // stand still.
     const { timers } = clock
     const repeat = postAbortable(server, again.connectionId, body, { key: 'k' })
     for (let waiting = 0; waiting < 3; ) {

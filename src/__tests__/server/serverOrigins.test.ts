@@ -34,7 +34,8 @@ describe('C85: the same origin', () => {
       403,
     ],
   ])('is what the browser says it is, behind every proxy: %s', async (_, headers, status) => {
-    // Vite's shorthand proxy and nginx with `proxy_pass` alone put the upstream's name in the place of the browser's.
+    // Vite's shorthand proxy and nginx with `proxy_pass` alone put the upstream's name in the place
+    // of the browser's.
     expect((await ask({}, { Origin: 'http://a:5173', Host: 'b:3000', ...headers })).status).toBe(status)
   })
 

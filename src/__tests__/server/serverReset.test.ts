@@ -16,7 +16,9 @@ async function trimmed(log: SessionLog, trim: () => Promise<unknown>) {
 
 type Trimmed = () => ReturnType<typeof trimmed>
 
-/** docs/protocol.md: the `from` of a `reset` is the first `seq` that the server still has, minus 1. */
+/**
+ * docs/protocol.md: the `from` of a `reset` is the first `seq` that the server still has, minus 1.
+ */
 function resets(open: Trimmed) {
   test.each<[string, (epoch: string) => object]>([
     ['older than the log', (epoch) => ({ lastSeq: 2, epoch })],

@@ -405,7 +405,10 @@ describe('resume', () => {
     const inner = memoryLog()
     const publishMore = () => inner.append('room', { type: 'x' })
     let isRestless = true
-    /** Publishes before and after each thing that the server does with the log, which is slow besides. */
+    /**
+     * Publishes before and after each thing that the server does with the log, which is slow
+     * besides.
+     */
     async function restless<T>(act: () => T | Promise<T>): Promise<T> {
       if (!isRestless) return act()
       publishMore()
@@ -449,7 +452,10 @@ describe('resume', () => {
         if (steps === step) publishOnce()
         steps += 1
       }
-      /** A log that is slow, and that is published to right before and right after it does what it is asked for. */
+      /**
+       * A log that is slow, and that is published to right before and right after it does what it
+       * is asked for.
+       */
       async function slowly<T>(act: () => T | Promise<T>, turns = 1): Promise<T> {
         await settle(turns)
         takeStep()

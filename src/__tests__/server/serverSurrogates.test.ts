@@ -2,7 +2,10 @@ import { describe, expect, test } from 'vitest'
 import { acked, createSockets } from '../support/gateway'
 import { answer, createTestServer, openStream, watchedLog } from '../support/server'
 
-/** JSON can say half a character, and UTF-8 cannot: whatever stores or forwards it as UTF-8 makes another one of it. */
+/**
+ * JSON can say half a character, and UTF-8 cannot: whatever stores or forwards it as UTF-8 makes
+ * another one of it.
+ */
 const LONE = ['\ud800', '\udfff', 'room\ud83d']
 
 function createWatchedServer() {

@@ -7,7 +7,8 @@ import { partsOf } from '../../connection/publicConnection'
 import { createWorld, SERVER_ACCEPTS, SERVER_IS_SILENT, settle, type World } from '../support/fakes'
 import { createAsyncStorage, createLocks, type FakePage, load, type StorageCall } from '../support/storage'
 
-// A storage that answers later: React Native's AsyncStorage, IndexedDB behind the same four members.
+// A storage that answers later: React Native's AsyncStorage, IndexedDB behind the same four
+// members.
 
 const prompt = (text: string) => ({ type: 'send', prompt: text })
 const sendAll = ({ connection }: World, texts: Iterable<string>) =>
@@ -356,7 +357,8 @@ describe('posting never waits for a write', () => {
         await settle()
         const ids = new Set(world.connection.pending.map(({ id }) => id))
         const kept = storage.stored('k:message:').map(({ id }) => id)
-        // What a failed write or removal has left is what the storage did; without one they are the same.
+        // What a failed write or removal has left is what the storage did; without one they are the
+        // same.
         if (!hasFailed) expect(new Set(kept)).toEqual(ids)
         expect(kept.length).toBe(new Set(kept).size)
         world.connection.dispose()

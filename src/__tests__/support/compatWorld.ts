@@ -21,7 +21,10 @@ export const prompt = (text: string) => ({ type: 'send', sessionId: 's1', prompt
 /** What was warned of in this test. */
 export const warnings: unknown[] = []
 
-/** Time that passes only when a test says so, dice that always show a half, and a console that is read. */
+/**
+ * Time that passes only when a test says so, dice that always show a half, and a console that is
+ * read.
+ */
 export function setTheScene() {
   beforeEach(() => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] })
@@ -43,7 +46,10 @@ interface World extends Partial<ChatConnectionOptions> {
   readonly features?: readonly Feature[]
 }
 
-/** A drop-in, a server of old, and a page. Requests go on after they were aborted: late answers arrive. */
+/**
+ * A drop-in, a server of old, and a page. Requests go on after they were aborted: late answers
+ * arrive.
+ */
 export function createCompatWorld({ server: behaviours = [], features = [], ...options }: World = {}) {
   const streams: TestStream[] = []
   const posts: TestPost[] = []

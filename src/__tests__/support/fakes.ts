@@ -78,7 +78,10 @@ export const resumeAnswers =
 
 export type World = ReturnType<typeof createWorld>
 
-/** A real connection in a fake world: EventSource, fetch, time and chance are the test's. `listens` to all that is logged. */
+/**
+ * A real connection in a fake world: EventSource, fetch, time and chance are the test's. `listens`
+ * to all that is logged.
+ */
 export function createWorld(
   options: Partial<ConnectionOptions> = {},
   behaviour: ServerBehaviour = SERVER_ACCEPTS,

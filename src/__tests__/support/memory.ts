@@ -8,8 +8,8 @@ setFlagsFromString('--expose-gc')
 const collectGarbage: () => void = runInNewContext('gc')
 
 /**
- * One listens to `room`, and reads nothing: of 20 MB that are published nothing is kept, and nothing is
- * read from the log.
+ * One listens to `room`, and reads nothing: of 20 MB that are published nothing is kept, and
+ * nothing is read from the log.
  */
 export async function staysFlat(chat: ChatServer, calls: readonly unknown[]) {
   const publishMany = async () => {

@@ -2,7 +2,10 @@ import { afterEach, beforeEach, vi } from 'vitest'
 
 const FATAL = ['unhandledRejection', 'uncaughtException'] as const
 
-/** To be called where tests are described. Told of what would have ended the process, in place of vitest. */
+/**
+ * To be called where tests are described. Told of what would have ended the process, in place of
+ * vitest.
+ */
 export function watchProcess() {
   const lost = vi.fn()
   let others: readonly NodeJS.UncaughtExceptionListener[][] = []

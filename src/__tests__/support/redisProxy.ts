@@ -2,7 +2,10 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 
 export type ProxyMode = 'pass' | 'swallow questions' | 'swallow answers' | 'refuse'
 
-/** A TCP proxy before a Redis, on a free port of 127.0.0.1, that does to connections what networks do. */
+/**
+ * A TCP proxy before a Redis, on a free port of 127.0.0.1, that does to connections what networks
+ * do.
+ */
 export async function startRedisProxy(port: number) {
   const sockets = new Set<Socket>()
   let mode: ProxyMode = 'pass'

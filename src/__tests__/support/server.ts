@@ -78,7 +78,10 @@ export function watchedLog(inner: SessionLog = memoryLog()) {
   }
 }
 
-/** Whoever the Authorization header says. `alice…` sessions are alice's, `room…` is everybody's, `gone…` was deleted. */
+/**
+ * Whoever the Authorization header says. `alice…` sessions are alice's, `room…` is everybody's,
+ * `gone…` was deleted.
+ */
 export function createTestServer(overrides: Partial<ChatServerOptions<Principal>> = {}) {
   const clock = fakeClock()
   const errors: unknown[] = []
@@ -95,7 +98,8 @@ export function createTestServer(overrides: Partial<ChatServerOptions<Principal>
     onError: (error) => errors.push(error),
     allowedHosts: 'any',
     ...overrides,
-    // The clock stands still in most tests, and the pace of POSTs is that of `hostileAccount.test.ts`.
+    // The clock stands still in most tests, and the pace of POSTs is that of
+    // `hostileAccount.test.ts`.
     limits: { bodyRate: 2 ** 30, ...overrides.limits },
   })
   return { server, clock, errors }

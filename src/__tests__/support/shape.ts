@@ -1,6 +1,6 @@
 /**
- * What the types do not see in a machine's config. A misspelt key is ignored by XState, a misspelt delay fires at once.
- * The config is read as plain data: nothing here trusts its types.
+ * What the types do not see in a machine's config. A misspelt key is ignored by XState, a misspelt
+ * delay fires at once. The config is read as plain data: nothing here trusts its types.
  */
 export interface Shape {
   readonly config: unknown

@@ -1,7 +1,10 @@
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { seededRandom } from '../../testing/harness/random'
 
-/** A TCP proxy on a free port of 127.0.0.1 that cuts what passes into small pieces and lets some of them wait. */
+/**
+ * A TCP proxy on a free port of 127.0.0.1 that cuts what passes into small pieces and lets some of
+ * them wait.
+ */
 export async function startTcpProxy(port: number, seed: number) {
   const random = seededRandom(seed)
   const sockets = new Set<Socket>()

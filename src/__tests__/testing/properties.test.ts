@@ -6,7 +6,10 @@ import { FEATURES } from '../../protocol'
 // Messages that wait for `connect` are told there.
 vi.spyOn(console, 'warn').mockImplementation(() => {})
 
-/** Random runs, far longer than what can be explored in every order. A failure shrinks to the letters that matter. */
+/**
+ * Random runs, far longer than what can be explored in every order. A failure shrinks to the
+ * letters that matter.
+ */
 const RUNS = 150
 const LENGTH = 300
 

@@ -13,7 +13,8 @@ afterEach(async () => {
 })
 
 describe('real client, faulty line, real server', () => {
-  // Between them: one in flight and several, batches, a storage that is reloaded, tokens, and most features on and off.
+  // Between them: one in flight and several, batches, a storage that is reloaded, tokens, and most
+  // features on and off.
   test.each([6, 11, 14])(
     'no rule is broken, with idempotency and without (seed %i)',
     async (seed) => {
@@ -36,7 +37,10 @@ describe('real client, faulty line, real server', () => {
 })
 
 describe('the faults do what they are called', () => {
-  /** A server that notes what reaches it, and the proxy before it, which does to the first requests what it is told. */
+  /**
+   * A server that notes what reaches it, and the proxy before it, which does to the first requests
+   * what it is told.
+   */
   async function line(fault: Fault, times = 1) {
     const reached: string[] = []
     const server = await listen(async (request) => {

@@ -13,8 +13,8 @@ import { BASE, createTestServer, openStream, until } from '../support/server'
 import { createSocketWorld } from '../support/socket'
 import { createStorage } from '../support/storage'
 
-// Whatever comes over the wire or out of a storage: no uncaught error, no internal one, and nothing is kept of it.
-// FUZZ=100000 is the number of inputs of each test; FUZZ_SEED=… repeats a run.
+// Whatever comes over the wire or out of a storage: no uncaught error, no internal one, and nothing
+// is kept of it. FUZZ=100000 is the number of inputs of each test; FUZZ_SEED=… repeats a run.
 
 const RUNS = Number(process.env.FUZZ ?? 150)
 const SEED = Number(process.env.FUZZ_SEED ?? (process.env.FUZZ ? Date.now() % 1e9 : 20_261_129))
@@ -437,7 +437,9 @@ const event = orText(
 const GOOD = { type: 'said', sessionId: 'good', seq: 1 }
 const isGood = ({ sessionId }: JsonObject) => sessionId === GOOD.sessionId
 
-/** A stream that says these things is a stream still, and the app hears of nothing that is no event. */
+/**
+ * A stream that says these things is a stream still, and the app hears of nothing that is no event.
+ */
 function isUnharmed(world: {
   readonly connection: ReturnType<typeof createConnection>
   readonly log: readonly string[]

@@ -29,8 +29,8 @@ function when(connection: Connection, condition: () => boolean) {
 }
 
 /**
- * 5,000 events in 3 sessions, while the client's sockets are destroyed at 50 seeded moments: 25 times anywhere, and each
- * time once more in the middle of the resume that follows.
+ * 5,000 events in 3 sessions, while the client's sockets are destroyed at 50 seeded moments: 25
+ * times anywhere, and each time once more in the middle of the resume that follows.
  */
 async function hammer(seed: number, handler: Handler, publish: (sessionId: string, n: number) => unknown) {
   const random = seededRandom(seed)

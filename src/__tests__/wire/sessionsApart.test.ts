@@ -23,12 +23,18 @@ interface Element {
   readonly body: Fields
 }
 
-/** Status, the JSON of its body, and its Retry-After in seconds: what becomes of a message of the poisoned session. */
+/**
+ * Status, the JSON of its body, and its Retry-After in seconds: what becomes of a message of the
+ * poisoned session.
+ */
 type Poison = readonly [status: number, json: Fields, retryAfter?: number]
 
 const isPoisoned = (message: Fields) => message.sessionId === 's1' && message.type !== 'stop'
 
-/** As a server or a gateway would that refuses the messages of one session, alone and in a batch, and hands on the rest. */
+/**
+ * As a server or a gateway would that refuses the messages of one session, alone and in a batch,
+ * and hands on the rest.
+ */
 function poisoning(inner: Handler, poison: () => Poison | undefined): Handler {
   return async (request) => {
     const told = request.method === 'POST' ? poison() : undefined
@@ -177,7 +183,8 @@ describe('C61 I13: on an open line no message holds up another session', () => {
       const { connection, send, ran, batches, heal } = await start({ ...setup, failure })
       const bad = [send('s1'), send('s1')]
       const others: Delivery[] = []
-      // The first ones are there when the line opens, so that a batch carries all three; the others come when the failure is known.
+      // The first ones are there when the line opens, so that a batch carries all three; the others
+      // come when the failure is known.
       for (const burst of range(1, 4)) {
         others.push(...['s2', 's3', 's2', 's3'].map(send))
         if (burst === 1) connection.connect()

@@ -12,7 +12,9 @@ import { asksToWait, meaningOf } from '../../protocol/status'
 /** An `ack` says what an element of a batch's `results` does. */
 export type Answer = Partial<BatchResult> & Pick<BatchResult, 'status'>
 
-/** [spec] RFC 6455 §7.4.1: 1008 and 1009; its registry: 1012 and 1013, which WebKit tells as 1006. */
+/**
+ * [spec] RFC 6455 §7.4.1: 1008 and 1009; its registry: 1012 and 1013, which WebKit tells as 1006.
+ */
 export const TOO_BIG = 1009
 const STATUSES: Partial<Record<number, number>> = { 1008: 403, 1012: 503, 1013: 503, 4204: 204 }
 /** When, where the reason does not say, ms. */
@@ -36,7 +38,10 @@ export function toResponse({ status, receipt = null, error, retryAfter }: Answer
   return new Response(JSON.stringify({ error }), { status, headers })
 }
 
-/** The HTTP status that a close stands for: ours are 4000 and the status. Undefined if it says nothing but that the socket is closed. */
+/**
+ * The HTTP status that a close stands for: ours are 4000 and the status. Undefined if it says
+ * nothing but that the socket is closed.
+ */
 export const statusOf = (code: number) => (code >= 4_400 && code < 4_600 ? code - 4_000 : STATUSES[code])
 
 /** What a close says to a request for a stream. */

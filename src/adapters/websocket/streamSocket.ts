@@ -31,7 +31,9 @@ export interface WebSocketEvent {
   readonly message?: string
 }
 
-/** One stream of the connection. After a 401 it goes on over another socket, and is told of once. */
+/**
+ * One stream of the connection. After a 401 it goes on over another socket, and is told of once.
+ */
 export interface Stream {
   readonly handlers: StreamHandlers
   stage: 'opening' | 'open'
@@ -70,7 +72,9 @@ export class StreamSocket {
   #hello = ''
   /** By the ids of the frames. */
   readonly #waiting = new Map<unknown, Waiting>()
-  /** The last resume. Its marker, which echoes the `resumeId`, is as good an answer as its `ack`. */
+  /**
+   * The last resume. Its marker, which echoes the `resumeId`, is as good an answer as its `ack`.
+   */
   #resume: { readonly id: string; readonly resumeId: unknown } | undefined
   /** Is set while a `close` is waited for. */
   #timer: unknown
@@ -89,7 +93,10 @@ export class StreamSocket {
     return this.#stage === 'greeted' || this.#stage === 'welcomed'
   }
 
-  /** The request for the stream. It is answered 200 by the welcome, or with the status that a close before it stands for. */
+  /**
+   * The request for the stream. It is answered 200 by the welcome, or with the status that a close
+   * before it stands for.
+   */
   connect(headers: Headers, signal: AbortSignal): Promise<Response> {
     const socket = this.#socket
     const { handlers } = this.#stream

@@ -8,7 +8,9 @@ import { type Stream, StreamSocket, type WebSocketLike } from './streamSocket'
 export type WebSocketClass = new (url: string, protocols?: never[], options?: object) => WebSocketLike
 
 export interface WebSocketTransportOptions {
-  /** Default: `globalThis.WebSocket` where there is one, else the `ws` package, loaded on demand. */
+  /**
+   * Default: `globalThis.WebSocket` where there is one, else the `ws` package, loaded on demand.
+   */
   readonly WebSocket?: WebSocketClass
   /** Where the socket is, under `url`. Default: `socket`. */
   readonly path?: string
@@ -17,8 +19,9 @@ export interface WebSocketTransportOptions {
 const MAX_IN_FLIGHT = 64
 
 /**
- * One WebSocket, down and up. To all that is above it is a `fetch`: a socket is a request that its welcome answers with 200, and
- * a frame one that its `ack` answers. So headers, repeats after a 401, timeouts and receipts are the very code that HTTP goes through.
+ * One WebSocket, down and up. To all that is above it is a `fetch`: a socket is a request that its
+ * welcome answers with 200, and a frame one that its `ack` answers. So headers, repeats after a
+ * 401, timeouts and receipts are the very code that HTTP goes through.
  */
 export const webSocketTransport =
   ({ WebSocket, path = 'socket' }: WebSocketTransportOptions = {}): Transport =>
@@ -39,7 +42,8 @@ export const webSocketTransport =
     async function connect(headers: Headers, signal: AbortSignal): Promise<Response> {
       const Socket = WebSocket ?? globalThis.WebSocket ?? (await loadWs())
       if (signal.aborted) throw signal.reason
-      // [ws] Its default is 100 MiB. A platform's own class has bounds of its own, and React Native's warns of options that it does not know.
+      // [ws] Its default is 100 MiB. A platform's own class has bounds of its own, and React
+      // Native's warns of options that it does not know.
       const maxPayload = setup.inbound?.maxBytes
       const url = `${setup.url.replace(/^http/, 'ws')}/${path}`
       const socket = Socket === globalThis.WebSocket ? new Socket(url) : new Socket(url, [], { maxPayload })
@@ -66,7 +70,8 @@ export const webSocketTransport =
   }
 
 const loadWs = () =>
-  // For Node alone: `browser` in package.json tells bundlers for browsers and React Native not to look for it.
+  // For Node alone: `browser` in package.json tells bundlers for browsers and React Native not to
+  // look for it.
   import(/* webpackIgnore: true */ 'ws').then(
     ({ WebSocket }) => WebSocket,
     (cause) => {

@@ -7,7 +7,10 @@ import { badRequest } from '../errors'
 /** A lane that is through waits so long for the others, ms. */
 const PATIENCE = 1_000
 
-/** @throws Refusal 400 if it is the whole that is wrong; whatever else is wrong with a message concerns that message alone */
+/**
+ * @throws Refusal 400 if it is the whole that is wrong; whatever else is wrong with a message
+ * concerns that message alone
+ */
 export function parseBatch({ messages }: JsonObject): readonly (JsonObject & { readonly id: string })[] {
   if (
     !Array.isArray(messages) ||
@@ -58,9 +61,10 @@ export interface Work {
 }
 
 /**
- * Lane by lane at the same time, and within a lane one after the other. The first that must be repeated is the last of its lane: what
- * follows it must not overtake the repeat. A slow lane does not withhold the verdicts of the others: where they have waited for it
- * long enough, it has no results, is not gone on with, and the client posts it again.
+ * Lane by lane at the same time, and within a lane one after the other. The first that must be
+ * repeated is the last of its lane: what follows it must not overtake the repeat. A slow lane does
+ * not withhold the verdicts of the others: where they have waited for it long enough, it has no
+ * results, is not gone on with, and the client posts it again.
  */
 export function runBatch<M extends InLane>(messages: readonly M[], { perform, leave, clock }: BatchHost<M>): Work {
   const results = new Map<string, string>()
@@ -93,7 +97,9 @@ export function runBatch<M extends InLane>(messages: readonly M[], { perform, le
   return { answer, over: Promise.all(lanes.map(run)) }
 }
 
-/** Not parsed and written anew, so that nothing can go wrong with the receipt of what was applied. */
+/**
+ * Not parsed and written anew, so that nothing can go wrong with the receipt of what was applied.
+ */
 function toResult(id: string, { status, json, headers }: Answer): string {
   const retryAfter = headers?.['Retry-After'] ? `,"retryAfter":${Number(headers['Retry-After']) * 1_000}` : ''
   const outcome = status === 200 ? `"receipt":${json}` : json.slice(1, -1) + retryAfter

@@ -65,7 +65,8 @@ export class CommandDesk<P extends Principal> {
   }
 
   /**
-   * They have arrived when their body is here: one that stalls on the way, perhaps the dead twin of a repeat, holds up no other.
+   * They have arrived when their body is here: one that stalls on the way, perhaps the dead twin of
+   * a repeat, holds up no other.
    *
    * @throws Refusal if there is no such stream
    */
@@ -112,7 +113,8 @@ export class CommandDesk<P extends Principal> {
 
   /** Never rejects. */
   #perform(sender: InTurn<P>, posted: Posted, isLast: boolean): Promise<Answer> {
-    // One at a time in a lane. Without lanes the next one is begun as soon as the last of a POST has: their sessions keep them apart.
+    // One at a time in a lane. Without lanes the next one is begun as soon as the last of a POST
+    // has: their sessions keep them apart.
     const isKept = posted.lane !== undefined || !isLast
     const turn = isKept ? { ...sender.turn, leave() {} } : sender.turn
     return this.#run({ ...sender, turn }, posted).catch((error) => this.#answerTo(error))
@@ -167,8 +169,9 @@ export class CommandDesk<P extends Principal> {
   }
 
   /**
-   * Attaches before a command runs, so that its sender hears the events that come of it; and finds out whether the stream still
-   * is there, because on another one they would not. Returns why the command must not run.
+   * Attaches before a command runs, so that its sender hears the events that come of it; and finds
+   * out whether the stream still is there, because on another one they would not. Returns why the
+   * command must not run.
    */
   async #prepare(principal: P, stream: StreamRef, sessionId: string | undefined): Promise<Answer | undefined> {
     const { log, authority, authorize, newSessions } = this.#options

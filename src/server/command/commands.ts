@@ -10,7 +10,10 @@ export class Commands {
   readonly #options: RunnerOptions
   readonly #runner: Runner
   readonly #chains = new PlaceQueues()
-  /** The commands of one principal in a chain. Only the first of them stands in the chain's own line, so others wait for one, not for all. */
+  /**
+   * The commands of one principal in a chain. Only the first of them stands in the chain's own
+   * line, so others wait for one, not for all.
+   */
   readonly #own = new PlaceQueues()
   readonly #executions = new Set<Execution>()
   readonly #byIdentity = new Map<string, Execution>()
@@ -34,7 +37,10 @@ export class Commands {
     return answerOf(this.#begin(command), presence)
   }
 
-  /** Commands that have not begun are not run: they may take an hour. Settles when no command is running. */
+  /**
+   * Commands that have not begun are not run: they may take an hour. Settles when no command is
+   * running.
+   */
   async close(): Promise<void> {
     for (const execution of this.#executions) if (execution.state === 'queued') execution.end(UNAVAILABLE)
     if (this.#executions.size > 0) await new Promise<void>((resolve) => this.#onIdle.push(resolve))
@@ -75,7 +81,10 @@ export class Commands {
     return execution
   }
 
-  /** Never rejects. Resolves with why the command must not be run: it cannot be promised that the others do not begin. */
+  /**
+   * Never rejects. Resolves with why the command must not be run: it cannot be promised that the
+   * others do not begin.
+   */
   #cancel({ principalId, cancels }: Command): Promise<Answer | undefined> | undefined {
     return cancels.length > 0 ? this.#cancelAll(principalId, cancels) : undefined
   }

@@ -12,7 +12,10 @@ export interface Command {
   readonly identity: string | undefined
   /** Says whether two commands of one identity are the same. */
   readonly fingerprint: string
-  /** Why it must not be run. A repeat gets its receipt all the same: what it did may be the very reason. */
+  /**
+   * Why it must not be run. A repeat gets its receipt all the same: what it did may be the very
+   * reason.
+   */
   readonly refusal: Answer | undefined
   /** Identities of commands of the same principal that must not run, unless they have begun. */
   readonly cancels: readonly string[]
@@ -27,7 +30,9 @@ export interface Execution {
   readonly waiting: Set<(answer: Answer) => void>
   /** `takenBack`: a stop has named it when it had begun. If it fails, it is not run again. */
   state: 'queued' | 'begun' | 'takenBack' | 'over'
-  /** Answers all who wait. Without an answer, no one waits. A queued command is not run any more. */
+  /**
+   * Answers all who wait. Without an answer, no one waits. A queued command is not run any more.
+   */
   end(answer?: Answer): void
 }
 
@@ -38,8 +43,8 @@ export const answerTo = (known: Outcome, fingerprint: string) =>
 export const UNAVAILABLE: Answer = { status: 503, json: '{"error":"unavailable"}', headers: { 'Retry-After': '1' } }
 
 /**
- * Waits for the answer until the client is gone, and then answers that its stream is unknown: where a host does not tell that a request was aborted, the end of
- * the stream is all that is known.
+ * Waits for the answer until the client is gone, and then answers that its stream is unknown: where
+ * a host does not tell that a request was aborted, the end of the stream is all that is known.
  */
 export function answerOf(execution: Execution, presence: Presence): Promise<Answer> {
   return new Promise((resolve) => {

@@ -2,7 +2,10 @@ import { LANE, LANE_HEADER } from '../../protocol'
 import { badRequest } from '../errors'
 import { type Place, PlaceQueues } from './placeQueue'
 
-/** Whose order it is. A lane is one stream's: two pages of one principal know nothing of each other, nor of each other's failures. */
+/**
+ * Whose order it is. A lane is one stream's: two pages of one principal know nothing of each other,
+ * nor of each other's failures.
+ */
 export interface LaneOwner {
   readonly principalId: string
   readonly connectionId: string

@@ -6,7 +6,10 @@ export interface Place {
   leave(): void
 }
 
-/** First come, first served. A place that was left holds no memory, as it would in a chain of promises. */
+/**
+ * First come, first served. A place that was left holds no memory, as it would in a chain of
+ * promises.
+ */
 export class PlaceQueue {
   readonly #places = new Set<() => void>()
 

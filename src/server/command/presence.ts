@@ -2,15 +2,18 @@ import type { Timers } from '../clock'
 import { unknownStream } from '../errors'
 
 /**
- * How long what has not begun outlives its client, ms: a client repeats what got no answer within its backoff, and that is capped at
- * 30 s. A repeat finds its place in the line until then.
+ * How long what has not begun outlives its client, ms: a client repeats what got no answer within
+ * its backoff, and that is capped at 30 s. A repeat finds its place in the line until then.
  */
 export const GRACE = 30_000
 
 /** Most waits are over before that, and are not worth a look at the client. ms. */
 const SOON = 1_000
 
-/** The client of one request. It is gone when the request was aborted, or its stream has ended, and the grace is over. */
+/**
+ * The client of one request. It is gone when the request was aborted, or its stream has ended, and
+ * the grace is over.
+ */
 export class Presence {
   readonly #signal: () => AbortSignal | undefined
   readonly #onStreamEnd: (listener: () => void) => () => void
@@ -32,7 +35,10 @@ export class Presence {
     return this.#gone
   }
 
-  /** Rejects with `Refusal` 404 if the client is gone first: the end of its stream may be all that is known of that. */
+  /**
+   * Rejects with `Refusal` 404 if the client is gone first: the end of its stream may be all that
+   * is known of that.
+   */
   async waitFor(reached: Promise<void> | undefined) {
     if (reached) await Promise.race([reached, this.gone.then(() => Promise.reject(unknownStream()))])
   }

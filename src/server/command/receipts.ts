@@ -5,7 +5,10 @@ import { Budgets } from '../limits/budget'
 import { RECEIPT_WEIGHT, textWeight } from '../limits/weights'
 import { CANCELLED, type Outcome } from '../log/cluster'
 
-/** A receipt is kept at least this long, whatever else wants its room; ms. Or for `limits.receiptAge`, if that is less. */
+/**
+ * A receipt is kept at least this long, whatever else wants its room; ms. Or for
+ * `limits.receiptAge`, if that is less.
+ */
 export const MIN_RECEIPT_AGE = 900_000
 export interface ReceiptsOptions {
   readonly budgets: Budgets
@@ -31,8 +34,9 @@ export interface Room {
 }
 
 /**
- * How commands ended, counted and weighed per principal. They give way to work when they are older than `MIN_RECEIPT_AGE`: the oldest
- * first. So no principal makes the server forget a younger receipt of another one, and a command runs only if there is room for its receipt.
+ * How commands ended, counted and weighed per principal. They give way to work when they are older
+ * than `MIN_RECEIPT_AGE`: the oldest first. So no principal makes the server forget a younger
+ * receipt of another one, and a command runs only if there is room for its receipt.
  */
 export class Receipts {
   readonly #options: ReceiptsOptions
@@ -88,7 +92,10 @@ export class Receipts {
     }
   }
 
-  /** Keeps `CANCELLED` for each of these that has no outcome: for all or none. @throws Refusal 429 if there is no room for them */
+  /**
+   * Keeps `CANCELLED` for each of these that has no outcome: for all or none. @throws Refusal 429
+   * if there is no room for them
+   */
   cancel(principalId: string, identities: readonly string[]): readonly string[] {
     const open = identities.filter((identity) => !this.#all.has(identity))
     const rooms: Room[] = []
@@ -104,7 +111,10 @@ export class Receipts {
     return open
   }
 
-  /** That the command was applied matters more than what it said: large receipts must not take the room that commands need. */
+  /**
+   * That the command was applied matters more than what it said: large receipts must not take the
+   * room that commands need.
+   */
   #withoutText({ status, json }: Answer): Answer {
     this.#options.onError(
       new Error(
@@ -117,7 +127,8 @@ export class Receipts {
 
   forgetOld() {
     const { receiptAge } = this.#options
-    // In one go. To find the first of a Map anew for each, V8 walks over all that were deleted: 2 s for 100,000.
+    // In one go. To find the first of a Map anew for each, V8 walks over all that were deleted: 2 s
+    // for 100,000.
     for (const [identity, receipt] of this.#all) {
       if (!this.#isOf(receiptAge, receipt)) return
       this.#forget(identity, receipt)

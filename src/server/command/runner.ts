@@ -15,7 +15,10 @@ export interface RunnerOptions {
   onError(error: unknown): void
 }
 
-/** Runs a command that has reached its turn, and has its outcome kept, here and where other processes find it. */
+/**
+ * Runs a command that has reached its turn, and has its outcome kept, here and where other
+ * processes find it.
+ */
 export class Runner {
   readonly #options: RunnerOptions
 
@@ -23,7 +26,9 @@ export class Runner {
     this.#options = options
   }
 
-  /** Never rejects. What there is no room for is not run: it would be run again when it is repeated. */
+  /**
+   * Never rejects. What there is no room for is not run: it would be run again when it is repeated.
+   */
   async perform(command: Command, execution: Execution): Promise<Answer> {
     const { principalId, identity, fingerprint, weight } = command
     const { budgets, receipts, shared } = this.#options
@@ -71,7 +76,10 @@ export class Runner {
     return UNAVAILABLE
   }
 
-  /** The answer to a command that must not be run: its outcome in another process, or else the refusal. */
+  /**
+   * The answer to a command that must not be run: its outcome in another process, or else the
+   * refusal.
+   */
   async answerElsewhere(identity: string, fingerprint: string, refusal: Answer): Promise<Answer> {
     const { shared, onError } = this.#options
     try {

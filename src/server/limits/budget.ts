@@ -1,4 +1,7 @@
-/** Memory that is held for somebody, in bytes: taken before work is queued, given back when it has ended or is given up. */
+/**
+ * Memory that is held for somebody, in bytes: taken before work is queued, given back when it has
+ * ended or is given up.
+ */
 export interface Account {
   /** False, and nothing is taken, if this account or one that it draws on has too little left. */
   take(bytes: number): boolean
@@ -43,11 +46,17 @@ export class Budget implements Account {
   }
 }
 
-/** The accounts of all principals, which draw on the process's. A principal who holds nothing costs nothing. */
+/**
+ * The accounts of all principals, which draw on the process's. A principal who holds nothing costs
+ * nothing.
+ */
 export class Budgets {
   readonly process: Budget
   readonly share: number
-  /** Gives back something that can be done without, of this principal or of anybody. False if there is nothing. */
+  /**
+   * Gives back something that can be done without, of this principal or of anybody. False if there
+   * is nothing.
+   */
   reclaim: (principalId?: string) => boolean = () => false
   readonly #held = new Map<string, number>()
 

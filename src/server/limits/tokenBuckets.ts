@@ -8,7 +8,10 @@ export interface TokenBucketsOptions {
   readonly clock: Pick<Clock, 'now'>
 }
 
-/** One token bucket for each principal. It may be overdrawn, and then its principal waits. A full one costs nothing. */
+/**
+ * One token bucket for each principal. It may be overdrawn, and then its principal waits. A full
+ * one costs nothing.
+ */
 export class TokenBuckets {
   readonly #options: TokenBucketsOptions
   /** The bucket that was last spent from stands last. */
@@ -33,7 +36,9 @@ export class TokenBuckets {
     }
   }
 
-  /** Spends one token, unless that would overdraw the bucket: then it tells how long to wait, ms. */
+  /**
+   * Spends one token, unless that would overdraw the bucket: then it tells how long to wait, ms.
+   */
   take(principalId: string): number {
     const missing = 1 - this.#leftOf(principalId)
     if (missing > 0) return Math.ceil(missing / this.#options.perMs)

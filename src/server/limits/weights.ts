@@ -23,7 +23,10 @@ export const textWeight = (text: string) => (/[^\0-\xff]/.test(text) ? 2 : 1) * 
 /** `parsedWeight` is never more than this for each character. */
 export const MAX_SWELLING = 32
 
-/** The most memory that JSON takes once it is parsed: `{},` is 3 characters, and an object in an array. */
+/**
+ * The most memory that JSON takes once it is parsed: `{},` is 3 characters, and an object in an
+ * array.
+ */
 export function parsedWeight(json: string): number {
   let bytes = 2 * json.length
   for (let at = 0; at < json.length; at += 1) {
@@ -45,7 +48,10 @@ export function parsedWeight(json: string): number {
   return bytes
 }
 
-/** The account that a stream's body was opened on. By the body, because it survives whatever stands between a server and a gateway. */
+/**
+ * The account that a stream's body was opened on. By the body, because it survives whatever stands
+ * between a server and a gateway.
+ */
 const accounts = new WeakMap<ReadableStream, Account>()
 export const putOnAccount = (body: ReadableStream, account: Account) => void accounts.set(body, account)
 export const accountOf = (body: ReadableStream) => accounts.get(body)

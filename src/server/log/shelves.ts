@@ -4,7 +4,10 @@ import type { MemorySession } from './memorySession'
 export class Shelves {
   /** Sessions without listeners, the longest unused first. */
   readonly idle = new Set<MemorySession>()
-  /** The others by size: each shelf begins at four times the size of the one before. The longest unused first here too. */
+  /**
+   * The others by size: each shelf begins at four times the size of the one before. The longest
+   * unused first here too.
+   */
   readonly followed = Array.from({ length: 27 }, () => new Set<MemorySession>())
   /** Sessions that keep a run whole. They give way last: then the run fails. */
   readonly #kept = new Set<MemorySession>()

@@ -3,7 +3,10 @@ import type { LogEntry, SessionEvent } from './sessionLog'
 /** The fields that the server itself writes around an event. */
 const ENVELOPE = ['sessionId', 'seq', 'epoch', 'prevSeq'] as const
 
-/** The event as JSON, without what would stand in the place of the envelope. `json` is all of it, if it is at hand. */
+/**
+ * The event as JSON, without what would stand in the place of the envelope. `json` is all of it, if
+ * it is at hand.
+ */
 export function textOf(event: SessionEvent, json?: string): string {
   const isBare = !ENVELOPE.some((field) => Object.hasOwn(event, field))
   return isBare ? (json ?? JSON.stringify(event)) : JSON.stringify({ ...event, ...NO_ENVELOPE })
@@ -12,8 +15,8 @@ export function textOf(event: SessionEvent, json?: string): string {
 const NO_ENVELOPE = Object.fromEntries(ENVELOPE.map((field) => [field, undefined]))
 
 /**
- * An entry as a log keeps it: as text, because a parsed event takes up to twenty times as much memory, and because streams
- * write text. The event is parsed each time it is asked for.
+ * An entry as a log keeps it: as text, because a parsed event takes up to twenty times as much
+ * memory, and because streams write text. The event is parsed each time it is asked for.
  */
 export class StoredEntry implements LogEntry {
   constructor(

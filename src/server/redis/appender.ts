@@ -41,8 +41,9 @@ const ID_REUSED = -1
 const REPLICA_TIMEOUT = 1_000
 
 /**
- * Appends in the order of the calls. A session has one call to Redis in the air, with whatever came up since the last one: so
- * a repeat after a reconnect can be told from a new one, and a busy session costs a fraction of a call per event.
+ * Appends in the order of the calls. A session has one call to Redis in the air, with whatever came
+ * up since the last one: so a repeat after a reconnect can be told from a new one, and a busy
+ * session costs a fraction of a call per event.
  */
 export class Appender {
   readonly #options: AppenderOptions

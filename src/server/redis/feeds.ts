@@ -3,7 +3,10 @@ import type { LogEntry } from '../log/sessionLog'
 import { type News, type Numbered, SessionFeed } from './sessionFeed'
 
 export interface FeedsOptions {
-  /** Resolves when whatever is published from then on arrives, or when that is refused: the look finds it then. */
+  /**
+   * Resolves when whatever is published from then on arrives, or when that is refused: the look
+   * finds it then.
+   */
   subscribe(sessionId: string): Promise<void>
   unsubscribe(sessionId: string): void
   /** Subscribes what is missing. */
@@ -21,7 +24,10 @@ export interface FeedsOptions {
 const CHECK_INTERVAL = 10_000
 /** Sessions that are asked about together. */
 const CHUNK = 500
-/** The most that the events of all feeds take. Beyond, feeds let go of theirs until it is half of that. */
+/**
+ * The most that the events of all feeds take. Beyond, feeds let go of theirs until it is half of
+ * that.
+ */
 const MAX_CHARS = 16_777_216
 
 type Known = readonly [sessionId: string, { readonly feed: SessionFeed; readonly subscribed: Promise<unknown> }]
@@ -53,7 +59,10 @@ export class Feeds {
     this.#feeds.get(sessionId)?.feed.take(epoch, create())
   }
 
-  /** Resolves when all that was appended before the call can be read, and all that comes later will be told. */
+  /**
+   * Resolves when all that was appended before the call can be read, and all that comes later will
+   * be told.
+   */
   async listen(sessionId: string, listener: () => void): Promise<() => void> {
     const { feed, subscribed } = this.#feeds.get(sessionId) ?? this.#start(sessionId)
     // A wrapper of its own, so that listening twice with one function is listening twice.
@@ -74,8 +83,9 @@ export class Feeds {
   }
 
   /**
-   * Subscribes what is missing, then reads, in this order: what is appended in between is announced. To be called after the
-   * connection was lost, and with it every subscription and what was published meanwhile.
+   * Subscribes what is missing, then reads, in this order: what is appended in between is
+   * announced. To be called after the connection was lost, and with it every subscription and what
+   * was published meanwhile.
    */
   async resubscribe(): Promise<void> {
     await this.#options.repair()

@@ -1,12 +1,17 @@
 import { type Refusal, unavailable } from '../errors'
 
-/** Errors of Redis about one key: a right that is missing, a key of another kind, numbers that are none. All else is about Redis as a whole. */
+/**
+ * Errors of Redis about one key: a right that is missing, a key of another kind, numbers that are
+ * none. All else is about Redis as a whole.
+ */
 const isAboutKey = (error: unknown) => /NOPERM.* keys?\b|WRONGTYPE|BADKEY/.test(messageOf(error))
 const isAboutWriting = (error: unknown) => /MISCONF|OOM|NOREPLICAS|READONLY/.test(messageOf(error))
 /** Sessions that are told of by name. One rule that is wrong makes thousands of them unreadable. */
 const MAX_TOLD = 10
 
-/** Failures of Redis for this process: each kind is told once, in one sentence, until it is over. */
+/**
+ * Failures of Redis for this process: each kind is told once, in one sentence, until it is over.
+ */
 export function createHealth(onError: (error: Error) => void) {
   const unreadable = new Set<string>()
   let doesAnswer = true

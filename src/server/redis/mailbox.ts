@@ -18,7 +18,10 @@ export interface MailboxOptions {
   nextId(): string
 }
 
-/** How long another process has for an answer, and how often it is looked whether it still is there, ms. */
+/**
+ * How long another process has for an answer, and how often it is looked whether it still is there,
+ * ms.
+ */
 const ANSWER_TIMEOUT = 5_000
 const LOOK = 250
 /** Far more than are asked in the time in which one may come again. */
@@ -45,7 +48,10 @@ export class Mailbox {
     this.#options = options
   }
 
-  /** The answer of `to`; `'gone'`, soon, if there is no such process; `'silent'` if nothing came within 5 s. */
+  /**
+   * The answer of `to`; `'gone'`, soon, if there is no such process; `'silent'` if nothing came
+   * within 5 s.
+   */
   async ask(to: string, request: object): Promise<Answer | 'gone' | 'silent'> {
     const { health, clock, nextId } = this.#options
     const id = nextId()
@@ -93,8 +99,8 @@ export class Mailbox {
   }
 
   /**
-   * Pub/Sub wakes the other one. What it is to believe it reads from a key, where nobody writes who may only publish. Resolves
-   * with the number of those who were woken.
+   * Pub/Sub wakes the other one. What it is to believe it reads from a key, where nobody writes who
+   * may only publish. Resolves with the number of those who were woken.
    */
   async #send(to: string, id: string, message: object): Promise<number> {
     const { link, keys } = this.#options

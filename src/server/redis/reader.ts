@@ -25,7 +25,10 @@ export const MAX_KEPT = 4_096
 export function createReader({ link, keys, health, maxSessionBytes, keep, onError }: ReaderOptions) {
   const asking = new Map<string, Promise<readonly LogEntry[]>>()
 
-  /** An event that somebody has tampered with keeps its place, or its readers would never get beyond it. */
+  /**
+   * An event that somebody has tampered with keeps its place, or its readers would never get beyond
+   * it.
+   */
   function toEntry(sessionId: string, seq: number, epoch: string, json: string): LogEntry {
     const event = parseJson(json)
     if (isObject(event) && isText(event.type)) {
@@ -36,7 +39,10 @@ export function createReader({ link, keys, health, maxSessionBytes, keep, onErro
     return new StoredEntry(sessionId, seq, epoch, '{"type":"unreadable"}')
   }
 
-  /** `undefined`: that session cannot be read, though others can. Rejects with `Refusal` 503 if none can. */
+  /**
+   * `undefined`: that session cannot be read, though others can. Rejects with `Refusal` 503 if none
+   * can.
+   */
   async function ask(sessionId: string, after: number, limit: number, longest: number) {
     try {
       const given = [await link.server(), keep, after, limit, longest]
@@ -61,7 +67,10 @@ export function createReader({ link, keys, health, maxSessionBytes, keep, onErro
   }
 
   return {
-    /** An event wakes all streams of a session at once: those that ask for the same in one turn share one answer of Redis. */
+    /**
+     * An event wakes all streams of a session at once: those that ask for the same in one turn
+     * share one answer of Redis.
+     */
     read(sessionId: string, after: number, limit: number): Promise<readonly LogEntry[]> {
       const question = `${after} ${limit} ${sessionId}`
       const asked = asking.get(question)

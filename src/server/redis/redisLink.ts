@@ -4,10 +4,15 @@ import { type Scripts, withScripts } from './scripts'
 
 export interface RedisLink {
   readonly commands: Redis & Scripts & RunScripts
-  /** Where `WAIT` holds up nothing but other appends; `commands`, if no append waits for replicas. */
+  /**
+   * Where `WAIT` holds up nothing but other appends; `commands`, if no append waits for replicas.
+   */
   readonly writer: Redis & Scripts & RunScripts
   readonly subscriber: Redis
-  /** Which server it is that holds the data, in its present life. @throws if it may evict what it holds */
+  /**
+   * Which server it is that holds the data, in its present life. @throws if it may evict what it
+   * holds
+   */
   server(): Promise<string>
   /** Asks anew: a replica can be promoted under a connection. */
   forgetServer(): void
@@ -23,11 +28,13 @@ const MAX_REPLICAS = 20
 const SETTINGS = {
   lazyConnect: true,
   commandTimeout: COMMAND_TIMEOUT,
-  // By time, and not by tries: these take about as long. What has been waiting in a longer outage is then let go.
+  // By time, and not by tries: these take about as long. What has been waiting in a longer outage
+  // is then let go.
   maxRetriesPerRequest: 12,
   // A connection can die without a word.
   socketTimeout: COMMAND_TIMEOUT,
-  // After a reconnect the subscribers have to read what they missed, so they subscribe anew themselves.
+  // After a reconnect the subscribers have to read what they missed, so they subscribe anew
+  // themselves.
   autoResubscribe: false,
   // A primary that has become a replica: connect anew, to wherever the name leads now, and repeat.
   reconnectOnError: (error: Error) => (error.message.startsWith('READONLY') ? (2 as const) : false),
@@ -66,7 +73,8 @@ export function createRedisLink(
 
 function openClient(source: string | Redis, onError: (error: unknown) => void): Redis {
   const client = source instanceof Redis ? source.duplicate(SETTINGS) : new Redis(source, SETTINGS)
-  // ioredis keeps what has timed out and sends it with the next connection: much too late, and after the caller has given up.
+  // ioredis keeps what has timed out and sends it with the next connection: much too late, and
+  // after the caller has given up.
   const { sendCommand } = client
   client.sendCommand = (command, stream) =>
     command.isSettled ? command.promise : sendCommand.call(client, command, stream)
@@ -86,7 +94,10 @@ function openClient(source: string | Redis, onError: (error: unknown) => void): 
 class Primary {
   readonly #commands: Redis
   readonly #subscriber: Redis
-  /** `asking`: the answer comes from wherever the connection is then, so a reconnect meanwhile says nothing. */
+  /**
+   * `asking`: the answer comes from wherever the connection is then, so a reconnect meanwhile says
+   * nothing.
+   */
   #state: 'unknown' | 'asking' | 'known' = 'unknown'
   #id: Promise<string> = Promise.resolve('')
   /** The one that was asked last. */
@@ -130,7 +141,10 @@ class Primary {
     return id
   }
 
-  /** A primary that has become a replica answers, but it is another one now that is written to: wherever the name leads. */
+  /**
+   * A primary that has become a replica answers, but it is another one now that is written to:
+   * wherever the name leads.
+   */
   async #info() {
     for (let left = MAX_REPLICAS; ; left -= 1) {
       const info = await this.#commands.info().catch((cause: Error) => {

@@ -19,25 +19,33 @@ import { Subscriptions } from './subscriptions'
 export interface RedisLogOptions {
   /** `redis://…`, or `rediss://…` for TLS. Either this or `client` must be given. */
   readonly url?: string
-  /** A client of the `ioredis` package that knows how to connect, e.g. by Sentinel. It is duplicated, not used itself. */
+  /**
+   * A client of the `ioredis` package that knows how to connect, e.g. by Sentinel. It is
+   * duplicated, not used itself.
+   */
   readonly client?: Redis
   /** The prefix of every key and channel. Default: `holdline`. */
   readonly prefix?: string
-  /** Events kept per session, about (Redis trims in blocks of 100); the oldest go first. Default: 10,000. */
+  /**
+   * Events kept per session, about (Redis trims in blocks of 100); the oldest go first. Default:
+   * 10,000.
+   */
   readonly maxEvents?: number
   /**
-   * About how much the events of a session may take in Redis, bytes; the oldest go first. A larger event is refused with a TypeError.
-   * At least 65,536. Default: 8,388,608 (8 MiB). How much all sessions take is bounded by Redis' own `maxmemory`.
+   * About how much the events of a session may take in Redis, bytes; the oldest go first. A larger
+   * event is refused with a TypeError. At least 65,536. Default: 8,388,608 (8 MiB). How much all
+   * sessions take is bounded by Redis' own `maxmemory`.
    */
   readonly maxSessionBytes?: number
   /**
-   * How long after its last event the events of a session are kept, ms. Default: 3,600,000 (1 h). The numbering is kept for
-   * a day longer. `Infinity` keeps every session for ever.
+   * How long after its last event the events of a session are kept, ms. Default: 3,600,000 (1 h).
+   * The numbering is kept for a day longer. `Infinity` keeps every session for ever.
    */
   readonly maxAge?: number
   /**
-   * How many replicas must have an event before `publish` resolves (Redis' `WAIT`, 1 s). Fewer reject it, though it is
-   * appended. Default: 0; a failover may then lose events that were acknowledged.
+   * How many replicas must have an event before `publish` resolves (Redis' `WAIT`, 1 s). Fewer
+   * reject it, though it is appended. Default: 0; a failover may then lose events that were
+   * acknowledged.
    */
   readonly replicas?: number
   /** Default: the global timers. */
@@ -48,7 +56,9 @@ export interface RedisLog extends SessionLog {
   append(...given: Parameters<SessionLog['append']>): Promise<LogEntry>
   join(host: ClusterHost): Cluster
   readonly joinRuns: JoinRuns
-  /** Ends the connections. Call it after the server's `close()`, when nothing is published any more. */
+  /**
+   * Ends the connections. Call it after the server's `close()`, when nothing is published any more.
+   */
   close(): void
 }
 
@@ -57,15 +67,16 @@ const timers: Timers = {
   ...wallClock,
   setTimeout(callback, ms) {
     const timer = setTimeout(callback, ms)
-    // It does not keep a process alive; its connections do. Where it is a number, there is no such thing.
+    // It does not keep a process alive; its connections do. Where it is a number, there is no such
+    // thing.
     timer.unref?.()
     return timer
   },
 }
 
 /**
- * A `SessionLog` in Redis (≥ 6.2, one primary), for any number of processes. Streams are the log, Pub/Sub the wake-up.
- * docs/scaling.md says what Redis promises and what it does not.
+ * A `SessionLog` in Redis (≥ 6.2, one primary), for any number of processes. Streams are the log,
+ * Pub/Sub the wake-up. docs/scaling.md says what Redis promises and what it does not.
  *
  * @throws TypeError naming the option, if one is invalid or unknown
  */

@@ -12,13 +12,19 @@ export interface RevocationsOptions {
   onRevoked(principalId: string, sessionId: string | undefined): void
 }
 
-/** How many are kept, about. A process that was cut off for longer than they last has no stream left that is that old. */
+/**
+ * How many are kept, about. A process that was cut off for longer than they last has no stream left
+ * that is that old.
+ */
 const MAX_KEPT = 10_000
 /** After the last one, ms. Longer than any stream lives by default. */
 const KEEP = 86_400_000
 const PAGE = 500
 
-/** Revocations, as a Redis Stream: Pub/Sub only tells when to look, so that a lost message delays a revocation by 10 s. */
+/**
+ * Revocations, as a Redis Stream: Pub/Sub only tells when to look, so that a lost message delays a
+ * revocation by 10 s.
+ */
 export function createRevocations({ link: { commands }, health, keys, node, onRevoked }: RevocationsOptions) {
   let last: string | undefined
   let state: 'idle' | 'looking' | 'lookingAgain' = 'idle'

@@ -6,11 +6,12 @@ const MAX_SEQ = 99_999_999_999_999
 const ENTRY_BYTES = 32
 
 /**
- * Finds the numbering of a session: `epoch` is false where there is none. It has another epoch where the server is another than
- * the one that wrote last (it was restarted, or promoted), because that one may have taken events along that clients have seen.
- * That epoch follows from the old one, so all readers agree on it though Redis may refuse to write it. Only `INFO` knows the
- * server for certain, so it is asked where the caller's word differs. A numbering that somebody has overwritten is refused as
- * `BADKEY`.
+ * Finds the numbering of a session: `epoch` is false where there is none. It has another epoch
+ * where the server is another than the one that wrote last (it was restarted, or promoted), because
+ * that one may have taken events along that clients have seen. That epoch follows from the old one,
+ * so all readers agree on it though Redis may refuse to write it. Only `INFO` knows the server for
+ * certain, so it is asked where the caller's word differs. A numbering that somebody has
+ * overwritten is refused as `BADKEY`.
  */
 export const OPEN = `
 local meta, server, keep = KEYS[1], ARGV[1], tonumber(ARGV[2])
@@ -33,9 +34,10 @@ end
 `
 
 /**
- * KEYS meta log; ARGV server keep after limit longest → [epoch, head, entries, why Redis refused to write, '' if it did, nil if
- * nothing had to be written]; epoch '' for a session that nobody has appended to. An entry that is longer than `longest` comes
- * without its fields; limit -1 asks for the id of the oldest entry alone. Reading creates nothing, and needs no write.
+ * KEYS meta log; ARGV server keep after limit longest → [epoch, head, entries, why Redis refused to
+ * write, '' if it did, nil if nothing had to be written]; epoch '' for a session that nobody has
+ * appended to. An entry that is longer than `longest` comes without its fields; limit -1 asks for
+ * the id of the oldest entry alone. Reading creates nothing, and needs no write.
  */
 const READ = `${OPEN}
 if not epoch then return { '', 0, {}, false } end
@@ -57,12 +59,14 @@ return { epoch, head, entries, refused }
 `
 
 /**
- * Beyond OPEN, for scripts whose KEYS begin with meta log, and ARGV with server keep epoch maxEvents maxAge channel maxBytes. `number` gives
- * the session a numbering, `add` appends, `close` tells of it and cuts the log. What breaks off (a right that is missing) leaves the
- * numbering whole.
+ * Beyond OPEN, for scripts whose KEYS begin with meta log, and ARGV with server keep epoch
+ * maxEvents maxAge channel maxBytes. `number` gives the session a numbering, `add` appends, `close`
+ * tells of it and cuts the log. What breaks off (a right that is missing) leaves the numbering
+ * whole.
  *
- * `bytes` counts all that was ever appended, and `marks` holds where it stood at about each sixteenth of `maxBytes`, so a log is cut
- * without looking at what is cut off. `kept` is the event from which on all are kept, as long as they take no more than `maxBytes`.
+ * `bytes` counts all that was ever appended, and `marks` holds where it stood at about each
+ * sixteenth of `maxBytes`, so a log is cut without looking at what is cut off. `kept` is the event
+ * from which on all are kept, as long as they take no more than `maxBytes`.
  */
 export const WRITE = `${OPEN}
 local function number()
@@ -128,11 +132,12 @@ end
 `
 
 /**
- * KEYS meta log writer once…; ARGV as WRITE, onceAge n, then for each event: json, the number of its once key or 0, fingerprint → [epoch,
- * seq…], -1 for an id that was used for something else, and -1 - seq for one that was appended before.
+ * KEYS meta log writer once…; ARGV as WRITE, onceAge n, then for each event: json, the number of
+ * its once key or 0, fingerprint → [epoch, seq…], -1 for an id that was used for something else,
+ * and -1 - seq for one that was appended before.
  *
- * ioredis repeats what it got no answer to, after a reconnect; `writer` remembers the answer to the last call of this
- * process, and a process has one call per session in the air.
+ * ioredis repeats what it got no answer to, after a reconnect; `writer` remembers the answer to the
+ * last call of this process, and a process has one call per session in the air.
  */
 const APPEND = `${WRITE}
 number()
@@ -169,10 +174,11 @@ return answer
 `
 
 /**
- * KEYS quota receipt…; ARGV mine lease max minAge age prefix → what each receipt holds, `mine` if it is claimed now ('' for another's, if
- * several are asked about), or how many ms it takes until there is room for all of them: all are claimed or none. The quota is a
- * principal's: its receipts by the time when they were last written. What needs memory comes first: once a script has written anything,
- * a full Redis lets it write all.
+ * KEYS quota receipt…; ARGV mine lease max minAge age prefix → what each receipt holds, `mine` if
+ * it is claimed now ('' for another's, if several are asked about), or how many ms it takes until
+ * there is room for all of them: all are claimed or none. The quota is a principal's: its receipts
+ * by the time when they were last written. What needs memory comes first: once a script has written
+ * anything, a full Redis lets it write all.
  */
 const CLAIM = `
 local mine, prefix, answer, open = ARGV[1], ARGV[6], {}, {}
@@ -206,8 +212,9 @@ return answer
 `
 
 /**
- * KEYS receipt quota; ARGV mine value age hash quotaAge: writes (or deletes, if the value is empty) what is still mine, or nobody's. From
- * then on it is young: a command may run for longer than a receipt has to be kept.
+ * KEYS receipt quota; ARGV mine value age hash quotaAge: writes (or deletes, if the value is empty)
+ * what is still mine, or nobody's. From then on it is young: a command may run for longer than a
+ * receipt has to be kept.
  */
 const SETTLE = `
 local held = redis.call('GET', KEYS[1])

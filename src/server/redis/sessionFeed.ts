@@ -1,6 +1,8 @@
 import type { LogEntry } from '../log/sessionLog'
 
-/** An event that is known to stand in Redis. The entry is missing where it is too big to be kept. */
+/**
+ * An event that is known to stand in Redis. The entry is missing where it is too big to be kept.
+ */
 export interface Numbered {
   readonly seq: number
   readonly entry: LogEntry | undefined
@@ -14,7 +16,9 @@ export interface News {
 }
 
 export interface SessionFeedOptions {
-  /** Asks Redis for at most `limit` events after `after`. `undefined`: that session cannot be read. */
+  /**
+   * Asks Redis for at most `limit` events after `after`. `undefined`: that session cannot be read.
+   */
   read(after: number, limit: number): Promise<News | undefined>
   /** This many characters more are kept here, or fewer. */
   onResize(chars: number): void
@@ -24,8 +28,9 @@ export interface SessionFeedOptions {
 const RING_EVENTS = 64
 
 /**
- * The newest events of a session that somebody in this process listens to. Pub/Sub is a wake-up and not the log: it says that there is
- * something to read, and whatever is kept here was read from Redis or appended by this very process.
+ * The newest events of a session that somebody in this process listens to. Pub/Sub is a wake-up and
+ * not the log: it says that there is something to read, and whatever is kept here was read from
+ * Redis or appended by this very process.
  */
 export class SessionFeed {
   readonly listeners = new Set<() => void>()

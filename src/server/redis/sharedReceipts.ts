@@ -18,7 +18,10 @@ export interface SharedReceiptsOptions {
   nextId(): string
 }
 
-/** How long a claim lasts that is not renewed, ms: about as long a command waits whose process has died. */
+/**
+ * How long a claim lasts that is not renewed, ms: about as long a command waits whose process has
+ * died.
+ */
 const LEASE = 6_000
 const RENEWAL = 2_000
 /** How long a command waits for another process that runs it, and how often it looks, ms. */
@@ -100,8 +103,9 @@ export class SharedReceipts {
   }
 
   /**
-   * Writes `mine` for so long, ms, where nothing stands: everywhere or nowhere. Resolves with what stands there then; '' for another's,
-   * of several. The places are one principal's. @throws Refusal 429 if there is no room
+   * Writes `mine` for so long, ms, where nothing stands: everywhere or nowhere. Resolves with what
+   * stands there then; '' for another's, of several. The places are one principal's. @throws
+   * Refusal 429 if there is no room
    */
   async #put(places: readonly Place[], mine: string, age: number): Promise<readonly string[]> {
     const { link, health, keys, host } = this.#options

@@ -6,7 +6,10 @@ export interface SubscriptionsOptions {
   onRefused(cause: unknown): void
 }
 
-/** `asked`: the answer is under way. `missing`: refused, or lost with its connection. `leaving`: it could not be given back. */
+/**
+ * `asked`: the answer is under way. `missing`: refused, or lost with its connection. `leaving`: it
+ * could not be given back.
+ */
 type State = 'asked' | 'heard' | 'missing' | 'leaving'
 interface Channel {
   readonly name: string
@@ -16,7 +19,10 @@ interface Channel {
 /** Channels of one SUBSCRIBE. */
 const CHUNK = 500
 
-/** The channels that this process listens to. What Redis refuses is asked for again with each `repair`, not only once. */
+/**
+ * The channels that this process listens to. What Redis refuses is asked for again with each
+ * `repair`, not only once.
+ */
 export class Subscriptions {
   readonly #options: SubscriptionsOptions
   readonly #channels = new Map<string, Channel>()

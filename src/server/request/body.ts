@@ -12,13 +12,17 @@ export interface BodyLimits {
   readonly depth: number
 }
 
-/** How much of a refused body is read and thrown away: as much as a client's whole outbox holds, bytes. */
+/**
+ * How much of a refused body is read and thrown away: as much as a client's whole outbox holds,
+ * bytes.
+ */
 const MAX_DISCARDED = 4_194_304
 
 /**
- * The text of the request's body: parsed it may be twenty times as large, and it may have to wait. What is held of it is on `account`.
- * Refused are a media type other than JSON (415), what is too large (413), late (408), cut off, no UTF-8 or nested too deep (400), and
- * what there is no room for (429).
+ * The text of the request's body: parsed it may be twenty times as large, and it may have to wait.
+ * What is held of it is on `account`. Refused are a media type other than JSON (415), what is too
+ * large (413), late (408), cut off, no UTF-8 or nested too deep (400), and what there is no room
+ * for (429).
  */
 export async function readBody(request: Request, limits: BodyLimits, clock: Timers, account: Account): Promise<string> {
   if (!/^application\/json\s*(;|$)/i.test(request.headers.get('Content-Type') ?? '')) {
@@ -86,8 +90,9 @@ function isEndOfText(decoder: TextDecoder): boolean {
 }
 
 /**
- * Reads and discards what is left of a refused body. Else the host closes the connection in the middle of it, the answer is lost in
- * a reset (behind nginx, one in ten), and the client repeats what was refused for good.
+ * Reads and discards what is left of a refused body. Else the host closes the connection in the
+ * middle of it, the answer is lost in a reset (behind nginx, one in ten), and the client repeats
+ * what was refused for good.
  */
 export async function discardBody({ body }: Request, timeout: number, clock: Timers): Promise<void> {
   // Locked: it was late already.
@@ -102,7 +107,10 @@ export async function discardBody({ body }: Request, timeout: number, clock: Tim
 
 type Ending = 'ended' | 'stopped' | 'late' | 'failed'
 
-/** Until `take` says no; the rest can be read on. One that is late is given up: it is cancelled, and stays locked. */
+/**
+ * Until `take` says no; the rest can be read on. One that is late is given up: it is cancelled, and
+ * stays locked.
+ */
 async function readParts(
   body: Request['body'],
   timeout: number,

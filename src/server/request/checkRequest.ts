@@ -7,7 +7,10 @@ function isRequest(given: unknown): boolean {
   }
 }
 
-/** Throws a TypeError if a host has handed over its own kind of request, such as Node's IncomingMessage. */
+/**
+ * Throws a TypeError if a host has handed over its own kind of request, such as Node's
+ * IncomingMessage.
+ */
 export function checkRequest(who: string, given: unknown, remedy: string) {
   if (isRequest(given)) return
   const name = Object(given) === given ? Object(given).constructor?.name || 'an object' : String(given)

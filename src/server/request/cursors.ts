@@ -16,7 +16,10 @@ export function parseCursor(value: unknown): Cursor | undefined {
   return { sessionId, lastSeq, epoch: epoch.length <= MAX_EPOCH ? epoch : 'too long' }
 }
 
-/** `undefined` if one of them is malformed, if a session occurs twice, or if there are more than `max`. */
+/**
+ * `undefined` if one of them is malformed, if a session occurs twice, or if there are more than
+ * `max`.
+ */
 export function parseCursors(value: unknown, max: number): readonly Cursor[] | undefined {
   if (!Array.isArray(value) || value.length > max) return undefined
   const cursors = new Map<string, Cursor>()

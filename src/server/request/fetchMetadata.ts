@@ -5,8 +5,9 @@ const BLIND_MODES = ['navigate', 'no-cors']
 const FRAMES = ['document', 'iframe', 'frame', 'embed', 'object']
 
 /**
- * Refuses a GET that no EventSource, `fetch` or WebSocket makes. A page that is of the same site, but of another origin, sends a
- * visitor's cookies along: 20 iframes on `/events` would hold all the streams that the visitor may have.
+ * Refuses a GET that no EventSource, `fetch` or WebSocket makes. A page that is of the same site,
+ * but of another origin, sends a visitor's cookies along: 20 iframes on `/events` would hold all
+ * the streams that the visitor may have.
  *
  * Absent headers refuse nothing: Node, proxies and older browsers send few of them or none.
  *
@@ -20,7 +21,8 @@ export function checkFetchMetadata({ headers }: Request, hasOriginList: boolean)
     const value = headers.get(name)
     if (value !== null && refused.includes(value)) throw refusal(`${name}: ${value}`)
   }
-  // [spec] each request of a mode that lets a script read the answer names its origin, unless that is the server's own.
+  // [spec] each request of a mode that lets a script read the answer names its origin, unless that
+  // is the server's own.
   const site = headers.get('Sec-Fetch-Site')
   if (hasOriginList || headers.has('Origin')) return
   if (site === 'same-site' || site === 'cross-site') throw refusal(`Sec-Fetch-Site: ${site} without an Origin`)

@@ -1,6 +1,7 @@
 /**
- * How deep the JSON of a command, a receipt or an event may be nested. `JSON.stringify`, `structuredClone` and everything else that
- * walks a value by recursion throws somewhere between 2,000 and 6,000 levels; people nest 30.
+ * How deep the JSON of a command, a receipt or an event may be nested. `JSON.stringify`,
+ * `structuredClone` and everything else that walks a value by recursion throws somewhere between
+ * 2,000 and 6,000 levels; people nest 30.
  */
 export const MAX_DEPTH = 128
 /** `{"messages":[{"body":…}]}`: a message may be as deep in a batch as it may be alone. */
@@ -31,7 +32,10 @@ export function isTooDeep(json: string, max = MAX_DEPTH): boolean {
   return false
 }
 
-/** Where the string ends that begins at `start`. A quote behind an odd number of backslashes belongs to it. */
+/**
+ * Where the string ends that begins at `start`. A quote behind an odd number of backslashes belongs
+ * to it.
+ */
 function endOfString(json: string, start: number): number {
   for (let at = json.indexOf('"', start + 1); at >= 0; at = json.indexOf('"', at + 1)) {
     let before = at - 1
@@ -42,8 +46,9 @@ function endOfString(json: string, start: number): number {
 }
 
 /**
- * The members of a JSON object by their names, as texts: found in one pass, where parsing makes twenty times the text of it. What is in
- * the values is not looked at, nor checked. Undefined if it is no object.
+ * The members of a JSON object by their names, as texts: found in one pass, where parsing makes
+ * twenty times the text of it. What is in the values is not looked at, nor checked. Undefined if it
+ * is no object.
  */
 export function membersOf(json: string): ReadonlyMap<string, string> | undefined {
   const found = new Map<string, string>()
@@ -62,7 +67,10 @@ export interface Label {
   readonly lane: string | undefined
 }
 
-/** The labels of the messages of a batch, one after the other, up to the first value that is no message. */
+/**
+ * The labels of the messages of a batch, one after the other, up to the first value that is no
+ * message.
+ */
 export function* labelsOf(batch: string): Generator<Label> {
   const messages = findMember(batch, 0, 'messages')
   if (messages === undefined || batch[messages] !== '[') return
@@ -106,7 +114,10 @@ interface Member {
   end?: number
 }
 
-/** The members of the object that begins at `from`. Returns where that ends; undefined if it is none. */
+/**
+ * The members of the object that begins at `from`. Returns where that ends; undefined if it is
+ * none.
+ */
 function* readMembers(json: string, from: number): Generator<Member, number | undefined> {
   let at = skipSpace(json, from)
   if (json[at] !== '{') return undefined

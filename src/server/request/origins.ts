@@ -10,7 +10,10 @@ export interface OriginOptions {
 
 const HEADERS = ['Content-Type', CONNECTION_ID_HEADER, IDEMPOTENCY_KEY_HEADER, LANE_HEADER, 'Authorization']
 
-/** Which pages may call, and under which names of this server. Requests without an `Origin` come from no page, or from its own. */
+/**
+ * Which pages may call, and under which names of this server. Requests without an `Origin` come
+ * from no page, or from its own.
+ */
 export class Origins {
   readonly #origins: ReadonlySet<string> | undefined
   readonly #hosts: ReadonlySet<string> | undefined
@@ -56,7 +59,8 @@ export class Origins {
       'Access-Control-Allow-Credentials': 'true',
       'Access-Control-Allow-Methods': 'GET, POST',
       'Access-Control-Allow-Headers': this.#headers,
-      // [spec] a cross-origin page sees no response header but a safelisted few, and Retry-After is not one of them.
+      // [spec] a cross-origin page sees no response header but a safelisted few, and Retry-After is
+      // not one of them.
       'Access-Control-Expose-Headers': 'Retry-After',
       Vary: 'Origin',
     }
@@ -79,7 +83,8 @@ export class Origins {
   }
 
   #isSameOrigin(origin: string, request: Request): boolean {
-    // The browser's own word, which no page can set. It holds behind every proxy; it is not sent to http: addresses of a network.
+    // The browser's own word, which no page can set. It holds behind every proxy; it is not sent to
+    // http: addresses of a network.
     const site = request.headers.get('Sec-Fetch-Site')
     if (site === 'same-origin' || site === 'none') return true
     if (site === 'same-site' || site === 'cross-site') return false
@@ -94,7 +99,10 @@ export class Origins {
     return this.#forwarded(request, 'Host') ?? request.headers.get('Host') ?? new URL(request.url).host
   }
 
-  /** The scheme that the browser used; `undefined` for a plain request that may have come through a proxy that ends TLS. */
+  /**
+   * The scheme that the browser used; `undefined` for a plain request that may have come through a
+   * proxy that ends TLS.
+   */
   #schemeOf(request: Request): string | undefined {
     const forwarded = this.#forwarded(request, 'Proto')?.toLowerCase()
     return forwarded ?? (request.url.startsWith('https:') ? 'https' : undefined)

@@ -3,7 +3,10 @@ import type { Account } from '../limits/budget'
 import { REQUEST_WEIGHT } from '../limits/weights'
 import type { MaybePromise } from '../log/sessionLog'
 
-/** The maker of a request. All else that `authenticate` returns is handed through to the other hooks. */
+/**
+ * The maker of a request. All else that `authenticate` returns is handed through to the other
+ * hooks.
+ */
 export interface Principal {
   readonly id: string
 }
@@ -23,7 +26,8 @@ function kindOf(value: unknown): string {
 /**
  * Whose request it is. It is on `account` while `authenticate` is asked.
  *
- * @throws Refusal 401 if `authenticate` returns null, 503 if too many requests wait for it; Misconfiguration 500
+ * @throws Refusal 401 if `authenticate` returns null, 503 if too many requests wait for it;
+ * Misconfiguration 500
  */
 export async function identify<P extends Principal>(
   request: Request,

@@ -34,6 +34,9 @@ const TOO_LARGE: Ending = { type: 'failed', error: 'too-large' }
 const FIRST_PAUSE = 100
 const MAX_PAUSE = 2_000
 
+/** Events after which others have their turn. */
+const BREATH = 64
+
 /** A run that this process has: from its first trace in the log to the last. */
 export class LocalRun {
   /** `starting`: it is not known yet whether the log has it. `ending`: its producer is over, and the log is told so. */
@@ -140,7 +143,7 @@ export class LocalRun {
     let last: Ending = { type: 'finished' }
     try {
       const source = await opening
-      for (;;) {
+      for (let count = 1; ; count += 1) {
         const { done, value } = await source.next()
         if (done || this.#controller.signal.aborted) break
         const ending = this.#take(value)
@@ -149,6 +152,8 @@ export class LocalRun {
           break
         }
         await this.#outflow.room()
+        // One that has everything at hand, and a log that answers at once, would keep this process from all else.
+        if (count % BREATH === 0) await new Promise((resolve) => setTimeout(resolve, 0))
       }
     } catch (error) {
       last = this.#fail('producer', error)

@@ -35,7 +35,10 @@ export interface AttachmentsHost {
 
 /** The sessions that one stream carries, and which of them have events to be written. */
 export class Attachments {
-  /** Sessions that may have unwritten events. The first one is next: a Set keeps its order, so this is round-robin. */
+  /**
+   * Sessions that may have unwritten events. The first one is next: a Set keeps its order, so this
+   * is round-robin.
+   */
   readonly unread = new Set<string>()
   /** The sessions whose replay waits until their principal may be written more. */
   paced: Set<string> | undefined
@@ -66,7 +69,9 @@ export class Attachments {
     if (session) session.usedBy = 'command'
   }
 
-  /** False if the session is one too many. Rejects with `Refusal` 429 if there is no room for it. */
+  /**
+   * False if the session is one too many. Rejects with `Refusal` 429 if there is no room for it.
+   */
   async attach({ sessionId, after, epoch, head }: Place): Promise<boolean> {
     const { log, account, maxSessions } = this.#options
     if (this.#attached.has(sessionId)) this.detach(sessionId)
@@ -85,7 +90,10 @@ export class Attachments {
       this.unread.add(sessionId)
       this.#host.announceWork()
     }
-    /** Attached without a subscription it would stay silent for ever; detached it is asked for again. */
+    /**
+     * Attached without a subscription it would stay silent for ever; detached it is asked for
+     * again.
+     */
     const giveUp = (error: unknown): never => {
       if (this.#attached.get(sessionId) === session) this.detach(sessionId)
       throw error

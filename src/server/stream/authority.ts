@@ -30,8 +30,9 @@ interface Watch {
 }
 
 /**
- * Whether what is attached may still be read. Whatever may not ends its stream, because that is what clients of each version
- * understand: they come back, and the resume tells them `forbidden` or `gone`.
+ * Whether what is attached may still be read. Whatever may not ends its stream, because that is
+ * what clients of each version understand: they come back, and the resume tells them `forbidden` or
+ * `gone`.
  */
 export class Authority<P extends Principal> {
   readonly #options: AuthorityOptions<P>
@@ -51,7 +52,10 @@ export class Authority<P extends Principal> {
     return this.#options.interval / 4
   }
 
-  /** Called when a stream opens, and by the stream from then on: asks anew what it may read, if it is time for that. */
+  /**
+   * Called when a stream opens, and by the stream from then on: asks anew what it may read, if it
+   * is time for that.
+   */
   beat(principal: P, stream: ChatStream): void {
     const watch = this.#watches.get(stream) ?? { dueAt: this.#nextLook(), failures: 0 }
     this.#watches.set(stream, watch)
@@ -61,7 +65,10 @@ export class Authority<P extends Principal> {
     this.#lookOn()
   }
 
-  /** Asks anew about sessions that are attached; ends the stream if one may not be read. Returns those that may not. */
+  /**
+   * Asks anew about sessions that are attached; ends the stream if one may not be read. Returns
+   * those that may not.
+   */
   async recheck(principal: P, stream: StreamRef, sessionIds: readonly string[]): Promise<readonly string[]> {
     const permissions = await Promise.all(sessionIds.map((sessionId) => this.#mayRead(principal, sessionId)))
     const refused = sessionIds.filter((_, index) => permissions[index] === false)
@@ -77,7 +84,10 @@ export class Authority<P extends Principal> {
     }
   }
 
-  /** To be taken before a right is asked for, and handed to `wasRevoked` when it has been made use of. */
+  /**
+   * To be taken before a right is asked for, and handed to `wasRevoked` when it has been made use
+   * of.
+   */
   mark(): number {
     return this.#revocations.count
   }

@@ -9,9 +9,9 @@ import { Pulse, type PulseHost } from './pulse'
 const SLICE_CHARS = 256 * 1024
 
 /**
- * Whether a read of the client waits for its chunk, and whether one is being made. `unasked`: neither. `asked`: a read waits, and there
- * is nothing to write. `writing`: a read waits, and its chunk is being made. `written`: it has its chunk, and the next read finds the
- * loop still running.
+ * Whether a read of the client waits for its chunk, and whether one is being made. `unasked`:
+ * neither. `asked`: a read waits, and there is nothing to write. `writing`: a read waits, and its
+ * chunk is being made. `written`: it has its chunk, and the next read finds the loop still running.
  */
 type State = 'unasked' | 'asked' | 'writing' | 'written' | 'ended'
 
@@ -20,10 +20,12 @@ export const createChatStream = (options: ChatStreamOptions): ChatStream => new 
 const encoder = new TextEncoder()
 
 /**
- * The response body, and its own source. It is pulled: each read of the client takes the next chunk from the log, by cursor. There
- * is no queue of events and so nothing that grows with a slow client, and no difference between replay and live.
+ * The response body, and its own source. It is pulled: each read of the client takes the next chunk
+ * from the log, by cursor. There is no queue of events and so nothing that grows with a slow
+ * client, and no difference between replay and live.
  *
- * A class, and no promise that waits for work: a server holds thousands of these, and most of them are quiet.
+ * A class, and no promise that waits for work: a server holds thousands of these, and most of them
+ * are quiet.
  */
 class PulledStream
   implements ChatStream, AttachmentsHost, ChunksHost, PulseHost, UnderlyingDefaultSource<Uint8Array<ArrayBuffer>>
@@ -47,7 +49,8 @@ class PulledStream
     this.#sessions = new Attachments(options, this)
     this.#chunks = new Chunks(options, this.#sessions, this)
     this.#pulse = new Pulse(options, this)
-    // No read-ahead: `pull` then means that the client is waiting, and a client that is not waiting holds no memory.
+    // No read-ahead: `pull` then means that the client is waiting, and a client that is not waiting
+    // holds no memory.
     this.body = new ReadableStream(this, { highWaterMark: 0 })
     this.#watchReader()
   }
@@ -176,7 +179,10 @@ class PulledStream
 
   // Time
 
-  /** A client that keeps up always has a read waiting. Work without one means that it has stopped reading. */
+  /**
+   * A client that keeps up always has a read waiting. Work without one means that it has stopped
+   * reading.
+   */
   #watchReader() {
     if (this.#isAsked || this.#hasEnded || this.#stallTimer !== undefined || !this.#chunks.hasWork()) return
     this.#stallTimer = this.#options.clock.setTimeout(() => {

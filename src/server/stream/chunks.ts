@@ -5,12 +5,17 @@ import type { ChatStreamOptions, Replayed } from './api'
 import type { Attachments } from './attachments'
 import { eventFrame, toFrame } from './frames'
 
-/** About how much is written per read of the client: enough to be quick, little enough to cost no memory worth counting. */
+/**
+ * About how much is written per read of the client: enough to be quick, little enough to cost no
+ * memory worth counting.
+ */
 const CHUNK_CHARS = 64 * 1024
 const CHUNK_EVENTS = 64
 /** Events of one session before the next session has its turn. */
 const TURN_EVENTS = 16
-/** Unwritten control frames and markers, each. Only a client that posts without reading has more. */
+/**
+ * Unwritten control frames and markers, each. Only a client that posts without reading has more.
+ */
 const MAX_CONTROL = 64
 /** For each character of its frame, bytes: the verdicts are held as objects too. */
 const MARKER_WEIGHT = 4
@@ -29,7 +34,10 @@ export interface ChunksHost {
 
 type Options = Pick<ChatStreamOptions, 'log' | 'pacer' | 'principalId' | 'clock' | 'account' | 'welcome'>
 
-/** Makes the chunks that one stream writes: control frames, then events from the log, by cursor, then replay markers. */
+/**
+ * Makes the chunks that one stream writes: control frames, then events from the log, by cursor,
+ * then replay markers.
+ */
 export class Chunks {
   readonly #options: Options
   readonly #sessions: Attachments
@@ -102,7 +110,8 @@ export class Chunks {
       if (isUnreadable || this.#sessions.get(sessionId) !== session) continue
       if (session.position === 0) session.epoch = epoch
       if (epoch !== session.epoch) {
-        // The session's numbering started again. The next resume of the client will be told so, with `reset`.
+        // The session's numbering started again. The next resume of the client will be told so,
+        // with `reset`.
         this.#host.end()
         return ''
       }
@@ -130,7 +139,10 @@ export class Chunks {
     return chunk
   }
 
-  /** Sessions whose replay waits are taken one at a time: to look at each of a thousand, on twenty streams, would take all of a process. */
+  /**
+   * Sessions whose replay waits are taken one at a time: to look at each of a thousand, on twenty
+   * streams, would take all of a process.
+   */
   #nextUnread(): string | undefined {
     const isPaced = this.#sessions.unread.size === 0
     const from = isPaced ? this.#sessions.paced : this.#sessions.unread
@@ -146,7 +158,10 @@ export class Chunks {
     return marker !== undefined && this.#sessions.areReplayed(marker.sessions)
   }
 
-  /** Whether replays are put off until their principal may be written more. Whatever else there is goes on. */
+  /**
+   * Whether replays are put off until their principal may be written more. Whatever else there is
+   * goes on.
+   */
   #hasToWait(): boolean {
     const { clock, pacer, principalId } = this.#options
     if (this.#paceTimer !== undefined) return true

@@ -39,8 +39,8 @@ const MAX_PATIENCE = 3_600_000
 const COME_BACK = { retryAfter: 5_000 }
 
 /**
- * The live streams by their connectionId, which names the process too where there are several. A stream removes itself by
- * identity, so an old one never takes a new one along.
+ * The live streams by their connectionId, which names the process too where there are several. A
+ * stream removes itself by identity, so an old one never takes a new one along.
  */
 export class Connections {
   readonly #options: ConnectionsOptions
@@ -76,8 +76,8 @@ export class Connections {
   }
 
   /**
-   * Finds the connection that a request names, and takes note that its client was heard of. The id is no credential: of another
-   * principal it is as unknown as one that was never given out.
+   * Finds the connection that a request names, and takes note that its client was heard of. The id
+   * is no credential: of another principal it is as unknown as one that was never given out.
    */
   find(id: unknown, principalId: string): Connection | undefined {
     const connection = typeof id === 'string' ? this.#byId.get(id) : undefined
@@ -143,8 +143,9 @@ export class Connections {
     const [silent] = [...siblings.all].sort((a, b) => a.heardAt - b.heardAt)
     if (!silent || now - silent.heardAt < silence || now < siblings.nextAt) return undefined
     return () => {
-      // A frozen page cannot be told from one that reads and says nothing: small writes end in buffers between here and there. One
-      // that reads hears the goodbye and comes back, and must not find 20 others of its kind that take turns in evicting each other.
+      // A frozen page cannot be told from one that reads and says nothing: small writes end in
+      // buffers between here and there. One that reads hears the goodbye and comes back, and must
+      // not find 20 others of its kind that take turns in evicting each other.
       siblings.nextAt = now + siblings.patience
       siblings.patience = Math.min(2 * siblings.patience, MAX_PATIENCE)
       silent.stream.evict(COME_BACK)

@@ -2,7 +2,10 @@ import { Budgets } from '../limits/budget'
 
 /** How long a page may take to say goodbye, ms. An engine may cut the stream first. */
 const MAX_AGE = 10_000
-/** The most sessions that ended streams of all principals name; a stream without one counts as one. One principal has an eighth. */
+/**
+ * The most sessions that ended streams of all principals name; a stream without one counts as one.
+ * One principal has an eighth.
+ */
 export const MAX_SESSIONS = 10_000
 
 const NONE: ReadonlySet<string> = new Set()
@@ -13,7 +16,10 @@ interface Ended {
   readonly at: number
 }
 
-/** Streams that ended a moment ago, and the sessions that were attached to them: a farewell may arrive after the end of its stream. */
+/**
+ * Streams that ended a moment ago, and the sessions that were attached to them: a farewell may
+ * arrive after the end of its stream.
+ */
 export function createEndedStreams(clock: { now(): number }) {
   // Oldest first.
   const byId = new Map<string, Ended>()

@@ -11,7 +11,10 @@ export interface PulseHost {
   end(): void
 }
 
-/** One timer for the pings, the beats and the age of a stream. An age of its own would be a list of its own in Node, as no two are the same. */
+/**
+ * One timer for the pings, the beats and the age of a stream. An age of its own would be a list of
+ * its own in Node, as no two are the same.
+ */
 export class Pulse {
   readonly #options: Pick<ChatStreamOptions, 'clock' | 'heartbeat' | 'beat' | 'onBeat'>
   readonly #host: PulseHost

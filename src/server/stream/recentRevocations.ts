@@ -23,7 +23,10 @@ export class RecentRevocations {
     if (this.#newest.length > MAX_RECENT) this.#newest.shift()
   }
 
-  /** Whether the right was taken away since the count was `mark`. If that is no longer known, it counts as taken away. */
+  /**
+   * Whether the right was taken away since the count was `mark`. If that is no longer known, it
+   * counts as taken away.
+   */
   includes(mark: number, principalId: string, sessionIds: readonly string[]): boolean {
     const since = this.#count - mark
     if (since === 0) return false

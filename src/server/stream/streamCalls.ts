@@ -1,9 +1,15 @@
 import { isObject, isSeq, isText, parseVerdicts, type SessionVerdict, TOO_MANY_SESSIONS } from '../../protocol'
 import type { ChatStream } from './api'
 
-/** The calls that a request makes on the stream that it names. Plain JSON: the stream may be another process's. */
+/**
+ * The calls that a request makes on the stream that it names. Plain JSON: the stream may be another
+ * process's.
+ */
 export type StreamCall =
-  /** Takes on what the verdicts say, and answers with them: a session one too many becomes `forbidden`. */
+  /**
+   * Takes on what the verdicts say, and answers with them: a session one too many becomes
+   * `forbidden`.
+   */
   | {
       readonly type: 'resume'
       readonly sessions: readonly SessionVerdict[]
@@ -13,15 +19,19 @@ export type StreamCall =
   /** Attaches a session, unless it is: a command for it has been let in. */
   | { readonly type: 'join'; readonly sessionId: string; readonly after: number; readonly epoch: string }
   | { readonly type: 'detach'; readonly sessionId: string }
-  /** Detaches these at once, as their principal may not read them any more. If one was attached, the stream ends: so the client is told. */
+  /**
+   * Detaches these at once, as their principal may not read them any more. If one was attached, the
+   * stream ends: so the client is told.
+   */
   | { readonly type: 'revoke'; readonly sessionIds: readonly string[] }
   /** Writes a probe's answer. */
   | { readonly type: 'echo'; readonly nonce: string }
   /** Answers with those that are attached; with `{ empty }` for one that has not begun. */
   | { readonly type: 'attached'; readonly sessionIds: readonly string[] }
   /**
-   * The same, also of a stream that has just ended. Answers null if the stream has been resumed since: `resumeId` is that of the last
-   * resume that the client knew of, null for none. An older client names none.
+   * The same, also of a stream that has just ended. Answers null if the stream has been resumed
+   * since: `resumeId` is that of the last resume that the client knew of, null for none. An older
+   * client names none.
    */
   | { readonly type: 'farewell'; readonly sessionIds: readonly string[]; readonly resumeId?: string | null | undefined }
 
@@ -34,7 +44,8 @@ export async function callStream(stream: ChatStream, call: StreamCall): Promise<
       return sessions
     }
     case 'join':
-      // A resume may have been quicker, and knows better where to start. A full stream is no reason not to run what is sent, but its answer is missed.
+      // A resume may have been quicker, and knows better where to start. A full stream is no reason
+      // not to run what is sent, but its answer is missed.
       if (!stream.isAttached(call.sessionId) && !(await stream.attach(call.sessionId, call.after, call.epoch)))
         stream.say({ type: 'unattached', sessions: [oneTooMany(call.sessionId, call.after)] })
       return stream.begin(call.sessionId)
@@ -81,7 +92,10 @@ const oneTooMany = (sessionId: string, from: number): SessionVerdict => ({
   to: from,
 })
 
-/** A call that came from another process, which may run another version; `undefined` if it is none of this one's. */
+/**
+ * A call that came from another process, which may run another version; `undefined` if it is none
+ * of this one's.
+ */
 export function parseCall(value: unknown): StreamCall | undefined {
   if (!isObject(value)) return undefined
   const { type, sessionId, after, epoch, nonce, sessionIds, marker, resumeId: last } = value

@@ -49,7 +49,8 @@ export class StreamOpener<P extends Principal> {
     refuseIfClosed()
     if (authority.wasRevoked(mark, principal.id)) throw unavailable()
     if (!new URL(request.url).searchParams.has('ask')) return new Response(this.#open(principal), { headers: HEADERS })
-    // A native EventSource does not tell why it was refused, so the client asks. No stream is opened.
+    // A native EventSource does not tell why it was refused, so the client asks. No stream is
+    // opened.
     streams.checkRoom(principal.id)
     return new Response('', { headers: HEADERS })
   }

@@ -1,6 +1,9 @@
 import { Budget } from '../limits/budget'
 
-/** The memory of all sockets without a welcome, bytes. Their principals are unknown, so they share one account, and it is small. */
+/**
+ * The memory of all sockets without a welcome, bytes. Their principals are unknown, so they share
+ * one account, and it is small.
+ */
 export const MAX_AT_DOOR = 33_554_432
 
 /** A socket without a welcome. */
@@ -11,7 +14,10 @@ export interface Visitor {
   leave(): void
 }
 
-/** Where sockets wait for their welcome. Those that say nothing make room for others: the oldest first, as it had the most time. */
+/**
+ * Where sockets wait for their welcome. Those that say nothing make room for others: the oldest
+ * first, as it had the most time.
+ */
 export class Door {
   readonly #room = new Budget(MAX_AT_DOOR)
   readonly #silent = new Map<Visitor, () => void>()

@@ -18,10 +18,16 @@ export const isCommand = (endpoint: string) => !isControl(endpoint) && endpoint 
 /** More than a client has in flight of one lane. One that makes it more has no order to lose. */
 const MAX_AWAITED = 256
 
-/** Performs a frame, or answers it with `instead`. Resolves with its answer, once that is on the socket. */
+/**
+ * Performs a frame, or answers it with `instead`. Resolves with its answer, once that is on the
+ * socket.
+ */
 export type Perform = (instead?: FrameAnswer) => Promise<FrameAnswer>
 
-/** The messages that a repeat may begin with. Until one does, whatever follows in their lane was sent too early. */
+/**
+ * The messages that a repeat may begin with. Until one does, whatever follows in their lane was
+ * sent too early.
+ */
 class Awaited {
   readonly #ids = new Set<string>()
   readonly #account: Account
@@ -84,16 +90,22 @@ class LaneOrder {
 }
 
 export interface FrameOrderOptions {
-  /** The account for the memory of lanes. Frames without a lane take little, and always have room. */
+  /**
+   * The account for the memory of lanes. Frames without a lane take little, and always have room.
+   */
   readonly account: Account
-  /** There was no room to remember what has to be repeated first: only a fresh socket can keep the order now. */
+  /**
+   * There was no room to remember what has to be repeated first: only a fresh socket can keep the
+   * order now.
+   */
   onFull(): void
 }
 
 /**
- * The order of one socket's frames. Commands of one lane are run one after the other. What follows one that is to be repeated must not
- * overtake the repeat; the client sent it before it knew, so it is to be repeated too. As in a batch, but over many frames. Of a lane
- * in which nothing waits, and nothing is to be repeated, nothing is kept.
+ * The order of one socket's frames. Commands of one lane are run one after the other. What follows
+ * one that is to be repeated must not overtake the repeat; the client sent it before it knew, so it
+ * is to be repeated too. As in a batch, but over many frames. Of a lane in which nothing waits, and
+ * nothing is to be repeated, nothing is kept.
  */
 export class FrameOrder {
   readonly #options: FrameOrderOptions
@@ -185,7 +197,8 @@ export class FrameOrder {
 /** The message that the repeat of each lane begins with, where there is one. */
 function toBeRepeated({ endpoint, lanes }: Frame, { status, receipt }: FrameAnswer): Map<string | undefined, string> {
   const results = new Map(endpoint === 'batch' ? parseResults(receipt).map((result) => [result.id, result.status]) : [])
-  // Turned down as a whole, a batch is repeated, message by message. Of one that was run, what has no result is, too.
+  // Turned down as a whole, a batch is repeated, message by message. Of one that was run, what has
+  // no result is, too.
   const isOpen = (id: string) => status !== 200 || isToBeRepeated(results.get(id) ?? 0)
   const awaited = new Map<string | undefined, string>()
   for (const [name, ids] of lanes) {

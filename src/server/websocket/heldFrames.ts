@@ -3,7 +3,10 @@ import { FRAME_WEIGHT, LANE_WEIGHT, textWeight } from '../limits/weights'
 import { type Frame, FrameOrder, type Perform, TOO_EARLY } from './frameOrder'
 import type { FrameAnswer } from './webSocketFrames'
 
-/** How many frames without an answer are kept, and what they hold, bytes. It is what a client has in flight, and some. */
+/**
+ * How many frames without an answer are kept, and what they hold, bytes. It is what a client has in
+ * flight, and some.
+ */
 const MAX_HELD = 80
 export const MAX_HELD_BYTES = 4_194_304
 const TOO_MANY: FrameAnswer = { status: 429, error: 'too-many', retryAfter: 1_000 }

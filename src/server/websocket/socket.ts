@@ -1,4 +1,7 @@
-/** The part of a WebSocket that the gateway uses. Those of the `ws` package fit, and native ones of servers that may close with any code. */
+/**
+ * The part of a WebSocket that the gateway uses. Those of the `ws` package fit, and native ones of
+ * servers that may close with any code.
+ */
 export interface GatewaySocket {
   readonly readyState: number
   readonly bufferedAmount: number

@@ -17,7 +17,10 @@ export interface FrameAnswer {
 /** Headers that concern the upgrade itself. */
 const OF_THE_UPGRADE = /^(connection|upgrade|keep-alive|te|trailer|transfer-encoding|(content|proxy|sec-websocket)-.*)$/
 
-/** The headers of a hello that are allowed, overridden by those of the upgrade. `undefined` if they are no headers. */
+/**
+ * The headers of a hello that are allowed, overridden by those of the upgrade. `undefined` if they
+ * are no headers.
+ */
 export function toHeaders(hello: unknown, allowed: ReadonlySet<string>, upgrade: Headers): Headers | undefined {
   const headers = new Headers()
   try {
@@ -61,8 +64,9 @@ export async function toAnswer(response: Response): Promise<FrameAnswer> {
 }
 
 /**
- * Why a stream was not opened, as the arguments of a close: 4000 and the status, since WebKit hides 1012 and 1013. The reason is when to
- * come back, or the `error`. [spec] RFC 6455 §5.5: at most 123 bytes.
+ * Why a stream was not opened, as the arguments of a close: 4000 and the status, since WebKit hides
+ * 1012 and 1013. The reason is when to come back, or the `error`. [spec] RFC 6455 §5.5: at most 123
+ * bytes.
  */
 export async function toClose(response: Response): Promise<[code: number, reason?: string]> {
   const { status } = response
@@ -95,7 +99,10 @@ export async function* readFrames(reader: ReadableStreamDefaultReader<Uint8Array
 
 export type Members = NonNullable<ReturnType<typeof membersOf>>
 
-/** Characters of JSON: an id has 255 at most, and a lane 256 that may be two each, each of them perhaps escaped. */
+/**
+ * Characters of JSON: an id has 255 at most, and a lane 256 that may be two each, each of them
+ * perhaps escaped.
+ */
 const MAX_NAME = 4_096
 
 /** The text of a member; '' if it is none, or longer than any name. */

@@ -35,10 +35,16 @@ export interface WebSocketLineOptions extends FramePostsOptions {
 const HELLO_TIMEOUT = 5_000
 /** Characters of a hello: as much as servers take of a header. */
 const MAX_HELLO = 8_192
-/** Characters. Well over the usual limit of a body: what is too large should cost its sender the message, not the socket. */
+/**
+ * Characters. Well over the usual limit of a body: what is too large should cost its sender the
+ * message, not the socket.
+ */
 const MAX_FRAME = 1_048_576
 const ENDPOINT = /^[\w-]{1,64}$/
-/** A client has this long to read why it was closed, ms. `ws` would wait 30 s for its answer, and go on reading. */
+/**
+ * A client has this long to read why it was closed, ms. `ws` would wait 30 s for its answer, and go
+ * on reading.
+ */
 const LINGER = 1_000
 const COME_BACK = '1000'
 const TOO_DEEP: FrameAnswer = { status: 400, error: 'too-deep' }
@@ -117,7 +123,9 @@ export class WebSocketLine {
     })
   }
 
-  /** Nothing more is read of a socket without a welcome, so it is told why only if that is quick. */
+  /**
+   * Nothing more is read of a socket without a welcome, so it is told why only if that is quick.
+   */
   #turnOut(code: number, reason?: string) {
     this.#hangUp((socket) => {
       socket.close(code, reason)
@@ -125,7 +133,10 @@ export class WebSocketLine {
     })
   }
 
-  /** The stream has failed. That is what becomes of a client that stops reading, and it would not read a close either. */
+  /**
+   * The stream has failed. That is what becomes of a client that stops reading, and it would not
+   * read a close either.
+   */
   #cut() {
     this.#hangUp((socket) => {
       socket.terminate?.()
@@ -197,7 +208,10 @@ export class WebSocketLine {
     })
   }
 
-  /** Not parsed: the POST is, in its turn. One that is too deep weighs nothing, as nothing of it is kept. */
+  /**
+   * Not parsed: the POST is, in its turn. One that is too deep weighs nothing, as nothing of it is
+   * kept.
+   */
   #take(members: Members, { headers, weight }: Hello, textBytes: number) {
     const [id, endpoint, body = ''] = [textOf(members, 'id'), textOf(members, 'endpoint'), members.get('body')]
     if (!MESSAGE_ID.test(id) || !ENDPOINT.test(endpoint)) return this.#close(1007)
@@ -209,7 +223,8 @@ export class WebSocketLine {
     }
     const held = this.#held.hold(frame, weight + textBytes)
     if ('status' in held) return this.#refuse(id, held)
-    // A frame that is too deep is answered in its turn: closed for it, the socket would be opened anew, and the frame repeated.
+    // A frame that is too deep is answered in its turn: closed for it, the socket would be opened
+    // anew, and the frame repeated.
     const refusal = textBytes === 0 ? TOO_DEEP : lane === null ? BAD_LANE : undefined
     const post = { id, endpoint, lane: lane ?? undefined, body, headers }
     this.#perform(held, post, refusal).catch((error) => this.fail(error))
@@ -218,7 +233,8 @@ export class WebSocketLine {
   #perform(held: Held, post: Post, refusal: FrameAnswer | undefined): Promise<void> {
     return this.#held.perform(held, async (instead) => {
       const answer = instead ?? refusal ?? (await this.#posts.post(post))
-      // A client that posts and does not read has one answer waiting here, and no further command begins before it is sent.
+      // A client that posts and does not read has one answer waiting here, and no further command
+      // begins before it is sent.
       await this.#writer.drained()
       if (this.#state === 'open') this.#writer.sendAck(post.id, answer)
       return answer

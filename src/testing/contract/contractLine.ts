@@ -13,7 +13,10 @@ export interface ContractHost {
   readonly options?: Partial<ConnectionOptions>
   /** Cuts every connection, without a word. */
   cut(): void
-  /** Ends what carries the stream of the client without an event, as engines do at times. What carries it says so if it is asked. */
+  /**
+   * Ends what carries the stream of the client without an event, as engines do at times. What
+   * carries it says so if it is asked.
+   */
   hush?(): void
   close(): Promise<void>
 }
@@ -37,7 +40,10 @@ const PATIENCE = 10_000
 
 export type ContractLine = Awaited<ReturnType<typeof createContractLine>>
 
-/** A real client and the real server half, with the transport between them, and a hand in everything that the server answers. */
+/**
+ * A real client and the real server half, with the transport between them, and a hand in everything
+ * that the server answers.
+ */
 export async function createContractLine(serve: Serve, options: Partial<ConnectionOptions> = {}) {
   const told: Told[] = []
   const messages: JsonObject[] = []

@@ -13,7 +13,10 @@ export interface Edge {
 }
 export type Expand = (path: readonly string[]) => Promise<readonly Edge[]>
 
-/** Works out what follows from a node, and remembers which states it has handed to a healthy network. */
+/**
+ * Works out what follows from a node, and remembers which states it has handed to a healthy
+ * network.
+ */
 export function createExpand(options: ReplayOptions): Expand {
   const { alphabet = ALPHABET } = options
   const healed = new Set<number>()

@@ -11,7 +11,10 @@ export interface ExploreOptions extends ReplayOptions {
   readonly maxEdges?: number
   /** Called about five times a second. */
   readonly onProgress?: (progress: Progress) => void
-  /** What follows from a node. Default: it is worked out here; it may be elsewhere, `lanes` nodes at a time. */
+  /**
+   * What follows from a node. Default: it is worked out here; it may be elsewhere, `lanes` nodes at
+   * a time.
+   */
   readonly expand?: Expand
   readonly lanes?: number
 }
@@ -36,11 +39,12 @@ export interface Exploration extends Pick<Progress, 'depth' | 'states' | 'edges'
 }
 
 /**
- * Lets happen to a connection whatever can happen, in every order, breadth first, and checks the invariants after each step. From each new
- * state a healthy network has to lead to an open line that is up to date (I9).
+ * Lets happen to a connection whatever can happen, in every order, breadth first, and checks the
+ * invariants after each step. From each new state a healthy network has to lead to an open line
+ * that is up to date (I9).
  *
- * A node is a sequence of letters, carried out on a real connection in a world of its own; nothing is simulated. Sequences that lead to the
- * same state are one node: see `fingerprint`.
+ * A node is a sequence of letters, carried out on a real connection in a world of its own; nothing
+ * is simulated. Sequences that lead to the same state are one node: see `fingerprint`.
  */
 export async function explore(options: ExploreOptions): Promise<Exploration> {
   const { maxEdges = Number.POSITIVE_INFINITY, onProgress, expand = createExpand(options), lanes = 1 } = options

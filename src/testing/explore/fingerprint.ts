@@ -4,10 +4,11 @@ import { isOfTheApp, isResume, isSuspend } from '../world/posts'
 import type { World } from '../world/world'
 
 /**
- * Everything that decides the future of a world, with names and times relative. It may take two states for one: it does not see what the connection
- * remembers of a session beyond its cursor (which left-overs a resume will carry, which verdict is still to come, which message waits
- * for a listener), nor the size of its next batch, and it counts attempts, resumes and repeats up to a limit. It can take
- * one state for two, which only costs time.
+ * Everything that decides the future of a world, with names and times relative. It may take two
+ * states for one: it does not see what the connection remembers of a session beyond its cursor
+ * (which left-overs a resume will carry, which verdict is still to come, which message waits for a
+ * listener), nor the size of its next batch, and it counts attempts, resumes and repeats up to a
+ * limit. It can take one state for two, which only costs time.
  */
 export function fingerprint(world: World): string {
   const { connection, harness, timers, lines, heads, deliveries, head, isCurrent, isHalf } = world
@@ -40,7 +41,8 @@ export function fingerprint(world: World): string {
     ],
     [...timers.values()].map((at) => at - now).sort((a, b) => a - b),
     posts
-      // A server that keeps the sessions does nothing at a `suspend`, and the client does not wait for the answer.
+      // A server that keeps the sessions does nothing at a `suspend`, and the client does not wait
+      // for the answer.
       .filter((post) => !post.isAborted && !post.isAnswered && !(isSuspend(post) && keepsSessions))
       .map((post) => [post.endpoint, isCurrent(post), isHalf(post), carried(post)]),
     resume &&

@@ -7,13 +7,16 @@ import { createWorld, type World } from '../world/world'
 export interface ReplayOptions extends WorldOptions {
   /** What can happen. Default: `ALPHABET`. */
   readonly alphabet?: Alphabet
-  /** Called after each letter, when everything that follows from it has happened. What it throws is a violation. */
+  /**
+   * Called after each letter, when everything that follows from it has happened. What it throws is
+   * a violation.
+   */
   readonly onStep?: (harness: Harness, letter: string) => void
 }
 
 /**
- * Carries out a sequence of letters, each of them when everything that follows from the one before has happened. Rejects as soon as an
- * invariant is broken, or a letter cannot happen.
+ * Carries out a sequence of letters, each of them when everything that follows from the one before
+ * has happened. Rejects as soon as an invariant is broken, or a letter cannot happen.
  */
 export async function replay(path: readonly string[], options: ReplayOptions = {}): Promise<World> {
   const world = createWorld(options)

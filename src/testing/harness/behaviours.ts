@@ -24,7 +24,10 @@ export const streamNeverOpens = ({ times }: Times = {}): Behaviour => {
   return { stream: (_, next) => void (happens() || next()) }
 }
 
-/** A stream that fails before it opens. `status` is seen only where the EventSource implementation tells it. */
+/**
+ * A stream that fails before it opens. `status` is seen only where the EventSource implementation
+ * tells it.
+ */
 export const streamFails = ({ status, times }: Partial<Failure> = {}): Behaviour => {
   const happens = limited(times)
   return { stream: (stream, next) => (happens() ? stream.fails(status) : next()) }
@@ -97,7 +100,10 @@ export const resumeNeverAnswered = ({ times }: Times = {}): Behaviour => {
   }
 }
 
-/** The server has lost the history of what is resumed or watched: the app is told `reset`. `server.restarts()` leads there too. */
+/**
+ * The server has lost the history of what is resumed or watched: the app is told `reset`.
+ * `server.restarts()` leads there too.
+ */
 export const sessionsAreReset = ({ times }: Times = {}): Behaviour => {
   const happens = limited(times)
   // A cursor that is beyond the head.

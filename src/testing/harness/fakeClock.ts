@@ -6,7 +6,10 @@ interface Timer {
 }
 type Timers = Map<unknown, Timer>
 
-/** Time that stands still until a test moves it; any number of clocks show it, each with timers of its own. */
+/**
+ * Time that stands still until a test moves it; any number of clocks show it, each with timers of
+ * its own.
+ */
 export class Timeline {
   /** The time that timers run by, ms. */
   #time = 0
@@ -54,7 +57,10 @@ export class Timeline {
     return (this.#first()?.[1].at ?? Number.POSITIVE_INFINITY) + this.#offset
   }
 
-  /** Fires all that is due within `ms`, in order, each at its time and an overdue one now, chained timers included. */
+  /**
+   * Fires all that is due within `ms`, in order, each at its time and an overdue one now, chained
+   * timers included.
+   */
   readonly advance = (ms: number) => {
     const end = this.#time + ms
     while (this.#fires(end));

@@ -27,7 +27,10 @@ export interface HarnessOptions extends TestServerOptions {
   readonly seed?: number
   /** In place of the seeded one. */
   readonly random?: () => number
-  /** Requests go on after they were aborted, as with a `fetch` that knows no signals: late answers arrive. Default false. */
+  /**
+   * Requests go on after they were aborted, as with a `fetch` that knows no signals: late answers
+   * arrive. Default false.
+   */
   readonly ignoresAbort?: boolean
 }
 
@@ -92,8 +95,8 @@ export interface Harness {
 }
 
 /**
- * A real connection in a world that the test owns: EventSource, fetch, time, chance and the page. Nothing sleeps, nothing
- * is left to chance.
+ * A real connection in a world that the test owns: EventSource, fetch, time, chance and the page.
+ * Nothing sleeps, nothing is left to chance.
  */
 export function createHarness(options: HarnessOptions = {}): Harness {
   const { create = createConnection, server: behaviours = [], seed = 1, ignoresAbort = false } = options

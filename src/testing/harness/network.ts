@@ -15,13 +15,15 @@ export interface TestStream {
   welcomes(frame?: object): void
   /** An unnamed frame: an object, or the text of one that is broken. */
   sends(frame: object | string): void
-  /** The network, or the server, ends it. `status` where the EventSource implementation tells it. */
+  /**
+   * The network, or the server, ends it. `status` where the EventSource implementation tells it.
+   */
   fails(status?: number): void
 }
 
 /**
- * A POST of the connection, from the server's side, or the question why a stream did not open (`events?ask`). What comes after it was
- * aborted, or answered, is lost.
+ * A POST of the connection, from the server's side, or the question why a stream did not open
+ * (`events?ask`). What comes after it was aborted, or answered, is lost.
  */
 export interface TestPost {
   readonly endpoint: string
@@ -66,7 +68,10 @@ export type Then = (() => void) | undefined
 
 export interface NetworkOptions {
   readonly now: () => number
-  /** Requests go on after they were aborted, as with a `fetch` that knows no signals: late answers arrive. */
+  /**
+   * Requests go on after they were aborted, as with a `fetch` that knows no signals: late answers
+   * arrive.
+   */
   readonly ignoresAbort?: boolean
   /** Called in the same tick as `new EventSource`, before anything can come of it. */
   onStream(stream: TestStream): void
@@ -78,7 +83,10 @@ export interface NetworkOptions {
   onAnswer?(post: TestPost, answer: Answer): void
 }
 
-/** EventSource and fetch without a network: what comes down, and what is answered, is up to who listens. */
+/**
+ * EventSource and fetch without a network: what comes down, and what is answered, is up to who
+ * listens.
+ */
 export function createNetwork(options: NetworkOptions) {
   const { now, ignoresAbort = false, onStream, onPost, onFrame, onAnswer } = options
 
@@ -165,7 +173,10 @@ export function createNetwork(options: NetworkOptions) {
   return { createEventSource, fetch }
 }
 
-/** As much of a Response as the connection uses; a real one would read its body through a stream, in many steps. */
+/**
+ * As much of a Response as the connection uses; a real one would read its body through a stream, in
+ * many steps.
+ */
 const response = ({ status, headers, text }: Answer) =>
   ({
     ok: status >= 200 && status < 300,

@@ -3,13 +3,19 @@ import { type Cursor, FEATURES, type Feature, isCursor, type JsonObject } from '
 import { isAsk, type TestPost, type TestStream } from './network'
 
 /**
- * What a server does, as a chain: each behaviour deals with what it is about, and leaves the rest to `next`. One that does
- * neither leaves it open; the test can take it from there.
+ * What a server does, as a chain: each behaviour deals with what it is about, and leaves the rest
+ * to `next`. One that does neither leaves it open; the test can take it from there.
  */
 export interface Behaviour {
-  /** A stream was asked for. `next` may be given another one to pass on, e.g. one on which nothing arrives. */
+  /**
+   * A stream was asked for. `next` may be given another one to pass on, e.g. one on which nothing
+   * arrives.
+   */
   stream?(stream: TestStream, next: (stream?: TestStream) => void, server: TestServer): void
-  /** Something was posted. `next` may be given another post to pass on, e.g. one whose answer is lost. */
+  /**
+   * Something was posted. `next` may be given another post to pass on, e.g. one whose answer is
+   * lost.
+   */
   post?(post: TestPost, next: (post?: TestPost) => void, server: TestServer): void
   /** An event is about to be sent. */
   event?(event: JsonObject, stream: TestStream, next: () => void, server: TestServer): void
@@ -36,7 +42,10 @@ export interface TestServer {
   readonly features: readonly Feature[]
   /** In the order in which they were applied. */
   readonly commands: readonly AppliedCommand[]
-  /** Numbers an event, keeps it for replays and sends it to the streams that are attached to the session. */
+  /**
+   * Numbers an event, keeps it for replays and sends it to the streams that are attached to the
+   * session.
+   */
   publish(sessionId: string, event: JsonObject): void
   /** Sends a frame on every live stream. */
   sends(frame: object): void
@@ -198,7 +207,9 @@ export function createTestServer(
 
   return {
     server,
-    /** An EventSource answers in another task; here in a microtask, after its listeners are there. */
+    /**
+     * An EventSource answers in another task; here in a microtask, after its listeners are there.
+     */
     onStream(stream: TestStream) {
       queueMicrotask(() =>
         chain('stream', stream, (taken) => {

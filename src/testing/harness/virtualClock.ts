@@ -6,7 +6,10 @@ export interface VirtualClock extends Clock {
   readonly pending: number
 }
 
-/** Time that passes only when a test says so. The two clocks show the same time; their timers are counted apart. */
+/**
+ * Time that passes only when a test says so. The two clocks show the same time; their timers are
+ * counted apart.
+ */
 export interface VirtualTime {
   /** The connection's. */
   readonly clock: VirtualClock
@@ -14,7 +17,10 @@ export interface VirtualTime {
   readonly outside: VirtualClock
   /** When the next timer fires, ms since the epoch; `Infinity` if there is none. */
   readonly next: number
-  /** Fires what is due within `ms`, in order, with everything that follows from it, chained timers included. */
+  /**
+   * Fires what is due within `ms`, in order, with everything that follows from it, chained timers
+   * included.
+   */
   passes(ms: number): Promise<void>
   /** The machine slept: the wall clock moves on, and no timer has had a chance to fire. */
   jumps(ms: number): void

@@ -23,7 +23,10 @@ export const flow: Watch = ({ connection, messages }, report) => {
     if (seq !== undefined && left.has(sessionId)) report(`a message of ${sessionId}, which the app has left`)
   })
 
-  /** Must the app hear of it at once? Not if it waits behind a message at which a listener has thrown. */
+  /**
+   * Must the app hear of it at once? Not if it waits behind a message at which a listener has
+   * thrown.
+   */
   const isDue = ({ type, sessionId, seq, epoch }: Partial<Record<string, unknown>>) => {
     if (seq === undefined || sessionId === undefined) return !CONTROL.includes(type)
     const cursor = connection.cursor(String(sessionId))

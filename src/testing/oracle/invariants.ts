@@ -36,11 +36,12 @@ const WATCHES: Readonly<Record<Exclude<Invariant, 'I9' | 'app'>, readonly Watch[
 }
 
 /**
- * Watches a connection from the outside: the streams and requests that it makes, the time at which it makes them, and what it tells. It
- * shares nothing with the code that it judges. To be called before the connection is used.
+ * Watches a connection from the outside: the streams and requests that it makes, the time at which
+ * it makes them, and what it tells. It shares nothing with the code that it judges. To be called
+ * before the connection is used.
  *
- * Let things settle (`harness.settles()`, `passes()`) between a late result and the next step of the app: changes that come in one go
- * cannot be told apart. With `dedupe: false` I6 does not hold.
+ * Let things settle (`harness.settles()`, `passes()`) between a late result and the next step of
+ * the app: changes that come in one go cannot be told apart. With `dedupe: false` I6 does not hold.
  */
 export function watchInvariants(
   harness: Harness,

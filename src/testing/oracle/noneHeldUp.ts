@@ -3,7 +3,10 @@ import { Lanes, type Place } from './lanes'
 import type { Watch } from './watch'
 import { carried, isInFlight, isOk, longest, parse, resultsOf, wishOf } from './wire'
 
-/** I13: on an open line no message holds up another lane, and none its own once the server is known to take others. */
+/**
+ * I13: on an open line no message holds up another lane, and none its own once the server is known
+ * to take others.
+ */
 export const noneHeldUp: Watch = (harness, report, { isPreparing, maxFailures, maxInFlight }) => {
   const { connection, posts } = harness
   const lanes = new Lanes(connection)
@@ -25,7 +28,8 @@ export const noneHeldUp: Watch = (harness, report, { isPreparing, maxFailures, m
       const { id } = first.delivery
       const until = Math.max(...half.map(({ delivery }) => delivery.retryAt ?? 0))
       if (until) {
-        // After a sleep of the machine a wait may be over before its timer has had a chance to fire.
+        // After a sleep of the machine a wait may be over before its timer has had a chance to
+        // fire.
         if (until > now() && !reasons.has(name)) report(`${id} waits, and nothing of its lane has failed`)
         continue
       }
@@ -58,7 +62,9 @@ class Reasons {
   readonly #lanes: Lanes
   readonly #now: () => number
   readonly #failed = new Set<string>()
-  /** Until when a lane, or the line, may wait for what a server has asked for, ms since the epoch. */
+  /**
+   * Until when a lane, or the line, may wait for what a server has asked for, ms since the epoch.
+   */
   readonly #askedOf = new Map<string, number>()
   #askedOfAll = 0
   readonly #aborted = new WeakSet<TestPost>()

@@ -3,7 +3,9 @@ import { isInFlight, isLive } from './wire'
 
 /** I8: in idle no timer, request, stream or page listener is left. */
 export const nothingInIdle: Watch = ({ connection, streams, posts, page, time }, report) => {
-  /** The one exception: until `connect` is called, a message that was sent has a timer that says so. */
+  /**
+   * The one exception: until `connect` is called, a message that was sent has a timer that says so.
+   */
   let hints = 0
   let hasConnected = false
   before(connection, ['send'], () => {

@@ -1,4 +1,7 @@
-/** The promises that hold at every moment, whatever happens. I9 is about the future: `world.heals()` judges it. */
+/**
+ * The promises that hold at every moment, whatever happens. I9 is about the future: `world.heals()`
+ * judges it.
+ */
 export const INVARIANTS = {
   I1: 'at most one live stream; none in idle and backoff',
   I2: 'at most one resume in flight, only in reconnecting, only for the current connectionId',
@@ -30,7 +33,9 @@ export interface Violation {
 export interface Oracle {
   /** In the order in which they were seen. */
   readonly violations: readonly Violation[]
-  /** Throws an error that lists all violations until everything had settled last, if there are any. */
+  /**
+   * Throws an error that lists all violations until everything had settled last, if there are any.
+   */
   check(): void
   /** Adds a violation that was found elsewhere. */
   report(invariant: Invariant, message: string): void
@@ -44,8 +49,8 @@ export interface OracleOptions {
   /** `outbox.maxInFlight` of the connection. Default 3. */
   readonly maxInFlight?: number
   /**
-   * Whether a POST may wait for its headers now, which cannot be seen from outside. I13 is judged only while this is false. Default: it
-   * always may.
+   * Whether a POST may wait for its headers now, which cannot be seen from outside. I13 is judged
+   * only while this is false. Default: it always may.
    */
   readonly isPreparing?: () => boolean
 }

@@ -24,7 +24,9 @@ export const stale: Watch = (harness, report) => {
     const { phase, attempt, connectionId, lastError } = connection
     return [phase, state(), attempt, connectionId, lastError, streams.length]
   }
-  /** A late result, and what must not change with it. Judged only if nothing else happens with it. */
+  /**
+   * A late result, and what must not change with it. Judged only if nothing else happens with it.
+   */
   let suspect: { what: string; state: () => readonly unknown[]; before: readonly unknown[] } | null = null
   let isQuiet = false
   const disturb = () => {

@@ -1,7 +1,10 @@
 import type { Watch } from './watch'
 import { isOk, longest, resultsOf, wishOf } from './wire'
 
-/** I15: what the outbox waits for, and until when, is in the snapshot; no wait of its own outlives its stream. */
+/**
+ * I15: what the outbox waits for, and until when, is in the snapshot; no wait of its own outlives
+ * its stream.
+ */
 export const waitsAreTold: Watch = ({ connection, time }, report) => {
   const { now } = time.clock
   /** When the last wait ends that a server has asked for, at the latest. */

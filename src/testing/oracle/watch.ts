@@ -1,7 +1,10 @@
 import type { Harness, Observer } from '../harness/harness'
 import type { Oracle, OracleOptions } from './oracle'
 
-/** Watches over one invariant. All that it knows comes from the fakes, the clock and the public interface. */
+/**
+ * Watches over one invariant. All that it knows comes from the fakes, the clock and the public
+ * interface.
+ */
 export type Watch = (
   harness: Harness,
   report: (message: string) => void,

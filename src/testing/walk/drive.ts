@@ -12,7 +12,9 @@ import type { Step } from './plan'
 import { type Deed, record } from './record'
 
 export interface WalkOptions extends Pick<HarnessOptions, 'create' | 'seed'> {
-  /** What the server sends of a session, without `sessionId` and `seq`. Default `{ type: 'token' }`. */
+  /**
+   * What the server sends of a session, without `sessionId` and `seq`. Default `{ type: 'token' }`.
+   */
   readonly event?: JsonObject
   /** What the app sends. Default: a `send`. */
   readonly message?: OutboundMessage

@@ -53,8 +53,9 @@ export const leafOf = (value: unknown): string =>
   typeof value === 'string' ? value : leafOf(Object.values(Object(value))[0])
 
 /**
- * The shortest path to each outcome that each move has in each state; what cannot be caused ends one, and is left out
- * where something else has that outcome. `identify` tells which snapshots are the same; it must leave a finite number.
+ * The shortest path to each outcome that each move has in each state; what cannot be caused ends
+ * one, and is left out where something else has that outcome. `identify` tells which snapshots are
+ * the same; it must leave a finite number.
  */
 export function plan<World>(
   machine: AnyStateMachine,

@@ -12,17 +12,28 @@ import { outboxMoves } from './moves/outboxMoves'
 import { labelOf, nameOf, plan, type Step, transitionsOf } from './plan'
 import type { Deed } from './record'
 
-/** Transitions read `open: stream.gapped → reconnecting`, steps `steady × stream.gapped → posting`. */
+/**
+ * Transitions read `open: stream.gapped → reconnecting`, steps `steady × stream.gapped → posting`.
+ */
 export interface WalkReport {
-  /** The transitions of both definitions that the machines took because of what happened around them. */
+  /**
+   * The transitions of both definitions that the machines took because of what happened around
+   * them.
+   */
   readonly covered: readonly string[]
-  /** Those that nothing outside can cause. They were taken when the event was sent to the machine itself. */
+  /**
+   * Those that nothing outside can cause. They were taken when the event was sent to the machine
+   * itself.
+   */
   readonly injected: readonly string[]
   /** Those that no path leads to with these options: with unlimited attempts nobody gives up. */
   readonly unreachable: readonly string[]
   /** The others, and each step that went another way than the definition says, with the reason. */
   readonly missing: readonly string[]
-  /** What was taken in each state, by each way to cause it. `(sent)`: nothing outside can, so it was sent to the machine. */
+  /**
+   * What was taken in each state, by each way to cause it. `(sent)`: nothing outside can, so it was
+   * sent to the machine.
+   */
   readonly taken: readonly string[]
   /** What was refused, likewise. */
   readonly rejected: readonly string[]
@@ -34,9 +45,10 @@ export interface WalkReport {
 }
 
 /**
- * Derives from the definitions of the two machines the shortest path to each transition and to each refused event in each
- * state, and drives a real connection along each: the server, the network, the page and the app do what causes the
- * events. What is covered is read from what the machines did.
+ * Derives from the definitions of the two machines the shortest path to each transition and to each
+ * refused event in each state, and drives a real connection along each: the server, the network,
+ * the page and the app do what causes the events. What is covered is read from what the machines
+ * did.
  */
 export async function walk(options: WalkOptions = {}): Promise<WalkReport> {
   let sessions = 0

@@ -12,5 +12,7 @@ const TIME: Alphabet = {
   ),
 }
 
-/** Everything that can happen to a connection. An app adds letters of its own, or leaves some out. */
+/**
+ * Everything that can happen to a connection. An app adds letters of its own, or leaves some out.
+ */
 export const ALPHABET: Alphabet = { ...APP, ...PAGE, ...STREAM, ...POSTS, ...TIME, ...LATE }

@@ -9,7 +9,10 @@ export interface Command {
   toString(): string
 }
 
-/** The letters as commands, for long random runs that shrink: `fc.commands(commands().map((command) => fc.constant(command)))`. */
+/**
+ * The letters as commands, for long random runs that shrink: `fc.commands(commands().map((command)
+ * => fc.constant(command)))`.
+ */
 export const commands = (alphabet: Alphabet = ALPHABET): readonly Command[] =>
   Object.entries(alphabet).map(([letter, { isEnabled, act }]) => ({
     check: (world) => !!isEnabled(world),

@@ -19,11 +19,17 @@ export interface WorldOptions {
   readonly features?: readonly Feature[]
   /** ms. Default: none announced. */
   readonly heartbeat?: number
-  /** What an event of a session looks like, without `sessionId` and `seq`. Default `{ type: 'token' }`. */
+  /**
+   * What an event of a session looks like, without `sessionId` and `seq`. Default `{ type: 'token'
+   * }`.
+   */
   readonly event?: JsonObject
   /** What the app sends. Default: a `send`. */
   readonly message?: OutboundMessage
-  /** How often what would let the states grow without end can happen. Default: 2 messages and 3 events. */
+  /**
+   * How often what would let the states grow without end can happen. Default: 2 messages and 3
+   * events.
+   */
   readonly atMost?: { readonly messages?: number; readonly events?: number }
 }
 
@@ -33,7 +39,9 @@ export type Course = ReturnType<typeof begin>
 export function begin(options: WorldOptions) {
   const { create = createConnection, features = FEATURES, heartbeat, event = { type: 'token' } } = options
   const { message = { type: 'send', prompt: 'hello' } } = options
-  /** When the timers of the connection are due, the wall-clock looks of the page lifecycle apart. */
+  /**
+   * When the timers of the connection are due, the wall-clock looks of the page lifecycle apart.
+   */
   const timers = new Map<unknown, number>()
   const hook = createHook()
   const harness = createHarness({
@@ -84,7 +92,10 @@ export function begin(options: WorldOptions) {
     letHeadersWait: hook.letWait,
     /** Time passes until the next timer fires. */
     passes: () => time.passes(Math.max(0, Math.min(...timers.values()) - now())),
-    /** Facts that the connection remembers and does not show, as far as they can be told from outside. */
+    /**
+     * Facts that the connection remembers and does not show, as far as they can be told from
+     * outside.
+     */
     memory: () => ({
       isSlow: hook.isSlow(),
       throwsLeft: app.throwsLeft(),

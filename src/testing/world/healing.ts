@@ -5,7 +5,10 @@ import type { Course } from './course'
 /** A healthy network is at its end long before that many timers have fired. */
 const PATIENCE = 100
 
-/** Hands the world to a healthy network. Throws if that does not lead to an open line that is up to date. */
+/**
+ * Hands the world to a healthy network. Throws if that does not lead to an open line that is up to
+ * date.
+ */
 export async function heals(world: Course): Promise<void> {
   const { connection, harness, oracle, heartbeat } = world
   const unsettled = connection.pending
@@ -15,7 +18,8 @@ export async function heals(world: Course): Promise<void> {
   if (connection.phase === 'idle') connection.connect()
   await harness.settles()
   for (let steps = 0; steps < PATIENCE; steps++) {
-    // With `maxAttempts` the line may have had enough of what happened before: then it is the app that starts it again.
+    // With `maxAttempts` the line may have had enough of what happened before: then it is the app
+    // that starts it again.
     if (connection.phase === 'idle' && connection.lastError?.code === 'gave-up') {
       connection.connect()
       await harness.settles()
@@ -35,7 +39,10 @@ export async function heals(world: Course): Promise<void> {
   oracle.check()
 }
 
-/** The messages that grow too old before they are posted: with `outbox.maxAge` that is an end like another. */
+/**
+ * The messages that grow too old before they are posted: with `outbox.maxAge` that is an end like
+ * another.
+ */
 function watchExpiry({ harness }: Course, unsettled: readonly Delivery[]): ReadonlySet<Delivery> {
   const expired = new Set<Delivery>()
   for (const delivery of unsettled) {

@@ -2,7 +2,10 @@ import type { TestPost } from '../harness/network'
 import type { Line } from './lines'
 import type { World } from './world'
 
-/** One thing that can happen to a connection: the app, the page, the server, the network or time does it. */
+/**
+ * One thing that can happen to a connection: the app, the page, the server, the network or time
+ * does it.
+ */
 export interface Letter {
   /** Whether it can happen now. */
   isEnabled(world: World): boolean

@@ -17,7 +17,10 @@ export interface Line {
   readonly resumes: TestPost[]
 }
 
-/** Every stream that the connection has asked for, and the POSTs that speak of them. `head`: the last event of a session. */
+/**
+ * Every stream that the connection has asked for, and the POSTs that speak of them. `head`: the
+ * last event of a session.
+ */
 export class Lines {
   readonly lines: Line[] = []
   readonly #posts: readonly TestPost[]

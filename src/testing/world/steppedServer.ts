@@ -11,7 +11,10 @@ interface ServerParts {
   readonly event: JsonObject
 }
 
-/** A server whose every single step is taken by a letter, or by the healthy network that comes in the end. */
+/**
+ * A server whose every single step is taken by a letter, or by the healthy network that comes in
+ * the end.
+ */
 export class SteppedServer extends Lines {
   /** The last event of each session. */
   readonly heads: Map<string, number>
@@ -121,7 +124,10 @@ export class SteppedServer extends Lines {
     if (post.endpoint === 'watch' && this.isCurrent(post)) this.#sends(String(post.body.sessionId))
   }
 
-  /** A server without `suspend-keeps` detaches the sessions. It may not know `resumeId`, and so not which came first. */
+  /**
+   * A server without `suspend-keeps` detaches the sessions. It may not know `resumeId`, and so not
+   * which came first.
+   */
   readonly detaches = (post: TestPost) => {
     const line = this.live()
     if (this.#parts.features.includes('suspend-keeps') || !this.isCurrent(post) || !line) return
@@ -129,7 +135,10 @@ export class SteppedServer extends Lines {
     line.isAsleep = true
   }
 
-  /** Answers a resume: the history of its sessions is lost, or they are. Nothing is replayed; a marker says the same. */
+  /**
+   * Answers a resume: the history of its sessions is lost, or they are. Nothing is replayed; a
+   * marker says the same.
+   */
   readonly loses = (post: TestPost, status: 'reset' | 'gone') => {
     this.#lost.set(post, this.#verdicts(post, status))
     const sent = this.isCurrent(post) ? this.live()?.sent : undefined

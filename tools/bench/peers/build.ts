@@ -13,8 +13,9 @@ const HOLDLINE = {
 }
 
 /**
- * Runs the work with the path of the client's program. holdline is bundled as for its package; every library is loaded
- * from `node_modules` as Node loads it, so the program has to stand in this folder.
+ * Runs the work with the path of the client's program. holdline is bundled as for its package;
+ * every library is loaded from `node_modules` as Node loads it, so the program has to stand in this
+ * folder.
  */
 export async function withProgram<T>(work: (program: string) => Promise<T>): Promise<T> {
   await mkdir(here('dist'), { recursive: true })
@@ -38,7 +39,10 @@ export async function withProgram<T>(work: (program: string) => Promise<T>): Pro
   }
 }
 
-/** Of what an app for browsers imports: minified and gzipped, bytes. `eventsource` is on demand where another one uses it. */
+/**
+ * Of what an app for browsers imports: minified and gzipped, bytes. `eventsource` is on demand
+ * where another one uses it.
+ */
 export async function bundleSize(imports: string): Promise<number> {
   const isItself = imports.includes("'eventsource'")
   const { outputFiles } = await build({

@@ -1,4 +1,5 @@
-// The little that is used of packages that only `npm run bench:peers` installs, so that `tsc` passes without them.
+// The little that is used of packages that only `npm run bench:peers` installs, so that `tsc`
+// passes without them.
 
 declare module 'reconnecting-eventsource' {
   type Options = { readonly eventSourceClass?: unknown }

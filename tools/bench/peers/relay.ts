@@ -12,7 +12,10 @@ export interface Relay {
   turn(mode: Mode): void
   /** Ends all connections without a word. */
   cut(): void
-  /** The connections of this moment stay open, and nothing gets through any more, in either direction; new ones are well. */
+  /**
+   * The connections of this moment stay open, and nothing gets through any more, in either
+   * direction; new ones are well.
+   */
   swallow(): void
   close(): Promise<void>
 }

@@ -21,7 +21,10 @@ export interface Options {
   onProgress(line: string): void
 }
 
-/** Clients at a time: where milliseconds count, of each measurement that waits, and of the one that waits longest. */
+/**
+ * Clients at a time: where milliseconds count, of each measurement that waits, and of the one that
+ * waits longest.
+ */
 const TIMED = 4
 const WAITING = 5
 const WAITING_LONGEST = 12

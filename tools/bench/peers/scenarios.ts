@@ -124,7 +124,10 @@ async function back(line: Line, since: number, patience = PATIENCE): Promise<Wai
   return null
 }
 
-/** A repeat that was to come has come by now: the client is up again and has had some time, or will not be. */
+/**
+ * A repeat that was to come has come by now: the client is up again and has had some time, or will
+ * not be.
+ */
 async function outcome(line: Line, since: number): Promise<Prompted> {
   await back(line, since)
   await sleep(HEARD)

@@ -51,7 +51,10 @@ describeWithRedis('two processes behind a balancer that knows no mercy', () => {
     }
   }
 
-  /** Another process, as far as Redis knows: it keeps what it is told, and answers each question the same, or not at all. */
+  /**
+   * Another process, as far as Redis knows: it keeps what it is told, and answers each question the
+   * same, or not at all.
+   */
   async function startPeer(name: string, told?: unknown) {
     const client = redis.admin.duplicate()
     const heard: { readonly id: string; readonly from: string; readonly answer?: unknown }[] = []

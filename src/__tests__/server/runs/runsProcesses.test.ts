@@ -85,6 +85,28 @@ describeWithRedis('runs of several processes', () => {
     ])
   })
 
+  test('interrupt from another process: what the deaf producer says then is in no other run', async () => {
+    const [here, there] = [start(), start({ onBusy: 'interrupt' })]
+    here.hooks.isDeaf = true
+    const session = newSession()
+    const deaf = manualProducer()
+    await here.runs.start(command(session), deaf.produce, { id: 'old' })
+    const next = manualProducer()
+    await there.runs.start(command(session), next.produce, { id: 'new' })
+    deaf.say(text('too late'))
+    await until(() => deaf.signal?.aborted === true, 'the signal is aborted')
+    next.say(text('new'))
+    next.finish()
+    await there.runs.idle()
+    expect(await eventsOf(there.log, session)).toEqual([
+      { type: 'run.started', run: 'old' },
+      { type: 'run.ended', run: 'old', reason: 'stopped' },
+      { type: 'run.started', run: 'new' },
+      text('new'),
+      { type: 'run.ended', run: 'new', reason: 'finished' },
+    ])
+  })
+
   test('stop reaches a process that Pub/Sub does not reach, at its next look', async () => {
     const [here, there] = [start(), start()]
     const session = newSession()

@@ -4,7 +4,10 @@ import { FrameOrder } from '../../../server/websocket/frameOrder'
 import { acked, createSockets, type ServerSocket } from '../../support/gateway'
 import { createTestServer, manualCommands, range, settle, until } from '../../support/server'
 
-/** Commands whose ids begin with `slow` end when told; those that begin with `fail` fail as often as told. */
+/**
+ * Commands whose ids begin with `slow` end when told; those that begin with `fail` fail as often as
+ * told.
+ */
 function createServer(failures = 1, overrides: Parameters<typeof createTestServer>[0] = {}) {
   const ran: string[] = []
   const slow = new Map<string, () => void>()

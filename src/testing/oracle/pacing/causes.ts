@@ -8,7 +8,10 @@ const STAYS = 1_000
 export class Causes {
   readonly #now: () => number
   #isAsked = false
-  /** The machine slept until then; the page lifecycle notices as soon as a timer has a chance to fire. */
+  /**
+   * The machine slept until then; the page lifecycle notices as soon as a timer has a chance to
+   * fire.
+   */
   #sleptUntil = Number.NaN
   readonly #wokenAt: number[] = []
   readonly #stayedAt: number[] = []

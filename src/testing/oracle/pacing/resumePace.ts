@@ -8,7 +8,10 @@ const MAX_RESUMES = 5
 export const resumePace: Watch = ({ connection, time }, report) => {
   const { now } = time.clock
   const { stableDelay } = connection.actor.getSnapshot().context.policy.backoff
-  /** Of this stream, without a pause between them, beyond the first and those that the app asked for. */
+  /**
+   * Of this stream, without a pause between them, beyond the first and those that the app asked
+   * for.
+   */
   let resumes = -1
   let openedAt: number | null = null
   let isKept = false

@@ -22,7 +22,10 @@ class StreamPace implements Observer {
   #isDisowned = false
   #wish = NO_WISH
   #isKept = false
-  /** The page has gone away, and the stream was not resumed since. It may be found lost, and is then replaced at once. */
+  /**
+   * The page has gone away, and the stream was not resumed since. It may be found lost, and is then
+   * replaced at once.
+   */
   #isAsleep = false
 
   constructor(harness: Harness, report: (message: string) => void) {

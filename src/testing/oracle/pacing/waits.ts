@@ -1,7 +1,10 @@
 import type { Harness } from '../../harness/harness'
 import { clamp, NO_WISH, type Wish } from '../wire'
 
-/** The least that has to be waited after a failure, by the numbers that the connection has drawn since all had settled. */
+/**
+ * The least that has to be waited after a failure, by the numbers that the connection has drawn
+ * since all had settled.
+ */
 export class Waits {
   readonly #backoff: { readonly base: number; readonly cap: number }
   /** An app with a random source of its own is not watched drawing. */

@@ -71,7 +71,10 @@ export const refusesProbe: Cause = async (world) => {
   }
 }
 
-/** The app sends something, and all that is on its way is answered so; a 401 may have to be answered twice. */
+/**
+ * The app sends something, and all that is on its way is answered so; a 401 may have to be answered
+ * twice.
+ */
 export const answersSend =
   (status: number): Cause =>
   async (world) => {
@@ -90,7 +93,10 @@ export const answersSend =
     }
   }
 
-/** It is about the line, and the message is not needed any more: it would be posted again, and time out. */
+/**
+ * It is about the line, and the message is not needed any more: it would be posted again, and time
+ * out.
+ */
 export const answersOnce =
   (status: number): Cause =>
   async (world) => {
@@ -128,7 +134,10 @@ export const isOffline: Cause = ({ harness: { page, time } }) => {
   page.comesOnline()
 }
 
-/** Time passes, from timer to timer, for longer than anything may take. `isAlive`: the server shows that it is there. */
+/**
+ * Time passes, from timer to timer, for longer than anything may take. `isAlive`: the server shows
+ * that it is there.
+ */
 export const waits =
   ({ isAlive }: { isAlive: boolean }): Cause =>
   async (world) => {

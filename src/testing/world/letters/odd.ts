@@ -13,7 +13,10 @@ const loses = (status: 'reset' | 'gone'): Letter => {
   }
 }
 
-/** A server that has lost something, to be added to `ALPHABET`: it is the app that has to do something about it. */
+/**
+ * A server that has lost something, to be added to `ALPHABET`: it is the app that has to do
+ * something about it.
+ */
 export const RESETS: Alphabet = {
   // History was lost: what is shown is stale. The cursors are at the head.
   'resume reset': loses('reset'),
@@ -24,7 +27,10 @@ export const RESETS: Alphabet = {
 const mixed = ({ body }: TestPost) =>
   (body.messages as readonly { id: string }[]).map(({ id }, index) => ({ id, status: index ? 403 : 200, receipt: {} }))
 
-/** What is rarer, to be added to `ALPHABET`: answers that are half good, late or out of order, and an app that throws. */
+/**
+ * What is rarer, to be added to `ALPHABET`: answers that are half good, late or out of order, and
+ * an app that throws.
+ */
 export const ODDITIES: Alphabet = {
   'batch mixed': ends(isBatch, (post) => post.answers(200, { results: mixed(post) })),
   // The order is a promise of the protocol: nothing may be taken from one that breaks it.

@@ -2,7 +2,9 @@ import { Centrifuge } from 'centrifuge'
 import { EventSource } from 'eventsource'
 import type { StartClient } from './client'
 
-/** In Node it is given an EventSource, and the whole URL of what a page would find at `/emulation`. */
+/**
+ * In Node it is given an EventSource, and the whole URL of what a page would find at `/emulation`.
+ */
 export const startClient: StartClient = (url, app) => {
   const centrifuge = new Centrifuge([{ transport: 'sse', endpoint: `${url}/connection/sse` }], {
     emulationEndpoint: `${url}/emulation`,

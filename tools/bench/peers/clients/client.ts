@@ -8,7 +8,10 @@ export interface App {
 }
 
 export interface Client {
-  /** Resolves with what the app is told of the prompt, if it is told anything. Without it there is no way up. */
+  /**
+   * Resolves with what the app is told of the prompt, if it is told anything. Without it there is
+   * no way up.
+   */
   send?(id: string): Promise<string>
 }
 

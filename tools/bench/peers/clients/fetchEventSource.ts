@@ -9,7 +9,9 @@ const page = {
 }
 Object.assign(globalThis, { window: page, document: { removeEventListener() {} } })
 
-/** As in the example of its README: what is a stream is heard, what else may pass is tried again. */
+/**
+ * As in the example of its README: what is a stream is heard, what else may pass is tried again.
+ */
 export const startClient: StartClient = (url, app) => {
   void fetchEventSource(`${url}/events`, {
     openWhenHidden: true,

@@ -2,7 +2,8 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { frame, openEventStream, pour } from './eventStream'
 import { closeServer, floodOf, listen, type Message, readBody, type StartServer } from './server'
 
-// The part of Centrifugo's JSON protocol that is needed here, over SSE with its bidirectional emulation.
+// The part of Centrifugo's JSON protocol that is needed here, over SSE with its bidirectional
+// emulation.
 // [spec] centrifugal.dev/docs/transports/client_protocol and the schema that it names, client.proto
 
 interface Command {
@@ -11,7 +12,10 @@ interface Command {
   readonly rpc?: { readonly data: { readonly id: string } }
 }
 
-/** [spec] Centrifugo's `client.ping_interval`: 25 s. A client that gets none in 10 s more (`maxServerPingDelay`) leaves. */
+/**
+ * [spec] Centrifugo's `client.ping_interval`: 25 s. A client that gets none in 10 s more
+ * (`maxServerPingDelay`) leaves.
+ */
 const PING = 25
 
 export const startServer: StartServer = async ({ flood, onPrompt }) => {

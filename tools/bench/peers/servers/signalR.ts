@@ -3,7 +3,8 @@ import { createServer } from 'node:http'
 import { type RawData, type WebSocket, WebSocketServer } from 'ws'
 import { closeServer, floodOf, listen, type Message, type StartServer } from './server'
 
-// The part of SignalR's JSON hub protocol that is needed here, over its WebSocket transport: its own server is .NET.
+// The part of SignalR's JSON hub protocol that is needed here, over its WebSocket transport: its
+// own server is .NET.
 // [spec] dotnet/aspnetcore, src/SignalR/docs/specs: HubProtocol.md, TransportProtocols.md
 
 const END = '\x1e'
