@@ -1,6 +1,8 @@
 import type { Seen } from './faults'
 
 export const RESULTS = new URL('../../../reports/ai-sdk-page.json', import.meta.url)
+/** What docs/ai-sdk.md says was measured. */
+export const MEASURED = new URL('./measured.json', import.meta.url)
 
 export interface Measured {
   readonly name: string
@@ -12,4 +14,29 @@ export interface Measured {
 export interface Results {
   readonly at: string
   readonly stacks: readonly Measured[]
+}
+
+const TITLES: Readonly<Record<string, string>> = {
+  holdline: '`holdline/ai-sdk`',
+  resumable: '`DefaultChatTransport`, `resumable-stream`',
+  durable: '`@durable-streams/aisdk-transport`',
+}
+
+/** Fault × stack: what the user sees. */
+export function formatTable({ at, stacks }: Results): string {
+  const faults = Object.keys(stacks[0]?.faults ?? {})
+  const rows = faults.map((fault) => [fault, ...stacks.map(({ faults }) => cellOf(faults[fault]))])
+  const lines = [['', ...stacks.map(({ name }) => TITLES[name] ?? name)], ['---', ...stacks.map(() => '---')], ...rows]
+  return [
+    ...lines.map((line) => `| ${line.join(' | ')} |`),
+    '',
+    `Measured on ${at.slice(0, 10)}:`,
+    '',
+    ...stacks.map(({ name, versions }) => `- ${TITLES[name] ?? name}: ${versions.join(', ')}`),
+  ].join('\n')
+}
+
+function cellOf(seen: Seen | undefined): string {
+  if (!seen) return 'not measured'
+  return seen.steps.map(([when, screen]) => `${when === 'at the end' ? '' : `${when}: `}${screen}`).join('; ')
 }
