@@ -131,6 +131,12 @@ export const POST = GET
 `,
 }
 
+/** Not blank, and not there before. */
+const newLines = (path: keyof typeof AFTER) => {
+  const before = new Set((path in BEFORE ? BEFORE[path as keyof typeof BEFORE] : '').split('\n'))
+  return AFTER[path].split('\n').filter((line) => line.trim() && !before.has(line)).length
+}
+
 const OWN = fileURLToPath(new URL('./node_modules', import.meta.url))
 /** These packages, and all that they depend on. */
 function withDependencies(names: readonly string[], found = new Set<string>()): string[] {
@@ -166,6 +172,13 @@ describeWith('a fresh Next app with useChat, changed as docs/ai-sdk.md says', to
     await browser?.close()
     await server?.stop()
     app?.remove()
+  })
+
+  test('docs/ai-sdk.md says how many lines that changes', () => {
+    const [page, line] = [newLines('app/page.tsx'), newLines('lib/line.ts')]
+    const server = newLines('lib/server.ts') + newLines('app/api/line/[...path]/route.ts')
+    const doc = readFileSync(new URL('../../docs/ai-sdk.md', import.meta.url), 'utf8').replace(/\s+/g, ' ')
+    expect(doc).toContain(`${page} new lines in the page, ${line} in \`lib/line.ts\`, ${server} on the server`)
   })
 
   test('it builds, with its types checked', async () => {

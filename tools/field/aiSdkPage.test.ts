@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import type { Browser } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -6,7 +6,7 @@ import { findBrowser, launch } from '../shared/browser'
 import { hasRedis, type RedisServer, startRedis } from '../shared/redisServer'
 import { FAULTS, Stage } from './aiSdkPage/faults'
 import { type RunningStack, STACKS, startStack, versionsOf } from './aiSdkPage/startStack'
-import { type Measured, RESULTS } from './aiSdkPage/table'
+import { type Measured, RESULTS, type Results } from './aiSdkPage/table'
 import { describeWith, findPackage } from './tools'
 
 const hasRivals = existsSync(fileURLToPath(new URL('./rivals/node_modules/ai', import.meta.url)))
@@ -29,8 +29,7 @@ describeWith('one useChat page in Chromium over three stacks, with the same faul
   afterAll(async () => {
     await browser?.close()
     await redis?.stop()
-    mkdirSync(new URL('.', RESULTS), { recursive: true })
-    writeFileSync(RESULTS, `${JSON.stringify({ at: new Date().toISOString(), stacks: measured }, null, 2)}\n`)
+    writeResults(measured)
   })
 
   describe.each(STACKS.filter((stack) => stack !== 'durable' || hasRivals))('%s', (name) => {
@@ -59,3 +58,17 @@ describeWith('one useChat page in Chromium over three stacks, with the same faul
     })
   })
 })
+
+/** A run of some of the tests renews what they measure. */
+function writeResults(measured: readonly Measured[]) {
+  mkdirSync(new URL('.', RESULTS), { recursive: true })
+  const before: Results = existsSync(RESULTS) ? JSON.parse(readFileSync(RESULTS, 'utf8')) : { at: '', stacks: [] }
+  const stacks = STACKS.flatMap((name) => {
+    const [old, own] = [before.stacks, measured].map((stacks) => stacks.find((stack) => stack.name === name))
+    const all = { ...old?.faults, ...own?.faults }
+    const faults = Object.fromEntries(FAULTS.flatMap(({ name }) => (all[name] ? [[name, all[name]]] : [])))
+    const { versions } = own ?? old ?? {}
+    return versions ? [{ name, versions, faults }] : []
+  })
+  writeFileSync(RESULTS, `${JSON.stringify({ at: new Date().toISOString(), stacks }, null, 2)}\n`)
+}

@@ -244,6 +244,18 @@ export const FAULTS: readonly Fault[] = [
     ours: { steps: [['back online', WHOLE]], model: ONCE },
   },
   {
+    name: 'the answer to the POST is lost, and a reload',
+    async play(stage) {
+      await stage.page.route(/\/api\/(chat|line\/(send|batch))$/, (route) => void route.fetch().catch(() => {}))
+      await stage.send()
+      await stage.until(async () => (await stage.model()).words > 3)
+      await stage.page.unrouteAll({ behavior: 'ignoreErrors' })
+      await stage.reload()
+      await stage.see('at the end')
+    },
+    ours: { steps: [['at the end', WHOLE]], model: ONCE },
+  },
+  {
     name: 'a second tab, open before the prompt',
     async play(stage) {
       const second = await stage.openTab()
