@@ -15,6 +15,7 @@ export default defineConfig({
   ...config,
   test: {
     ...config.test,
+    setupFiles: ['./src/__tests__/support/setup.ts', './src/__tests__/support/shortProperties.ts'],
     include: wanted ? wanted.split(',').map((name) => `src/__tests__/${name}.test.ts`) : ['src/__tests__/**/*.test.ts'],
     exclude: ['node_modules/**', LEFT_OUT],
   },

@@ -1,7 +1,10 @@
 import type { UIMessageChunk } from 'ai'
 import type { Run } from './run'
 
-/** The stream of one run that one chat reads: nothing of it, until the run is known, then each chunk once. */
+/**
+ * The stream of one run that one chat reads: nothing of it, until the run is known, then each chunk
+ * once.
+ */
 export class Answer {
   readonly stream: ReadableStream<UIMessageChunk>
   /** The name of the run, where that is all that is known of it. */
@@ -14,7 +17,9 @@ export class Answer {
   #end: { readonly error: unknown } | undefined
   readonly #onEnd: () => void
 
-  /** @param key the id of the message that asks for the run; without one, it is read from its begin */
+  /**
+   * @param key the id of the message that asks for the run; without one, it is read from its begin
+   */
   constructor(
     readonly key: string | undefined,
     onEnd: () => void,
@@ -57,7 +62,8 @@ export class Answer {
       }
       if (run && run.state !== 'running') this.end(run.error)
       if (this.#end?.error) return controller.error(this.#end.error)
-      // [spec] one that was cancelled is closed already: this throws then, and what `pull` throws after the end is nobody's.
+      // [spec] one that was cancelled is closed already: this throws then, and what `pull` throws
+      // after the end is nobody's.
       if (this.#end) return controller.close()
       await new Promise<void>((resolve) => {
         this.wake = resolve

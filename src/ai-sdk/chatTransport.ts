@@ -4,7 +4,8 @@ import type { Delivery } from '../connection/messages'
 import { ConnectionError } from '../errors'
 import { type JsonObject, MAX_BATCH_BYTES } from '../protocol'
 import type { Answer } from './answer'
-import { type Line, type RunListener, type RunNews, Thread } from './thread'
+import type { Line, RunListener, RunNews } from './news'
+import { Thread } from './thread'
 import { type ChatCommand, promptOf, sessionIdOf } from './wire'
 
 type SendOptions<M extends UIMessage> = Parameters<ChatTransport<M>['sendMessages']>[0]
@@ -23,47 +24,62 @@ export interface SendMessagesRequest<M extends UIMessage> {
 
 /** What it returns. */
 export interface PreparedRequest {
-  /** Posted in place of `{ ...body, id, messages, trigger, messageId }`. JSON; `messages`, or `message` alone, stays under that name. */
+  /**
+   * Posted in place of `{ ...body, id, messages, trigger, messageId }`. JSON; `messages`, or
+   * `message` alone, stays under that name.
+   */
   readonly body: object
   /** Default: those that were given. */
   readonly headers?: HeadersInit
 }
 
 export interface ChatTransportOptions<M extends UIMessage = UIMessage> {
-  /** Makes the body of each message, e.g. the last message alone, or with its files uploaded. Default: all messages. */
+  /**
+   * Makes the body of each message, e.g. the last message alone, or with its files uploaded.
+   * Default: all messages.
+   */
   prepareSendMessagesRequest?(request: SendMessagesRequest<M>): PreparedRequest | PromiseLike<PreparedRequest>
   /**
-   * What an abort means: `useChat`'s `stop()`, and with `@ai-sdk/react` 4 an unmount too. `detach`: this page reads no more, the run goes
-   * on. `stop`: as `stop(chatId)`, once the answer is read. Default: `detach`.
+   * What an abort means: `useChat`'s `stop()`, and with `@ai-sdk/react` 4 an unmount too. `detach`:
+   * this page reads no more, the run goes on. `stop`: as `stop(chatId)`, once the answer is read.
+   * Default: `detach`.
    */
   readonly onAbort?: 'detach' | 'stop'
   /**
-   * The size of a message as JSON, bytes; a larger one is refused before it is sent. The server's `limits.bodyBytes`. Default: 262,144
-   * (256 KiB).
+   * The size of a message as JSON, bytes; a larger one is refused before it is sent. The server's
+   * `limits.bodyBytes`. Default: 262,144 (256 KiB).
    */
   readonly maxBytes?: number
 }
 
-/** A `ChatTransport` over a connection, for `useChat` and every other chat of the AI SDK, 6 or 7. */
+/**
+ * A `ChatTransport` over a connection, for `useChat` and every other chat of the AI SDK, 6 or 7.
+ */
 export interface HoldlineChatTransport<M extends UIMessage = UIMessage> extends ChatTransport<M> {
   readonly resumeStreamIsReplay: true
   /**
-   * Ends the run of a chat, for everybody who reads it. The answer ends here at once, with what it has; offline, the run ends when the
-   * line is back, and a message that was not posted yet never is.
+   * Ends the run of a chat, for everybody who reads it. The answer ends here at once, with what it
+   * has; offline, the run ends when the line is back, and a message that was not posted yet never
+   * is.
    */
   stop(chatId: string): Delivery
-  /** What the user said and the server has not yet taken, oldest first; after a reload too, with `storage` on the connection. */
+  /**
+   * What the user said and the server has not yet taken, oldest first; after a reload too, with
+   * `storage` on the connection.
+   */
   pending(chatId: string): readonly M[]
   /**
-   * Hears of runs that no stream of this page reads: they began elsewhere. With `chat`, that chat is followed as long as the listener is
-   * there; without it, the listener hears of those chats that are read or followed anyway. Returns the function that unsubscribes.
+   * Hears of runs that no stream of this page reads: they began elsewhere. With `chat`, that chat
+   * is followed as long as the listener is there; without it, the listener hears of those chats
+   * that are read or followed anyway. Returns the function that unsubscribes.
    */
   onRun(listener: (news: RunNews<M>) => void, scope?: { readonly chat: string }): () => void
 }
 
 /**
- * The messages go up through the connection's outbox, and the answers come down as runs of the session whose id is the chat's. The other
- * half is `uiMessageRuns` of `holdline/ai-sdk/server`. `connection.connect()` is the app's to call.
+ * The messages go up through the connection's outbox, and the answers come down as runs of the
+ * session whose id is the chat's. The other half is `uiMessageRuns` of `holdline/ai-sdk/server`.
+ * `connection.connect()` is the app's to call.
  *
  * @throws {ConnectionError} `invalid-option`, naming the option
  */

@@ -1,6 +1,6 @@
 import type { ChatStatus, UIMessage } from 'ai'
 import type { HoldlineChatTransport } from './chatTransport'
-import type { RunNews } from './thread'
+import type { RunNews } from './news'
 
 /** Every `Chat` of the AI SDK: what `useChat({ chat })` is given. */
 export interface FollowedChat<M extends UIMessage = UIMessage> {
@@ -14,10 +14,12 @@ export interface FollowedChat<M extends UIMessage = UIMessage> {
 const LOOK = 50
 
 /**
- * Shows the turns of a chat that began elsewhere: in another tab, on another device, by the server. What the user said there is put into
- * `chat.messages`, and the answer streams in. A run that is under way is resumed, so `resume: true` is not needed.
+ * Shows the turns of a chat that began elsewhere: in another tab, on another device, by the server.
+ * What the user said there is put into `chat.messages`, and the answer streams in. A run that is
+ * under way is resumed, so `resume: true` is not needed.
  *
- * The chat must have the transport itself: `new Chat({ id, transport })`, given to `useChat({ chat })`.
+ * The chat must have the transport itself: `new Chat({ id, transport })`, given to `useChat({ chat
+ * })`.
  *
  * @returns ends it
  */
@@ -53,7 +55,10 @@ export function followChat<M extends UIMessage>(
 
 const isIdle = ({ status }: { readonly status: ChatStatus }) => status === 'ready' || status === 'error'
 
-/** A new message is the last one. One that is there was edited, or is answered anew: what came after it goes. */
+/**
+ * A new message is the last one. One that is there was edited, or is answered anew: what came after
+ * it goes.
+ */
 function withTurn<M extends UIMessage>(messages: readonly M[], message: M): M[] {
   const place = messages.findIndex(({ id }) => id === message.id)
   return [...(place < 0 ? messages : messages.slice(0, place)), message]

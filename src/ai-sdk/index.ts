@@ -6,5 +6,5 @@ export {
   type SendMessagesRequest,
 } from './chatTransport'
 export { type FollowedChat, followChat } from './followChat'
-export type { RunNews } from './thread'
+export type { RunNews } from './news'
 export { sessionIdOf } from './wire'

@@ -19,7 +19,8 @@ export class Run {
     else if (reason === 'failed')
       this.error = new ConnectionError('run-failed', 'the server failed to make this answer: ask again')
     else if (reason !== 'finished') {
-      // Version 7 knows the reason, and sends nothing by itself after it. Version 6 passes it on. The error makes both show it.
+      // Version 7 knows the reason, and sends nothing by itself after it. Version 6 passes it on.
+      // The error makes both show it.
       this.chunks.push({ type: 'finish', finishReason: 'interrupted' as never })
       this.error = interrupted()
     }

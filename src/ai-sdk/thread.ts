@@ -1,34 +1,12 @@
 import type { UIMessage, UIMessageChunk } from 'ai'
-import type { Connection } from '../connection/api'
 import type { Delivery, Verdict } from '../connection/messages'
 import { ConnectionError } from '../errors'
-import { isObject, isSeq, isText, type JsonObject } from '../protocol'
+import { isObject, isText, type JsonObject } from '../protocol'
 import { Answer } from './answer'
+import type { RunListener, RunNews, ThreadParts } from './news'
+import { orAborted, type Receipt, receiptOf } from './receipt'
 import { interrupted, Run, stopped } from './run'
 import { type ChatCommand, RESUME } from './wire'
-
-/** The part of a connection that chats need. */
-export type Line = Pick<Connection, 'send' | 'on' | 'watch' | 'unwatch' | 'cursor' | 'pending'>
-
-/** A run that no stream of this chat reads. */
-export interface RunNews<M extends UIMessage = UIMessage> {
-  readonly chatId: string
-  readonly run: string
-  /** What the user said, elsewhere; `undefined` if the run goes on with the assistant's last message. */
-  readonly message: M | undefined
-}
-
-export type RunListener = (news: RunNews) => void
-
-export interface ThreadParts {
-  readonly line: Line
-  readonly chatId: string
-  readonly sessionId: string
-  /** Hears of the runs of all chats. */
-  readonly onRun: RunListener
-  /** It has no users left. */
-  readonly onIdle: () => void
-}
 
 /** One chat, as long as somebody reads or follows it: its current run, and who reads that. */
 export class Thread {
@@ -36,15 +14,23 @@ export class Thread {
   readonly #off: () => void
   readonly #answers = new Set<Answer>()
   readonly #followers = new Set<RunListener>()
-  /** Runs that the chat turned away from, and the ids of the messages that asked for some. They are not news. */
+  /**
+   * Runs that the chat turned away from, and the ids of the messages that asked for some. They are
+   * not news.
+   */
   readonly #left = new Set<string>()
   /** The latest one that was seen from its begin. */
   #run: Run | undefined
-  /** Those that were told as news. After an outage one may have ended before anybody could read it. */
+  /**
+   * Those that were told as news. After an outage one may have ended before anybody could read it.
+   */
   #unread: Run[] = []
   /** One that has begun, as the server says; its begin is still to come. */
   #coming: string | undefined
-  /** What happened before the server said so is over: a run that waited then does not, unless it is the last thing that happened. */
+  /**
+   * What happened before the server said so is over: a run that waited then does not, unless it is
+   * the last thing that happened.
+   */
   #replay: Receipt | undefined
   /** Takes back the watch since which every event of the session is heard. */
   #unwatch: (() => void) | undefined
@@ -67,7 +53,10 @@ export class Thread {
     return answer
   }
 
-  /** The oldest run that is news, else the one that is under way or waits, from its begin; null if there is none. */
+  /**
+   * The oldest run that is news, else the one that is under way or waits, from its begin; null if
+   * there is none.
+   */
   async resume(signal?: AbortSignal): Promise<Answer | null> {
     const answer = this.#open(undefined)
     try {
@@ -160,7 +149,9 @@ export class Thread {
     } else if (this.#run.state === 'ended') answer.read(this.#run, this.#run.chunks.length)
   }
 
-  /** Every event of the session is heard from now on, and the run that is under way from its begin. */
+  /**
+   * Every event of the session is heard from now on, and the run that is under way from its begin.
+   */
   async #catchUp(): Promise<void> {
     if (this.#unwatch) return
     this.#asking ??= this.#ask().finally(() => {
@@ -264,26 +255,4 @@ export class Thread {
     this.#parts.onRun(news)
     for (const listener of this.#followers) listener(news)
   }
-}
-
-interface Receipt {
-  /** Empty, if there is none. */
-  readonly run: string
-  readonly state: unknown
-  readonly after: number
-  readonly head: number
-  readonly epoch: string | undefined
-}
-
-function receiptOf(value: unknown): Receipt | undefined {
-  const { run, state, after, head, epoch }: JsonObject = Object(value)
-  if (!isSeq(after) || !isSeq(head)) return undefined
-  return { run: isText(run) ? run : '', state, after, head, epoch: isText(epoch) ? epoch : undefined }
-}
-
-function orAborted<T>(promise: Promise<T>, signal?: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    signal?.addEventListener('abort', () => reject(signal.reason), { once: true })
-    promise.then(resolve, reject)
-  })
 }

@@ -41,10 +41,11 @@ export interface ChatReceipt {
 const ENCODED = 'b64_'
 
 /**
- * The session of a chat. An id that can be one (`^[A-Za-z0-9_-]{1,128}$`) is one, unless it begins with `b64_`; any other is its UTF-8 in
- * base64url, after `b64_`.
+ * The session of a chat. An id that can be one (`^[A-Za-z0-9_-]{1,128}$`) is one, unless it begins
+ * with `b64_`; any other is its UTF-8 in base64url, after `b64_`.
  *
- * @throws {ConnectionError} `invalid-option`, for an id of more than 93 bytes that cannot be a session's
+ * @throws {ConnectionError} `invalid-option`, for an id of more than 93 bytes that cannot be a
+ * session's
  */
 export function sessionIdOf(chatId: string): string {
   if (SESSION_ID.test(chatId) && !chatId.startsWith(ENCODED)) return chatId

@@ -2,8 +2,8 @@ import { fileURLToPath } from 'node:url'
 import { defineConfig, type Plugin } from 'vitest/config'
 import base from '../../vitest.config'
 
-// The tests of `holdline/ai-sdk` with the `ai` of this folder, and with the chats of `AI_SDK_CHAT`, in the place of those that they are
-// written with.
+// The tests of `holdline/ai-sdk` with the `ai` of this folder, and with the chats of `AI_SDK_CHAT`,
+// in the place of those that they are written with.
 
 const field = (name: string) => fileURLToPath(new URL(`./node_modules/${name}`, import.meta.url))
 const chats = process.env.AI_SDK_CHAT ?? '@ai-sdk/react'

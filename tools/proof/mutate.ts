@@ -1,4 +1,6 @@
-import { readFileSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Stryker } from '@stryker-mutator/core'
 
@@ -27,7 +29,8 @@ interface Tally {
   readonly survivors: readonly string[]
 }
 
-const config = JSON.parse(readFileSync(fileURLToPath(new URL('../../stryker.config.json', import.meta.url)), 'utf8'))
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+const config = JSON.parse(readFileSync(join(ROOT, 'stryker.config.json'), 'utf8'))
 const wanted = process.argv.slice(2)
 const unknown = wanted.filter((room) => !(room in ROOMS))
 if (unknown.length) {
@@ -47,27 +50,61 @@ console.log(`\n${tallies.map(([room, tally]) => describe(room, tally)).join('\n'
 process.exitCode = tallies.every(([, tally]) => share(tally) >= 0.95) ? 0 : 1
 
 async function mutateRoom(room: string, tests: readonly string[]): Promise<Tally> {
-  const own = config.mutate.filter((glob: string) => glob.includes(room))
-  const first = await mutate(
-    own.map((glob: string) => glob.replace(/\{[^}]*\}/, room === 'adapters' ? '{adapters,adapters/websocket}' : room)),
-    tests.join(','),
-  )
+  const globs = config.mutate
+    .filter((glob: string) => glob.includes(room))
+    .map((glob: string) => glob.replace(/\{[^}]*\}/, room === 'adapters' ? '{adapters,adapters/websocket}' : room))
+  const first = await kept(`${room}.json`, digest([`src/${room}`]), () => mutate(globs, tests.join(',')))
   const passed = first.filter(isSurvivor)
-  if (passed.length === 0) return { detected: first.length, survivors: [] }
-  const second = await mutate(passed.map(placeOf), '')
-  const places = new Set(passed.map(identityOf))
-  const left = second.filter((result) => isSurvivor(result) && places.has(identityOf(result)))
+  const left: Result[] = []
+  const everything = digest(['src'])
+  for (const mutator of new Set(passed.map(({ mutatorName }) => mutatorName))) {
+    const ofIt = passed.filter(({ mutatorName }) => mutatorName === mutator)
+    const others = [...new Set(first.map(({ mutatorName }) => mutatorName))].filter((name) => name !== mutator)
+    const second = await kept(`${room}.${mutator}.json`, everything, () => mutate(ofIt.map(placeOf), '', others))
+    const places = new Set(ofIt.map(identityOf))
+    left.push(...second.filter((result) => isSurvivor(result) && places.has(identityOf(result))))
+  }
   return { detected: first.length - left.length, survivors: left.map(toLine) }
 }
 
 type Result = Awaited<ReturnType<Stryker['runMutationTest']>>[number]
 
+/**
+ * A run that was stopped goes on with the pass at which it was. The first pass over a room is made
+ * again if its code changes: more tests detect no less. Delete `reports/mutation` to begin anew.
+ */
+async function kept(name: string, key: string, run: () => Promise<readonly Result[]>): Promise<readonly Result[]> {
+  const path = join(ROOT, 'reports/mutation', name)
+  if (existsSync(path)) {
+    const { key: ofThen, results } = JSON.parse(readFileSync(path, 'utf8'))
+    if (ofThen === key) return results
+  }
+  const results = await run()
+  mkdirSync(dirname(path), { recursive: true })
+  writeFileSync(path, JSON.stringify({ key, results }))
+  return results
+}
+
+function digest(folders: readonly string[]): string {
+  const hash = createHash('sha256')
+  for (const folder of folders) {
+    const names = readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' }).sort()
+    for (const name of names) if (name.endsWith('.ts')) hash.update(name).update(readFileSync(join(ROOT, folder, name)))
+  }
+  return hash.digest('hex')
+}
+
 /** An invalid or ignored mutant counts for nothing. */
-async function mutate(mutated: readonly string[], tests: string): Promise<readonly Result[]> {
+async function mutate(
+  mutated: readonly string[],
+  tests: string,
+  excludedMutations: string[] = [],
+): Promise<readonly Result[]> {
   process.env.MUTATION_TESTS = tests
   const results = await new Stryker({
     ...config,
     mutate: [...mutated],
+    mutator: { excludedMutations },
     reporters: ['progress-append-only'],
   }).runMutationTest()
   return results.filter(({ status }) => status !== 'CompileError' && status !== 'RuntimeError' && status !== 'Ignored')

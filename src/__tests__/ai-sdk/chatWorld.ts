@@ -2,11 +2,11 @@ import { Chat } from '@ai-sdk/react'
 import type { UIMessage, UIMessageChunk } from 'ai'
 import { type Connection, type ConnectionOptions, createConnection } from 'holdline'
 import { onTestFinished, vi } from 'vitest'
+import { listen } from '../../../tools/shared/listen'
 import { type ChatTransportOptions, createChatTransport, followChat } from '../../ai-sdk'
 import { type UIMessageContext, type UIMessageRunsOptions, uiMessageRuns } from '../../ai-sdk/server'
 import { type ChatServer, type ChatServerOptions, createChatServer, type SessionLog } from '../../server'
 import { createRuns, type Runs, type RunsOptions } from '../../server/runs'
-import { listen } from '../support/http'
 
 export type Answer = (context: UIMessageContext) => ReadableStream<UIMessageChunk> | Response
 

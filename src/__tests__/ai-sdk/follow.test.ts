@@ -106,10 +106,12 @@ test('a prompt that the chat turned away from before it was answered is not brou
   await when(() => page.connection.cursors.length === 1, 'it follows')
   const ended: unknown[] = []
   page.connection.on('message', ({ type, reason }) => type === 'run.ended' && ended.push(reason))
+  page.connection.disconnect()
   const sending = page.chat.sendMessage({ text: 'go' })
-  await when(() => page.connection.pending.length === 1, 'it is on its way')
+  await when(() => page.connection.pending.length === 1, 'it waits')
   await page.chat.stop()
   await sending
+  page.connection.connect()
   await when(() => ended.length === 1, 'it is answered')
   await new Promise((resolve) => setTimeout(resolve, 100))
   expect([page.texts(), page.statuses]).toEqual([['user:go'], ['submitted', 'ready']])

@@ -5,7 +5,7 @@ import {
   type UIMessageChunk,
 } from 'ai'
 import { describe, expect, test } from 'vitest'
-import { seeded } from '../support/http'
+import { seededRandom } from '../../testing/harness/random'
 import { type Answer, gate, openPage, paced, startChatServer, when } from './chatWorld'
 
 const rich: readonly UIMessageChunk[] = [
@@ -50,7 +50,7 @@ async function undisturbed(chunks: readonly UIMessageChunk[]): Promise<UIMessage
 }
 
 test.each([1, 2, 3, 4, 5, 6])('every part arrives as it is, wherever the sockets are cut (seed %i)', async (seed) => {
-  const random = seeded(seed)
+  const random = seededRandom(seed)
   const server = await startChatServer({
     answer: () =>
       paced(rich, async () => {
@@ -90,7 +90,7 @@ describe.each([11, 12, 13])('a run that waits for the client, cut at random (see
     { type: 'finish-step' },
     { type: 'finish', finishReason: 'stop' },
   ]
-  const random = seeded(seed)
+  const random = seededRandom(seed)
   const start = async (answer: Answer) => {
     const server = await startChatServer({ answer })
     const shake = async () => {

@@ -1,7 +1,7 @@
 import { createUIMessageStream, createUIMessageStreamResponse, type UIMessage, type UIMessageChunk } from 'ai'
 import { expect, onTestFinished, test } from 'vitest'
+import { type Handler, listen } from '../../../tools/shared/listen'
 import { join } from '../../ai-sdk/server/join'
-import { type Handler, listen } from '../support/http'
 import { gate, openPage, paced, saying, startChatServer, when } from './chatWorld'
 
 /** An `/api/chat` route as it stands in an app, and what it was asked. */

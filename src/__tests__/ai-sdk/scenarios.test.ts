@@ -3,7 +3,7 @@ import { persist } from 'holdline/storage'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { memoryLog, type SessionLog } from '../../server'
 import { redisLog } from '../../server/redis'
-import { seeded } from '../support/http'
+import { seededRandom } from '../../testing/harness/random'
 import { describeWithRedis, type RedisServer, startRedis } from '../support/redis'
 import { createStorage } from '../support/storage'
 import { gate, openPage, paced, saying, startChatServer, when, words } from './chatWorld'
@@ -63,7 +63,7 @@ describeWithRedis('useChat over real HTTP, the log in Redis', () => {
 
 function scenarios(createLog: () => SessionLog) {
   test('three sockets die in the middle of an answer: submitted, streaming, ready, and nothing else; one part, nothing lost', async () => {
-    const random = seeded(7)
+    const random = seededRandom(7)
     const deltas = words(60)
     const kills = new Set([10, 25, 45])
     const server = await startChatServer({

@@ -1,11 +1,11 @@
 import type { UIMessage, UIMessageChunk } from 'ai'
 import { createConnection } from 'holdline'
 import { expect, onTestFinished, test, vi } from 'vitest'
+import { listen } from '../../../tools/shared/listen'
 import { createChatTransport, sessionIdOf } from '../../ai-sdk'
 import { chatIdOf, uiMessageRuns } from '../../ai-sdk/server'
 import { type CommandCall, createChatServer } from '../../server'
 import { createRuns } from '../../server/runs'
-import { listen } from '../support/http'
 import { gate, openPage, paced, saying, startChatServer, when } from './chatWorld'
 
 const user = (id: string, text = 'go'): UIMessage => ({ id, role: 'user', parts: [{ type: 'text', text }] })

@@ -2,7 +2,10 @@ import type { UIMessageChunk } from 'ai'
 import { EventSourceParserStream } from 'eventsource-parser/stream'
 import { isObject, isText, parseJson } from '../../protocol'
 
-/** The chunks of a stream, or of a response as `createUIMessageStreamResponse` makes it. Whoever stops asking cancels it, and so does `signal`. */
+/**
+ * The chunks of a stream, or of a response as `createUIMessageStreamResponse` makes it. Whoever
+ * stops asking cancels it, and so does `signal`.
+ */
 export async function* chunksOf(
   source: ReadableStream<UIMessageChunk> | Response,
   signal: AbortSignal,

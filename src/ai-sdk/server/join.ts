@@ -3,7 +3,10 @@ import type { SessionEvent } from '../../server/log/sessionLog'
 import type { Coalesce } from '../../server/runs'
 import type { ChatEvent } from '../wire'
 
-/** Deltas of one part that come in a burst are one event. One that says anything else, e.g. `providerMetadata`, stays for itself. */
+/**
+ * Deltas of one part that come in a burst are one event. One that says anything else, e.g.
+ * `providerMetadata`, stays for itself.
+ */
 export const join: Coalesce['join'] = (previous, next) => {
   const chunk = joined(deltaOf(previous), deltaOf(next))
   return chunk && ({ type: 'ui', chunk } satisfies ChatEvent)

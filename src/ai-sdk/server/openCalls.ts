@@ -32,7 +32,10 @@ export class OpenCalls {
   }
 }
 
-/** The outputs of the calls that the client answered, as its chat has them: so that everybody else's has them too. */
+/**
+ * The outputs of the calls that the client answered, as its chat has them: so that everybody else's
+ * has them too.
+ */
 export function* outputsOf(message: UIMessage, waitsFor: unknown): Generator<UIMessageChunk> {
   const ids: readonly unknown[] = isObject(waitsFor) && Array.isArray(waitsFor.toolCallIds) ? waitsFor.toolCallIds : []
   for (const part of message.parts) {

@@ -11,7 +11,10 @@ export interface ChatRequest {
   readonly messages: readonly UIMessage[]
 }
 
-/** The message speaks for its sender, not for the connection that it came over: what belongs to that is not its to say. */
+/**
+ * The message speaks for its sender, not for the connection that it came over: what belongs to that
+ * is not its to say.
+ */
 const OF_THE_CONNECTION =
   /^(accept-(charset|encoding)|connection|content-(length|type|encoding)|cookie2?|date|dnt|expect|forwarded|host|keep-alive|origin|referer|te|trailer|transfer-encoding|upgrade|via|x-forwarded-.*|x-real-ip|(proxy|sec)-.*)$/
 

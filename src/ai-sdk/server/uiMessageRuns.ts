@@ -18,8 +18,9 @@ export type UIMessageRunsOptions<M extends UIMessage = UIMessage, P extends Prin
       /** Of `createRuns`. */
       readonly runs: Runs
       /**
-       * Answers a message: `streamText(…).toUIMessageStream()`, or a response with such a stream. Called once for a run, and once more when
-       * a tool of the client's or an approval has been answered. If it throws, or its stream does, the run ends as `failed`.
+       * Answers a message: `streamText(…).toUIMessageStream()`, or a response with such a stream.
+       * Called once for a run, and once more when a tool of the client's or an approval has been
+       * answered. If it throws, or its stream does, the run ends as `failed`.
        */
       stream(
         context: UIMessageContext<M, P>,
@@ -27,9 +28,15 @@ export type UIMessageRunsOptions<M extends UIMessage = UIMessage, P extends Prin
     }
   | {
       readonly runs: Runs
-      /** An `/api/chat` route as it is: the body is posted to it, and its answer is the run. It is aborted when the run is stopped. */
+      /**
+       * An `/api/chat` route as it is: the body is posted to it, and its answer is the run. It is
+       * aborted when the run is stopped.
+       */
       readonly upstream: URL
-      /** Further headers for it, e.g. what the principal is known by. Default: those of the message alone, so no cookies. */
+      /**
+       * Further headers for it, e.g. what the principal is known by. Default: those of the message
+       * alone, so no cookies.
+       */
       headers?(context: UIMessageContext<M, P>): HeadersInit | PromiseLike<HeadersInit>
     }
 
@@ -38,8 +45,9 @@ type Open<M extends UIMessage, P extends Principal> = (
 ) => PromiseLike<ReadableStream<UIMessageChunk> | Response>
 
 /**
- * The `onCommand` of a server whose sessions are chats of the AI SDK: `send` begins a run, or goes on with one that waits for a tool or an
- * approval; `stop` ends it. Any other type is rejected (400 `unknown-type`), so an app with commands of its own asks for their types first.
+ * The `onCommand` of a server whose sessions are chats of the AI SDK: `send` begins a run, or goes
+ * on with one that waits for a tool or an approval; `stop` ends it. Any other type is rejected (400
+ * `unknown-type`), so an app with commands of its own asks for their types first.
  *
  * @throws TypeError if an option is missing
  */
@@ -150,8 +158,8 @@ async function* events<M extends UIMessage, P extends Principal>(
 const ui = (event: Omit<ChatEvent, 'type'>): ChatEvent => ({ type: 'ui', ...event })
 
 /**
- * Every answer begins with its id: without one, each reading of it would be another message. One that goes on keeps its id, whatever the
- * app's stream calls it.
+ * Every answer begins with its id: without one, each reading of it would be another message. One
+ * that goes on keeps its id, whatever the app's stream calls it.
  */
 function startOf(
   chunk: UIMessageChunk,

@@ -2,7 +2,10 @@ import type { UIMessage, UIMessageChunk } from 'ai'
 import type { Principal } from '../../server/request/principal'
 import type { UIMessageContext } from './context'
 
-/** Posts the message to a route as `DefaultChatTransport` does. What that answers in place of a stream is the error that the chat shows. */
+/**
+ * Posts the message to a route as `DefaultChatTransport` does. What that answers in place of a
+ * stream is the error that the chat shows.
+ */
 export async function askUpstream<M extends UIMessage, P extends Principal>(
   url: URL,
   { body, headers: given, signal }: UIMessageContext<M, P>,
