@@ -43,7 +43,7 @@ describeWith('one useChat page in Chromium over three stacks, with the same faul
     afterAll(() => stack?.close())
 
     // The others are measured, for docs/ai-sdk.md: what they do is theirs.
-    test.each(FAULTS)('$name', async ({ name: fault, play, ours }) => {
+    test.each(FAULTS.map((fault) => [fault.name, fault] as const))('%s', async (fault, { play, ours }) => {
       const stage = await Stage.open(stack, browser, redis)
       let failure: unknown
       try {

@@ -52,6 +52,12 @@ export class Stage {
   send = () => this.page.click('#send', { force: true })
   stop = () => this.page.click('#stop', { force: true })
 
+  /** Asks, and reads the beginning of the answer. */
+  async untilTheMiddle() {
+    await this.send()
+    await this.words(15)
+  }
+
   async reload() {
     await this.page.reload()
     await this.page.waitForSelector('output')
@@ -131,14 +137,23 @@ export const FAULTS: readonly Fault[] = [
     },
   },
   {
-    name: 'the socket dies, and the user comes back from another tab',
+    name: 'the socket dies, and the user comes back from another tab while the model speaks',
     async play(stage) {
-      await stage.send()
-      await stage.words(15)
+      await stage.untilTheMiddle()
+      stage.stack.cut()
+      await stage.words(40)
+      await comeBack(stage)
+      await stage.see('at the end')
+    },
+    ours: { steps: [['at the end', WHOLE]], model: ONCE },
+  },
+  {
+    name: 'the socket dies, and the user comes back from another tab after that',
+    async play(stage) {
+      await stage.untilTheMiddle()
       stage.stack.cut()
       await stage.quiet()
-      // All that a page hears of it.
-      await stage.page.evaluate(() => document.dispatchEvent(new Event('visibilitychange')))
+      await comeBack(stage)
       await stage.see('at the end')
     },
     ours: { steps: [['at the end', WHOLE]], model: ONCE },
@@ -146,8 +161,7 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'the line goes dead without a word',
     async play(stage) {
-      await stage.send()
-      await stage.words(15)
+      await stage.untilTheMiddle()
       stage.stack.silence()
       await stage.see('at the end')
       // Without this the reload itself may take a socket that is dead.
@@ -166,8 +180,7 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'reload in the middle',
     async play(stage) {
-      await stage.send()
-      await stage.words(15)
+      await stage.untilTheMiddle()
       await stage.reload()
       await stage.see('at the end')
     },
@@ -176,8 +189,7 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'stop, then a reload',
     async play(stage) {
-      await stage.send()
-      await stage.words(15)
+      await stage.untilTheMiddle()
       await stage.stop()
       await stage.see('at the end')
       await stage.reload()
@@ -194,8 +206,7 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'reload, then stop, then a reload',
     async play(stage) {
-      await stage.send()
-      await stage.words(15)
+      await stage.untilTheMiddle()
       await stage.reload()
       await stage.words(30)
       await stage.stop()
@@ -274,8 +285,7 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'a second tab, opened in the middle',
     async play(stage) {
-      await stage.send()
-      await stage.words(15)
+      await stage.untilTheMiddle()
       const second = await stage.openTab()
       await stage.see('the second tab', second)
       await stage.see('the first tab')
@@ -291,8 +301,7 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'the server is killed in the middle, and comes back',
     async play(stage) {
-      await stage.send()
-      await stage.words(15)
+      await stage.untilTheMiddle()
       await stage.stack.restart()
       await stage.see('at the end')
       await stage.reload()
@@ -310,6 +319,9 @@ export const FAULTS: readonly Fault[] = [
     },
   },
 ]
+
+/** All that a page hears of it. */
+const comeBack = ({ page }: Stage) => page.evaluate(() => document.dispatchEvent(new Event('visibilitychange')))
 
 /** The page itself comes from a cache, as that of a progressive web app does. */
 async function keepForOffline({ page, stack, chat }: Stage) {

@@ -26,14 +26,12 @@ const TITLES: Readonly<Record<string, string>> = {
 export function formatTable({ at, stacks }: Results): string {
   const faults = Object.keys(stacks[0]?.faults ?? {})
   const rows = faults.map((fault) => [fault, ...stacks.map(({ faults }) => cellOf(faults[fault]))])
-  const lines = [['', ...stacks.map(({ name }) => TITLES[name] ?? name)], ['---', ...stacks.map(() => '---')], ...rows]
-  return [
-    ...lines.map((line) => `| ${line.join(' | ')} |`),
-    '',
-    `Measured on ${at.slice(0, 10)}:`,
-    '',
-    ...stacks.map(({ name, versions }) => `- ${TITLES[name] ?? name}: ${versions.join(', ')}`),
-  ].join('\n')
+  const [head, rule] = [
+    ['', ...stacks.map(({ name }) => TITLES[name] ?? name)],
+    ['---', ...stacks.map(() => '---')],
+  ]
+  const versions = [`measured on ${at.slice(0, 10)} with`, ...stacks.map(({ versions }) => versions.join(', '))]
+  return [head, rule, ...rows, versions].map((line) => `| ${line.join(' | ')} |`).join('\n')
 }
 
 function cellOf(seen: Seen | undefined): string {
