@@ -7,6 +7,7 @@ import { hasRedis, type RedisServer, startRedis } from '../shared/redisServer'
 import { FAULTS, Stage } from './aiSdkPage/faults'
 import { type RunningStack, STACKS, startStack, versionsOf } from './aiSdkPage/startStack'
 import { type Measured, RESULTS, type Results } from './aiSdkPage/table'
+import { run } from './app'
 import { describeWith, findPackage } from './tools'
 
 const hasRivals = existsSync(fileURLToPath(new URL('./rivals/node_modules/ai', import.meta.url)))
@@ -30,6 +31,14 @@ describeWith('one useChat page in Chromium over three stacks, with the same faul
     await browser?.close()
     await redis?.stop()
     writeResults(measured)
+  })
+
+  test('the types of the pages and the stacks fit', async () => {
+    const args = ['node_modules/typescript/bin/tsc', '--project', 'tools/field/aiSdkPage/tsconfig.json']
+    expect(await run(process.execPath, args, fileURLToPath(new URL('../..', import.meta.url)))).toEqual({
+      code: 0,
+      output: '',
+    })
   })
 
   describe.each(STACKS.filter((stack) => stack !== 'durable' || hasRivals))('%s', (name) => {
