@@ -1,5 +1,6 @@
 import { arch, cpus, platform } from 'node:os'
 import type { Measurement, Result } from './_bench'
+import { aiSdk } from './aiSdk'
 import { append } from './append'
 import { bundle } from './bundle'
 import { drain } from './drain'
@@ -10,7 +11,18 @@ import { reconnect } from './reconnect'
 import { streams } from './streams'
 import { trace } from './trace'
 
-const MEASUREMENTS: readonly Measurement[] = [bundle, inbound, reconnect, drain, queue, heap, streams, trace, append]
+const MEASUREMENTS: readonly Measurement[] = [
+  bundle,
+  inbound,
+  reconnect,
+  drain,
+  queue,
+  heap,
+  streams,
+  trace,
+  append,
+  aiSdk,
+]
 
 const wanted = process.argv.slice(2)
 const unknown = wanted.filter((name) => !MEASUREMENTS.some((measurement) => measurement.name === name))

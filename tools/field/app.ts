@@ -90,8 +90,8 @@ export async function run(command: string, args: readonly string[], cwd: string)
 }
 
 /** Runs a Node program that says where it serves, until it is stopped. */
-export async function startApp(args: readonly string[], cwd: string) {
-  const child = spawn(process.execPath, args, { cwd, env: { ...process.env, NEXT_TELEMETRY_DISABLED: '1' } })
+export async function startApp(args: readonly string[], cwd: string, node = process.execPath) {
+  const child = spawn(node, args, { cwd, env: { ...process.env, NEXT_TELEMETRY_DISABLED: '1' } })
   const exited = once(child, 'exit')
   let output = ''
   const url = await new Promise<string>((resolve, reject) => {

@@ -16,18 +16,19 @@ const shared = (entry: string): BuildOptions => ({
 })
 
 /** A script for a page, as text. */
-export async function bundleForPage(entry: string): Promise<string> {
+export async function bundleForPage(entry: string, more: BuildOptions = {}): Promise<string> {
   const { outputFiles } = await build({
     ...shared(entry),
     platform: 'browser',
     external: ['ws'],
     write: false,
+    ...more,
   })
   return outputFiles?.[0]?.text ?? ''
 }
 
 /** A script for a run-time beside the browser, with everything in it. */
-export async function bundleForRuntime(entry: string) {
+export async function bundleForRuntime(entry: string, more: BuildOptions = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'holdline-field-'))
   const path = join(folder, 'script.mjs')
   await build({
@@ -36,6 +37,7 @@ export async function bundleForRuntime(entry: string) {
     outfile: path,
     // Packages in CommonJS ask for `node:` modules in their own way.
     banner: { js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);" },
+    ...more,
   })
   return { path, remove: () => rmSync(folder, { recursive: true, force: true }) }
 }

@@ -1,0 +1,4 @@
+import { durable } from './durable'
+import { serve } from './serve'
+
+serve(durable)

@@ -1,0 +1,4 @@
+import { holdline } from './holdline'
+import { serve } from './serve'
+
+serve(holdline)

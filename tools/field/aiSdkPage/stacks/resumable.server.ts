@@ -1,0 +1,4 @@
+import { resumable } from './resumable'
+import { serve } from './serve'
+
+serve(resumable)
