@@ -16,7 +16,9 @@ const LOOK = 50
 /**
  * Shows the turns of a chat that began elsewhere: in another tab, on another device, by the server.
  * What the user said there is put into `chat.messages`, and the answer streams in. A run that is
- * under way is resumed, so `resume: true` is not needed.
+ * under way is resumed, so `resume: true` is not needed. A prompt that waits in the outbox, e.g.
+ * typed offline before a reload, is shown at once: call this after `connection.connect()`, which
+ * reads the storage.
  *
  * The chat must have the transport itself: `new Chat({ id, transport })`, given to `useChat({ chat
  * })`.
@@ -27,6 +29,9 @@ export function followChat<M extends UIMessage>(
   chat: FollowedChat<M>,
   transport: HoldlineChatTransport<M>,
 ): () => void {
+  const known = new Set(chat.messages.map(({ id }) => id))
+  const waiting = transport.pending(chat.id).filter(({ id }) => !known.has(id))
+  if (waiting.length) chat.messages = [...chat.messages, ...waiting]
   const turns: RunNews<M>[] = []
   let timer: ReturnType<typeof setTimeout> | undefined
   const off = transport.onRun(

@@ -83,7 +83,6 @@ export default function Page() {
   const { messages, sendMessage, status } = useChat({ chat })
   useEffect(() => {
     connection.connect()
-    chat.messages = [...chat.messages, ...transport.pending('chat')]
     return followChat(chat, transport)
   }, [chat])
   return (

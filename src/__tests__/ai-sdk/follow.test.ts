@@ -1,4 +1,7 @@
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
+import { followChat } from '../../ai-sdk'
+import { persist } from '../../storage'
+import { createStorage } from '../support/storage'
 import { gate, openPage, paced, saying, startChatServer, when } from './chatWorld'
 
 const echo = () => {
@@ -140,4 +143,20 @@ test('who may read and not write follows from the next run on', async () => {
   await openPage(server.url).chat.sendMessage({ text: 'go' })
   await when(() => reader.text() === 'answer 1', 'it has the answer')
   expect(reader.chat.error).toBeUndefined()
+})
+
+test('a prompt typed offline is shown after a reload by who follows, once, however often it is followed', async () => {
+  const server = await startChatServer({ answer: echo() })
+  const connection = { storage: persist(createStorage(), { key: 'page' }) }
+  const before = openPage(server.url, { isOffline: true, connection })
+  void before.chat.sendMessage({ text: 'typed offline' })
+  await when(() => before.transport.pending('chat').length === 1, 'it waits')
+  before.close()
+  const after = openPage(server.url, { isOffline: true, follows: true, connection })
+  expect(after.texts()).toEqual(['user:typed offline'])
+  after.unfollow()
+  onTestFinished(followChat(after.chat, after.transport))
+  after.connection.connect()
+  await when(() => after.text() === 'answer 1' && after.chat.status === 'ready', 'its answer')
+  expect(after.texts()).toEqual(['user:typed offline', 'assistant:answer 1'])
 })

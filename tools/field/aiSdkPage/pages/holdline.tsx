@@ -14,7 +14,6 @@ function Page() {
   const { messages, status, error, sendMessage, regenerate } = useChat({ chat })
   useEffect(() => {
     connection.connect()
-    chat.messages = [...chat.messages, ...transport.pending(chatId)]
     return followChat(chat, transport)
   }, [chat])
   const send = () => void sendMessage({ text: 'tell me' })
