@@ -3,10 +3,11 @@ import type { Connection } from '../connection/api'
 import type { Delivery } from '../connection/messages'
 import { ConnectionError } from '../errors'
 import { type JsonObject, MAX_BATCH_BYTES } from '../protocol'
+import { sessionIdOf } from '../protocol/sessionName'
 import type { Answer } from './answer'
 import type { Line, RunListener, RunNews } from './news'
-import { Thread } from './thread'
-import { type ChatCommand, promptOf, sessionIdOf } from './wire'
+import { threadsOf } from './threads'
+import { type ChatCommand, lastOf, promptOf } from './wire'
 
 type SendOptions<M extends UIMessage> = Parameters<ChatTransport<M>['sendMessages']>[0]
 
@@ -90,34 +91,11 @@ export function createChatTransport<M extends UIMessage = UIMessage>(
 ): HoldlineChatTransport<M> {
   const { prepareSendMessagesRequest: prepare, onAbort = 'detach', maxBytes = MAX_BATCH_BYTES } = checked(options)
   const line: Line = connection
-  const threads = new Map<string, Thread>()
-  const listeners = new Set<RunListener>()
-
-  line.on('session', ({ sessionId, status }) => status !== 'resumed' && threads.get(sessionId)?.lose())
-  line.on('stopped', ({ error }) => {
-    for (const thread of [...threads.values()]) thread.fail(error)
-  })
-
-  function threadOf(chatId: string): Thread {
-    const sessionId = sessionIdOf(chatId)
-    const thread =
-      threads.get(sessionId) ??
-      new Thread({
-        line,
-        chatId,
-        sessionId,
-        onRun(news) {
-          for (const listener of listeners) listener(news)
-        },
-        onIdle: () => threads.delete(sessionId),
-      })
-    threads.set(sessionId, thread)
-    return thread
-  }
+  const threads = threadsOf(line)
 
   function stop(chatId: string): Delivery {
     const sessionId = sessionIdOf(chatId)
-    const thread = threads.get(sessionId)
+    const thread = threads.find(chatId)
     const run = thread?.current?.id
     const delivery = line.send({ type: 'stop', sessionId, ...(run && { run }) })
     thread?.stop()
@@ -128,7 +106,7 @@ export function createChatTransport<M extends UIMessage = UIMessage>(
     const abort = () => {
       if (answer.isOver) return
       if (onAbort === 'stop') stop(chatId)
-      else threadOf(chatId).leave([answer])
+      else threads.of(chatId).leave([answer])
     }
     if (signal?.aborted) abort()
     else signal?.addEventListener('abort', abort, { once: true })
@@ -139,16 +117,16 @@ export function createChatTransport<M extends UIMessage = UIMessage>(
     resumeStreamIsReplay: true,
 
     async sendMessages({ abortSignal, ...options }) {
-      const command = await commandOf(options, prepare)
+      const command = await commandOf(options, prepare, threads.waiting(options.chatId))
       refuseLarge(command, maxBytes)
       abortSignal?.throwIfAborted()
       const delivery = line.send({ ...command }) as Delivery<ChatCommand & { readonly [field: string]: unknown }>
-      return streamOf(options.chatId, threadOf(options.chatId).answer(delivery), abortSignal)
+      return streamOf(options.chatId, threads.of(options.chatId).answer(delivery), abortSignal)
     },
 
     async reconnectToStream({ chatId, abortSignal }) {
       abortSignal?.throwIfAborted()
-      const answer = await threadOf(chatId).resume(abortSignal)
+      const answer = await threads.of(chatId).resume(abortSignal)
       return answer && streamOf(chatId, answer, abortSignal)
     },
 
@@ -165,9 +143,9 @@ export function createChatTransport<M extends UIMessage = UIMessage>(
 
     onRun(listener, scope) {
       const hear = listener as RunListener
-      if (scope) return threadOf(scope.chat).follow(hear)
-      listeners.add(hear)
-      return () => listeners.delete(hear)
+      if (scope) return threads.of(scope.chat).follow(hear)
+      threads.listeners.add(hear)
+      return () => threads.listeners.delete(hear)
     },
   }
 }
@@ -189,6 +167,7 @@ function checked<M extends UIMessage>(options: ChatTransportOptions<M>): ChatTra
 async function commandOf<M extends UIMessage>(
   { chatId: id, messages, trigger, messageId, metadata, body, headers: given }: Omit<SendOptions<M>, 'abortSignal'>,
   prepare: ChatTransportOptions<M>['prepareSendMessagesRequest'],
+  waiting: string | undefined,
 ): Promise<ChatCommand> {
   const plain = (init: HeadersInit | undefined) => Object.fromEntries(new Headers(init))
   const headers = plain(given)
@@ -202,11 +181,14 @@ async function commandOf<M extends UIMessage>(
     headers,
   })
   const own = prepared?.headers ? plain(prepared.headers) : headers
+  const request = prepared?.body ?? { ...body, id, messages, trigger, messageId }
+  const isAnswer = waiting !== undefined && lastOf(request)?.role === 'assistant'
   return {
     type: 'send',
     sessionId: sessionIdOf(id),
     trigger,
-    request: prepared?.body ?? { ...body, id, messages, trigger, messageId },
+    request,
+    ...(isAnswer && { answers: waiting }),
     ...(Object.keys(own).length > 0 && { headers: own }),
   }
 }

@@ -1,3 +1,4 @@
+export { sessionIdOf } from '../protocol/sessionName'
 export {
   type ChatTransportOptions,
   createChatTransport,
@@ -7,4 +8,3 @@ export {
 } from './chatTransport'
 export { type FollowedChat, followChat } from './followChat'
 export type { RunNews } from './news'
-export { sessionIdOf } from './wire'

@@ -109,7 +109,7 @@ export class Thread {
     this.#run?.end('interrupted')
     for (const answer of [...this.#answers]) {
       if (answer.run) answer.wake()
-      else if (!answer.key) answer.end(interrupted())
+      else if (answer.expected || !answer.key) answer.end(interrupted())
     }
     if (this.#followers.size) this.#catchUp().catch(() => {})
   }
@@ -143,10 +143,10 @@ export class Thread {
       return
     }
     answer.expected = receipt.run
-    if (this.#run?.id !== receipt.run) {
-      if (receipt.state === 'ended') answer.end(interrupted())
-      else this.#watch(receipt)
-    } else if (this.#run.state === 'ended') answer.read(this.#run, this.#run.chunks.length)
+    const known = this.#run?.id === receipt.run ? this.#run : undefined
+    if (known?.state === 'ended') answer.read(known, known.chunks.length)
+    else if (!known && receipt.state === 'ended') answer.end(interrupted())
+    else this.#watch(receipt)
   }
 
   /**
@@ -185,11 +185,11 @@ export class Thread {
     this.#watch(receipt)
   }
 
-  #watch({ after, epoch }: Receipt) {
+  #watch({ run, after, epoch }: Receipt) {
     const { line, sessionId } = this.#parts
     const cursor = line.cursor(sessionId)
     // The session came to be followed in the middle of the run.
-    if (cursor && cursor.lastSeq > after) {
+    if (run && this.#run?.id !== run && cursor && cursor.lastSeq > after) {
       line.unwatch(sessionId)
       this.#unwatch = undefined
     }

@@ -1,6 +1,5 @@
 import type { UIMessage, UIMessageChunk } from 'ai'
-import { ConnectionError } from '../errors'
-import { isObject, type JsonObject, SESSION_ID } from '../protocol'
+import { isObject, type JsonObject } from '../protocol'
 
 // What the two halves of `holdline/ai-sdk` say to each other.
 
@@ -12,6 +11,8 @@ export interface ChatCommand {
   readonly type: 'send'
   readonly sessionId: string
   readonly trigger: 'submit-message' | 'regenerate-message' | typeof RESUME
+  /** The suspended run that `request` answers. */
+  readonly answers?: string
   /** The body that `DefaultChatTransport` would post. */
   readonly request?: object
   /** Of this message alone. */
@@ -36,26 +37,6 @@ export interface ChatReceipt {
   /** What is beyond it happened after this was said. */
   readonly head: number
   readonly epoch: string
-}
-
-const ENCODED = 'b64_'
-
-/**
- * The session of a chat. An id that can be one (`^[A-Za-z0-9_-]{1,128}$`) is one, unless it begins
- * with `b64_`; any other is its UTF-8 in base64url, after `b64_`.
- *
- * @throws {ConnectionError} `invalid-option`, for an id of more than 93 bytes that cannot be a
- * session's
- */
-export function sessionIdOf(chatId: string): string {
-  if (SESSION_ID.test(chatId) && !chatId.startsWith(ENCODED)) return chatId
-  const base64 = btoa(String.fromCharCode(...new TextEncoder().encode(chatId)))
-  const sessionId = ENCODED + base64.replace(/[+/=]/g, (sign) => (sign === '+' ? '-' : sign === '/' ? '_' : ''))
-  if (SESSION_ID.test(sessionId)) return sessionId
-  throw new ConnectionError(
-    'invalid-option',
-    `the chat id ${chatId} has more than 93 bytes, or 128 letters, digits, _ and -`,
-  )
 }
 
 /** The last message of a request: the user's, or the assistant's that is to be continued. */

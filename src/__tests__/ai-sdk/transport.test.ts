@@ -1,8 +1,9 @@
+import { Chat } from '@ai-sdk/react'
 import type { UIMessage, UIMessageChunk } from 'ai'
-import { createConnection } from 'holdline'
+import { createConnection, type Delivery } from 'holdline'
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { listen } from '../../../tools/shared/listen'
-import { createChatTransport, sessionIdOf } from '../../ai-sdk'
+import { createChatTransport, followChat, sessionIdOf } from '../../ai-sdk'
 import { chatIdOf, uiMessageRuns } from '../../ai-sdk/server'
 import { type CommandCall, createChatServer } from '../../server'
 import { createRuns } from '../../server/runs'
@@ -382,4 +383,50 @@ test('requests that are none of a chat are rejected for good', async () => {
       publish: server.publish,
     }),
   ).rejects.toMatchObject({ status: 400, code: 'unknown-type' })
+})
+
+test('an answer to a run that has ended begins no other one: it is rejected as `ended`', async () => {
+  const asking: readonly UIMessageChunk[] = [
+    { type: 'start' },
+    { type: 'start-step' },
+    { type: 'tool-input-available', toolCallId: 'c1', toolName: 'place', input: {} },
+    { type: 'finish-step' },
+    { type: 'finish' },
+  ]
+  const server = await startChatServer({
+    answer: ({ messages }) => paced(messages.at(-1)?.role === 'user' ? asking : saying('done')),
+  })
+  const page = openPage(server.url)
+  await page.chat.sendMessage({ text: 'go' })
+  await page.chat.addToolOutput({ tool: 'place', toolCallId: 'c1', output: 'Bonn' })
+  const sent: Delivery['message'][] = []
+  page.connection.on('delivery', ({ message, status }) => status === 'queued' && sent.push(message))
+  await page.chat.sendMessage()
+  await when(() => page.chat.status === 'ready' && page.text().endsWith('done'), 'the answer')
+  const answer = sent.find(({ answers }) => answers !== undefined)
+  // As after a crash that has lost the receipt.
+  const verdict = await page.connection.send({ ...answer, type: 'send' }).settled
+  expect(verdict).toMatchObject({ status: 'rejected', error: { status: 409 } })
+  expect(server.contexts).toHaveLength(2)
+})
+
+test('who may write and not read is told so, and does not wait for ever', async () => {
+  const server = await startChatServer({
+    answer: () => paced(saying('a')),
+    authorize: (_user, _session, action) => action === 'write',
+  })
+  const page = openPage(server.url)
+  await page.chat.sendMessage({ text: 'go' })
+  expect([page.chat.status, page.chat.error]).toMatchObject(['error', { code: 'run-interrupted' }])
+})
+
+test('two transports of one connection do not end what the other one follows', async () => {
+  const server = await startChatServer({ answer: () => paced(saying('a')) })
+  const page = openPage(server.url, { follows: true })
+  const transport = createChatTransport(page.connection)
+  const unfollow = followChat(new Chat<UIMessage>({ id: 'chat', transport }), transport)
+  await when(() => page.connection.cursors.length === 1, 'both follow')
+  unfollow()
+  await openPage(server.url).chat.sendMessage({ text: 'go' })
+  await when(() => page.text() === 'a' && page.chat.status === 'ready', 'the other one still does')
 })

@@ -1,4 +1,3 @@
-export { sessionIdOf } from '../wire'
-export { chatIdOf } from './chatId'
+export { nameOf as chatIdOf, sessionIdOf } from '../../protocol/sessionName'
 export type { UIMessageContext } from './context'
 export { type UIMessageRunsOptions, uiMessageRuns } from './uiMessageRuns'

@@ -1,11 +1,11 @@
 import type { UIMessage, UIMessageChunk } from 'ai'
 import { isText } from '../../protocol'
+import { nameOf } from '../../protocol/sessionName'
 import { CommandRejected } from '../../server/errors'
 import type { CommandCall } from '../../server/options'
 import type { Principal } from '../../server/request/principal'
 import { type ActiveRuns, type Produce, type ProducedEvent, type Runs, suspend } from '../../server/runs'
 import { type ChatEvent, type ChatReceipt, lastOf, promptOf, RESUME } from '../wire'
-import { chatIdOf } from './chatId'
 import { chunksOf } from './chunks'
 import type { UIMessageContext } from './context'
 import { join } from './join'
@@ -107,10 +107,12 @@ async function begin<M extends UIMessage, P extends Principal>({ runs, active: {
   const { call, request } = asked
   const last = lastOf(request.body)
   const coalesce = { join }
-  if (run && last?.role === 'assistant') {
-    const { waitsFor } = run
+  // An answer names its run: repeated after the run has ended, it must not begin another one.
+  const answered = isText(call.message.answers) ? call.message.answers : run?.id
+  if (answered !== undefined && last?.role === 'assistant') {
+    const waitsFor = run?.id === answered ? run.waitsFor : undefined
     const produce = producing({ ...asked, outputs: [...outputsOf(last, waitsFor)] })
-    return runs.resume(call, run.id, produce, { coalesce, ...(waitsFor !== undefined && { waitsFor }) })
+    return runs.resume(call, answered, produce, { coalesce, ...(waitsFor !== undefined && { waitsFor }) })
   }
   // The user has something else to say than what it waits for.
   if (run?.state === 'suspended') await runs.stop(call.sessionId, run.id)
@@ -141,7 +143,7 @@ async function* events<M extends UIMessage, P extends Principal>(
   const calls = new OpenCalls()
   const { trigger, body, headers } = request
   const messages = [...request.messages] as M[]
-  const chatId = chatIdOf(sessionId)
+  const chatId = nameOf(sessionId)
   const source = await open({ chatId, sessionId, principal, trigger, messages, body, headers, responseId, run, signal })
   let begun = false
   for await (const chunk of chunksOf(source, signal)) {
