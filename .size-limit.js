@@ -29,7 +29,7 @@ export default [
     name: 'createChatTransport, followChat',
     path: 'dist/ai-sdk.js',
     import: '{ createChatTransport, followChat }',
-    limit: '3.8 kB',
+    limit: '3.9 kB',
   },
   {
     ...client,
