@@ -1,6 +1,6 @@
 import { isSeq, isText, type JsonObject } from '../protocol'
 
-/** A `ChatReceipt`, as it comes. */
+/** The receipt of a command, as it comes: where to follow its run from. */
 export interface Receipt {
   /** Empty, if there is none. */
   readonly run: string

@@ -29,16 +29,6 @@ export interface ChatEvent {
   readonly prompt?: UIMessage
 }
 
-/** Where to follow a run from: the cursor before it. */
-export interface ChatReceipt {
-  readonly run: string | null
-  readonly state?: 'running' | 'queued' | 'suspended' | 'ended'
-  readonly after: number
-  /** What is beyond it happened after this was said. */
-  readonly head: number
-  readonly epoch: string
-}
-
 /** The last message of a request: the user's, or the assistant's that is to be continued. */
 export function lastOf(request: unknown): UIMessage | undefined {
   const { messages, message }: JsonObject = Object(request)

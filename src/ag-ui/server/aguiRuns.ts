@@ -4,6 +4,7 @@ import { CommandRejected } from '../../server/errors'
 import type { CommandCall } from '../../server/options'
 import type { Principal } from '../../server/request/principal'
 import { type ActiveRuns, type Produce, type ProducedEvent, type Runs, suspend } from '../../server/runs'
+import { placeOf } from '../../server/runs/runPlace'
 import { type AgentEvent, type AgentReceipt, answersOf, isTerminal, RESUME } from '../wire'
 import { type AguiSource, eventsOf } from './eventsOf'
 import { join } from './join'
@@ -73,25 +74,12 @@ export function aguiRuns<P extends Principal = Principal>(
       return { run: (await runs.stop(sessionId, isText(message.run) ? message.run : undefined)) ?? null }
     if (type !== 'send') throw new CommandRejected(400, 'unknown-type')
     const active = await runs.active(sessionId)
-    if (message.trigger === RESUME) return receiptOf(active, active.run?.id ?? null, active.run?.state)
+    if (message.trigger === RESUME) return placeOf(active, active.run?.id ?? null, active.run?.state)
     const input = parseInput(message.input, sessionId)
     const { run, state } = await begin({ runs, open, call: { ...call, sessionId }, input, active })
-    return receiptOf(active, run, state)
+    return placeOf(active, run, state)
   }
 }
-
-/** Where to follow it from: before its begin, or before whatever comes next. */
-const receiptOf = (
-  { run: active, head, epoch }: ActiveRuns,
-  run: string | null,
-  state: AgentReceipt['state'],
-): AgentReceipt => ({
-  run,
-  ...(state && { state }),
-  after: active && active.id === run ? active.after : head,
-  head,
-  epoch,
-})
 
 function openOf<P extends Principal>(options: AguiRunsOptions<P>): Open<P> {
   if ('run' in options) {

@@ -5,7 +5,8 @@ import { CommandRejected } from '../../server/errors'
 import type { CommandCall } from '../../server/options'
 import type { Principal } from '../../server/request/principal'
 import { type ActiveRuns, type Produce, type ProducedEvent, type Runs, suspend } from '../../server/runs'
-import { type ChatEvent, type ChatReceipt, lastOf, promptOf, RESUME } from '../wire'
+import { placeOf, type RunPlace } from '../../server/runs/runPlace'
+import { type ChatEvent, lastOf, promptOf, RESUME } from '../wire'
 import { chunksOf } from './chunks'
 import type { UIMessageContext } from './context'
 import { join } from './join'
@@ -53,7 +54,7 @@ type Open<M extends UIMessage, P extends Principal> = (
  */
 export function uiMessageRuns<M extends UIMessage = UIMessage, P extends Principal = Principal>(
   options: UIMessageRunsOptions<M, P>,
-): (call: CommandCall<P>) => Promise<ChatReceipt | { readonly run: string | null }> {
+): (call: CommandCall<P>) => Promise<RunPlace | { readonly run: string | null }> {
   const { runs } = options
   if (!runs) throw new TypeError("uiMessageRuns: 'runs' must be what createRuns returns")
   const open = openOf(options)
@@ -65,25 +66,12 @@ export function uiMessageRuns<M extends UIMessage = UIMessage, P extends Princip
       return { run: (await runs.stop(sessionId, isText(message.run) ? message.run : undefined)) ?? null }
     if (type !== 'send') throw new CommandRejected(400, 'unknown-type')
     const active = await runs.active(sessionId)
-    if (message.trigger === RESUME) return receiptOf(active, active.run?.id ?? null, active.run?.state)
+    if (message.trigger === RESUME) return placeOf(active, active.run?.id ?? null, active.run?.state)
     const request = parseRequest(message)
     const { run, state } = await begin({ runs, open, call: { ...call, sessionId }, request, active })
-    return receiptOf(active, run, state)
+    return placeOf(active, run, state)
   }
 }
-
-/** Where to follow it from: before its begin, or before whatever comes next. */
-const receiptOf = (
-  { run: active, head, epoch }: ActiveRuns,
-  run: string | null,
-  state: ChatReceipt['state'],
-): ChatReceipt => ({
-  run,
-  ...(state && { state }),
-  after: active && active.id === run ? active.after : head,
-  head,
-  epoch,
-})
 
 function openOf<M extends UIMessage, P extends Principal>(options: UIMessageRunsOptions<M, P>): Open<M, P> {
   if ('stream' in options) {
