@@ -5,7 +5,7 @@ import config from './vitest.config'
  * The rooms whose tests take long, or are about something that is not mutated: every mutant that
  * survives runs all that is left.
  */
-const LEFT_OUT = 'src/__tests__/{package,tools,wire,server,testing,trace,inspect}/**'
+const LEFT_OUT = 'src/__tests__/{package,tools,wire,server,testing,trace,inspect,ai-sdk,ag-ui}/**'
 /**
  * Those that `npm run mutate` asks for, separated by commas. Default: all that are not left out.
  */

@@ -1,8 +1,5 @@
-import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { Stryker } from '@stryker-mutator/core'
+import { config, filesOf, isSurvivor, KeptResults, placeOf, type Result } from './keptResults'
 
 // Changes the code in every way that Stryker knows, room by room, and runs the room's own tests on
 // each change. What they let pass is tried once more with all tests that stryker.config.json
@@ -18,7 +15,14 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
     'connection/regressions',
     'connection/longRuns',
   ],
-  inbox: ['inbox/*', 'connection/watch', 'connection/suspend', 'connection/longRuns', 'connection/regressions'],
+  inbox: [
+    'inbox/*',
+    'storage/*',
+    'connection/watch',
+    'connection/suspend',
+    'connection/longRuns',
+    'connection/regressions',
+  ],
   protocol: ['protocol/*', 'outbox/*', 'inbox/*'],
   adapters: ['adapters/*', 'connection/suspend'],
   storage: ['storage/*'],
@@ -29,8 +33,6 @@ interface Tally {
   readonly survivors: readonly string[]
 }
 
-const ROOT = fileURLToPath(new URL('../..', import.meta.url))
-const config = JSON.parse(readFileSync(join(ROOT, 'stryker.config.json'), 'utf8'))
 const wanted = process.argv.slice(2)
 const unknown = wanted.filter((room) => !(room in ROOMS))
 if (unknown.length) {
@@ -50,48 +52,20 @@ console.log(`\n${tallies.map(([room, tally]) => describe(room, tally)).join('\n'
 process.exitCode = tallies.every(([, tally]) => share(tally) >= 0.95) ? 0 : 1
 
 async function mutateRoom(room: string, tests: readonly string[]): Promise<Tally> {
-  const globs = config.mutate
-    .filter((glob: string) => glob.includes(room))
-    .map((glob: string) => glob.replace(/\{[^}]*\}/, room === 'adapters' ? '{adapters,adapters/websocket}' : room))
-  const first = await kept(`${room}.json`, digest([`src/${room}`]), () => mutate(globs, tests.join(',')))
-  const passed = first.filter(isSurvivor)
-  const left: Result[] = []
-  const everything = digest(['src'])
-  for (const mutator of new Set(passed.map(({ mutatorName }) => mutatorName))) {
-    const ofIt = passed.filter(({ mutatorName }) => mutatorName === mutator)
-    const others = [...new Set(first.map(({ mutatorName }) => mutatorName))].filter((name) => name !== mutator)
-    const second = await kept(`${room}.${mutator}.json`, everything, () => mutate(ofIt.map(placeOf), '', others))
-    const places = new Set(ofIt.map(identityOf))
-    left.push(...second.filter((result) => isSurvivor(result) && places.has(identityOf(result))))
+  const kept = new KeptResults(room)
+  const changed = filesOf(room).filter((file) => kept.isOld(file))
+  if (changed.length) kept.record(changed, await mutate(changed, tests.join(',')))
+  // A block holds most other mutants: apart, so that few of those that are detected run again.
+  const isBlock = ({ mutatorName }: Result) => mutatorName === 'BlockStatement'
+  const untried = kept.untried()
+  for (const tried of [untried.filter(isBlock), untried.filter((result) => !isBlock(result))]) {
+    if (!tried.length) continue
+    const mutators = new Set(kept.results.map(({ mutatorName }) => mutatorName))
+    const others = [...mutators].filter((name) => tried.every(({ mutatorName }) => mutatorName !== name))
+    kept.recordSecond(tried, await mutate(tried.map(placeOf), '', others))
   }
-  return { detected: first.length - left.length, survivors: left.map(toLine) }
-}
-
-type Result = Awaited<ReturnType<Stryker['runMutationTest']>>[number]
-
-/**
- * A run that was stopped goes on with the pass at which it was. The first pass over a room is made
- * again if its code changes: more tests detect no less. Delete `reports/mutation` to begin anew.
- */
-async function kept(name: string, key: string, run: () => Promise<readonly Result[]>): Promise<readonly Result[]> {
-  const path = join(ROOT, 'reports/mutation', name)
-  if (existsSync(path)) {
-    const { key: ofThen, results } = JSON.parse(readFileSync(path, 'utf8'))
-    if (ofThen === key) return results
-  }
-  const results = await run()
-  mkdirSync(dirname(path), { recursive: true })
-  writeFileSync(path, JSON.stringify({ key, results }))
-  return results
-}
-
-function digest(folders: readonly string[]): string {
-  const hash = createHash('sha256')
-  for (const folder of folders) {
-    const names = readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' }).sort()
-    for (const name of names) if (name.endsWith('.ts')) hash.update(name).update(readFileSync(join(ROOT, folder, name)))
-  }
-  return hash.digest('hex')
+  const survivors = kept.results.filter(isSurvivor)
+  return { detected: kept.results.length - survivors.length, survivors: survivors.map(toLine) }
 }
 
 /** An invalid or ignored mutant counts for nothing. */
@@ -108,24 +82,6 @@ async function mutate(
     reporters: ['progress-append-only'],
   }).runMutationTest()
   return results.filter(({ status }) => status !== 'CompileError' && status !== 'RuntimeError' && status !== 'Ignored')
-}
-
-function isSurvivor({ status }: Result): boolean {
-  return status === 'Survived' || status === 'NoCoverage'
-}
-
-function fileOf({ fileName }: Result): string {
-  return fileName.replace(/^.*?(?=src\/)/, '')
-}
-
-/** As Stryker takes it: columns count from 0. Those of its results count from 1. */
-function placeOf(result: Result): string {
-  const { start, end } = result.location
-  return `${fileOf(result)}:${start.line}:${start.column - 1}-${end.line}:${end.column - 1}`
-}
-
-function identityOf(result: Result): string {
-  return `${placeOf(result)} ${result.mutatorName} ${result.replacement}`
 }
 
 function toLine(result: Result): string {

@@ -3,8 +3,10 @@ import { describe, expect, test } from 'vitest'
 import {
   ENDPOINTS,
   FEATURES,
+  HEAD,
   isCursor,
   type JsonObject,
+  malformedField,
   parseControl,
   parseResults,
   parseVerdicts,
@@ -139,6 +141,20 @@ describe('a control frame', () => {
       { type: 'reconnected', resumeId: 'r1', sessions: [{ sessionId: 's1', status: 'gone' }], extra: true },
       { type: 'reconnected', resumeId: 'r1', sessions: [{ sessionId: 's1', status: 'gone', from: 0, to: 0 }] },
     ],
+    [
+      { type: 'goodbye', retryAfter: '5000', spread: Number.POSITIVE_INFINITY },
+      { type: 'goodbye', retryAfter: undefined, spread: undefined },
+    ],
+    [
+      {
+        type: 'unattached',
+        sessions: ['resumed', 'reset', 'gone', 'forbidden'].map((status) => ({ sessionId: 's1', status })),
+      },
+      {
+        type: 'unattached',
+        sessions: ['gone', 'forbidden'].map((status) => ({ sessionId: 's1', status, from: 0, to: 0 })),
+      },
+    ],
   ])('%j reads %j', (frame, control) => {
     expect(parseControl(frame)).toEqual(control)
   })
@@ -250,6 +266,19 @@ describe('the verdicts of a resume', () => {
     expect(verdictsOf([GOOD, entry, other])).toEqual([GOOD, other])
   })
 
+  test('a reset that does not tell what is left promises nothing', () => {
+    const parse = (entry: object) => parseVerdicts({ sessions: [{ sessionId: 's1', ...entry }] })[0]
+    expect(parse({ status: 'reset', to: 7 })).toMatchObject({ from: 7, to: 7 })
+    expect(parse({ status: 'resumed', to: 7 })).toMatchObject({ from: 0, to: 7 })
+    expect(parse({ status: 'reset', from: 3, to: 7 })).toMatchObject({ from: 3, to: 7 })
+  })
+
+  test('name one error: that the stream has as many sessions as it may', () => {
+    const parse = (error: unknown) => parseVerdicts({ sessions: [{ sessionId: 's1', status: 'gone', error }] })[0]
+    expect(parse('too-many-sessions')).toHaveProperty('error', 'too-many-sessions')
+    for (const error of ['busy', '', null, undefined, 7]) expect(parse(error)).not.toHaveProperty('error')
+  })
+
   test('with an epoch that is no text have none', () => {
     expect(verdictsOf([{ ...GOOD, epoch: 7 }])).toMatchObject([{ sessionId: 's1', epoch: undefined }])
   })
@@ -282,6 +311,35 @@ describe('the verdicts of a resume', () => {
   })
 })
 
+describe('the envelope of an event', () => {
+  test.each([
+    {},
+    { type: 'text', sessionId: 's1', seq: 1, prevSeq: 0, epoch: 'e1' },
+    { sessionId: null },
+    { epoch: null },
+    { sessionId: 's'.repeat(1_024), epoch: 'e'.repeat(1_024) },
+  ])('may be %j', (envelope) => {
+    expect(malformedField(envelope)).toBeUndefined()
+  })
+
+  test.each<[field: string, JsonObject]>([
+    ['type', { type: 7 }],
+    ['type', { type: null }],
+    ['sessionId', { sessionId: 7 }],
+    ['sessionId', { sessionId: '' }],
+    ['sessionId', { sessionId: 's'.repeat(1_025) }],
+    ['sessionId', { sessionId: null, seq: 1 }],
+    ['seq', { sessionId: 's1', seq: 0 }],
+    ['seq', { sessionId: 's1', seq: 1.5 }],
+    ['seq', { sessionId: 's1', seq: null }],
+    ['prevSeq', { sessionId: 's1', seq: 1, prevSeq: -1 }],
+    ['epoch', { epoch: 7 }],
+    ['epoch', { epoch: 'e'.repeat(1_025) }],
+  ])('cannot have this %s: %j', (field, envelope) => {
+    expect(malformedField(envelope)).toBe(field)
+  })
+})
+
 describe('the results of a batch', () => {
   const GOOD = { id: 'm1', status: 200, receipt: { ok: true }, error: undefined, retryAfter: undefined }
 
@@ -306,6 +364,10 @@ describe('the results of a batch', () => {
 })
 
 describe('the words of the protocol', () => {
+  test('the cursor that follows from now on is the largest integer that JSON carries exactly', () => {
+    expect(HEAD).toBe(Number.MAX_SAFE_INTEGER)
+  })
+
   // Both halves share them, so no other test would notice a change that breaks every other server.
   test('a type names its endpoint', () => {
     expect(ENDPOINTS).toEqual({
