@@ -130,9 +130,8 @@ export const PLANTED: readonly PlantedBug[] = [
     bug: 'the app may post what belongs to the library',
     file: 'src/outbox/message.ts',
     within: 'messageOf',
-    find: "const endpoint = (isKnown && endpoints[type]) || ''",
-    replace:
-      "const endpoint = (isKnown && endpoints[type]) || (isText(type) && RESERVED_TYPES.includes(type) ? type : '')",
+    find: 'Object.hasOwn(endpoints, type) && !RESERVED_TYPES.includes(type)',
+    replace: '(Object.hasOwn(endpoints, type) || RESERVED_TYPES.includes(type))',
   },
   {
     row: 'C16 C21',
@@ -964,7 +963,7 @@ export const PLANTED: readonly PlantedBug[] = [
     bug: 'an unwatch that waited for its headers leaves whatever has become of the line',
     file: 'src/outbox/ownPosts.ts',
     within: 'OwnPosts.#send',
-    find: 'isLate = this.#gate !== gate',
-    replace: 'isLate = this.#gate === undefined',
+    find: 'this.#gate === gate ||',
+    replace: 'gate ||',
   },
 ]
