@@ -86,7 +86,7 @@ export class Session {
     return (this.hole?.seen ?? 0) > this.lastSeq
   }
 
-  /** For `Quiet`. Returns whether no event came since the last look, and none is known to be due. */
+  /** For `Quiet`: whether no event came since the last look, and none is known to be due. */
   look(): boolean {
     const { lastSeq, cursorAtLook, wantedBy, hasHole, backlog } = this
     this.cursorAtLook = lastSeq
@@ -133,8 +133,7 @@ export class Session {
 
   /** Some of the history is lost. */
   reset(to: number, epoch: string | undefined) {
-    const { maxDropped, overflowedAt = 0, backlog } = this
-    if (maxDropped > to || overflowedAt > to || backlog?.reaches(to)) this.wantedBy = 'server'
+    if (this.maxDropped > to || (this.overflowedAt ?? 0) > to || this.backlog?.reaches(to)) this.wantedBy = 'server'
     this.answer = 'given'
     if (this.lastSeq !== HEAD) this.history = 'lost'
     this.lastSeq = to
