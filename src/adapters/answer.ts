@@ -26,11 +26,8 @@ export interface Exchange {
   readonly clock: Clock
   readonly maxBytes: number
   readonly receipt?: Receipt
-  /**
-   * Set as soon as the status is known, and valid even if the body never comes: the error, or null
-   * for success.
-   */
-  answer?: ConnectionError | null
+  /** Absent until the status is known; then it holds, even if the body never comes. */
+  answer?: 'success' | ConnectionError
 }
 
 /**
@@ -55,7 +52,7 @@ export async function readAnswer(response: Response, exchange: Exchange) {
   }
   // HTML is no answer of the server: a captive portal, or a login page.
   const isHtml = HTML_TYPE.test(type)
-  if (receipt === 'none' && !isHtml) exchange.answer = null
+  if (receipt === 'none' && !isHtml) exchange.answer = 'success'
   const text = await readText(response, maxBytes, what)
   // WebKit takes a body that was cut off for complete.
   const isMissed = isJson && status !== 204 && headers.get('content-length') !== '0'

@@ -22,11 +22,11 @@ export type HeadersHook = (request: HeadersRequest) => HeaderMap | Promise<Heade
  * start has a new allowance. Without a hook the first 401 fails its request: it is the only sign
  * that a cookie, or a header given as a value, has expired.
  */
-interface Standing {
-  state: 'trusted' | 'renewing' | 'renewed'
-  readonly headers: Promise<Headers | undefined>
-}
-const TRUSTED = { state: 'trusted' } as Standing
+type Standing =
+  | { readonly state: 'trusted' }
+  /** `headers`: the fresh ones. */
+  | { state: 'renewing' | 'renewed'; readonly headers: Promise<Headers | undefined> }
+const TRUSTED: Standing = { state: 'trusted' }
 
 /**
  * Sends requests with the app's headers, and repeats one that is answered 401 with fresh headers,
@@ -35,7 +35,7 @@ const TRUSTED = { state: 'trusted' } as Standing
 export class Credentials {
   readonly #headers: HeaderMap | HeadersHook | undefined
   readonly #attempt: () => number
-  #standing = TRUSTED
+  #standing: Standing = TRUSTED
 
   constructor(headers: HeaderMap | HeadersHook | undefined, attempt: () => number) {
     this.#headers = headers
@@ -50,8 +50,8 @@ export class Credentials {
     const before = this.#standing
     const wasRenewed = before.state === 'renewed'
     let response = await perform(await this.#ask(reason))
-    const isFinal = wasRenewed && this.#standing === before
-    if (isRefused(response) && typeof this.#headers === 'function' && !isFinal) {
+    const hadFreshHeaders = wasRenewed && this.#standing === before
+    if (isRefused(response) && typeof this.#headers === 'function' && !hadFreshHeaders) {
       discard(response)
       response = await perform(await this.#renewed(signal))
     }
@@ -72,21 +72,21 @@ export class Credentials {
 
   /** Fresh headers. All requests that are answered 401 meanwhile share them. */
   async #renewed(signal: AbortSignal | null | undefined): Promise<Headers | undefined> {
-    if (this.#standing === TRUSTED) this.#standing = { state: 'renewing', headers: this.#ask('unauthorized') }
+    if (this.#standing.state === 'trusted') this.#standing = { state: 'renewing', headers: this.#ask('unauthorized') }
     const shared = this.#standing
     // The hook has failed, or has not answered before the timeout of a request that waits: the next
     // 401 asks it again.
-    const giveUp = () => {
+    const trustAgain = () => {
       if (this.#standing === shared && shared.state === 'renewing') this.#standing = TRUSTED
     }
-    signal?.addEventListener('abort', giveUp)
+    signal?.addEventListener('abort', trustAgain)
     try {
       const headers = await shared.headers
       shared.state = 'renewed'
       return headers
     } finally {
-      giveUp()
-      signal?.removeEventListener('abort', giveUp)
+      trustAgain()
+      signal?.removeEventListener('abort', trustAgain)
     }
   }
 }

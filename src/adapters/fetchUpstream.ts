@@ -98,7 +98,7 @@ export function createUpstream({ url, fetch, headers, credentials, clock, inboun
      * For browsers without `keepalive`. A beacon has no headers, so the body names its stream.
      * False: the browser did not take it.
      */
-    beacon: (endpoint: string, body: string) => beaconTo(redirects.placeOf(at(endpoint)), body),
+    beacon: (endpoint: string, body: string) => beaconTo(redirects.targetOf(at(endpoint)), body),
   }
 }
 
@@ -145,7 +145,7 @@ function settle(exchange: Exchange & PostOptions, abort: AbortController, run: (
   })
     .catch((cause) => {
       const { answer } = exchange
-      if (answer === null) return null
+      if (answer === 'success') return null
       // WebKit's own reason for an abort is another than the one that was given.
       const error = answer ?? late ?? cause
       if (error instanceof ConnectionError) throw error

@@ -35,7 +35,7 @@ export class Redirects {
   }
 
   /** Where a POST to this URL goes. */
-  placeOf(start: string): string {
+  targetOf(start: string): string {
     return this.#moved.get(start) ?? start
   }
 
@@ -45,43 +45,42 @@ export class Redirects {
    */
   async follow(start: string, probe: RequestInit, perform: (target: string) => Promise<Response>): Promise<Response> {
     const { method } = probe
-    let target = this.placeOf(start)
+    let target = this.targetOf(start)
     for (let hops = 0; ; hops++) {
       const response = await perform(target)
-      const { status, type } = response
+      const { status, type, redirected, url } = response
       const location = codeOf(status) === 'redirected' && response.headers.get('location')
-      // A `fetch` of the app's own may tell the final URL, and not whether it is another one.
-      const isFollowed = response.redirected ?? response.url
       const redirect: Redirect = location
         ? 'told'
         : type === 'opaqueredirect'
           ? 'hidden'
-          : isFollowed
+          : // A `fetch` of the app's own may tell the final URL, and not whether it is another one.
+            (redirected ?? url)
             ? 'followed'
             : 'none'
       if (redirect === 'none') return hops ? Object.defineProperty(response, 'redirected', { value: true }) : response
-      const seen = location
+      const to = location
         ? new URL(location, target).href
         : redirect === 'hidden'
           ? await this.#whereTo(target, probe)
-          : response.url
-      const [place = ''] = seen.split(/[?#]/)
+          : url
+      const [address = ''] = to.split(/[?#]/)
       const endpoint = start.slice(this.#url.length)
       // [spec] Fetch: after a 307 or a 308 a POST is still one.
-      const isFit = location
+      const mayFollow = location
         ? (!method || status > 306) && hops < MAX_HOPS
-        : !hops && (!method || place.replace(/\/$/, '').endsWith(endpoint))
-      const isOurs = isFit && place.startsWith(this.#origin)
-      if (isOurs && redirect === 'followed') return response
+        : !hops && (!method || address.replace(/\/$/, '').endsWith(endpoint))
+      const isAllowed = mayFollow && address.startsWith(this.#origin)
+      if (isAllowed && redirect === 'followed') return response
       discard(response)
-      if (!isOurs) {
-        const why = `${method ?? 'GET'} ${endpoint.slice(1)}: redirected to ${place || 'another origin'}; log in, or correct \`url\``
+      if (!isAllowed) {
+        const why = `${method ?? 'GET'} ${endpoint.slice(1)}: redirected to ${address || 'another origin'}; log in, or correct \`url\``
         throw new ConnectionError('redirected', why, { status: location ? status : undefined })
       }
       // A stream is redirected anew each time: today's target may be a login page, and no stream
       // once the user has logged in.
-      if (redirect === 'hidden' && method) this.#moved.set(start, seen)
-      target = seen
+      if (redirect === 'hidden' && method) this.#moved.set(start, to)
+      target = to
     }
   }
 

@@ -15,9 +15,9 @@ export async function expectStream(response: Response, url: string, now: number)
   // A `fetch` of an app's own may ask another server, and that is no redirect.
   const isForeign = redirected && new URL(response.url).origin !== new URL(url).origin
   if (!isForeign && /^text\/event-stream\b/i.test(type)) return
-  const [place] = String(response.url).split(/[?#]/)
+  const [address] = String(response.url).split(/[?#]/)
   throw redirected
-    ? new ConnectionError('redirected', `GET events: redirected to ${place}; log in, or correct \`url\``, {
+    ? new ConnectionError('redirected', `GET events: redirected to ${address}; log in, or correct \`url\``, {
         status: 200,
       })
     : new ConnectionError('stream-failed', `GET events: ${type}, not text/event-stream`, { status: 200 })

@@ -71,6 +71,9 @@ export const eventSourceTransport: Transport = (setup) => {
   }
 }
 
+/** `asking`: it did not open, and the server is asked why. */
+type Stage = 'opening' | 'open' | 'asking' | 'over'
+
 /** An EventSource that, where it does not open, says why. */
 function openExplained(
   setup: TransportSetup,
@@ -79,8 +82,8 @@ function openExplained(
 ): EventSourceStream {
   const { createEventSource, clock, context, credentials, inbound } = setup
   const url = `${setup.url}/events`
-  let stage: 'opening' | 'open' | 'over' = 'opening'
-  /** Ends the question why it did not open. */
+  let stage: Stage = 'opening'
+  /** Of the question, in `asking`. */
   let abort: AbortController | undefined
   let timer: unknown
   let stream: EventSourceStream | undefined
@@ -103,6 +106,7 @@ function openExplained(
   const ask = (error: ConnectionError) => {
     const { attempt, connectionId } = context()
     if (stage !== 'opening' || connectionId || error.status || error.cause || !attempt) return fail(error)
+    stage = 'asking'
     timer = clock.setTimeout(() => fail(error), ASK_TIMEOUT)
     abort = new AbortController()
     fetch(`${url}?ask`, { headers: { Accept: 'text/event-stream' }, signal: abort.signal })

@@ -68,12 +68,12 @@ class Actors {
   poster(tell: Tell<OutboxEvent>, listen: (listener: (event: PosterEvent) => void) => void) {
     const { inbox, outbox, line } = this.#parts
     const end = () => {
-      outbox.stop()
+      outbox.hold()
       outbox.abort()
       inbox.rest()
     }
     listen(({ type }) => {
-      if (type === 'stop') return outbox.stop()
+      if (type === 'stop') return outbox.hold()
       const { connectionId, features, resumes, trust } = line.context()
       try {
         const receiptAge = this.#receiptAge

@@ -11,6 +11,8 @@ export interface Check {
   /** For the message; completes "that is not …". */
   expected?: string
 }
+/** In the place of a default: the option has to be given. */
+export const REQUIRED = Symbol()
 /** Each option's check and default, in a list; an option of options is a table of its own. */
 export type Table = { readonly [option: string]: Table | readonly [check: Check, preset?: unknown] }
 
@@ -59,7 +61,7 @@ export function check(option: string, value: unknown, test: Check) {
   throw invalid(option, `${seen.replace(/\/\/.*@|[?#].*/, '…')} is not ${test.expected}`)
 }
 
-/** An option that is `undefined` is not given; one whose default is `null` is required. */
+/** An option that is `undefined` is not given. */
 export function read(table: Table, options: unknown = {}, path = ''): object {
   check(path || 'options', options, isOptions)
   const given = options as JsonObject
@@ -71,8 +73,8 @@ export function read(table: Table, options: unknown = {}, path = ''): object {
       const option = prefix + key
       if (!Array.isArray(rule)) return [key, read(rule as Table, given[key], option)]
       const [test, preset] = rule
-      const { [key]: value = preset ?? undefined } = given
-      if (value !== undefined || preset === null) check(option, value, test)
+      const { [key]: value = preset } = given
+      if (value !== undefined) check(option, value === REQUIRED ? undefined : value, test)
       return [key, value]
     }),
   )

@@ -13,7 +13,7 @@ import type { Settings } from './options'
 const MAX_BYTES = 32_768
 
 /**
- * A stream since its welcome, or its last resume: each makes another object, and a signal to an
+ * A stream since its welcome, or its last resume: each makes another object, and a POST to an
  * older one is not posted any more.
  */
 interface Addressee {
@@ -22,7 +22,7 @@ interface Addressee {
 }
 
 /** One suspend POST. */
-interface Signal {
+interface SuspendPost {
   readonly abort: AbortController
   /** What settles with it, once `fetch` was called for it. */
   underWay?: Promise<unknown> | undefined
@@ -33,7 +33,7 @@ export class Farewell {
   /** The last stream: an engine may end a stream before it tells that the page goes away. */
   #addressee: Addressee | undefined
   /** The last one. */
-  signal: Signal | undefined
+  last: SuspendPost | undefined
   readonly #settings: Settings
   readonly #carrier: Carrier
   readonly #inbox: Inbox
@@ -64,7 +64,7 @@ export class Farewell {
   }
 
   end() {
-    this.signal?.abort.abort()
+    this.last?.abort.abort()
     this.#addressee = undefined
   }
 
@@ -82,10 +82,10 @@ export class Farewell {
   /** Best effort: the page may be gone before an answer comes. */
   #post(addressee: Addressee, sessions: readonly Cursor[]) {
     // The cursors of the last one are old.
-    this.signal?.abort.abort()
+    this.last?.abort.abort()
     const abort = new AbortController()
-    const signal: Signal = { abort }
-    this.signal = signal
+    const own: SuspendPost = { abort }
+    this.last = own
     const body = JSON.stringify({ type: 'session_suspend', ...addressee, sessions })
     const post = (keepalive: boolean) =>
       this.#carrier.post('suspend', body, abort, {
@@ -94,7 +94,7 @@ export class Farewell {
         // After an async hook the page may be back, on another stream or on this one.
         onStart: () => {
           if (this.#addressee !== addressee) abort.abort()
-          else signal.underWay = leaving
+          else own.underWay = leaving
         },
       })
     let leaving: Promise<unknown> | undefined

@@ -15,6 +15,7 @@ export class Notifier {
   #told = this.#snapshot
   #facts: Fact[] = []
   #publication: Promise<void> | undefined
+  /** Empty but while `publish` tells them; what comes meanwhile is told after them. */
   #due: (Fact | readonly ['snapshot', ConnectionSnapshot])[] = []
   readonly #warned = new Set<string>()
   readonly #read: () => ConnectionSnapshot

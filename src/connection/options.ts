@@ -23,6 +23,7 @@ import {
   isUrl,
   maps,
   oneOf,
+  REQUIRED,
   read,
   resolveUrl,
   type Table,
@@ -155,7 +156,7 @@ const isEndpoints = being(
  * made.
  */
 const TABLE = {
-  url: [isUrl, null],
+  url: [isUrl, REQUIRED],
   createEventSource: [isFunction],
   transport: [isFunction, eventSourceTransport],
   headers: [isHeaders],
@@ -202,7 +203,10 @@ export function readOptions(options: ConnectionOptions): Settings {
     {
       ...TABLE,
       // Looked up at each call: request mocks and instrumentation replace it.
-      fetch: [isFunction, globalThis.fetch ? (...given: Parameters<typeof fetch>) => globalThis.fetch(...given) : null],
+      fetch: [
+        isFunction,
+        globalThis.fetch ? (...given: Parameters<typeof fetch>) => globalThis.fetch(...given) : REQUIRED,
+      ],
       random: [isFunction, Math.random],
     },
     options ?? null,

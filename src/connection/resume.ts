@@ -56,7 +56,7 @@ export function resume(parts: StreamParts, tell: Tell, { resumeId, cursors }: Re
   const timer = isAsleep && clock.setTimeout(expectSign, timeouts.probe)
   // A server that detaches on a suspend may know no `resumeId`: one that it has not taken yet would
   // undo the resume.
-  const suspendPost = isAsleep && farewell.signal?.underWay
+  const suspendPost = isAsleep && farewell.last?.underWay
   if (suspendPost) suspendPost.then(post, post)
   else post()
   return () => {

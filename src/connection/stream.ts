@@ -25,10 +25,10 @@ type Tell = (event: ConnectionEvent) => void
 
 /**
  * Opens the one live stream: its frames become facts for the machine, and messages for the inbox.
- * `keep` takes how long a server that recognises a repeat remembers it, ms. Returns the function
- * that closes the stream.
+ * `tellReceiptAge` takes how long a server that recognises a repeat remembers it, ms. Returns the
+ * function that closes the stream.
  */
-export function openStream(parts: StreamParts, tell: Tell, keep: (receiptAge: number) => void): () => void {
+export function openStream(parts: StreamParts, tell: Tell, tellReceiptAge: (age: number) => void): () => void {
   const { settings, carrier, inbox, outbox, farewell, line } = parts
   let stopWatchdog = () => {}
   inbox.enterStream()
@@ -47,7 +47,7 @@ export function openStream(parts: StreamParts, tell: Tell, keep: (receiptAge: nu
         return tell({ type: 'stream.failed', error: new ConnectionError('bad-welcome', why) })
       }
       const { connectionId, heartbeat = settings.heartbeat ?? null, features } = welcome
-      keep((features.includes('idempotency') && welcome.receiptAge) || Infinity)
+      tellReceiptAge((features.includes('idempotency') && welcome.receiptAge) || Infinity)
       const cursors = inbox.welcome(features.includes('contiguous-seq'))
       stopWatchdog()
       if (heartbeat) {

@@ -21,7 +21,7 @@ export function watch(parts: WatchParts, sessionId: string, { after }: WatchOpti
     isSeq(value) || value === 'head' || (isCursor(value) && value.sessionId === sessionId)
   check('after', after ?? 0, being("a whole number, 'head' or a cursor of this session", isPlace))
   const isNews = inbox.watch(sessionId, after === 'head' ? HEAD : after)
-  const release = inbox.hold(sessionId)
+  const takeBack = inbox.hold(sessionId)
   if (isNews) {
     const { features, farewell, connectionId } = line.context()
     const isAwake = connectionId && farewell !== 'said'
@@ -29,7 +29,7 @@ export function watch(parts: WatchParts, sessionId: string, { after }: WatchOpti
     else resumeLeftOvers(parts)
   }
   const end = () => {
-    if (release()) unwatch(parts, sessionId)
+    if (takeBack()) unwatch(parts, sessionId)
   }
   return Object.assign(end, { [Symbol.dispose]: end })
 }

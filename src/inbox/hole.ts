@@ -11,7 +11,7 @@ export const MAX_RESUMES = 3
  * | a resume carries the session (`Session.ask`) | `seen` begins anew: the replay may close it |
  * | the cursor reaches `seen` | it is closed |
  * | an event comes from behind another cursor | that is a new hole |
- * | three resumes in a row have ended at it, and an event comes from behind it | `step` says `giveUp`: the session is reset to just before that event |
+ * | three resumes in a row have ended at it, and an event comes from behind it | `step` says `skip`: the session is reset to just before that event |
  * | the session is reset | it is forgotten |
  * | there is no room for an event in the backlog (`Session.overflowedAt`) | what comes from there on is behind a hole too, whatever the server promises |
  */

@@ -80,8 +80,8 @@ export class Inbox extends Sessions {
     const { seq, epoch } = message
     if (next === 'wait') this.#queue(session, message, characters)
     else if (next === 'old') {
-      // It may be news after all: the verdict that resets this cursor may be on its way.
-      if (session.verdict === 'awaited') session.overtook = Math.max(session.overtook, seq)
+      // It may be news after all: the answer that resets this cursor may be on its way.
+      if (session.answer === 'awaited') session.maxDropped = Math.max(session.maxDropped, seq)
       this.stale.count(session, seq)
     } else if (next === 'miss') {
       if (session.miss(seq)) this.#hooks.onHole()
@@ -100,7 +100,7 @@ export class Inbox extends Sessions {
       this.#hooks.onReset()
     }
     session.epoch = epoch
-    this.keep(session.sessionId)
+    this.save(session.sessionId)
   }
 
   /**
@@ -110,13 +110,13 @@ export class Inbox extends Sessions {
   #reset(session: Session, to: number, epoch: string | undefined, from = to) {
     const { sessionId, lastSeq } = session
     session.reset(to, epoch)
-    this.keep(sessionId)
+    this.save(sessionId)
     // It has lost nothing: it asked to be told where the head is.
     if (lastSeq !== HEAD) this.notifier.tell('session', { sessionId, status: 'reset', from, to })
   }
 
   #deliver(session: Session, message: SessionMessage) {
-    if (message.seq === session.overflowedAt) session.overflowedAt = 0
+    if (message.seq === session.overflowedAt) session.overflowedAt = undefined
     const failed = this.#listeners.offer(message)
     if (!this.isCurrent(session)) return
     if (failed.length) {
@@ -132,8 +132,8 @@ export class Inbox extends Sessions {
     if (isOld && this.settings.dedupe) return
     if (backlog.add(message, characters)) {
       // In hand again: the next one without room is another hole.
-      if (seq === session.overflowedAt) session.overflowedAt = 0
-    } else if (!isOld) session.overflowedAt ||= seq
+      if (seq === session.overflowedAt) session.overflowedAt = undefined
+    } else if (!isOld) session.overflowedAt ??= seq
   }
 
   #arm(session: Session, backlog: Backlog) {
@@ -167,15 +167,15 @@ export class Inbox extends Sessions {
       const { sessionId, status, epoch, from, to } = verdict
       const session = this.tracked.get(sessionId)
       // Watched anew since: the verdict is about another cursor then.
-      if (!session || session.verdict === 'given' || session.wantedBy) continue
+      if (!session || session.answer === 'given' || session.wantedBy) continue
       if (status === 'reset') {
         this.#reset(session, to, epoch, Math.min(from, to))
         continue
       }
-      session.verdict = 'given'
+      session.answer = 'given'
       if (status === 'resumed') {
         session.epoch ??= epoch
-        this.keep(sessionId)
+        this.save(sessionId)
         this.notifier.tell('session', { sessionId, status, from, to })
       } else this.lose(verdict)
     }

@@ -31,7 +31,7 @@ export class Quiet {
   #ask(due: number) {
     this.#timer = undefined
     const asked = [...this.#sessions.values()].filter(({ openedBy }) => openedBy === 'server')
-    const quiet = asked.filter((session) => session.isQuiet())
+    const quiet = asked.filter((session) => session.look())
     if (asked.length) this.watch()
     if (this.#clock.now() < due + SLEPT) this.#found(quiet.map(({ sessionId }) => sessionId))
   }

@@ -14,12 +14,12 @@ export type Opener = Party | 'storage'
  * A tracked session: its cursor, and what keeps the cursor from moving. It has two states beside
  * it:
  *
- * | happens | `wantedBy`: must the next resume carry it | `verdict`: has the server answered the last resume |
+ * | happens | `wantedBy`: must the next resume carry it | `answer`: that of the server to the last resume |
  * | --- | --- | --- |
  * | a new stream opens, or the app wants it | `app` | |
  * | a resume carries it | null | `awaited` |
  * | its `watch` is answered | null | |
- * | the server's verdict comes | | `given` |
+ * | the answer to the resume comes | | `given` |
  * | it is reset | `server`, if events beyond the reset were seen and dropped, or wait | `given` |
  *
  * Tracking ends in four ways:
@@ -37,7 +37,7 @@ export class Session {
   declare epoch: string | undefined
   declare openedBy: Opener
   /** `left`: it is tracked no more, or anew as another one. */
-  place: 'tracked' | 'left' = 'tracked'
+  state: 'tracked' | 'left' = 'tracked'
   /**
    * `lost` by a reset since the cursor was placed: the app reloads it, and may place the cursor
    * anew.
@@ -48,28 +48,28 @@ export class Session {
   /** Who is the cause that the next resume must carry it; null if it need not. */
   wantedBy: Party | null = null
   /**
-   * A verdict that comes when one is `given`, or when another resume is wanted, is about an old
-   * cursor.
+   * The server's to the last resume. One that comes when it is `given`, or when another resume is
+   * wanted, is about an old cursor.
    */
-  verdict: 'awaited' | 'given' = 'awaited'
+  answer: 'awaited' | 'given' = 'awaited'
   /** The last one, closed or not. */
   hole: Hole | null = null
   /**
-   * The first `seq` for which there was no room in the backlog; it is a hole whatever the server
-   * promises.
+   * The first `seq` that was dropped for lack of room in the backlog: a hole, whatever the server
+   * promises. Undefined: there was room for all.
    */
-  overflowedAt = 0
-  /** The last `seq` that was dropped as old before the resume was judged. */
-  overtook = 0
-  /** The lowest cursor that this stream was told. */
+  overflowedAt: number | undefined
+  /** The highest `seq` that was dropped as old while an `answer` was awaited; 0: none was. */
+  maxDropped = 0
+  /** The lowest cursor that this stream was told; Infinity before the first. */
   lowestTold = Infinity
   /**
-   * How many events were dropped while the cursor stood there, all of them older; null once one
-   * reached it, or the app was told.
+   * How many events were dropped as older than the cursor, while it stood at `lowestTold`.
+   * `settled`: one of them reached it, or the app was told of them.
    */
-  stale: number | null = 0
-  /** Where the cursor was when it was asked last whether it is quiet; -1 if that does not count. */
-  cursorAtCheck = -1
+  stale: number | 'settled' = 0
+  /** Where the cursor was at the last `look`; undefined: that one does not count. */
+  cursorAtLook: number | undefined
   /** Exists while listeners throw at a message. */
   backlog: Backlog | null = null
 
@@ -86,11 +86,11 @@ export class Session {
     return (this.hole?.seen ?? 0) > this.lastSeq
   }
 
-  /** Whether no event came since this was asked last, and none is known to be due. */
-  isQuiet(): boolean {
-    const { lastSeq, cursorAtCheck, wantedBy, hasHole, backlog } = this
-    this.cursorAtCheck = lastSeq
-    return cursorAtCheck === lastSeq && !(wantedBy || hasHole || backlog)
+  /** For `Quiet`: whether no event came since the last look, and none is known to be due. */
+  look(): boolean {
+    const { lastSeq, cursorAtLook, wantedBy, hasHole, backlog } = this
+    this.cursorAtLook = lastSeq
+    return cursorAtLook === lastSeq && !(wantedBy || hasHole || backlog)
   }
 
   /** The stream may not send its events any more: the next resume carries it. */
@@ -113,8 +113,8 @@ export class Session {
   /** Returns the cursor, for a resume. */
   ask(): Cursor {
     this.wantedBy = null
-    this.verdict = 'awaited'
-    this.overtook = 0
+    this.answer = 'awaited'
+    this.maxDropped = 0
     if (this.hole) this.hole.seen = 0
     return this.tell()
   }
@@ -125,7 +125,7 @@ export class Session {
    */
   miss(seq: number): boolean {
     const { hole, hasHole, lastSeq } = this
-    if (seq === this.overflowedAt) this.overflowedAt = 0
+    if (seq === this.overflowedAt) this.overflowedAt = undefined
     if (hole && hasHole) hole.seen = Math.max(hole.seen, seq)
     else this.hole = { at: lastSeq, resumes: resumesAt(lastSeq, hole), seen: seq }
     return !hasHole
@@ -133,12 +133,13 @@ export class Session {
 
   /** Some of the history is lost. */
   reset(to: number, epoch: string | undefined) {
-    if (this.overtook > to || this.overflowedAt > to || this.backlog?.reaches(to)) this.wantedBy = 'server'
-    this.verdict = 'given'
+    if (this.maxDropped > to || (this.overflowedAt ?? 0) > to || this.backlog?.reaches(to)) this.wantedBy = 'server'
+    this.answer = 'given'
     if (this.lastSeq !== HEAD) this.history = 'lost'
     this.lastSeq = to
     this.epoch = epoch
-    this.overtook = this.overflowedAt = 0
+    this.maxDropped = 0
+    this.overflowedAt = undefined
     this.hole = null
     this.endBacklog()
   }
@@ -159,21 +160,21 @@ export class Session {
  * | `old` | it is not above the cursor | it is dropped |
  * | `deliver` | it follows the cursor, as far as the server promises | the listeners, then the cursor |
  * | `miss` | there is a hole before it | it is dropped, and a resume from the cursor brings the hole and it |
- * | `giveUp` | three resumes in a row have not closed that hole | the session is reset to just before it (the app is told), and it is delivered |
+ * | `skip` | three resumes in a row have not closed that hole | the session is reset to just before it (the app is told), and it is delivered |
  *
- * So a reset is decided here, by an event, or by the server's verdict on a resume
+ * So a reset is decided here, by an event, or by the server's answer to a resume
  * (`Inbox.takeVerdicts`).
  */
-export type Step = 'wait' | 'turn' | 'old' | 'deliver' | 'miss' | 'giveUp'
+export type Step = 'wait' | 'turn' | 'old' | 'deliver' | 'miss' | 'skip'
 
 /** Pure, and without an object of its own: it is asked for every event. */
 export function step(session: Session, message: SessionMessage, isContiguous: boolean, dedupe: boolean): Step {
-  const { lastSeq, overflowedAt } = session
+  const { lastSeq, overflowedAt = Infinity } = session
   const { seq, prevSeq, epoch } = message
   if (session.backlog) return 'wait'
   if (isText(epoch) && epoch !== session.epoch) return 'turn'
   if (seq <= lastSeq && dedupe) return 'old'
   const follows = prevSeq === undefined ? !isContiguous || seq <= lastSeq + 1 : prevSeq <= lastSeq
-  if (follows && !(overflowedAt > 0 && seq > overflowedAt)) return 'deliver'
-  return !session.hasHole && resumesAt(lastSeq, session.hole) >= MAX_RESUMES ? 'giveUp' : 'miss'
+  if (follows && seq <= overflowedAt) return 'deliver'
+  return !session.hasHole && resumesAt(lastSeq, session.hole) >= MAX_RESUMES ? 'skip' : 'miss'
 }

@@ -69,12 +69,12 @@ export class Sessions {
       this.#changed?.delete(sessionId)
       early?.delete(sessionId)
     }
-    for (const sessionId of early?.keys() ?? []) this.keep(sessionId)
+    for (const sessionId of early?.keys() ?? []) this.save(sessionId)
   }
 
   /** A listener may have untracked the session, or watched it anew. */
   protected isCurrent(session: Session): boolean {
-    return session.place === 'tracked'
+    return session.state === 'tracked'
   }
 
   /** Of an event: undefined if the session is closed, or one too many that nobody watches. */
@@ -99,9 +99,9 @@ export class Sessions {
     const session = new Session(sessionId, lastSeq, epoch, openedBy)
     const known = this.tracked.get(sessionId)
     session.watchers = known?.watchers
-    if (known) known.place = 'left'
+    if (known) known.state = 'left'
     this.tracked.set(sessionId, session)
-    this.keep(sessionId)
+    this.save(sessionId)
     return session
   }
 
@@ -115,11 +115,11 @@ export class Sessions {
   protected advance(session: Session, seq: number) {
     if (seq <= session.lastSeq) return
     session.lastSeq = seq
-    if (this.#store) this.keep(session.sessionId)
+    if (this.#store) this.save(session.sessionId)
   }
 
   /** Stores the cursor: once for all events of one chunk, and before the page can go away. */
-  protected keep(sessionId: string) {
+  protected save(sessionId: string) {
     const store = this.#store
     if (!store || this.#early?.get(sessionId) === 'unplaced') return
     if (!this.#changed) {
@@ -177,9 +177,9 @@ export class Sessions {
     const session = this.tracked.get(sessionId) as Session
     session.watchers ??= new Set()
     const { watchers } = session
-    const release = () => watchers.delete(release) && !watchers.size
-    watchers.add(release)
-    return release
+    const takeBack = () => watchers.delete(takeBack) && !watchers.size
+    watchers.add(takeBack)
+    return takeBack
   }
 
   unwatch(sessionId: string) {
@@ -204,7 +204,7 @@ export class Sessions {
   /** A message to it has come one step further: its events are still to come. */
   touch(sessionId: unknown) {
     const session = this.tracked.get(sessionId as string)
-    if (session) session.cursorAtCheck = -1
+    if (session) session.cursorAtLook = undefined
   }
 
   /** Only its events tracked it, and they are old: its next event tracks it anew. */
@@ -221,10 +221,10 @@ export class Sessions {
     const known = this.tracked.get(sessionId)
     known?.endBacklog()
     known?.watchers?.clear()
-    if (known) known.place = 'left'
+    if (known) known.state = 'left'
     this.#leave(sessionId)
     this.tracked.delete(sessionId)
-    this.keep(sessionId)
+    this.save(sessionId)
   }
 
   /** The app has it up to here from elsewhere. The server hears of it with the next resume. */

@@ -24,8 +24,8 @@ export class StaleReport {
 
   count(session: Session, seq: number) {
     const { lowestTold, lastSeq, stale, wantedBy } = session
-    if (wantedBy || lowestTold !== lastSeq || stale === null) return
-    session.stale = seq === lowestTold ? null : stale + 1
+    if (wantedBy || lowestTold !== lastSeq || stale === 'settled') return
+    session.stale = seq === lowestTold ? 'settled' : stale + 1
     this.#timer ??= this.#clock.setTimeout(() => this.#tell(), STALE_AFTER)
   }
 
@@ -33,8 +33,8 @@ export class StaleReport {
     this.#timer = undefined
     for (const session of this.#sessions.values()) {
       const { sessionId, stale, lowestTold, lastSeq } = session
-      if (!stale || lowestTold !== lastSeq) continue
-      session.stale = null
+      if (!stale || stale === 'settled' || lowestTold !== lastSeq) continue
+      session.stale = 'settled'
       const why = `${stale} events of session ${sessionId} were older than its cursor ${lastSeq}: a new log needs a new epoch`
       this.#notifier.report(new ConnectionError('stale-events', why))
     }

@@ -41,8 +41,8 @@ export class Lane {
   cause: Message | undefined
   /** In a row. */
   failures = 0
-  /** Its place among the lanes that may have something to post. */
-  place: Node<Lane> | undefined
+  /** Its node among the lanes that may have something to post. */
+  inQueue: Node<Lane> | undefined
 
   constructor(name: string) {
     this.name = name

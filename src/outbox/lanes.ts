@@ -11,8 +11,8 @@ export class Lanes {
   readonly #waiting = new Set<Lane>()
   /** Lanes that lead a POST. */
   atWork = 0
-  /** Of the whole line. */
-  #lineWait: Wait | undefined
+  /** Of all lanes. */
+  #waitOfAll: Wait | undefined
   /** The lane that the server told to wait last, if it has taken nothing since. */
   #toldToWait: Lane | undefined
 
@@ -40,14 +40,14 @@ export class Lanes {
       this.#resume(lane)
     }
     this.ready(lane)
-    this.release(lane)
+    this.#forgetIfUnused(lane)
   }
 
   /**
    * Forgets a lane that is empty, unless the server told it to wait: that holds for what is sent
    * next as well.
    */
-  release(lane: Lane) {
+  #forgetIfUnused(lane: Lane) {
     const isInUse = lane.messages.first || lane.flights.size || lane.wait?.askedBy === 'server'
     if (isInUse || this.#byName.get(lane.name) !== lane) return
     this.#unready(lane)
@@ -68,14 +68,14 @@ export class Lanes {
     for (const lane of flight.lanes) {
       this.ready(lane)
       this.readyNamed(laneHeldUpBy(lane.name))
-      this.release(lane)
+      this.#forgetIfUnused(lane)
     }
   }
 
   // Turns
 
   ready(lane: Lane) {
-    if (!lane.place && lane.messages.first) lane.place = this.queued.push(lane)
+    if (!lane.inQueue && lane.messages.first) lane.inQueue = this.queued.push(lane)
   }
 
   readyAll() {
@@ -89,15 +89,15 @@ export class Lanes {
   }
 
   #unready(lane: Lane) {
-    if (lane.place) this.queued.remove(lane.place)
-    lane.place = undefined
+    if (lane.inQueue) this.queued.remove(lane.inQueue)
+    lane.inQueue = undefined
   }
 
   /**
-   * The lane that has waited longest, if the line is not told to wait. It comes back by `ready`.
+   * The lane that has waited longest, unless all have to wait. It comes back by `ready`.
    */
   take(): Lane | undefined {
-    const lane = this.#lineWait ? undefined : this.queued.first?.value
+    const lane = this.#waitOfAll ? undefined : this.queued.first?.value
     if (lane) this.#unready(lane)
     return lane
   }
@@ -132,7 +132,7 @@ export class Lanes {
   }
 
   waitAll(wait: Wait) {
-    if (wait.until > (this.#lineWait?.until ?? 0)) this.#lineWait = wait
+    if (wait.until > (this.#waitOfAll?.until ?? 0)) this.#waitOfAll = wait
   }
 
   /** The server has taken something of this lane. */
@@ -143,13 +143,13 @@ export class Lanes {
 
   /** Ends the waits that are over. */
   wake(now: number) {
-    if (this.#lineWait && this.#lineWait.leftAt(now) <= 0) this.#lineWait = undefined
+    if (this.#waitOfAll && this.#waitOfAll.leftAt(now) <= 0) this.#waitOfAll = undefined
     for (const lane of this.#waiting) if (lane.wait && lane.wait.leftAt(now) <= 0) this.#resume(lane)
   }
 
   /** The clock was set back by so much, ms. */
   setBack(ms: number) {
-    // The line may share one with a lane.
+    // All lanes may share one with one of them.
     for (const wait of new Set(this.#waits())) wait.until -= ms
   }
 
@@ -161,14 +161,14 @@ export class Lanes {
   }
 
   *#waits(): Generator<Wait> {
-    if (this.#lineWait) yield this.#lineWait
+    if (this.#waitOfAll) yield this.#waitOfAll
     for (const { wait } of this.#waiting) if (wait) yield wait
   }
 
   /** The earliest next try of any message, wall-clock ms; null where none waits. */
   get nextAt(): number | null {
     let next: number | null = null
-    for (const lane of this.#lineWait ? this.#byName.values() : this.#waiting) {
+    for (const lane of this.#waitOfAll ? this.#byName.values() : this.#waiting) {
       const at = lane.messages.first ? this.retryAt(lane) : null
       if (at !== null && (next === null || at < next)) next = at
     }
@@ -180,8 +180,8 @@ export class Lanes {
    * not wait.
    */
   retryAt({ wait }: Lane): number | null {
-    if (wait && this.#lineWait) return Math.max(wait.until, this.#lineWait.until)
-    return (wait ?? this.#lineWait)?.until ?? null
+    if (wait && this.#waitOfAll) return Math.max(wait.until, this.#waitOfAll.until)
+    return (wait ?? this.#waitOfAll)?.until ?? null
   }
 
   #resume(lane: Lane) {
@@ -189,6 +189,6 @@ export class Lanes {
     lane.cause = undefined
     this.#waiting.delete(lane)
     this.ready(lane)
-    this.release(lane)
+    this.#forgetIfUnused(lane)
   }
 }

@@ -22,7 +22,8 @@ export type MessageState =
  * may throw.
  */
 export interface MessageText {
-  /** Empty for what is no object, or no JSON. */
+  /** Why it can never be posted; its JSON or its endpoint is empty then. */
+  readonly flaw?: 'invalid-message' | 'unknown-type' | undefined
   readonly json: string
   readonly type?: unknown
   readonly sessionId?: unknown
@@ -63,7 +64,7 @@ export class Message {
   lastError: ConnectionError | null = null
   declare place: string | undefined
   number?: number
-  /** Its places in the queue of all messages and in its lane. */
+  /** Its nodes in the queue of all messages and in its lane. */
   inQueue: Node<Message> | undefined
   inLane: Node<Message> | undefined
   delivery!: Delivery
@@ -76,7 +77,7 @@ export class Message {
   /** Once it has been posted it never expires by its own age. */
   declare expiresAt: number
   declare readonly lane: Lane
-  /** Empty for a type that has none. */
+  declare readonly flaw: MessageForm['flaw']
   declare readonly endpoint: string
   declare readonly type: unknown
   declare readonly sessionId: unknown
@@ -104,7 +105,7 @@ export class Message {
   }
 
   get isStop(): boolean {
-    return this.endpoint !== '' && this.type === 'stop'
+    return this.type === 'stop'
   }
 
   end(ending: Ending) {
@@ -117,9 +118,10 @@ export function messageOf(data: StoredMessage, lane: Lane, text: MessageText, se
   const { json, type } = text
   const { endpoints, clock } = settings
   const isKnown = isText(type) && Object.hasOwn(endpoints, type) && !RESERVED_TYPES.includes(type)
-  const endpoint = (isKnown && endpoints[type]) || ''
+  const endpoint = isKnown ? (endpoints[type] as string) : ''
+  const flaw = isKnown ? undefined : 'unknown-type'
   const deadline = (clock.elapsed?.() ?? 0) + data.expiresAt - clock.now()
-  return new Message(data, { ...text, lane, endpoint, bytes: sizeOf(json), deadline })
+  return new Message(data, { flaw, ...text, lane, endpoint, bytes: sizeOf(json), deadline })
 }
 
 export function textOf(message: unknown): MessageText {
@@ -128,5 +130,5 @@ export function textOf(message: unknown): MessageText {
     const json = JSON.stringify(message)
     if (/^{/.test(json)) return { json, type, sessionId }
   } catch {}
-  return { json: '' }
+  return { flaw: 'invalid-message', json: '' }
 }

@@ -96,7 +96,7 @@ export class Outbox {
     void delivery.settled.then(() => signal.removeEventListener('abort', delivery.cancel))
   }
 
-  /** Takes a message into the line. */
+  /** Takes a message into the queue. */
   #admit(data: StoredMessage, where: 'first' | 'last'): Message {
     const text = textOf(data.message)
     const lane = this.#poster.lanes.get(data.lane ?? laneName(text))
@@ -115,9 +115,7 @@ export class Outbox {
   #announce(message: Message) {
     this.#tell(message)
     this.#stops.enter(message)
-    const { json, endpoint } = message
-    if (!json) this.#giveUp(message, 'invalid-message')
-    else if (!endpoint) this.#giveUp(message, 'unknown-type')
+    if (message.flaw) this.#giveUp(message, message.flaw)
   }
 
   #cancel(message: Message): boolean {
@@ -202,9 +200,10 @@ export class Outbox {
     this.#poster.suspend(gate)
   }
 
-  stop() {
-    this.#own.stop()
-    this.#poster.stop()
+  /** Closes the gate. What is under way goes on. */
+  hold() {
+    this.#own.hold()
+    this.#poster.hold()
   }
 
   /** Ends every POST in flight. */

@@ -35,9 +35,12 @@ export class OwnPosts {
   /** By their sessions. */
   readonly #watches = new Map<string, OwnPost>()
   readonly #unwatches = new Map<string, OwnPost>()
+  /** Null while the gate is closed. */
   #gate: Gate | null = null
+  /** The stream that those which wait are about. */
   #stream: string | null = null
-  #underWay: AbortController | null = null
+  /** The one that is prepared, or under way. */
+  #current: AbortController | null = null
 
   constructor(settings: Settings, carrier: Carrier, host: OwnPostsHost) {
     this.#settings = settings
@@ -68,7 +71,7 @@ export class OwnPosts {
     this.#stream = stream
   }
 
-  stop() {
+  hold() {
     this.#gate = null
   }
 
@@ -76,15 +79,15 @@ export class OwnPosts {
   abort() {
     this.#watches.clear()
     this.#unwatches.clear()
-    this.#underWay?.abort()
-    this.#underWay = null
+    this.#current?.abort()
+    this.#current = null
   }
 
   /** The app waits for what it watches, and not for what it has left. */
   #pump() {
     for (const queue of [this.#watches, this.#unwatches])
       for (const [sessionId, post] of queue) {
-        if (!this.#gate || this.#underWay) return
+        if (!this.#gate || this.#current) return
         queue.delete(sessionId)
         const fields = post.fields()
         if (fields) this.#send(post, fields, this.#gate).catch(this.#host.crash)
@@ -93,26 +96,25 @@ export class OwnPosts {
 
   async #send(post: OwnPost, fields: object, gate: Gate) {
     const abort = new AbortController()
-    this.#underWay = abort
-    let isLate = false
+    this.#current = abort
     const outcome = await this.#carrier
       .post(post.type, JSON.stringify({ type: post.type, ...fields }), abort, {
         timeout: this.#settings.timeouts.send,
         // A broken answer counts as none: a resume finds out the state of the session.
         receipt: gate.features.includes('receipts') ? 'required' : 'ifAnnounced',
-        // While the headers were waited for the gate may have closed.
+        // While the headers were waited for the gate may have closed: it does not leave, but waits
+        // again.
         onStart: () => {
-          isLate = this.#gate !== gate
-          if (isLate) abort.abort()
+          if (this.#gate === gate || this.#current !== abort) return
+          abort.abort()
+          this.#current = null
+          this.#enter(post)
+          this.#pump()
         },
       })
       .catch((error: ConnectionError) => error)
-    if (this.#underWay !== abort) return
-    this.#underWay = null
-    if (isLate) {
-      this.#enter(post)
-      return this.#pump()
-    }
+    if (this.#current !== abort) return
+    this.#current = null
     const judgement = judge({ outcome, features: gate.features, isInDoubt: false })
     if (judgement.ruling === 'settle' && judgement.ending.status === 'accepted') {
       this.#host.taken(post.type, gate)

@@ -92,7 +92,7 @@ export class Poster {
     this.pump()
   }
 
-  stop() {
+  hold() {
     const { clock } = this.#settings
     if (this.#openGate) this.givingUp.closed(clock.now())
     this.#gate = HELD

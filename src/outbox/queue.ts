@@ -1,4 +1,4 @@
-/** A place in a queue. */
+/** A value in a queue. */
 export interface Node<Value> {
   readonly value: Value
   previous: Node<Value> | undefined

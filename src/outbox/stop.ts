@@ -6,9 +6,9 @@ import type { Message } from './message'
 const KEPT = ['stop', 'interrupt', 'mode', 'watch', 'unwatch', 'switch', 'close', 'suspend']
 
 /** The messages of its session that a stop takes back: those before it that may start work. */
-export function cancelledBy(stop: Message, line: Iterable<Message>): readonly Message[] {
+export function cancelledBy(stop: Message, queue: Iterable<Message>): readonly Message[] {
   const cancelled: Message[] = []
-  for (const message of line) {
+  for (const message of queue) {
     if (message === stop) break
     if (message.sessionId === stop.sessionId && !KEPT.includes(message.endpoint)) cancelled.push(message)
   }

@@ -130,9 +130,8 @@ export const PLANTED: readonly PlantedBug[] = [
     bug: 'the app may post what belongs to the library',
     file: 'src/outbox/message.ts',
     within: 'messageOf',
-    find: "const endpoint = (isKnown && endpoints[type]) || ''",
-    replace:
-      "const endpoint = (isKnown && endpoints[type]) || (isText(type) && RESERVED_TYPES.includes(type) ? type : '')",
+    find: 'Object.hasOwn(endpoints, type) && !RESERVED_TYPES.includes(type)',
+    replace: '(Object.hasOwn(endpoints, type) || RESERVED_TYPES.includes(type))',
   },
   {
     row: 'C16 C21',
@@ -375,7 +374,7 @@ export const PLANTED: readonly PlantedBug[] = [
     bug: 'a hole that a replay has filled is still taken for open, and the next one is not noticed',
     file: INBOX,
     within: 'Inbox.#queue',
-    find: '      if (seq === session.overflowedAt) session.overflowedAt = 0\n    } else',
+    find: '      if (seq === session.overflowedAt) session.overflowedAt = undefined\n    } else',
     replace: '    } else',
   },
   {
@@ -570,15 +569,15 @@ export const PLANTED: readonly PlantedBug[] = [
     bug: 'a log that starts over is dropped without a word',
     file: 'src/inbox/staleReport.ts',
     within: 'StaleReport.count',
-    find: 'if (wantedBy || lowestTold !== lastSeq || stale === null) return',
-    replace: 'if (wantedBy || lowestTold !== lastSeq || stale !== null) return',
+    find: "if (wantedBy || lowestTold !== lastSeq || stale === 'settled') return",
+    replace: "if (wantedBy || lowestTold !== lastSeq || stale !== 'settled') return",
   },
   {
     row: 'C74',
     bug: 'a server that repeats its whole log is said to have lost it',
     file: 'src/inbox/staleReport.ts',
     within: 'StaleReport.count',
-    find: 'session.stale = seq === lowestTold ? null : stale + 1',
+    find: "session.stale = seq === lowestTold ? 'settled' : stale + 1",
     replace: 'session.stale = stale + 1',
   },
   {
@@ -964,7 +963,7 @@ export const PLANTED: readonly PlantedBug[] = [
     bug: 'an unwatch that waited for its headers leaves whatever has become of the line',
     file: 'src/outbox/ownPosts.ts',
     within: 'OwnPosts.#send',
-    find: 'isLate = this.#gate !== gate',
-    replace: 'isLate = this.#gate === undefined',
+    find: 'this.#gate === gate ||',
+    replace: 'gate ||',
   },
 ]

@@ -359,3 +359,20 @@ test('I14: an unwatch that waited for its headers does not leave on a suspended 
   expect(world.postsTo('unwatch')).toHaveLength(1)
   world.oracle.check()
 })
+
+test('I11: an unwatch that waited for its headers until its stream was replaced is not posted on the next one', async () => {
+  const { held, create } = holdHeaders()
+  const world = await open({ create })
+  world.connection.watch('s2')
+  await world.settles()
+  held.isHeld = true
+  world.connection.unwatch('s2')
+  await world.settles()
+  held.isHeld = false
+  world.connection.reconnect()
+  await world.opens()
+  held.give()
+  await world.settles()
+  expect([world.connection.phase, world.postsTo('unwatch')]).toEqual(['open', []])
+  world.oracle.check()
+})

@@ -47,7 +47,7 @@ describe('step: the rules for an event', () => {
     ['a hole is open', hole(5, 0, 8), event(9), 'miss', 'deliver'],
     ['it fills an open hole', hole(5, 0, 8), event(6), 'deliver', 'deliver'],
     ['two resumes in a row have ended at the hole', hole(5, 1), event(7), 'miss', 'deliver'],
-    ['three have', hole(5, 2), event(7), 'giveUp', 'deliver'],
+    ['three have', hole(5, 2), event(7), 'skip', 'deliver'],
     ['three have, and another one is due', hole(5, 2, 7), event(8), 'miss', 'deliver'],
     ['three have ended at a hole before the cursor', hole(4, 2), event(7), 'miss', 'deliver'],
     ['it is behind what had no room', at5({ overflowedAt: 6 }), event(7), 'miss', 'miss'],
@@ -85,7 +85,7 @@ describe('what happens to a hole', () => {
       expect(session.hole?.resumes).toBe(resumes)
       session.ask()
     }
-    expect(step(session, event(7), PROMISED, true)).toBe('giveUp')
+    expect(step(session, event(7), PROMISED, true)).toBe('skip')
     session.lastSeq = 6
     session.miss(9)
     expect(session.hole?.resumes).toBe(0)
@@ -95,14 +95,14 @@ describe('what happens to a hole', () => {
 describe('a session between the app and the server', () => {
   type Change = 'letGo' | 'ask' | 'reset'
   const change = (session: Session, by: Change) => (by === 'reset' ? session.reset(3, 'b') : session[by]())
-  const states = ({ wantedBy, verdict }: Session) => `${wantedBy} ${verdict}`
+  const states = ({ wantedBy, answer }: Session) => `${wantedBy} ${answer}`
 
   test.each<[from: Partial<Session>, letGo: string, ask: string, reset: string]>([
-    [{ wantedBy: null, verdict: 'awaited' }, 'app awaited', 'null awaited', 'null given'],
-    [{ wantedBy: null, verdict: 'given' }, 'app given', 'null awaited', 'null given'],
-    [{ wantedBy: 'app', verdict: 'awaited' }, 'app awaited', 'null awaited', 'app given'],
-    [{ wantedBy: 'app', verdict: 'given' }, 'app given', 'null awaited', 'app given'],
-    [{ wantedBy: 'server', verdict: 'given' }, 'server given', 'null awaited', 'server given'],
+    [{ wantedBy: null, answer: 'awaited' }, 'app awaited', 'null awaited', 'null given'],
+    [{ wantedBy: null, answer: 'given' }, 'app given', 'null awaited', 'null given'],
+    [{ wantedBy: 'app', answer: 'awaited' }, 'app awaited', 'null awaited', 'app given'],
+    [{ wantedBy: 'app', answer: 'given' }, 'app given', 'null awaited', 'app given'],
+    [{ wantedBy: 'server', answer: 'given' }, 'server given', 'null awaited', 'server given'],
   ])('%j', (from, ...expected) => {
     const changes: Change[] = ['letGo', 'ask', 'reset']
     const after = changes.map((by) => {
@@ -114,7 +114,7 @@ describe('a session between the app and the server', () => {
   })
 
   test.each([
-    ['it was dropped as old', at5({ overtook: 4 })],
+    ['it was dropped as old', at5({ maxDropped: 4 })],
     ['there was no room for it', at5({ overflowedAt: 4 })],
     ['it waits behind a message that listeners throw at', behind(4)],
   ])('a reset to before what has come makes a resume necessary: %s', (_, session) => {
@@ -124,8 +124,8 @@ describe('a session between the app and the server', () => {
       lastSeq: 3,
       epoch: 'b',
       backlog: null,
-      overflowedAt: 0,
-      overtook: 0,
+      overflowedAt: undefined,
+      maxDropped: 0,
     })
   })
 
