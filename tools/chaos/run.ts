@@ -1,9 +1,10 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { startApp } from './app'
+import { ACTS, weightsOf } from './acts'
+import { ChaosApp } from './app'
 import { check, type Excuse } from './check'
 import { createDice, oneOf } from './dice'
 import { startLine } from './line'
-import { drawScenario, type Scenario } from './scenario'
+import { drawScenario } from './scenario'
 import { startServer } from './server'
 
 export interface RunOptions {
@@ -28,20 +29,6 @@ const STUCK = 20_000
 /** Messages at the end of a run of which none is poison. */
 const LAST = 50
 
-/** After how many of 1,000 messages. */
-const actsOf = ({ features, hasStorage, hasTokens }: Scenario) => ({
-  disconnect: 3,
-  reconnect: 3,
-  wake: 4,
-  suspend: 2,
-  cancel: 10,
-  clearOutbox: 0.5,
-  // Otherwise what is still on its way for the session passes for what comes after the cursor.
-  lookAway: features.includes('contiguous-seq') ? 3 : 0,
-  reload: hasStorage ? 3 : 0,
-  changeToken: hasTokens ? 3 : 0,
-})
-
 /** The real client, the real server, and between them what the seed draws. */
 export async function run({ seed, idempotency, sends, events, log }: RunOptions): Promise<Outcome> {
   const dice = createDice(seed)
@@ -57,10 +44,10 @@ export async function run({ seed, idempotency, sends, events, log }: RunOptions)
 
   const server = await startServer(dice, scenario)
   const line = await startLine(dice, scenario, server.url, tell)
-  const app = startApp(dice, scenario, line.url, server.token)
+  const app = new ChaosApp({ dice, scenario, url: line.url, currentToken: server.token })
   const { sent, heard } = app
-  const weights = actsOf(scenario)
-  const acts = { ...app.acts, changeToken: server.changeToken }
+  const weights = weightsOf(scenario)
+  const acts = { ...ACTS, changeToken: server.changeToken }
 
   /** Poison is given up once the server has taken others: it needs neighbours. */
   function fateOf(n: number): Excuse | undefined {
@@ -72,13 +59,13 @@ export async function run({ seed, idempotency, sends, events, log }: RunOptions)
     const random = dice.draw('app')
     let published = 0
     for (let n = 0; n < sends; n++) {
-      await app.until(() => n - app.settled() < window)
+      await app.until(() => n - app.settled < window)
       app.send(n, fateOf(n))
       for (; published < ((n + 1) * events) / sends; published++) await server.publish(oneOf(random, sessionIds))
       await act(n)
       if (random() < 0.1) await nextTurn()
     }
-    await app.until(() => app.settled() === sends)
+    await app.until(() => app.settled === sends)
     // What is lost at the very end of a stream is missed with the next event, or at the next
     // resume.
     line.calm()
@@ -96,14 +83,14 @@ export async function run({ seed, idempotency, sends, events, log }: RunOptions)
       const random = dice.draw(name, n)
       if (1_000 * random() >= weights[name as keyof typeof acts]) continue
       tell(`app ${name}`, `after message ${n}`)
-      await acts[name as keyof typeof acts](random)
+      await acts[name as keyof typeof acts](app, random, scenario)
     }
   }
 
   let watchdog: NodeJS.Timeout | undefined
   const stuck = new Promise<void>((resolve) => {
     watchdog = setInterval(() => {
-      if (app.silence() < STUCK) return
+      if (app.silence < STUCK) return
       app.surprises.push(`stuck in ${app.connection.phase}: ${app.connection.lastError}`)
       resolve()
     }, 500)
