@@ -5,10 +5,11 @@ import { createConnection } from '../../createConnection'
 import type { ConnectionError } from '../../errors'
 import type { Phase } from '../../machine/types'
 import type { JsonObject } from '../../protocol'
+import type { Behaviour, TestServer } from './behaviourChain'
 import { createNetwork, type NetworkOptions, type TestPost, type TestStream } from './network'
 import { createPage, type TestPage } from './page'
 import { seededRandom } from './random'
-import { type Behaviour, createTestServer, type TestServer, type TestServerOptions } from './testServer'
+import { FakeServer, type TestServerOptions } from './testServer'
 import { createVirtualTime, settles, type VirtualTime } from './virtualClock'
 
 /** What a connection touches of the world; to be spread into its options. */
@@ -109,19 +110,19 @@ export function createHarness(options: HarnessOptions = {}): Harness {
   const told: Told[] = []
   const messages: JsonObject[] = []
   const chain = Array.isArray(behaviours) ? behaviours : [behaviours]
-  const { server, onStream, onPost } = createTestServer(options, chain, time.outside)
+  const server = new FakeServer(options, chain, time.outside)
   const network = createNetwork({
     now: time.clock.now,
     ignoresAbort,
     onStream(stream) {
       streams.push(stream)
       for (const observer of observers) observer.onStream?.(stream)
-      onStream(stream)
+      server.onStream(stream)
     },
     onPost(post) {
       posts.push(post)
       for (const observer of observers) observer.onPost?.(post)
-      onPost(post)
+      server.onPost(post)
     },
     onFrame(...frame) {
       const after = observers.map((observer) => observer.onFrame?.(...frame))
