@@ -1,6 +1,6 @@
-import { createChatServer, type Metric, memoryLog } from 'holdline/server'
+import { type ChatServer, createChatServer, type Metric, memoryLog } from 'holdline/server'
 import { parse } from 'hono/utils/cookie'
-import { createAgent } from './agent'
+import { Agent } from './agent'
 import { HOSTS, type Visitors } from './guard'
 
 export interface ChatOptions {
@@ -22,8 +22,8 @@ const MAX_OWNED = 10_000
  * was being said.
  */
 export class Chat {
-  readonly #chat
-  readonly #agent
+  readonly #chat: ChatServer
+  readonly #agent: Agent
   readonly #owners = new Map<string, string>()
 
   constructor({ tokensPerSecond, toolMs, heartbeat, visitors, onPrompt, onMetric }: ChatOptions) {
@@ -42,7 +42,7 @@ export class Chat {
       onMetric,
       onError: (error) => console.error(error),
     })
-    this.#agent = createAgent({
+    this.#agent = new Agent({
       publish: this.#chat.publish,
       tokensPerSecond,
       toolMs,
