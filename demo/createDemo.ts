@@ -5,7 +5,7 @@ import { Chat, COOKIE } from './chat'
 import { LINES, MISHAPS } from './events'
 import { createVisitors, GUARD_HEADERS, refusalOf } from './guard'
 import { createHealth } from './health'
-import { createMishaps, type Mishaps } from './mishaps'
+import { Mishaps } from './mishaps'
 import { type PageFiles, pageFiles, STYLES } from './pageFiles'
 
 export interface DemoOptions {
@@ -57,7 +57,7 @@ class App implements Demo {
   constructor(options: DemoOptions, files: PageFiles) {
     const { lateMs = 5_000 } = options
     this.#options = options
-    this.#mishaps = createMishaps({ lateMs })
+    this.#mishaps = new Mishaps({ lateMs })
     this.#chat = this.#startChat()
     this.#guard()
     this.#servePage(files)
