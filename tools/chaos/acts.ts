@@ -30,6 +30,8 @@ export const ACTS = {
   },
 }
 
+export type Act = keyof ReturnType<typeof weightsOf>
+
 /** After how many of 1,000 messages. */
 export const weightsOf = ({ features, hasStorage, hasTokens }: Scenario) => ({
   disconnect: 3,
