@@ -22,7 +22,6 @@ const EXCEPTIONS: Readonly<Record<string, string>> = {
   'tools/field/hostile/serverProcess.ts start': 'not split yet',
   'tools/field/startRelay.ts startRelay': 'not split yet',
   'tools/field/startSite.ts startSite': 'not split yet',
-  'tools/storm/simulate.ts simulate': 'not split yet',
 }
 
 interface Long {
