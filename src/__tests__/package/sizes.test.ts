@@ -16,7 +16,6 @@ const EXCEPTIONS: Readonly<Record<string, string>> = {
     'one object that answers each member of the old interface, around one connection and one listener',
   // Next to be split; until then none of them is joined by another one.
   'src/ai-sdk/chatTransport.ts createChatTransport': 'not split yet',
-  'tools/docs/drawChart.ts drawChart': 'not split yet',
   'tools/field/engines/webkit.ts createSession': 'not split yet',
   'tools/field/hostile/hostileServer.ts startHostileServer': 'not split yet',
   'tools/field/hostile/serverProcess.ts start': 'not split yet',
