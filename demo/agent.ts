@@ -10,8 +10,6 @@ export interface AgentOptions {
   readonly onPrompt?: (sessionId: string, prompt: string) => void
 }
 
-export type Agent = ReturnType<typeof createAgent>
-
 interface Turn {
   readonly sessionId: string
   readonly turnId: string
@@ -29,115 +27,127 @@ const MAX_ANSWERS = 200
  * Answers prompts with streamed tokens and slow tools: one turn at a time in each session, in the
  * order they came.
  */
-export function createAgent({ publish, tokensPerSecond, toolMs, onPrompt }: AgentOptions) {
+export class Agent {
+  readonly #options: AgentOptions
   /** Of each session the turn that is being answered, and those that wait for it. */
-  const sessions = new Map<string, Turn[]>()
-  let isClosed = false
+  readonly #sessions = new Map<string, Turn[]>()
+  #isClosed = false
+
+  constructor(options: AgentOptions) {
+    this.#options = options
+  }
 
   /** Returns as soon as the command is taken on; what comes of it is published later. */
-  async function handle({ type, sessionId, message, idempotencyKey }: CommandCall): Promise<object> {
+  async handle({ type, sessionId, message, idempotencyKey }: CommandCall): Promise<object> {
     if (sessionId === undefined) throw new CommandRejected(400, 'session-missing')
     switch (type) {
-      case 'send': {
-        const { prompt } = message
-        if (typeof prompt !== 'string' || prompt.trim() === '') throw new CommandRejected(400, 'empty-prompt')
-        if (prompt.length > MAX_PROMPT) throw new CommandRejected(413, 'prompt-too-long')
-        const waiting = sessions.get(sessionId)?.length ?? 0
-        if (waiting >= MAX_TURNS || (waiting === 0 && sessions.size >= MAX_ANSWERS))
-          throw new CommandRejected(409, 'busy')
-        const turnId = idempotencyKey ?? crypto.randomUUID()
-        onPrompt?.(sessionId, prompt)
-        await publish(sessionId, { type: 'prompt', turnId, text: prompt })
-        takeOn({ sessionId, turnId, prompt, abort: new AbortController() })
-        return { turnId }
-      }
+      case 'send':
+        return this.#prompt(sessionId, message.prompt, idempotencyKey ?? crypto.randomUUID())
       case 'stop':
-        return { stopped: stop(sessionId, (turn) => turn.turnId === message.turnId) }
+        return { stopped: this.#stop(sessionId, (turn) => turn.turnId === message.turnId) }
       case 'interrupt':
-        return { stopped: stop(sessionId, (_, index) => index === 0) }
+        return { stopped: this.#stop(sessionId, (_, index) => index === 0) }
       default:
         throw new CommandRejected(400, 'not-for-this-agent')
     }
   }
 
-  function takeOn(turn: Turn) {
-    const turns = sessions.get(turn.sessionId)
+  /** Says nothing more. */
+  close() {
+    this.#isClosed = true
+    for (const turns of this.#sessions.values()) for (const { abort } of turns) abort.abort()
+    this.#sessions.clear()
+  }
+
+  async #prompt(sessionId: string, prompt: unknown, turnId: string): Promise<object> {
+    if (typeof prompt !== 'string' || prompt.trim() === '') throw new CommandRejected(400, 'empty-prompt')
+    if (prompt.length > MAX_PROMPT) throw new CommandRejected(413, 'prompt-too-long')
+    const waiting = this.#sessions.get(sessionId)?.length ?? 0
+    if (waiting >= MAX_TURNS || (waiting === 0 && this.#sessions.size >= MAX_ANSWERS))
+      throw new CommandRejected(409, 'busy')
+    this.#options.onPrompt?.(sessionId, prompt)
+    await this.#options.publish(sessionId, { type: 'prompt', turnId, text: prompt })
+    this.#takeOn({ sessionId, turnId, prompt, abort: new AbortController() })
+    return { turnId }
+  }
+
+  #takeOn(turn: Turn) {
+    const turns = this.#sessions.get(turn.sessionId)
     if (turns) turns.push(turn)
     else {
       const first = [turn]
-      sessions.set(turn.sessionId, first)
-      void answerAll(turn.sessionId, first)
+      this.#sessions.set(turn.sessionId, first)
+      void this.#answerAll(turn.sessionId, first)
     }
   }
 
-  function stop(sessionId: string, isMeant: (turn: Turn, index: number) => boolean): number {
-    const turns = (sessions.get(sessionId) ?? []).filter(isMeant)
+  #stop(sessionId: string, isMeant: (turn: Turn, index: number) => boolean): number {
+    const turns = (this.#sessions.get(sessionId) ?? []).filter(isMeant)
     for (const turn of turns) turn.abort.abort()
     return turns.length
   }
 
-  async function answerAll(sessionId: string, turns: Turn[]) {
-    for (let turn = turns[0]; turn && !isClosed; turn = turns[0]) {
-      await answer(turn)
+  async #answerAll(sessionId: string, turns: Turn[]) {
+    for (let turn = turns[0]; turn && !this.#isClosed; turn = turns[0]) {
+      await this.#answer(turn)
       turns.shift()
     }
-    sessions.delete(sessionId)
+    this.#sessions.delete(sessionId)
   }
 
-  async function answer({ sessionId, turnId, prompt, abort: { signal } }: Turn) {
-    await publish(sessionId, { type: 'answer.started', turnId })
+  async #answer(turn: Turn) {
+    const { prompt, abort } = turn
+    await this.#publish(turn, { type: 'answer.started' })
     for (const step of scriptFor(prompt)) {
-      if (signal.aborted) break
-      if (step.kind === 'text') await say(sessionId, turnId, step.text, signal)
-      else await runTool(sessionId, turnId, step, signal)
+      if (abort.signal.aborted) break
+      if (step.kind === 'text') await this.#say(turn, step.text)
+      else await this.#runTool(turn, step)
     }
-    if (isClosed) return
-    await publish(sessionId, { type: 'answer.ended', turnId, outcome: signal.aborted ? 'stopped' : 'done' })
+    if (!this.#isClosed) await this.#publish(turn, { type: 'answer.ended', outcome: outcomeOf(turn) })
   }
 
-  async function say(sessionId: string, turnId: string, text: string, signal: AbortSignal) {
+  async #say(turn: Turn, text: string) {
+    const { signal } = turn.abort
     // By the clock and not from token to token, so that late timers do not add up.
     let due = Date.now()
     for (const token of tokensOf(text)) {
       if (signal.aborted) return
-      await publish(sessionId, { type: 'token', turnId, text: token })
-      due += 1_000 / tokensPerSecond
+      await this.#publish(turn, { type: 'token', text: token })
+      due += 1_000 / this.#options.tokensPerSecond
       await pause(due - Date.now(), signal)
     }
   }
 
-  async function runTool(sessionId: string, turnId: string, step: Step & { kind: 'tool' }, signal: AbortSignal) {
-    const { name, input, notes, result } = step
+  async #runTool(turn: Turn, { name, input, notes, result }: Step & { kind: 'tool' }) {
+    const { toolMs } = this.#options
+    const { signal } = turn.abort
     const toolId = crypto.randomUUID()
     const at = Date.now()
-    await publish(sessionId, { type: 'tool.started', turnId, toolId, name, input, at, expectedMs: toolMs })
+    await this.#publish(turn, { type: 'tool.started', toolId, name, input, at, expectedMs: toolMs })
     for (const note of notes) {
       if (signal.aborted) break
-      await publish(sessionId, { type: 'tool.progress', turnId, toolId, note })
+      await this.#publish(turn, { type: 'tool.progress', toolId, note })
       await pause(toolMs / notes.length, signal)
     }
-    if (isClosed) return
-    const outcome = signal.aborted ? 'stopped' : 'done'
-    await publish(sessionId, {
+    if (this.#isClosed) return
+    await this.#publish(turn, {
       type: 'tool.ended',
-      turnId,
       toolId,
-      outcome,
+      outcome: outcomeOf(turn),
       result: signal.aborted ? '' : result,
       tookMs: Date.now() - at,
     })
   }
 
-  return {
-    handle,
-    /** Says nothing more. */
-    close() {
-      isClosed = true
-      for (const turns of sessions.values()) for (const { abort } of turns) abort.abort()
-      sessions.clear()
-    },
+  #publish({ sessionId, turnId }: Turn, event: OfTurn<AgentEvent>) {
+    return this.#options.publish(sessionId, { ...event, turnId } as AgentEvent)
   }
 }
+
+/** An event without the turn that it is of. */
+type OfTurn<Event> = Event extends unknown ? Omit<Event, 'turnId'> : never
+
+const outcomeOf = ({ abort }: Turn) => (abort.signal.aborted ? 'stopped' : 'done')
 
 /** Ends early when it is aborted; whoever waits looks at the signal. */
 function pause(ms: number, signal: AbortSignal): Promise<void> {

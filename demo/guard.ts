@@ -29,6 +29,8 @@ export function refusalOf({ method, url, headers }: Request): string | undefined
   return site === 'same-origin' && from === origin ? undefined : 'only a page of this demo may do that'
 }
 
+export type Visitors = ReturnType<typeof createVisitors>
+
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
 /**

@@ -18,7 +18,6 @@ export interface MishapsOptions {
 /** The restart is not among them: it happens to the server, not on the way to it. */
 export type LineMishap = Exclude<Mishap, 'restart'>
 const MAX_WAITING = 1_000
-export type Mishaps = ReturnType<typeof createMishaps>
 
 interface Client {
   readonly streams: Set<Tap>
@@ -30,90 +29,96 @@ interface Client {
  * Stands between Hono and the chat server, and does to one client's requests what networks and
  * servers do to them.
  */
-export function createMishaps({ lateMs }: MishapsOptions) {
+export class Mishaps {
+  readonly #options: MishapsOptions
   /** Those with a stream, or with a mishap that waits for their resume. */
-  const clients = new Map<string, Client>()
+  readonly #clients = new Map<string, Client>()
 
-  function clientOf(clientId: string): Client {
-    const client = clients.get(clientId) ?? { streams: new Set(), failResume: false, delayResume: false }
-    clients.set(clientId, client)
-    return client
+  constructor(options: MishapsOptions) {
+    this.#options = options
   }
 
-  function forgetIdle(clientId: string) {
-    const client = clients.get(clientId)
-    if (client && client.streams.size === 0 && !client.failResume && !client.delayResume) clients.delete(clientId)
-  }
-
-  /** A mishap waits for a resume that may never come. */
-  function forgetWaiting() {
-    for (const [clientId, { streams }] of clients) {
-      if (clients.size <= MAX_WAITING) return
-      if (streams.size === 0) clients.delete(clientId)
-    }
-  }
-
-  /** True once. */
-  function take(clientId: string, mishap: 'failResume' | 'delayResume'): boolean {
-    const client = clients.get(clientId)
-    if (!client?.[mishap]) return false
-    client[mishap] = false
-    forgetIdle(clientId)
-    return true
-  }
-
-  async function pass({ clientId, request, next, hangUp }: Passage): Promise<Response> {
+  async pass(passage: Passage): Promise<Response> {
+    const { clientId, request, next } = passage
     const endpoint = new URL(request.url).pathname.split('/').pop()
-    if (endpoint === 'reconnect' && take(clientId, 'failResume')) {
+    if (endpoint === 'reconnect' && this.#take(clientId, 'failResume')) {
       return Response.json({ error: 'mishap' }, { status: 500 })
     }
-    if (endpoint === 'reconnect' && take(clientId, 'delayResume')) {
+    if (endpoint === 'reconnect' && this.#take(clientId, 'delayResume')) {
       // The server replays at once; only its answer is late, so the replay arrives while the POST
       // is in flight.
-      const [response] = await Promise.all([next(request), wait(lateMs)])
+      const [response] = await Promise.all([next(request), wait(this.#options.lateMs)])
       return response
     }
     const response = await next(request)
     if (endpoint !== 'events' || !response.ok || !response.body) return response
-    const { streams } = clientOf(clientId)
-    const onEnd = () => {
-      streams.delete(tap)
-      forgetIdle(clientId)
-    }
-    const tap = createTap(response.body, onEnd, hangUp)
-    streams.add(tap)
-    return new Response(tap.body, { status: response.status, headers: response.headers })
+    return new Response(this.#tap(response.body, passage), { status: response.status, headers: response.headers })
   }
 
-  return {
-    pass,
+  /** Returns how many live streams it has hit. */
+  cause(mishap: LineMishap, clientId: string): number {
+    const client = this.#clientOf(clientId)
+    const hit = [...client.streams]
+    if (mishap === 'fail-resume') client.failResume = true
+    if (mishap === 'late-resume') client.delayResume = true
+    for (const stream of hit) {
+      if (mishap === 'second-welcome') stream.repeatWelcome()
+      else if (mishap === 'silence') stream.silence()
+      // A resume comes with a fresh stream, so its mishaps begin with the loss of this one.
+      else stream.drop()
+    }
+    this.#forgetIdle(clientId)
+    this.#forgetWaiting()
+    return hit.length
+  }
 
-    /** Returns how many live streams it has hit. */
-    cause(mishap: LineMishap, clientId: string): number {
-      const client = clientOf(clientId)
-      const hit = [...client.streams]
-      if (mishap === 'fail-resume') client.failResume = true
-      if (mishap === 'late-resume') client.delayResume = true
-      for (const stream of hit) {
-        if (mishap === 'second-welcome') stream.repeatWelcome()
-        else if (mishap === 'silence') stream.silence()
-        // A resume comes with a fresh stream, so its mishaps begin with the loss of this one.
-        else stream.drop()
-      }
-      forgetIdle(clientId)
-      forgetWaiting()
-      return hit.length
-    },
+  /** How many clients are remembered. */
+  get size() {
+    return this.#clients.size
+  }
 
-    /** How many clients are remembered. */
-    get size() {
-      return clients.size
-    },
+  /** Every stream of every client, as when the server's process dies. */
+  dropAll() {
+    for (const { streams } of this.#clients.values()) for (const stream of [...streams]) stream.drop()
+  }
 
-    /** Every stream of every client, as when the server's process dies. */
-    dropAll() {
-      for (const { streams } of clients.values()) for (const stream of [...streams]) stream.drop()
-    },
+  #tap(body: ReadableStream<Uint8Array>, { clientId, hangUp }: Passage): ReadableStream<Uint8Array> {
+    const { streams } = this.#clientOf(clientId)
+    const onEnd = () => {
+      streams.delete(tap)
+      this.#forgetIdle(clientId)
+    }
+    const tap = createTap(body, onEnd, hangUp)
+    streams.add(tap)
+    return tap.body
+  }
+
+  #clientOf(clientId: string): Client {
+    const client = this.#clients.get(clientId) ?? { streams: new Set(), failResume: false, delayResume: false }
+    this.#clients.set(clientId, client)
+    return client
+  }
+
+  #forgetIdle(clientId: string) {
+    const client = this.#clients.get(clientId)
+    if (client && client.streams.size === 0 && !client.failResume && !client.delayResume) this.#clients.delete(clientId)
+  }
+
+  /** A mishap waits for a resume that may never come. */
+  #forgetWaiting() {
+    for (const [clientId, { streams }] of this.#clients) {
+      if (this.#clients.size <= MAX_WAITING) return
+      if (streams.size === 0) this.#clients.delete(clientId)
+    }
+  }
+
+  /** True once. */
+  #take(clientId: string, mishap: 'failResume' | 'delayResume'): boolean {
+    const client = this.#clients.get(clientId)
+    if (!client?.[mishap]) return false
+    client[mishap] = false
+    this.#forgetIdle(clientId)
+    return true
   }
 }
 

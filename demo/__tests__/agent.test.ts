@@ -1,6 +1,6 @@
 import type { CommandCall } from 'holdline/server'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { type Agent, createAgent } from '../agent'
+import { Agent } from '../agent'
 import type { AgentEvent } from '../events'
 import { apply, EMPTY, type Turn } from '../page/transcript'
 import { scriptFor, tokensOf } from '../script'
@@ -13,7 +13,7 @@ beforeEach(() => {
   vi.useFakeTimers()
   events = []
   const publish = async (_: string, event: AgentEvent) => events.push(event)
-  agent = createAgent({ publish, tokensPerSecond: 40, toolMs: TOOL_MS })
+  agent = new Agent({ publish, tokensPerSecond: 40, toolMs: TOOL_MS })
 })
 afterEach(() => {
   agent.close()

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { createMishaps, type Mishaps } from '../mishaps'
+import { Mishaps } from '../mishaps'
 
 const WELCOME = 'event: welcome\ndata: {"connectionId":"c1"}\n\n'
 const PING = 'data: {"type":"ping"}\n\n'
@@ -13,7 +13,7 @@ let write: (text: string) => void
 let finish: () => void
 
 beforeEach(() => {
-  mishaps = createMishaps({ lateMs: LATE })
+  mishaps = new Mishaps({ lateMs: LATE })
   pulls = 0
   cancelled = false
   hungUp = 0

@@ -11,55 +11,87 @@ export interface Shown {
   readonly other: string | undefined
 }
 
-export type Chart = ReturnType<typeof createChart>
-
 const SVG = 'http://www.w3.org/2000/svg'
 /** Of a refusal, above the name of its state. In the chart's units. */
 const [ABOVE, LINE_HEIGHT] = [40, 34]
+
+interface Line {
+  readonly element: SVGTextElement
+  readonly way: Way
+  readonly text: string
+}
 
 /**
  * Lights the chart that the server has drawn from the machine. It decides nothing: what to show is
  * told.
  */
-export function createChart(svg: SVGSVGElement) {
-  // Not those of a chart that stands in this one.
-  const all = <Found extends SVGElement>(selector: string) =>
-    [...svg.querySelectorAll<Found>(selector)].filter(({ ownerSVGElement }) => ownerSVGElement === svg)
-  const states = all<SVGGElement>('.state')
-  const arrows = all<SVGGElement>('.arrow')
-  const lines = all<SVGTextElement>('[data-event]').map((element) => {
-    const { event = '', from = '', to } = element.dataset
-    return { element, way: { event, from, to } satisfies Way, text: element.textContent ?? '' }
-  })
-  const badges = new Map<TraceStep, SVGTextElement>()
+export class Chart {
+  /** All transitions. */
+  readonly ways: readonly Way[]
+  readonly #svg: SVGSVGElement
+  readonly #states: readonly SVGGElement[]
+  readonly #arrows: readonly SVGGElement[]
+  readonly #lines: readonly Line[]
+  readonly #badges = new Map<TraceStep, SVGTextElement>()
 
-  function light(taken: readonly Way[], isToBeDark: boolean) {
-    for (const { element, way } of lines) {
+  constructor(svg: SVGSVGElement) {
+    this.#svg = svg
+    this.#states = ownOf(svg, '.state')
+    this.#arrows = ownOf(svg, '.arrow')
+    this.#lines = ownOf<SVGTextElement>(svg, '[data-event]').map((element) => {
+      const { event = '', from = '', to } = element.dataset
+      return { element, way: { event, from, to }, text: element.textContent ?? '' }
+    })
+    this.ways = this.#lines.map(({ way }) => way)
+  }
+
+  /** The timers that run in a state, by their events. */
+  timersOf(path: string): readonly string[] {
+    return this.#states.find(({ dataset }) => dataset.state === path)?.dataset.timers?.split(' ') ?? []
+  }
+
+  show({ moment, timers, refusals, other }: Shown) {
+    for (const { classList, dataset } of this.#states) {
+      classList.toggle('lit', isWithin(moment.state, dataset.state ?? ''))
+      classList.toggle('other', other !== undefined && isWithin(other, dataset.state ?? ''))
+    }
+    this.#light(moment.ways, true)
+    this.#showTimers(timers)
+    this.#showRefusals(refusals)
+  }
+
+  /** What is passed on the way to what `show` shows next: it was lit, and fades from there. */
+  pass(ways: readonly Way[]) {
+    this.#light(ways, false)
+    // The stylesheet fades what the browser has seen lit.
+    this.#svg.getBoundingClientRect()
+  }
+
+  #light(taken: readonly Way[], isToBeDark: boolean) {
+    for (const { element, way } of this.#lines) {
       const isTaken = taken.some(({ event, from, to }) => way.event === event && way.from === from && way.to === to)
       if (isTaken || isToBeDark) element.classList.toggle('taken', isTaken)
     }
-    for (const arrow of arrows) arrow.classList.toggle('taken', arrow.querySelector('.taken') !== null)
+    for (const arrow of this.#arrows) arrow.classList.toggle('taken', arrow.querySelector('.taken') !== null)
   }
 
-  function showRefusals(refusals: readonly TraceStep[]) {
-    for (const [step, badge] of badges) {
+  #showTimers(timers: ReadonlyMap<string, number>) {
+    for (const { element, way, text } of this.#lines) {
+      const left = timers.get(way.event)
+      const shown = left === undefined ? text : `${text} ${(left / 1_000).toFixed(1)}s`
+      element.classList.toggle('running', left !== undefined)
+      if (element.textContent !== shown) element.textContent = shown
+    }
+  }
+
+  #showRefusals(refusals: readonly TraceStep[]) {
+    for (const [step, badge] of this.#badges) {
       if (refusals.includes(step)) continue
       badge.remove()
-      badges.delete(step)
+      this.#badges.delete(step)
     }
-    for (const step of refusals) {
-      const name = svg.querySelector(`[data-state="${step.from}"] > .name`)
-      if (badges.has(step) || !name) continue
-      const below = [...badges.keys()].filter(({ from }) => from === step.from).length
-      const badge = document.createElementNS(SVG, 'text')
-      badge.setAttribute('class', 'refusal')
-      badge.setAttribute('x', name.getAttribute('x') ?? '')
-      badge.setAttribute('y', String(Number(name.getAttribute('y')) - ABOVE - below * LINE_HEIGHT))
-      badge.textContent = `✕ ${step.event}`
-      svg.firstElementChild?.append(badge)
-      badges.set(step, badge)
-    }
-    for (const state of states) {
+    for (const step of refusals) this.#mark(step)
+    for (const state of this.#states) {
       state.classList.toggle(
         'refusing',
         refusals.some(({ from }) => from === state.dataset.state),
@@ -67,33 +99,20 @@ export function createChart(svg: SVGSVGElement) {
     }
   }
 
-  return {
-    /** All transitions. */
-    ways: lines.map(({ way }) => way),
-    /** The timers that run in a state, by their events. */
-    timersOf: (path: string): readonly string[] =>
-      states.find(({ dataset }) => dataset.state === path)?.dataset.timers?.split(' ') ?? [],
-
-    show({ moment, timers, refusals, other }: Shown) {
-      for (const { classList, dataset } of states) {
-        classList.toggle('lit', isWithin(moment.state, dataset.state ?? ''))
-        classList.toggle('other', other !== undefined && isWithin(other, dataset.state ?? ''))
-      }
-      light(moment.ways, true)
-      for (const { element, way, text } of lines) {
-        const left = timers.get(way.event)
-        const shown = left === undefined ? text : `${text} ${(left / 1_000).toFixed(1)}s`
-        element.classList.toggle('running', left !== undefined)
-        if (element.textContent !== shown) element.textContent = shown
-      }
-      showRefusals(refusals)
-    },
-
-    /** What is passed on the way to what `show` shows next: it was lit, and fades from there. */
-    pass(ways: readonly Way[]) {
-      light(ways, false)
-      // The stylesheet fades what the browser has seen lit.
-      svg.getBoundingClientRect()
-    },
+  #mark(step: TraceStep) {
+    const name = this.#svg.querySelector(`[data-state="${step.from}"] > .name`)
+    if (this.#badges.has(step) || !name) return
+    const below = [...this.#badges.keys()].filter(({ from }) => from === step.from).length
+    const badge = document.createElementNS(SVG, 'text')
+    badge.setAttribute('class', 'refusal')
+    badge.setAttribute('x', name.getAttribute('x') ?? '')
+    badge.setAttribute('y', String(Number(name.getAttribute('y')) - ABOVE - below * LINE_HEIGHT))
+    badge.textContent = `✕ ${step.event}`
+    this.#svg.firstElementChild?.append(badge)
+    this.#badges.set(step, badge)
   }
 }
+
+/** Not those of a chart that stands in this one. */
+const ownOf = <Found extends SVGElement = SVGGElement>(svg: SVGSVGElement, selector: string) =>
+  [...svg.querySelectorAll<Found>(selector)].filter(({ ownerSVGElement }) => ownerSVGElement === svg)

@@ -11,7 +11,7 @@ import { createMishapsView } from './mishapsView'
 import { bindPanes, bindTabs } from './panes'
 import { rowsOf } from './rows'
 import { createKeeper, load, newSessionId, type Saved, startChat } from './storage'
-import { createTraceView } from './traceView'
+import { TraceView } from './traceView'
 import { apply, EMPTY } from './transcript'
 import { bindTransportSwitch, transport } from './transport'
 
@@ -49,7 +49,7 @@ const line = createLineView({
   reconnect: () => chosen.connection.reconnect(),
   wake: () => chosen.connection.wake({ awayFor: 60_000 }),
 })
-const trace = createTraceView(() => ({
+const trace = new TraceView(() => ({
   connection: chosen.connection,
   other: chosen === first ? second?.connection : connection,
 }))

@@ -6,6 +6,7 @@ export { createExpand, type Edge, type Expand } from './explore/expand'
 export { type Exploration, type ExploreOptions, explore, type Progress } from './explore/explore'
 export type { Finding } from './explore/finding'
 export { type ReplayOptions, replay } from './explore/replay'
+export type { AppliedCommand, Behaviour, TestServer } from './harness/behaviourChain'
 export * from './harness/behaviours'
 export {
   createHarness,
@@ -18,7 +19,7 @@ export {
 export type { Answer, NetworkOptions, TestPost, TestStream, Then } from './harness/network'
 export type { TestPage } from './harness/page'
 export { seededRandom } from './harness/random'
-export type { AppliedCommand, Behaviour, TestServer, TestServerOptions } from './harness/testServer'
+export type { TestServerOptions } from './harness/testServer'
 export type { VirtualClock, VirtualTime } from './harness/virtualClock'
 export { watchInvariants } from './oracle/invariants'
 export { INVARIANTS, type Invariant, type Oracle, type Violation } from './oracle/oracle'

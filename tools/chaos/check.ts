@@ -41,69 +41,106 @@ export interface Heard {
 }
 
 /** The rules that the history breaks; none, if the library keeps its word. */
-export function check(history: History): string[] {
-  const { promises, sent, posted, applied, published, heard, lifecycle, mostStreams, surprises } = history
-  const violations = [...surprises]
-  const expect = (holds: boolean, rule: string) => holds || violations.push(rule)
-  const firstFall = (numbers: readonly number[]) => numbers.findIndex((n, index) => n <= (numbers[index - 1] ?? -1))
+export const check = (history: History): string[] => new Check(history).violations()
 
-  const applications = sent.map(() => 0)
-  for (const n of applied) applications[n] = (applications[n] ?? 0) + 1
-  const posts = sent.map(() => 0)
-  for (const { n } of posted) posts[n] = (posts[n] ?? 0) + 1
+class Check {
+  readonly #history: History
+  readonly #violations: string[]
 
-  for (const [n, { excuse, verdict }] of sent.entries()) {
-    const times = applications[n] ?? 0
-    const made = posts[n] ?? 0
-    if (!verdict) {
-      expect(false, `message ${n} has no verdict`)
-      continue
-    }
+  constructor(history: History) {
+    this.#history = history
+    this.#violations = [...history.surprises]
+  }
+
+  violations(): string[] {
+    const { sent, applied, posted } = this.#history
+    const times = timesOf(applied)
+    const posts = timesOf(posted.map(({ n }) => n))
+    for (const [n, message] of sent.entries()) this.#checkVerdict(n, message, times.get(n) ?? 0, posts.get(n) ?? 0)
+    this.#checkOrder()
+    this.#checkGate()
+    this.#checkEvents()
+    this.#checkLine()
+    return this.#violations
+  }
+
+  #expect(holds: boolean, rule: string) {
+    if (!holds) this.#violations.push(rule)
+  }
+
+  /** `times`: applied; `made`: posted. */
+  #checkVerdict(n: number, { excuse, verdict }: Sent, times: number, made: number) {
+    if (!verdict) return this.#expect(false, `message ${n} has no verdict`)
+    const { idempotency } = this.#history.promises
     const { status, attempts } = verdict
     const told = `message ${n}, ${status} after ${attempts} attempts, applied ${times} times`
-    expect(attempts >= made, `attempts: ${told}, but posted ${made} times`)
-    expect(times <= (promises.idempotency ? 1 : attempts), `doubled: ${told}`)
-    expect(excuse !== undefined || status === 'accepted', `given up without need: ${told}`)
+    this.#expect(attempts >= made, `attempts: ${told}, but posted ${made} times`)
+    this.#expect(times <= (idempotency ? 1 : attempts), `doubled: ${told}`)
+    this.#expect(excuse !== undefined || status === 'accepted', `given up without need: ${told}`)
     // The refusal of a repeat says nothing of the first, unless the server is idempotent.
     const isGivenUp = excuse === 'cancelled' || excuse === 'poisoned' || excuse === 'no endpoint'
-    const mayBeInDoubt = isGivenUp || (excuse !== undefined && !promises.idempotency && attempts > 1)
-    if (status === 'unknown') expect(made > 0 && mayBeInDoubt, `false verdict: ${told}, ${excuse}`)
-    if (status === 'rejected') expect(times === 0, `false verdict: ${told}`)
-    if (excuse === 'poisoned') expect(times === 0 && status !== 'accepted', `a server that failed has applied: ${told}`)
-    if (status !== 'accepted') continue
-    expect(times > 0, `lost: ${told}`)
-    const { receipt } = verdict
+    const mayBeInDoubt = isGivenUp || (excuse !== undefined && !idempotency && attempts > 1)
+    if (status === 'unknown') this.#expect(made > 0 && mayBeInDoubt, `false verdict: ${told}, ${excuse}`)
+    if (status === 'rejected') this.#expect(times === 0, `false verdict: ${told}`)
+    if (excuse === 'poisoned')
+      this.#expect(times === 0 && status !== 'accepted', `a server that failed has applied: ${told}`)
+    if (status === 'accepted') this.#checkReceipt(n, verdict.receipt, times, told)
+  }
+
+  #checkReceipt(n: number, receipt: unknown, times: number, told: string) {
+    const { applied, promises } = this.#history
+    this.#expect(times > 0, `lost: ${told}`)
     const isOwn = applied[Object(receipt).application] === n
     const isUnreadable = receipt === null && !promises.receipts
-    expect(isOwn || isUnreadable, `false receipt: ${told}: ${JSON.stringify(receipt)}`)
+    this.#expect(isOwn || isUnreadable, `false receipt: ${told}: ${JSON.stringify(receipt)}`)
   }
 
-  // What was given up while in flight may reach the server at any time.
-  const settled = applied.filter((n) => sent[n]?.verdict?.status === 'accepted')
-  for (const lane of new Set(sent.map((one) => one.lane))) {
-    const firstsOf = (numbers: readonly number[]) => [...new Set(numbers.filter((n) => sent[n]?.lane === lane))]
-    const firstPosts = firstsOf(posted.map(({ n }) => n))
-    const early = firstFall(firstPosts)
-    expect(early < 0, `order: message ${firstPosts[early]} was posted after ${firstPosts[early - 1]}`)
-    const firsts = firstsOf(settled)
-    const late = firstFall(firsts)
-    expect(late < 0, `order: message ${firsts[late]} was applied after ${firsts[late - 1]}`)
-  }
-  const outside = posted.find(({ phase }) => phase !== 'open')
-  expect(!outside, `the gate: message ${outside?.n} was posted in ${outside?.phase}`)
-
-  for (const [listener, events] of Object.entries(heard)) {
-    for (const [sessionId, count] of Object.entries(published)) {
-      const seqs = events.filter((event) => event.sessionId === sessionId).map(({ seq }) => seq)
-      const at = seqs.findIndex((seq, index) => seq !== index + 1)
-      const where = `${listener} of session ${sessionId}`
-      expect(at < 0, `events: ${where} heard ${seqs[at]} after ${seqs[at - 1] ?? 'nothing'}`)
-      expect(at >= 0 || seqs.length === count, `events: ${where} heard ${seqs.length} of ${count}`)
+  #checkOrder() {
+    const { sent, applied, posted } = this.#history
+    // What was given up while in flight may reach the server at any time.
+    const settled = applied.filter((n) => sent[n]?.verdict?.status === 'accepted')
+    for (const lane of new Set(sent.map((one) => one.lane))) {
+      const firstsOf = (numbers: readonly number[]) => [...new Set(numbers.filter((n) => sent[n]?.lane === lane))]
+      const firstPosts = firstsOf(posted.map(({ n }) => n))
+      const early = firstFall(firstPosts)
+      this.#expect(early < 0, `order: message ${firstPosts[early]} was posted after ${firstPosts[early - 1]}`)
+      const firsts = firstsOf(settled)
+      const late = firstFall(firsts)
+      this.#expect(late < 0, `order: message ${firsts[late]} was applied after ${firsts[late - 1]}`)
     }
   }
 
-  const twice = lifecycle.findIndex((event, index) => event !== (index % 2 ? 'closed' : 'opened'))
-  expect(twice < 0, `lifecycle: '${lifecycle[twice]}' came at ${twice}`)
-  expect(mostStreams <= 1, `streams: ${mostStreams} at once`)
-  return violations
+  #checkGate() {
+    const outside = this.#history.posted.find(({ phase }) => phase !== 'open')
+    this.#expect(!outside, `the gate: message ${outside?.n} was posted in ${outside?.phase}`)
+  }
+
+  #checkEvents() {
+    const { heard, published } = this.#history
+    for (const [listener, events] of Object.entries(heard)) {
+      for (const [sessionId, count] of Object.entries(published)) {
+        const seqs = events.filter((event) => event.sessionId === sessionId).map(({ seq }) => seq)
+        const at = seqs.findIndex((seq, index) => seq !== index + 1)
+        const where = `${listener} of session ${sessionId}`
+        this.#expect(at < 0, `events: ${where} heard ${seqs[at]} after ${seqs[at - 1] ?? 'nothing'}`)
+        this.#expect(at >= 0 || seqs.length === count, `events: ${where} heard ${seqs.length} of ${count}`)
+      }
+    }
+  }
+
+  #checkLine() {
+    const { lifecycle, mostStreams } = this.#history
+    const twice = lifecycle.findIndex((event, index) => event !== (index % 2 ? 'closed' : 'opened'))
+    this.#expect(twice < 0, `lifecycle: '${lifecycle[twice]}' came at ${twice}`)
+    this.#expect(mostStreams <= 1, `streams: ${mostStreams} at once`)
+  }
 }
+
+/** How often each number occurs. */
+function timesOf(numbers: readonly number[]): ReadonlyMap<number, number> {
+  const times = new Map<number, number>()
+  for (const n of numbers) times.set(n, (times.get(n) ?? 0) + 1)
+  return times
+}
+
+const firstFall = (numbers: readonly number[]) => numbers.findIndex((n, index) => n <= (numbers[index - 1] ?? -1))

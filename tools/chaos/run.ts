@@ -1,7 +1,8 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { startApp } from './app'
+import { ACTS, type Act, weightsOf } from './acts'
+import { ChaosApp } from './app'
 import { check, type Excuse } from './check'
-import { createDice, oneOf } from './dice'
+import { createDice, type Dice, oneOf } from './dice'
 import { startLine } from './line'
 import { drawScenario, type Scenario } from './scenario'
 import { startServer } from './server'
@@ -28,62 +29,120 @@ const STUCK = 20_000
 /** Messages at the end of a run of which none is poison. */
 const LAST = 50
 
-/** After how many of 1,000 messages. */
-const actsOf = ({ features, hasStorage, hasTokens }: Scenario) => ({
-  disconnect: 3,
-  reconnect: 3,
-  wake: 4,
-  suspend: 2,
-  cancel: 10,
-  clearOutbox: 0.5,
-  // Otherwise what is still on its way for the session passes for what comes after the cursor.
-  lookAway: features.includes('contiguous-seq') ? 3 : 0,
-  reload: hasStorage ? 3 : 0,
-  changeToken: hasTokens ? 3 : 0,
-})
-
 /** The real client, the real server, and between them what the seed draws. */
-export async function run({ seed, idempotency, sends, events, log }: RunOptions): Promise<Outcome> {
-  const dice = createDice(seed)
-  const scenario = drawScenario(dice, idempotency)
-  const { sessionIds, features, window } = scenario
-  const faults: Record<string, number> = {}
-  const startedAt = performance.now()
-  const tell = (fault: string, what: string) => {
-    faults[fault] = (faults[fault] ?? 0) + 1
-    log?.(`${(performance.now() - startedAt).toFixed(0).padStart(6)} ms  ${fault.padEnd(24)} ${what}`)
-  }
-  log?.(JSON.stringify(scenario))
-
+export async function run(options: RunOptions): Promise<Outcome> {
+  const dice = createDice(options.seed)
+  const scenario = drawScenario(dice, options.idempotency)
+  const journal = new Journal(options.log)
+  options.log?.(JSON.stringify(scenario))
   const server = await startServer(dice, scenario)
-  const line = await startLine(dice, scenario, server.url, tell)
-  const app = startApp(dice, scenario, line.url, server.token)
-  const { sent, heard } = app
-  const weights = actsOf(scenario)
-  const acts = { ...app.acts, changeToken: server.changeToken }
+  const line = await startLine(dice, scenario, server.url, journal.tell)
+  const app = new ChaosApp({ dice, scenario, url: line.url, currentToken: server.token })
+  const chaosRun = new ChaosRun({ options, dice, scenario, server, line, app, tell: journal.tell })
+  await chaosRun.play()
+  const violations = chaosRun.judge()
+  app.connection.dispose()
+  await line.proxy.close()
+  await server.close()
+  return { violations, faults: journal.faults }
+}
 
-  /** Poison is given up once the server has taken others: it needs neighbours. */
-  function fateOf(n: number): Excuse | undefined {
-    if (server.refuses(n)) return 'refused by the server'
-    return window > 1 && n < sends - LAST && dice.chance(0.005, 'poison', n) ? 'poisoned' : undefined
+/** What was done to the line, as it is done. */
+class Journal {
+  readonly faults: Record<string, number> = {}
+  readonly #log: RunOptions['log']
+  readonly #startedAt = performance.now()
+
+  constructor(log: RunOptions['log']) {
+    this.#log = log
   }
 
-  async function play() {
+  readonly tell = (fault: string, what: string) => {
+    const ms = (performance.now() - this.#startedAt).toFixed(0)
+    this.faults[fault] = (this.faults[fault] ?? 0) + 1
+    this.#log?.(`${ms.padStart(6)} ms  ${fault.padEnd(24)} ${what}`)
+  }
+}
+
+interface Parts {
+  readonly options: RunOptions
+  readonly dice: Dice
+  readonly scenario: Scenario
+  readonly server: Awaited<ReturnType<typeof startServer>>
+  readonly line: Awaited<ReturnType<typeof startLine>>
+  readonly app: ChaosApp
+  tell(fault: string, what: string): void
+}
+
+class ChaosRun {
+  readonly #parts: Parts
+  readonly #acts
+  readonly #weights: Readonly<Record<Act, number>>
+
+  constructor(parts: Parts) {
+    this.#parts = parts
+    this.#acts = { ...ACTS, changeToken: parts.server.changeToken }
+    this.#weights = weightsOf(parts.scenario)
+  }
+
+  /** To the end, or until nothing moves any more. */
+  async play() {
+    const { app } = this.#parts
+    let watchdog: NodeJS.Timeout | undefined
+    const stuck = new Promise<void>((resolve) => {
+      watchdog = setInterval(() => {
+        if (app.silence < STUCK) return
+        app.surprises.push(`stuck in ${app.connection.phase}: ${app.connection.lastError}`)
+        resolve()
+      }, 500)
+    })
+    const played = this.#sendAll().then(() => this.#letEnd())
+    await Promise.race([played, stuck])
+    clearInterval(watchdog)
+  }
+
+  /** The rules that did not hold. */
+  judge(): readonly string[] {
+    const { app, server, line, scenario, options, tell } = this.#parts
+    for (const { excuse, verdict } of app.sent) {
+      if (excuse) tell(`message ${excuse}`, `${verdict?.status} after ${verdict?.attempts} attempts`)
+    }
+    return check({
+      promises: { idempotency: options.idempotency, receipts: scenario.features.includes('receipts') },
+      sent: [...app.sent],
+      posted: app.posted,
+      applied: server.applied,
+      published: server.published,
+      heard: app.heard,
+      lifecycle: app.lifecycle,
+      mostStreams: line.proxy.mostStreams,
+      surprises: [...server.surprises, ...app.surprises],
+    })
+  }
+
+  async #sendAll() {
+    const { app, server, dice, scenario, options } = this.#parts
+    const { sends, events } = options
     const random = dice.draw('app')
     let published = 0
     for (let n = 0; n < sends; n++) {
-      await app.until(() => n - app.settled() < window)
-      app.send(n, fateOf(n))
-      for (; published < ((n + 1) * events) / sends; published++) await server.publish(oneOf(random, sessionIds))
-      await act(n)
+      await app.until(() => n - app.settled < scenario.window)
+      app.send(n, this.#fateOf(n))
+      for (; published < ((n + 1) * events) / sends; published++)
+        await server.publish(oneOf(random, scenario.sessionIds))
+      await this.#act(n)
       if (random() < 0.1) await nextTurn()
     }
-    await app.until(() => app.settled() === sends)
+    await app.until(() => app.settled === sends)
+  }
+
+  async #letEnd() {
+    const { app, line, options } = this.#parts
     // What is lost at the very end of a stream is missed with the next event, or at the next
     // resume.
     line.calm()
     app.connection.reconnect()
-    await app.until(() => Object.values(heard).every((all) => all.length >= events))
+    await app.until(() => Object.values(app.heard).every((all) => all.length >= options.events))
     await line.proxy.quiet()
     // What might come twice has had its chance after this.
     app.connection.reconnect()
@@ -91,43 +150,21 @@ export async function run({ seed, idempotency, sends, events, log }: RunOptions)
     await app.until(() => app.connection.isOpen)
   }
 
-  async function act(n: number) {
-    for (const name in acts) {
+  /** Poison is given up once the server has taken others: it needs neighbours. */
+  #fateOf(n: number): Excuse | undefined {
+    const { server, scenario, options, dice } = this.#parts
+    if (server.refuses(n)) return 'refused by the server'
+    const mayBePoison = scenario.window > 1 && n < options.sends - LAST
+    return mayBePoison && dice.chance(0.005, 'poison', n) ? 'poisoned' : undefined
+  }
+
+  async #act(n: number) {
+    const { app, scenario, dice, tell } = this.#parts
+    for (const [name, act] of Object.entries(this.#acts)) {
       const random = dice.draw(name, n)
-      if (1_000 * random() >= weights[name as keyof typeof acts]) continue
+      if (1_000 * random() >= this.#weights[name as Act]) continue
       tell(`app ${name}`, `after message ${n}`)
-      await acts[name as keyof typeof acts](random)
+      await act(app, random, scenario)
     }
   }
-
-  let watchdog: NodeJS.Timeout | undefined
-  const stuck = new Promise<void>((resolve) => {
-    watchdog = setInterval(() => {
-      if (app.silence() < STUCK) return
-      app.surprises.push(`stuck in ${app.connection.phase}: ${app.connection.lastError}`)
-      resolve()
-    }, 500)
-  })
-  await Promise.race([play(), stuck])
-  clearInterval(watchdog)
-
-  for (const { excuse, verdict } of sent) {
-    if (excuse) tell(`message ${excuse}`, `${verdict?.status} after ${verdict?.attempts} attempts`)
-  }
-
-  const violations = check({
-    promises: { idempotency, receipts: features.includes('receipts') },
-    sent: [...sent],
-    posted: app.posted,
-    applied: server.applied,
-    published: server.published,
-    heard,
-    lifecycle: app.lifecycle,
-    mostStreams: line.proxy.mostStreams,
-    surprises: [...server.surprises, ...app.surprises],
-  })
-  app.connection.dispose()
-  await line.proxy.close()
-  await server.close()
-  return { violations, faults }
 }

@@ -69,21 +69,72 @@ export interface Probe {
 const MAX_PROBE = 1_000
 
 /** The rules that the history breaks; none, if the library keeps its word. */
-export function check({ restarts, logs, commands, appends, heard, probes, surprises }: History): string[] {
-  const violations = [...surprises]
-  const expect = (holds: unknown, rule: string) => holds || violations.push(rule)
-  /** The numbers under which something stands in the log. */
-  const seqs = new Map<string, number[]>()
-  const seqsOf = (sessionId: string, what: string) => seqs.get(`${sessionId} ${what}`) ?? []
+export const check = (history: History): string[] => new Check(history).violations()
 
-  for (const [sessionId, { events }] of Object.entries(logs)) {
-    for (const [index, event] of events.entries()) {
-      const seq = Number.parseInt(event, 10)
-      expect(seq === index + 1, `the log of ${sessionId} has ${seq} in the place of ${index + 1}`)
-      const key = `${sessionId} ${whatOf(event)}`
-      const known = seqs.get(key)
-      if (known) known.push(seq)
-      else seqs.set(key, [seq])
+class Check {
+  readonly #history: History
+  readonly #violations: string[]
+  /** The numbers under which something stands in the log. */
+  readonly #seqs = new Map<string, number[]>()
+  /** Of each line, the last place in the log. */
+  readonly #last = new Map<string, number>()
+  /** What has been number `seq` of an epoch that is over. */
+  readonly #past = new Map<string, string>()
+
+  constructor(history: History) {
+    this.#history = history
+    this.#violations = [...history.surprises]
+  }
+
+  violations(): string[] {
+    this.#checkLogs()
+    for (const command of this.#history.commands) this.#checkCommand(command)
+    this.#checkAppends()
+    this.#checkOrigins()
+    this.#checkRuns()
+    for (const heard of this.#history.heard) this.#checkHeard(heard)
+    this.#checkProbes()
+    return this.#violations
+  }
+
+  #expect(holds: unknown, rule: string) {
+    if (!holds) this.#violations.push(rule)
+  }
+
+  #seqsOf(sessionId: string, what: string): readonly number[] {
+    return this.#seqs.get(`${sessionId} ${what}`) ?? []
+  }
+
+  #checkLogs() {
+    for (const [sessionId, { events }] of Object.entries(this.#history.logs)) {
+      for (const [index, event] of events.entries()) {
+        const seq = Number.parseInt(event, 10)
+        this.#expect(seq === index + 1, `the log of ${sessionId} has ${seq} in the place of ${index + 1}`)
+        const key = `${sessionId} ${whatOf(event)}`
+        const known = this.#seqs.get(key)
+        if (known) known.push(seq)
+        else this.#seqs.set(key, [seq])
+      }
+    }
+  }
+
+  #checkCommand({ client, sessionId, whats, isRun, verdict }: Command) {
+    const isAccepted = verdict?.status === 'accepted'
+    this.#expect(isAccepted, `${whats[0]} to ${sessionId} ended ${verdict?.status ?? 'not at all'}`)
+    if (isRun) return
+    const places = isAccepted ? Object(verdict.receipt).places : undefined
+    for (const [index, what] of whats.entries()) {
+      this.#expect(!isAccepted || places?.[index], `the receipt of ${what} to ${sessionId} says nothing of it`)
+      this.#checkPlace(sessionId, what, places?.[index])
+      this.#checkOrder(`client ${client}`, sessionId, what)
+    }
+  }
+
+  #checkAppends() {
+    for (const { sessionId, what, place } of this.#history.appends) {
+      this.#checkPlace(sessionId, what, place)
+      // One that was rejected may have been under way for longer.
+      if (place) this.#checkOrder('the producer', sessionId, what)
     }
   }
 
@@ -91,89 +142,79 @@ export function check({ restarts, logs, commands, appends, heard, probes, surpri
    * What was acknowledged stands where that was said, what was not may be missing, and nothing
    * stands there twice.
    */
-  function checkPlace(sessionId: string, what: string, place: Place | undefined) {
-    const found = seqsOf(sessionId, what)
+  #checkPlace(sessionId: string, what: string, place: Place | undefined) {
+    const { logs, restarts } = this.#history
+    const found = this.#seqsOf(sessionId, what)
     const told = `${what} of ${sessionId}`
-    expect(found.length <= 1, `doubled: ${told} is in the log at ${found}`)
+    this.#expect(found.length <= 1, `doubled: ${told} is in the log at ${found}`)
     if (!place) return
     const isOfThisLife = place.epoch === logs[sessionId]?.epoch
-    expect(isOfThisLife || restarts > 0, `${told} was acknowledged in an epoch that is not the log's`)
+    this.#expect(isOfThisLife || restarts > 0, `${told} was acknowledged in an epoch that is not the log's`)
     if (!isOfThisLife) return
-    expect(found.length > 0, `lost: ${told}, acknowledged as ${place.seq}, is not in the log`)
-    expect(
+    this.#expect(found.length > 0, `lost: ${told}, acknowledged as ${place.seq}, is not in the log`)
+    this.#expect(
       found.length !== 1 || found[0] === place.seq,
       `${told}, acknowledged as ${place.seq}, is in the log at ${found}`,
     )
   }
 
-  /** Of each line, the last place in the log. */
-  const last = new Map<string, number>()
-  function checkOrder(line: string, sessionId: string, what: string) {
-    const [seq = 0] = seqsOf(sessionId, what)
+  #checkOrder(line: string, sessionId: string, what: string) {
+    const [seq = 0] = this.#seqsOf(sessionId, what)
     const key = `${line} ${sessionId}`
-    const before = last.get(key) ?? 0
-    expect(!seq || seq > before, `reordered: ${what} is number ${seq} of ${sessionId}, after ${before}`)
-    last.set(key, Math.max(seq, before))
+    const before = this.#last.get(key) ?? 0
+    this.#expect(!seq || seq > before, `reordered: ${what} is number ${seq} of ${sessionId}, after ${before}`)
+    this.#last.set(key, Math.max(seq, before))
   }
 
-  for (const { client, sessionId, whats, isRun, verdict } of commands) {
-    expect(verdict?.status === 'accepted', `${whats[0]} to ${sessionId} ended ${verdict?.status ?? 'not at all'}`)
-    if (isRun) continue
-    const places = verdict?.status === 'accepted' ? Object(verdict.receipt).places : undefined
-    for (const [index, what] of whats.entries()) {
-      expect(
-        verdict?.status !== 'accepted' || places?.[index],
-        `the receipt of ${what} to ${sessionId} says nothing of it`,
-      )
-      checkPlace(sessionId, what, places?.[index])
-      checkOrder(`client ${client}`, sessionId, what)
-    }
+  #checkOrigins() {
+    const { commands, appends } = this.#history
+    const known = new Set([
+      ...commands.flatMap(keysOf),
+      ...appends.flatMap((append) => keysOf({ ...append, whats: [append.what] })),
+    ])
+    for (const key of this.#seqs.keys())
+      this.#expect(known.has(key) || / run\.(started|ended) /.test(key), `nobody sent this to session ${key}`)
   }
-  for (const { sessionId, what, place } of appends) {
-    checkPlace(sessionId, what, place)
-    // One that was rejected may have been under way for longer.
-    if (place) checkOrder('the producer', sessionId, what)
-  }
-  const known = new Set([
-    ...commands.flatMap(keysOf),
-    ...appends.flatMap((append) => keysOf({ ...append, whats: [append.what] })),
-  ])
-  for (const key of seqs.keys())
-    expect(known.has(key) || / run\.(started|ended) /.test(key), `nobody sent this to session ${key}`)
-  // A Redis that comes back with nothing has lost the runs too.
-  if (restarts === 0) {
+
+  /** A Redis that comes back with nothing has lost the runs too. */
+  #checkRuns() {
+    const { restarts, logs, commands } = this.#history
+    if (restarts > 0) return
     for (const [sessionId, { events }] of Object.entries(logs)) {
       const asked = runsOf(commands, sessionId)
-      if (asked.size > 0) violations.push(...checkRuns(sessionId, events.map(whatOf), asked))
+      if (asked.size > 0) this.#violations.push(...checkRuns(sessionId, events.map(whatOf), asked))
     }
   }
 
-  /** What has been number `seq` of an epoch that is over. */
-  const past = new Map<string, string>()
-  for (const { client, sessionId, lives } of heard) {
+  #checkHeard({ client, sessionId, lives }: Heard) {
+    const { restarts, logs } = this.#history
     const where = `client ${client} in ${sessionId}`
-    expect(lives.length === restarts + 1, `${where} was told 'reset' ${lives.length - 1} times`)
-    for (const { after, epoch, events } of lives.slice(0, -1)) {
-      for (const [index, event] of events.entries()) {
-        const key = `${sessionId} ${epoch} ${after + index + 1}`
-        const other = past.get(key) ?? event
-        const isNext = Number.parseInt(event, 10) === after + index + 1
-        expect(isNext && event === other, `${where} heard '${event}' as number ${after + index + 1} before the reset`)
-        past.set(key, other)
-      }
-    }
+    this.#expect(lives.length === restarts + 1, `${where} was told 'reset' ${lives.length - 1} times`)
+    for (const life of lives.slice(0, -1)) this.#checkPast(sessionId, where, life)
     const { after = 0, epoch, events = [] } = lives.at(-1) ?? {}
     const log = logs[sessionId]
-    expect(epoch === undefined || epoch === log?.epoch, `${where} is in another epoch than the log`)
+    this.#expect(epoch === undefined || epoch === log?.epoch, `${where} is in another epoch than the log`)
     const fault = difference(events, log?.events.slice(after) ?? [])
-    expect(!fault, `${fault} (${where}, from ${after})`)
+    this.#expect(!fault, `${fault} (${where}, from ${after})`)
   }
 
-  for (const { what, status, ms } of probes) {
-    const told = `${what} to a dead node's stream: ${status ?? 'no answer'} after ${ms.toFixed(0)} ms`
-    expect(status === 404 && ms < MAX_PROBE, told)
+  #checkPast(sessionId: string, where: string, { after, epoch, events }: Life) {
+    for (const [index, event] of events.entries()) {
+      const seq = after + index + 1
+      const key = `${sessionId} ${epoch} ${seq}`
+      const other = this.#past.get(key) ?? event
+      const isNext = Number.parseInt(event, 10) === seq
+      this.#expect(isNext && event === other, `${where} heard '${event}' as number ${seq} before the reset`)
+      this.#past.set(key, other)
+    }
   }
-  return violations
+
+  #checkProbes() {
+    for (const { what, status, ms } of this.#history.probes) {
+      const told = `${what} to a dead node's stream: ${status ?? 'no answer'} after ${ms.toFixed(0)} ms`
+      this.#expect(status === 404 && ms < MAX_PROBE, told)
+    }
+  }
 }
 
 /** The first thing that is wrong with what was heard. */

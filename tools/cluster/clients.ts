@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Connection, createConnection } from 'holdline'
 import { eventSourceTransport, fetchStreamTransport } from 'holdline/adapters'
-import { createDice, oneOf, type Random } from '../chaos/dice'
+import { createDice, type Dice, oneOf, type Random } from '../chaos/dice'
 import type { Command, Heard, Life } from './check'
 import { tell } from './runs'
 
@@ -21,7 +21,6 @@ export interface ClientsOptions {
   /** Each client begins somewhere before this event. */
   readonly history: number
 }
-export type Clients = ReturnType<typeof createClients>
 
 /** So many clients share a session. Each has one of its own, too. */
 const SHARED_BY = 40
@@ -43,117 +42,142 @@ const PAUSE = 2_000
 const RESTLESS = 20
 const PLACEHOLDER = 'http://cluster'
 
-/** Real clients, all in this process, and what they are told. */
-export function createClients({ count, seed, ports, history }: ClientsOptions) {
-  const dice = createDice(seed)
-  const commands: Writable<Command>[] = []
-  const lives = new Map<string, OwnLife[]>()
-  const heard: Heard[] = []
-  const surprises: string[] = []
-  const onSurprise = (what: string) => void surprises.push(what)
+/** Real clients, all in this process, and what they are told. Another process calls the methods. */
+export class Clients {
+  readonly #options: ClientsOptions
+  readonly #dice: Dice
+  readonly #connections: readonly Connection<Said>[]
+  readonly #commands: Writable<Command>[] = []
+  readonly #lives = new Map<string, OwnLife[]>()
+  readonly #heard: Heard[] = []
+  readonly #surprises: string[] = []
   /** Answers by what they were, and lost lines by why. */
-  const counts: Record<string, number> = {}
-  const tally = (what: string) => {
-    counts[what] = (counts[what] ?? 0) + 1
-  }
+  readonly #counts: Record<string, number> = {}
   /** Indices of `ports`: where a stream can be opened. */
-  let up: readonly number[] = [...ports.keys()]
-  let settled = 0
-  let events = 0
-  let isOver = false
+  #up: readonly number[]
+  #settled = 0
+  #events = 0
+  #isOver = false
 
-  function start(client: number): Connection<Said> {
-    const random = dice.draw('client', client)
+  constructor(options: ClientsOptions) {
+    this.#options = options
+    this.#dice = createDice(options.seed)
+    this.#up = [...options.ports.keys()]
+    this.#connections = Array.from({ length: options.count }, (_, client) => this.#start(client))
+  }
+
+  readonly reach = (indices: readonly number[]) => {
+    this.#up = indices
+  }
+
+  readonly talk = () => {
+    for (const [client, connection] of this.#connections.entries()) void this.#talk(client, connection)
+  }
+
+  readonly hush = () => {
+    this.#isOver = true
+  }
+
+  readonly reconnect = () => {
+    for (const connection of this.#connections) connection.reconnect()
+  }
+
+  readonly look = () => ({
+    sent: this.#commands.length,
+    settled: this.#settled,
+    events: this.#events,
+    open: this.#connections.filter(({ isOpen }) => isOpen).length,
+  })
+
+  /** Whether everybody has applied what the sessions have. */
+  readonly haveReached = (heads: Readonly<Record<string, number>>) =>
+    this.#connections.every(({ cursors }) =>
+      cursors.every(({ sessionId, lastSeq }) => lastSeq >= (heads[sessionId] ?? 0)),
+    )
+
+  /** Of those that are not through, for whoever has to find out why. */
+  readonly complaints = () =>
+    this.#connections.flatMap(({ phase, pending, cursors, lastError, trace }, client) => {
+      const steps = JSON.stringify(trace().steps.slice(-8))
+      const told = `${phase}, ${pending.length} messages, ${JSON.stringify(cursors)}: ${lastError} ${steps}`
+      return phase === 'open' && pending.length === 0 ? [] : [`client ${client}: ${told}`]
+    })
+
+  readonly result = () => ({
+    commands: this.#commands,
+    heard: this.#heard,
+    counts: this.#counts,
+    surprises: this.#surprises,
+  })
+
+  #start(client: number): Connection<Said> {
+    const { count, ports, history } = this.#options
+    const random = this.#dice.draw('client', client)
     const connection = createConnection<Said>({
       url: `${PLACEHOLDER}/api/chat`,
       transport: client % 2 ? fetchStreamTransport : eventSourceTransport,
       headers: { authorization: `client-${client}` },
-      fetch: unkindBalancer({ ports, up: () => up, random, tally }),
+      fetch: unkindBalancer({ ports, up: () => this.#up, random, tally: (what) => this.#tally(what) }),
       random,
       backoff: { base: 200, cap: 2_000 },
     })
     for (const sessionId of sessionsOf(client, count)) {
       const after = Math.floor(random() * history)
-      const own: OwnLife[] = [{ after, events: [] }]
-      lives.set(`${client} ${sessionId}`, own)
-      heard.push({ client, sessionId, lives: own })
+      const lives: OwnLife[] = [{ after, events: [] }]
+      this.#lives.set(`${client} ${sessionId}`, lives)
+      this.#heard.push({ client, sessionId, lives })
       connection.watch(sessionId, { after })
     }
-    connection.on('message', (message) => {
-      const { sessionId, seq, epoch } = message
-      const life = lives.get(`${client} ${sessionId}`)?.at(-1)
-      if (!life) return onSurprise(`client ${client} heard something of ${sessionId}`)
-      life.epoch ??= epoch
-      if (epoch !== life.epoch) onSurprise(`client ${client} was told of no reset of ${sessionId}`)
-      life.events.push(`${seq} ${tell({ ...message })}`)
-      events += 1
-    })
-    connection.on('session', ({ sessionId, status, to }) => {
-      tally(`session: ${status}`)
-      if (status === 'reset') lives.get(`${client} ${sessionId}`)?.push({ after: to, events: [] })
-      else if (status !== 'resumed') onSurprise(`client ${client}, session ${sessionId}: ${status}`)
-    })
-    connection.on('closed', ({ reason }) => tally(`line closed: ${reason}`))
-    connection.on('stopped', ({ error }) => onSurprise(`client ${client} has stopped: ${error.message}`))
-    connection.on('error', ({ error }) => {
-      if (/internal|bad-message|poison/.test(error.code)) onSurprise(`client ${client}: ${error.message}`)
-    })
+    this.#listen(client, connection)
     connection.connect()
     return connection
   }
 
-  async function talk(client: number, connection: Connection<Said>) {
-    const random = dice.draw('talk', client)
+  #listen(client: number, connection: Connection<Said>) {
+    const surprise = (what: string) => void this.#surprises.push(`client ${client}${what}`)
+    connection.on('message', (message) => {
+      const { sessionId, seq, epoch } = message
+      const life = this.#lives.get(`${client} ${sessionId}`)?.at(-1)
+      if (!life) return surprise(` heard something of ${sessionId}`)
+      life.epoch ??= epoch
+      if (epoch !== life.epoch) surprise(` was told of no reset of ${sessionId}`)
+      life.events.push(`${seq} ${tell({ ...message })}`)
+      this.#events += 1
+    })
+    connection.on('session', ({ sessionId, status, to }) => {
+      this.#tally(`session: ${status}`)
+      if (status === 'reset') this.#lives.get(`${client} ${sessionId}`)?.push({ after: to, events: [] })
+      else if (status !== 'resumed') surprise(`, session ${sessionId}: ${status}`)
+    })
+    connection.on('closed', ({ reason }) => this.#tally(`line closed: ${reason}`))
+    connection.on('stopped', ({ error }) => surprise(` has stopped: ${error.message}`))
+    connection.on('error', ({ error }) => {
+      if (/internal|bad-message|poison/.test(error.code)) surprise(`: ${error.message}`)
+    })
+  }
+
+  async #talk(client: number, connection: Connection<Said>) {
+    const random = this.#dice.draw('talk', client)
     for (let n = 1; ; n++) {
       await sleep(2 * PAUSE * random(), undefined, { ref: false })
-      if (isOver) return
-      const sessionId = oneOf(random, sessionsOf(client, count))
+      if (this.#isOver) return
+      const sessionId = oneOf(random, sessionsOf(client, this.#options.count))
       // One event, or three, in the middle of which a node may die.
       const isRun = isOfRuns(sessionId)
       const length = isRun ? RUN_LENGTH : random() < 0.5 ? 3 : 1
       const whats = Array.from({ length }, (_, part) => `c${client}.${n}.${part}`)
       const command: Writable<Command> = { client, sessionId, whats, isRun }
-      commands.push(command)
+      this.#commands.push(command)
       void connection.send({ type: 'send', sessionId, n, whats, isRun }).settled.then((verdict) => {
         command.verdict = verdict
-        settled += 1
+        this.#settled += 1
       })
       if (1_000 * random() < RESTLESS) connection.reconnect()
     }
   }
 
-  const connections = Array.from({ length: count }, (_, client) => start(client))
-
-  return {
-    reach(indices: readonly number[]) {
-      up = indices
-    },
-    talk() {
-      for (const [client, connection] of connections.entries()) void talk(client, connection)
-    },
-    hush() {
-      isOver = true
-    },
-    reconnect() {
-      for (const connection of connections) connection.reconnect()
-    },
-    look: () => ({
-      sent: commands.length,
-      settled,
-      events,
-      open: connections.filter(({ isOpen }) => isOpen).length,
-    }),
-    /** Whether everybody has applied what the sessions have. */
-    haveReached: (heads: Readonly<Record<string, number>>) =>
-      connections.every(({ cursors }) => cursors.every(({ sessionId, lastSeq }) => lastSeq >= (heads[sessionId] ?? 0))),
-    /** Of those that are not through, for whoever has to find out why. */
-    complaints: () =>
-      connections.flatMap(({ phase, pending, cursors, lastError, trace }, client) => {
-        const steps = JSON.stringify(trace().steps.slice(-8))
-        const told = `${phase}, ${pending.length} messages, ${JSON.stringify(cursors)}: ${lastError} ${steps}`
-        return phase === 'open' && pending.length === 0 ? [] : [`client ${client}: ${told}`]
-      }),
-    result: () => ({ commands, heard, counts, surprises }),
+  #tally(what: string) {
+    this.#counts[what] = (this.#counts[what] ?? 0) + 1
   }
 }
 

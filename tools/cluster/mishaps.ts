@@ -6,6 +6,8 @@ import type { World } from './world'
 
 export type Mishap = 'kill' | 'cut' | 'restart'
 
+export type Mishaps = ReturnType<typeof createMishaps>
+
 /** How long Redis sleeps, s. */
 const SLEEP = 0.1
 /** Of a principal that nobody else is. */

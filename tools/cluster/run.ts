@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createDice, oneOf } from '../chaos/dice'
+import { createDice, type Dice } from '../chaos/dice'
 import { overIpc, type Remote } from '../load/remote'
-import { type Append, check, type Log, whatOf } from './check'
-import { type Clients, type ClientsOptions, isOfRuns, sessionsOf, sharedOf } from './clients'
-import { createMishaps, schedule } from './mishaps'
-import { eventOf } from './node'
-import { createPrograms } from './programs'
+import { check, type Log, whatOf } from './check'
+import { type Clients, type ClientsOptions, isOfRuns, sessionsOf } from './clients'
+import { createMishaps, type Mishaps, schedule } from './mishaps'
+import { HISTORY, Producer } from './producer'
+import { createPrograms, type Programs } from './programs'
 import { countEnds, isActive } from './runs'
 import { memoryWorld, redisWorld, type World } from './world'
 
@@ -29,11 +29,17 @@ export interface Outcome {
   readonly counts: Readonly<Record<string, number>>
 }
 
+type Logs = Readonly<Record<string, Log>>
+
+/** What a run is played with. */
+interface Stage {
+  readonly world: World
+  readonly producer: Producer
+  readonly clients: Remote<Clients>
+  readonly mishaps: Mishaps | undefined
+}
+
 const NODES = 3
-/** Events that are in each session before anybody comes. */
-const HISTORY = 5
-/** About how long the producer waits between two events, ms. */
-const PAUSE = 20
 /** Between two nodes of the rolling restart, ms. */
 const BREATH = 1_000
 /** Without a verdict or an event for this long nothing will come any more, ms. */
@@ -41,144 +47,174 @@ const STUCK = 30_000
 
 /** Real clients, real nodes, a real Redis, and what the seed does to them. */
 export async function run(options: RunOptions): Promise<Outcome> {
-  const { log, clients: count, kills, cuts, restarts, seconds, seed, onProgress = () => {} } = options
-  const dice = createDice(seed)
-  const sessionIds = [...new Set(Array.from({ length: count }, (_, client) => sessionsOf(client, count)).flat())]
-  const appends: Writable<Append>[] = []
-  const appending: Promise<void>[] = []
-  const surprises: string[] = []
-  const counts: Record<string, number> = {}
-  const tally = (what: string, times = 1) => {
-    counts[what] = (counts[what] ?? 0) + times
-  }
-
-  const cleanups: (() => unknown)[] = []
+  const clusterRun = new ClusterRun(options)
   try {
-    return await play()
+    return await clusterRun.play()
   } finally {
-    for (const cleanup of cleanups.reverse()) await cleanup()
+    await clusterRun.cleanUp()
+  }
+}
+
+class ClusterRun {
+  readonly #options: RunOptions
+  readonly #dice: Dice
+  readonly #sessionIds: readonly string[]
+  readonly #surprises: string[] = []
+  readonly #counts: Record<string, number> = {}
+  readonly #cleanups: (() => unknown)[] = []
+  /** Nodes have come or gone. */
+  #onChange = () => {}
+
+  constructor(options: RunOptions) {
+    const { clients, seed } = options
+    this.#options = options
+    this.#dice = createDice(seed)
+    this.#sessionIds = [...new Set(Array.from({ length: clients }, (_, client) => sessionsOf(client, clients)).flat())]
   }
 
-  async function play(): Promise<Outcome> {
-    const programs = await createPrograms()
-    cleanups.push(programs.remove)
-    const onSurprise = (what: string) => void surprises.push(what)
-    let onChange = () => {}
-    const world = await (log === 'redis'
-      ? redisWorld({ count: NODES, programs, onChange: () => onChange(), onSurprise })
-      : memoryWorld(onSurprise))
-    cleanups.push(world.close)
-    for (const sessionId of sessionIds) for (let n = 1; n <= HISTORY; n++) await append(world, sessionId, n)
+  async play(): Promise<Outcome> {
+    const stage = await this.#set()
+    await this.#disturb(stage)
+    await this.#restartInTurn(stage)
+    await this.#letEnd(stage)
+    await this.#heardAll(stage)
+    // What might come twice has its chance now.
+    await stage.clients.reconnect()
+    await this.#untilOpen('the last resume', stage.clients)
+    return this.#judge(stage, await this.#heardAll(stage))
+  }
 
-    const { ports, cluster } = world
+  async cleanUp() {
+    for (const cleanup of this.#cleanups.reverse()) await cleanup()
+  }
+
+  async #set(): Promise<Stage> {
+    const programs = await createPrograms()
+    this.#cleanups.push(programs.remove)
+    const world = await this.#createWorld(programs)
+    this.#cleanups.push(world.close)
+    const producer = new Producer({
+      world,
+      dice: this.#dice,
+      sessionIds: this.#sessionIds,
+      clients: this.#options.clients,
+      onRejected: () => this.#tally('appends that were rejected'),
+    })
+    await producer.fill()
+    const clients = await this.#startClients(programs, world)
+    const mishaps = world.cluster && createMishaps(world.cluster, (what, times) => this.#tally(what, times))
+    this.#cleanups.push(() => mishaps?.returned())
+    this.#onChange = () => void clients.reach(world.cluster?.nodes.up() ?? [])
+    this.#cleanups.push(() => {
+      this.#onChange = () => {}
+    })
+    return { world, producer, clients, mishaps }
+  }
+
+  #createWorld(programs: Programs): Promise<World> {
+    const onSurprise = (what: string) => void this.#surprises.push(what)
+    return this.#options.log === 'redis'
+      ? redisWorld({ count: NODES, programs, onChange: () => this.#onChange(), onSurprise })
+      : memoryWorld(onSurprise)
+  }
+
+  async #startClients(programs: Programs, { ports }: World): Promise<Remote<Clients>> {
+    const { clients: count, seed } = this.#options
     const options: ClientsOptions = { count, seed, ports, history: HISTORY }
     const child = programs.start('clientsProcess', options)
-    cleanups.push(() => child.kill())
+    this.#cleanups.push(() => child.kill())
     const clients = overIpc<Clients>(child)
-    await until('a line for everybody', clients, async () => (await clients.look()).open === count)
+    await this.#untilOpen('a line for everybody', clients)
+    return clients
+  }
 
-    const mishaps = cluster && createMishaps(cluster, tally)
-    cleanups.push(() => mishaps?.returned())
-    onChange = () => void clients.reach(cluster?.nodes.up() ?? [])
-    cleanups.push(() => {
-      onChange = () => {}
-    })
+  /** Everybody talks, and the mishaps of the seed come when they are due. */
+  async #disturb({ producer, clients, mishaps }: Stage) {
+    const { kills, cuts, restarts, seconds, onProgress } = this.#options
     await clients.talk()
-    const producing = new AbortController()
-    cleanups.push(() => producing.abort())
-    void produce(world, producing.signal)
+    this.#cleanups.push(() => producer.stop())
+    void producer.produce()
 
     const startedAt = performance.now()
     const elapsed = () => (performance.now() - startedAt) / 1_000
-    const ticker = setInterval(() => onProgress(...told(elapsed() / seconds)), 250)
-    cleanups.push(() => clearInterval(ticker))
-    for (const { at, name, nth } of schedule(dice, { kill: kills, cut: cuts, restart: restarts }, seconds)) {
+    const ticker = setInterval(() => onProgress?.(this.#told(), Math.min(1, elapsed() / seconds)), 250)
+    this.#cleanups.push(() => clearInterval(ticker))
+    for (const { at, name, nth } of schedule(this.#dice, { kill: kills, cut: cuts, restart: restarts }, seconds)) {
       await sleep(Math.max(0, 1_000 * (at - elapsed())))
-      await mishaps?.[name](dice.draw(name, nth), nth)
+      await mishaps?.[name](this.#dice.draw(name, nth), nth)
     }
     await sleep(Math.max(0, 1_000 * (seconds - elapsed())))
     clearInterval(ticker)
-
     await mishaps?.returned()
+  }
+
+  async #restartInTurn({ world: { ports, cluster } }: Stage) {
     for (const index of cluster ? ports.keys() : []) {
-      onProgress(`a rolling restart, node ${index + 1}`, 1)
+      this.#options.onProgress?.(`a rolling restart, node ${index + 1}`, 1)
       await cluster?.nodes.drain(index)
-      tally('nodes drained')
+      this.#tally('nodes drained')
       await sleep(BREATH)
     }
+  }
 
-    onProgress('waiting for the last ones', 1)
-    producing.abort()
+  async #letEnd({ world, producer, clients }: Stage) {
+    this.#options.onProgress?.('waiting for the last ones', 1)
+    producer.stop()
     await clients.hush()
-    await until('the last verdict', clients, async () => {
+    await this.#until('the last verdict', clients, async () => {
       const { sent, settled } = await clients.look()
       return sent === settled
     })
-    await Promise.all(appending)
+    await producer.settled()
     // A process that died leaves its runs to the others.
-    await until('the last end of a run', clients, async () => {
-      const logs = await Promise.all(sessionIds.filter(isOfRuns).map(world.read))
-      return restarts > 0 || !logs.some(({ events }) => isActive(events.map(whatOf)))
+    await this.#until('the last end of a run', clients, async () => {
+      const logs = await Promise.all(this.#sessionIds.filter(isOfRuns).map(world.read))
+      return this.#options.restarts > 0 || !logs.some(({ events }) => isActive(events.map(whatOf)))
     })
-    await heardAll(world, clients)
-    // What might come twice has its chance now.
-    await clients.reconnect()
-    await until('the last resume', clients, async () => (await clients.look()).open === count)
-    const logs = await heardAll(world, clients)
-
-    const { commands, heard, ...theirs } = await clients.result()
-    const probes = mishaps?.probes ?? []
-    tally('commands', commands.length)
-    for (const sessionId of sessionIds.filter(isOfRuns))
-      for (const [reason, times] of Object.entries(countEnds(logs[sessionId]?.events.map(whatOf) ?? [])))
-        tally(`runs ${reason}`, times)
-    tally('appends', appends.length)
-    tally('events heard', (await clients.look()).events)
-    tally('events in the log', Object.values(logs).flatMap(({ events }) => events).length)
-    if (probes.length > 0)
-      tally('ms to the slowest 404 of a dead stream', Math.max(...probes.map(({ ms }) => Math.ceil(ms))))
-    surprises.push(...theirs.surprises)
-    return {
-      violations: check({ restarts, logs, commands, appends, heard, probes, surprises }),
-      counts: { ...counts, ...theirs.counts },
-    }
-  }
-
-  async function append(world: World, sessionId: string, n: number) {
-    const record: Writable<Append> = { sessionId, what: `p${n}` }
-    appends.push(record)
-    try {
-      const { epoch, seq } = await world.publish(sessionId, eventOf(record.what, n))
-      record.place = { epoch, seq }
-    } catch {
-      tally('appends that were rejected')
-    }
-  }
-
-  async function produce(world: World, over: AbortSignal) {
-    const random = dice.draw('producer')
-    for (let n = HISTORY + 1; !over.aborted; n++) {
-      const isCrowded = random() < 0.5
-      const sessionId = isCrowded ? sharedOf(Math.floor(count * random()), count) : oneOf(random, sessionIds)
-      appending.push(append(world, sessionId, n))
-      await sleep(2 * PAUSE * random())
-    }
-  }
-
-  function told(share: number) {
-    return [`${counts['nodes killed'] ?? 0} kills, ${counts.cuts ?? 0} cuts`, Math.min(1, share)] as const
   }
 
   /** Returns what that was. */
-  async function heardAll(world: World, clients: Remote<Clients>) {
+  async #heardAll({ world, clients }: Stage): Promise<Logs> {
     const logs: Record<string, Log> = {}
-    for (const sessionId of sessionIds) logs[sessionId] = await world.read(sessionId)
+    for (const sessionId of this.#sessionIds) logs[sessionId] = await world.read(sessionId)
     const heads = Object.fromEntries(Object.entries(logs).map(([sessionId, { events }]) => [sessionId, events.length]))
-    await until('the last event', clients, () => clients.haveReached(heads))
+    await this.#until('the last event', clients, () => clients.haveReached(heads))
     return logs
   }
 
-  async function until(what: string, clients: Remote<Clients>, holds: () => Promise<boolean>) {
+  async #judge({ producer: { appends }, clients, mishaps }: Stage, logs: Logs): Promise<Outcome> {
+    const { restarts } = this.#options
+    const { commands, heard, ...theirs } = await clients.result()
+    const probes = mishaps?.probes ?? []
+    this.#tally('commands', commands.length)
+    for (const sessionId of this.#sessionIds.filter(isOfRuns))
+      for (const [reason, times] of Object.entries(countEnds(logs[sessionId]?.events.map(whatOf) ?? [])))
+        this.#tally(`runs ${reason}`, times)
+    this.#tally('appends', appends.length)
+    this.#tally('events heard', (await clients.look()).events)
+    this.#tally('events in the log', Object.values(logs).flatMap(({ events }) => events).length)
+    if (probes.length > 0)
+      this.#tally('ms to the slowest 404 of a dead stream', Math.max(...probes.map(({ ms }) => Math.ceil(ms))))
+    const surprises = [...this.#surprises, ...theirs.surprises]
+    return {
+      violations: check({ restarts, logs, commands, appends, heard, probes, surprises }),
+      counts: { ...this.#counts, ...theirs.counts },
+    }
+  }
+
+  #tally(what: string, times = 1) {
+    this.#counts[what] = (this.#counts[what] ?? 0) + times
+  }
+
+  #told(): string {
+    return `${this.#counts['nodes killed'] ?? 0} kills, ${this.#counts.cuts ?? 0} cuts`
+  }
+
+  #untilOpen(what: string, clients: Remote<Clients>) {
+    return this.#until(what, clients, async () => (await clients.look()).open === this.#options.clients)
+  }
+
+  async #until(what: string, clients: Remote<Clients>, holds: () => Promise<boolean>) {
     let seen = -1
     let movedAt = performance.now()
     while (!(await holds())) {
@@ -186,12 +222,10 @@ export async function run(options: RunOptions): Promise<Outcome> {
       if (settled + events !== seen) movedAt = performance.now()
       seen = settled + events
       if (performance.now() - movedAt > STUCK) {
-        surprises.push(`${what} does not come`, ...(await clients.complaints()))
+        this.#surprises.push(`${what} does not come`, ...(await clients.complaints()))
         return
       }
       await sleep(50)
     }
   }
 }
-
-type Writable<T> = { -readonly [Key in keyof T]: T[Key] }

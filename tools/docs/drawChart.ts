@@ -1,4 +1,4 @@
-import { type IState, type ITransition, render } from 'state-machine-cat'
+import { type IRenderOptions, type IState, type ITransition, render } from 'state-machine-cat'
 import type { AnyStateMachine, AnyStateNode } from 'xstate'
 import { nodesOf, pathOf, type Transition, transitionsOf } from './transitions'
 
@@ -30,6 +30,17 @@ const ARROW_GAP = 6
 const ROOM = '\u00a0'.repeat(6)
 const INDENT = '\u00a0\u00a0'
 
+const SIZE = { name: 'fontsize', value: String(FONT_SIZE) }
+const LAYOUT = {
+  inputType: 'json',
+  // The layout engine that comes along: `svg` would take another one where one is installed, and
+  // draw differently.
+  outputType: 'oldsvg',
+  dotGraphAttrs: [FONT, SIZE, { name: 'ranksep', value: '0.2' }, { name: 'nodesep', value: '0.3' }],
+  dotNodeAttrs: [FONT, SIZE],
+  dotEdgeAttrs: [FONT, { name: 'fontsize', value: '18' }, { name: 'arrowsize', value: '1.2' }],
+} satisfies IRenderOptions
+
 /**
  * The statechart as SVG, from the machine's definition alone. A state is a `g.state[data-state]`,
  * an arrow a `g.arrow`; each transition is the `text[data-event][data-from][data-to]` at its arrow
@@ -37,121 +48,149 @@ const INDENT = '\u00a0\u00a0'
  * none.
  */
 export async function drawChart(machine: AnyStateMachine): Promise<string> {
-  const nodes = nodesOf(machine.root)
-  const transitions = transitionsOf(machine)
-  const arrows: Arrow[] = []
-  const inside = new Map(nodes.map((node) => [node, [] as Transition[]]))
-  for (const transition of transitions) {
-    const { from, to } = transition
-    const known = arrows.find((arrow) => arrow.from === from && arrow.to === to)
-    if (known) known.transitions.push(transition)
-    else if (to && deservesArrow(from, to, transitions)) arrows.push({ from, to, transitions: [transition] })
-    else inside.get(from)?.push(transition)
-  }
-  const linesOf = (node: AnyStateNode) => stateLines(inside.get(node) ?? [])
+  const drawing = new Drawing(machine)
+  return drawing.dress(await render(drawing.graph(), LAYOUT))
+}
 
-  let edges = 0
-  const edge = (from: string, to: string, kind: string, label = ''): ITransition => {
-    edges += 1
-    return { id: edges, from, to, class: kind, label }
+class Drawing {
+  readonly #machine: AnyStateMachine
+  readonly #nodes: readonly AnyStateNode[]
+  readonly #transitions: readonly Transition[]
+  readonly #arrows: Arrow[] = []
+  /** What is told inside a state. */
+  readonly #inside: ReadonlyMap<AnyStateNode, Transition[]>
+  #edges = 0
+
+  constructor(machine: AnyStateMachine) {
+    this.#machine = machine
+    this.#nodes = nodesOf(machine.root)
+    this.#transitions = transitionsOf(machine)
+    this.#inside = new Map(this.#nodes.map((node) => [node, []]))
+    for (const transition of this.#transitions) {
+      const { from, to } = transition
+      const known = this.#arrows.find((arrow) => arrow.from === from && arrow.to === to)
+      if (known) known.transitions.push(transition)
+      else if (to && deservesArrow(from, to, this.#transitions))
+        this.#arrows.push({ from, to, transitions: [transition] })
+      else this.#inside.get(from)?.push(transition)
+    }
   }
-  const drawState = (node: AnyStateNode): IState => ({
-    name: pathOf(node),
-    label: node.key,
-    type: 'regular',
-    class: `n${nodes.indexOf(node)}`,
-    actions: linesOf(node).map(({ text }) => ({ type: 'activity', body: text })),
-    ...(isCompound(node) && { statemachine: drawInside(node) }),
-  })
-  const drawInside = (node: AnyStateNode) => {
+
+  /** For the layout. */
+  graph() {
+    const { root } = this.#machine
+    const { states, transitions } = deservesBox(this.#machine)
+      ? { states: [this.#drawState(root)], transitions: [] }
+      : this.#drawInside(root)
+    return {
+      states,
+      transitions: [...transitions, ...this.#arrows.map((arrow, index) => this.#drawArrow(arrow, index))],
+    }
+  }
+
+  /** Makes of the layout's SVG the page's. */
+  dress(svg: string): string {
+    const groups = [...svg.matchAll(/<g id="\w+" class="([^"]*)">\n<title>.*\n([\s\S]*?)\n<\/g>/g)]
+    const [viewBox] = /viewBox="[^"]*"/.exec(svg) ?? []
+    const [transform] = /transform="[^"]*"/.exec(svg) ?? []
+    return [
+      `<svg xmlns="http://www.w3.org/2000/svg" class="chart" ${viewBox} role="img" aria-label="The statechart of ${this.#machine.id}">`,
+      `<g ${transform}>`,
+      ...groups.flatMap(([, kind = '', body = '']) => this.#dressGroup(kind, body.split('\n'))),
+      '</g>',
+      '</svg>',
+      '',
+    ].join('\n')
+  }
+
+  #linesOf(node: AnyStateNode): readonly Line[] {
+    return stateLines(this.#inside.get(node) ?? [])
+  }
+
+  #edge(from: string, to: string, kind: string, label = ''): ITransition {
+    this.#edges += 1
+    return { id: this.#edges, from, to, class: kind, label }
+  }
+
+  #drawState(node: AnyStateNode): IState {
+    return {
+      name: pathOf(node),
+      label: node.key,
+      type: 'regular',
+      class: `n${this.#nodes.indexOf(node)}`,
+      actions: this.#linesOf(node).map(({ text }) => ({ type: 'activity', body: text })),
+      ...(isCompound(node) && { statemachine: this.#drawInside(node) }),
+    }
+  }
+
+  #drawInside(node: AnyStateNode): { states: IState[]; transitions: ITransition[] } {
     const children = Object.values(node.states).sort((a, b) => Number(isCompound(a)) - Number(isCompound(b)))
     const [initial, any] = [`${pathOf(node)} initial`, anyOf(node)]
-    const hasAny = arrows.some(({ from, to }) => from === node && isInside(to, node))
-    const isReached = (child: AnyStateNode) => {
-      const earlier = children.slice(0, children.indexOf(child))
-      return arrows.some(({ from, to }) => to === child && earlier.some((one) => from === one || isInside(from, one)))
-    }
+    const hasAny = this.#arrows.some(({ from, to }) => from === node && isInside(to, node))
     return {
       states: [
         { name: initial, type: 'initial' as const },
         ...(hasAny ? [{ name: any, type: 'junction' as const, class: 'any' }] : []),
-        ...children.map(drawState),
+        ...children.map((child) => this.#drawState(child)),
       ],
       transitions: [
-        edge(initial, pathOf(node.initial.target[0] as AnyStateNode), 'initial'),
+        this.#edge(initial, pathOf(node.initial.target[0] as AnyStateNode), 'initial'),
         // Never shown: it only makes the layout put states below each other in their order.
         ...children.flatMap((child, index) => {
           const before = children[index - 1]
-          return before && !isReached(child) ? [edge(pathOf(before), pathOf(child), 'phantom')] : []
+          const isReached = this.#isReached(child, children.slice(0, index))
+          return before && !isReached ? [this.#edge(pathOf(before), pathOf(child), 'phantom')] : []
         }),
       ],
     }
   }
-  const drawArrow = ({ from, to, transitions }: Arrow, index: number) => {
-    const label = arrowLines(transitions).map(({ text }) => text)
-    return edge(isInside(to, from) ? anyOf(from) : pathOf(from), pathOf(to), `e${index}`, label.join('\n'))
+
+  #isReached(child: AnyStateNode, earlier: readonly AnyStateNode[]): boolean {
+    return this.#arrows.some(
+      ({ from, to }) => to === child && earlier.some((one) => from === one || isInside(from, one)),
+    )
   }
 
-  const { states, transitions: initial } = deservesBox(machine)
-    ? { states: [drawState(machine.root)], transitions: [] }
-    : drawInside(machine.root)
-  const size = { name: 'fontsize', value: String(FONT_SIZE) }
-  const svg = await render(
-    { states, transitions: [...initial, ...arrows.map(drawArrow)] },
-    {
-      inputType: 'json',
-      // The layout engine that comes along: `svg` would take another one where one is installed,
-      // and draw differently.
-      outputType: 'oldsvg',
-      dotGraphAttrs: [FONT, size, { name: 'ranksep', value: '0.2' }, { name: 'nodesep', value: '0.3' }],
-      dotNodeAttrs: [FONT, size],
-      dotEdgeAttrs: [FONT, { name: 'fontsize', value: '18' }, { name: 'arrowsize', value: '1.2' }],
-    },
-  )
+  #drawArrow({ from, to, transitions }: Arrow, index: number): ITransition {
+    const label = arrowLines(transitions).map(({ text }) => text)
+    return this.#edge(isInside(to, from) ? anyOf(from) : pathOf(from), pathOf(to), `e${index}`, label.join('\n'))
+  }
 
-  const groups = [...svg.matchAll(/<g id="\w+" class="([^"]*)">\n<title>.*\n([\s\S]*?)\n<\/g>/g)].map(
-    ([, kind, body]) => {
-      const [, sort, number] = /\b([ne])(\d+)$/.exec(kind ?? '') ?? []
-      const elements = (body ?? '').split('\n')
-      const shapes = elements.filter((element) => !element.startsWith('<text')).map(bare)
-      const texts = elements.filter((element) => element.startsWith('<text'))
-      const node = sort === 'n' && nodes[Number(number)]
-      const arrow = sort === 'e' && arrows[Number(number)]
-      if (node) {
-        const [name = '', ...rest] = texts
-        const timers = transitions.filter(({ from, event }) => from === node && event.startsWith('after '))
-        return [
-          `<g class="state${isCompound(node) ? '' : ' leaf'}" data-state="${idOf(node)}"${list('timers', timers)}>`,
-          // The other polygons only clear the ground.
-          ...shapes.filter((shape) => !shape.startsWith('<polygon') || isRule(shape)),
-          text(name, node.key, 'class="name"', (node.key.length * LETTER) / 2),
-          ...rest.map((element, index) => transitionText(element, linesOf(node)[index])),
-          '</g>',
-        ]
-      }
-      if (arrow) {
-        const lines = arrowLines(arrow.transitions)
-        return [
-          `<g class="arrow" data-from="${idOf(arrow.from)}" data-to="${idOf(arrow.to)}">`,
-          ...shapes,
-          ...texts.map((element, index) => transitionText(element, lines[index], ARROW_GAP)),
-          '</g>',
-        ]
-      }
-      if (kind?.includes('phantom')) return []
-      return [`<g class="mark${kind?.endsWith(' any') ? ' any' : ''}">`, ...shapes, '</g>']
-    },
-  )
-  const [viewBox] = /viewBox="[^"]*"/.exec(svg) ?? []
-  const [transform] = /transform="[^"]*"/.exec(svg) ?? []
+  #dressGroup(kind: string, elements: readonly string[]): readonly string[] {
+    const [, sort, number] = /\b([ne])(\d+)$/.exec(kind) ?? []
+    const shapes = elements.filter((element) => !element.startsWith('<text')).map(bare)
+    const texts = elements.filter((element) => element.startsWith('<text'))
+    const node = sort === 'n' && this.#nodes[Number(number)]
+    const arrow = sort === 'e' && this.#arrows[Number(number)]
+    if (node) return this.#dressState(node, shapes, texts)
+    if (arrow) return dressArrow(arrow, shapes, texts)
+    if (kind.includes('phantom')) return []
+    return [`<g class="mark${kind.endsWith(' any') ? ' any' : ''}">`, ...shapes, '</g>']
+  }
+
+  #dressState(node: AnyStateNode, shapes: readonly string[], texts: readonly string[]): readonly string[] {
+    const [name = '', ...rest] = texts
+    const timers = this.#transitions.filter(({ from, event }) => from === node && event.startsWith('after '))
+    const lines = this.#linesOf(node)
+    return [
+      `<g class="state${isCompound(node) ? '' : ' leaf'}" data-state="${idOf(node)}"${list('timers', timers)}>`,
+      // The other polygons only clear the ground.
+      ...shapes.filter((shape) => !shape.startsWith('<polygon') || isRule(shape)),
+      text(name, node.key, 'class="name"', (node.key.length * LETTER) / 2),
+      ...rest.map((element, index) => transitionText(element, lines[index])),
+      '</g>',
+    ]
+  }
+}
+
+function dressArrow({ from, to, transitions }: Arrow, shapes: readonly string[], texts: readonly string[]) {
+  const lines = arrowLines(transitions)
   return [
-    `<svg xmlns="http://www.w3.org/2000/svg" class="chart" ${viewBox} role="img" aria-label="The statechart of ${machine.id}">`,
-    `<g ${transform}>`,
-    ...groups.flat(),
+    `<g class="arrow" data-from="${idOf(from)}" data-to="${idOf(to)}">`,
+    ...shapes,
+    ...texts.map((element, index) => transitionText(element, lines[index], ARROW_GAP)),
     '</g>',
-    '</svg>',
-    '',
-  ].join('\n')
+  ]
 }
 
 /** As in `data-state`: its path, '' for the machine itself. */

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createAdaptorServer } from '@hono/node-server'
-import { createChatServer, type SessionLog } from 'holdline/server'
+import { type ChatServer, createChatServer, type SessionLog } from 'holdline/server'
 import { cpuTime, now } from './measure'
 import { answer, type Call } from './remote'
 
@@ -47,22 +47,26 @@ const TICK = 5
 /** About a line of text. */
 const TEXT = 'lorem ipsum dolor sit amet, consectetur adipiscing elit, sed do eiusmod tempor'
 
-/** One process of a chat server, and what produces events in it, as agents would. */
-export async function startNode({ log, port = 0, host }: { log: SessionLog; port?: number; host?: string }) {
-  const chat = createChatServer({
-    log,
-    authenticate: (request) => ({ id: request.headers.get('Authorization') ?? 'nobody' }),
-    authorize: () => true,
-    onCommand: () => null,
-  })
-  const sent: Record<string, number> = {}
-  let published = 0
-  let failed = 0
-  let took = 0
-  let isDone = true
+/** Publishes to the sessions of an order, as agents would. */
+class Producer {
+  /** How many events each session was sent. */
+  readonly sent: Record<string, number> = {}
+  readonly #publish: ChatServer['publish']
+  #published = 0
+  #failed = 0
+  #took = 0
+  #isDone = true
 
-  async function produce({ sessions, rate, seconds }: Order) {
-    isDone = false
+  constructor(publish: ChatServer['publish']) {
+    this.#publish = publish
+  }
+
+  look(): Production {
+    return { published: this.#published, failed: this.#failed, took: this.#took, isDone: this.#isDone }
+  }
+
+  async produce({ sessions, rate, seconds }: Order) {
+    this.#isDone = false
     const total = Math.round(rate * seconds)
     const startedAt = now()
     /**
@@ -79,40 +83,43 @@ export async function startNode({ log, port = 0, host }: { log: SessionLog; port
       for (const end = Math.min(total, ((due - startedAt) / 1_000) * rate); next < end; next += 1) {
         const sessionId = sessions[next % sessions.length] ?? ''
         const tail = tails.get(sessionId)
-        tails.set(sessionId, tail ? tail.then(() => publish(sessionId, at)) : publish(sessionId, at))
+        tails.set(sessionId, tail ? tail.then(() => this.#say(sessionId, at)) : this.#say(sessionId, at))
       }
     }
     await Promise.all(tails.values())
-    took = now() - startedAt
-    isDone = true
+    this.#took = now() - startedAt
+    this.#isDone = true
   }
 
-  async function publish(sessionId: string, at: number) {
-    const n = (sent[sessionId] ?? 0) + 1
-    sent[sessionId] = n
+  async #say(sessionId: string, at: number) {
+    const n = (this.sent[sessionId] ?? 0) + 1
+    this.sent[sessionId] = n
     try {
-      await chat.publish(sessionId, { type: 'load', n, at, text: TEXT } satisfies LoadEvent)
-      published += 1
+      await this.#publish(sessionId, { type: 'load', n, at, text: TEXT } satisfies LoadEvent)
+      this.#published += 1
     } catch {
-      sent[sessionId] = n - 1
-      failed += 1
+      this.sent[sessionId] = n - 1
+      this.#failed += 1
     }
   }
+}
 
+/** One process of a chat server, and what produces events in it. */
+export async function startNode({ log, port = 0, host }: { log: SessionLog; port?: number; host?: string }) {
+  const chat = createChatServer({
+    log,
+    authenticate: (request) => ({ id: request.headers.get('Authorization') ?? 'nobody' }),
+    authorize: () => true,
+    onCommand: () => null,
+  })
+  const producer = new Producer(chat.publish)
   const control: NodeControl = {
-    async rss() {
-      for (let look = 0; look < 5; look += 1) {
-        global.gc?.()
-        await sleep(50)
-      }
-      return process.memoryUsage.rss()
-    },
+    rss: settledRss,
     cpu: cpuTime,
-    produce: (order) => void produce(order),
-    look: () => ({ published, failed, took, isDone }),
-    sent: () => sent,
+    produce: (order) => void producer.produce(order),
+    look: () => producer.look(),
+    sent: () => producer.sent,
   }
-
   const server = createAdaptorServer({
     fetch: async (request) =>
       new URL(request.url).pathname === '/load'
@@ -131,4 +138,12 @@ export async function startNode({ log, port = 0, host }: { log: SessionLog; port
       await closed
     },
   }
+}
+
+async function settledRss(): Promise<number> {
+  for (let look = 0; look < 5; look += 1) {
+    global.gc?.()
+    await sleep(50)
+  }
+  return process.memoryUsage.rss()
 }

@@ -63,100 +63,139 @@ const QUEUED = 2
 const BACK = 3
 
 /** Drops all clients at 0, and follows each until it is back, gives up, or an hour is over. */
-export function simulate(policy: Policy, fleet: Fleet): Outcome {
-  const { clients, rate, model } = fleet
-  const random = mulberry32(fleet.seed)
-  const timeout = Math.round(Math.min(policy.timeout, SYN_TIMEOUT) / TICK)
-  const room = fleet.queue ?? (rate * ACCEPT_QUEUE.length) / ACCEPT_QUEUE.perSecond
-  const perTick = rate / PER_SECOND
-  const saved = model === 'refused' ? Math.max(1, (rate * BURST) / 1_000) : perTick + 1
+export const simulate = (policy: Policy, fleet: Fleet): Outcome => new Storm(policy, fleet).play()
 
-  const state = new Uint8Array(clients)
-  const failures = new Uint16Array(clients)
-  const attemptsOf = new Uint16Array(clients)
-  const knockedAt = new Int32Array(clients)
-  const backAt = new Int32Array(clients).fill(NONE)
-  const wheel = new Int32Array(WHEEL).fill(NONE)
-  const following = new Int32Array(clients)
-  const queue = createQueue(clients)
+class Storm {
+  readonly #policy: Policy
+  readonly #fleet: Fleet
+  readonly #random: () => number
+  /** Of an attempt, ticks. */
+  readonly #timeout: number
+  /** In the accept queues. */
+  readonly #room: number
+  readonly #state: Uint8Array
+  readonly #failures: Uint16Array
+  readonly #attemptsOf: Uint16Array
+  readonly #knockedAt: Int32Array
+  readonly #backAt: Int32Array
+  readonly #wheel = new Int32Array(WHEEL).fill(NONE)
+  readonly #following: Int32Array
+  readonly #queue: ReturnType<typeof createQueue>
+  readonly #offered: number[] = []
+  readonly #back: number[] = []
+  #now = 0
+  #attempts = 0
+  #accepted = 0
+  #gaveUp = 0
+  /** Connections that may be accepted in this tick. */
+  #credit = 0
 
-  const offered: number[] = []
-  const back: number[] = []
-  let now = 0
-  let attempts = 0
-  let accepted = 0
-  let gaveUp = 0
-  let credit = 0
+  constructor(policy: Policy, fleet: Fleet) {
+    const { clients, rate, queue, seed } = fleet
+    this.#policy = policy
+    this.#fleet = fleet
+    this.#random = mulberry32(seed)
+    this.#timeout = Math.round(Math.min(policy.timeout, SYN_TIMEOUT) / TICK)
+    this.#room = queue ?? (rate * ACCEPT_QUEUE.length) / ACCEPT_QUEUE.perSecond
+    this.#state = new Uint8Array(clients)
+    this.#failures = new Uint16Array(clients)
+    this.#attemptsOf = new Uint16Array(clients)
+    this.#knockedAt = new Int32Array(clients)
+    this.#backAt = new Int32Array(clients).fill(NONE)
+    this.#following = new Int32Array(clients)
+    this.#queue = createQueue(clients)
+  }
+
+  play(): Outcome {
+    const { clients, rate, model } = this.#fleet
+    const perTick = rate / PER_SECOND
+    const saved = model === 'refused' ? Math.max(1, (rate * BURST) / 1_000) : perTick + 1
+    for (let client = 0; client < clients; client++) this.#leave(client)
+    while (this.#accepted + this.#gaveUp < clients && this.#now < HORIZON) {
+      if (this.#now++ % PER_SECOND === 0) this.#offered.push(0)
+      this.#credit = Math.min(this.#credit + perTick, saved)
+      this.#tick()
+    }
+    return {
+      policy: this.#policy.name,
+      offered: this.#offered,
+      back: this.#back,
+      attempts: this.#attempts,
+      gaveUp: this.#gaveUp,
+      backAt: this.#backAt,
+      attemptsOf: this.#attemptsOf,
+    }
+  }
+
+  #tick() {
+    let client = at(this.#wheel, this.#now % WHEEL)
+    this.#wheel[this.#now % WHEEL] = NONE
+    while (client !== NONE) {
+      const next = at(this.#following, client)
+      this.#wake(client)
+      client = next
+    }
+    while (this.#credit >= 1 && this.#queue.length > 0) this.#accept(this.#queue.take())
+    this.#back[this.#offered.length - 1] = this.#accepted
+  }
 
   /** A client has one plan at a time. */
-  function plan(client: number, tick: number) {
-    const slot = Math.max(tick, now + 1) % WHEEL
-    following[client] = at(wheel, slot)
-    wheel[slot] = client
+  #plan(client: number, tick: number) {
+    const slot = Math.max(tick, this.#now + 1) % WHEEL
+    this.#following[client] = at(this.#wheel, slot)
+    this.#wheel[slot] = client
   }
 
-  function leave(client: number) {
-    const delay = policy.delay(at(failures, client), random)
-    failures[client] = at(failures, client) + 1
-    state[client] = AWAY
-    if (delay === null) gaveUp++
-    else plan(client, now + Math.round((delay + NETWORK.least + random() * (NETWORK.most - NETWORK.least)) / TICK))
+  #leave(client: number) {
+    const random = this.#random
+    const delay = this.#policy.delay(at(this.#failures, client), random)
+    this.#failures[client] = at(this.#failures, client) + 1
+    this.#state[client] = AWAY
+    if (delay === null) this.#gaveUp++
+    else {
+      const arrival = delay + NETWORK.least + random() * (NETWORK.most - NETWORK.least)
+      this.#plan(client, this.#now + Math.round(arrival / TICK))
+    }
   }
 
-  function accept(client: number) {
-    state[client] = BACK
-    backAt[client] = now
-    accepted++
-    credit--
+  #accept(client: number) {
+    this.#state[client] = BACK
+    this.#backAt[client] = this.#now
+    this.#accepted++
+    this.#credit--
   }
 
   /** Its SYN is there, for the first time or repeated. */
-  function knock(client: number) {
-    const since = at(knockedAt, client)
-    if (queue.length < room) {
-      queue.add(client)
-      state[client] = QUEUED
-      plan(client, since + timeout)
+  #knock(client: number) {
+    const since = at(this.#knockedAt, client)
+    if (this.#queue.length < this.#room) {
+      this.#queue.add(client)
+      this.#state[client] = QUEUED
+      this.#plan(client, since + this.#timeout)
     } else {
-      state[client] = KNOCKING
-      plan(client, since + Math.min(2 * (now - since) + PER_SECOND, timeout))
+      this.#state[client] = KNOCKING
+      this.#plan(client, since + Math.min(2 * (this.#now - since) + PER_SECOND, this.#timeout))
     }
   }
 
-  function attempt(client: number) {
-    attempts++
-    attemptsOf[client] = at(attemptsOf, client) + 1
-    offered[offered.length - 1] = (offered.at(-1) ?? 0) + 1
-    knockedAt[client] = now
-    if (model === 'backlog') knock(client)
-    else if (credit >= 1) accept(client)
-    else leave(client)
+  #attempt(client: number) {
+    this.#attempts++
+    this.#attemptsOf[client] = at(this.#attemptsOf, client) + 1
+    this.#offered[this.#offered.length - 1] = (this.#offered.at(-1) ?? 0) + 1
+    this.#knockedAt[client] = this.#now
+    if (this.#fleet.model === 'backlog') this.#knock(client)
+    else if (this.#credit >= 1) this.#accept(client)
+    else this.#leave(client)
   }
 
-  function wake(client: number) {
-    const step = at(state, client)
-    if (step === AWAY) attempt(client)
-    else if (step !== BACK && now - at(knockedAt, client) >= timeout) {
-      if (step === QUEUED) queue.remove(client)
-      leave(client)
-    } else if (step === KNOCKING) knock(client)
+  #wake(client: number) {
+    const step = at(this.#state, client)
+    if (step === AWAY) this.#attempt(client)
+    else if (step !== BACK && this.#now - at(this.#knockedAt, client) >= this.#timeout) {
+      if (step === QUEUED) this.#queue.remove(client)
+      this.#leave(client)
+    } else if (step === KNOCKING) this.#knock(client)
   }
-
-  for (let client = 0; client < clients; client++) leave(client)
-  while (accepted + gaveUp < clients && now < HORIZON) {
-    if (now++ % PER_SECOND === 0) offered.push(0)
-    credit = Math.min(credit + perTick, saved)
-    let client = at(wheel, now % WHEEL)
-    wheel[now % WHEEL] = NONE
-    while (client !== NONE) {
-      const next = at(following, client)
-      wake(client)
-      client = next
-    }
-    while (credit >= 1 && queue.length > 0) accept(queue.take())
-    back[offered.length - 1] = accepted
-  }
-  return { policy: policy.name, offered, back, attempts, gaveUp, backAt, attemptsOf }
 }
 
 /** When so great a part of all clients was back, s; `null`: never. */

@@ -3,7 +3,7 @@ import { type ChatConnectionOptions, createChatConnection } from '../../compat'
 import type { Feature, JsonObject } from '../../protocol'
 import type { Behaviour } from '../../testing'
 import { createNetwork, type TestPost, type TestStream } from '../../testing/harness/network'
-import { createTestServer } from '../../testing/harness/testServer'
+import { FakeServer } from '../../testing/harness/testServer'
 import { settles } from '../../testing/harness/virtualClock'
 import type { createStorage } from './storage'
 
@@ -55,17 +55,17 @@ export function createCompatWorld({ server: behaviours = [], features = [], ...o
   const posts: TestPost[] = []
   const calls: [url: string, init: RequestInit][] = []
   const told: JsonObject[] = []
-  const { server, onStream, onPost } = createTestServer({ features }, behaviours, CLOCK)
+  const server = new FakeServer({ features }, behaviours, CLOCK)
   const network = createNetwork({
     now: CLOCK.now,
     ignoresAbort: true,
     onStream(stream) {
       streams.push(stream)
-      onStream(stream)
+      server.onStream(stream)
     },
     onPost(post) {
       posts.push(post)
-      onPost(post)
+      server.onPost(post)
     },
   })
   const chat = createChatConnection({

@@ -5,7 +5,7 @@ import type { Health } from './health'
 import type { Keys } from './keys'
 import { Mailbox } from './mailbox'
 import type { RedisLink } from './redisLink'
-import { createRevocations } from './revocations'
+import { Revocations } from './revocations'
 import { SharedReceipts } from './sharedReceipts'
 import type { Subscriptions } from './subscriptions'
 
@@ -37,7 +37,7 @@ export function createNode(options: NodeOptions): RedisNode {
   }
   const mailbox = new Mailbox({ ...options, node, nextId })
   const receipts = new SharedReceipts({ ...options, nextId })
-  const revocations = createRevocations({ ...options, node, onRevoked: host.onRevoked })
+  const revocations = new Revocations({ ...options, node, onRevoked: host.onRevoked })
 
   void subscriptions.add(channel)
   void subscriptions.add(keys.revocations)
@@ -51,8 +51,8 @@ export function createNode(options: NodeOptions): RedisNode {
       else return false
       return true
     },
-    look: revocations.look,
-    revoke: revocations.add,
+    look: () => revocations.look(),
+    revoke: (principalId, sessionId) => revocations.add(principalId, sessionId),
     ask: (to, request) => mailbox.ask(to, request),
     outcome: (identity) => receipts.outcome(identity),
     claim: (identity, fingerprint) => receipts.claim(identity, fingerprint),

@@ -22,28 +22,56 @@ export interface ReaderOptions {
 export const MAX_KEPT = 4_096
 
 /** Reads sessions. That one of them, or Redis, cannot be read is told here. */
-export function createReader({ link, keys, health, maxSessionBytes, keep, onError }: ReaderOptions) {
-  const asking = new Map<string, Promise<readonly LogEntry[]>>()
+export class Reader {
+  readonly #options: ReaderOptions
+  readonly #asking = new Map<string, Promise<readonly LogEntry[]>>()
+
+  constructor(options: ReaderOptions) {
+    this.#options = options
+  }
 
   /**
-   * An event that somebody has tampered with keeps its place, or its readers would never get beyond
-   * it.
+   * An event wakes all streams of a session at once: those that ask for the same in one turn share
+   * one answer of Redis.
    */
-  function toEntry(sessionId: string, seq: number, epoch: string, json: string): LogEntry {
-    const event = parseJson(json)
-    if (isObject(event) && isText(event.type)) {
-      const text = textOf({ ...event, type: event.type })
-      return new StoredEntry(sessionId, seq, epoch, text)
-    }
-    onError(new Error(`redisLog: ${keys.log(sessionId)} holds no event under 0-${seq}`))
-    return new StoredEntry(sessionId, seq, epoch, '{"type":"unreadable"}')
+  read(sessionId: string, after: number, limit: number): Promise<readonly LogEntry[]> {
+    const question = `${after} ${limit} ${sessionId}`
+    const asked = this.#asking.get(question)
+    if (asked) return asked
+    const reading = this.#readPage(sessionId, after, limit)
+    this.#asking.set(question, reading)
+    // No longer than that: an event that is told of later may be missing in the answer.
+    queueMicrotask(() => this.#asking.delete(question))
+    return reading
+  }
+
+  async head(sessionId: string): Promise<SessionHead> {
+    const page = await this.#ask(sessionId, 0, -1, -1)
+    if (!page) return { epoch: '', head: 0, first: 1, isUnreadable: true }
+    const { epoch, head, entries } = page
+    return { epoch, head, first: entries[0]?.seq ?? head + 1 }
+  }
+
+  async news(sessionId: string, after: number, limit: number): Promise<News | undefined> {
+    const page = await this.#ask(sessionId, after, limit, MAX_KEPT)
+    const toNews = ({ seq, json }: { readonly seq: number; readonly json: string | undefined }) => ({
+      seq,
+      entry: json === undefined ? undefined : this.#toEntry(sessionId, seq, page?.epoch ?? '', json),
+    })
+    return page && { ...page, entries: page.entries.map(toNews) }
+  }
+
+  async #readPage(sessionId: string, after: number, limit: number): Promise<readonly LogEntry[]> {
+    const page = await this.#ask(sessionId, after, limit, this.#options.maxSessionBytes)
+    return page?.entries.map(({ seq, json = '' }) => this.#toEntry(sessionId, seq, page.epoch, json)) ?? []
   }
 
   /**
    * `undefined`: that session cannot be read, though others can. Rejects with `Refusal` 503 if none
    * can.
    */
-  async function ask(sessionId: string, after: number, limit: number, longest: number) {
+  async #ask(sessionId: string, after: number, limit: number, longest: number) {
+    const { link, keys, health, keep } = this.#options
     try {
       const given = [await link.server(), keep, after, limit, longest]
       const [epoch, head, entries, refused] = await link.commands.holdlineRead(
@@ -61,41 +89,18 @@ export function createReader({ link, keys, health, maxSessionBytes, keep, onErro
     }
   }
 
-  async function readPage(sessionId: string, after: number, limit: number): Promise<readonly LogEntry[]> {
-    const page = await ask(sessionId, after, limit, maxSessionBytes)
-    return page?.entries.map(({ seq, json = '' }) => toEntry(sessionId, seq, page.epoch, json)) ?? []
-  }
-
-  return {
-    /**
-     * An event wakes all streams of a session at once: those that ask for the same in one turn
-     * share one answer of Redis.
-     */
-    read(sessionId: string, after: number, limit: number): Promise<readonly LogEntry[]> {
-      const question = `${after} ${limit} ${sessionId}`
-      const asked = asking.get(question)
-      if (asked) return asked
-      const reading = readPage(sessionId, after, limit)
-      asking.set(question, reading)
-      // No longer than that: an event that is told of later may be missing in the answer.
-      queueMicrotask(() => asking.delete(question))
-      return reading
-    },
-
-    async head(sessionId: string): Promise<SessionHead> {
-      const page = await ask(sessionId, 0, -1, -1)
-      if (!page) return { epoch: '', head: 0, first: 1, isUnreadable: true }
-      const { epoch, head, entries } = page
-      return { epoch, head, first: entries[0]?.seq ?? head + 1 }
-    },
-
-    async news(sessionId: string, after: number, limit: number): Promise<News | undefined> {
-      const page = await ask(sessionId, after, limit, MAX_KEPT)
-      const toNews = ({ seq, json }: { readonly seq: number; readonly json: string | undefined }) => ({
-        seq,
-        entry: json === undefined ? undefined : toEntry(sessionId, seq, page?.epoch ?? '', json),
-      })
-      return page && { ...page, entries: page.entries.map(toNews) }
-    },
+  /**
+   * An event that somebody has tampered with keeps its place, or its readers would never get beyond
+   * it.
+   */
+  #toEntry(sessionId: string, seq: number, epoch: string, json: string): LogEntry {
+    const event = parseJson(json)
+    if (isObject(event) && isText(event.type)) {
+      const text = textOf({ ...event, type: event.type })
+      return new StoredEntry(sessionId, seq, epoch, text)
+    }
+    const { keys, onError } = this.#options
+    onError(new Error(`redisLog: ${keys.log(sessionId)} holds no event under 0-${seq}`))
+    return new StoredEntry(sessionId, seq, epoch, '{"type":"unreadable"}')
   }
 }

@@ -11,7 +11,7 @@ import { Feeds } from './feeds'
 import { createHealth } from './health'
 import { createKeys, type Keys } from './keys'
 import { createNode, type RedisNode } from './node'
-import { createReader, MAX_KEPT } from './reader'
+import { MAX_KEPT, Reader } from './reader'
 import { createRedisLink } from './redisLink'
 import { RedisRuns } from './redisRuns'
 import { Subscriptions } from './subscriptions'
@@ -93,7 +93,7 @@ export function redisLog(options: RedisLogOptions): RedisLog {
     read: (sessionId, after, limit) =>
       feeds.entriesAfter(sessionId, after, limit) ?? reader.read(sessionId, after, limit),
 
-    head: reader.head,
+    head: (sessionId) => reader.head(sessionId),
 
     subscribe: (sessionId, listener) => feeds.listen(sessionId, listener),
 
@@ -136,7 +136,7 @@ function createParts({ keys, source, replicas, clock, ...bounds }: Resolved, own
   const link = createRedisLink(source, { ownWriter: replicas > 0, onError: tell })
   const health = createHealth(tell)
   const shared = { link, keys, health, ...bounds }
-  const reader = createReader({ ...shared, onError: tell })
+  const reader = new Reader({ ...shared, onError: tell })
   const writing = {
     ...shared,
     replicas,
@@ -160,7 +160,7 @@ function createParts({ keys, source, replicas, clock, ...bounds }: Resolved, own
     subscribe: (sessionId) => subscriptions.add(keys.channel(sessionId)),
     unsubscribe: (sessionId) => void subscriptions.remove(keys.channel(sessionId)),
     repair: () => subscriptions.repair(),
-    readNews: reader.news,
+    readNews: (sessionId, after, limit) => reader.news(sessionId, after, limit),
     onRepair: () => owner.onRepair(),
     onCheck() {
       link.forgetServer()

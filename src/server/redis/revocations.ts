@@ -25,67 +25,76 @@ const PAGE = 500
  * Revocations, as a Redis Stream: Pub/Sub only tells when to look, so that a lost message delays a
  * revocation by 10 s.
  */
-export function createRevocations({ link: { commands }, health, keys, node, onRevoked }: RevocationsOptions) {
-  let last: string | undefined
-  let state: 'idle' | 'looking' | 'lookingAgain' = 'idle'
-  let isTold = false
+export class Revocations {
+  readonly #options: RevocationsOptions
+  #last: string | undefined
+  #state: 'idle' | 'looking' | 'lookingAgain' = 'idle'
+  #isTold = false
 
-  async function readOn(): Promise<void> {
+  constructor(options: RevocationsOptions) {
+    this.#options = options
+  }
+
+  /** Never rejects. */
+  look(): void {
+    if (this.#state === 'idle') void this.#readAll()
+    else this.#state = 'lookingAgain'
+  }
+
+  /** Rejects with whatever Redis says. */
+  async add(principalId: string, sessionId: string | undefined): Promise<void> {
+    const { link, keys, node } = this.#options
+    const json = JSON.stringify({ node, principalId, sessionId })
+    await link.commands.xadd(keys.revocations, 'MAXLEN', '~', MAX_KEPT, '*', 'e', json)
+    // Neither is needed for it to be found.
+    const asides = [link.commands.pexpire(keys.revocations, KEEP), link.commands.publish(keys.revocations, '')]
+    await Promise.allSettled(asides)
+  }
+
+  async #readAll(): Promise<void> {
+    try {
+      do {
+        this.#state = 'looking'
+        await this.#readOn()
+      } while (this.#isAgain())
+      this.#isTold = false
+    } catch (error) {
+      if (!this.#isTold)
+        this.#options.health.tell('revocations of other processes cannot be read; it is tried again every 10 s', error)
+      this.#isTold = true
+    }
+    this.#state = 'idle'
+  }
+
+  /** Asked for while it was read: what came last may not have been there yet. */
+  #isAgain(): boolean {
+    return this.#state === 'lookingAgain'
+  }
+
+  async #readOn(): Promise<void> {
+    const { link, keys } = this.#options
     // Revocations older than this process are about streams that it never had.
-    last ??= (await commands.xrevrange(keys.revocations, '+', '-', 'COUNT', 1))[0]?.[0] ?? '0-0'
+    this.#last ??= (await link.commands.xrevrange(keys.revocations, '+', '-', 'COUNT', 1))[0]?.[0] ?? '0-0'
     for (;;) {
-      const page: [id: string, fields: string[]][] = await commands.xrange(
+      const page: [id: string, fields: string[]][] = await link.commands.xrange(
         keys.revocations,
-        `(${last}`,
+        `(${this.#last}`,
         '+',
         'COUNT',
         PAGE,
       )
       for (const [id, [, json = '']] of page) {
-        last = id
-        take(parseJson(json))
+        this.#last = id
+        this.#take(parseJson(json))
       }
       if (page.length < PAGE) return
     }
   }
 
-  function take(value: unknown) {
+  #take(value: unknown) {
+    const { node, onRevoked } = this.#options
     if (!isObject(value) || value.node === node) return
     const { principalId, sessionId } = value
     if (isText(principalId) && (sessionId === undefined || isText(sessionId))) onRevoked(principalId, sessionId)
-  }
-
-  async function readAll(): Promise<void> {
-    try {
-      do {
-        state = 'looking'
-        await readOn()
-      } while (isAgain())
-      isTold = false
-    } catch (error) {
-      if (!isTold) health.tell('revocations of other processes cannot be read; it is tried again every 10 s', error)
-      isTold = true
-    }
-    state = 'idle'
-  }
-
-  /** Asked for while it was read: what came last may not have been there yet. */
-  const isAgain = () => state === 'lookingAgain'
-
-  return {
-    /** Never rejects. */
-    look(): void {
-      if (state === 'idle') void readAll()
-      else state = 'lookingAgain'
-    },
-
-    /** Rejects with whatever Redis says. */
-    async add(principalId: string, sessionId: string | undefined): Promise<void> {
-      const json = JSON.stringify({ node, principalId, sessionId })
-      await commands.xadd(keys.revocations, 'MAXLEN', '~', MAX_KEPT, '*', 'e', json)
-      // Neither is needed for it to be found.
-      const asides = [commands.pexpire(keys.revocations, KEEP), commands.publish(keys.revocations, '')]
-      await Promise.allSettled(asides)
-    },
   }
 }

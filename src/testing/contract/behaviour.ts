@@ -1,7 +1,7 @@
 import type { Verdict } from '../../connection/messages'
 import type { ConnectionOptions } from '../../connection/options'
 import type { ContractCase, ContractPromise } from './case'
-import { type ContractLine, createContractLine } from './contractLine'
+import { ContractLine } from './contractLine'
 
 /** Deep equality by JSON is enough for what is compared here. */
 export function expectEqual(actual: unknown, expected: unknown, what: string) {
@@ -20,13 +20,13 @@ export const behaviour = (
   name,
   ...(needs && { needs }),
   async run(serve) {
-    const line = await createContractLine(serve, options)
+    const line = await ContractLine.open(serve, options)
     try {
       await use(line)
-      expectEqual(line.surprises.map(String), [], 'errors inside the server')
+      expectEqual(line.server.surprises.map(String), [], 'errors inside the server')
       // The server may hear of the end of a stream after it heard of the next one.
-      await line.until('I1: a single stream is left', () => line.streams <= 1)
-      const early = line.requests.find(({ key, phase }) => key !== null && phase !== 'open')
+      await line.until('I1: a single stream is left', () => line.server.streams <= 1)
+      const early = line.server.requests.find(({ key, phase }) => key !== null && phase !== 'open')
       expectTrue(
         !early || early.phase === 'backoff' || early.phase === 'connecting' || early.phase === 'idle',
         'I3: a send arrived before the line was open',
@@ -46,7 +46,7 @@ export const range = (to: number, from = 1) => Array.from({ length: to - from + 
 export const json = (status: number, answer: object, headers: Record<string, string> = {}) =>
   new Response(JSON.stringify(answer), { status, headers: { 'content-type': 'application/json', ...headers } })
 export const publishes = async (line: ContractLine, count: number, sessionId = 's1') => {
-  for (let n = 0; n < count; n++) await line.publish(sessionId)
+  for (let n = 0; n < count; n++) await line.server.publish(sessionId)
 }
 export const phases = (line: ContractLine) =>
   line.told.flatMap(([name, event]) => (name === 'phase' ? [event.phase] : []))

@@ -1,6 +1,6 @@
 import { RESERVED_TYPES } from '../../protocol'
+import type { Behaviour } from './behaviourChain'
 import { sessionsOf, type TestPost, type TestStream } from './network'
-import type { Behaviour } from './testServer'
 
 /** How often a mishap happens, before the server behaves again. Default: always. */
 export interface Times {

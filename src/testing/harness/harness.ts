@@ -5,10 +5,11 @@ import { createConnection } from '../../createConnection'
 import type { ConnectionError } from '../../errors'
 import type { Phase } from '../../machine/types'
 import type { JsonObject } from '../../protocol'
+import type { Behaviour, TestServer } from './behaviourChain'
 import { createNetwork, type NetworkOptions, type TestPost, type TestStream } from './network'
 import { createPage, type TestPage } from './page'
 import { seededRandom } from './random'
-import { type Behaviour, createTestServer, type TestServer, type TestServerOptions } from './testServer'
+import { FakeServer, type TestServerOptions } from './testServer'
 import { createVirtualTime, settles, type VirtualTime } from './virtualClock'
 
 /** What a connection touches of the world; to be spread into its options. */
@@ -98,71 +99,72 @@ export interface Harness {
  * A real connection in a world that the test owns: EventSource, fetch, time, chance and the page.
  * Nothing sleeps, nothing is left to chance.
  */
-export function createHarness(options: HarnessOptions = {}): Harness {
-  const { create = createConnection, server: behaviours = [], seed = 1, ignoresAbort = false } = options
-  const draw = options.random ?? seededRandom(seed)
-  const observers: Observer[] = []
-  const time = createVirtualTime(settleAll)
-  const page = createPage()
-  const streams: TestStream[] = []
-  const posts: TestPost[] = []
-  const told: Told[] = []
-  const messages: JsonObject[] = []
-  const chain = Array.isArray(behaviours) ? behaviours : [behaviours]
-  const { server, onStream, onPost } = createTestServer(options, chain, time.outside)
-  const network = createNetwork({
-    now: time.clock.now,
-    ignoresAbort,
-    onStream(stream) {
-      streams.push(stream)
-      for (const observer of observers) observer.onStream?.(stream)
-      onStream(stream)
-    },
-    onPost(post) {
-      posts.push(post)
-      for (const observer of observers) observer.onPost?.(post)
-      onPost(post)
-    },
-    onFrame(...frame) {
-      const after = observers.map((observer) => observer.onFrame?.(...frame))
-      return () => {
-        for (const then of after) then?.()
-      }
-    },
-    onAnswer(...answer) {
-      for (const observer of observers) observer.onAnswer?.(...answer)
-    },
-  })
-  const random = () => {
-    const value = draw()
-    for (const observer of observers) observer.onDraw?.(value)
+export const createHarness = (options: HarnessOptions = {}): Harness => new TestHarness(options)
+
+class TestHarness implements Harness {
+  readonly connection: Connection
+  readonly server: FakeServer
+  readonly time: VirtualTime
+  readonly page = createPage()
+  readonly streams: TestStream[] = []
+  readonly posts: TestPost[] = []
+  readonly told: Told[] = []
+  readonly messages: JsonObject[] = []
+  readonly #draw: () => number
+  readonly #observers: Observer[] = []
+
+  constructor(options: HarnessOptions) {
+    const { create = createConnection, server = [], seed = 1 } = options
+    this.#draw = options.random ?? seededRandom(seed)
+    this.time = createVirtualTime(this.settles)
+    this.server = new FakeServer(options, Array.isArray(server) ? server : [server], this.time.outside)
+    const { clock } = this.time
+    this.connection = create({
+      ...this.#createNetwork(options.ignoresAbort),
+      url: 'http://harness.test/api/chat',
+      clock,
+      random: this.random,
+      pageLifecycle: pageLifecycle(clock, this.page),
+    }) as Connection
+    for (const name of NAMES) {
+      this.connection.on(name, (event) => this.told.push({ name, event, at: clock.now() } as Told))
+    }
+    this.connection.on('message', (message) => this.messages.push(message))
+  }
+
+  get stream(): TestStream {
+    return last(this.streams, 'no stream was opened')
+  }
+
+  readonly random = () => {
+    const value = this.#draw()
+    for (const observer of this.#observers) observer.onDraw?.(value)
     return value
   }
-  const connection = create({
-    ...network,
-    url: 'http://harness.test/api/chat',
-    clock: time.clock,
-    random,
-    pageLifecycle: pageLifecycle(time.clock, page),
-  }) as Connection
-  for (const name of NAMES) {
-    connection.on(name, (event) => told.push({ name, event, at: time.clock.now() } as Told))
-  }
-  connection.on('message', (message) => messages.push(message))
 
-  async function settleAll() {
+  readonly post = (endpoint: string) =>
+    last(
+      this.posts.filter((post) => post.endpoint === endpoint),
+      `nothing was posted to ${endpoint}`,
+    )
+
+  readonly observe = (observer: Observer) => void this.#observers.push(observer)
+
+  readonly settles = async () => {
     await settles()
-    for (const observer of observers) observer.onSettled?.()
+    for (const observer of this.#observers) observer.onSettled?.()
   }
 
-  const last = <Item>(items: readonly Item[], what: string): Item => {
-    const item = items.at(-1)
-    if (item === undefined) throw new Error(`holdline harness: ${what}`)
-    return item
+  readonly passes = (ms: number) => this.time.passes(ms)
+
+  readonly opens = () => {
+    if (this.connection.phase === 'idle') this.connection.connect()
+    return this.reaches('open')
   }
 
-  async function reaches(phase: Phase) {
-    await settleAll()
+  readonly reaches = async (phase: Phase) => {
+    await this.settles()
+    const { connection, time, told } = this
     const until = time.clock.now() + PATIENCE
     while (connection.phase !== phase) {
       if (time.next > until) {
@@ -176,33 +178,38 @@ export function createHarness(options: HarnessOptions = {}): Harness {
     }
   }
 
-  return {
-    connection,
-    server,
-    time,
-    page,
-    random,
-    streams,
-    posts,
-    told,
-    messages,
-    get stream() {
-      return last(streams, 'no stream was opened')
-    },
-    post: (endpoint) =>
-      last(
-        posts.filter((post) => post.endpoint === endpoint),
-        `nothing was posted to ${endpoint}`,
-      ),
-    observe: (observer) => void observers.push(observer),
-    settles: settleAll,
-    passes: time.passes,
-    opens() {
-      if (connection.phase === 'idle') connection.connect()
-      return reaches('open')
-    },
-    reaches,
+  #createNetwork(ignoresAbort = false) {
+    const observers = this.#observers
+    return createNetwork({
+      now: this.time.clock.now,
+      ignoresAbort,
+      onStream: (stream) => {
+        this.streams.push(stream)
+        for (const observer of observers) observer.onStream?.(stream)
+        this.server.onStream(stream)
+      },
+      onPost: (post) => {
+        this.posts.push(post)
+        for (const observer of observers) observer.onPost?.(post)
+        this.server.onPost(post)
+      },
+      onFrame(...frame) {
+        const after = observers.map((observer) => observer.onFrame?.(...frame))
+        return () => {
+          for (const then of after) then?.()
+        }
+      },
+      onAnswer(...answer) {
+        for (const observer of observers) observer.onAnswer?.(...answer)
+      },
+    })
   }
+}
+
+function last<Item>(items: readonly Item[], what: string): Item {
+  const item = items.at(-1)
+  if (item === undefined) throw new Error(`holdline harness: ${what}`)
+  return item
 }
 
 const why = (error: ConnectionError | null) =>

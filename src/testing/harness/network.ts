@@ -87,90 +87,99 @@ export interface NetworkOptions {
  * EventSource and fetch without a network: what comes down, and what is answered, is up to who
  * listens.
  */
-export function createNetwork(options: NetworkOptions) {
-  const { now, ignoresAbort = false, onStream, onPost, onFrame, onAnswer } = options
-
-  const createEventSource = (url: string): EventSourceLike => {
-    const listeners = new Map<string, (event: StreamEvent) => void>()
-    let isClosed = false
-    let connectionId: string | undefined
-    const dispatch = (type: string, event: StreamEvent = {}) => {
-      const then = onFrame?.(stream, type, event.data)
-      listeners.get(type)?.(event)
-      then?.()
-    }
-    const stream: TestStream = {
-      url,
-      at: now(),
-      get isClosed() {
-        return isClosed
-      },
-      get connectionId() {
-        return connectionId
-      },
-      opens: () => dispatch('open'),
-      welcomes(frame = {}) {
-        const welcome = { type: 'welcome', protocolVersion: 2, connectionId: 'c1', ...frame }
-        connectionId = welcome.connectionId
-        dispatch('welcome', { data: JSON.stringify(welcome) })
-      },
-      sends: (frame) => dispatch('message', { data: typeof frame === 'string' ? frame : JSON.stringify(frame) }),
-      fails: (code) => dispatch('error', { code, message: 'the stream was cut' }),
-    }
-    onStream(stream)
-    return {
-      // Late callbacks are part of life: what is sent after `close()` is dispatched all the same.
-      addEventListener: (type, listener) => void listeners.set(type, listener),
-      close() {
-        isClosed = true
-      },
-    }
-  }
-
-  const fetch = ((url: string, { method = 'GET', body, headers, keepalive = false, signal }: RequestInit = {}) =>
+export const createNetwork = (options: NetworkOptions) => ({
+  createEventSource: (url: string): EventSourceLike => openStream(options, url),
+  fetch: ((url: string, init: RequestInit = {}) =>
     new Promise<Response>((resolve, reject) => {
+      const { method = 'GET' } = init
       if (method !== 'POST' && !url.endsWith('?ask')) {
         throw new Error(
           `holdline harness: streams are faked as EventSources, and POSTs: nothing answers ${method} ${url}. Leave out the option \`transport\``,
         )
       }
-      let isAborted = false
-      let isAnswered = false
-      const sent = new Headers(headers)
-      const settle = (answer: Answer) => {
-        if (!isAnswered) onAnswer?.(post, answer)
-        isAnswered ||= answer.text !== undefined || answer.status === 0
-        if (answer.status === 0) reject(new TypeError('fetch failed'))
-        else resolve(response(answer))
-      }
-      signal?.addEventListener('abort', () => {
-        isAborted ||= !isAnswered
-        if (!ignoresAbort) reject(signal.reason)
-      })
-      const post: TestPost = {
-        endpoint: url.slice(url.lastIndexOf('/') + 1),
-        body: JSON.parse(String(body ?? '{}')) as JsonObject,
-        headers: sent,
-        connectionId: sent.get('X-Connection-ID'),
-        key: sent.get('Idempotency-Key'),
-        keepalive,
-        at: now(),
-        get isAborted() {
-          return isAborted
-        },
-        get isAnswered() {
-          return isAnswered
-        },
-        answers: (status, json = null, more = {}) =>
-          settle({ status, headers: { 'content-type': 'application/json', ...more }, text: JSON.stringify(json) }),
-        answersText: (status, text, type = 'text/plain') => settle({ status, headers: { 'content-type': type }, text }),
-        answersHalf: () => settle({ status: 200, headers: {} }),
-        fails: () => settle({ status: 0, headers: {} }),
-      }
-      onPost(post)
-    })) as typeof globalThis.fetch
+      sendPost(options, url, init, { resolve, reject })
+    })) as typeof globalThis.fetch,
+})
 
-  return { createEventSource, fetch }
+function openStream({ now, onStream, onFrame }: NetworkOptions, url: string): EventSourceLike {
+  const listeners = new Map<string, (event: StreamEvent) => void>()
+  let isClosed = false
+  let connectionId: string | undefined
+  const dispatch = (type: string, event: StreamEvent = {}) => {
+    const then = onFrame?.(stream, type, event.data)
+    listeners.get(type)?.(event)
+    then?.()
+  }
+  const stream: TestStream = {
+    url,
+    at: now(),
+    get isClosed() {
+      return isClosed
+    },
+    get connectionId() {
+      return connectionId
+    },
+    opens: () => dispatch('open'),
+    welcomes(frame = {}) {
+      const welcome = { type: 'welcome', protocolVersion: 2, connectionId: 'c1', ...frame }
+      connectionId = welcome.connectionId
+      dispatch('welcome', { data: JSON.stringify(welcome) })
+    },
+    sends: (frame) => dispatch('message', { data: typeof frame === 'string' ? frame : JSON.stringify(frame) }),
+    fails: (code) => dispatch('error', { code, message: 'the stream was cut' }),
+  }
+  onStream(stream)
+  return {
+    // Late callbacks are part of life: what is sent after `close()` is dispatched all the same.
+    addEventListener: (type, listener) => void listeners.set(type, listener),
+    close() {
+      isClosed = true
+    },
+  }
+}
+
+interface Outcome {
+  resolve(response: Response): void
+  reject(reason: unknown): void
+}
+
+function sendPost(options: NetworkOptions, url: string, init: RequestInit, { resolve, reject }: Outcome) {
+  const { now, ignoresAbort = false, onPost, onAnswer } = options
+  const { body, keepalive = false, signal } = init
+  const headers = new Headers(init.headers)
+  let isAborted = false
+  let isAnswered = false
+  const settle = (answer: Answer) => {
+    if (!isAnswered) onAnswer?.(post, answer)
+    isAnswered ||= answer.text !== undefined || answer.status === 0
+    if (answer.status === 0) reject(new TypeError('fetch failed'))
+    else resolve(response(answer))
+  }
+  signal?.addEventListener('abort', () => {
+    isAborted ||= !isAnswered
+    if (!ignoresAbort) reject(signal.reason)
+  })
+  const post: TestPost = {
+    endpoint: url.slice(url.lastIndexOf('/') + 1),
+    body: JSON.parse(String(body ?? '{}')) as JsonObject,
+    headers,
+    connectionId: headers.get('X-Connection-ID'),
+    key: headers.get('Idempotency-Key'),
+    keepalive,
+    at: now(),
+    get isAborted() {
+      return isAborted
+    },
+    get isAnswered() {
+      return isAnswered
+    },
+    answers: (status, json = null, more = {}) =>
+      settle({ status, headers: { 'content-type': 'application/json', ...more }, text: JSON.stringify(json) }),
+    answersText: (status, text, type = 'text/plain') => settle({ status, headers: { 'content-type': type }, text }),
+    answersHalf: () => settle({ status: 200, headers: {} }),
+    fails: () => settle({ status: 0, headers: {} }),
+  }
+  onPost(post)
 }
 
 /**

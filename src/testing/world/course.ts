@@ -4,7 +4,7 @@ import type { ConnectionOptions } from '../../connection/options'
 import { createConnection } from '../../createConnection'
 import { FEATURES, type Feature, type JsonObject } from '../../protocol'
 import { serverIsSilent } from '../harness/behaviours'
-import { createHarness, type Environment } from '../harness/harness'
+import { createHarness, type Environment, type Harness } from '../harness/harness'
 import { watchInvariants } from '../oracle/invariants'
 import { App } from './app'
 import { overlooked } from './overlooked'
@@ -52,25 +52,12 @@ export function begin(options: WorldOptions) {
     create: (environment) =>
       create({ ...environment, clock: overlooked(environment.clock, timers), headers: hook.headers }),
   })
-  const { connection, page, time } = harness
-  const { now } = time.clock
+  const { connection, time } = harness
   const oracle = watchInvariants(harness, { isPreparing: () => hook.waiting() > 0 })
   const app = new App({ harness, message, report: oracle.report })
   const server = new SteppedServer({ harness, features, heartbeat, event })
-  let hiddenSince = 0
-  /** 401s since the last 2xx. */
-  let refusals = 0
-  let lastSign = 0
-  harness.observe({
-    onFrame(stream) {
-      if (stream === server.live()?.stream) lastSign = now()
-    },
-    onAnswer(_, { status }) {
-      if (status === 401) refusals++
-      else if (status >= 200 && status < 300) refusals = 0
-    },
-  })
-  const isVisible = () => page.document?.visibilityState === 'visible'
+  const signs = watchSigns(harness, server)
+  const sight = watchSight(harness)
 
   return {
     ...app,
@@ -83,15 +70,12 @@ export function begin(options: WorldOptions) {
     event,
     timers,
     atMost: { messages: 2, events: 3, ...options.atMost },
-    isVisible,
-    hides() {
-      hiddenSince = now()
-      page.hides()
-    },
+    isVisible: sight.isVisible,
+    hides: sight.hides,
     letHeadersCome: hook.letCome,
     letHeadersWait: hook.letWait,
     /** Time passes until the next timer fires. */
-    passes: () => time.passes(Math.max(0, Math.min(...timers.values()) - now())),
+    passes: () => time.passes(Math.max(0, Math.min(...timers.values()) - time.clock.now())),
     /**
      * Facts that the connection remembers and does not show, as far as they can be told from
      * outside.
@@ -100,12 +84,45 @@ export function begin(options: WorldOptions) {
       isSlow: hook.isSlow(),
       throwsLeft: app.throwsLeft(),
       wanting: hook.waiting(),
-      refusals,
-      silentFor: now() - lastSign,
-      hiddenFor: isVisible() ? -1 : Math.min(now() - hiddenSince, 60_000),
+      refusals: signs.refusals(),
+      silentFor: signs.silentFor(),
+      hiddenFor: sight.hiddenFor(),
       fruitless: server.fruitless(),
       holds: app.holdsOf('s1'),
     }),
+  }
+}
+
+/** What the server has given to be remembered. */
+function watchSigns({ observe, time }: Harness, { live }: SteppedServer) {
+  const { now } = time.clock
+  /** 401s since the last 2xx. */
+  let refusals = 0
+  let lastSign = 0
+  observe({
+    onFrame(stream) {
+      if (stream === live()?.stream) lastSign = now()
+    },
+    onAnswer(_, { status }) {
+      if (status === 401) refusals++
+      else if (status >= 200 && status < 300) refusals = 0
+    },
+  })
+  return { refusals: () => refusals, silentFor: () => now() - lastSign }
+}
+
+/** Whether the page is seen; if not, for how long it was not, ms, up to a minute. */
+function watchSight({ page, time }: Harness) {
+  const { now } = time.clock
+  let hiddenSince = 0
+  const isVisible = () => page.document?.visibilityState === 'visible'
+  return {
+    isVisible,
+    hides() {
+      hiddenSince = now()
+      page.hides()
+    },
+    hiddenFor: () => (isVisible() ? -1 : Math.min(now() - hiddenSince, 60_000)),
   }
 }
 

@@ -56,20 +56,7 @@ export async function startHostileServer(script: Script): Promise<HostileServer>
   function take(endpoint: string, body: JsonObject, headers: IncomingMessage['headers'], stream = latest): object {
     const asked = { endpoint, body, headers, stream }
     posts.push(asked)
-    const own = onPost(asked)
-    if (own) return own
-    if (endpoint === 'reconnect') {
-      const sessions = [body.sessions ?? []].flat().map((cursor) => {
-        const { sessionId, lastSeq } = Object(cursor)
-        return { sessionId, status: 'resumed', from: lastSeq, to: lastSeq }
-      })
-      void stream?.say({ type: 'reconnected', resumeId: body.resumeId, sessions })
-      return { ok: true, sessions }
-    }
-    const results = [body.messages ?? []]
-      .flat()
-      .map((message) => ({ id: Object(message).id, status: 200, receipt: null }))
-    return endpoint === 'batch' ? { results } : { ok: true }
+    return onPost(asked) ?? honestAnswer(asked)
   }
 
   const server = createServer(async (request, response) => {
@@ -106,6 +93,22 @@ export async function startHostileServer(script: Script): Promise<HostileServer>
       if (latest) await latest.say('').catch(() => {})
     },
   }
+}
+
+/** As the protocol has it. */
+function honestAnswer({ endpoint, body, stream }: Asked): object {
+  if (endpoint === 'reconnect') {
+    const sessions = [body.sessions ?? []].flat().map((cursor) => {
+      const { sessionId, lastSeq } = Object(cursor)
+      return { sessionId, status: 'resumed', from: lastSeq, to: lastSeq }
+    })
+    void stream?.say({ type: 'reconnected', resumeId: body.resumeId, sessions })
+    return { ok: true, sessions }
+  }
+  const results = [body.messages ?? []]
+    .flat()
+    .map((message) => ({ id: Object(message).id, status: 200, receipt: null }))
+  return endpoint === 'batch' ? { results } : { ok: true }
 }
 
 type OnFrame = (stream: Stream, frame: JsonObject, headers: IncomingMessage['headers']) => void

@@ -2,7 +2,7 @@ import { describe, expect, test, vi } from 'vitest'
 import type { LogEntry } from '../../../server'
 import { Feeds } from '../../../server/redis/feeds'
 import { createKeys } from '../../../server/redis/keys'
-import { createReader } from '../../../server/redis/reader'
+import { Reader, type ReaderOptions } from '../../../server/redis/reader'
 import { type News, SessionFeed } from '../../../server/redis/sessionFeed'
 import { Subscriptions } from '../../../server/redis/subscriptions'
 import { fakeClock, range, settle } from '../../support/server'
@@ -454,7 +454,7 @@ describe('listening to a session', () => {
 })
 
 describe('C48: what streams read from Redis', () => {
-  type Link = Parameters<typeof createReader>[0]['link']
+  type Link = ReaderOptions['link']
   /** A Redis that answers when the test says so. */
   function create() {
     const asked: ((seq: number) => void)[] = []
@@ -463,13 +463,13 @@ describe('C48: what streams read from Redis', () => {
         asked.push((seq) => resolve(['e', seq, [[`0-${seq}`, ['e', JSON.stringify({ type: 'x', n: seq })]]], ''])),
       )
     const link = { commands: { holdlineRead }, server: async () => 'primary' } as unknown as Link
-    const health = { hasRead() {}, writes() {} } as unknown as Parameters<typeof createReader>[0]['health']
+    const health = { hasRead() {}, writes() {} } as unknown as ReaderOptions['health']
     const onError = (error: Error) => {
       throw error
     }
     return {
       asked,
-      reader: createReader({ link, keys: createKeys('h'), health, maxSessionBytes: 1e6, keep: 0, onError }),
+      reader: new Reader({ link, keys: createKeys('h'), health, maxSessionBytes: 1e6, keep: 0, onError }),
     }
   }
 

@@ -20,9 +20,9 @@ export const liveness: readonly ContractCase[] = [
 
   behaviour('C22 C23: a stream that says nothing is given up', async (line) => {
     await line.opens()
-    line.drops(() => true)
+    line.server.drops(() => true)
     await line.until('silence', () => closings(line).includes('silent'))
-    line.drops(() => false)
+    line.server.drops(() => false)
     await line.until('open again', () => line.connection.isOpen)
   }),
 
@@ -30,11 +30,11 @@ export const liveness: readonly ContractCase[] = [
     'a comment is a sign of life',
     async (line) => {
       await line.opens()
-      line.drops(() => true)
+      line.server.drops(() => true)
       // Two and a half heartbeats of the line's time; two are the limit.
       const start = Date.now()
       while (Date.now() - start < 4_500) {
-        line.saysRaw(': still here\n\n')
+        line.server.saysRaw(': still here\n\n')
         await new Promise((resolve) => setTimeout(resolve, 100))
       }
       expectEqual(closings(line), [], 'closed')
@@ -45,7 +45,7 @@ export const liveness: readonly ContractCase[] = [
   behaviour('goodbye is obeyed: the line comes back, not before the server said', async (line) => {
     await line.opens()
     const start = Date.now()
-    line.says({ type: 'goodbye', retryAfter: 3_000, spread: 100 })
+    line.server.says({ type: 'goodbye', retryAfter: 3_000, spread: 100 })
     await line.until('closed', () => closings(line).includes('goodbye'))
     await line.until('open again', () => line.connection.isOpen)
     expectTrue(Date.now() - start >= 250, `back after ${Date.now() - start} ms`)
@@ -54,12 +54,12 @@ export const liveness: readonly ContractCase[] = [
   behaviour('C22: after a wake the stream has to prove itself', async (line) => {
     await line.opens()
     line.connection.wake()
-    await line.until('the probe', () => line.requestsTo('probe').length === 1)
+    await line.until('the probe', () => line.server.requestsTo('probe').length === 1)
     await line.until('steady', () =>
       line.connection.actor.getSnapshot().matches({ active: { streaming: { open: 'steady' } } } as never),
     )
     expectEqual(closings(line), [], 'closed')
-    line.drops((frame) => frame.includes('"probe"'))
+    line.server.drops((frame) => frame.includes('"probe"'))
     line.connection.wake()
     await line.until('given up', () => closings(line).includes('probe-timeout'))
   }),

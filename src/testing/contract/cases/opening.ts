@@ -14,16 +14,20 @@ export const opening: readonly ContractCase[] = [
     line.connection.watch('s1')
     let release = () => {}
     const held = new Promise<void>((resolve) => (release = resolve))
-    line.intercepts(async (endpoint, next) => {
+    line.server.intercepts(async (endpoint, next) => {
       if (endpoint === 'reconnect') await held
       return next()
     })
     const delivery = line.send('early')
     line.connection.connect()
-    await line.until('the resume', () => line.requestsTo('reconnect').length === 1)
-    line.says({ type: 'notice' })
+    await line.until('the resume', () => line.server.requestsTo('reconnect').length === 1)
+    line.server.says({ type: 'notice' })
     await line.until('a message meanwhile', () => line.messages.length === 1)
-    expectEqual([line.connection.phase, line.requestsTo('send').length], ['reconnecting', 0], 'before the resume')
+    expectEqual(
+      [line.connection.phase, line.server.requestsTo('send').length],
+      ['reconnecting', 0],
+      'before the resume',
+    )
     release()
     expectEqual((await delivery.settled).status, 'accepted', 'after the resume')
   }),
@@ -32,9 +36,12 @@ export const opening: readonly ContractCase[] = [
     line.connection.watch('s1')
     await line.opens()
     const connectionId = line.connection.connectionId
-    line.says({ type: 'welcome', protocolVersion: 2, connectionId, heartbeat: 15_000, features: FEATURES }, 'welcome')
+    line.server.says(
+      { type: 'welcome', protocolVersion: 2, connectionId, heartbeat: 15_000, features: FEATURES },
+      'welcome',
+    )
     await line.until('again', () => line.told.filter(([name]) => name === 'opened').length === 2)
-    expectEqual([closings(line), line.requestsTo('reconnect').length], [['welcome'], 2], 'resumed')
+    expectEqual([closings(line), line.server.requestsTo('reconnect').length], [['welcome'], 2], 'resumed')
     await publishes(line, 2)
     await line.until('events', () => line.seqs().length === 2)
   }),
@@ -43,17 +50,17 @@ export const opening: readonly ContractCase[] = [
     let release = () => {}
     const held = new Promise<void>((resolve) => (release = resolve))
     const isFirst = first(true, false)
-    line.intercepts(async (endpoint, next) => {
+    line.server.intercepts(async (endpoint, next) => {
       if (endpoint === 'send' && isFirst()) await held
       return next()
     })
     await line.opens()
     const delivery = line.send('kept')
-    await line.until('under way', () => line.requestsTo('send').length === 1)
+    await line.until('under way', () => line.server.requestsTo('send').length === 1)
     line.connection.disconnect()
     release()
     expectEqual([line.connection.phase, delivery.status], ['idle', 'queued'], 'idle')
     line.connection.connect()
-    expectEqual([(await delivery.settled).status, line.prompts()], ['accepted', ['kept']], 'applied once')
+    expectEqual([(await delivery.settled).status, line.server.prompts()], ['accepted', ['kept']], 'applied once')
   }),
 ]

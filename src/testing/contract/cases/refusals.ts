@@ -4,7 +4,7 @@ import type { ContractCase } from '../case'
 export const refusals: readonly ContractCase[] = [
   behaviour('C57: a stream that the server does not know is replaced, and the message arrives', async (line) => {
     const isFirst = first(true, false)
-    line.intercepts((endpoint, next) =>
+    line.server.intercepts((endpoint, next) =>
       endpoint === 'send' && isFirst() ? json(404, { error: 'unknown-stream' }) : next(),
     )
     await line.opens()
@@ -18,7 +18,7 @@ export const refusals: readonly ContractCase[] = [
     'C29: a 401 to a message asks the hook once more, then it is repeated',
     async (line) => {
       const isFirst = first(true, false)
-      line.intercepts((endpoint, next) => (endpoint === 'send' && isFirst() ? json(401, {}) : next()))
+      line.server.intercepts((endpoint, next) => (endpoint === 'send' && isFirst() ? json(401, {}) : next()))
       await line.opens()
       expectEqual((await line.send('renewed').settled).status, 'accepted', 'verdict')
     },
@@ -26,7 +26,7 @@ export const refusals: readonly ContractCase[] = [
   ),
 
   behaviour('C31: a 401 that stays stops the line, and keeps what is queued', async (line) => {
-    line.intercepts((endpoint, next) => (endpoint === 'send' ? json(401, {}) : next()))
+    line.server.intercepts((endpoint, next) => (endpoint === 'send' ? json(401, {}) : next()))
     await line.opens()
     const delivery = line.send('kept')
     await line.until('idle', () => line.connection.phase === 'idle')
@@ -35,7 +35,7 @@ export const refusals: readonly ContractCase[] = [
       ['unauthorized', 'queued', 1],
       'stopped',
     )
-    line.intercepts((_, next) => next())
+    line.server.intercepts((_, next) => next())
     line.connection.connect()
     expectEqual((await delivery.settled).status, 'accepted', 'after another connect')
   }),
@@ -43,7 +43,7 @@ export const refusals: readonly ContractCase[] = [
   behaviour(
     'C31: a stream that is refused with 401 stops the line',
     async (line) => {
-      line.interceptsStreams(() => json(401, {}))
+      line.server.interceptsStreams(() => json(401, {}))
       line.connection.connect()
       await line.until('stopped', () => line.told.some(([name]) => name === 'stopped'))
       expectEqual([line.connection.phase, line.connection.lastError?.code], ['idle', 'unauthorized'], 'stopped')
@@ -61,12 +61,12 @@ export const refusals: readonly ContractCase[] = [
     behaviour(
       `C72: a stream that is refused with ${status} stops the line`,
       async (line) => {
-        line.interceptsStreams(refuse)
+        line.server.interceptsStreams(refuse)
         const delivery = line.send('kept')
         line.connection.connect()
         await line.until('stopped', () => line.told.some(([name]) => name === 'stopped'))
         expectEqual([line.connection.phase, line.connection.lastError?.code], ['idle', code], 'stopped')
-        line.interceptsStreams((next) => next())
+        line.server.interceptsStreams((next) => next())
         line.connection.connect()
         expectEqual((await delivery.settled).status, 'accepted', 'after another connect')
       },
@@ -76,7 +76,7 @@ export const refusals: readonly ContractCase[] = [
 
   behaviour('C72: a 403 that says nothing may pass', async (line) => {
     let refusals = 0
-    line.interceptsStreams((next) => (refusals++ < 2 ? new Response('<h1>no</h1>', { status: 403 }) : next()))
+    line.server.interceptsStreams((next) => (refusals++ < 2 ? new Response('<h1>no</h1>', { status: 403 }) : next()))
     await line.opens()
     expectEqual(refusals >= 2, true, 'refused')
   }),
@@ -86,7 +86,7 @@ export const refusals: readonly ContractCase[] = [
     async (line) => {
       const isFirst = first(true, false)
       const opened: number[] = []
-      line.interceptsStreams((next) => {
+      line.server.interceptsStreams((next) => {
         opened.push(Date.now())
         return isFirst() ? json(503, {}, { 'Retry-After': '3' }) : next()
       })

@@ -4,16 +4,16 @@ import type { ContractCase } from '../case'
 export const resuming: readonly ContractCase[] = [
   behaviour('C05 C11: a failed resume opens nothing; the next stream does, and the queue leaves then', async (line) => {
     const isFirst = first(true, false)
-    line.intercepts((endpoint, next) => (endpoint === 'reconnect' && isFirst() ? json(500, {}) : next()))
+    line.server.intercepts((endpoint, next) => (endpoint === 'reconnect' && isFirst() ? json(500, {}) : next()))
     line.connection.watch('s1')
     const delivery = line.send('patient')
     await line.opens()
     expectEqual(phases(line).includes('backoff'), true, 'backoff')
-    expectEqual([(await delivery.settled).attempts, line.prompts()], [1, ['patient']], 'sent once')
+    expectEqual([(await delivery.settled).attempts, line.server.prompts()], [1, ['patient']], 'sent once')
   }),
 
   behaviour('a resume that is forbidden as a whole is final', async (line) => {
-    line.intercepts((endpoint, next) => (endpoint === 'reconnect' ? json(403, {}) : next()))
+    line.server.intercepts((endpoint, next) => (endpoint === 'reconnect' ? json(403, {}) : next()))
     line.connection.watch('s1')
     line.connection.connect()
     await line.until('stopped', () => line.told.some(([name]) => name === 'stopped'))
@@ -52,7 +52,7 @@ export const resuming: readonly ContractCase[] = [
     await line.opens()
     await publishes(line, 2)
     const isFirst = first(true, false)
-    line.drops((frame) => /"seq":3\b/.test(frame) && isFirst())
+    line.server.drops((frame) => /"seq":3\b/.test(frame) && isFirst())
     await publishes(line, 4)
     await line.until('all', () => line.seqs().length === 6)
     expectEqual([line.seqs(), closings(line)], [range(6), ['gap']], 'events')

@@ -1,3 +1,4 @@
+import { CommandRejected } from '../../../server'
 import { behaviour, errorOf, expectEqual, expectTrue, first, json, phases, range } from '../behaviour'
 import type { ContractCase } from '../case'
 
@@ -11,11 +12,14 @@ export const sending: readonly ContractCase[] = [
       verdicts.every(({ status }) => status === 'accepted'),
       'not all were accepted',
     )
-    expectEqual(line.prompts(), range(60).map(String), 'applied')
+    expectEqual(line.server.prompts(), range(60).map(String), 'applied')
   }),
 
   behaviour('a verdict has the receipt, or says why', async (line) => {
-    line.handles(({ message }) => (message.prompt === 'no' ? line.reject(422, 'not-this') : { of: message.prompt }))
+    line.server.handles(({ message }) => {
+      if (message.prompt === 'no') throw new CommandRejected(422, 'not-this')
+      return { of: message.prompt }
+    })
     await line.opens()
     const [yes, no, after] = await Promise.all(['yes', 'no', 'after'].map((prompt) => line.send(prompt).settled))
     expectEqual(yes && 'receipt' in yes && yes.receipt, { of: 'yes' }, 'receipt')
@@ -38,7 +42,7 @@ export const sending: readonly ContractCase[] = [
     const isFirst = first(true, false)
     let refusedAt = 0
     let repeatedAt = 0
-    line.intercepts((endpoint, next) => {
+    line.server.intercepts((endpoint, next) => {
       if (endpoint !== 'send') return next()
       if (!isFirst()) {
         repeatedAt = Date.now()
@@ -51,7 +55,7 @@ export const sending: readonly ContractCase[] = [
     const verdict = await line.send('again', 'the-id').settled
     expectEqual([verdict.status, verdict.attempts], ['accepted', 2], 'verdict')
     expectEqual(
-      line.requestsTo('send').map(({ key }) => key),
+      line.server.requestsTo('send').map(({ key }) => key),
       ['the-id', 'the-id'],
       'ids',
     )
@@ -61,20 +65,20 @@ export const sending: readonly ContractCase[] = [
 
   behaviour('C28: an answer that is lost is asked for again, and the command applied once', async (line) => {
     const isFirst = first(true, false)
-    line.intercepts(async (endpoint, next) => {
+    line.server.intercepts(async (endpoint, next) => {
       const response = await next()
       if (endpoint === 'send' && isFirst()) line.cut()
       return response
     })
     await line.opens()
     const verdict = await line.send('once').settled
-    expectEqual([verdict.status, line.prompts()], ['accepted', ['once']], 'verdict and applied')
+    expectEqual([verdict.status, line.server.prompts()], ['accepted', ['once']], 'verdict and applied')
     expectTrue(verdict.attempts >= 2, 'it was not repeated')
   }),
 
   behaviour('C63: a POST that is redirected was not answered, and opens nothing', async (line) => {
     let redirects: string | undefined = 'reconnect'
-    line.intercepts((endpoint, next) => {
+    line.server.intercepts((endpoint, next) => {
       if (endpoint === 'login') return json(200, { user: null })
       return endpoint === redirects ? new Response(null, { status: 302, headers: { Location: '/login' } }) : next()
     })
@@ -87,12 +91,12 @@ export const sending: readonly ContractCase[] = [
     const isTold = () => line.told.some(([name, event]) => name === 'error' && event.error.code === 'redirected')
     await line.until('told of the message', isTold)
     redirects = undefined
-    expectEqual([(await delivery.settled).status, line.prompts()], ['accepted', ['kept']], 'after the login')
+    expectEqual([(await delivery.settled).status, line.server.prompts()], ['accepted', ['kept']], 'after the login')
   }),
 
   behaviour('C69: the names of media types are read in any case', async (line) => {
     const headers = { 'content-type': 'Application/JSON; Charset=UTF-8' }
-    line.intercepts((endpoint, next) =>
+    line.server.intercepts((endpoint, next) =>
       endpoint === 'send' ? new Response('{"error":"id-reused"}', { status: 409, headers }) : next(),
     )
     await line.opens()
@@ -100,7 +104,7 @@ export const sending: readonly ContractCase[] = [
   }),
 
   behaviour('any text goes up and comes down as it is, a large one too', async (line) => {
-    line.handles(({ message }) => ({ echo: message.prompt }))
+    line.server.handles(({ message }) => ({ echo: message.prompt }))
     line.connection.watch('s1')
     await line.opens()
     for (const text of ['', 'a\nb\r\nc\u2028d\u0000', 'grüße 👩‍👩‍👧 \ud800', 'x'.repeat(200_000)]) {
@@ -110,8 +114,8 @@ export const sending: readonly ContractCase[] = [
           JSON.stringify(verdict.receipt) === JSON.stringify({ echo: JSON.parse(JSON.stringify(text)) }),
         `up: ${text.slice(0, 20)}`,
       )
-      await line.publish('s1', { type: 'token', text })
-      const wanted = line.applied.length
+      await line.server.publish('s1', { type: 'token', text })
+      const wanted = line.server.applied.length
       await line.until('down', () => line.messages.length === wanted)
       expectEqual(line.messages.at(-1)?.text, text, 'down')
     }

@@ -6,24 +6,24 @@ export const suspending: readonly ContractCase[] = [
     line.connection.watch('s1')
     await line.opens()
     line.connection.suspend()
-    await line.until('the suspend', () => line.requestsTo('suspend').length === 1)
+    await line.until('the suspend', () => line.server.requestsTo('suspend').length === 1)
     await publishes(line, 2)
     await line.until('events', () => line.seqs().length === 2)
     expectEqual((await line.send('hidden').settled).status, 'accepted', 'the message')
     line.connection.wake()
-    await line.until('the probe', () => line.requestsTo('probe').length === 1)
-    expectEqual([closings(line), line.requestsTo('reconnect').length], [[], 1], 'closed, and resumed')
+    await line.until('the probe', () => line.server.requestsTo('probe').length === 1)
+    expectEqual([closings(line), line.server.requestsTo('reconnect').length], [[], 1], 'closed, and resumed')
   }),
 
   behaviour('C71: after a suspend that detached, a wake resumes the stream, and nothing is lost', async (line) => {
-    line.detaches()
+    line.server.detaches()
     line.connection.watch('s1')
     await line.opens()
     await publishes(line, 1)
     await line.until('an event', () => line.seqs().length === 1)
     const { connectionId } = line.connection
     let answered = false
-    line.intercepts(async (endpoint, next) => {
+    line.server.intercepts(async (endpoint, next) => {
       const answer = await next()
       answered ||= endpoint === 'suspend'
       return answer
@@ -41,15 +41,15 @@ export const suspending: readonly ContractCase[] = [
   }),
 
   behaviour('C71 I14: a message that is sent on a suspended stream leaves after a resume of it', async (line) => {
-    line.detaches()
+    line.server.detaches()
     line.connection.watch('s1')
     await line.opens()
     line.connection.suspend()
-    await line.until('the suspend', () => line.requestsTo('suspend').length === 1)
+    await line.until('the suspend', () => line.server.requestsTo('suspend').length === 1)
     await publishes(line, 1)
     expectEqual((await line.send('hidden').settled).status, 'accepted', 'the message')
     await line.until('the event', () => line.seqs().length === 1)
-    const order = line.requests.map(({ endpoint }) => endpoint)
+    const order = line.server.requests.map(({ endpoint }) => endpoint)
     expectEqual(order, ['reconnect', 'suspend', 'reconnect', 'send'], 'requests')
   }),
 ]

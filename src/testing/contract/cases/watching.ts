@@ -33,8 +33,8 @@ export const watching: readonly ContractCase[] = [
     await line.opens()
     await publishes(line, 2)
     await line.until('both', () => line.seqs().length === 2)
-    line.says({ type: 'token', sessionId: 's1', seq: 2 })
-    line.says({ type: 'notice' })
+    line.server.says({ type: 'token', sessionId: 's1', seq: 2 })
+    line.server.says({ type: 'notice' })
     await line.until('what is behind it', () => line.messages.length === 3)
     expectEqual(line.seqs(), [1, 2], 'events')
   }),
@@ -46,9 +46,9 @@ export const watching: readonly ContractCase[] = [
     await line.until('the replay', () => line.seqs('late').length === 5)
     expectEqual([line.seqs('late'), closings(line)], [range(5), []], 'events')
     line.connection.unwatch('late')
-    await line.until('the unwatch', () => line.requestsTo('unwatch').length === 1)
+    await line.until('the unwatch', () => line.server.requestsTo('unwatch').length === 1)
     await publishes(line, 1, 'late')
-    line.says({ type: 'notice' })
+    line.server.says({ type: 'notice' })
     await line.until('what is behind it', () => line.messages.some(({ type }) => type === 'notice'))
     expectEqual(line.seqs('late'), range(5), 'after it is not followed any more')
   }),
