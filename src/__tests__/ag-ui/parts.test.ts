@@ -74,7 +74,7 @@ test('a page that is opened while a run waits is shown the interrupt, and answer
   expect(other.text()).toBe('cancelled:undefined')
   // Its answer comes too late: it must not begin a run of its own.
   await page.agent.runAgent({ resume: [{ interruptId: 'i1', status: 'resolved', payload: 'yes' }] })
-  expect(server.inputs).toHaveLength(3)
+  expect([server.inputs.length, page.last()]).toMatchObject([2, { type: 'RUN_ERROR', code: 'http-409' }])
 })
 
 test('two answers to one interrupt: the first one takes the run, the other is refused', async () => {

@@ -1,11 +1,19 @@
+import type { Connection } from '../connection/api'
 import { isSeq, isText, type JsonObject } from '../protocol'
 
-/** The receipt of a command, as it comes: where to follow its run from. */
+/** The part of a connection that threads need. */
+export type Line = Pick<Connection, 'send' | 'on' | 'watch' | 'unwatch' | 'cursor' | 'pending'>
+
+/** The trigger of a `send` that only asks for the run which is active. */
+export const RESUME = 'resume-stream'
+
+/** The receipt of a command, as it comes: its run, and where to follow that from. */
 export interface Receipt {
   /** Empty, if there is none. */
   readonly run: string
   readonly state: unknown
   readonly after: number
+  /** What is beyond it happened after this was said. */
   readonly head: number
   readonly epoch: string | undefined
 }
@@ -14,11 +22,4 @@ export function receiptOf(value: unknown): Receipt | undefined {
   const { run, state, after, head, epoch }: JsonObject = Object(value)
   if (!isSeq(after) || !isSeq(head)) return undefined
   return { run: isText(run) ? run : '', state, after, head, epoch: isText(epoch) ? epoch : undefined }
-}
-
-export function orAborted<T>(promise: Promise<T>, signal?: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    signal?.addEventListener('abort', () => reject(signal.reason), { once: true })
-    promise.then(resolve, reject)
-  })
 }

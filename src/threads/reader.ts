@@ -1,0 +1,58 @@
+import { type Run, stopped } from './run'
+
+/** Reads one run: nothing of it, until the run is known, then each item once. */
+export abstract class Reader<R extends Run> {
+  /** The name of the run, where that is all that is known of it. */
+  expected: string | undefined
+  /** `undefined` as long as it waits for one. */
+  run: R | undefined
+  state: 'untold' | 'told' | 'over' = 'untold'
+  /** The thread lets go of it. */
+  release = () => {}
+  #at = 0
+
+  /** @param key the id of the message that asks for the run; without one, it is told which */
+  constructor(readonly key?: string) {}
+
+  /** What the run is known by here. */
+  get name(): string | undefined {
+    return this.run?.id ?? this.expected ?? this.key
+  }
+
+  read(run: R, at: number) {
+    if (!this.run) {
+      this.run = run
+      this.#at = at
+    }
+    this.wake()
+  }
+
+  /** The reader has gone. */
+  leave() {
+    this.state = 'over'
+    this.release()
+  }
+
+  /** As if the run had been stopped now. */
+  stop() {
+    this.end(stopped())
+  }
+
+  /** It ends without a run. */
+  refuse(error: Error) {
+    this.end(error)
+  }
+
+  /** There may be something to read. */
+  abstract wake(): void
+
+  /** At once, whatever has not been read; null if there is no run. */
+  abstract end(error?: Error | null): void
+
+  protected next(): R['items'][number] | undefined {
+    const { run } = this
+    if (!run || this.state === 'over' || this.#at >= run.told) return undefined
+    this.state = 'told'
+    return run.items[this.#at++]
+  }
+}
