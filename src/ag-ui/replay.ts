@@ -24,6 +24,7 @@ interface ReplayParts {
  */
 export function replay({ subscriber, input, history }: ReplayParts): Listener {
   const { threadId, runId } = input
+  const begin = { type: 'RUN_STARTED', threadId, runId } as unknown as BaseEvent
   let isBegun = false
   let told = Promise.resolve()
   const then = (step: () => unknown) => {
@@ -47,12 +48,14 @@ export function replay({ subscriber, input, history }: ReplayParts): Listener {
   return {
     take(event, run) {
       const isBegin = !isBegun && (event.type as string) === 'RUN_STARTED'
+      // It failed before its begin, or while this page was not there.
+      if (!isBegun && !isBegin && history) then(() => tellBegin(begin, run))
       then(() => (isBegin ? tellBegin(event, run) : tell(event)))
       isBegun = true
     },
     end(error) {
       if (!isBegun && history && error === null) {
-        then(() => tellBegin({ type: 'RUN_STARTED', threadId, runId } as unknown as BaseEvent, undefined))
+        then(() => tellBegin(begin, undefined))
         then(() => tell({ type: 'RUN_FINISHED', threadId, runId }))
       }
       then(() => (error ? subscriber.error(error) : subscriber.complete()))

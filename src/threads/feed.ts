@@ -1,87 +1,100 @@
+import type { WatchOptions } from '../connection/api'
 import type { JsonObject } from '../protocol'
 import { type Line, RESUME, type Receipt, receiptOf } from './line'
 
 /**
- * Which events of the session are heard. `unknown`: perhaps some, by another's watch. `asking`: the
- * server is asked for the run that is active. `replaying`: all, from before that run on, and those
- * up to the head of the receipt are over: a run that waited then does not, unless it is the last
- * thing that happened. `following`: all. `over`: none matters.
+ * Which events of the session are heard. `unknown`: perhaps some, by a watch of the app's.
+ * `asking`: the server is asked for the run that is active. `replaying`: all, from that run's begin
+ * on, and what happened before the server answered comes first. `following`: all. `over`: the
+ * thread needs none any more.
  */
-type Hearing =
-  | { readonly state: 'unknown' | 'over' }
-  | { readonly state: 'asking'; readonly asked: Promise<void> }
-  | { readonly state: 'replaying'; readonly receipt: Receipt; unwatch(): void }
-  | { readonly state: 'following'; unwatch(): void }
+type Hearing = 'unknown' | 'asking' | 'replaying' | 'following' | 'over'
 
-/** What a thread hears of its session, and how it comes to hear all of it. */
+export interface FeedThread {
+  /** The run that it knows. */
+  readonly known: string | undefined
+  /** The last run has ended that way, and no other has begun since. */
+  breakOff(run: string, reason: unknown): void
+}
+
+/** How a thread comes to hear every event of its session. */
 export class Feed {
   readonly #line: Line
   readonly #sessionId: string
-  /** The run that the thread knows. */
-  readonly #known: () => string | undefined
-  #hearing: Hearing = { state: 'unknown' }
+  readonly #thread: FeedThread
+  #hearing: Hearing = 'unknown'
+  #asked: Promise<void> | undefined
+  #receipt: Receipt | undefined
+  #unwatch = () => {}
 
-  constructor(line: Line, sessionId: string, known: () => string | undefined) {
+  constructor(line: Line, sessionId: string, thread: FeedThread) {
     this.#line = line
     this.#sessionId = sessionId
-    this.#known = known
+    this.#thread = thread
   }
 
-  /** Every event of the session is heard, and the run that is active is, or will be, known. */
+  /** No event is missed. */
   get isWhole(): boolean {
-    return 'unwatch' in this.#hearing
+    return this.replay !== undefined || this.#hearing === 'following'
   }
 
-  /** While events come that were over before the page asked. */
+  /**
+   * The server's answer, until all has come that happened before it: a run that waited then does
+   * not wait now, unless the answer says so.
+   */
   get replay(): Receipt | undefined {
-    return this.#hearing.state === 'replaying' ? this.#hearing.receipt : undefined
+    return this.#hearing === 'replaying' ? this.#receipt : undefined
   }
 
   /** A run that has begun, as the server says; its begin is still to come. */
   get coming(): string | undefined {
     const run = this.replay?.run
-    return run === this.#known() ? undefined : run
+    return run === this.#thread.known ? undefined : run
   }
 
+  /** No event is missed from then on, and the run that is active is known, or coming. */
   async catchUp(): Promise<void> {
-    if (this.#hearing.state === 'unknown') {
-      const asked = this.#ask().finally(() => {
-        if (this.#hearing.state === 'asking') this.#hearing = { state: 'unknown' }
+    if (this.#hearing === 'unknown') {
+      this.#hearing = 'asking'
+      this.#asked = this.#ask().finally(() => {
+        if (this.#hearing === 'asking') this.#hearing = 'unknown'
       })
-      this.#hearing = { state: 'asking', asked }
     }
-    if (this.#hearing.state === 'asking') await this.#hearing.asked
+    if (this.#hearing === 'asking') await this.#asked
   }
 
-  /** From the place that the receipt names, unless the run is known, or the session is heard. */
+  /** From the place that the receipt names, unless its run is known, or no event is missed. */
   follow({ run, after, epoch }: Receipt) {
+    if (this.#hearing === 'over') return
     const [line, sessionId] = [this.#line, this.#sessionId]
-    if (this.#hearing.state === 'over') return
     const cursor = line.cursor(sessionId)
     // The session came to be followed in the middle of the run.
-    if (run && this.#known() !== run && cursor && cursor.lastSeq > after) {
+    if (run && run !== this.#thread.known && cursor && cursor.lastSeq > after) {
       line.unwatch(sessionId)
-      this.#hearing = { state: 'unknown' }
+      this.#hearing = 'unknown'
     }
     this.#watch({ sessionId, lastSeq: after, ...(epoch && { epoch }) })
   }
 
   /** The event with that `seq` has been taken. */
   heard(seq: unknown) {
-    if (this.#hearing.state === 'replaying' && Number(seq) >= this.#hearing.receipt.head)
-      this.#hearing = { state: 'following', unwatch: this.#hearing.unwatch }
+    if (this.replay && Number(seq) >= this.replay.head) this.#hearing = 'following'
   }
 
   /** Events are missing from now on, or were lost. */
-  lose(state: 'unknown' | 'over' = 'unknown') {
-    if ('unwatch' in this.#hearing) this.#hearing.unwatch()
-    else if (state === 'unknown') return
-    this.#hearing = { state }
+  lose() {
+    if (this.#hearing !== 'asking') this.close('unknown')
   }
 
-  #watch(after: NonNullable<Parameters<Line['watch']>[1]>['after']) {
-    if (this.#hearing.state === 'over' || 'unwatch' in this.#hearing) return
-    this.#hearing = { state: 'following', unwatch: this.#line.watch(this.#sessionId, { after }) }
+  close(hearing: Hearing = 'over') {
+    this.#unwatch()
+    this.#hearing = hearing
+  }
+
+  #watch(after: WatchOptions['after']) {
+    if (this.isWhole || this.#hearing === 'over') return
+    this.#unwatch = this.#line.watch(this.#sessionId, { after })
+    this.#hearing = 'following'
   }
 
   async #ask() {
@@ -92,18 +105,21 @@ export class Feed {
       if (type === 'send' && session === sessionId && trigger === RESUME) delivery.cancel()
     }
     const verdict = await line.send({ type: 'send', sessionId, trigger: RESUME }).settled
-    if (verdict.status !== 'accepted') {
-      const { code } = verdict.error
-      // A reader who may not write cannot ask. The next run is heard from its begin all the same.
-      if (code === 'forbidden') this.#watch('head')
-      // A stop takes back what has not been posted yet: then there is nothing to follow.
-      else if (code !== 'cancelled') throw verdict.error
-      return
-    }
-    const receipt = receiptOf(verdict.receipt)
+    if (verdict.status === 'accepted') return this.#answered(receiptOf(verdict.receipt))
+    const { code } = verdict.error
+    // A reader who may not write cannot ask. The next run is heard from its begin all the same.
+    if (code === 'forbidden') this.#watch('head')
+    // A stop takes back what has not been posted yet: then there is nothing to follow.
+    else if (code !== 'cancelled') throw verdict.error
+  }
+
+  #answered(receipt: Receipt | undefined) {
     if (!receipt) return
     this.follow(receipt)
-    if ('unwatch' in this.#hearing && receipt.run && this.#known() !== receipt.run)
-      this.#hearing = { state: 'replaying', receipt, unwatch: this.#hearing.unwatch }
+    const { run, broken } = receipt
+    if (broken) this.#thread.breakOff(broken.id, broken.reason)
+    if (this.#hearing !== 'following' || !run || run === this.#thread.known) return
+    this.#receipt = receipt
+    this.#hearing = 'replaying'
   }
 }

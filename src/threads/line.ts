@@ -16,10 +16,20 @@ export interface Receipt {
   /** What is beyond it happened after this was said. */
   readonly head: number
   readonly epoch: string | undefined
+  /** The last run, if it broke and no other has begun since. */
+  readonly broken: { readonly id: string; readonly reason: unknown } | undefined
 }
 
 export function receiptOf(value: unknown): Receipt | undefined {
-  const { run, state, after, head, epoch }: JsonObject = Object(value)
+  const { run, state, after, head, epoch, broken }: JsonObject = Object(value)
   if (!isSeq(after) || !isSeq(head)) return undefined
-  return { run: isText(run) ? run : '', state, after, head, epoch: isText(epoch) ? epoch : undefined }
+  const { id, reason }: JsonObject = Object(broken)
+  return {
+    run: isText(run) ? run : '',
+    state,
+    after,
+    head,
+    epoch: isText(epoch) ? epoch : undefined,
+    broken: isText(id) ? { id, reason } : undefined,
+  }
 }

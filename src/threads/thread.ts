@@ -22,6 +22,8 @@ export interface ThreadParts<R extends Run> extends Kind<R> {
   readonly sessionId: string
   /** Hear of the runs of all threads. */
   readonly listeners: ReadonlySet<RunListener<R>>
+  /** Runs that broke, as this page knows by now. */
+  readonly broken: Set<string>
   /** It has no users left. */
   readonly onIdle: () => void
 }
@@ -45,17 +47,24 @@ export class Thread<R extends Run> {
   readonly #unread: R[] = []
   /** The latest one that was seen from its begin. */
   #run: R | undefined
+  /** One that ended before this page came; no other has begun since, and it is still to be told. */
+  #broken: R | undefined
 
   constructor(parts: ThreadParts<R>) {
     const { line, sessionId } = parts
     this.#parts = parts
-    this.#feed = new Feed(line, sessionId, () => this.#run?.id)
+    this.#feed = new Feed(line, sessionId, this)
     this.#off = line.on('message', { session: sessionId }, (event) => this.#hear(event))
   }
 
   /** The run that is under way, or waits for an answer. */
   get current(): R | undefined {
     return this.#run?.state === 'ended' ? undefined : this.#run
+  }
+
+  /** The latest run that was seen from its begin. */
+  get known(): string | undefined {
+    return this.#run?.id
   }
 
   /** Reads the answer to a message that was sent; its id is the reader's key. */
@@ -65,7 +74,7 @@ export class Thread<R extends Run> {
   }
 
   /**
-   * Reads the oldest run that is news, else the one that is under way or waits, from its begin;
+   * Reads the oldest run that is news, else the one that broke, else the one that is under way or waits, from its begin;
    * else the reader ends at once.
    */
   async resume(reader: Reader<R>) {
@@ -77,7 +86,8 @@ export class Thread<R extends Run> {
     }
     if (reader.state === 'over') return
     const { coming } = this.#feed
-    const run = this.#unread.shift() ?? (coming ? undefined : this.current)
+    const run = this.#unread.shift() ?? this.#broken ?? (coming ? undefined : this.current)
+    this.#broken = undefined
     reader.expected = run?.id ?? coming
     if (!reader.expected) return reader.end(null)
     this.#left.delete(reader.expected)
@@ -118,12 +128,21 @@ export class Thread<R extends Run> {
   /** Events are missing from now on, or were lost. */
   lose() {
     this.#feed.lose()
-    this.#run?.end('interrupted')
+    if (this.current) this.#end(this.current, 'interrupted')
     this.#each((reader) => {
       if (reader.run) reader.wake()
       else if (reader.expected || !reader.key) reader.refuse(interrupted())
     })
     if (this.#followers.size) this.#feed.catchUp().catch(() => {})
+  }
+
+  /** It is told once, without what it published: the app may have stored that, or something better. */
+  breakOff(id: string, reason: unknown) {
+    if (this.#parts.broken.has(id)) return
+    const run = new this.#parts.Run(id)
+    this.#end(run, reason)
+    this.#broken = run
+    this.#tell(run)
   }
 
   #each(act: (reader: Reader<R>) => unknown) {
@@ -144,7 +163,7 @@ export class Thread<R extends Run> {
   #rest() {
     if (this.#readers.size || this.#followers.size) return
     this.#off()
-    this.#feed.lose('over')
+    this.#feed.close()
     this.#parts.onIdle()
   }
 
@@ -185,6 +204,7 @@ export class Thread<R extends Run> {
   }
 
   #begin(id: string) {
+    this.#broken = undefined
     if (this.current?.id === id) this.current.restart()
     else {
       this.#run?.end('interrupted')
@@ -197,8 +217,13 @@ export class Thread<R extends Run> {
   #finish(id: string, reason: unknown) {
     // One that was never seen to begin: it was queued, or this page came too late.
     const run = this.#known(id) ?? new this.#parts.Run(id)
-    run.end(reason)
+    this.#end(run, reason)
     this.#each((reader) => reader.expected === id && reader.read(run, run.tail))
+  }
+
+  #end(run: R, reason: unknown) {
+    run.end(reason)
+    if (run.error) this.#parts.broken.add(run.id)
   }
 
   #hearItem(event: JsonObject) {
@@ -216,6 +241,10 @@ export class Thread<R extends Run> {
     const isRead = [...this.#readers].some((reader) => reader.run === run)
     if (isRead || this.#left.has(run.id) || this.#unread.includes(run)) return
     this.#unread.push(run)
+    this.#tell(run)
+  }
+
+  #tell(run: R) {
     for (const listener of [...this.#followers, ...this.#parts.listeners]) listener(run, this.#parts.id)
   }
 }

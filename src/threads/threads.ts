@@ -15,6 +15,7 @@ export class Threads<R extends Run> {
   readonly #bySession = new Map<string, Thread<R>>()
   /** Runs that wait for an answer, of threads that are not read or followed now. */
   readonly #waiting = new Map<string, string>()
+  readonly #broken = new Set<string>()
 
   constructor(
     readonly line: Line,
@@ -38,6 +39,7 @@ export class Threads<R extends Run> {
         id,
         sessionId,
         listeners,
+        broken: this.#broken,
         onIdle: () => {
           const { current } = thread
           this.#bySession.delete(sessionId)

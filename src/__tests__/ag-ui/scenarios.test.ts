@@ -55,6 +55,22 @@ describeWithRedis('an AG-UI agent over real HTTP, the log in Redis', () => {
     await doomed.close()
     await running
     expect([page.text(), page.last()]).toMatchObject(['a', { type: 'RUN_ERROR', code: 'run-interrupted' }])
+
+    // A page that is loaded now is told too, once, after what its store has.
+    const messages = structuredClone(page.agent.messages.slice(0, 1))
+    for (const follows of [true, false]) {
+      const loaded = openPage(url, { follows, history: () => ({ messages }) })
+      if (!follows) await loaded.agent.connectAgent()
+      await when(() => loaded.last()?.type === 'RUN_ERROR' && !loaded.agent.isRunning, 'it is told')
+      expect([loaded.last(), loaded.texts(), loaded.failures]).toMatchObject([
+        { code: 'run-interrupted' },
+        ['user:go'],
+        [],
+      ])
+      await loaded.agent.connectAgent()
+      expect(loaded.last()?.type).toBe('RUN_FINISHED')
+    }
+
     await page.agent.runAgent()
     expect([page.text(), page.last()?.type, page.failures]).toEqual(['c', 'RUN_FINISHED', []])
   })
