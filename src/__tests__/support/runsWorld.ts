@@ -1,7 +1,13 @@
 import { type Connection, type ConnectionOptions, createConnection } from 'holdline'
 import { onTestFinished, vi } from 'vitest'
 import { listen } from '../../../tools/shared/listen'
-import { type ChatServer, type ChatServerOptions, createChatServer, type SessionLog } from '../../server'
+import {
+  type ChatServer,
+  type ChatServerOptions,
+  type CommandCall,
+  createChatServer,
+  type SessionLog,
+} from '../../server'
 import { createRuns, type Runs, type RunsOptions } from '../../server/runs'
 
 // What the worlds of the AI SDK and of AG-UI share: a server half with runs, and a page's line.
@@ -41,6 +47,28 @@ export async function startRunsServer(
     runs,
     errors,
   }
+}
+
+type Event = { readonly type: string; readonly [field: string]: unknown }
+
+/** A server whose every answer and event is written by the test. */
+export async function startScripted(sessionId: string, onCommand: (call: CommandCall) => unknown) {
+  const server = createChatServer({
+    authenticate: () => ({ id: 'alice' }),
+    authorize: () => true,
+    onCommand,
+    allowedHosts: 'any',
+  })
+  const http = await listen((request) => server.fetch(request))
+  onTestFinished(async () => {
+    await Promise.all([server.close(), http.close()])
+  })
+  let last: Promise<unknown> = Promise.resolve()
+  const publish = (...events: readonly Event[]) => {
+    for (const event of events) last = last.then(() => server.publish(sessionId, event))
+    return last
+  }
+  return { url: http.url, publish }
 }
 
 /** The connection of a page that comes back fast, and whose sockets die on purpose. */
