@@ -5,7 +5,7 @@ import { ConnectionError } from '../errors'
 import { MAX_BATCH_BYTES } from '../protocol'
 import { sessionIdOf } from '../protocol/sessionName'
 import { refuseLarge } from '../threads/refuseLarge'
-import { stopped } from '../threads/run'
+import { errorOf } from '../threads/run'
 import type { Thread } from '../threads/thread'
 import type { Threads } from '../threads/threads'
 import { type Events, Observable } from './events'
@@ -126,7 +126,7 @@ export class HoldlineAgent extends AbstractAgent {
     const { readings, onAbort } = this.holdline()
     if (readings.size === 0) return
     if (onAbort === 'stop') this.stop()
-    for (const [reading, thread] of [...readings]) thread.leave(reading, stopped())
+    for (const [reading, thread] of [...readings]) thread.leave(reading, errorOf('stopped'))
   }
 
   /**
@@ -160,8 +160,7 @@ function check(isRight: boolean, what: string) {
   if (!isRight) throw new ConnectionError('invalid-option', `HoldlineAgent: ${what}`)
 }
 
-const ADVICE =
-  'with a middleware (agent.use), send the last messages alone, and the URLs of uploaded files in place of the files'
+const ADVICE = 'send the last messages alone, and URLs for files (agent.use)'
 
 /** @param waiting the run of the thread that waits for an answer */
 function commandOf(input: RunAgentInput, waiting: string | undefined): AgentCommand {

@@ -1,6 +1,6 @@
 import type { BaseEvent } from '@ag-ui/client'
 import { Reader } from '../threads/reader'
-import { stopped } from '../threads/run'
+import { errorOf } from '../threads/run'
 import { type AgentRun, errorEvent } from './run'
 
 /** Who is told the events of one run. */
@@ -27,13 +27,13 @@ export class Reading extends Reader<AgentRun> {
     if (this.run && this.run.state !== 'running') this.end()
   }
 
-  end(error: Error | null | undefined = this.state === 'untold' ? stopped() : undefined) {
+  override end(error: Error | null | undefined = this.state === 'untold' ? errorOf('stopped') : undefined) {
     if (this.state === 'over') return
-    this.leave()
+    super.end(error)
     this.listener.end(error)
   }
 
-  override refuse(error: Error) {
+  override refuse(error: Error | undefined) {
     this.#tell(errorEvent(error))
     this.end()
   }

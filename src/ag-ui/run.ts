@@ -1,7 +1,7 @@
 import type { BaseEvent, Message } from '@ag-ui/client'
 import type { ConnectionError } from '../errors'
 import type { JsonObject } from '../protocol'
-import { failed, Run, type RunEnd } from '../threads/run'
+import { errorOf, Run, type RunEnd } from '../threads/run'
 import { sharing } from '../threads/threads'
 import { Openings } from './openings'
 import { isEvent } from './wire'
@@ -59,7 +59,7 @@ export class AgentRun extends Run<BaseEvent> {
 
   protected close(reason: RunEnd) {
     if (this.#openings.isOver) return
-    const told = reason === 'stopped' ? this.cancelled() : [errorEvent(this.error ?? failed())]
+    const told = reason === 'stopped' ? this.cancelled() : [errorEvent(this.error ?? errorOf('failed'))]
     for (const event of told) this.#push(event)
   }
 
@@ -69,7 +69,7 @@ export class AgentRun extends Run<BaseEvent> {
   }
 }
 
-export function errorEvent(error: Error): BaseEvent {
+export function errorEvent(error: Error | undefined): BaseEvent {
   const { code, status, message } = error as ConnectionError
   return { type: 'RUN_ERROR', code: status === undefined ? code : `http-${status}`, message } as unknown as BaseEvent
 }

@@ -1,4 +1,4 @@
-import { type Run, stopped } from './run'
+import { errorOf, type Run } from './run'
 
 /** Reads one run: nothing of it, until the run is known, then each item once. */
 export abstract class Reader<R extends Run> {
@@ -7,6 +7,8 @@ export abstract class Reader<R extends Run> {
   /** `undefined` as long as it waits for one. */
   run: R | undefined
   state: 'untold' | 'told' | 'over' = 'untold'
+  /** Why it ended before its run; null if there is no run. */
+  error: Error | null | undefined
   /** The thread lets go of it. */
   release = () => {}
   #at = 0
@@ -27,27 +29,27 @@ export abstract class Reader<R extends Run> {
     this.wake()
   }
 
-  /** The reader has gone. */
-  leave() {
+  /** At once, whatever has not been read. */
+  end(error?: Error | null) {
+    if (this.state === 'over') return
+    this.error = error
     this.state = 'over'
     this.release()
+    this.wake()
   }
 
   /** As if the run had been stopped now. */
   stop() {
-    this.end(stopped())
+    this.end(errorOf('stopped'))
   }
 
   /** It ends without a run. */
-  refuse(error: Error) {
+  refuse(error: Error | undefined) {
     this.end(error)
   }
 
-  /** There may be something to read. */
+  /** There may be something to read, or it is over. */
   abstract wake(): void
-
-  /** At once, whatever has not been read; null if there is no run. */
-  abstract end(error?: Error | null): void
 
   protected next(): R['items'][number] | undefined {
     const { run } = this

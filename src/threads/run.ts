@@ -29,8 +29,8 @@ export abstract class Run<Item = unknown> {
     if (this.state === 'ended') return
     this.state = 'ended'
     this.tail = this.items.length
-    const end = reason === 'finished' || reason === 'stopped' || reason === 'failed' ? reason : 'interrupted'
-    this.error = ERRORS[end]?.()
+    const end = ENDS.find((known) => known === reason) ?? 'interrupted'
+    this.error = errorOf(end)
     this.close(end)
   }
 
@@ -46,12 +46,13 @@ export abstract class Run<Item = unknown> {
   protected abstract close(reason: RunEnd): void
 }
 
-/** Chats and agents take it as their own doing, and show no error. */
-export const stopped = () => new DOMException('the run was stopped', 'AbortError')
+const ENDS = ['finished', 'stopped', 'failed'] as const
 
-export const failed = () => new ConnectionError('run-failed', 'the server failed to make this answer: ask again')
-
-export const interrupted = () =>
-  new ConnectionError('run-interrupted', 'the server lost the rest of this answer: ask again')
-
-const ERRORS: Readonly<Partial<Record<RunEnd, () => Error>>> = { stopped, failed, interrupted }
+/** Why a run ended before its time. */
+export function errorOf(end: RunEnd): Error | undefined {
+  if (end === 'finished') return undefined
+  // Chats and agents take it as their own doing, and show no error.
+  if (end === 'stopped') return new DOMException('the run was stopped', 'AbortError')
+  const why = end === 'failed' ? 'failed to make' : 'lost the rest of'
+  return new ConnectionError(`run-${end}`, `the server ${why} this answer: ask again`)
+}

@@ -4,7 +4,7 @@ import { isText, type JsonObject } from '../protocol'
 import { Feed } from './feed'
 import { type Line, receiptOf } from './line'
 import type { Reader } from './reader'
-import { interrupted, type Run } from './run'
+import { errorOf, type Run } from './run'
 
 /** Hears of a run that nothing on this page reads, and of the thread that it belongs to. */
 export type RunListener<R extends Run> = (run: R, thread: string) => void
@@ -109,8 +109,7 @@ export class Thread<R extends Run> {
   leave(reader: Reader<R>, error?: Error) {
     if (reader.state === 'over') return
     this.#turnFrom(reader)
-    if (error) reader.end(error)
-    else reader.leave()
+    reader.end(error)
   }
 
   /** The runs go no further here. */
@@ -131,7 +130,7 @@ export class Thread<R extends Run> {
     if (this.current) this.#end(this.current, 'interrupted')
     this.#each((reader) => {
       if (reader.run) reader.wake()
-      else if (reader.expected || !reader.key) reader.refuse(interrupted())
+      else if (reader.expected || !reader.key) reader.refuse(errorOf('interrupted'))
     })
     if (this.#followers.size) this.#feed.catchUp().catch(() => {})
   }
@@ -174,25 +173,25 @@ export class Thread<R extends Run> {
     }
     const receipt = receiptOf(verdict.receipt)
     if (!receipt?.run) {
-      const why = 'the receipt names no run: is uiMessageRuns or aguiRuns the onCommand of the server?'
+      const why = 'the receipt names no run: is the onCommand of the server uiMessageRuns or aguiRuns?'
       return reader.refuse(new ConnectionError('bad-response', why))
     }
     reader.expected = receipt.run
-    const known = reader.run ?? this.#known(receipt.run)
+    const known = reader.run ?? this.#find(receipt.run)
     if (known?.state === 'ended') reader.read(known, known.tail)
     // It is a repeat, and nothing of that run comes any more.
-    else if (!known && receipt.state === 'ended') reader.refuse(interrupted())
+    else if (!known && receipt.state === 'ended') reader.refuse(errorOf('interrupted'))
     else this.#feed.follow(receipt)
   }
 
-  #known(id: unknown): R | undefined {
+  #find(id: unknown): R | undefined {
     return this.#run?.id === id ? this.#run : undefined
   }
 
   #hear(event: JsonObject) {
     const { type, run: id, seq } = event
     const { replay } = this.#feed
-    const known = this.#known(id)
+    const known = this.#find(id)
     if (type === this.#parts.type) this.#hearItem(event)
     else if (type === 'run.started' && isText(id)) this.#begin(id)
     else if (type === 'run.ended' && isText(id)) this.#finish(id, event.reason)
@@ -216,7 +215,7 @@ export class Thread<R extends Run> {
 
   #finish(id: string, reason: unknown) {
     // One that was never seen to begin: it was queued, or this page came too late.
-    const run = this.#known(id) ?? new this.#parts.Run(id)
+    const run = this.#find(id) ?? new this.#parts.Run(id)
     this.#end(run, reason)
     this.#each((reader) => reader.expected === id && reader.read(run, run.tail))
   }
