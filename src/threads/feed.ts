@@ -116,9 +116,10 @@ export class Feed {
   #answered(receipt: Receipt | undefined) {
     if (!receipt) return
     this.follow(receipt)
+    if (this.#hearing !== 'following') return
     const { run, broken } = receipt
     if (broken) this.#thread.breakOff(broken.id, broken.reason)
-    if (this.#hearing !== 'following' || !run || run === this.#thread.known) return
+    if (!run || run === this.#thread.known) return
     this.#receipt = receipt
     this.#hearing = 'replaying'
   }

@@ -141,7 +141,8 @@ export class Thread<R extends Run> {
     const run = new this.#parts.Run(id)
     this.#end(run, reason)
     this.#broken = run
-    this.#tell(run)
+    // A reader that has asked for a run takes it.
+    if (![...this.#readers].some(({ name }) => !name)) this.#tell(run)
   }
 
   #each(act: (reader: Reader<R>) => unknown) {

@@ -63,12 +63,13 @@ test('a run that the page knows is not rewound; one that began before the cursor
 })
 
 test('a thread that is left while the server is asked watches nothing, whatever the answer', async () => {
-  const { feed, watched, answer } = createFeed()
+  const { feed, watched, breakOff, answer } = createFeed()
   const asked = feed.catchUp()
   feed.close()
-  answer()
+  answer({ ...RECEIPT, broken: { id: 'b', reason: 'failed' } })
   await asked
-  expect(watched).toEqual([])
+  // The thread that comes after it asks, and tells it.
+  expect([watched, breakOff.mock.calls]).toEqual([[], []])
   const other = createFeed()
   const refused = other.feed.catchUp()
   other.feed.close()
