@@ -74,8 +74,8 @@ export class Thread<R extends Run> {
   }
 
   /**
-   * Reads the oldest run that is news, else the one that broke, else the one that is under way or waits, from its begin;
-   * else the reader ends at once.
+   * Reads the oldest run that is news, else the one that broke, else the one that is under way or
+   * waits, from its begin; else the reader ends at once.
    */
   async resume(reader: Reader<R>) {
     this.#open(reader)
@@ -135,7 +135,9 @@ export class Thread<R extends Run> {
     if (this.#followers.size) this.#feed.catchUp().catch(() => {})
   }
 
-  /** It is told once, without what it published: the app may have stored that, or something better. */
+  /**
+   * It is told once, without what it published: the app may have stored that, or something better.
+   */
   breakOff(id: string, reason: unknown) {
     if (this.#parts.broken.has(id)) return
     const run = new this.#parts.Run(id)
