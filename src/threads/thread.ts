@@ -40,10 +40,7 @@ export class Thread<R extends Run> {
    * not news.
    */
   readonly #left = new Set<string>()
-  /**
-   * Those that were told as news. One may have ended before anybody could read it: after an outage,
-   * or while the server was asked.
-   */
+  /** News, the oldest first. One may have ended before anybody could read it. */
   readonly #unread: R[] = []
   /** The latest one that was seen from its begin. */
   #run: R | undefined
