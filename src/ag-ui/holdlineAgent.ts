@@ -2,14 +2,16 @@ import { AbstractAgent, type AgentConfig, enforceOutgoingInput, type RunAgentInp
 import type { Connection } from '../connection/api'
 import type { Delivery } from '../connection/messages'
 import { ConnectionError } from '../errors'
-import { type JsonObject, MAX_BATCH_BYTES } from '../protocol'
+import { MAX_BATCH_BYTES } from '../protocol'
 import { sessionIdOf } from '../protocol/sessionName'
+import { refuseLarge } from '../threads/refuseLarge'
+import { errorOf } from '../threads/run'
+import type { Thread } from '../threads/thread'
+import type { Threads } from '../threads/threads'
 import { type Events, Observable } from './events'
-import { aborted, type Reader } from './reading'
+import { type Listener, Reading } from './reading'
 import { type ReadHistory, replay } from './replay'
-import type { Run, RunListener } from './run'
-import type { Thread } from './thread'
-import { type Threads, threadsOf } from './threads'
+import { type AgentRun, type RunListener, threadsOf } from './run'
 import { type AgentCommand, answersOf } from './wire'
 
 export interface HoldlineAgentConfig extends AgentConfig {
@@ -35,10 +37,10 @@ export interface HoldlineAgentConfig extends AgentConfig {
 }
 
 interface Parts extends Required<Pick<HoldlineAgentConfig, 'onAbort' | 'maxBytes'>> {
-  readonly threads: Threads
+  readonly threads: Threads<AgentRun>
   readonly history: ReadHistory | undefined
   /** What this agent reads now. */
-  readonly readers: Map<Reader, Thread>
+  readonly readings: Map<Reading, Thread<AgentRun>>
 }
 
 /**
@@ -63,7 +65,13 @@ export class HoldlineAgent extends AbstractAgent {
     check(onAbort === 'stop' || onAbort === 'detach', "onAbort must be 'detach' or 'stop'")
     check(maxBytes > 0, 'maxBytes must be a number of bytes above 0')
     check(history === undefined || typeof history === 'function', 'history must be a function')
-    const parts = { threads: threadsOf(connection), onAbort, maxBytes, history, readers: new Map<Reader, Thread>() }
+    const parts = {
+      threads: threadsOf(connection),
+      onAbort,
+      maxBytes,
+      history,
+      readings: new Map<Reading, Thread<AgentRun>>(),
+    }
     this.holdline = () => parts
   }
 
@@ -71,17 +79,17 @@ export class HoldlineAgent extends AbstractAgent {
   run(input: RunAgentInput): Events {
     return new Observable((subscriber) => {
       const { threads, maxBytes } = this.holdline()
-      const command = commandOf(enforceOutgoingInput(input), threads.find(input.threadId)?.current)
-      refuseLarge(command, maxBytes)
+      const command = commandOf(enforceOutgoingInput(input), threads.waiting(input.threadId))
+      refuseLarge(command, maxBytes, ADVICE)
       const thread = threads.of(input.threadId)
-      const delivery = threads.line.send({ ...command }) as Delivery<AgentCommand & JsonObject>
-      const reader: Reader = {
-        key: delivery.id,
+      const delivery = threads.line.send({ ...command })
+      const listener: Listener = {
         take: (event) => subscriber.next(event),
         end: (error) => (error ? subscriber.error(error) : subscriber.complete()),
       }
-      thread.answer(reader, delivery)
-      return this.reads(reader, thread)
+      const reading = new Reading(listener, delivery.id)
+      thread.answer(reading, delivery)
+      return this.reads(reading, thread)
     })
   }
 
@@ -99,9 +107,9 @@ export class HoldlineAgent extends AbstractAgent {
     return new Observable((subscriber) => {
       const { threads, history } = this.holdline()
       const thread = threads.of(input.threadId)
-      const reader = replay({ subscriber, input, history })
-      void thread.resume(reader)
-      return this.reads(reader, thread)
+      const reading = new Reading(replay({ subscriber, input, history }))
+      void thread.resume(reading)
+      return this.reads(reading, thread)
     })
   }
 
@@ -110,23 +118,15 @@ export class HoldlineAgent extends AbstractAgent {
    * offline, it ends when the line is back, and an input that was not posted yet never is.
    */
   stop(): Delivery {
-    const { threads } = this.holdline()
-    const thread = threads.find(this.threadId)
-    const run = thread?.current?.id
-    const delivery = threads.line.send({ type: 'stop', sessionId: sessionIdOf(this.threadId), ...(run && { run }) })
-    thread?.stop()
-    return delivery
+    return this.holdline().threads.stop(this.threadId)
   }
 
   /** As `onAbort` says, if this agent reads a run. */
   override abortRun() {
-    const { readers, onAbort } = this.holdline()
-    if (readers.size === 0) return
+    const { readings, onAbort } = this.holdline()
+    if (readings.size === 0) return
     if (onAbort === 'stop') this.stop()
-    for (const [reader, thread] of [...readers]) {
-      thread.leave(reader)
-      reader.end(aborted())
-    }
+    for (const [reading, thread] of [...readings]) thread.leave(reading, errorOf('stopped'))
   }
 
   /**
@@ -134,22 +134,24 @@ export class HoldlineAgent extends AbstractAgent {
    * function that unsubscribes.
    */
   onRun(listener: RunListener): () => void {
-    return this.holdline().threads.of(this.threadId).follow(listener)
+    return this.holdline()
+      .threads.of(this.threadId)
+      .follow(({ id: run }, threadId) => listener({ threadId, run }))
   }
 
   override clone(): HoldlineAgent {
     const cloned = super.clone() as HoldlineAgent
-    const parts = { ...this.holdline(), readers: new Map<Reader, Thread>() }
+    const parts = { ...this.holdline(), readings: new Map<Reading, Thread<AgentRun>>() }
     cloned.holdline = () => parts
     return cloned
   }
 
-  private reads(reader: Reader, thread: Thread) {
-    const { readers } = this.holdline()
-    readers.set(reader, thread)
+  private reads(reading: Reading, thread: Thread<AgentRun>) {
+    const { readings } = this.holdline()
+    readings.set(reading, thread)
     return () => {
-      readers.delete(reader)
-      thread.leave(reader)
+      readings.delete(reading)
+      thread.leave(reading)
     }
   }
 }
@@ -158,22 +160,10 @@ function check(isRight: boolean, what: string) {
   if (!isRight) throw new ConnectionError('invalid-option', `HoldlineAgent: ${what}`)
 }
 
-function commandOf(input: RunAgentInput, current: Run | undefined): AgentCommand {
-  const isAnswer = current?.state === 'suspended' && answersOf(input).size > 0
-  return {
-    type: 'send',
-    sessionId: sessionIdOf(input.threadId),
-    input,
-    ...(isAnswer && { answers: current.id }),
-  }
-}
+const ADVICE = 'send the last messages alone, and URLs for files (agent.use)'
 
-function refuseLarge(command: AgentCommand, maxBytes: number) {
-  const bytes = new TextEncoder().encode(JSON.stringify(command)).length
-  if (bytes <= maxBytes) return
-  throw new ConnectionError(
-    'invalid-message',
-    `the input for thread ${command.input?.threadId} has ${bytes} bytes, and the server takes ${maxBytes} (limits.bodyBytes): ` +
-      'with a middleware (agent.use), send the last messages alone, and the URLs of uploaded files in place of the files',
-  )
+/** @param waiting the run of the thread that waits for an answer */
+function commandOf(input: RunAgentInput, waiting: string | undefined): AgentCommand {
+  const isAnswer = waiting !== undefined && answersOf(input).size > 0
+  return { type: 'send', sessionId: sessionIdOf(input.threadId), input, ...(isAnswer && { answers: waiting }) }
 }

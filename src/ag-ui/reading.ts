@@ -1,96 +1,50 @@
 import type { BaseEvent } from '@ag-ui/client'
-import type { Run } from './run'
+import { Reader } from '../threads/reader'
+import { errorOf } from '../threads/run'
+import { type AgentRun, errorEvent } from './run'
 
-/** Who reads one run. */
-export interface Reader {
-  /** The id of the message that asks for the run; without one, it is told which. */
-  readonly key?: string
-  /** From here on it is told the events of this run. */
-  begin?(run: Run): void
-  take(event: BaseEvent): void
+/** Who is told the events of one run. */
+export interface Listener {
+  take(event: BaseEvent, run: AgentRun | undefined): void
   /**
    * The run is over, or goes no further here; without an event, it is an AbortError, or null if
    * there is no run.
    */
-  end(error: unknown): void
+  end(error: Error | null | undefined): void
 }
 
-/** How far a reader has got. */
-export class Reading {
-  /** The name of the run, where that is all that is known of it. */
-  expected: string | undefined
-  #place: { readonly run: Run; at: number } | undefined
-  #state: 'untold' | 'told' | 'over' = 'untold'
-  readonly #onEnd: () => void
-
+/** Reads one run to a listener. */
+export class Reading extends Reader<AgentRun> {
   constructor(
-    readonly reader: Reader,
-    onEnd: () => void,
+    readonly listener: Listener,
+    key?: string,
   ) {
-    this.#onEnd = onEnd
+    super(key)
   }
 
-  /** The run that it reads; `undefined` as long as it waits for one. */
-  get run(): Run | undefined {
-    return this.#place?.run
+  wake() {
+    for (let event = this.next(); event; event = this.next()) this.#tell(event)
+    if (this.run && this.run.state !== 'running') this.end()
   }
 
-  get isOver(): boolean {
-    return this.#state === 'over'
+  override end(error: Error | null | undefined = this.state === 'untold' ? errorOf('stopped') : undefined) {
+    if (this.state === 'over') return
+    super.end(error)
+    this.listener.end(error)
   }
 
-  /** What the run is known by here. */
-  get name(): string | undefined {
-    return this.run?.id ?? this.expected ?? this.reader.key
-  }
-
-  read(run: Run, at: number) {
-    if (this.#place) return
-    this.#place = { run, at }
-    this.reader.begin?.(run)
-    this.pump()
-  }
-
-  pump() {
-    const place = this.#place
-    if (!place) return
-    const { run } = place
-    while (place.at < run.told && !this.isOver) {
-      const event = run.events[place.at++]
-      if (event) this.#tell(event)
-    }
-    if (run.state !== 'running') this.end()
-  }
-
-  end(error: unknown = this.#state === 'untold' ? aborted() : undefined) {
-    if (this.isOver) return
-    this.leave()
-    this.reader.end(error)
-  }
-
-  /** It ends without a run. */
-  refuse(event: BaseEvent) {
-    this.#tell(event)
+  override refuse(error: Error | undefined) {
+    this.#tell(errorEvent(error))
     this.end()
   }
 
-  /** As if the run had been stopped now. */
-  cancel() {
+  override stop() {
     for (const event of this.run?.cancelled() ?? []) this.#tell(event)
     this.end()
   }
 
-  /** The reader has gone. */
-  leave() {
-    this.#state = 'over'
-    this.#onEnd()
-  }
-
   #tell(event: BaseEvent) {
-    this.#state = 'told'
-    this.reader.take(event)
+    this.state = 'told'
+    this.listener.take(event, this.run)
   }
 }
-
-/** An agent takes it as its own doing, and shows no error. */
-export const aborted = () => new DOMException('the run was stopped', 'AbortError')

@@ -1,7 +1,7 @@
 import type { BaseEvent, Message, RunAgentInput } from '@ag-ui/client'
 import type { EventSubscriber } from './events'
-import type { Reader } from './reading'
-import type { Run } from './run'
+import type { Listener } from './reading'
+import type { AgentRun } from './run'
 
 /** A thread as the app has stored it. */
 export interface ThreadHistory {
@@ -22,9 +22,9 @@ interface ReplayParts {
  * first event. The history is read after the run was found, so that no answer falls between; what
  * it has of that run already is left out.
  */
-export function replay({ subscriber, input, history }: ReplayParts): Reader {
+export function replay({ subscriber, input, history }: ReplayParts): Listener {
   const { threadId, runId } = input
-  let run: Run | undefined
+  const begin = { type: 'RUN_STARTED', threadId, runId } as unknown as BaseEvent
   let isBegun = false
   let told = Promise.resolve()
   const then = (step: () => unknown) => {
@@ -39,24 +39,23 @@ export function replay({ subscriber, input, history }: ReplayParts): Reader {
     for (const event of events) subscriber.next(event as BaseEvent)
   }
   /** A snapshot brings what was asked in its place; `input` would add it at the end. */
-  const tellBegin = async ({ input: asked, ...begin }: BaseEvent) => {
+  const tellBegin = async ({ input: asked, ...begin }: BaseEvent, run: AgentRun | undefined) => {
     const told = snapshots(await history?.(threadId), input, run)
     const isWhole = told.some(({ type }) => type === 'MESSAGES_SNAPSHOT')
     tell(isWhole || asked === undefined ? begin : { ...begin, input: asked }, ...told)
   }
 
   return {
-    begin(begun) {
-      run = begun
-    },
-    take(event) {
+    take(event, run) {
       const isBegin = !isBegun && (event.type as string) === 'RUN_STARTED'
-      then(() => (isBegin ? tellBegin(event) : tell(event)))
+      // It failed before its begin, or while this page was not there.
+      if (!isBegun && !isBegin && history) then(() => tellBegin(begin, run))
+      then(() => (isBegin ? tellBegin(event, run) : tell(event)))
       isBegun = true
     },
     end(error) {
       if (!isBegun && history && error === null) {
-        then(() => tellBegin({ type: 'RUN_STARTED', threadId, runId } as unknown as BaseEvent))
+        then(() => tellBegin(begin, undefined))
         then(() => tell({ type: 'RUN_FINISHED', threadId, runId }))
       }
       then(() => (error ? subscriber.error(error) : subscriber.complete()))
@@ -69,7 +68,7 @@ type Snapshot = { readonly type: string; readonly [field: string]: unknown }
 function snapshots(
   history: ThreadHistory | undefined,
   input: RunAgentInput,
-  run: Run | undefined,
+  run: AgentRun | undefined,
 ): readonly Snapshot[] {
   const stored = history?.messages ?? input.messages
   const known = stored.slice(0, stored.findIndex(({ id }) => id === run?.asked.last) + 1 || stored.length)

@@ -1,6 +1,10 @@
 import type { BaseEvent, Message } from '@ag-ui/client'
+import type { ConnectionError } from '../errors'
 import type { JsonObject } from '../protocol'
+import { errorOf, Run, type RunEnd } from '../threads/run'
+import { sharing } from '../threads/threads'
 import { Openings } from './openings'
+import { isEvent } from './wire'
 
 /** A run that no agent of this page reads. */
 export interface RunNews {
@@ -11,10 +15,8 @@ export interface RunNews {
 
 export type RunListener = (news: RunNews) => void
 
-/** One run of a thread, from its begin on, as far as it has come. */
-export class Run {
-  state: 'running' | 'suspended' | 'ended' = 'running'
-  readonly events: BaseEvent[] = []
+/** Its items are events of AG-UI. */
+export class AgentRun extends Run<BaseEvent> {
   /**
    * The last message that it was asked with, and the state: what a page needs that shows the run
    * anew.
@@ -22,42 +24,22 @@ export class Run {
   asked: { readonly last?: unknown; readonly state?: unknown } = {}
   #openings = new Openings()
 
-  constructor(readonly id: string) {}
-
-  /** It comes again, from its first event. */
-  restart() {
-    this.events.length = 0
-    this.state = 'running'
+  /** What goes on is a run of its own in the eyes of AG-UI. */
+  hear({ event, last, state }: JsonObject): boolean {
+    const isItem = isEvent(event)
+    if (isItem) this.#push(event)
+    else {
+      if (this.items.length === 0) this.asked = { last, state }
+      this.#openings = new Openings()
+    }
+    return isItem
   }
 
   /**
-   * Its begin, or an answer to what it waited for. What follows is a run of its own in the eyes of
-   * AG-UI.
+   * That it is over is told when the next one may begin: the last event waits for `run.ended`.
    */
-  ask(asked: Run['asked']) {
-    if (this.events.length === 0) this.asked = asked
-    this.#openings = new Openings()
-  }
-
-  push(event: BaseEvent) {
-    this.events.push(event)
-    this.#openings.see(event)
-  }
-
-  /**
-   * How many of its events may be told. That it is over is told when the next one may begin: the
-   * last event waits for `run.ended`.
-   */
-  get told(): number {
-    return this.events.length - (this.state === 'running' && this.#openings.isOver ? 1 : 0)
-  }
-
-  end(reason: unknown) {
-    if (this.state === 'ended') return
-    this.state = 'ended'
-    if (this.#openings.isOver) return
-    if (reason === 'stopped') for (const event of this.cancelled()) this.push(event)
-    else this.push(reason === 'failed' || reason === 'finished' ? failed() : interrupted())
+  override get told(): number {
+    return this.items.length - (this.state === 'running' && this.#openings.isOver ? 1 : 0)
   }
 
   /**
@@ -65,21 +47,31 @@ export class Run {
    * begun.
    */
   cancelled(): readonly BaseEvent[] {
-    return this.#openings.isOver ? this.events.slice(-1) : this.#openings.cancelled()
+    return this.#openings.isOver ? this.items.slice(-1) : this.#openings.cancelled()
   }
 
   /** What the run adds to the messages of the thread, as its `RUN_STARTED` says. */
   get prompt(): readonly Message[] {
-    const { input }: JsonObject = Object(this.events[0])
+    const { input }: JsonObject = Object(this.items[0])
     const { messages }: JsonObject = Object(input)
     return Array.isArray(messages) ? messages : []
   }
+
+  protected close(reason: RunEnd) {
+    if (this.#openings.isOver) return
+    const told = reason === 'stopped' ? this.cancelled() : [errorEvent(this.error ?? errorOf('failed'))]
+    for (const event of told) this.#push(event)
+  }
+
+  #push(event: BaseEvent) {
+    this.items.push(event)
+    this.#openings.see(event)
+  }
 }
 
-export const errorEvent = (code: string, message: string) =>
-  ({ type: 'RUN_ERROR', code, message }) as unknown as BaseEvent
+export function errorEvent(error: Error | undefined): BaseEvent {
+  const { code, status, message } = error as ConnectionError
+  return { type: 'RUN_ERROR', code: status === undefined ? code : `http-${status}`, message } as unknown as BaseEvent
+}
 
-const failed = () => errorEvent('run-failed', 'the server failed while it made this answer: ask again')
-
-export const interrupted = () =>
-  errorEvent('run-interrupted', 'the server lost this answer before its end: what is missing will not come, ask again')
+export const threadsOf = sharing({ type: 'agui', Run: AgentRun })

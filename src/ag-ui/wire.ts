@@ -1,10 +1,8 @@
 import type { BaseEvent, RunAgentInput } from '@ag-ui/client'
-import { isObject, isSeq, isText, type JsonObject } from '../protocol'
+import { isObject, isText } from '../protocol'
+import type { RESUME } from '../threads/line'
 
 // What the two halves of `holdline/ag-ui` say to each other.
-
-/** The trigger of a `send` that only asks for the run which is active. */
-export const RESUME = 'resume-stream'
 
 /** A message that asks for a run, or for the one that is active. */
 export interface AgentCommand {
@@ -26,28 +24,6 @@ export interface AgentEvent {
   readonly last?: string
   /** and the state that it began with, unless that is empty. */
   readonly state?: unknown
-}
-
-/** Where to follow a run from: the cursor before it. */
-export interface AgentReceipt {
-  readonly run: string | null
-  readonly state?: 'running' | 'queued' | 'suspended' | 'ended' | undefined
-  readonly after: number
-  /** What is beyond it happened after this was said. */
-  readonly head: number
-  readonly epoch?: string | undefined
-}
-
-export function parseReceipt(value: unknown): AgentReceipt | undefined {
-  const { run, state, after, head, epoch }: JsonObject = Object(value)
-  if (!isSeq(after) || !isSeq(head)) return undefined
-  return {
-    run: isText(run) ? run : null,
-    state: state as AgentReceipt['state'],
-    after,
-    head,
-    epoch: isText(epoch) ? epoch : undefined,
-  }
 }
 
 export const isEvent = (value: unknown): value is BaseEvent => isObject(value) && isText(value.type)

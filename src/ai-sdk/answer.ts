@@ -1,30 +1,14 @@
 import type { UIMessageChunk } from 'ai'
-import type { Run } from './run'
+import { Reader } from '../threads/reader'
+import type { ChatRun } from './run'
 
-/**
- * The stream of one run that one chat reads: nothing of it, until the run is known, then each chunk
- * once.
- */
-export class Answer {
+/** Reads one run as a stream of chunks. */
+export class Answer extends Reader<ChatRun> {
   readonly stream: ReadableStream<UIMessageChunk>
-  /** The name of the run, where that is all that is known of it. */
-  expected: string | undefined
-  /** The run that it reads; `undefined` as long as it waits for one. */
-  run: Run | undefined
-  /** There may be something to read. */
-  wake = () => {}
-  #at = 0
-  #end: { readonly error: unknown } | undefined
-  readonly #onEnd: () => void
+  #woken = () => {}
 
-  /**
-   * @param key the id of the message that asks for the run; without one, it is read from its begin
-   */
-  constructor(
-    readonly key: string | undefined,
-    onEnd: () => void,
-  ) {
-    this.#onEnd = onEnd
+  constructor(key?: string) {
+    super(key)
     this.stream = new ReadableStream(
       { pull: (controller) => this.#pull(controller), cancel: () => this.end() },
       // Nothing is taken before it is read: an error would throw away what waits.
@@ -32,42 +16,34 @@ export class Answer {
     )
   }
 
-  get isOver(): boolean {
-    return this.#end !== undefined
+  /** The stream, as soon as it is known that there is a run; else null. */
+  async found(): Promise<ReadableStream<UIMessageChunk> | null> {
+    while (!this.name && this.state !== 'over') await this.#news()
+    if (this.error) throw this.error
+    return this.name ? this.stream : null
   }
 
-  read(run: Run, at: number) {
-    if (!this.run) {
-      this.run = run
-      this.#at = at
-    }
-    this.wake()
-  }
-
-  /** At once, whatever has not been read. */
-  end(error?: unknown) {
-    if (this.#end) return
-    this.#end = { error }
-    this.#onEnd()
-    this.wake()
+  wake() {
+    this.#woken()
   }
 
   async #pull(controller: ReadableStreamDefaultController<UIMessageChunk>) {
     for (;;) {
       const { run } = this
-      const chunk = this.#end ? undefined : run?.chunks[this.#at]
-      if (chunk) {
-        this.#at++
-        return controller.enqueue(chunk)
-      }
+      const chunk = this.next()
+      if (chunk) return controller.enqueue(chunk)
       if (run && run.state !== 'running') this.end(run.error)
-      if (this.#end?.error) return controller.error(this.#end.error)
+      if (this.error) return controller.error(this.error)
       // [spec] one that was cancelled is closed already: this throws then, and what `pull` throws
-      // after the end is nobody's.
-      if (this.#end) return controller.close()
-      await new Promise<void>((resolve) => {
-        this.wake = resolve
-      })
+      // after the end is told to no one.
+      if (this.state === 'over') return controller.close()
+      await this.#news()
     }
+  }
+
+  #news(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#woken = resolve
+    })
   }
 }

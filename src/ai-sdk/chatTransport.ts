@@ -4,9 +4,11 @@ import type { Delivery } from '../connection/messages'
 import { ConnectionError } from '../errors'
 import { type JsonObject, MAX_BATCH_BYTES } from '../protocol'
 import { sessionIdOf } from '../protocol/sessionName'
-import type { Answer } from './answer'
-import type { Line, RunListener, RunNews } from './news'
-import { threadsOf } from './threads'
+import type { Line } from '../threads/line'
+import { refuseLarge } from '../threads/refuseLarge'
+import { Answer } from './answer'
+import type { RunNews } from './news'
+import { type ChatRun, threadsOf } from './run'
 import { type ChatCommand, lastOf, promptOf } from './wire'
 
 type SendOptions<M extends UIMessage> = Parameters<ChatTransport<M>['sendMessages']>[0]
@@ -93,44 +95,40 @@ export function createChatTransport<M extends UIMessage = UIMessage>(
   const line: Line = connection
   const threads = threadsOf(line)
 
-  function stop(chatId: string): Delivery {
-    const sessionId = sessionIdOf(chatId)
-    const thread = threads.find(chatId)
-    const run = thread?.current?.id
-    const delivery = line.send({ type: 'stop', sessionId, ...(run && { run }) })
-    thread?.stop()
-    return delivery
-  }
-
-  function streamOf(chatId: string, answer: Answer, signal: AbortSignal | undefined) {
+  /** The answer ends by an abort, whoever caused it. */
+  function abortable(chatId: string, answer: Answer, signal: AbortSignal | undefined) {
+    const thread = threads.of(chatId)
     const abort = () => {
-      if (answer.isOver) return
-      if (onAbort === 'stop') stop(chatId)
-      else threads.of(chatId).leave([answer])
+      if (!answer.name) answer.end(signal?.reason)
+      else if (onAbort === 'stop' && answer.state !== 'over') threads.stop(chatId)
+      else thread.leave(answer)
     }
-    if (signal?.aborted) abort()
-    else signal?.addEventListener('abort', abort, { once: true })
-    return answer.stream
+    signal?.addEventListener('abort', abort, { once: true })
+    return thread
   }
 
   return {
     resumeStreamIsReplay: true,
 
     async sendMessages({ abortSignal, ...options }) {
-      const command = await commandOf(options, prepare, threads.waiting(options.chatId))
-      refuseLarge(command, maxBytes)
+      const { chatId } = options
+      const command = await commandOf(options, prepare, threads.waiting(chatId))
+      refuseLarge(command, maxBytes, 'send the last message alone, and URLs for files (prepareSendMessagesRequest)')
       abortSignal?.throwIfAborted()
-      const delivery = line.send({ ...command }) as Delivery<ChatCommand & { readonly [field: string]: unknown }>
-      return streamOf(options.chatId, threads.of(options.chatId).answer(delivery), abortSignal)
+      const delivery = line.send({ ...command })
+      const answer = new Answer(delivery.id)
+      abortable(chatId, answer, abortSignal).answer(answer, delivery)
+      return answer.stream
     },
 
     async reconnectToStream({ chatId, abortSignal }) {
       abortSignal?.throwIfAborted()
-      const answer = await threads.of(chatId).resume(abortSignal)
-      return answer && streamOf(chatId, answer, abortSignal)
+      const answer = new Answer()
+      void abortable(chatId, answer, abortSignal).resume(answer)
+      return answer.found()
     },
 
-    stop,
+    stop: (chatId) => threads.stop(chatId),
 
     pending(chatId) {
       const id = sessionIdOf(chatId)
@@ -142,7 +140,8 @@ export function createChatTransport<M extends UIMessage = UIMessage>(
     },
 
     onRun(listener, scope) {
-      const hear = listener as RunListener
+      const hear = ({ id: run, prompt }: ChatRun, chatId: string) =>
+        listener({ chatId, run, message: prompt as M | undefined })
       if (scope) return threads.of(scope.chat).follow(hear)
       threads.listeners.add(hear)
       return () => threads.listeners.delete(hear)
@@ -191,13 +190,4 @@ async function commandOf<M extends UIMessage>(
     ...(isAnswer && { answers: waiting }),
     ...(Object.keys(own).length > 0 && { headers: own }),
   }
-}
-
-function refuseLarge(command: ChatCommand, maxBytes: number) {
-  const bytes = new TextEncoder().encode(JSON.stringify(command)).length
-  if (bytes <= maxBytes) return
-  throw new ConnectionError(
-    'invalid-message',
-    `the message has ${bytes} bytes, the server takes ${maxBytes} (limits.bodyBytes): send the last message alone, and URLs for files (prepareSendMessagesRequest)`,
-  )
 }

@@ -1,34 +1,25 @@
 import type { UIMessage, UIMessageChunk } from 'ai'
-import { ConnectionError } from '../errors'
+import { isObject, isText, type JsonObject } from '../protocol'
+import { Run, type RunEnd } from '../threads/run'
+import { sharing } from '../threads/threads'
 
-/** One run of a chat, from its begin on, as far as it has come. */
-export class Run {
-  state: 'running' | 'suspended' | 'ended' = 'running'
-  readonly chunks: UIMessageChunk[] = []
-  /** What the user said. */
+/** Its items are the chunks of the answer. */
+export class ChatRun extends Run<UIMessageChunk> {
+  /** What the user said; `undefined` if the run goes on with the assistant's last message. */
   prompt: UIMessage | undefined
-  /** Why it ended before its time. */
-  error: unknown
 
-  constructor(readonly id: string) {}
+  hear({ chunk, prompt }: JsonObject): boolean {
+    const isChunk = isObject(chunk) && isText(chunk.type)
+    if (isChunk) this.items.push(chunk as UIMessageChunk)
+    else this.prompt = isObject(prompt) ? (prompt as unknown as UIMessage) : undefined
+    return isChunk
+  }
 
-  end(reason: unknown) {
-    if (this.state === 'ended') return
-    this.state = 'ended'
-    if (reason === 'stopped') this.error = stopped()
-    else if (reason === 'failed')
-      this.error = new ConnectionError('run-failed', 'the server failed to make this answer: ask again')
-    else if (reason !== 'finished') {
-      // Version 7 knows the reason, and sends nothing by itself after it. Version 6 passes it on.
-      // The error makes both show it.
-      this.chunks.push({ type: 'finish', finishReason: 'interrupted' as never })
-      this.error = interrupted()
-    }
+  protected close(reason: RunEnd) {
+    // Version 7 knows the reason, and sends nothing by itself after it. Version 6 passes it on.
+    // The error makes both show it.
+    if (reason === 'interrupted') this.items.push({ type: 'finish', finishReason: 'interrupted' as never })
   }
 }
 
-/** A chat takes it as its own stop: it is `ready`, and sends nothing by itself. */
-export const stopped = () => new DOMException('the answer was stopped', 'AbortError')
-
-export const interrupted = () =>
-  new ConnectionError('run-interrupted', 'the server lost the rest of this answer: ask again')
+export const threadsOf = sharing({ type: 'ui', Run: ChatRun })

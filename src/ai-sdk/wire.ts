@@ -1,10 +1,8 @@
 import type { UIMessage, UIMessageChunk } from 'ai'
 import { isObject, type JsonObject } from '../protocol'
+import type { RESUME } from '../threads/line'
 
 // What the two halves of `holdline/ai-sdk` say to each other.
-
-/** The trigger of a `send` that only asks for the run which is active. */
-export const RESUME = 'resume-stream'
 
 /** A message that asks for a run, or for the one that is active. */
 export interface ChatCommand {

@@ -3,11 +3,11 @@ import type { AddressInfo } from 'node:net'
 import { type BaseEvent, HttpAgent, type RunAgentInput } from '@ag-ui/client'
 import { ConnectionError, createConnection } from 'holdline'
 import { expect, onTestFinished, test } from 'vitest'
-import { listen } from '../../../tools/shared/listen'
 import { HoldlineAgent, sessionIdOf } from '../../ag-ui'
 import { aguiRuns, threadIdOf } from '../../ag-ui/server'
-import { type ChatServer, createChatServer } from '../../server'
+import { createChatServer } from '../../server'
 import { createRuns } from '../../server/runs'
+import { startScripted } from '../support/runsWorld'
 import { gate, openPage, type Plain, paced, saying, startAgentServer, when } from './agentWorld'
 
 const INTERRUPT = { id: 'i1', reason: 'approval', message: 'Delete 3 files?' }
@@ -74,7 +74,7 @@ test('a page that is opened while a run waits is shown the interrupt, and answer
   expect(other.text()).toBe('cancelled:undefined')
   // Its answer comes too late: it must not begin a run of its own.
   await page.agent.runAgent({ resume: [{ interruptId: 'i1', status: 'resolved', payload: 'yes' }] })
-  expect(server.inputs).toHaveLength(3)
+  expect([server.inputs.length, page.last()]).toMatchObject([2, { type: 'RUN_ERROR', code: 'http-409' }])
 })
 
 test('two answers to one interrupt: the first one takes the run, the other is refused', async () => {
@@ -485,18 +485,11 @@ test('the app rewinds the session in the middle of a run: the agent is told each
 })
 
 test('who may write a thread and not read it is told so, and does not wait for ever', async () => {
-  const server: ChatServer = createChatServer({
-    authenticate: () => ({ id: 'alice' }),
+  const server = await startAgentServer({
     authorize: (_, __, action) => action === 'write',
-    onCommand: (call) => onCommand(call),
-    allowedHosts: 'any',
+    answer: (input) => paced(saying(input, 'a')),
   })
-  const onCommand = aguiRuns({ runs: createRuns({ server }), run: (input) => paced(saying(input, 'a')) })
-  const http = await listen((request) => server.fetch(request))
-  onTestFinished(async () => {
-    await Promise.all([server.close(), http.close()])
-  })
-  const page = openPage(http.url)
+  const page = openPage(server.url)
   await page.say('go')
   expect(page.last()).toMatchObject({ type: 'RUN_ERROR' })
 })
@@ -512,4 +505,73 @@ test('a run that goes on and fails before its first event ends as RUN_ERROR', as
   await page.say('delete')
   await page.agent.runAgent({ resume: [{ interruptId: 'i1', status: 'resolved' }] })
   expect([page.last(), page.failures]).toMatchObject([{ type: 'RUN_ERROR', code: 'run-failed' }, []])
+})
+
+test('an agent that may read and not write follows from the next run on', async () => {
+  let mayWrite = false
+  const server = await startAgentServer({
+    authorize: (_, __, action) => action === 'read' || mayWrite,
+    answer: (input) => paced(saying(input, 'a')),
+  })
+  const reader = openPage(server.url, { follows: true })
+  await when(() => reader.connection.cursor('thread')?.lastSeq === 0, 'it follows')
+  await reader.agent.connectAgent()
+  mayWrite = true
+  await openPage(server.url).say('go')
+  await when(() => reader.text() === 'a', 'it has the answer')
+  expect([reader.last()?.type, reader.failures]).toEqual(['RUN_FINISHED', []])
+})
+
+test('an answer to a run that has ended begins no other one: it is refused', async () => {
+  const server = await approving()
+  const page = openPage(server.url)
+  await page.say('delete')
+  await when(() => page.connection.cursors.length === 0, 'the thread is left')
+  openPage(server.url).agent.stop()
+  await expect.poll(async () => (await server.runs.active('thread')).run).toBeNull()
+  await page.agent.runAgent({ resume: [{ interruptId: 'i1', status: 'resolved', payload: 'yes' }] })
+  expect([server.inputs.length, page.last()]).toMatchObject([1, { type: 'RUN_ERROR', code: 'http-409' }])
+})
+
+test.each([
+  ['stopped', [], ['AbortError']],
+  ['failed', ['RUN_ERROR run-failed'], []],
+  ['interrupted', ['RUN_ERROR run-interrupted'], []],
+])(
+  'a run that ends before its first event ends so, even where the receipt comes later: %s',
+  async (reason, told, failed) => {
+    const heard = gate()
+    const { url, publish } = await startScripted('thread', async () => {
+      await publish({ type: 'run.started', run: 'r' }, { type: 'run.ended', run: 'r', reason })
+      await heard.opened
+      return { run: 'r', state: 'running', after: 0, head: 2, epoch: '' }
+    })
+    const page = openPage(url)
+    page.connection.watch('thread')
+    const running = page.say('go')
+    await when(() => page.connection.cursor('thread')?.lastSeq === 2, 'all has come')
+    heard.open()
+    await running
+    expect(page.events.map(({ type, code }) => `${type} ${code}`)).toEqual(told)
+    expect(page.failures.map(({ name }) => name)).toEqual(failed)
+  },
+)
+
+test('a connectAgent that is given up while the server is asked leaves the session', async () => {
+  const asked = gate()
+  const { url } = await startScripted('thread', async () => {
+    await asked.opened
+    return { run: 'r', state: 'running', after: 0, head: 0, epoch: '' }
+  })
+  const page = openPage(url)
+  const settled = new Promise((resolve) =>
+    page.connection.on('delivery', ({ status }) => status === 'accepted' && resolve(0)),
+  )
+  const connecting = page.agent.connectAgent()
+  await when(() => page.connection.pending[0]?.attempts, 'it is asked')
+  await page.agent.detachActiveRun()
+  await connecting
+  asked.open()
+  await settled
+  await when(() => page.connection.cursors.length === 0, 'it is left')
 })

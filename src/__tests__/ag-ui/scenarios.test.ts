@@ -55,6 +55,22 @@ describeWithRedis('an AG-UI agent over real HTTP, the log in Redis', () => {
     await doomed.close()
     await running
     expect([page.text(), page.last()]).toMatchObject(['a', { type: 'RUN_ERROR', code: 'run-interrupted' }])
+
+    // A page that is loaded now is told too, once, after what its store has.
+    const messages = structuredClone(page.agent.messages.slice(0, 1))
+    for (const follows of [true, false]) {
+      const loaded = openPage(url, { follows, history: () => ({ messages }) })
+      if (!follows) await loaded.agent.connectAgent()
+      await when(() => loaded.last()?.type === 'RUN_ERROR' && !loaded.agent.isRunning, 'it is told')
+      expect([loaded.last(), loaded.texts(), loaded.failures]).toMatchObject([
+        { code: 'run-interrupted' },
+        ['user:go'],
+        [],
+      ])
+      await loaded.agent.connectAgent()
+      expect(loaded.last()?.type).toBe('RUN_FINISHED')
+    }
+
     await page.agent.runAgent()
     expect([page.text(), page.last()?.type, page.failures]).toEqual(['c', 'RUN_FINISHED', []])
   })
@@ -266,8 +282,8 @@ function scenarios(createLog: () => SessionLog) {
     const connecting = reloaded.agent.connectAgent()
     reloaded.connection.connect()
     await connecting
-    await when(() => server.inputs.length === 1, 'it was asked')
-    expect(server.inputs).toHaveLength(1)
+    expect(reloaded.texts()).toEqual(['user:go', 'assistant:ab'])
+    expect([server.inputs.length, reloaded.failures]).toEqual([1, []])
   })
 
   test('a refused start is a RUN_ERROR with its code, and the run that was there goes on', async () => {

@@ -1,61 +1,30 @@
 import { Chat } from '@ai-sdk/react'
 import type { UIMessage, UIMessageChunk } from 'ai'
-import { type Connection, type ConnectionOptions, createConnection } from 'holdline'
-import { onTestFinished, vi } from 'vitest'
-import { listen } from '../../../tools/shared/listen'
+import type { ConnectionOptions } from 'holdline'
+import { onTestFinished } from 'vitest'
 import { type ChatTransportOptions, createChatTransport, followChat } from '../../ai-sdk'
-import { type UIMessageContext, type UIMessageRunsOptions, uiMessageRuns } from '../../ai-sdk/server'
-import { type ChatServer, type ChatServerOptions, createChatServer, type SessionLog } from '../../server'
-import { createRuns, type Runs, type RunsOptions } from '../../server/runs'
+import { type UIMessageContext, uiMessageRuns } from '../../ai-sdk/server'
+import { createLine, type RunsServerSetup, startRunsServer, tick } from '../support/runsWorld'
+
+export { gate, when, words } from '../support/runsWorld'
 
 export type Answer = (context: UIMessageContext) => ReadableStream<UIMessageChunk> | Response
 
-export interface ChatServerSetup extends Pick<RunsOptions, 'onBusy' | 'lease' | 'suspendAge'> {
-  readonly log?: SessionLog
+export interface ChatServerSetup extends RunsServerSetup {
   readonly answer?: Answer
   readonly upstream?: URL
-  readonly authorize?: ChatServerOptions['authorize']
 }
 
-/** A real server half whose sessions are chats: `alice` may do everything in all of them. */
-export async function startChatServer({ log, answer, upstream, authorize = () => true, ...settings }: ChatServerSetup) {
+/** A real server half whose sessions are chats. */
+export async function startChatServer({ answer, upstream, ...setup }: ChatServerSetup) {
   const contexts: UIMessageContext[] = []
-  const errors: unknown[] = []
-  const server: ChatServer = createChatServer({
-    ...(log && { log }),
-    authenticate: () => ({ id: 'alice' }),
-    authorize,
-    onCommand: (call) => onCommand(call),
-    onError: (error) => void errors.push(error),
-    allowedHosts: 'any',
-    limits: { bodyRate: 2 ** 30 },
-  })
-  const runs: Runs = createRuns({ server, ...settings })
-  const options: UIMessageRunsOptions = upstream
-    ? { runs, upstream }
-    : {
-        runs,
-        stream(context) {
-          contexts.push(context)
-          if (!answer) throw new Error('this server answers nothing')
-          return answer(context)
-        },
-      }
-  const onCommand = uiMessageRuns(options)
-  const http = await listen((request) => server.fetch(request))
-  onTestFinished(async () => {
-    await Promise.all([server.close(), http.close()])
-  })
-  return {
-    ...http,
-    get streams() {
-      return http.streams
-    },
-    server,
-    runs,
-    contexts,
-    errors,
+  const stream: Answer = (context) => {
+    contexts.push(context)
+    if (!answer) throw new Error('this server answers nothing')
+    return answer(context)
   }
+  const server = await startRunsServer(setup, (runs) => uiMessageRuns(upstream ? { runs, upstream } : { runs, stream }))
+  return Object.assign(server, { contexts })
 }
 
 export interface PageSetup extends ChatTransportOptions {
@@ -70,14 +39,7 @@ export interface PageSetup extends ChatTransportOptions {
 /** A page with one chat, as `useChat` makes it, and all that it ever said of its status. */
 export function openPage(url: string, setup: PageSetup = {}) {
   const { id = 'chat', messages = [], connection: more, isOffline, follows, sendAutomaticallyWhen, ...options } = setup
-  const connection: Connection = createConnection({
-    url,
-    backoff: { base: 10, cap: 40 },
-    pageLifecycle: false,
-    ...more,
-  })
-  // The sockets die on purpose.
-  connection.on('error', () => {})
+  const connection = createLine(url, more)
   const transport = createChatTransport(connection, options)
   const finishes: {
     readonly isAbort: boolean
@@ -133,7 +95,7 @@ export const textOf = ({ messages }: { readonly messages: readonly UIMessage[] }
 /** A stream that waits, at each chunk, for what the test decides. */
 export function paced(
   chunks: readonly UIMessageChunk[],
-  pace: (index: number) => unknown = () => new Promise((resolve) => setImmediate(resolve)),
+  pace: (index: number) => unknown = tick,
 ): ReadableStream<UIMessageChunk> {
   let at = 0
   return new ReadableStream(
@@ -159,22 +121,3 @@ export const saying = (...deltas: readonly string[]): readonly UIMessageChunk[] 
   { type: 'finish-step' },
   { type: 'finish', finishReason: 'stop' },
 ]
-
-export const words = (count: number) => Array.from({ length: count }, (_, index) => `${index} `)
-
-/** Resolves when the test opens it. */
-export function gate() {
-  let open = () => {}
-  const opened = new Promise<void>((resolve) => {
-    open = resolve
-  })
-  return { open: () => open(), opened }
-}
-
-export const when = (isMet: () => unknown, what: string) =>
-  vi.waitFor(
-    () => {
-      if (!isMet()) throw new Error(`never happened: ${what}`)
-    },
-    { timeout: 20_000, interval: 5 },
-  )

@@ -145,6 +145,44 @@ test('who may read and not write follows from the next run on', async () => {
   expect(reader.chat.error).toBeUndefined()
 })
 
+test('a run that failed before the page was loaded is told once: by a resume, by following, and by both', async () => {
+  const server = await startChatServer({
+    answer: () => {
+      throw new Error('no model')
+    },
+  })
+  const page = openPage(server.url)
+  await page.chat.sendMessage({ text: 'go' })
+  for (const resumes of [false, true]) {
+    for (const follows of [false, true]) {
+      if (!resumes && !follows) continue
+      const loaded = openPage(server.url, { messages: page.chat.messages, follows })
+      if (resumes) void loaded.chat.resumeStream()
+      await when(() => loaded.chat.status === 'error', 'it is told')
+      await new Promise((resolve) => setTimeout(resolve, 100))
+      expect([loaded.chat.status, loaded.chat.error]).toMatchObject(['error', { code: 'run-failed' }])
+      expect(loaded.chat.messages).toEqual(page.chat.messages)
+      expect(loaded.finishes).toHaveLength(1)
+    }
+  }
+})
+
+test('what a page says while it is told of a broken run comes first, and is answered', async () => {
+  let isUp = false
+  const server = await startChatServer({
+    answer: () => {
+      if (!isUp) throw new Error('no model')
+      return paced(saying('a'))
+    },
+  })
+  await openPage(server.url).chat.sendMessage({ text: 'go' })
+  isUp = true
+  const loaded = openPage(server.url, { follows: true })
+  await loaded.chat.sendMessage({ text: 'again' })
+  await new Promise((resolve) => setTimeout(resolve, 200))
+  expect([loaded.text(), loaded.chat.status, loaded.chat.error]).toEqual(['a', 'ready', undefined])
+})
+
 test('a prompt typed offline is shown after a reload by who follows, once, however often it is followed', async () => {
   const server = await startChatServer({ answer: echo() })
   const connection = { storage: persist(createStorage(), { key: 'page' }) }

@@ -56,8 +56,22 @@ describeWithRedis('useChat over real HTTP, the log in Redis', () => {
     expect(page.text()).toBe('a')
     expect(page.chat.error).toMatchObject({ code: 'run-interrupted' })
     expect(page.finishes).toEqual([{ isAbort: false, isError: true, finishReason: 'interrupted' }])
+
+    // A page that is loaded now is told too, once, and keeps the messages of its store as they are.
+    const messages = page.chat.messages.slice(0, 1)
+    for (const follows of [true, false]) {
+      const loaded = openPage(url, { messages, follows })
+      if (!follows) await loaded.chat.resumeStream()
+      await when(() => loaded.chat.status === 'error', 'it is told')
+      expect(loaded.chat.error).toMatchObject({ code: 'run-interrupted' })
+      expect(loaded.chat.messages).toEqual(messages)
+      expect(await loaded.transport.reconnectToStream({ chatId: 'chat' })).toBeNull()
+    }
+    expect(await page.transport.reconnectToStream({ chatId: 'chat' })).toBeNull()
+
     await page.chat.regenerate()
     expect([page.text(), page.chat.status]).toEqual(['c', 'ready'])
+    expect(await openPage(url).transport.reconnectToStream({ chatId: 'chat' })).toBeNull()
   })
 })
 

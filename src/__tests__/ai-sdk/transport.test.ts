@@ -5,31 +5,12 @@ import { expect, onTestFinished, test, vi } from 'vitest'
 import { listen } from '../../../tools/shared/listen'
 import { createChatTransport, followChat, sessionIdOf } from '../../ai-sdk'
 import { chatIdOf, uiMessageRuns } from '../../ai-sdk/server'
-import { type CommandCall, createChatServer } from '../../server'
+import { createChatServer } from '../../server'
 import { createRuns } from '../../server/runs'
+import { startScripted } from '../support/runsWorld'
 import { gate, openPage, paced, saying, startChatServer, when } from './chatWorld'
 
 const user = (id: string, text = 'go'): UIMessage => ({ id, role: 'user', parts: [{ type: 'text', text }] })
-
-/** A server whose every answer is written by the test. */
-async function startManual(onCommand: (call: CommandCall) => unknown) {
-  const server = createChatServer({
-    authenticate: () => ({ id: 'alice' }),
-    authorize: () => true,
-    onCommand,
-    allowedHosts: 'any',
-  })
-  const http = await listen((request) => server.fetch(request))
-  onTestFinished(async () => {
-    await Promise.all([server.close(), http.close()])
-  })
-  let last: Promise<unknown> = Promise.resolve()
-  const publish = (...events: readonly { readonly type: string; readonly [field: string]: unknown }[]) => {
-    for (const event of events) last = last.then(() => server.publish('chat', event))
-    return last
-  }
-  return { url: http.url, publish }
-}
 
 const ui = (chunk: UIMessageChunk) => ({ type: 'ui', chunk })
 const delta = (text: string) => ui({ type: 'text-delta', id: 't', delta: text })
@@ -42,7 +23,7 @@ const opening = (run: string, key: string) => [
 
 test('an answer begins to stream before the POST that asked for it is answered', async () => {
   const answered = gate()
-  const { url, publish } = await startManual(async ({ idempotencyKey = '' }) => {
+  const { url, publish } = await startScripted('chat', async ({ idempotencyKey = '' }) => {
     await publish(...opening('r', idempotencyKey), delta('a'))
     await answered.opened
     return { run: 'r', state: 'running', after: 0, head: 0, epoch: '' }
@@ -57,7 +38,7 @@ test('an answer begins to stream before the POST that asked for it is answered',
 })
 
 test('a begin of the known run clears its buffer: who reads it goes on where it was', async () => {
-  const { url, publish } = await startManual(async ({ idempotencyKey = '' }) => {
+  const { url, publish } = await startScripted('chat', async ({ idempotencyKey = '' }) => {
     await publish(...opening('r', idempotencyKey), delta('a'), delta('b'))
     await publish(...opening('r', idempotencyKey), delta('a'), delta('b'), delta('c'))
     await publish({ type: 'run.ended', run: 'r', reason: 'finished' })
@@ -70,7 +51,7 @@ test('a begin of the known run clears its buffer: who reads it goes on where it 
 
 test('what the run waited for before the page came does not end its stream, however slowly the replay comes', async () => {
   const [asked, answered] = [gate(), gate()]
-  const { url, publish } = await startManual(async () => {
+  const { url, publish } = await startScripted('chat', async () => {
     await publish(...opening('r', 'k'), delta('a'), { type: 'run.suspended', run: 'r', waitsFor: {} })
     void asked.opened
       .then(() => publish({ type: 'run.resumed', run: 'r' }, delta('b')))
@@ -141,7 +122,7 @@ test('an abort after the end stops nothing', async () => {
 })
 
 test('junk in the session disturbs nobody', async () => {
-  const { url, publish } = await startManual(async ({ idempotencyKey = '' }) => {
+  const { url, publish } = await startScripted('chat', async ({ idempotencyKey = '' }) => {
     await publish(delta('before any run'), { type: 'run.ended', run: 'other', reason: 'finished' })
     await publish(...opening('r', idempotencyKey), delta('a'))
     await publish(
@@ -163,7 +144,7 @@ test('junk in the session disturbs nobody', async () => {
 })
 
 test('a dead run ends as interrupted: the reason for those who know it, and an error for all', async () => {
-  const { url, publish } = await startManual(async ({ idempotencyKey = '' }) => {
+  const { url, publish } = await startScripted('chat', async ({ idempotencyKey = '' }) => {
     await publish(...opening('r', idempotencyKey), delta('a'), { type: 'run.ended', run: 'r', reason: 'interrupted' })
     return { run: 'r', state: 'running', after: 0, head: 0, epoch: '' }
   })
@@ -285,7 +266,7 @@ test('a line that stops for good is an error of the chats that wait for it', asy
 })
 
 test('a server whose receipts name no run is told apart', async () => {
-  const { url } = await startManual(() => ({ ok: true }))
+  const { url } = await startScripted('chat', () => ({ ok: true }))
   const page = openPage(url)
   await page.chat.sendMessage({ text: 'go' })
   expect(page.chat.error?.message).toMatch(/uiMessageRuns/)
@@ -429,4 +410,68 @@ test('two transports of one connection do not end what the other one follows', a
   unfollow()
   await openPage(server.url).chat.sendMessage({ text: 'go' })
   await when(() => page.text() === 'a' && page.chat.status === 'ready', 'the other one still does')
+})
+
+test('a run that is stopped before its first event ends its answer as stopped, even where the receipt comes later', async () => {
+  const heard = gate()
+  const { url, publish } = await startScripted('chat', async () => {
+    await publish({ type: 'run.started', run: 'r' }, { type: 'run.ended', run: 'r', reason: 'stopped' })
+    await heard.opened
+    return { run: 'r', state: 'running', after: 0, head: 2, epoch: '' }
+  })
+  const page = openPage(url)
+  page.connection.watch('chat')
+  const sending = page.chat.sendMessage({ text: 'go' })
+  await when(() => page.connection.cursor('chat')?.lastSeq === 2, 'all has come')
+  heard.open()
+  await sending
+  expect([page.chat.status, page.chat.error, page.finishes[0]?.isAbort]).toEqual(['ready', undefined, true])
+})
+
+test('an answer that has come whole is read to its end, even where the receipt says that its run is over', async () => {
+  const heard = gate()
+  const { url, publish } = await startScripted('chat', async ({ idempotencyKey = '' }) => {
+    await publish(...opening('r', idempotencyKey), delta('a'), { type: 'run.ended', run: 'r', reason: 'finished' })
+    await publish({ type: 'run.started', run: 'next' })
+    await heard.opened
+    return { run: 'r', state: 'ended', after: 6, head: 7, epoch: '' }
+  })
+  const { transport, connection } = openPage(url)
+  connection.watch('chat')
+  const settled = new Promise((resolve) =>
+    connection.on('delivery', ({ status }) => status === 'accepted' && resolve(0)),
+  )
+  const stream = await transport.sendMessages({
+    chatId: 'chat',
+    trigger: 'submit-message',
+    messageId: undefined,
+    messages: [user('u')],
+    abortSignal: undefined,
+  })
+  await when(() => connection.cursor('chat')?.lastSeq === 7, 'all has come')
+  heard.open()
+  await settled
+  const chunks: unknown[] = []
+  for await (const { type } of stream) chunks.push(type)
+  expect(chunks).toEqual(['start', 'text-start', 'text-delta'])
+})
+
+test('a resume that is given up while the server is asked leaves the session', async () => {
+  const asked = gate()
+  const { url } = await startScripted('chat', async () => {
+    await asked.opened
+    return { run: 'r', state: 'running', after: 0, head: 0, epoch: '' }
+  })
+  const page = openPage(url)
+  const settled = new Promise((resolve) =>
+    page.connection.on('delivery', ({ status }) => status === 'accepted' && resolve(0)),
+  )
+  const controller = new AbortController()
+  const resuming = page.transport.reconnectToStream({ chatId: 'chat', abortSignal: controller.signal })
+  await when(() => page.connection.pending[0]?.attempts, 'it is asked')
+  controller.abort(new Error('unmounted'))
+  await expect(resuming).rejects.toThrow('unmounted')
+  asked.open()
+  await settled
+  await when(() => page.connection.cursors.length === 0, 'it is left')
 })

@@ -31,10 +31,11 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   index: [...LEAVES, 'connection', 'createConnection', 'machine', 'adapters', 'trace'],
   compat: [...LEAVES, 'connection', 'wiring', 'adapters', 'createConnection'],
   inspect: [...LEAVES, 'machine', 'trace'],
-  'ag-ui': [...LEAVES, 'connection', 'server'],
+  threads: [...LEAVES, 'connection'],
+  'ag-ui': [...LEAVES, 'connection', 'server', 'threads'],
   server: ['protocol'],
-  'ai-sdk': [...LEAVES, 'connection'],
-  'ai-sdk/server': ['protocol', 'ai-sdk', 'server'],
+  'ai-sdk': [...LEAVES, 'connection', 'threads'],
+  'ai-sdk/server': ['protocol', 'ai-sdk', 'server', 'threads'],
   testing: [...LEAVES, 'connection', 'machine', 'adapters', 'createConnection', 'server'],
 }
 /** A message, its lane and its flight know each other. */

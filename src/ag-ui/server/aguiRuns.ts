@@ -4,8 +4,9 @@ import { CommandRejected } from '../../server/errors'
 import type { CommandCall } from '../../server/options'
 import type { Principal } from '../../server/request/principal'
 import { type ActiveRuns, type Produce, type ProducedEvent, type Runs, suspend } from '../../server/runs'
-import { placeOf } from '../../server/runs/runPlace'
-import { type AgentEvent, type AgentReceipt, answersOf, isTerminal, RESUME } from '../wire'
+import { placeOf, placeToResume, type RunPlace } from '../../server/runs/runPlace'
+import { RESUME } from '../../threads/line'
+import { type AgentEvent, answersOf, isTerminal } from '../wire'
 import { type AguiSource, eventsOf } from './eventsOf'
 import { join } from './join'
 import { badRequest, isEmptyState, newMessages, parseInput } from './request'
@@ -62,7 +63,7 @@ type Open<P extends Principal> = (input: RunAgentInput, context: AguiContext<P>)
  */
 export function aguiRuns<P extends Principal = Principal>(
   options: AguiRunsOptions<P>,
-): (call: CommandCall<P>) => Promise<AgentReceipt | { readonly run: string | null }> {
+): (call: CommandCall<P>) => Promise<RunPlace | { readonly run: string | null }> {
   const { runs } = options
   if (!runs) throw new TypeError("aguiRuns: 'runs' must be what createRuns returns")
   const open = openOf(options)
@@ -74,7 +75,7 @@ export function aguiRuns<P extends Principal = Principal>(
       return { run: (await runs.stop(sessionId, isText(message.run) ? message.run : undefined)) ?? null }
     if (type !== 'send') throw new CommandRejected(400, 'unknown-type')
     const active = await runs.active(sessionId)
-    if (message.trigger === RESUME) return placeOf(active, active.run?.id ?? null, active.run?.state)
+    if (message.trigger === RESUME) return placeToResume(active)
     const input = parseInput(message.input, sessionId)
     const { run, state } = await begin({ runs, open, call: { ...call, sessionId }, input, active })
     return placeOf(active, run, state)

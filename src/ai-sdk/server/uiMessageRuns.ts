@@ -5,8 +5,9 @@ import { CommandRejected } from '../../server/errors'
 import type { CommandCall } from '../../server/options'
 import type { Principal } from '../../server/request/principal'
 import { type ActiveRuns, type Produce, type ProducedEvent, type Runs, suspend } from '../../server/runs'
-import { placeOf, type RunPlace } from '../../server/runs/runPlace'
-import { type ChatEvent, lastOf, promptOf, RESUME } from '../wire'
+import { placeOf, placeToResume, type RunPlace } from '../../server/runs/runPlace'
+import { RESUME } from '../../threads/line'
+import { type ChatEvent, lastOf, promptOf } from '../wire'
 import { chunksOf } from './chunks'
 import type { UIMessageContext } from './context'
 import { join } from './join'
@@ -66,7 +67,7 @@ export function uiMessageRuns<M extends UIMessage = UIMessage, P extends Princip
       return { run: (await runs.stop(sessionId, isText(message.run) ? message.run : undefined)) ?? null }
     if (type !== 'send') throw new CommandRejected(400, 'unknown-type')
     const active = await runs.active(sessionId)
-    if (message.trigger === RESUME) return placeOf(active, active.run?.id ?? null, active.run?.state)
+    if (message.trigger === RESUME) return placeToResume(active)
     const request = parseRequest(message)
     const { run, state } = await begin({ runs, open, call: { ...call, sessionId }, request, active })
     return placeOf(active, run, state)

@@ -136,6 +136,17 @@ export interface ActiveRuns {
   readonly run: ActiveRun | null
   /** The names of those that wait behind it, the next one first. */
   readonly queued: readonly string[]
+  /**
+   * The last run, if it ended as `failed` or `interrupted` and no other has begun since: what it
+   * answered has no answer. Remembered for `suspendAge` at least, as long as the log has the
+   * session.
+   */
+  readonly broken?: BrokenRun
+}
+
+export interface BrokenRun {
+  readonly id: string
+  readonly reason: 'failed' | 'interrupted'
 }
 
 export interface ActiveRun {

@@ -150,7 +150,8 @@ class RunDesk {
     const { page, record } = await this.#store.view(sessionId)
     const { epoch, head, kept } = page
     const queued = record.queue.map(({ id }) => id)
-    if (!record.active) return { head, epoch, run: null, queued }
+    const { broken } = record
+    if (!record.active) return { head, epoch, run: null, queued, ...(broken && { broken }) }
     const { id, state } = record.active
     const run = { id, state, after: Math.max(0, kept - 1) }
     return {

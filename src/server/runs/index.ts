@@ -1,6 +1,7 @@
 export {
   type ActiveRun,
   type ActiveRuns,
+  type BrokenRun,
   type Coalesce,
   type Produce,
   type ProducedEvent,

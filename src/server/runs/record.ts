@@ -1,5 +1,5 @@
 import { isObject, isText, parseJson } from '../../protocol'
-import type { RunEndReason, RunError, RunEvent } from './api'
+import type { BrokenRun, RunEndReason, RunError, RunEvent } from './api'
 
 /** A run that a process has, and the token that it appends with. */
 export interface Hold {
@@ -27,6 +27,8 @@ export interface Suspended {
 export interface RunRecord {
   readonly active: Running | Suspended | undefined
   readonly queue: readonly Hold[]
+  /** The last one, if it broke and no other has begun since. */
+  readonly broken?: BrokenRun
 }
 
 /** What changes, and what clients are told of it. */
@@ -47,17 +49,20 @@ const EMPTY: RunRecord = { active: undefined, queue: [] }
 export function parseRecord(sessionId: string, text: string): RunRecord {
   if (text === '') return EMPTY
   const value = parseJson(text)
-  const { active, queue } = isObject(value) ? value : {}
+  const { active, queue, broken } = isObject(value) ? value : {}
   if (!Array.isArray(queue) || !queue.every(isHold) || !(active === undefined || isActive(active)))
     throw new Error(`runs: the record of session ${sessionId} cannot be read, so its runs wait until it can`)
-  return { active, queue }
+  return { active, queue, ...(isBroken(broken) && { broken }) }
 }
 
-export const toText = ({ active, queue }: RunRecord): string =>
-  active || queue.length > 0 ? JSON.stringify({ active, queue }) : ''
+export const toText = ({ active, queue, broken }: RunRecord): string =>
+  active || queue.length > 0 || broken ? JSON.stringify({ active, queue, broken }) : ''
 
 const isHold = (value: unknown): value is Hold =>
   isObject(value) && isText(value.id) && isText(value.token) && isText(value.process)
+
+const isBroken = (value: unknown): value is BrokenRun =>
+  isObject(value) && isText(value.id) && (value.reason === 'failed' || value.reason === 'interrupted')
 
 function isActive(value: unknown): value is Running | Suspended {
   if (!isObject(value) || !isText(value.id) || !Array.isArray(value.answers)) return false
@@ -95,7 +100,7 @@ export function begin(record: RunRecord, hold: Hold, onBusy: 'reject' | 'queue' 
 export function end(record: RunRecord, id: string, reason: RunEndReason, error?: RunError): Step | undefined {
   const { active, queue } = record
   const events = [endEvent(id, reason, error)]
-  if (active?.id === id) return promote({ record: { active: undefined, queue }, events, ended: namesOf(active) })
+  if (active?.id === id) return promote({ record: afterEnd(queue, { id, reason }), events, ended: namesOf(active) })
   if (!queue.some((hold) => hold.id === id)) return undefined
   return { record: { active, queue: queue.filter((hold) => hold.id !== id) }, events, ended: [id] }
 }
@@ -106,13 +111,13 @@ export function bury(record: RunRecord, isDead: (hold: Hold) => boolean): Step {
   const dead = queue.filter(isDead)
   const events = dead.map(({ id }) => endEvent(id, 'interrupted'))
   const left: Step = {
-    record: { active, queue: queue.filter((hold) => !isDead(hold)) },
+    record: { ...record, queue: queue.filter((hold) => !isDead(hold)) },
     events,
     ended: dead.map(({ id }) => id),
   }
   if (active?.state !== 'running' || !isDead(active)) return left
   return promote({
-    record: { ...left.record, active: undefined },
+    record: afterEnd(left.record.queue, { id: active.id, reason: 'interrupted' }),
     events: [endEvent(active.id, 'interrupted'), ...events],
     ended: [...namesOf(active), ...left.ended],
   })
@@ -146,6 +151,12 @@ function promote(step: Step): Step {
     ended: step.ended,
   }
 }
+
+const afterEnd = (queue: readonly Hold[], { id, reason }: { readonly id: string; readonly reason: RunEndReason }) => ({
+  active: undefined,
+  queue,
+  ...((reason === 'failed' || reason === 'interrupted') && { broken: { id, reason } }),
+})
 
 const namesOf = ({ id, answers }: Running | Suspended): readonly string[] => [id, ...answers]
 

@@ -1,4 +1,4 @@
-import type { ActiveRuns, RunReceipt } from './api'
+import type { ActiveRuns, BrokenRun, RunReceipt } from './api'
 
 /** A run, and where to follow it from. */
 export interface RunPlace {
@@ -8,6 +8,8 @@ export interface RunPlace {
   /** What is beyond it happened after this was said. */
   readonly head: number
   readonly epoch: string
+  /** There is no run to follow, and this is why the last prompt has no answer. */
+  readonly broken?: BrokenRun
 }
 
 /** The place before the run's begin; before whatever comes next, if the run is not active. */
@@ -21,4 +23,10 @@ export const placeOf = (
   after: active && active.id === run ? active.after : head,
   head,
   epoch,
+})
+
+/** The run that is active; else the place before whatever comes next. */
+export const placeToResume = (active: ActiveRuns): RunPlace => ({
+  ...placeOf(active, active.run?.id ?? null, active.run?.state),
+  ...(active.broken && { broken: active.broken }),
 })

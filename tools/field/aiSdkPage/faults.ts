@@ -312,7 +312,7 @@ export const FAULTS: readonly Fault[] = [
     ours: {
       steps: [
         ['at the end', 'cut, error'],
-        ['after a reload', 'no answer, ready'],
+        ['after a reload', 'no answer, error'],
         ['asked again', WHOLE],
       ],
       model: 'asked 2 ×, cut short',

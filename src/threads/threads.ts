@@ -1,0 +1,80 @@
+import type { Delivery } from '../connection/messages'
+import { sessionIdOf } from '../protocol/sessionName'
+import type { Line } from './line'
+import type { Run } from './run'
+import { type Kind, type RunListener, Thread } from './thread'
+
+/**
+ * The threads of a connection that somebody reads or follows. All that use the connection share
+ * them: what one has watched the other must not take back.
+ */
+export class Threads<R extends Run> {
+  /** Hear of the runs of all threads. */
+  readonly listeners = new Set<RunListener<R>>()
+  readonly #kind: Kind<R>
+  readonly #bySession = new Map<string, Thread<R>>()
+  /** Runs that wait for an answer, of threads that are not read or followed now. */
+  readonly #waiting = new Map<string, string>()
+  readonly #broken = new Set<string>()
+
+  constructor(
+    readonly line: Line,
+    kind: Kind<R>,
+  ) {
+    this.#kind = kind
+    line.on('session', ({ sessionId, status }) => status !== 'resumed' && this.#bySession.get(sessionId)?.lose())
+    line.on('stopped', ({ error }) => {
+      for (const thread of [...this.#bySession.values()]) thread.fail(error)
+    })
+  }
+
+  of(id: string): Thread<R> {
+    const { line, listeners } = this
+    const sessionId = sessionIdOf(id)
+    const thread: Thread<R> =
+      this.#bySession.get(sessionId) ??
+      new Thread({
+        ...this.#kind,
+        line,
+        id,
+        sessionId,
+        listeners,
+        broken: this.#broken,
+        onIdle: () => {
+          const { current } = thread
+          this.#bySession.delete(sessionId)
+          if (current?.state === 'suspended') this.#waiting.set(sessionId, current.id)
+          else this.#waiting.delete(sessionId)
+        },
+      })
+    this.#bySession.set(sessionId, thread)
+    return thread
+  }
+
+  /** The run of the thread that waits for an answer. */
+  waiting(id: string): string | undefined {
+    const sessionId = sessionIdOf(id)
+    const run = this.#bySession.get(sessionId)?.current
+    return run ? (run.state === 'suspended' ? run.id : undefined) : this.#waiting.get(sessionId)
+  }
+
+  /** Ends the run of the thread, for everybody who reads it; here at once. */
+  stop(id: string): Delivery {
+    const sessionId = sessionIdOf(id)
+    const thread = this.#bySession.get(sessionId)
+    const run = thread?.current?.id
+    const delivery = this.line.send({ type: 'stop', sessionId, ...(run && { run }) })
+    thread?.stop()
+    return delivery
+  }
+}
+
+/** Of one kind of runs: one `Threads` for each connection. */
+export function sharing<R extends Run>(kind: Kind<R>): (line: Line) => Threads<R> {
+  const known = new WeakMap<Line, Threads<R>>()
+  return (line) => {
+    const threads = known.get(line) ?? new Threads(line, kind)
+    known.set(line, threads)
+    return threads
+  }
+}
