@@ -26,6 +26,13 @@ export default [
   },
   {
     ...client,
+    name: 'defineProtocol',
+    path: 'dist/protocol.js',
+    import: '{ defineProtocol }',
+    limit: '2.2 kB',
+  },
+  {
+    ...client,
     name: 'createChatTransport, followChat',
     path: 'dist/ai-sdk.js',
     import: '{ createChatTransport, followChat }',

@@ -1,5 +1,6 @@
 import type { Notifier } from '../connection/notifier'
 import type { JsonObject } from '../protocol'
+import type { Check } from '../protocol/define/types'
 
 export type MessageListener = (message: JsonObject) => unknown
 
@@ -15,10 +16,12 @@ const NONE: readonly Subscription[] = []
 /** The app's listeners for messages. One that throws harms neither the others nor the line. */
 export class Listeners {
   readonly #notifier: Notifier
+  readonly #check: Check | undefined
   #all = NONE
 
-  constructor(notifier: Notifier) {
+  constructor(notifier: Notifier, check: Check | undefined) {
     this.#notifier = notifier
+    this.#check = check
   }
 
   add(listener: MessageListener, session: string | undefined): () => void {
@@ -30,14 +33,16 @@ export class Listeners {
     }
   }
 
-  /** Returns the listeners that threw. */
+  /** Returns the listeners that threw. One that does not fit the protocol is offered to none. */
   offer(message: JsonObject, to = this.#all): readonly Subscription[] {
     let failed = NONE
+    const told = this.#check ? this.#check('down', message, this.#notifier.report) : message
+    if (!told) return NONE
     for (const subscription of to) {
       const { listener, session } = subscription
       // Another one may have unsubscribed it.
       if (!listener || (session !== undefined && session !== message.sessionId)) continue
-      if (!this.#notifier.call('message', listener, message)) failed = [...failed, subscription]
+      if (!this.#notifier.call('message', listener, told as JsonObject)) failed = [...failed, subscription]
     }
     return failed
   }
