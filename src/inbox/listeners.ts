@@ -34,15 +34,14 @@ export class Listeners {
   }
 
   /** Returns the listeners that threw. One that does not fit the protocol is offered to none. */
-  offer(message: JsonObject, to = this.#all): readonly Subscription[] {
+  offer(given: JsonObject, to = this.#all): readonly Subscription[] {
     let failed = NONE
-    const told = this.#check ? this.#check('down', message, this.#notifier.report) : message
-    if (!told) return NONE
-    for (const subscription of to) {
+    const message = (this.#check ? this.#check('down', given, this.#notifier.report) : given) as JsonObject
+    for (const subscription of message ? to : NONE) {
       const { listener, session } = subscription
       // Another one may have unsubscribed it.
       if (!listener || (session !== undefined && session !== message.sessionId)) continue
-      if (!this.#notifier.call('message', listener, told as JsonObject)) failed = [...failed, subscription]
+      if (!this.#notifier.call('message', listener, message)) failed = [...failed, subscription]
     }
     return failed
   }

@@ -3,7 +3,7 @@ import { check, invalid, isAge, isLane, isSignal } from '../connection/checks'
 import type { Delivery, OutboxState, SendOptions, Typed } from '../connection/messages'
 import type { Settings } from '../connection/options'
 import type { Store, StoredMessage } from '../connection/store'
-import type { ConnectionError, SendError } from '../errors'
+import type { SendError } from '../errors'
 import { MESSAGE_ID, newId } from '../protocol'
 import { deliveryOf } from './delivery'
 import type { OutboxHost } from './desk'
@@ -73,7 +73,7 @@ export class Outbox {
     if (this.#life === 'retired') this.#giveUp(entry, 'disposed')
     else if (signal?.aborted) this.#giveUp(entry)
     else if (!entry.isEnded) {
-      const refuse = (error: ConnectionError) => this.#end(entry, { status: 'rejected', error: error as SendError })
+      const refuse = (error: object) => this.#end(entry, { status: 'rejected', error: error as SendError })
       this.#settings.check?.('up', JSON.parse(entry.json), refuse)
       for (const victim of evictedBy(entry, this.#unsettled, this.#settings.outbox)) this.#giveUp(victim, 'outbox-full')
     }
@@ -154,11 +154,7 @@ export class Outbox {
   #end(message: Message, ending: Ending) {
     if (message.isEnded) return
     const { check } = this.#settings
-    if (check && 'receipt' in ending) {
-      // One that does not fit is told as none.
-      const receipt = check('receipts', ending.receipt, this.#host.report, message.type) ?? null
-      message.end({ ...ending, receipt })
-    } else message.end(ending)
+    message.end((check ? check('receipts', ending, this.#host.report, message.type) : ending) as Ending)
     this.#unsettled.leave(message)
     this.#poster.lanes.leave(message)
     this.#poster.lanes.readyNamed(this.#stops.leave(message))

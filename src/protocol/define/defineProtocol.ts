@@ -17,7 +17,7 @@ export interface ProtocolDefinition<Up extends MessageSchemas, Down extends Mess
   /** From server to client, by type: the schema of the fields that the app publishes. */
   readonly down: Down
   /** What `onCommand` returns for a message of `up`. Default: it is not checked, and `unknown`. */
-  readonly receipts?: Answers & { readonly [Type in Exclude<keyof Answers, keyof Up>]: never }
+  readonly receipts?: { readonly [Type in keyof Answers]: Type extends keyof Up ? Answers[Type] : never }
   /** Where a type of your own is posted to. Default: an endpoint of its name. */
   readonly endpoints?: { readonly [Type in OwnType<{ up: Up; down: Down }>]?: string }
 }
@@ -56,7 +56,8 @@ function checkSchemas(part: string, schemas: unknown) {
   if (!isObject(schemas)) throw invalid(part, 'it is no object of schemas by type')
   for (const [type, schema] of Object.entries(schemas)) {
     if (!isSchema(schema)) throw invalid(`${part}.${type}`, 'it is no Standard Schema (of zod, valibot, arktype …)')
-    const isTaken = part === 'down' ? type === 'welcome' || isOfRuns(type) || parseControl({ type }) : OWN.includes(type)
+    const isTaken =
+      part === 'down' ? type === 'welcome' || isOfRuns(type) || parseControl({ type }) : OWN.includes(type)
     if (isTaken) throw invalid(`${part}.${type}`, 'the type is the library’s')
   }
 }
@@ -92,7 +93,8 @@ function checkOf(schemas: Readonly<Record<Part, Schemas>>): Check {
   return (part, message, fail, type = Object(message).type) => {
     const of = schemas[part]
     const schema = isText(type) && Object.hasOwn(of, type) ? of[type] : undefined
-    if (!schema && (part === 'receipts' || (part === 'down' && isOfLibrary(type)))) return message
+    if (part === 'receipts' && !(schema && Object(message).receipt != null)) return message
+    if (part === 'down' && !schema && isOfLibrary(type)) return message
     try {
       if (!schema) throw unknownType(part, type, Object.keys(of).join(', '))
       const subject: Subject = { part, type: type as string, message }
@@ -102,7 +104,7 @@ function checkOf(schemas: Readonly<Record<Part, Schemas>>): Check {
       throw Object.assign(error, { later: told })
     } catch (error) {
       fail(error as ProtocolError)
-      return undefined
+      return part === 'receipts' ? { ...Object(message), receipt: null } : undefined
     }
   }
 }
@@ -132,13 +134,13 @@ function read(schema: Schema, subject: Subject): unknown {
   }
   const conclude = (judged: Judged): unknown => {
     if ('issues' in judged) throw misfit(subject, sentenceOf(judged.issues), judged.issues)
-    if (isReceipt) return judged.value
+    if (isReceipt) return { ...Object(message), receipt: judged.value }
     if (!isObject(judged.value)) throw misfit(subject, 'its schema makes of it what is no object')
     return { ...envelope, ...judged.value, type }
   }
   let judged: Judged | Promise<Judged>
   try {
-    judged = judge(schema, isReceipt ? message : withHidden(message as JsonObject, envelope))
+    judged = judge(schema, isReceipt ? (message as JsonObject).receipt : withHidden(message as JsonObject, envelope))
   } catch (cause) {
     return fail(cause)
   }

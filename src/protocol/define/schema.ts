@@ -47,34 +47,37 @@ const MAX_TEXT = 100
 
 /** @throws whatever the schema throws */
 export function judge(schema: Schema, value: unknown): Judged | Promise<Judged> {
-  const result = schema['~standard'].validate(value)
+  const { validate, vendor } = schema['~standard']
+  const judgedOf = (result: SchemaResult<unknown>): Judged =>
+    result.issues
+      ? { issues: Array.from(result.issues.slice(0, MAX_ISSUES), (issue) => issueOf(issue, vendor)) }
+      : { value: result.value }
+  const result = validate(value)
   return result instanceof Promise ? result.then(judgedOf) : judgedOf(result)
 }
 
-function judgedOf(result: SchemaResult<unknown>): Judged {
-  if (!result.issues) return { value: result.value }
-  return { issues: Array.from(result.issues).slice(0, MAX_ISSUES).map(issueOf) }
-}
-
-function issueOf(issue: SchemaIssue): ProtocolIssue {
+function issueOf(issue: SchemaIssue, vendor: string): ProtocolIssue {
   const path = Array.from(issue.path ?? [], (step) => {
     const key = isObject(step) ? step.key : step
     return typeof key === 'number' ? key : cut(String(key))
   })
-  return { path, message: cut(expectationOf(issue as unknown as JsonObject)) }
+  const expectation = VENDORS.includes(vendor) && expectationOf(issue as unknown as JsonObject)
+  return { path, message: cut(expectation || 'does not fit') }
 }
 
-/**
- * Not the message that the schema's library has written: it may repeat the value. The names are
- * those of zod, valibot and arktype, and say what the schema is.
- */
-function expectationOf({ expected, values, format, minimum, maximum, code, type }: JsonObject): string {
-  if (isText(expected)) return `expected ${expected}`
+/** The libraries whose fields of an issue are known to say what the schema is. */
+const VENDORS: readonly string[] = ['zod', 'valibot', 'arktype']
+/** Of arktype: there `expected` is made of whole messages. */
+const COMPOSED: readonly unknown[] = ['union', 'intersection', 'predicate']
+
+/** Not the message that the schema's library has written: it may repeat the value. */
+function expectationOf({ expected, values, format, minimum, maximum, code, type }: JsonObject): string | undefined {
+  if (isText(expected) && !COMPOSED.includes(code)) return `expected ${expected}`
   if (Array.isArray(values)) return `expected one of ${values.map(String).join(', ')}`
   if (isText(format)) return `expected ${format}`
   if (isBound(minimum)) return `expected at least ${minimum}`
   if (isBound(maximum)) return `expected at most ${maximum}`
-  return [code, type].find(isText) ?? 'does not fit'
+  return [code, type].find(isText)
 }
 
 const isBound = (value: unknown) => typeof value === 'number' || typeof value === 'bigint'

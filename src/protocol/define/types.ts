@@ -15,6 +15,13 @@ export interface Messages {
 // biome-ignore lint/suspicious/noExplicitAny: messages without types fit all that have some, and the other way round
 export type AnyMessages = any
 
+/** Of a server without a `protocol`, or with one that names no message. */
+export type IsUntyped<M extends Messages> = 0 extends 1 & M
+  ? true
+  : [keyof M['up'] | keyof M['down']] extends [never]
+    ? true
+    : false
+
 type BuiltIn = keyof typeof ENDPOINTS
 type Name<Part> = keyof Part & string
 /** The types of `up` that the app has named, and that need an endpoint. */
@@ -23,15 +30,15 @@ export type OwnType<M extends Messages> = Exclude<Name<M['up']>, BuiltIn>
 export type Part = 'up' | 'down' | 'receipts'
 
 /**
- * Judges a message, or a receipt, as it is on the wire. Returns it as the app gets it; or undefined,
- * once `fail` was told why it does not fit. An async schema fails here, with its word
+ * Judges a message, or an answer (`receipts`), as it is on the wire. Returns it as the app gets it.
+ * Once `fail` was told why it does not fit: undefined, or the answer with `receipt: null`. An async schema fails here, with its word
  * as `later`.
  */
 export type Check = (
   part: Part,
   message: unknown,
   fail: (error: ProtocolError) => void,
-  /** Of the message that a receipt answers. */
+  /** Of the message that an answer belongs to. */
   type?: unknown,
 ) => unknown
 
@@ -51,7 +58,7 @@ export type Protocol<Wire extends Messages = AnyMessages, App extends Messages =
 }
 
 /** A type of `up` that is not one of the library's needs an endpoint: `{ rate: 'rate' }`. */
-type EndpointsOf<M extends Messages> = [OwnType<M>] extends [never]
+type EndpointsOf<M extends Messages> = [0 extends 1 & M ? never : OwnType<M>] extends [never]
   ? { readonly endpoints?: Readonly<Record<string, string>> | undefined }
   : { readonly endpoints: { readonly [Type in OwnType<M>]: string } }
 
@@ -114,12 +121,10 @@ type Omitted<Own> = {
   readonly [Field in keyof Own as Field extends 'sessionId' | 'seq' | 'epoch' | 'prevSeq' ? never : Field]: Own[Field]
 }
 
-/** What `onCommand` may return. */
-export type Receipts<Wire extends Messages> = ReceiptsOf<Wire>[Name<Wire['up']>]
-
 /** A protocol as a connection takes it. */
 export type Defined = { readonly '~messages'?: { readonly wire: Messages; readonly app: Messages } | undefined }
 type Sides<P extends Defined> = NonNullable<P['~messages']>
+export type WireOf<P extends Defined> = Sides<P>['wire']
 /** The messages that a connection with this protocol hears: `InboundOf<typeof chat>`. */
 export type InboundOf<P extends Defined> = Heard<Sides<P>['app']>
 /** The messages that a connection with this protocol may send: `OutboundOf<typeof chat>`. */
