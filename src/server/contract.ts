@@ -32,7 +32,10 @@ export class Contract {
       })
   }
 
-  /** A command as the app gets it. Rejects with `Misfit`. */
+  /**
+   * A command as the app gets it. Rejects with `Misfit`; with what is no refusal, if a schema
+   * threw.
+   */
   async command(message: JsonObject): Promise<JsonObject> {
     let misfit: ProtocolError | undefined
     const told = this.#check?.('up', message, (error) => {
@@ -41,7 +44,7 @@ export class Contract {
     try {
       if (misfit) return (await (misfit.later ?? Promise.reject(misfit))) as JsonObject
     } catch (error) {
-      throw new Misfit(error as ProtocolError)
+      throw refusalFor(error as ProtocolError)
     }
     return this.#check ? (told as JsonObject) : message
   }
@@ -51,7 +54,10 @@ export class Contract {
     this.#check?.('down', { ...event, sessionId }, fail)
   }
 
-  /** False, once `onError` was told: the command was applied, so the misfit must not look like a failure. */
+  /**
+   * False, once `onError` was told: the command was applied, so the misfit must not look like a
+   * failure.
+   */
   isReceipt(type: string, receipt: unknown, onError: (error: unknown) => void): boolean {
     if (!this.#check) return true
     try {
@@ -63,6 +69,9 @@ export class Contract {
     }
   }
 }
+
+/** A schema that threw has not judged the message: that passes, or is a bug of the server. */
+const refusalFor = (error: ProtocolError) => (error.issues.length > 0 ? new Misfit(error) : error)
 
 const fail = (error: ProtocolError) => {
   throw error

@@ -33,11 +33,11 @@ export interface ChatServer<Wire extends Messages = AnyMessages> {
   fetch(request: Request): Promise<Response>
   /**
    * Appends an event to a session; every stream that is attached to it gets it, as `{ ...event,
-   * sessionId, seq, epoch }`. The event is copied as JSON. Rejects with a `ProtocolError` if it does
-   * not fit the `protocol`; with a TypeError if the session id or the event is not valid (JSON, at most 128 levels deep and `limits.eventBytes` long), or
-   * if the event's `type` is one of the protocol's own; and with whatever the log rejects with.
-   * `onError` is told too, so it need not be awaited: an unhandled rejection of it does not end the
-   * process.
+   * sessionId, seq, epoch }`. The event is copied as JSON. Rejects with a `ProtocolError` if it
+   * does not fit the `protocol`; with a TypeError if the session id or the event is not valid
+   * (JSON, at most 128 levels deep and `limits.eventBytes` long), or if the event's `type` is one
+   * of the protocol's own; and with whatever the log rejects with. `onError` is told too, so it
+   * need not be awaited: an unhandled rejection of it does not end the process.
    */
   readonly publish: Publish<Wire>
   /**

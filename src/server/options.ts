@@ -143,9 +143,10 @@ export interface ChatServerOptions<
    */
   readonly endpoints?: Readonly<Record<string, string>>
   /**
-   * Types of `endpoints`, or of your own in `protocol`, that only ask. `onCommand` answers them as any other, but `authorize` is
-   * asked for `read`, the session is not attached to the sender's stream, they wait for no other
-   * command, and no outcome is kept: a repeat asks anew. Default: none.
+   * Types of `endpoints`, or of your own in `protocol`, that only ask. `onCommand` answers them as
+   * any other, but `authorize` is asked for `read`, the session is not attached to the sender's
+   * stream, they wait for no other command, and no outcome is kept: a repeat asks anew. Default:
+   * none.
    */
   readonly queries?: readonly (IsUntyped<Wire> extends true ? string : OwnType<Wire>)[]
   /** Default: the wall clock and the global timers. */

@@ -182,7 +182,9 @@ test('an async schema fails at its first use and is named; who can wait gets its
   const slow = z.object({ prompt: z.string().refine(async (text) => text !== 'no') })
   const protocol = defineProtocol({ up: { send: slow }, down: { token: slow } })
   const down = fails(protocol, 'down', { type: 'token', prompt: 'a' })
-  expect(down.message).toBe('down.token: its schema is async: only a server waits for one, and only on the way up')
+  expect(down.message).toBe(
+    'down.token: its schema is async, or one of zod that threw: only a server waits for that, and only on the way up',
+  )
   await expect(down.later).resolves.toEqual({ type: 'token', prompt: 'a' })
   await expect(fails(protocol, 'up', { type: 'send', prompt: 'no' }).later).rejects.toMatchObject({
     issues: [{ path: ['prompt'], message: 'custom' }],
@@ -194,9 +196,19 @@ test('a schema that throws, or makes no object of a message, is an error of the 
   const throws = z.object({}).refine(() => {
     throw cause
   })
+  const odd: Schema<object> = {
+    '~standard': {
+      version: 1,
+      vendor: 'odd',
+      validate() {
+        throw cause
+      },
+    },
+  }
   const text = z.object({}).transform(() => 'text') as unknown as typeof token
-  const protocol = defineProtocol({ up: {}, down: { throws, text } })
+  const protocol = defineProtocol({ up: {}, down: { throws, odd, text } })
   expect(fails(protocol, 'down', { type: 'throws' }).message).toMatch(/^down\.throws: its schema /)
+  expect(fails(protocol, 'down', { type: 'odd' })).toMatchObject({ message: 'down.odd: its schema threw', cause })
   expect(fails(protocol, 'down', { type: 'text' }).message).toBe('down.text: its schema makes of it what is no object')
 })
 

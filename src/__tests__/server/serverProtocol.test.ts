@@ -105,6 +105,23 @@ test('an async schema is waited for, in the turn of its command', async () => {
   expect(calls.map(({ message }) => message.name)).toEqual(['otto'])
 })
 
+test('a schema that throws has judged nothing: 500, to be repeated, and onError is told', async () => {
+  let state: 'down' | 'up' = 'down'
+  const isFree = async () => {
+    if (state === 'down') throw new Error('the database is down')
+    return true
+  }
+  const looked = v.pipeAsync(v.object({}), v.checkAsync(isFree))
+  const { server, calls, errors } = start({ queries: [], protocol: defineProtocol({ up: { send: looked }, down: {} }) })
+  const stream = await openStream(server)
+  const send = () => answer(stream.post('send', { type: 'send', sessionId: 'room1' }, { key: 'k' }))
+  expect(await send()).toEqual([500, { error: 'internal' }])
+  expect(errors).toEqual([expect.objectContaining({ message: 'up.send: its schema threw' })])
+  state = 'up'
+  expect(await send()).toMatchObject([200, {}])
+  expect(calls).toHaveLength(1)
+})
+
 test('an event that does not fit is not published: the call rejects with a ProtocolError, and onError is told', async () => {
   const { server, log, errors } = start()
   const bad = server.publish('room1', { type: 'token', text: 5 })

@@ -2,13 +2,13 @@ import { ConnectionError } from '../../errors'
 import { ENDPOINTS, isObject, isText, type JsonObject, parseControl, RESERVED_TYPES } from '../index'
 import { ProtocolError } from './protocolError'
 import { type InputOf, isSchema, type Judged, judge, type OutputOf, type ProtocolIssue, type Schema } from './schema'
-import type { Check, OwnType, Part, Protocol } from './types'
+import type { Check, Part, Protocol } from './types'
 
 type Schemas = Readonly<Record<string, Schema>>
 /** A message is an object, before and after its schema. */
 type MessageSchemas = Readonly<Record<string, Schema<object, object>>>
 
-export interface ProtocolDefinition<Up extends MessageSchemas, Down extends MessageSchemas, Answers extends Schemas> {
+export interface ProtocolDefinition<Up extends MessageSchemas, Down extends MessageSchemas, Answers> {
   /**
    * From client to server, by type: the schema of the fields that the app sends. `type` and
    * `sessionId` are added, and a schema may name them too.
@@ -17,9 +17,9 @@ export interface ProtocolDefinition<Up extends MessageSchemas, Down extends Mess
   /** From server to client, by type: the schema of the fields that the app publishes. */
   readonly down: Down
   /** What `onCommand` returns for a message of `up`. Default: it is not checked, and `unknown`. */
-  readonly receipts?: { readonly [Type in keyof Answers]: Type extends keyof Up ? Answers[Type] : never }
+  readonly receipts?: Answers & { readonly [Type in Exclude<keyof Answers, keyof Up>]: never }
   /** Where a type of your own is posted to. Default: an endpoint of its name. */
-  readonly endpoints?: { readonly [Type in OwnType<{ up: Up; down: Down }>]?: string }
+  readonly endpoints?: { readonly [Type in keyof Up]?: Type extends keyof typeof ENDPOINTS ? never : string }
 }
 
 type Inputs<S> = { readonly [Type in keyof S]: InputOf<S[Type]> }
@@ -35,7 +35,7 @@ type Outputs<S> = { readonly [Type in keyof S]: OutputOf<S[Type]> }
 export function defineProtocol<
   const Up extends MessageSchemas,
   const Down extends MessageSchemas,
-  const Answers extends Schemas = Record<never, Schema>,
+  const Answers extends { readonly [Type in keyof Up]?: Schema } = Record<never, Schema>,
 >(
   definition: ProtocolDefinition<Up, Down, Answers>,
 ): Protocol<
@@ -47,7 +47,7 @@ export function defineProtocol<
   const lost = Object.keys(receipts).find((type) => !Object.hasOwn(up, type))
   if (lost) throw invalid('receipts', `'${lost}' is no type of up`)
   const endpoints = endpointsOf(Object.keys(up), definition.endpoints)
-  return { endpoints, check: checkOf({ up, down, receipts: receipts as Schemas }) } as never
+  return { endpoints, check: checkOf({ up, down, receipts: receipts as unknown as Schemas }) } as never
 }
 
 const invalid = (where: string, why: string) => new ConnectionError('invalid-option', `protocol.${where}: ${why}`)
@@ -100,7 +100,10 @@ function checkOf(schemas: Readonly<Record<Part, Schemas>>): Check {
       const subject: Subject = { part, type: type as string, message }
       const told = read(schema, subject)
       if (!(told instanceof Promise)) return told
-      const error = misfit(subject, 'its schema is async: only a server waits for one, and only on the way up')
+      const error = misfit(
+        subject,
+        'its schema is async, or one of zod that threw: only a server waits for that, and only on the way up',
+      )
       throw Object.assign(error, { later: told })
     } catch (error) {
       fail(error as ProtocolError)

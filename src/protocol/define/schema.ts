@@ -49,11 +49,14 @@ const MAX_TEXT = 100
 export function judge(schema: Schema, value: unknown): Judged | Promise<Judged> {
   const { validate, vendor } = schema['~standard']
   const judgedOf = (result: SchemaResult<unknown>): Judged =>
-    result.issues
-      ? { issues: Array.from(result.issues.slice(0, MAX_ISSUES), (issue) => issueOf(issue, vendor)) }
-      : { value: result.value }
+    result.issues ? { issues: issuesOf(result.issues, vendor) } : { value: result.value }
   const result = validate(value)
   return result instanceof Promise ? result.then(judgedOf) : judgedOf(result)
+}
+
+function issuesOf(issues: readonly SchemaIssue[], vendor: string): readonly ProtocolIssue[] {
+  const told = Array.from(issues.slice(0, MAX_ISSUES), (issue) => issueOf(issue, vendor))
+  return told.length > 0 ? told : [{ path: [], message: 'does not fit' }]
 }
 
 function issueOf(issue: SchemaIssue, vendor: string): ProtocolIssue {

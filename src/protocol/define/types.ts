@@ -31,8 +31,8 @@ export type Part = 'up' | 'down' | 'receipts'
 
 /**
  * Judges a message, or an answer (`receipts`), as it is on the wire. Returns it as the app gets it.
- * Once `fail` was told why it does not fit: undefined, or the answer with `receipt: null`. An async schema fails here, with its word
- * as `later`.
+ * Once `fail` was told why it does not fit: undefined, or the answer with `receipt: null`. An async
+ * schema fails here, with its word as `later`.
  */
 export type Check = (
   part: Part,
@@ -48,7 +48,8 @@ export type Check = (
  * types are enough, write it down, at no cost:
  *
  * @example
- * export const chat: Protocol<{ up: { send: { prompt: string } }; down: { token: { text: string } } }> = {}
+ * export const chat: Protocol<{ up: { send: { prompt: string } }; down: { token: { text: string } }
+ * }> = {}
  */
 export type Protocol<Wire extends Messages = AnyMessages, App extends Messages = Wire> = EndpointsOf<Wire> & {
   /** Of `defineProtocol`. Without it nothing is checked. */
