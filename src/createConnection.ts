@@ -20,8 +20,8 @@ import { Recorder } from './trace/recorder'
 /**
  * Makes a connection. It touches nothing but `storage` before `connect()`. What it can `send` are
  * messages of the built-in types and of those in `protocol.endpoints`; `createConnection<Inbound,
- * Outbound>` says more of them, and a `protocol` that both sides share (`holdline/protocol`) says it
- * all.
+ * Outbound>` says more of them, and a `protocol` that both sides share (`holdline/protocol`) says
+ * it all.
  *
  * @throws {ConnectionError} `invalid-option`; the message names the option.
  */

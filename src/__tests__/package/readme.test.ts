@@ -86,6 +86,7 @@ test.each([
     const host = ts.createCompilerHost(compilerOptions)
     const { fileExists, readFile, getSourceFile } = host
     host.fileExists = (path) => files.has(path) || fileExists(path)
+    host.directoryExists = (path) => path === `${root}/readme` || ts.sys.directoryExists(path)
     host.readFile = (path) => files.get(path) ?? readFile(path)
     host.getSourceFile = (path, language, ...rest) => {
       const text = files.get(path)
