@@ -3,7 +3,6 @@ import { check, invalid, isAge, isLane, isSignal } from '../connection/checks'
 import type { Delivery, OutboxState, SendOptions, Typed } from '../connection/messages'
 import type { Settings } from '../connection/options'
 import type { Store, StoredMessage } from '../connection/store'
-import type { SendError } from '../errors'
 import { MESSAGE_ID, newId } from '../protocol'
 import { deliveryOf } from './delivery'
 import type { OutboxHost } from './desk'
@@ -13,7 +12,7 @@ import { laneName } from './lane'
 import { type Message, messageOf, textOf } from './message'
 import { type OwnPost, OwnPosts } from './ownPosts'
 import { Poster } from './poster'
-import { type Reason, toError } from './reasons'
+import { type Reason, refused, toError } from './reasons'
 import { evictedBy } from './room'
 import { cancelledBy, Stops } from './stop'
 import { Unsettled } from './unsettled'
@@ -73,8 +72,7 @@ export class Outbox {
     if (this.#life === 'retired') this.#giveUp(entry, 'disposed')
     else if (signal?.aborted) this.#giveUp(entry)
     else if (!entry.isEnded) {
-      const refuse = (error: object) => this.#end(entry, { status: 'rejected', error: error as SendError })
-      this.#settings.check?.('up', JSON.parse(entry.json), refuse)
+      this.#settings.check?.('up', JSON.parse(entry.json), (error) => this.#end(entry, refused(error)))
       for (const victim of evictedBy(entry, this.#unsettled, this.#settings.outbox)) this.#giveUp(victim, 'outbox-full')
     }
     if (!entry.isEnded) {
@@ -153,8 +151,7 @@ export class Outbox {
 
   #end(message: Message, ending: Ending) {
     if (message.isEnded) return
-    const { check } = this.#settings
-    message.end((check ? check('receipts', ending, this.#host.report, message.type) : ending) as Ending)
+    message.end((this.#settings.check?.('receipts', ending, this.#host.report, message.type) ?? ending) as Ending)
     this.#unsettled.leave(message)
     this.#poster.lanes.leave(message)
     this.#poster.lanes.readyNamed(this.#stops.leave(message))

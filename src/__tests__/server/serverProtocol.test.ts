@@ -76,6 +76,8 @@ test('a type that is not in the protocol is answered 400 that names it and those
     issues: [{ path: ['type'], message: 'expected one of send, rate, history' }],
   }
   expect(await answer(stream.post('mode', { type: 'set_mode', sessionId: 'room1' }))).toEqual([400, refused])
+  const [status, { message }] = (await answer(stream.post('send', { type: 'sing' }))) as [number, { message: string }]
+  expect([status, message]).toEqual([400, refused.message.replace('set_mode', 'sing')])
   const messages = [
     { id: 'a', endpoint: 'mode', body: { type: 'set_mode' } },
     { id: 'b', endpoint: 'send', body: { type: 'send', sessionId: 'room1', prompt: 5 } },
