@@ -7,6 +7,7 @@ export default defineConfig({
     adapters: 'src/adapters/index.ts',
     'adapters/websocket': 'src/adapters/websocket/index.ts',
     storage: 'src/storage/index.ts',
+    protocol: 'src/protocol/define/index.ts',
     server: 'src/server/index.ts',
     'server/redis': 'src/server/redis/index.ts',
     'server/runs': 'src/server/runs/index.ts',

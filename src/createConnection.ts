@@ -14,15 +14,23 @@ import { tellOfLine } from './connection/whenOpen'
 import { ConnectionError, type StopError } from './errors'
 import { Inbox } from './inbox/inbox'
 import { Outbox } from './outbox/outbox'
+import type { Defined, InboundOf, OutboundOf } from './protocol/define/types'
 import { Recorder } from './trace/recorder'
 
 /**
  * Makes a connection. It touches nothing but `storage` before `connect()`. What it can `send` are
  * messages of the built-in types and of those in `protocol.endpoints`; `createConnection<Inbound,
- * Outbound>` says more of them.
+ * Outbound>` says more of them, and a `protocol` that both sides share (`holdline/protocol`) says
+ * it all.
  *
  * @throws {ConnectionError} `invalid-option`; the message names the option.
  */
+export function createConnection<P extends Defined>(
+  options: Omit<ConnectionOptions, 'protocol'> & {
+    readonly protocol: P & ('~messages' extends keyof P ? unknown : never)
+  },
+): Connection<InboundOf<P>, OutboundOf<P>>
+/** Without types of its own, or with `protocol.endpoints`. */
 export function createConnection<Inbound extends object = InboundMessage, Own extends string = never>(
   options: ConnectionOptions<Own>,
 ): Connection<Inbound, OutboundMessage<BuiltInType | Own>>

@@ -15,7 +15,7 @@
  * | `redirected` | a request was redirected to another origin, another page (a login?), or in a way that makes it a GET; the message names the target |
  * | `bad-response` | a 2xx whose body is not what the protocol says, e.g. the HTML of a captive portal |
  * | `bad-welcome` | the `welcome` frame is malformed, or speaks another protocol version |
- * | `bad-message` | an inbound frame that is not JSON, not an object, or has malformed `sessionId`, `seq`, `prevSeq` |
+ * | `bad-message` | an inbound frame that is not JSON, not an object, or has malformed `sessionId`, `seq`, `prevSeq`; or a message or receipt that does not fit the `protocol` |
  * | `poison-message` | a `message` listener threw three times for one message; it was skipped |
  * | `listener-failed` | a listener threw; nothing else was harmed |
  * | `stream-failed` | the EventSource reported an error; `status` where it is known |
@@ -31,8 +31,8 @@
  * | `run-failed` | of `holdline/ai-sdk`: the server failed while it made an answer |
  * | `run-interrupted` | of `holdline/ai-sdk`: the process that made an answer is gone, or its history is; the rest will not come |
  * | `gave-up` | no attempts left (`backoff.maxAttempts`) |
- * | `unknown-type` | `message.type` has no endpoint, or is reserved for the library |
- * | `invalid-message` | an outbound message that is no object or does not survive `JSON.stringify` |
+ * | `unknown-type` | `message.type` has no endpoint, is reserved for the library, or is not in the `protocol` |
+ * | `invalid-message` | an outbound message that is no object, does not survive `JSON.stringify`, or does not fit the `protocol` |
  * | `outbox-full` | over `outbox.maxMessages` or `outbox.maxBytes` |
  * | `id-reused` | the server has seen another message under this id |
  * | `storage-failed` | `storage` threw, is full, or did not answer within 2 s, and memory goes on; or its `locks` failed. Each is reported once |

@@ -7,6 +7,7 @@ import type {
   Delivery,
   DeliveryStatus,
   InboundMessage,
+  OfType,
   OutboundMessage,
   OutboxState,
   SendOptions,
@@ -150,11 +151,16 @@ export interface Connection<Inbound = InboundMessage, Outbound extends Typed = O
   readonly retryAt: number | null
 
   /**
-   * Works in every phase. A message that can never be one is `rejected`, not thrown.
+   * Works in every phase. A message that can never be one, or does not fit the `protocol`, is
+   * `rejected`, not thrown.
    *
    * @throws {ConnectionError} `invalid-option`, for an `id` that is malformed or in use, or a
    * `maxAge` that is not above 0.
    */
+  send<Type extends Outbound['type']>(
+    message: { readonly type: Type } & OfType<Outbound, Type>,
+    options?: SendOptions,
+  ): Delivery<OfType<Outbound, Type>>
   send(message: Outbound, options?: SendOptions): Delivery<Outbound>
   /** The unsettled deliveries, oldest first, those restored from `storage` included. */
   readonly pending: readonly Delivery<Outbound>[]

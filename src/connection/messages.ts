@@ -1,11 +1,17 @@
 import type { ConnectionError, SendError } from '../errors'
 import type { ENDPOINTS, JsonObject } from '../protocol'
+import type { ReceiptOf } from '../protocol/define/types'
 
 /** What comes down: any JSON object. Session events carry `sessionId` and `seq`. */
 export type InboundMessage = JsonObject
 
 /** What goes up: any JSON object whose `type` names an endpoint. */
 export type OutboundMessage<Type extends string = string> = { readonly type: Type; readonly [field: string]: unknown }
+
+/** Those messages of an app that have this type; all, where their types are not told apart. */
+export type OfType<Outbound, Type> = [Extract<Outbound, { readonly type: Type }>] extends [never]
+  ? Outbound
+  : Extract<Outbound, { readonly type: Type }>
 
 /** The least that a message type of the app's own must have. */
 export type Typed = { readonly type: string }
@@ -47,9 +53,9 @@ export interface SendOptions {
 export type DeliveryStatus = 'queued' | 'sending' | 'accepted' | 'rejected' | 'unknown'
 
 /** How a message ended. */
-export type Verdict =
+export type Verdict<Receipt = unknown> =
   /** The server took it: a 2xx. `receipt` is its JSON answer, or null. */
-  | { readonly status: 'accepted'; readonly id: string; readonly attempts: number; readonly receipt: unknown }
+  | { readonly status: 'accepted'; readonly id: string; readonly attempts: number; readonly receipt: Receipt }
   /** It was not, and will not be, applied. */
   | { readonly status: 'rejected'; readonly id: string; readonly attempts: number; readonly error: SendError }
   /** It was posted, and no answer tells whether it was applied. */
@@ -62,7 +68,7 @@ export interface Delivery<Outbound = OutboundMessage> {
   readonly message: Outbound
   readonly status: DeliveryStatus
   /** Never rejects. */
-  readonly settled: Promise<Verdict>
+  readonly settled: Promise<Verdict<ReceiptOf<Outbound>>>
   /** How often it was posted. */
   readonly attempts: number
   /**

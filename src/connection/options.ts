@@ -8,6 +8,7 @@ import { eventSourceTransport, type Transport } from '../adapters/transport'
 import type { Clock } from '../environment'
 import type { BackoffPolicy, Timeouts } from '../machine/types'
 import { type Cursor, ENDPOINTS, isCursor, RESERVED_TYPES } from '../protocol'
+import type { Check } from '../protocol/define/types'
 import {
   being,
   has,
@@ -102,6 +103,10 @@ export interface ConnectionOptions<Own extends string = string> {
   readonly clock?: Clock | undefined
   /** ≥ 0 and < 1; draws the jitter. Default `Math.random`. */
   readonly random?: (() => number) | undefined
+  /**
+   * The message types of your app, shared with the server: what `defineProtocol` of
+   * `holdline/protocol` returns, or a plain object of the type `Protocol`. Or just the endpoints.
+   */
   readonly protocol?:
     | {
         /**
@@ -133,6 +138,8 @@ export interface Settings
   readonly clock: Clock
   readonly random: () => number
   readonly endpoints: Readonly<Record<string, string>>
+  /** Of the `protocol`; without it every message fits. */
+  readonly check: Check | undefined
 }
 
 const CLOCK: Clock = {
@@ -195,7 +202,7 @@ const TABLE = {
   pageLifecycle: [being('false or a PageLifecycle', (value) => value === false || has('subscribe')(value))],
   inspect: [being('a function or an observer', (value) => isFunction(value) || has('next')(value))],
   clock: [has('now, setTimeout, clearTimeout'), CLOCK],
-  protocol: { endpoints: [isEndpoints] },
+  protocol: { endpoints: [isEndpoints], check: [isFunction] },
 } satisfies Table
 
 export function readOptions(options: ConnectionOptions): Settings {
@@ -210,7 +217,7 @@ export function readOptions(options: ConnectionOptions): Settings {
       random: [isFunction, Math.random],
     },
     options ?? null,
-  ) as Settings & Pick<ConnectionOptions, 'protocol'>
+  ) as Settings & { readonly protocol: Partial<Settings> }
   if (!globalThis.crypto?.getRandomValues)
     throw invalid(
       'crypto.getRandomValues',
@@ -222,6 +229,7 @@ export function readOptions(options: ConnectionOptions): Settings {
     url,
     createEventSource: settings.createEventSource ?? defaultEventSource(!!settings.headers),
     pageLifecycle: (settings.pageLifecycle ?? pageLifecycle(settings.clock)) || null,
-    endpoints: { ...ENDPOINTS, ...protocol?.endpoints },
+    endpoints: { ...ENDPOINTS, ...protocol.endpoints },
+    check: protocol.check,
   })
 }

@@ -6,7 +6,7 @@ import type { Connection, ConnectionActor, ConnectionEvents } from './api'
 import { check, invalid, isAbsolute, isFunction, isName, oneOf } from './checks'
 import type { Farewell } from './farewell'
 import type { Line } from './line'
-import type { Delivery, Typed } from './messages'
+import type { Delivery, SendOptions, Typed } from './messages'
 import type { Notifier } from './notifier'
 import type { Settings } from './options'
 import type { Reminder } from './reminder'
@@ -58,10 +58,10 @@ export function publicConnection<Inbound extends object, Outbound extends Typed>
     dispose,
     [Symbol.dispose]: dispose,
 
-    send(message, options) {
-      const delivery = outbox.enqueue(message, options) as Delivery<Outbound>
+    send(message: Outbound, options?: SendOptions): Delivery<never> {
+      const delivery = outbox.enqueue(message, options)
       reminder.begin()
-      return delivery
+      return delivery as Delivery<never>
     },
     clearOutbox: () => outbox.clear(),
 

@@ -37,7 +37,7 @@ export class Inbox extends Sessions {
   /** `store` keeps the cursors. */
   constructor(settings: Settings, store: CursorStore | null, notifier: Notifier, hooks: InboxHooks) {
     super(settings, store, notifier, hooks.onQuiet)
-    this.#listeners = new Listeners(notifier)
+    this.#listeners = new Listeners(notifier, settings.check)
     this.#hooks = hooks
     this.load(() => {
       if (this.#attachments) hooks.onHole()

@@ -1,5 +1,6 @@
 import type { Notifier } from '../connection/notifier'
 import type { JsonObject } from '../protocol'
+import type { Check } from '../protocol/define/types'
 
 export type MessageListener = (message: JsonObject) => unknown
 
@@ -15,10 +16,12 @@ const NONE: readonly Subscription[] = []
 /** The app's listeners for messages. One that throws harms neither the others nor the line. */
 export class Listeners {
   readonly #notifier: Notifier
+  readonly #check: Check | undefined
   #all = NONE
 
-  constructor(notifier: Notifier) {
+  constructor(notifier: Notifier, check: Check | undefined) {
     this.#notifier = notifier
+    this.#check = check
   }
 
   add(listener: MessageListener, session: string | undefined): () => void {
@@ -30,10 +33,11 @@ export class Listeners {
     }
   }
 
-  /** Returns the listeners that threw. */
-  offer(message: JsonObject, to = this.#all): readonly Subscription[] {
+  /** Returns the listeners that threw. One that does not fit the protocol is offered to none. */
+  offer(given: JsonObject, to = this.#all): readonly Subscription[] {
     let failed = NONE
-    for (const subscription of to) {
+    const message = (this.#check ? this.#check('down', given, this.#notifier.report) : given) as JsonObject
+    for (const subscription of message ? to : NONE) {
       const { listener, session } = subscription
       // Another one may have unsubscribed it.
       if (!listener || (session !== undefined && session !== message.sessionId)) continue

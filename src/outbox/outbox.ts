@@ -12,7 +12,7 @@ import { laneName } from './lane'
 import { type Message, messageOf, textOf } from './message'
 import { type OwnPost, OwnPosts } from './ownPosts'
 import { Poster } from './poster'
-import { type Reason, toError } from './reasons'
+import { type Reason, refused, toError } from './reasons'
 import { evictedBy } from './room'
 import { cancelledBy, Stops } from './stop'
 import { Unsettled } from './unsettled'
@@ -72,6 +72,7 @@ export class Outbox {
     if (this.#life === 'retired') this.#giveUp(entry, 'disposed')
     else if (signal?.aborted) this.#giveUp(entry)
     else if (!entry.isEnded) {
+      this.#settings.check?.('up', JSON.parse(entry.json), (error) => this.#end(entry, refused(error)))
       for (const victim of evictedBy(entry, this.#unsettled, this.#settings.outbox)) this.#giveUp(victim, 'outbox-full')
     }
     if (!entry.isEnded) {
@@ -148,7 +149,7 @@ export class Outbox {
 
   #end(message: Message, ending: Ending) {
     if (message.isEnded) return
-    message.end(ending)
+    message.end((this.#settings.check?.('receipts', ending, this.#host.report, message.type) ?? ending) as Ending)
     this.#unsettled.leave(message)
     this.#poster.lanes.leave(message)
     this.#poster.lanes.readyNamed(this.#stops.leave(message))

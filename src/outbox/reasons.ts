@@ -1,5 +1,6 @@
 import { ConnectionError, type SendError } from '../errors'
 import { isText } from '../protocol'
+import type { Ending } from './judge'
 import type { Message } from './message'
 
 /** Why the outbox gives a message up. */
@@ -11,6 +12,9 @@ export type Reason =
   | 'invalid-message'
   | 'outbox-full'
   | 'unknown-type'
+
+/** By the app's protocol. */
+export const refused = (error: ConnectionError): Ending => ({ status: 'rejected', error: error as SendError })
 
 /** The error of the verdict. */
 export function toError(code: Reason, { attempts, lastError, type }: Message): SendError {

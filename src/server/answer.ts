@@ -13,8 +13,8 @@ export interface Answer {
  */
 export function refusalOf(error: unknown, onError: (error: unknown) => void): Answer {
   if (error instanceof Refusal) {
-    const { status, code, detail, headers } = error
-    return { status, json: JSON.stringify({ error: code, message: detail }), headers }
+    const { status, code, detail, issues, headers } = error
+    return { status, json: JSON.stringify({ error: code, message: detail, issues }), headers }
   }
   onError(error)
   return { status: 500, json: '{"error":"internal"}' }

@@ -1,3 +1,4 @@
+import type { AnyMessages, Messages } from '../protocol/define/types'
 import { checkNames, checkNumber } from './check'
 import { CommandDesk } from './command/commandDesk'
 import { Commands } from './command/commands'
@@ -22,7 +23,7 @@ import { Authority } from './stream/authority'
 import { StreamOpener } from './stream/streamOpener'
 import { Streams } from './stream/streams'
 
-export interface ChatServer {
+export interface ChatServer<Wire extends Messages = AnyMessages> {
   /**
    * Answers a request. Mount it anywhere: the last segment of the path names the endpoint. It needs
    * no `this`, so it can be handed as it is to a host that speaks web-standard `Request` and
@@ -32,13 +33,13 @@ export interface ChatServer {
   fetch(request: Request): Promise<Response>
   /**
    * Appends an event to a session; every stream that is attached to it gets it, as `{ ...event,
-   * sessionId, seq, epoch }`. The event is copied as JSON. Rejects with a TypeError if the session
-   * id or the event is not valid (JSON, at most 128 levels deep and `limits.eventBytes` long), or
-   * if the event's `type` is one of the protocol's own; and with whatever the log rejects with.
-   * `onError` is told too, so it need not be awaited: an unhandled rejection of it does not end the
-   * process.
+   * sessionId, seq, epoch }`. The event is copied as JSON. Rejects with a `ProtocolError` if it
+   * does not fit the `protocol`; with a TypeError if the session id or the event is not valid
+   * (JSON, at most 128 levels deep and `limits.eventBytes` long), or if the event's `type` is one
+   * of the protocol's own; and with whatever the log rejects with. `onError` is told too, so it
+   * need not be awaited: an unhandled rejection of it does not end the process.
    */
-  readonly publish: Publish
+  readonly publish: Publish<Wire>
   /**
    * How far a session reaches: with it as a cursor, a client follows from now on. Asking creates
    * nothing. Rejects with a TypeError if the session id is not valid, and with whatever the log
@@ -92,15 +93,17 @@ const BODY_SAVED = 125
  *
  * @throws TypeError naming the option, if one is invalid or unknown
  */
-export function createChatServer<P extends Principal>(options: ChatServerOptions<P>): ChatServer {
-  const resolved = resolveOptions(options)
-  const { log, clock, limits, onMetric, onError } = resolved
+export function createChatServer<P extends Principal, Wire extends Messages = AnyMessages, App extends Messages = Wire>(
+  options: ChatServerOptions<P, Wire, App>,
+): ChatServer<Wire> {
+  const resolved = resolveOptions(options as unknown as ChatServerOptions<P>)
+  const { log, clock, contract, limits, onMetric, onError } = resolved
   const { router, publisher, streams, authority, commands, gate } = assemble(resolved)
 
-  const server: ChatServer = {
+  const server: ChatServer<Wire> = {
     fetch: (request) => router.fetch(request),
 
-    publish: publisher.publish,
+    publish: publisher.publish as Publish<Wire>,
 
     async head(sessionId) {
       if (!isSessionId(sessionId)) throw new TypeError(`head: the session id ${SESSION_ID_RULE}`)
@@ -124,7 +127,7 @@ export function createChatServer<P extends Principal>(options: ChatServerOptions
       await streams.cluster?.leave().catch(onError)
     },
   }
-  return withParts(server, { log, clock, limits, onMetric, onError, isClosed: () => gate.isClosed })
+  return withParts(server, { log, clock, contract, limits, onMetric, onError, isClosed: () => gate.isClosed })
 }
 
 async function revoke<P extends Principal>(

@@ -1,4 +1,6 @@
 import { ENDPOINTS, RESERVED_TYPES } from '../protocol'
+import type { Protocol } from '../protocol/define/types'
+import { checkFunction, checkNames } from './check'
 
 /** They change which sessions a stream carries. */
 const ATTACHING = ['reconnect', 'watch', 'unwatch'] as const
@@ -38,6 +40,24 @@ export function resolveEndpoints(more: Readonly<Record<string, string>> = {}): R
   return endpoints
 }
 
+/**
+ * The endpoints of a shared `protocol`, which may name those of built-in types too. @throws
+ * TypeError naming the option that says the same twice
+ */
+export function endpointsOf({ protocol, endpoints }: EndpointOptions): Readonly<Record<string, string>> | undefined {
+  if (protocol === undefined) return endpoints
+  if (endpoints !== undefined) throw new TypeError("'endpoints' and 'protocol': the protocol has the endpoints")
+  checkNames('protocol', protocol, ['endpoints', 'check'])
+  if (protocol.check !== undefined) checkFunction('protocol.check', protocol.check)
+  const all = Object.entries(protocol.endpoints ?? {})
+  return Object.fromEntries(all.filter(([type, endpoint]) => Object(ENDPOINTS)[type] !== endpoint))
+}
+
+interface EndpointOptions {
+  readonly endpoints?: Readonly<Record<string, string>>
+  readonly protocol?: Pick<Protocol, 'endpoints' | 'check'> | undefined
+}
+
 interface QueryOptions {
   readonly endpoints?: Readonly<Record<string, string>>
   readonly queries?: readonly string[]
@@ -47,7 +67,8 @@ interface QueryOptions {
 export function resolveQueries({ endpoints = {}, queries = [] }: QueryOptions): ReadonlySet<string> {
   if (!Array.isArray(queries)) throw new TypeError("'queries' must be an array of types")
   for (const type of queries) {
-    if (!Object.hasOwn(endpoints, type)) throw new TypeError(`'queries': '${type}' must be a type of 'endpoints'`)
+    if (!Object.hasOwn(endpoints, type))
+      throw new TypeError(`'queries': '${type}' must be a type of 'endpoints', or of your own in 'protocol'`)
   }
   return new Set(queries)
 }

@@ -10,6 +10,7 @@ export class Refusal extends Error {
     readonly code: string,
     readonly headers: Readonly<Record<string, string>> = {},
     readonly detail?: string,
+    readonly issues?: readonly unknown[],
   ) {
     super(detail ?? code)
   }

@@ -8,7 +8,7 @@ export { type MemoryLogOptions, memoryLog } from './log/memoryLog'
 export type { JoinRuns, Overdue, RunBatch, RunChange, RunLog, RunPage, RunProcess } from './log/runLog'
 export type { LogEntry, MaybePromise, Once, SessionEvent, SessionHead, SessionLog } from './log/sessionLog'
 export { METRICS, type Metric, type MetricName } from './metrics'
-export type { ChatServerOptions, CommandCall, SuspendCall } from './options'
+export type { ChatServerOptions, CommandCall, CommandOf, SuspendCall } from './options'
 export type { Principal } from './request/principal'
 export type { GatewaySocket } from './websocket/socket'
 export {

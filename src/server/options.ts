@@ -1,12 +1,15 @@
 import type { JsonObject } from '../protocol'
+import type { AnyMessages, Commands, IsUntyped, Messages, OwnType, Protocol } from '../protocol/define/types'
 import { checkFunction, checkMethods, checkNames, checkNumber, MAX_TIMER } from './check'
 import { type Clock, wallClock } from './clock'
-import { resolveEndpoints, resolveQueries } from './endpoints'
+import { Contract } from './contract'
+import { endpointsOf, resolveEndpoints, resolveQueries } from './endpoints'
 import { guardHooks } from './hooks'
 import { resolveLimits, type ServerLimits } from './limits/limits'
 import { memoryLog } from './log/memoryLog'
 import type { LogEntry, MaybePromise, SessionLog } from './log/sessionLog'
 import type { Metric } from './metrics'
+import type { Publish } from './publish'
 import { checkHeaders, checkHosts, checkOrigins } from './request/origins'
 import type { Principal } from './request/principal'
 
@@ -16,7 +19,10 @@ export interface CommandCall<P extends Principal = Principal> {
   readonly type: string
   /** The message's session, for which `principal` may `write`; `undefined` if it names none. */
   readonly sessionId: string | undefined
-  /** The message as it was posted: a JSON object, but nothing else about it has been checked. */
+  /**
+   * The message as it was posted: a JSON object. Nothing else about it has been checked, unless
+   * the `protocol` has schemas; then it is what they make of it.
+   */
   readonly message: JsonObject
   readonly connectionId: string
   readonly idempotencyKey: string | undefined
@@ -29,6 +35,19 @@ export interface CommandCall<P extends Principal = Principal> {
   publish<E extends { readonly type: string }>(sessionId: string, event: E): Promise<LogEntry>
 }
 
+/** A call for each message of a shared `protocol`: its `type` tells them apart. */
+export type CommandOf<P extends Principal, Wire extends Messages, App extends Messages = Wire> =
+  IsUntyped<Wire> extends true
+    ? CommandCall<P>
+    : {
+        readonly [Type in keyof Commands<App>]: Omit<CommandCall<P>, 'type' | 'sessionId' | 'message' | 'publish'> & {
+          readonly type: Type
+          readonly sessionId: Commands<App>[Type] extends { readonly sessionId: string } ? string : string | undefined
+          readonly message: Commands<App>[Type]
+          readonly publish: Publish<Wire>
+        }
+      }[keyof Commands<App>]
+
 export interface SuspendCall<P extends Principal = Principal> {
   readonly principal: P
   readonly connectionId: string
@@ -36,7 +55,19 @@ export interface SuspendCall<P extends Principal = Principal> {
   readonly sessions: readonly { readonly sessionId: string; readonly lastSeq: number; readonly epoch?: string }[]
 }
 
-export interface ChatServerOptions<P extends Principal = Principal> {
+export interface ChatServerOptions<
+  P extends Principal = Principal,
+  Wire extends Messages = AnyMessages,
+  App extends Messages = Wire,
+> {
+  /**
+   * The message types of your app, shared with the client: what `defineProtocol` of
+   * `holdline/protocol` returns, or a plain object of the type `Protocol`. With schemas, a command
+   * that does not fit is answered 400 (`bad-message`, with the `issues`), an event that does not
+   * fit is not published, and a receipt that does not fit is told to `onError` and answered as
+   * `null`. Default: none, so nothing is checked.
+   */
+  readonly protocol?: Protocol<Wire, App>
   /** Default: `memoryLog()`. */
   readonly log?: SessionLog
   /**
@@ -62,7 +93,7 @@ export interface ChatServerOptions<P extends Principal = Principal> {
    * to turn it down for good. Any other error answers 500 without its text; the client repeats the
    * command, and it is run again.
    */
-  onCommand(call: CommandCall<P>): unknown
+  onCommand(call: CommandOf<P, Wire, App>): unknown
   /** The client's page is going to sleep, or away. Default: nothing. */
   onSuspend?(call: SuspendCall<P>): unknown
   /**
@@ -106,14 +137,18 @@ export interface ChatServerOptions<P extends Principal = Principal> {
    */
   readonly trustProxy?: boolean
   readonly limits?: ServerLimits
-  /** Further commands: message `type` → endpoint. Default: none but the protocol's own. */
+  /**
+   * Further commands: message `type` → endpoint. Not beside a `protocol`, which has them. Default:
+   * none but the wire protocol's own.
+   */
   readonly endpoints?: Readonly<Record<string, string>>
   /**
-   * Types of `endpoints` that only ask. `onCommand` answers them as any other, but `authorize` is
-   * asked for `read`, the session is not attached to the sender's stream, they wait for no other
-   * command, and no outcome is kept: a repeat asks anew. Default: none.
+   * Types of `endpoints`, or of your own in `protocol`, that only ask. `onCommand` answers them as
+   * any other, but `authorize` is asked for `read`, the session is not attached to the sender's
+   * stream, they wait for no other command, and no outcome is kept: a repeat asks anew. Default:
+   * none.
    */
-  readonly queries?: readonly string[]
+  readonly queries?: readonly (IsUntyped<Wire> extends true ? string : OwnType<Wire>)[]
   /** Default: the wall clock and the global timers. */
   readonly clock?: Clock
   /** From 0 to 1, spreads the age of the streams. Default: `Math.random`. */
@@ -134,6 +169,7 @@ const OPTIONS = [
   'allowedHeaders',
   'trustProxy',
   'limits',
+  'protocol',
   'endpoints',
   'queries',
   'clock',
@@ -153,6 +189,7 @@ export function resolveOptions<P extends Principal>(options: ChatServerOptions<P
   }
   checkFunction('random', random)
   checkMethods('clock', clock, ['now', 'setTimeout', 'clearTimeout'])
+  const endpoints = endpointsOf(options)
   const log = options.log ?? memoryLog({ clock })
   checkMethods('log', log, ['append', 'read', 'head', 'subscribe'])
   checkNumber('heartbeat', heartbeat, { max: MAX_TIMER })
@@ -173,8 +210,9 @@ export function resolveOptions<P extends Principal>(options: ChatServerOptions<P
     onSuspend,
     log,
     limits: resolveLimits(options.limits),
-    typeEndpoints: resolveEndpoints(options.endpoints),
-    queries: resolveQueries(options),
+    contract: new Contract(options.protocol),
+    typeEndpoints: resolveEndpoints(endpoints),
+    queries: resolveQueries({ endpoints: endpoints ?? {}, queries: options.queries ?? [] }),
   }
 }
 

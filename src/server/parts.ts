@@ -1,4 +1,5 @@
 import type { Clock } from './clock'
+import type { Contract } from './contract'
 import type { SessionLog } from './log/sessionLog'
 import type { Metric } from './metrics'
 
@@ -6,6 +7,7 @@ import type { Metric } from './metrics'
 export interface ServerParts {
   readonly log: SessionLog
   readonly clock: Clock
+  readonly contract: Contract
   /** The size of an event as JSON, and how long receipts are kept, ms. */
   readonly limits: { readonly eventBytes: number; readonly receiptAge: number }
   onMetric(metric: Metric): void

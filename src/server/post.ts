@@ -17,7 +17,7 @@ import type { Principal } from './request/principal'
 import type { Streams } from './stream/streams'
 
 export interface PostsOptions<P extends Principal>
-  extends Pick<ResolvedOptions<P>, 'typeEndpoints' | 'limits' | 'clock' | 'onMetric' | 'onError'> {
+  extends Pick<ResolvedOptions<P>, 'typeEndpoints' | 'contract' | 'limits' | 'clock' | 'onMetric' | 'onError'> {
   readonly budgets: Budgets
   readonly streams: Streams
   readonly control: ControlDesk<P>
@@ -110,8 +110,8 @@ export class Posts<P extends Principal> {
 
   /** @throws Refusal 400 if it is no command and no batch, 429 if there is no room for it */
   #read({ headers }: Request, endpoint: string, text: string, memory: Budget): Posted | readonly BatchMessage[] {
-    const { typeEndpoints, onError } = this.#options
-    const rules = { typeEndpoints, onError }
+    const { typeEndpoints, contract, onError } = this.#options
+    const rules = { typeEndpoints, contract, onError }
     const key = headers.get(IDEMPOTENCY_KEY_HEADER) ?? undefined
     const lane = laneOf(headers.get(LANE_HEADER))
     // Room is asked for before the work; what there is more in the end are numbers that are written

@@ -1,14 +1,20 @@
 import { isObject, parseControl } from '../protocol'
+import type { AnyMessages, IsUntyped, Messages, Published } from '../protocol/define/types'
 import type { Clock } from './clock'
+import type { Contract } from './contract'
 import type { LogEntry, Once, SessionEvent, SessionLog } from './log/sessionLog'
 import type { Metric } from './metrics'
 import { isSessionId, SESSION_ID_RULE } from './request/cursors'
 import { isTooDeep, MAX_DEPTH } from './request/json'
 
-export type Publish = <E extends { readonly type: string }>(sessionId: string, event: E) => Promise<LogEntry>
+export type Publish<Wire extends Messages = AnyMessages> =
+  IsUntyped<Wire> extends true
+    ? <E extends { readonly type: string }>(sessionId: string, event: E) => Promise<LogEntry>
+    : (sessionId: string, event: Published<Wire>) => Promise<LogEntry>
 
 export interface PublisherOptions {
   readonly log: SessionLog
+  readonly contract: Contract
   /** The size of an event as JSON. */
   readonly maxBytes: number
   readonly clock: Clock
@@ -18,7 +24,7 @@ export interface PublisherOptions {
 
 export type Publisher = ReturnType<typeof createPublisher>
 
-export function createPublisher({ log, maxBytes, clock, onMetric, onError }: PublisherOptions) {
+export function createPublisher({ log, contract, maxBytes, clock, onMetric, onError }: PublisherOptions) {
   function publish(sessionId: string, event: object, once?: Once): Promise<LogEntry> {
     const entry = append(sessionId, event, once)
     // Most callers do not wait for it, and an unhandled rejection ends the process.
@@ -29,6 +35,7 @@ export function createPublisher({ log, maxBytes, clock, onMetric, onError }: Pub
   async function append(sessionId: string, event: object, once: Once | undefined): Promise<LogEntry> {
     if (!isSessionId(sessionId)) throw new TypeError(`publish: the session id ${SESSION_ID_RULE}`)
     const { copy, json } = copyOf(event, maxBytes)
+    contract.event(sessionId, copy)
     const start = clock.now()
     const entry = await log.append(sessionId, copy, once, json)
     onMetric({ name: 'appends', value: 1 })

@@ -58,7 +58,7 @@ export class Router<P extends Principal> {
     // Not 404 for a POST: to a client that means that its stream is unknown, and it would open
     // another, for ever.
     if (method === 'POST' && !this.#endpoints.has(endpoint)) {
-      throw request.method === 'POST' ? new Refusal(400, 'unknown-endpoint') : new Refusal(404, 'not-found')
+      throw request.method === 'POST' ? this.#unknown(endpoint) : new Refusal(404, 'not-found')
     }
     origins.check(request)
     if (request.method === 'GET') checkFetchMetadata(request, allowedOrigins !== undefined)
@@ -66,6 +66,17 @@ export class Router<P extends Principal> {
       return new Response(null, { status: 204, headers: PREFLIGHT_HEADERS })
     if (request.method !== method) throw new Refusal(405, 'method-not-allowed', { Allow: method })
     return method === 'GET' ? opener.take(request) : posts.take(request, endpoint)
+  }
+
+  /** A type that the client knows, and this server does not. */
+  #unknown(endpoint: string): Refusal {
+    const there = [...this.#endpoints].join(', ')
+    return new Refusal(
+      400,
+      'unknown-endpoint',
+      {},
+      `'${endpoint.slice(0, 64)}' is no endpoint here; there are ${there}`,
+    )
   }
 
   async #refuse(request: Request, error: unknown): Promise<Response> {

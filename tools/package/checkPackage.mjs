@@ -19,6 +19,7 @@ const NAMES = {
   './adapters': ['openEventSource', 'defaultEventSource', 'createUpstream', 'pageLifecycle', 'watchSilence'],
   './adapters/websocket': ['webSocketTransport'],
   './storage': ['persist'],
+  './protocol': ['defineProtocol', 'ProtocolError'],
   './server': ['createChatServer', 'memoryLog', 'CommandRejected', 'createWebSocketGateway', 'METRICS'],
   './server/redis': ['redisLog'],
   './server/runs': ['createRuns', 'suspend'],

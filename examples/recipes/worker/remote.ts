@@ -63,7 +63,7 @@ export function createRemote<Inbound = InboundMessage, Outbound extends Outbound
       const id = crypto.randomUUID()
       const settled = new Promise<Verdict>((resolve) => unsettled.set(id, resolve))
       ask({ type: 'send', id, message })
-      return { id, settled }
+      return { id, settled: settled as Delivery<Outbound>['settled'] }
     },
     /** Those of all pages are told as `delivery`. */
     pending: [] as const,

@@ -10,6 +10,7 @@ test.each([
   ['holdline/adapters', () => import('holdline/adapters')],
   ['holdline/adapters/websocket', () => import('holdline/adapters/websocket')],
   ['holdline/storage', () => import('holdline/storage')],
+  ['holdline/protocol', () => import('holdline/protocol')],
   ['holdline/server', () => import('holdline/server')],
   ['holdline/testing', () => import('holdline/testing')],
   ['holdline/compat', () => import('holdline/compat')],
@@ -19,7 +20,7 @@ test.each([
   await expect(load()).resolves.toBeTypeOf('object')
 })
 
-test('an app that stores nothing ships nothing of the storage', async () => {
+test('an app that stores nothing ships nothing of the storage, and one without schemas nothing of their checks', async () => {
   const root = fileURLToPath(new URL('../../..', import.meta.url))
   const shipped = async (contents: string) => {
     const { metafile } = await build({
@@ -30,8 +31,9 @@ test('an app that stores nothing ships nothing of the storage', async () => {
       format: 'esm',
       external: ['xstate', 'eventsource', 'ws'],
     })
-    return Object.keys(metafile.inputs).filter((path) => path.includes('src/storage/'))
+    return Object.keys(metafile.inputs).filter((path) => /src\/(storage|protocol\/define)\//.test(path))
   }
   expect(await shipped("export * from './src/index.ts'\nexport * from './src/compat/index.ts'")).toEqual([])
   expect(await shipped("export * from './src/storage/index.ts'")).toContain('src/storage/persist.ts')
+  expect(await shipped("export * from './src/protocol/define/index.ts'")).toContain('src/protocol/define/schema.ts')
 })

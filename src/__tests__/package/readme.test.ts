@@ -47,6 +47,7 @@ const parsed = new Map<string, ts.SourceFile | undefined>()
 test.each([
   ['README.md', 3],
   ['docs/interface.md', 3],
+  ['docs/messages.md', 5],
   ['docs/server.md', 1],
   ['docs/runs.md', 5],
   ['docs/ai-sdk.md', 5],
@@ -75,7 +76,9 @@ test.each([
         /\bconnection\.|= connection\b/.test(code) && !/const connection\b|{ connection/.test(code)
           ? "declare const connection: import('holdline').Connection\n"
           : ''
-      files.set(`${root}/readme/example${index}.${kind}`, `${imports}${connection}${code}\nexport {}\n`)
+      // An example may say its name, and others import it.
+      const name = /^\/\/ (\w+)\.ts, /.exec(code)?.[1] ?? `example${index}`
+      files.set(`${root}/readme/${name}.${kind}`, `${imports}${connection}${code}\nexport {}\n`)
     }
     const { config } = ts.readConfigFile(`${root}/tsconfig.json`, ts.sys.readFile)
     const { options } = ts.parseJsonConfigFileContent(config, ts.sys, root)
@@ -83,6 +86,7 @@ test.each([
     const host = ts.createCompilerHost(compilerOptions)
     const { fileExists, readFile, getSourceFile } = host
     host.fileExists = (path) => files.has(path) || fileExists(path)
+    host.directoryExists = (path) => path === `${root}/readme` || ts.sys.directoryExists(path)
     host.readFile = (path) => files.get(path) ?? readFile(path)
     host.getSourceFile = (path, language, ...rest) => {
       const text = files.get(path)

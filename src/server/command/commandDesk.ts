@@ -1,5 +1,6 @@
 import { type Answer, refusalOf } from '../answer'
 import type { Timers } from '../clock'
+import type { Contract } from '../contract'
 import { digest } from '../digest'
 import { Refusal, tooMany, unavailable } from '../errors'
 import type { TokenBuckets } from '../limits/tokenBuckets'
@@ -26,6 +27,7 @@ export interface CommandDeskOptions<P extends Principal> {
   /** Sessions that a principal's commands may begin. */
   readonly newSessions: TokenBuckets
   readonly clock: Timers
+  readonly contract: Contract
   /** Types that only ask. */
   readonly queries: ReadonlySet<string>
   authorize(principal: P, sessionId: string, action: 'read' | 'write'): MaybePromise<boolean | 'gone'>
@@ -121,7 +123,7 @@ export class CommandDesk<P extends Principal> {
   }
 
   async #run({ principal, connectionId, presence, turn }: InTurn<P>, posted: Posted): Promise<Answer> {
-    const { streamOf, refuseIfClosed, commands, queries, onCommand, publishOnce } = this.#options
+    const { streamOf, refuseIfClosed, commands, queries, contract, onCommand, publishOnce, onError } = this.#options
     const { endpoint, type, sessionId, key, lane, json } = posted
     const stream = streamOf(principal, connectionId)
     const isQuery = queries.has(type)
@@ -140,16 +142,13 @@ export class CommandDesk<P extends Principal> {
         refusal,
         cancels: cancelsOf(posted).map(identityOf),
         weight: parsedWeight(json) + (lane === undefined ? 0 : LANE_WEIGHT + textWeight(lane)),
-        run: () =>
-          onCommand({
-            principal,
-            type,
-            sessionId,
-            message: parseMessage(json),
-            connectionId: stream.id,
-            idempotencyKey: key,
-            publish: publishOnce(identity, fingerprint),
-          }),
+        run: async () => {
+          const message = await contract.command(parseMessage(json))
+          const publish = publishOnce(identity, fingerprint)
+          const ids = { connectionId: stream.id, idempotencyKey: key }
+          const receipt = await onCommand({ principal, type, sessionId, message, ...ids, publish })
+          return contract.isReceipt(type, receipt, onError) ? receipt : null
+        },
       },
       presence,
     )

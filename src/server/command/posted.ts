@@ -1,5 +1,6 @@
 import { IDEMPOTENCY_KEY_HEADER, isObject, isText, type JsonObject, MAX_CANCELS, MESSAGE_ID } from '../../protocol'
 import { type Answer, refusalOf } from '../answer'
+import type { Contract } from '../contract'
 import { isControl } from '../endpoints'
 import { badRequest } from '../errors'
 import { LANE_WEIGHT, textWeight } from '../limits/weights'
@@ -32,13 +33,15 @@ export type Envelope = Pick<Posted, 'endpoint' | 'key' | 'lane'>
 export interface Rules {
   /** By message type. */
   readonly typeEndpoints: ReadonlyMap<unknown, string>
+  readonly contract: Contract
   onError(error: unknown): void
 }
 
 /** @throws Refusal 400 if it is none */
-export function toCommand({ typeEndpoints }: Rules, message: JsonObject, envelope: Envelope): Posted {
+export function toCommand({ typeEndpoints, contract }: Rules, message: JsonObject, envelope: Envelope): Posted {
   const { type, sessionId } = message
   const { endpoint, key } = envelope
+  contract.refuseUnknown(message)
   if (typeEndpoints.get(type) !== endpoint) throw badRequest('type must be one that is posted to this endpoint')
   if (sessionId !== undefined && !isSessionId(sessionId)) throw badRequest(`sessionId ${SESSION_ID_RULE}`)
   if (key !== undefined && !MESSAGE_ID.test(key))

@@ -1,5 +1,6 @@
 import { isToBeRepeated } from '../../protocol/status'
 import { type Answer, refusalOf } from '../answer'
+import { Misfit } from '../contract'
 import { CommandRejected, Refusal, tooMany } from '../errors'
 import { Budget, type Budgets } from '../limits/budget'
 import { CANCELLED, type Cluster } from '../log/cluster'
@@ -97,6 +98,7 @@ export class Runner {
     try {
       return { status: 200, json: toJson(await run(), onError) }
     } catch (error) {
+      if (error instanceof Misfit) return refusalOf(error, onError)
       if (error instanceof CommandRejected) return { status: error.status, json: JSON.stringify({ error: error.code }) }
       onError(error)
       return { status: 500, json: '{"error":"internal"}' }

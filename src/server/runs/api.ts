@@ -1,37 +1,16 @@
+import type { AnyMessages, Defined, IsUntyped, Messages, Published, WireOf } from '../../protocol/define/types'
 import type { ChatServer } from '../create'
 import type { MaybePromise, SessionEvent } from '../log/sessionLog'
 import type { CommandCall } from '../options'
 
-/**
- * How a run ended: its producer came to its end; `stop`, or a start with `onBusy: 'interrupt'`,
- * ended it; its producer threw, or the log could not keep it; its process is gone, or nobody
- * answered it within `suspendAge`.
- */
-export type RunEndReason = 'finished' | 'stopped' | 'failed' | 'interrupted'
-
-/**
- * Why, where the reason leaves that open. `producer`: the producer threw. `bad-event`: it yielded
- * what is no event. `too-large`: the run grew beyond what the log keeps of a session (8 MiB).
- * `expired`: nobody answered within `suspendAge`.
- */
-export type RunError = 'producer' | 'bad-event' | 'too-large' | 'expired'
-
-/**
- * The session events by which clients know runs. Between `run.started` and `run.ended` stand the
- * events of its producer.
- */
-export type RunEvent =
-  | { readonly type: 'run.queued'; readonly run: string }
-  | { readonly type: 'run.started'; readonly run: string }
-  | { readonly type: 'run.suspended'; readonly run: string; readonly waitsFor: unknown }
-  | { readonly type: 'run.resumed'; readonly run: string }
-  | { readonly type: 'run.ended'; readonly run: string; readonly reason: RunEndReason; readonly error?: RunError }
+export type { RunEndReason, RunError, RunEvent } from '../../protocol/runEvent'
 
 /**
  * Makes the events of a run. Called at most once for a `start` or a `resume`, in the process that
  * called it, after `run.started` or `run.resumed` was appended.
  *
- * An event is a JSON object with a `type`, as for `server.publish`. The next one is asked for only
+ * An event is a JSON object with a `type`, as for `server.publish`; it must fit the server's
+ * `protocol`. The next one is asked for only
  * when the log has room for it. The last one may be `suspend(waitsFor)`. If this throws, or its
  * stream does, the run ends `failed`, and `onError` is told.
  *
@@ -39,10 +18,14 @@ export type RunEvent =
  * after that is published. Its `reason` is an `AbortError`
  * @param run the name of the run
  */
-export type Produce = (
+export type Produce<Wire extends Messages = AnyMessages> = (
   signal: AbortSignal,
   run: string,
-) => MaybePromise<AsyncIterable<ProducedEvent> | ReadableStream<ProducedEvent>>
+) => MaybePromise<AsyncIterable<Produced<Wire>> | ReadableStream<Produced<Wire>>>
+
+/** What a producer may yield. */
+export type Produced<Wire extends Messages> =
+  IsUntyped<Wire> extends true ? ProducedEvent : Published<Wire> | ReturnType<typeof suspend>
 
 /** A JSON object. */
 export interface ProducedEvent {
@@ -161,6 +144,9 @@ export interface ActiveRun {
   readonly waitsFor?: unknown
 }
 
+/** The runs of a server with a shared `protocol`: their producers yield the events of it. */
+export type RunsOf<P extends Defined> = Runs<WireOf<P>>
+
 /** What `start` and `resume` need of the command that they are called in. */
 export type RunCall = Pick<CommandCall, 'principal' | 'sessionId' | 'idempotencyKey'>
 
@@ -168,7 +154,7 @@ export type RunCall = Pick<CommandCall, 'principal' | 'sessionId' | 'idempotency
  * The runs of a server's sessions: one answer each to a command, with a begin and an end that every
  * client sees.
  */
-export interface Runs {
+export interface Runs<Wire extends Messages = AnyMessages> {
   /**
    * Begins a run in the command's session. Resolves when `run.started` (or `run.queued`) is in the
    * log; `produce` is called then, and goes on after the command has returned. So return this as
@@ -180,7 +166,7 @@ export interface Runs {
    * names none; with a TypeError if an argument is invalid; and with whatever the log rejects with:
    * then the command may be repeated.
    */
-  start(call: RunCall, produce: Produce, options?: StartOptions): Promise<RunReceipt>
+  start(call: RunCall, produce: Produce<Wire>, options?: StartOptions): Promise<RunReceipt>
   /**
    * Goes on with a suspended run of the command's session, in whichever process. Resolves when
    * `run.resumed` is in the log. The first answer takes the run.
@@ -189,7 +175,7 @@ export interface Runs {
    * run has ended, or there is none of that name, 400 `bad-run` if that is no name, 409
    * `too-many-answers` after 256. Otherwise as `start`.
    */
-  resume(call: RunCall, run: string, produce: Produce, options?: ResumeOptions): Promise<RunReceipt>
+  resume(call: RunCall, run: string, produce: Produce<Wire>, options?: ResumeOptions): Promise<RunReceipt>
   /**
    * Ends a run as `stopped`, in whichever process it runs; its producer's signal is aborted, and
    * nothing of it is published any more. A queued or suspended one too. Without `run`, the one that

@@ -21,7 +21,9 @@ import { type Decision, RunStore, type View } from './store'
 import { Watch } from './watch'
 
 /**
- * Runs for the sessions of a server. Make one in each process, before it takes requests.
+ * Runs for the sessions of a server. Make one in each process, before it takes requests. Where the
+ * server has a `protocol`, say so: `const runs: RunsOf<typeof chat> = createRuns({ server })`. It
+ * is not inferred, because `onCommand` starts the runs of the server that it is given to.
  *
  * @throws TypeError naming the option, if one is invalid or unknown, or if the server's log keeps
  * no runs

@@ -12,6 +12,7 @@ export {
   type RunEvent,
   type RunReceipt,
   type Runs,
+  type RunsOf,
   type RunsOptions,
   type StartOptions,
   suspend,

@@ -72,6 +72,7 @@ export class LocalRun {
       copy(event) {
         const { copy, json } = copyOf(event, parts.limits.eventBytes)
         if (OWN_TYPES.includes(copy.type)) throw new TypeError(`the type '${copy.type}' is the library's`)
+        parts.contract.event(options.sessionId, copy)
         return { copy, json: textOf(copy, json) }
       },
       append: (events) => this.#append(events),
