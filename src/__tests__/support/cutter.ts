@@ -1,0 +1,40 @@
+import { seededRandom } from '../../testing/harness/random'
+
+/** How many times in one test at most: each line then comes to its end. */
+const MOST = 12
+
+/**
+ * Cuts all sockets of a server at seeded moments: between the events of its answers, before a
+ * request leaves, and before its answer is read. A test gives it the server before the first of
+ * them.
+ */
+export function createCutter(seed: number) {
+  const random = seededRandom(seed)
+  let count = 0
+  let cut = () => {}
+  const maybe = (chance: number) => {
+    if (count >= MOST || random() >= chance) return
+    count += 1
+    cut()
+  }
+  return {
+    get count() {
+      return count
+    },
+    cuts(server: { destroySockets(): void }) {
+      cut = () => server.destroySockets()
+    },
+    /** To be awaited before each event of an answer. */
+    async shake() {
+      maybe(0.15)
+      await new Promise((resolve) => setTimeout(resolve, 6 * random()))
+    },
+    /** Of a page. */
+    fetch: async (input: string | URL | Request, init?: RequestInit): Promise<Response> => {
+      maybe(0.15)
+      const response = await fetch(input, init)
+      maybe(0.15)
+      return response
+    },
+  }
+}
