@@ -64,7 +64,10 @@ function stories(createLog: () => SessionLog, seed: number) {
   afterEach(() => {
     cuts += cutter.count
   })
-  afterAll(() => expect(cuts).toBeGreaterThan(2 * tests))
+  afterAll(() => {
+    // One test alone may have none.
+    if (tests > 5) expect(cuts).toBeGreaterThan(2 * tests)
+  })
 
   const start = async (answer: Answer, settings: ChatServerSetup = {}) => {
     const server = await startChatServer({ log: createLog(), answer, ...settings })

@@ -7,12 +7,14 @@ const MOST = 12
  * Cuts all sockets of a server at seeded moments: between the events of its answers, before a
  * request leaves, and before its answer is read. A test gives it the server before the first of
  * them.
+ *
+ * @param chance of a cut at each of them
  */
-export function createCutter(seed: number) {
+export function createCutter(seed: number, chance = 0.15) {
   const random = seededRandom(seed)
   let count = 0
   let cut = () => {}
-  const maybe = (chance: number) => {
+  const maybe = () => {
     if (count >= MOST || random() >= chance) return
     count += 1
     cut()
@@ -26,14 +28,14 @@ export function createCutter(seed: number) {
     },
     /** To be awaited before each event of an answer. */
     async shake() {
-      maybe(0.15)
+      maybe()
       await new Promise((resolve) => setTimeout(resolve, 6 * random()))
     },
     /** Of a page. */
     fetch: async (input: string | URL | Request, init?: RequestInit): Promise<Response> => {
-      maybe(0.15)
+      maybe()
       const response = await fetch(input, init)
-      maybe(0.15)
+      maybe()
       return response
     },
   }
