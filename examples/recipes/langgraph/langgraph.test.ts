@@ -1,6 +1,6 @@
 import { Client } from '@langchain/langgraph-sdk/client'
 import { createConnection } from 'holdline'
-import { type ChatServer, createChatServer } from 'holdline/server'
+import { createChatServer } from 'holdline/server'
 import { createRuns } from 'holdline/server/runs'
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { listen } from '../../../tools/shared/listen'
@@ -30,7 +30,7 @@ async function* graph(words: readonly string[], pace: (index: number) => unknown
 
 async function startServer(stream: ThreadRunsOptions['stream']) {
   const commands: ThreadCommand[] = []
-  const server: ChatServer = createChatServer({
+  const server = createChatServer({
     authenticate: () => ({ id: 'alice' }),
     authorize: () => true,
     onCommand: (call) => onCommand(call),

@@ -1,7 +1,7 @@
 import type { BaseEvent, RunAgentInput } from '@ag-ui/client'
 import { listen } from '../../../tools/shared/listen'
 import { aguiRuns } from '../../ag-ui/server'
-import { type ChatServer, createChatServer } from '../../server'
+import { createChatServer } from '../../server'
 import { redisLog } from '../../server/redis'
 import { createRuns } from '../../server/runs'
 
@@ -10,7 +10,7 @@ import { createRuns } from '../../server/runs'
 
 const [, , redis = '', name = ''] = process.argv
 const log = redisLog({ url: redis })
-const server: ChatServer = createChatServer({
+const server = createChatServer({
   log,
   authenticate: () => ({ id: 'alice' }),
   authorize: () => true,

@@ -1,7 +1,7 @@
 import type { UIMessage, UIMessageChunk } from 'ai'
 import { listen } from '../../../tools/shared/listen'
 import { uiMessageRuns } from '../../ai-sdk/server'
-import { type ChatServer, createChatServer } from '../../server'
+import { createChatServer } from '../../server'
 import { redisLog } from '../../server/redis'
 import { createRuns } from '../../server/runs'
 import { streamOf } from '../support/children'
@@ -12,7 +12,7 @@ import { streamOf } from '../support/children'
 
 const [, , redis = '', name = ''] = process.argv
 const log = redisLog({ url: redis })
-const server: ChatServer = createChatServer({
+const server = createChatServer({
   log,
   authenticate: () => ({ id: 'alice' }),
   authorize: () => true,
