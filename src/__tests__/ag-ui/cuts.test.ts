@@ -298,6 +298,39 @@ function stories(createLog: () => SessionLog, seed: number) {
     expect([page.text(), page.failures]).toEqual(['ab', []])
   })
 
+  test('reasoning, tools, state and custom events are as they were said', async () => {
+    const events = ({ threadId, runId }: RunAgentInput): readonly Plain[] => [
+      { type: 'RUN_STARTED', threadId, runId },
+      { type: 'STATE_SNAPSHOT', snapshot: { list: [] } },
+      { type: 'REASONING_START', messageId: 'r' },
+      { type: 'REASONING_MESSAGE_START', messageId: 'r', role: 'reasoning' },
+      { type: 'REASONING_MESSAGE_CONTENT', messageId: 'r', delta: 'hm' },
+      { type: 'REASONING_MESSAGE_END', messageId: 'r' },
+      { type: 'REASONING_END', messageId: 'r' },
+      { type: 'TOOL_CALL_START', toolCallId: 'c1', toolCallName: 'weather' },
+      { type: 'TOOL_CALL_ARGS', toolCallId: 'c1', delta: '{"city":"Bonn"}' },
+      { type: 'TOOL_CALL_END', toolCallId: 'c1' },
+      { type: 'TOOL_CALL_RESULT', messageId: 'm2', toolCallId: 'c1', content: '21 °C 🌤', role: 'tool' },
+      { type: 'STATE_DELTA', delta: [{ op: 'add', path: '/list/-', value: 'x' }] },
+      { type: 'CUSTOM', name: 'card', value: { n: 1 } },
+      ...saying({ threadId, runId } as RunAgentInput, 'done').slice(1),
+    ]
+    let said: readonly Plain[] = []
+    const { open } = await start((input) => {
+      said = events(input)
+      return paced(said, cutter.shake)
+    })
+    const [page, other] = [open(), open({ follows: true })]
+    await page.say('go')
+    await when(() => other.text() === 'done' && !other.agent.isRunning, 'the other has it')
+    for (const { types, agent, failures } of [page, other]) {
+      expect(types()).toEqual(said.map(({ type }) => type))
+      expect([agent.state, failures]).toEqual([{ list: ['x'] }, []])
+      expect(agent.messages).toContainEqual(expect.objectContaining({ role: 'tool', content: '21 °C 🌤' }))
+    }
+    expect(other.agent.messages).toEqual(page.agent.messages)
+  })
+
   test("a tool of the client's: its result goes on with the same run, also for a follower", async () => {
     const { server, open } = await start((input) => {
       const { threadId, runId } = input

@@ -1,3 +1,4 @@
+import { Chat } from '@ai-sdk/react'
 import {
   lastAssistantMessageIsCompleteWithApprovalResponses,
   lastAssistantMessageIsCompleteWithToolCalls,
@@ -282,6 +283,36 @@ function stories(createLog: () => SessionLog, seed: number) {
     expect([page.text(), page.chat.status, page.chat.error]).toMatchObject(['a', 'error', { code: 'run-failed' }])
     await page.chat.sendMessage({ text: 'again' })
     expect([page.text(), page.chat.status]).toEqual(['ab', 'ready'])
+  })
+
+  test('reasoning, tools, files, sources and data parts are those of a chat that nothing happens to', async () => {
+    const chunks: readonly UIMessageChunk[] = [
+      { type: 'start', messageId: 'm1', messageMetadata: { model: 'x' } },
+      { type: 'start-step' },
+      { type: 'reasoning-start', id: 'r' },
+      { type: 'reasoning-delta', id: 'r', delta: 'think' },
+      { type: 'reasoning-delta', id: 'r', delta: 'ing' },
+      { type: 'reasoning-end', id: 'r', providerMetadata: { p: { signature: 'abc' } } },
+      { type: 'tool-input-start', toolCallId: 'c1', toolName: 'weather' },
+      { type: 'tool-input-delta', toolCallId: 'c1', inputTextDelta: '{"city":' },
+      { type: 'tool-input-delta', toolCallId: 'c1', inputTextDelta: '"Bonn"}' },
+      { type: 'tool-input-available', toolCallId: 'c1', toolName: 'weather', input: { city: 'Bonn' } },
+      { type: 'tool-output-available', toolCallId: 'c1', output: { degrees: 21 } },
+      { type: 'file', url: 'data:image/png;base64,iVBORw0KGgo=', mediaType: 'image/png' },
+      { type: 'source-url', sourceId: 's1', url: 'https://example.com/', title: 'there' },
+      { type: 'data-card', id: 'd1', data: { n: 1 } },
+      { type: 'data-card', id: 'd1', data: { n: 2 } },
+      ...saying('21 °C', ' 🌤').slice(2),
+    ]
+    const undisturbed = new Chat<UIMessage>({
+      transport: { sendMessages: async () => paced(chunks), reconnectToStream: async () => null },
+    })
+    await undisturbed.sendMessage({ text: 'go' })
+    const { open } = await start(() => paced(chunks, cutter.shake))
+    const [page, other] = [open(), open({ follows: true })]
+    await page.chat.sendMessage({ text: 'go' })
+    await when(() => other.chat.status === 'ready' && other.chat.messages.length === 2, 'the other has it')
+    for (const { chat } of [page, other]) expect(chat.messages.slice(1)).toEqual(undisturbed.messages.slice(1))
   })
 
   const asking: readonly UIMessageChunk[] = [
