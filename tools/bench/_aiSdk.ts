@@ -9,7 +9,7 @@ import { type ChatTransport, createUIMessageStreamResponse, DefaultChatTransport
 import { createConnection } from 'holdline'
 import { createChatTransport } from 'holdline/ai-sdk'
 import { uiMessageRuns } from 'holdline/ai-sdk/server'
-import { type ChatServer, createChatServer, memoryLog } from 'holdline/server'
+import { createChatServer, memoryLog } from 'holdline/server'
 import { createRuns } from 'holdline/server/runs'
 
 // A server that answers with so many text deltas, and a second process of this program that reads
@@ -47,13 +47,14 @@ function written(sockets: Iterable<Socket>): number {
 }
 
 function createHoldline() {
-  const server: ChatServer = createChatServer({
+  const server = createChatServer({
     authenticate: () => ({ id: 'somebody' }),
     authorize: () => true,
     log: memoryLog({ maxEvents: 10 * deltas + 1_000 }),
     onCommand: (call) => onCommand(call),
   })
-  const onCommand = uiMessageRuns({ runs: createRuns({ server }), stream: answer })
+  const runs = createRuns({ server })
+  const onCommand = uiMessageRuns({ runs, stream: answer })
   return server.fetch
 }
 

@@ -102,14 +102,15 @@ import { type ChatServer, createChatServer } from 'holdline/server'
 import { createRuns } from 'holdline/server/runs'
 import { model } from './model'
 
-function createServer(): ChatServer {
-  const server: ChatServer = createChatServer({
+function createServer() {
+  const server = createChatServer({
     authenticate: () => ({ id: 'everybody' }),
     authorize: () => true,
     onCommand: (call) => onCommand(call),
   })
+  const runs = createRuns({ server })
   const onCommand = uiMessageRuns({
-    runs: createRuns({ server }),
+    runs,
     async stream({ messages, responseId, signal }) {
       const answer = streamText({ model, messages: await convertToModelMessages(messages), abortSignal: signal })
       return answer.toUIMessageStream({ originalMessages: messages, generateMessageId: () => responseId })
@@ -178,6 +179,9 @@ describeWith('a fresh Next app with useChat, changed as docs/ai-sdk.md says', to
     const server = newLines('lib/server.ts') + newLines('app/api/line/[...path]/route.ts')
     const doc = readFileSync(new URL('../../docs/ai-sdk.md', import.meta.url), 'utf8').replace(/\s+/g, ' ')
     expect(doc).toContain(`${page} new lines in the page, ${line} in \`lib/line.ts\`, ${server} on the server`)
+    // The doc keeps the server as this app does.
+    const kept = /const shared = [\s\S]*/.exec(AFTER['lib/server.ts'])?.[0].replace('export ', '')
+    expect(doc).toContain(kept?.trim().replace(/\s+/g, ' '))
   })
 
   test('it builds, with its types checked', async () => {

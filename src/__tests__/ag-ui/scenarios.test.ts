@@ -8,6 +8,16 @@ import { describeWithRedis, type RedisServer, startRedis } from '../support/redi
 import { createStorage } from '../support/storage'
 import { gate, openPage, paced, saying, startAgentServer, when, words } from './agentWorld'
 
+// The stories of ../ai-sdk/scenarios.test.ts, as AG-UI has them: sockets that die (1, 2), a stop
+// (3), also before the input was posted (5), a second page (6), a reload with `connectAgent` (7),
+// an offline input (8), a detach and `connectAgent` (9, 10), `onAbort` (11); the further ones: a
+// stop from another page, a refused start, a producer that throws. Elsewhere:
+// - each of them with its sockets cut at seeded moments, the stop while offline (4) and two inputs
+//   at once under each `onBusy`: cuts.test.ts;
+// - processes that are killed or restarted: death.test.ts; a log that is lost: parts.test.ts;
+// - 200 agents at once, 20,000 deltas: crowd.test.ts;
+// - tools, reasoning, state, interrupts: parts.test.ts.
+
 // `runAgent` and `connectAgent` put every event through AG-UI's own enforceEvents, verifyEvents and
 // defaultApplyEvents: one that is doubled, lost or out of order is a failure of the run.
 
@@ -338,18 +348,6 @@ function scenarios(createLog: () => SessionLog) {
     expect(JSON.stringify(page.events)).not.toContain('secret')
     await page.say('again')
     expect([page.text(), page.failures]).toEqual(['ab', []])
-  })
-
-  test('an answer of 5,000 deltas arrives whole, and in fewer events', async () => {
-    const deltas = words(5_000)
-    const server = await startAgentServer({
-      log: createLog(),
-      answer: (input) => paced(saying(input, ...deltas), () => undefined),
-    })
-    const page = openPage(server.url)
-    await page.say('go')
-    expect(page.text()).toBe(deltas.join(''))
-    expect(page.events.length).toBeLessThan(1_000)
   })
 
   test('an agent of its own for the raw events: they pass verifyEvents in whatever moment it subscribes', async () => {

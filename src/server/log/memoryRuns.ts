@@ -19,6 +19,8 @@ interface Known {
   readonly token: string
   /** When it is overdue. */
   readonly due: number | undefined
+  /** Whether the process has something in it. */
+  readonly isHeld: boolean
   /** The number of the last batch. */
   batch: number
 }
@@ -52,19 +54,24 @@ export class MemoryRuns {
       // The process is the log: they die together.
       renew() {},
       overdue: () => this.#overdue(),
+      // It tells of all at once.
+      postpone() {},
     }
   }
 
   /**
-   * The session's events are gone. A suspended run goes with them; one that runs is told when it
-   * appends.
+   * The session's events are gone. A suspended run goes with them: at once, or, if others wait
+   * behind it, when it is looked at. One that runs is told when it appends.
    */
   forget(sessionId: string) {
-    if (this.#sessions.get(sessionId)?.token === '') this.#remove(sessionId)
+    const known = this.#sessions.get(sessionId)
+    if (known?.token !== '') return
+    if (known.isHeld) this.#sessions.set(sessionId, { ...known, due: 0 })
+    else this.#remove(sessionId)
   }
 
   #find(sessionId: string): Known {
-    const none = { version: `none ${this.#removals}`, record: '', token: '', due: undefined, batch: 0 }
+    const none = { version: `none ${this.#removals}`, record: '', token: '', due: undefined, isHeld: false, batch: 0 }
     return this.#sessions.get(sessionId) ?? none
   }
 
@@ -74,25 +81,30 @@ export class MemoryRuns {
   }
 
   #read(sessionId: string, names: readonly string[]): RunPage {
-    const { clock, head: headOf, find } = this.#options
+    const { clock, head: headOf } = this.#options
     const { epoch, head } = headOf(sessionId)
     const { version, record } = this.#find(sessionId)
     const ended = names.filter((name) => this.#ended.has(endedKey(sessionId, name)))
-    return { epoch, head, record, version, kept: find(sessionId)?.keptFrom ?? 0, ended, now: clock.now() }
+    return { epoch, head, record, version, kept: this.#keptOf(sessionId), ended, now: clock.now() }
   }
 
-  #change(sessionId: string, change: RunChange, process: RunProcess): boolean {
-    const { version, next, token, events, keep, due } = change
+  #keptOf(sessionId: string): number {
+    return this.#options.find(sessionId)?.keptFrom ?? 0
+  }
+
+  #change(sessionId: string, change: RunChange, process: RunProcess) {
+    const { version, next, token, events, keep, due, holds } = change
     const known = this.#find(sessionId)
-    if (known.version === next.version) return true
-    if (known.version !== version) return false
+    if (known.version === next.version) return { kept: this.#keptOf(sessionId) }
+    if (known.version !== version) return undefined
     const seqs = events.map((json) => this.#options.append(sessionId, json).seq)
-    this.#sessions.set(sessionId, { ...next, token, due, batch: token === known.token ? known.batch : 0 })
+    const batch = token === known.token ? known.batch : 0
+    this.#sessions.set(sessionId, { ...next, token, due, isHeld: holds.length > 0, batch })
     this.#keep(sessionId, keep, seqs)
     this.#remember(sessionId, change.ended, process.remembers)
     if (next.record === '') this.#remove(sessionId)
     for (const name of change.wakes) this.#processes.get(name)?.onWake(sessionId)
-    return true
+    return { kept: this.#keptOf(sessionId) }
   }
 
   #append(sessionId: string, { token, number, events }: RunBatch): 'appended' | 'lost' | 'full' {

@@ -85,10 +85,10 @@ export interface RunLog {
   /** Reading creates nothing. */
   read(sessionId: string, names: readonly string[]): MaybePromise<RunPage>
   /**
-   * False: the session has another version. A change whose `next.version` is the present one was
-   * done: true.
+   * `undefined`: the session has another version, and nothing was done. A change whose
+   * `next.version` is the present one was done. `kept`: as in the page that is read after it.
    */
-  change(sessionId: string, change: RunChange): MaybePromise<boolean>
+  change(sessionId: string, change: RunChange): MaybePromise<{ readonly kept: number } | undefined>
   /**
    * `lost`: the token is another one, and nothing was appended. `full`: the log cannot keep this
    * with all that it has kept since the event of `keep`, and nothing was appended.
@@ -98,6 +98,8 @@ export interface RunLog {
   renew(): MaybePromise<void>
   /** Sessions that have to be looked at, some of them, until a change frees them. */
   overdue(): MaybePromise<readonly Overdue[]>
+  /** It could not be looked at. `overdue` tells of all others before it. */
+  postpone(overdue: Overdue): MaybePromise<void>
 }
 
 /**

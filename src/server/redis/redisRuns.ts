@@ -53,6 +53,7 @@ export class RedisRuns {
       append: (sessionId, batch) => this.#append(sessionId, batch, process),
       renew: () => this.#orUnavailable(this.#renew(member)),
       overdue: () => this.#overdue(member),
+      postpone: (overdue) => this.#orUnavailable(this.#postpone(overdue, process)),
     }
   }
 
@@ -85,7 +86,7 @@ export class RedisRuns {
     }
   }
 
-  async #change(sessionId: string, change: RunChange, { lease, remembers, waits }: RunProcess): Promise<boolean> {
+  async #change(sessionId: string, change: RunChange, { lease, remembers, waits }: RunProcess) {
     const { link, keys } = this.#options
     const { version, next, token, events, keep, ended, holds, frees, wakes, due } = change
     const given = [
@@ -94,7 +95,7 @@ export class RedisRuns {
       ...[...holds, ...frees].map(keys.heldRuns),
     ]
     const common = await this.#common(sessionId)
-    const [outcome, epoch, ...seqs] = await this.#about(
+    const [outcome, epoch, kept = 0, ...seqs] = await this.#about(
       sessionId,
       link.writer.holdlineRunChange(
         ...[given.length, ...given, ...common, sessionId, version, next.version, next.record, token],
@@ -103,9 +104,9 @@ export class RedisRuns {
         ...[...holds, ...wakes.map(keys.runChannel), ...events],
       ),
     )
-    if (outcome !== 'done') return false
+    if (outcome !== 'done') return undefined
     await this.#tell(sessionId, epoch, seqs, events)
-    return true
+    return { kept }
   }
 
   async #append(
@@ -149,6 +150,12 @@ export class RedisRuns {
     return (await this.#orUnavailable(asking)).flatMap(([process = '', ...sessionIds]) =>
       sessionIds.map((sessionId) => ({ sessionId, process: process === '' ? undefined : process })),
     )
+  }
+
+  async #postpone({ sessionId, process }: Overdue, { lease }: RunProcess) {
+    const { link, keys } = this.#options
+    const held = keys.heldRuns(process ?? '')
+    await link.commands.holdlineRunPostpone(keys.runProcesses, keys.runsDue, held, process ?? '', sessionId, lease)
   }
 
   /** The arguments that each script begins with which writes events. */

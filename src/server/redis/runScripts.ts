@@ -23,15 +23,15 @@ return answer
  * KEYS meta log runs processes due, then ended… holds… frees…; ARGV as WRITE, session version
  * nextVersion record token keep due lease remembers waits, the numbers of ended holds frees wakes,
  * then the names of the holds, the channels of the wakes, the events → ['other'], or ['done',
- * epoch, seq…]. `keep` is the number of an event, from 1 on, or 'same' or 'none'.
+ * epoch, kept, seq…]. `keep` is the number of an event, from 1 on, or 'same' or 'none'.
  */
 const CHANGE = `${WRITE}${NOW}
 local runs, keepFrom, waits, remembers = KEYS[3], ARGV[13], tonumber(ARGV[17]), tonumber(ARGV[16])
 local held = redis.call('HMGET', runs, 'version', 'token')
-if held[1] == ARGV[10] then return { 'done', epoch or '' } end
+if held[1] == ARGV[10] then return { 'done', epoch or '', kept } end
 if (held[1] or '') ~= ARGV[9] then return { 'other' } end
 local ended, holds, frees, wakes = tonumber(ARGV[18]), tonumber(ARGV[19]), tonumber(ARGV[20]), tonumber(ARGV[21])
-local answer, first = { 'done', epoch or '' }, 22 + holds + wakes
+local answer, first = { 'done', epoch or '', kept }, 22 + holds + wakes
 redis.call('HSET', runs, 'version', ARGV[10], 'record', ARGV[11], 'token', ARGV[12])
 if ARGV[12] ~= held[2] then redis.call('HSET', runs, 'batch', 0) end
 redis.call('PEXPIRE', runs, waits + remembers)
@@ -45,6 +45,7 @@ for i = first, #ARGV do
   if keepFrom == tostring(i - first + 1) then kept, keptBytes, keptAge = head + 1, bytes, waits + maxAge end
   answer[#answer + 1] = add(ARGV[i])
 end
+answer[3] = kept
 if kept ~= wasKept then redis.call('HSET', meta, 'kept', kept, 'keptBytes', keptBytes, 'keptAge', keptAge) end
 if #ARGV >= first then close() end
 local at = 5
@@ -118,6 +119,19 @@ end
 return answer
 `
 
+/**
+ * KEYS processes due held; ARGV process session lease. The session goes behind the others of its
+ * process, and that one behind the others that are dead; the process '': a session that is due is
+ * due again in a lease.
+ */
+const POSTPONE = `${NOW}
+if ARGV[1] == '' then return redis.call('ZADD', KEYS[2], 'XX', now + ARGV[3], ARGV[2]) end
+redis.call('ZADD', KEYS[3], 'XX', now, ARGV[2])
+local till = redis.call('ZSCORE', KEYS[1], ARGV[1])
+if till and tonumber(till) < now then redis.call('ZADD', KEYS[1], now, ARGV[1]) end
+return 0
+`
+
 type Argument = string | number
 
 /** A client that knows the scripts of runs. */
@@ -126,7 +140,7 @@ export interface RunScripts {
   holdlineRunChange(
     keys: number,
     ...given: Argument[]
-  ): Promise<readonly [outcome: string, epoch: string, ...seqs: number[]]>
+  ): Promise<readonly [outcome: string, epoch: string, kept?: number, ...seqs: number[]]>
   holdlineRunBatch(
     keys: number,
     ...given: Argument[]
@@ -139,6 +153,14 @@ export interface RunScripts {
     limit: number,
     from: number,
   ): Promise<readonly (readonly string[])[]>
+  holdlineRunPostpone(
+    processes: string,
+    due: string,
+    held: string,
+    process: string,
+    sessionId: string,
+    lease: number,
+  ): Promise<number>
 }
 
 export function withRunScripts<R extends Redis>(redis: R): R & RunScripts {
@@ -147,5 +169,6 @@ export function withRunScripts<R extends Redis>(redis: R): R & RunScripts {
   redis.defineCommand('holdlineRunBatch', { lua: BATCH })
   redis.defineCommand('holdlineRunRenew', { numberOfKeys: 2, lua: RENEW })
   redis.defineCommand('holdlineRunOverdue', { numberOfKeys: 2, lua: OVERDUE })
+  redis.defineCommand('holdlineRunPostpone', { numberOfKeys: 3, lua: POSTPONE })
   return redis as R & RunScripts
 }

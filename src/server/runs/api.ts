@@ -101,6 +101,11 @@ export interface RunReceipt {
   readonly run: string
   readonly state: 'running' | 'queued' | 'suspended' | 'ended'
   /**
+   * Of a run that is `running` or `suspended`, the cursor before its first event, as in
+   * `ActiveRun`.
+   */
+  readonly after?: number
+  /**
    * The run, or the answer, was there already: this call did nothing, and its `produce` is not
    * called.
    */

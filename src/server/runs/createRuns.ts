@@ -136,7 +136,7 @@ class RunDesk {
     checkSession('stop', sessionId)
     if (run !== undefined) checkRun(run)
     let id = run
-    return this.#store.change({
+    const { value } = await this.#store.change({
       sessionId,
       decide({ record }) {
         // The one that was active on arrival, however often this is asked.
@@ -145,6 +145,7 @@ class RunDesk {
         return { step, value: step && id }
       },
     })
+    return value
   }
 
   async active(sessionId: string): Promise<ActiveRuns> {
@@ -155,7 +156,7 @@ class RunDesk {
     const { broken } = record
     if (!record.active) return { head, epoch, run: null, queued, ...(broken && { broken }) }
     const { id, state } = record.active
-    const run = { id, state, after: Math.max(0, kept - 1) }
+    const run = { id, state, after: beforeOf(kept) }
     return {
       head,
       epoch,
@@ -185,7 +186,7 @@ class RunDesk {
     this.#locals.add(local)
     this.#watch.start()
     try {
-      const receipt = await this.#store.change({
+      const { value, kept } = await this.#store.change({
         sessionId,
         names: [run, ...names],
         decide(view) {
@@ -194,10 +195,11 @@ class RunDesk {
           return isThere ? { value: { run, state: stateOf(view.record, run) ?? 'queued' } } : decide(view, hold)
         },
       })
-      if (receipt.isRepeat) this.#locals.drop(local)
-      else if (receipt.state === 'running') this.#locals.begin(local)
+      if (value.isRepeat) this.#locals.drop(local)
+      else if (value.state === 'running') this.#locals.begin(local)
       else this.#locals.enqueue(local)
-      return receipt
+      const hasBegun = value.state === 'running' || value.state === 'suspended'
+      return hasBegun ? { ...value, after: beforeOf(kept) } : value
     } catch (error) {
       this.#locals.drop(local)
       // Of a rejection it is known that nothing was done.
@@ -206,6 +208,9 @@ class RunDesk {
     }
   }
 }
+
+/** The cursor before the event that the log keeps all from. */
+const beforeOf = (kept: number) => Math.max(0, kept - 1)
 
 /** Whether this answers what the run waits for now. */
 const isAbout = ({ waitsFor }: Suspended, options: ResumeOptions) =>

@@ -1,11 +1,8 @@
-import { isObject } from '../../protocol'
 import { setIdleTimeout } from '../clock'
-import { textOf } from '../log/storedEntry'
 import type { ServerParts } from '../parts'
-import { copyOf } from '../publish'
-import type { Coalesce, Produce, RunError } from './api'
-import { Outflow } from './outflow'
-import { type Source, sourceOf } from './producer'
+import type { Coalesce, Produce } from './api'
+import { LOST, type OwnEnding, TOO_LARGE } from './ending'
+import { Production } from './production'
 import { end, type Hold, runningOf, wait } from './record'
 import type { RunStore } from './store'
 
@@ -21,27 +18,9 @@ export interface LocalRunOptions {
   onOver(run: LocalRun): void
 }
 
-/**
- * How a producer came to its end. `lost`: the run was ended by another hand, or taken from this
- * process.
- */
-type Ending =
-  | { readonly type: 'finished' }
-  | { readonly type: 'failed'; readonly error: RunError }
-  | { readonly type: 'suspended'; readonly waitsFor: unknown }
-  | { readonly type: 'lost' }
-
-type OwnEnding = Exclude<Ending, { type: 'lost' }>
-
-const LOST: Ending = { type: 'lost' }
-const TOO_LARGE: OwnEnding = { type: 'failed', error: 'too-large' }
-
 /** How long it waits before it asks a log again that has failed, ms. */
 const FIRST_PAUSE = 100
 const MAX_PAUSE = 2_000
-
-/** Events after which others have their turn. */
-const BREATH = 64
 
 /** A run that this process has: from its first trace in the log to the last. */
 export class LocalRun {
@@ -51,30 +30,19 @@ export class LocalRun {
    */
   state: 'starting' | 'queued' | 'producing' | 'ending' | 'over' = 'starting'
   readonly #options: LocalRunOptions
-  readonly #controller = new AbortController()
-  readonly #outflow: Outflow
-  /** The end that comes from the log and not from the producer. */
-  readonly #cutOff: Promise<Ending>
-  #cut: (ending: Ending) => void = () => {}
+  readonly #production: Production
   #batches = 0
   #isTold = false
 
   constructor(options: LocalRunOptions) {
     this.#options = options
-    const { coalesce, parts } = options
-    this.#cutOff = new Promise((resolve) => {
-      this.#cut = resolve
-    })
-    this.#outflow = new Outflow({
+    const { sessionId, hold, produce, coalesce, parts } = options
+    this.#production = new Production({
+      sessionId,
+      run: hold.id,
+      produce,
       coalesce,
-      clock: parts.clock,
-      maxBytes: parts.limits.eventBytes,
-      copy(event) {
-        const { copy, json } = copyOf(event, parts.limits.eventBytes)
-        if (OWN_TYPES.includes(copy.type)) throw new TypeError(`the type '${copy.type}' is the library's`)
-        parts.contract.event(options.sessionId, copy)
-        return { copy, json: textOf(copy, json) }
-      },
+      parts,
       append: (events) => this.#append(events),
     })
   }
@@ -97,8 +65,8 @@ export class LocalRun {
   /** The log says that its token is none any more. */
   lose() {
     if (this.state === 'over') return
-    this.#cut(LOST)
-    this.#abort('the run has ended')
+    this.#production.cut(LOST)
+    this.#production.abort('the run has ended')
     this.#close()
   }
 
@@ -110,7 +78,7 @@ export class LocalRun {
   async #live() {
     const { parts } = this.#options
     const start = parts.clock.now()
-    const ending = await this.#produceAll()
+    const ending = await this.#production.run()
     if (ending.type === 'failed') this.#countFailure()
     if (ending.type !== 'lost') {
       this.state = 'ending'
@@ -121,7 +89,7 @@ export class LocalRun {
   }
 
   #countFailure() {
-    this.#abort('the run has failed')
+    this.#production.abort('the run has failed')
     this.#options.parts.onMetric({ name: 'runs.failed', value: 1 })
   }
 
@@ -129,79 +97,6 @@ export class LocalRun {
     if (this.state === 'over') return
     this.state = 'over'
     this.#options.onOver(this)
-  }
-
-  #abort(message: string) {
-    this.#controller.abort(new DOMException(message, 'AbortError'))
-  }
-
-  async #produceAll(): Promise<Ending> {
-    const { produce, hold } = this.#options
-    const { signal } = this.#controller
-    let source: Source | undefined
-    const opening = (async () => sourceOf(await produce(signal, hold.id)))()
-    // One that opens too late is closed again.
-    opening.then(
-      (opened) => {
-        source = opened
-        if (signal.aborted) opened.cancel(signal.reason)
-      },
-      () => {},
-    )
-    const ending = await Promise.race([this.#cutOff, this.#pump(opening)])
-    if (ending.type !== 'finished') source?.cancel(signal.reason)
-    return ending
-  }
-
-  async #pump(opening: Promise<Source>): Promise<Ending> {
-    let last: Ending = { type: 'finished' }
-    try {
-      const source = await opening
-      for (let count = 1; ; count += 1) {
-        const { done, value } = await source.next()
-        if (done || this.#controller.signal.aborted) break
-        const ending = this.#take(value)
-        if (ending) {
-          last = ending
-          break
-        }
-        await this.#outflow.room()
-        // One that has everything at hand, and a log that answers at once, would keep this process
-        // from all else.
-        if (count % BREATH === 0) await new Promise((resolve) => setTimeout(resolve, 0))
-      }
-    } catch (error) {
-      last = this.#fail('producer', error)
-    }
-    // What came before stays, however it ends.
-    await this.#outflow.flush()
-    return last
-  }
-
-  /** The end, if it is one. */
-  #take(event: unknown): Ending | undefined {
-    try {
-      if (!isObject(event)) throw new TypeError('an event must be a JSON object')
-      if (event.type === 'run.suspended') {
-        const { eventBytes } = this.#options.parts.limits
-        const { copy } = copyOf({ type: event.type, waitsFor: event.waitsFor ?? null }, eventBytes)
-        return { type: 'suspended', waitsFor: copy.waitsFor }
-      }
-      this.#outflow.push(event)
-      return undefined
-    } catch (error) {
-      return this.#fail('bad-event', error)
-    }
-  }
-
-  #fail(error: RunError, cause: unknown): Ending {
-    const { parts, hold } = this.#options
-    // After an abort it is no news that it failed.
-    if (!this.#controller.signal.aborted) {
-      const what = error === 'producer' ? 'its producer threw' : 'its producer yielded what is no event'
-      parts.onError(new Error(`run ${hold.id} fails: ${what} (${messageOf(cause)})`, { cause }))
-    }
-    return { type: 'failed', error }
   }
 
   /** Rejects when nothing can be appended any more, and tells the run why. */
@@ -213,7 +108,7 @@ export class LocalRun {
     if (outcome === 'appended') return
     // As many as there is room for.
     if (outcome === 'full' && events.length > 1) for (const event of events) await this.#append([event])
-    if (outcome === 'full') this.#cut(TOO_LARGE)
+    if (outcome === 'full') this.#production.cut(TOO_LARGE)
     else this.lose()
     throw new Error('the log takes no more events of this run')
   }
@@ -262,17 +157,5 @@ export class LocalRun {
       }
     }
     return 'lost'
-  }
-}
-
-/** Written by the library alone. */
-const OWN_TYPES: readonly string[] = ['run.queued', 'run.started', 'run.suspended', 'run.resumed', 'run.ended']
-
-/** A producer may throw anything, also what has no text. */
-function messageOf(cause: unknown): string {
-  try {
-    return cause instanceof Error ? `${cause.message}` : String(cause)
-  } catch {
-    return 'something that cannot be told'
   }
 }

@@ -1,7 +1,7 @@
 import type { ServerParts } from '../parts'
 import type { LocalRun } from './localRun'
 import { bury, type Hold, holdsOf, type RunRecord, runningOf } from './record'
-import type { RunStore } from './store'
+import type { RunStore, View } from './store'
 
 export interface LocalRunsOptions {
   readonly store: RunStore
@@ -15,10 +15,10 @@ export class LocalRuns {
   readonly #options: LocalRunsOptions
   readonly #sessions = new Map<string, Set<LocalRun>>()
   /**
-   * Sessions of which it is not known what the log has of this process: a call to it has failed, or
-   * a run was changed while it began.
+   * Sessions of which it is not known what the log has of this process: a run was `changed` while
+   * it began, or a call has `failed`, and may reach the log at any time.
    */
-  readonly #doubtful = new Set<string>()
+  readonly #doubtful = new Map<string, 'changed' | 'failed'>()
   /** Sessions that are being looked at. One look at a time, however often it is asked for. */
   readonly #looks = new Map<string, 'looking' | 'lookingAgain'>()
   #count = 0
@@ -68,7 +68,7 @@ export class LocalRuns {
 
   /** What this process may have in the session has no one here who takes care of it. */
   doubt(sessionId: string) {
-    this.#doubtful.add(sessionId)
+    this.#doubtful.set(sessionId, 'failed')
     this.look(sessionId)
   }
 
@@ -84,7 +84,7 @@ export class LocalRuns {
   }
 
   lookAtAll() {
-    for (const sessionId of new Set([...this.#sessions.keys(), ...this.#doubtful])) this.look(sessionId)
+    for (const sessionId of new Set([...this.#sessions.keys(), ...this.#doubtful.keys()])) this.look(sessionId)
   }
 
   /** The record as it is after a change that this process has made. */
@@ -95,13 +95,14 @@ export class LocalRuns {
       else if (!tokens.has(run.token)) run.lose()
     }
     const isUnheard = (run: LocalRun) => run.state === 'starting' && !tokens.has(run.token)
-    if (this.#inSession(sessionId).some(isUnheard)) this.#doubtful.add(sessionId)
+    if (this.#inSession(sessionId).some(isUnheard) && !this.#doubtful.has(sessionId))
+      this.#doubtful.set(sessionId, 'changed')
   }
 
   async #lookOn(sessionId: string) {
     do {
       this.#looks.set(sessionId, 'looking')
-      await this.#look(sessionId).catch(() => this.#doubtful.add(sessionId))
+      await this.#look(sessionId).catch(() => this.#doubtful.set(sessionId, 'failed'))
     } while (this.#looks.get(sessionId) === 'lookingAgain')
     this.#looks.delete(sessionId)
   }
@@ -111,18 +112,16 @@ export class LocalRuns {
     // A run that comes into the log while it is read is not judged by what is read.
     const known = this.#knownIn(sessionId)
     const { record } = await store.view(sessionId)
+    const doubt = this.#doubtful.get(sessionId)
     this.#doubtful.delete(sessionId)
     this.follow(sessionId, record, known)
     const isOrphan = ({ token, process: owner }: Hold) =>
       owner === process && !this.#inSession(sessionId).some((run) => run.token === token)
-    if (!holdsOf(record).some(isOrphan)) return
-    await store.change({
-      sessionId,
-      decide: (view) => {
-        const isThere = holdsOf(view.record).some(isOrphan)
-        return { step: isThere ? bury(view.record, isOrphan) : undefined, value: undefined }
-      },
-    })
+    if (doubt !== 'failed' && !holdsOf(record).some(isOrphan)) return
+    // A change without an orphan only makes another version: what failed and is still on its way,
+    // e.g. through an old connection, changes nothing then.
+    const decide = (view: View) => ({ step: bury(view.record, isOrphan), value: undefined })
+    await store.change({ sessionId, decide })
   }
 
   /** Those that the log is known to have had, and that do not look themselves how they stand. */

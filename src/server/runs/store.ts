@@ -25,6 +25,12 @@ export interface Decision<T> {
   readonly value: T
 }
 
+export interface Done<T> {
+  readonly value: T
+  /** As in the page that is read after it. */
+  readonly kept: number
+}
+
 export interface Question<T> {
   readonly sessionId: string
   /** About which it must be known whether they have ended. */
@@ -63,9 +69,8 @@ export class RunStore {
    * Rejects with what `decide` throws, and with whatever the log rejects with: then it may have
    * been done all the same.
    */
-  async change<T>(question: Question<T>): Promise<T> {
-    const done = (await this.#try(question)) ?? (await this.#inLine(question.sessionId, () => this.#insist(question)))
-    return done.value
+  async change<T>(question: Question<T>): Promise<Done<T>> {
+    return (await this.#try(question)) ?? this.#inLine(question.sessionId, () => this.#insist(question))
   }
 
   async #inLine<R>(sessionId: string, ask: () => Promise<R>): Promise<R> {
@@ -80,7 +85,7 @@ export class RunStore {
     return asking
   }
 
-  async #insist<T>(question: Question<T>): Promise<{ readonly value: T }> {
+  async #insist<T>(question: Question<T>): Promise<Done<T>> {
     for (let tries = 1; tries < MAX_TRIES; tries += 1) {
       const done = await this.#try(question)
       if (done) return done
@@ -89,33 +94,34 @@ export class RunStore {
   }
 
   /** `undefined`: somebody was faster. */
-  async #try<T>({ sessionId, names, frees, decide }: Question<T>): Promise<{ readonly value: T } | undefined> {
+  async #try<T>({ sessionId, names, frees, decide }: Question<T>): Promise<Done<T> | undefined> {
     const { process, onChanged } = this.#options
     const view = await this.view(sessionId, names)
     const { step = frees === undefined ? undefined : { record: view.record, events: [], ended: [] }, value } =
       decide(view)
-    if (!step) return { value }
-    const change = toChange(view, step, { process, frees })
-    if (!(await this.#write(sessionId, change))) return undefined
+    if (!step) return { value, kept: view.page.kept }
+    const changed = await this.#write(sessionId, toChange(view, step, { process, frees }))
+    if (!changed) return undefined
     onChanged(sessionId, step.record)
-    return { value }
+    return { value, kept: changed.kept }
   }
 
   append(sessionId: string, batch: RunBatch): Promise<'appended' | 'lost' | 'full'> {
     const { log } = this.#options
-    return this.#measure(batch.events.length, async () => log.append(sessionId, batch), 'appended')
+    const isDone = (outcome: string) => outcome === 'appended'
+    return this.#measure(batch.events.length, async () => log.append(sessionId, batch), isDone)
   }
 
-  #write(sessionId: string, change: RunChange): Promise<boolean> {
+  #write(sessionId: string, change: RunChange) {
     const { log } = this.#options
-    return this.#measure(change.events.length, async () => log.change(sessionId, change), true)
+    return this.#measure(change.events.length, async () => log.change(sessionId, change), Boolean)
   }
 
-  async #measure<R>(events: number, ask: () => Promise<R>, success: R): Promise<R> {
+  async #measure<R>(events: number, ask: () => Promise<R>, isDone: (result: R) => boolean): Promise<R> {
     const { clock, onMetric } = this.#options
     const start = clock.now()
     const result = await ask()
-    if (result === success && events > 0) {
+    if (isDone(result) && events > 0) {
       onMetric({ name: 'appends', value: events })
       onMetric({ name: 'append.duration', value: Math.max(0, clock.now() - start) })
     }

@@ -2,7 +2,7 @@ import { setIdleTimeout } from '../clock'
 import type { Overdue, RunLog } from '../log/runLog'
 import type { ServerParts } from '../parts'
 import type { LocalRuns } from './localRuns'
-import { bury, end, type Hold, holdsOf } from './record'
+import { bury, end, type Hold, holdsOf, type Step } from './record'
 import type { Decision, RunStore, View } from './store'
 
 export interface WatchOptions {
@@ -71,6 +71,7 @@ export class Watch {
         // One session that cannot be read holds up no other.
         await this.#clear(each).catch((error: unknown) => {
           failure ??= { error }
+          return log.postpone(each)
         })
       }
     }
@@ -79,27 +80,39 @@ export class Watch {
 
   async #clear({ sessionId, process }: Overdue) {
     const { store, parts } = this.#options
-    const ended = await store.change({
+    const { value } = await store.change({
       sessionId,
       ...(process !== undefined && { frees: process }),
       decide: (view) => (process === undefined ? expire(view) : mourn(view, process)),
     })
-    for (let left = ended; left > 0; left -= 1) parts.onMetric({ name: 'runs.interrupted', value: 1 })
+    for (let left = value.count; left > 0; left -= 1) parts.onMetric({ name: value.metric, value: 1 })
   }
+}
+
+/** How many runs ended, and what they count as. */
+interface Ended {
+  readonly metric: 'runs.interrupted' | 'runs.failed'
+  readonly count: number
 }
 
 const keyOf = ({ sessionId, process = '' }: Overdue) => `${sessionId} ${process}`
 
-function mourn({ record }: View, process: string): Decision<number> {
+function mourn({ record }: View, process: string): Decision<Ended> {
   const isDead = (hold: Hold) => hold.process === process
   const count = holdsOf(record).filter(isDead).length
-  return { step: bury(record, isDead), value: count }
+  return { step: bury(record, isDead), value: { metric: 'runs.interrupted', count } }
 }
 
 /** Without a run that is due this still takes the session from the list. */
-function expire({ record, page }: View): Decision<number> {
+function expire({ record, page }: View): Decision<Ended> {
   const { active } = record
-  const isDue = active?.state === 'suspended' && active.until <= page.now
-  const step = isDue ? end(record, active.id, 'interrupted', 'expired') : undefined
-  return { step: step ?? { record, events: [], ended: [] }, value: step ? 1 : 0 }
+  const none: Step = { record, events: [], ended: [] }
+  if (active?.state !== 'suspended') return { step: none, value: { metric: 'runs.interrupted', count: 0 } }
+  if (active.until <= page.now) {
+    const step = end(record, active.id, 'interrupted', 'expired')
+    return { step, value: { metric: 'runs.interrupted', count: 1 } }
+  }
+  // A memory log that was full has dropped its events.
+  const step = page.kept === 0 ? end(record, active.id, 'failed', 'too-large') : undefined
+  return { step: step ?? none, value: { metric: 'runs.failed', count: step ? 1 : 0 } }
 }

@@ -33,7 +33,7 @@ function runsKeepTheirPromises(createLog: () => SessionLog) {
     test('begins with run.started, has the events of its producer in their order, and ends with run.ended', async () => {
       const { runs, log } = stage()
       const receipt = await runs.start(command('s1', 'k1'), says(text('a'), text('b')))
-      expect(receipt).toEqual({ run: expect.stringMatching(/^[A-Za-z0-9_-]{43}$/), state: 'running' })
+      expect(receipt).toEqual({ run: expect.stringMatching(/^[A-Za-z0-9_-]{43}$/), state: 'running', after: 0 })
       await runs.idle()
       expect(await eventsOf(log, 's1')).toEqual([
         { type: 'run.started', run: receipt.run },
@@ -85,7 +85,7 @@ function runsKeepTheirPromises(createLog: () => SessionLog) {
       const producer = manualProducer()
       const { run } = await runs.start(command('s1', 'k1'), producer.produce)
       const again = vi.fn(says(text('twice')))
-      expect(await runs.start(command('s1', 'k1'), again)).toEqual({ run, state: 'running', isRepeat: true })
+      expect(await runs.start(command('s1', 'k1'), again)).toEqual({ run, state: 'running', after: 0, isRepeat: true })
       producer.finish()
       await runs.idle()
       expect(await runs.start(command('s1', 'k1'), again)).toEqual({ run, state: 'ended', isRepeat: true })
@@ -154,6 +154,39 @@ function runsKeepTheirPromises(createLog: () => SessionLog) {
       expect(await runs.active('s1')).toEqual({ head: 4, epoch, run: null, queued: [] })
     })
 
+    test('a receipt has the cursor before the first event of a run that has begun, whatever else was published meanwhile', async () => {
+      const inner = createLog()
+      // Others publish between the look at the session and the step.
+      const joinRuns: typeof inner.joinRuns = (process) => {
+        const runs = inner.joinRuns?.(process)
+        if (!runs) throw new Error('it keeps runs')
+        const change: typeof runs.change = async (sessionId, ...given) => {
+          await inner.append(sessionId, text('other'))
+          return runs.change(sessionId, ...given)
+        }
+        return { ...runs, change }
+      }
+      const { runs, log } = stageOn({ onBusy: 'queue' }, { ...inner, joinRuns })
+      await runs.start(command('s1', 'k1'), says(suspend('ok?')), { id: 'r1' })
+      await runs.idle()
+      const { seq } = (await log.read('s1', 0, 10)).find(({ event }) => event.type === 'run.started') ?? { seq: 0 }
+      expect(seq).toBeGreaterThan(1)
+      const after = seq - 1
+      const again = await runs.start(command('s1', 'k1'), says(), { id: 'r1' })
+      expect(again).toEqual({ run: 'r1', state: 'suspended', after, isRepeat: true })
+      expect(await runs.start(command('s1'), says(), { id: 'r2' })).toEqual({ run: 'r2', state: 'queued' })
+      const answered = await runs.resume(command('s1', 'k2'), 'r1', says())
+      expect(answered).toEqual({ run: 'r1', state: 'running', after })
+      await runs.idle()
+      expect(await runs.start(command('s1'), says(), { id: 'r2' })).toEqual({
+        run: 'r2',
+        state: 'ended',
+        isRepeat: true,
+      })
+      const third = await runs.start(command('s1'), manualProducer().produce, { id: 'r3' })
+      expect(third).toEqual({ run: 'r3', state: 'running', after: (await runs.active('s1')).run?.after })
+    })
+
     test('start in a command: the receipt names the run, and the client that sent it hears all of it', async () => {
       const producer = manualProducer()
       const { server } = createTestServer({ log: createLog(), onCommand: (call) => runs.start(call, producer.produce) })
@@ -161,7 +194,7 @@ function runsKeepTheirPromises(createLog: () => SessionLog) {
       const stream = await openStream(server)
       const posted = stream.post('send', { type: 'send', sessionId: 'room1' }, { key: 'm1' })
       const [status, receipt] = await answer(posted)
-      expect([status, receipt]).toEqual([200, { run: expect.any(String), state: 'running' }])
+      expect([status, receipt]).toEqual([200, { run: expect.any(String), state: 'running', after: 0 }])
       producer.say(text('a'))
       producer.finish()
       await until(() => stream.ofType('run.ended').length > 0, 'the end')
@@ -342,7 +375,11 @@ function runsKeepTheirPromises(createLog: () => SessionLog) {
         run: { id: run, state: 'suspended', after: 0, waitsFor: question },
       })
       await expect(runs.start(command('s1'), says())).rejects.toMatchObject({ code: 'busy' })
-      expect(await runs.resume(command('s1', 'k2'), run, says(text('done')))).toEqual({ run, state: 'running' })
+      expect(await runs.resume(command('s1', 'k2'), run, says(text('done')))).toEqual({
+        run,
+        state: 'running',
+        after: 0,
+      })
       await runs.idle()
       expect(await eventsOf(log, 's1')).toEqual([
         { type: 'run.started', run },
@@ -365,11 +402,21 @@ function runsKeepTheirPromises(createLog: () => SessionLog) {
       ])
       expect(first).toMatchObject({ value: { run, state: 'running' } })
       expect(second).toMatchObject({ reason: { status: 409, code: 'answered' } })
-      expect(await runs.resume(command('s1', 'a1'), run, other)).toEqual({ run, state: 'running', isRepeat: true })
+      expect(await runs.resume(command('s1', 'a1'), run, other)).toEqual({
+        run,
+        state: 'running',
+        after: 0,
+        isRepeat: true,
+      })
       producer.say(suspend('again'))
       await runs.idle()
       // The repeat of an earlier answer does not answer the next question.
-      expect(await runs.resume(command('s1', 'a1'), run, other)).toEqual({ run, state: 'suspended', isRepeat: true })
+      expect(await runs.resume(command('s1', 'a1'), run, other)).toEqual({
+        run,
+        state: 'suspended',
+        after: 0,
+        isRepeat: true,
+      })
       await runs.stop('s1')
       expect(await runs.resume(command('s1', 'a1'), run, other)).toEqual({ run, state: 'ended', isRepeat: true })
       await expect(runs.resume(command('s1', 'a3'), run, other)).rejects.toMatchObject({ code: 'ended' })

@@ -165,7 +165,12 @@ describeWithRedis('runs of several processes', () => {
     dead.log.close()
     // Before it is noticed.
     const again = vi.fn(says())
-    expect(await alive.runs.start(command(session, 'k1'), again)).toEqual({ run, state: 'running', isRepeat: true })
+    expect(await alive.runs.start(command(session, 'k1'), again)).toEqual({
+      run,
+      state: 'running',
+      after: 0,
+      isRepeat: true,
+    })
     await live(alive, hasEnded(alive, session), 'the end')
     expect(await eventsOf(alive.log, session)).toEqual([
       { type: 'run.started', run },
@@ -381,7 +386,7 @@ describeWithRedis('runs of several processes', () => {
     here.hooks.onChange = () => {}
     proxy.mode = 'pass'
     proxy.cut()
-    expect(await starting).toEqual({ run: expect.any(String), state: 'running' })
+    expect(await starting).toEqual({ run: expect.any(String), state: 'running', after: 0 })
     producer.finish()
     await Promise.all([here.runs.idle(), there.runs.idle()])
     expect(producer.runs).toHaveLength(1)
