@@ -17,9 +17,9 @@ interface OfFile {
 }
 
 /**
- * The results of a room, kept in `reports/mutation`: a run that was stopped goes on where it was, and
- * only a file whose code has changed is mutated again, since more tests detect no less. A survivor
- * is tried again as soon as any code or test has changed.
+ * The results of a room, kept in `reports/mutation`: a run that was stopped goes on where it was,
+ * and only a file whose code has changed is mutated again, since more tests detect no less. A
+ * survivor is tried again as soon as any code or test has changed.
  */
 export class KeptResults {
   readonly #path: string
