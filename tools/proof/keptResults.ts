@@ -44,9 +44,15 @@ export class KeptResults {
     return this.#files[file]?.key !== digest([file])
   }
 
-  /** Survivors that have not met all tests yet. */
+  /**
+   * Survivors that have not met all tests yet, and changes whose tests did not end in time: that
+   * may be a machine that was busy.
+   */
   untried(): readonly Result[] {
-    return this.results.filter((result) => isSurvivor(result) && this.#tried[identityOf(result)] !== this.#everything)
+    return this.results.filter((result) => {
+      const tried = this.#tried[identityOf(result)]
+      return isSurvivor(result) ? tried !== this.#everything : result.status === 'Timeout' && tried === undefined
+    })
   }
 
   record(files: readonly string[], results: readonly Result[]) {
