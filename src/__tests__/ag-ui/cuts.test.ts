@@ -321,6 +321,7 @@ function stories(createLog: () => SessionLog, seed: number) {
       return paced(said, cutter.shake)
     })
     const [page, other] = [open(), open({ follows: true })]
+    await when(() => other.connection.cursors.length === 1, 'it follows')
     await page.say('go')
     await when(() => other.text() === 'done' && !other.agent.isRunning, 'the other has it')
     for (const { types, agent, failures } of [page, other]) {
@@ -348,6 +349,7 @@ function stories(createLog: () => SessionLog, seed: number) {
       )
     })
     const [page, other] = [open(), open({ follows: true })]
+    await when(() => other.connection.cursors.length === 1, 'it follows')
     const tools = [{ name: 'place', description: 'where', parameters: { type: 'object', properties: {} } }]
     page.agent.addMessage({ id: 'm1', role: 'user', content: 'where am I?' })
     await page.agent.runAgent({ tools })

@@ -149,7 +149,7 @@ test('a prompt while the run waits for a tool ends that run, and is answered', a
 test('a follower sees a run that waited and goes on, each event once', async () => {
   const server = await approving()
   const [page, other] = [openPage(server.url), openPage(server.url, { follows: true })]
-  await when(() => other.connection.isOpen, 'open')
+  await when(() => other.connection.cursors.length === 1, 'it follows')
   await page.say('delete')
   await when(() => other.agent.pendingInterrupts.length === 1, 'it is asked too')
   await page.agent.runAgent({ resume: [{ interruptId: 'i1', status: 'resolved', payload: 'yes' }] })
@@ -368,6 +368,7 @@ test('the server comes back with an empty log: the run ends as RUN_ERROR, and th
 test('a follower is told a run that began and ended while it was offline, once', async () => {
   const server = await startAgentServer({ answer: (input) => paced(saying(input, 'a', 'b')) })
   const [page, other] = [openPage(server.url), openPage(server.url, { follows: true })]
+  await when(() => other.connection.cursors.length === 1, 'it follows')
   await page.say('one')
   await when(() => other.texts().length === 2 && !other.agent.isRunning, 'the first one')
   other.connection.disconnect()

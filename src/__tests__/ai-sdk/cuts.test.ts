@@ -310,6 +310,7 @@ function stories(createLog: () => SessionLog, seed: number) {
     await undisturbed.sendMessage({ text: 'go' })
     const { open } = await start(() => paced(chunks, cutter.shake))
     const [page, other] = [open(), open({ follows: true })]
+    await when(() => other.connection.cursors.length === 1, 'it follows')
     await page.chat.sendMessage({ text: 'go' })
     await when(() => other.chat.status === 'ready' && other.chat.messages.length === 2, 'the other has it')
     for (const { chat } of [page, other]) expect(chat.messages.slice(1)).toEqual(undisturbed.messages.slice(1))

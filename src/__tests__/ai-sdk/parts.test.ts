@@ -60,6 +60,7 @@ test.each([1, 2, 3, 4, 5, 6])('every part arrives as it is, wherever the sockets
   })
   const page = openPage(server.url)
   const other = openPage(server.url, { follows: true })
+  await when(() => other.connection.cursors.length === 1, 'it follows')
   await page.chat.sendMessage({ text: 'go' })
   const expected = await undisturbed(rich)
   expect(page.chat.messages.slice(1)).toEqual(expected)

@@ -32,12 +32,12 @@ async function load(log: SessionLog) {
 }
 
 /** A log that takes every event, but does with some of them what `treat` says. */
-function faultyLog(treat: (n: unknown, append: () => unknown) => void): SessionLog {
+function faultyLog(treat: (n: unknown, append: () => unknown, sessionId: string) => void): SessionLog {
   const log = memoryLog()
   return {
     ...log,
     append(sessionId: string, event: SessionEvent) {
-      treat(event.n, () => log.append(sessionId, event))
+      treat(event.n, () => log.append(sessionId, event), sessionId)
       return { sessionId, seq: 1, epoch: 'e', event }
     },
   }
@@ -65,12 +65,12 @@ test.each([
 })
 
 test('an event that comes after a later one is out of order, not lost', async () => {
-  const late: (() => unknown)[] = []
+  const late = new Map<string, () => unknown>()
   const summary = await load(
-    faultyLog((n, append) => {
-      if (n === 7) return late.push(append)
+    faultyLog((n, append, sessionId) => {
+      if (n === 7) return late.set(sessionId, append)
       append()
-      if (n === 9) for (const append of late.splice(0)) append()
+      if (n === 9) late.get(sessionId)?.()
     }),
   )
   expect(summary).toMatchObject({ lost: 0, doubled: 0, disordered: 8 })

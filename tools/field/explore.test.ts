@@ -1,0 +1,15 @@
+import { explore } from 'holdline/testing'
+import { describe, expect, test } from 'vitest'
+
+/** One letter more than in `npm test`; `npm run explore` goes to six and seven. */
+describe('no sequence of five letters breaks an invariant, and each leads back to an open line', () => {
+  test.each([
+    ['no feature', { features: [] }, 2_500],
+    ['some features', { features: ['contiguous-seq', 'receipts', 'idempotency'] as const }, 2_500],
+    ['all features and a heartbeat', { heartbeat: 20_000 }, 3_800],
+  ])('with %s', async (_, options, edges) => {
+    const exploration = await explore({ ...options, depth: 5 })
+    expect(exploration).toMatchObject({ depth: 5, violations: [] })
+    expect(exploration.edges).toBeGreaterThan(edges)
+  })
+})
