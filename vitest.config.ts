@@ -35,8 +35,8 @@ export default defineConfig({
     testTimeout: 30_000,
     hookTimeout: 60_000,
     pool: 'forks',
-    // One a core: Vitest would leave a core of two to itself.
-    maxWorkers: Math.max(2, availableParallelism() - 1),
+    // One more than there are cores: at any time one waits for a browser, a process or a timer.
+    maxWorkers: availableParallelism() + 1,
     sequence: { sequencer: LongestFirst },
     // Of tests that say so: they wait for most of their time.
     maxConcurrency: 6,
