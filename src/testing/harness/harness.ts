@@ -2,6 +2,7 @@ import { pageLifecycle } from '../../adapters/pageLifecycle'
 import type { Connection, ConnectionEvents } from '../../connection/api'
 import type { ConnectionOptions } from '../../connection/options'
 import { createConnection } from '../../createConnection'
+import type { StorageLike } from '../../environment'
 import type { ConnectionError } from '../../errors'
 import type { Phase } from '../../machine/types'
 import type { JsonObject } from '../../protocol'
@@ -10,6 +11,7 @@ import { createPage, type TestPage } from './page'
 import { seededRandom } from './random'
 import { type Behaviour, createTestServer, type TestServer, type TestServerOptions } from './testServer'
 import { createVirtualTime, settles, type VirtualTime } from './virtualClock'
+import { createStorage, createVisit, type Visit } from './visit'
 
 /** What a connection touches of the world; to be spread into its options. */
 export type Environment = {
@@ -19,8 +21,12 @@ export type Environment = {
 }
 
 export interface HarnessOptions extends TestServerOptions {
-  /** The connection under test. Default: `createConnection(environment)`. */
-  readonly create?: (environment: Environment) => Connection<never, never> | Connection
+  /**
+   * The connection under test; called again by `reloads()`. `storage` is what the browser keeps of
+   * the page: `createConnection({ ...environment, storage: persist(storage) })`. Default:
+   * `createConnection(environment)`.
+   */
+  readonly create?: (environment: Environment, storage: StorageLike) => Connection<never, never> | Connection
   /** What goes wrong, in order of precedence. Default: nothing. */
   readonly server?: Behaviour | readonly Behaviour[]
   /** Of the jitter. Default 1. */
@@ -35,7 +41,7 @@ export interface HarnessOptions extends TestServerOptions {
 }
 
 /** Told of what happens around the connection, in the very tick. */
-export interface Observer extends Partial<Omit<NetworkOptions, 'now' | 'ignoresAbort'>> {
+export interface Observer extends Partial<Omit<NetworkOptions, 'now' | 'ignoresAbort' | 'isOver'>> {
   /** The connection has drawn a number. */
   onDraw?(value: number): void
   /** Everything that can happen without time passing has happened. */
@@ -66,10 +72,13 @@ const NAMES: readonly (keyof ConnectionEvents)[] = [
 const PATIENCE = 3_600_000
 
 export interface Harness {
+  /** That of the page as it was loaded last. */
   readonly connection: Connection
   readonly server: TestServer
   readonly time: VirtualTime
   readonly page: TestPage
+  /** Like `localStorage`: it is still there after `reloads()`. */
+  readonly storage: StorageLike
   /** What the connection may draw its jitter from. */
   readonly random: () => number
   /** Every EventSource that was made, oldest first. */
@@ -92,6 +101,11 @@ export interface Harness {
   opens(): Promise<void>
   /** Lets time pass, from timer to timer, until the phase is reached. Throws if it never is. */
   reaches(phase: Phase): Promise<void>
+  /**
+   * The page is gone as in a crash: nothing of it is told, and nothing of it goes on. `create` makes
+   * the connection of the next one; server, time and storage stay. An oracle watches one page.
+   */
+  reloads(): Connection
 }
 
 /**
@@ -110,7 +124,7 @@ export function createHarness(options: HarnessOptions = {}): Harness {
   const messages: JsonObject[] = []
   const chain = Array.isArray(behaviours) ? behaviours : [behaviours]
   const { server, onStream, onPost } = createTestServer(options, chain, time.outside)
-  const network = createNetwork({
+  const network: Omit<NetworkOptions, 'isOver'> = {
     now: time.clock.now,
     ignoresAbort,
     onStream(stream) {
@@ -132,23 +146,36 @@ export function createHarness(options: HarnessOptions = {}): Harness {
     onAnswer(...answer) {
       for (const observer of observers) observer.onAnswer?.(...answer)
     },
-  })
+  }
   const random = () => {
     const value = draw()
     for (const observer of observers) observer.onDraw?.(value)
     return value
   }
-  const connection = create({
-    ...network,
-    url: 'http://harness.test/api/chat',
-    clock: time.clock,
-    random,
-    pageLifecycle: pageLifecycle(time.clock, page),
-  }) as Connection
-  for (const name of NAMES) {
-    connection.on(name, (event) => told.push({ name, event, at: time.clock.now() } as Told))
+  const storage = createStorage()
+  let visit: Visit
+  let connection: Connection
+
+  function load(): Connection {
+    visit = createVisit(time.clock)
+    const { clock, isOver } = visit
+    connection = create(
+      {
+        ...createNetwork({ ...network, isOver }),
+        url: 'http://harness.test/api/chat',
+        clock,
+        random,
+        pageLifecycle: pageLifecycle(clock, page),
+      },
+      storage,
+    ) as Connection
+    for (const name of NAMES) {
+      connection.on(name, (event) => told.push({ name, event, at: time.clock.now() } as Told))
+    }
+    connection.on('message', (message) => messages.push(message))
+    return connection
   }
-  connection.on('message', (message) => messages.push(message))
+  load()
 
   async function settleAll() {
     await settles()
@@ -177,10 +204,13 @@ export function createHarness(options: HarnessOptions = {}): Harness {
   }
 
   return {
-    connection,
+    get connection() {
+      return connection
+    },
     server,
     time,
     page,
+    storage,
     random,
     streams,
     posts,
@@ -202,6 +232,11 @@ export function createHarness(options: HarnessOptions = {}): Harness {
       return reaches('open')
     },
     reaches,
+    reloads() {
+      visit.end()
+      page.unloads()
+      return load()
+    },
   }
 }
 

@@ -73,6 +73,8 @@ export interface NetworkOptions {
    * arrive.
    */
   readonly ignoresAbort?: boolean
+  /** The page is gone: nothing reaches it any more, and the server sees its streams end. */
+  readonly isOver?: () => boolean
   /** Called in the same tick as `new EventSource`, before anything can come of it. */
   onStream(stream: TestStream): void
   /** Called in the same tick as `fetch`. */
@@ -88,13 +90,14 @@ export interface NetworkOptions {
  * listens.
  */
 export function createNetwork(options: NetworkOptions) {
-  const { now, ignoresAbort = false, onStream, onPost, onFrame, onAnswer } = options
+  const { now, ignoresAbort = false, isOver = () => false, onStream, onPost, onFrame, onAnswer } = options
 
   const createEventSource = (url: string): EventSourceLike => {
     const listeners = new Map<string, (event: StreamEvent) => void>()
     let isClosed = false
     let connectionId: string | undefined
     const dispatch = (type: string, event: StreamEvent = {}) => {
+      if (isOver()) return
       const then = onFrame?.(stream, type, event.data)
       listeners.get(type)?.(event)
       then?.()
@@ -103,7 +106,7 @@ export function createNetwork(options: NetworkOptions) {
       url,
       at: now(),
       get isClosed() {
-        return isClosed
+        return isClosed || isOver()
       },
       get connectionId() {
         return connectionId
@@ -138,6 +141,7 @@ export function createNetwork(options: NetworkOptions) {
       let isAnswered = false
       const sent = new Headers(headers)
       const settle = (answer: Answer) => {
+        if (isOver()) return
         if (!isAnswered) onAnswer?.(post, answer)
         isAnswered ||= answer.text !== undefined || answer.status === 0
         if (answer.status === 0) reject(new TypeError('fetch failed'))
@@ -156,7 +160,7 @@ export function createNetwork(options: NetworkOptions) {
         keepalive,
         at: now(),
         get isAborted() {
-          return isAborted
+          return isAborted || (isOver() && !isAnswered)
         },
         get isAnswered() {
           return isAnswered

@@ -1,0 +1,3 @@
+export type { SessionStore } from './sessions'
+export { sessionStore } from './sessions'
+export type { Loaded, SessionOptions, SessionView, SessionViewStatus, StatePlace } from './types'

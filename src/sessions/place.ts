@@ -1,0 +1,45 @@
+import type { SessionNews } from '../connection/api'
+import { isSeq, isText } from '../protocol'
+import type { StatePlace as Place } from './types'
+
+/** Undefined for what is no cursor of this session. */
+export function placeOf(cursor: unknown, id: string): Place | undefined {
+  if (isSeq(cursor)) return { lastSeq: cursor }
+  const { sessionId = id, lastSeq, epoch } = Object(cursor)
+  const isCursor = sessionId === id && isSeq(lastSeq) && (epoch === undefined || isText(epoch))
+  return isCursor ? { lastSeq, epoch } : undefined
+}
+
+/** Whether the cursor of a session cannot be that of a state. */
+export const isAhead = (cursor: Place, { lastSeq, epoch }: Place): boolean =>
+  cursor.lastSeq > lastSeq || (epoch !== undefined && (cursor.epoch ?? epoch) !== epoch)
+
+interface Reset {
+  readonly news: SessionNews
+  /** Of the log as it is now. */
+  readonly epoch: string | undefined
+  /** Whether it is the state's own place that was refused. */
+  readonly isRefused: boolean
+}
+
+/**
+ * Where a state goes on after the server has lost history.
+ *
+ * | the state's place | it goes on after | events are lost |
+ * | --- | --- | --- |
+ * | is of another epoch: the log began anew, and none of its events is in the state | what the server still has | if that is not all |
+ * | was refused although it is of this epoch: the log was set back | the end of the log | no |
+ * | was refused, and tells no epoch: the log began anew, as far as is known | what the server still has | if that is not all |
+ * | is before what the server still has | what the server still has | yes |
+ * | is none of these | itself | no |
+ */
+export function placeAfter(place: Place, { news, epoch, isRefused }: Reset): { at: Place; isCut: boolean } {
+  const { from, to } = news
+  const isOurs = place.epoch !== undefined && place.epoch === epoch
+  const isAnew = place.epoch !== undefined && epoch !== undefined && !isOurs
+  if (isRefused && isOurs) return { at: { lastSeq: to, epoch }, isCut: false }
+  if (isRefused || isAnew) return { at: { lastSeq: from, epoch }, isCut: from > 0 }
+  if (place.lastSeq < from) return { at: { lastSeq: from, epoch }, isCut: true }
+  // Before the first event of any log.
+  return { at: place.lastSeq ? place : { lastSeq: 0, epoch }, isCut: false }
+}
