@@ -39,6 +39,25 @@ export default [
     ignore: ['@ag-ui/client'],
     limit: '4.8 kB',
   },
+  // Beside the core; `useHoldline` is the core, and a page has it anyway.
+  {
+    ...client,
+    name: 'holdline/react',
+    path: 'dist/react.js',
+    import:
+      '{ HoldlineProvider, useConnection, useConnectionStatus, useDelivery, usePending, useRetryCountdown, useSend, useSession, useSessionSuspense }',
+    ignore: ['react'],
+    limit: '1.8 kB',
+  },
+  {
+    ...client,
+    name: 'holdline/vue',
+    path: 'dist/vue.js',
+    import:
+      '{ provideHoldline, useConnection, useConnectionStatus, useDelivery, usePending, useRetryCountdown, useSend, useSession }',
+    ignore: ['vue'],
+    limit: '1.8 kB',
+  },
   {
     ...client,
     name: 'createConnection with XState',

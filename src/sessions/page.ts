@@ -24,9 +24,10 @@ export const PAGE: PageTime = {
       if (isDue) run()
       isDue = false
     }
+    const ask = globalThis.requestAnimationFrame as typeof requestAnimationFrame | undefined
     // A hidden page has no frames, and may still have a title to change.
-    later(once, 'requestAnimationFrame' in globalThis ? 250 : 16)
-    globalThis.requestAnimationFrame?.(once)
+    later(once, ask ? 250 : 16)
+    ask?.call(globalThis, once)
   },
   later,
 }

@@ -1,5 +1,6 @@
 import type { Connection } from '../connection/api'
 import { viewOf } from './audience'
+import type { AnyConnection } from './holdLine'
 import { PAGE, type PageTime } from './page'
 import { LiveSession } from './session'
 import type { SessionOptions, SessionView } from './types'
@@ -64,7 +65,7 @@ export interface SessionStore<State> {
  * followed while somebody is subscribed, and `keepFor` longer.
  */
 export function sessionStore<State, Message extends object>(
-  connection: object,
+  connection: AnyConnection,
   id: string,
   options: SessionOptions<State, Message>,
 ): SessionStore<State> {

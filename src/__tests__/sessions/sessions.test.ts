@@ -1,6 +1,7 @@
 import { persist } from 'holdline/storage'
 import { sessionsAreGone, sessionsAreReset } from 'holdline/testing'
 import { describe, expect, test, vi } from 'vitest'
+import type { StorageLike } from '../../environment'
 import { createLoads, createSessionWorld, reduce } from './world'
 
 describe('one state for all who use a session', () => {
@@ -166,7 +167,7 @@ describe('how long a state is kept', () => {
 })
 
 describe('a transcript never begins in the middle', () => {
-  const stored = { connection: (storage: never) => ({ storage: persist(storage, { key: 'k', cursors: true }) }) }
+  const stored = { connection: (storage: StorageLike) => ({ storage: persist(storage, { key: 'k', cursors: true }) }) }
 
   test('after a reload that kept the cursors and lost the state, the events are asked for again, and that is said', async () => {
     const { harness, use, say, frame, codes, errors } = createSessionWorld(stored)

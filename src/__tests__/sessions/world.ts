@@ -45,7 +45,6 @@ export type SessionWorld = ReturnType<typeof createSessionWorld>
 export function createSessionWorld(
   options: Omit<HarnessOptions, 'create'> & {
     readonly connection?: (storage: Parameters<NonNullable<HarnessOptions['create']>>[1]) => Partial<ConnectionOptions>
-    readonly deferred?: boolean
   } = {},
 ) {
   const errors: ConnectionError[] = []
