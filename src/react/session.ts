@@ -6,9 +6,9 @@ import type { SessionOptions, SessionView } from '../sessions/types'
 import { useConnection } from './provider'
 
 /**
- * The state of a session, made of its events by `reduce`, in which nothing is missing and nothing is
- * doubled: `status` says how far that holds. It is kept beside the connection, so components come and
- * go, and several share one. `null`: no session yet. Renders at most once per frame.
+ * The state of a session, made of its events by `reduce`, in which nothing is missing and nothing
+ * is doubled: `status` says how far that holds. It is kept beside the connection, so components
+ * come and go, and several share one. `null`: no session yet. Renders at most once per frame.
  */
 export function useSession<State, Message extends object = InboundMessage>(
   id: string | null,
@@ -39,8 +39,8 @@ export function useSession<State, Message extends object = InboundMessage>(
 
 /**
  * Like `useSession`, but suspends until there is a state. Where `load` fails before that, its error
- * is thrown to the nearest error boundary; who renders it again loads again. On a server the fallback
- * of the nearest `Suspense` is rendered, unless `cursor` is given.
+ * is thrown to the nearest error boundary; who renders it again loads again. On a server the
+ * fallback of the nearest `Suspense` is rendered, unless `cursor` is given.
  */
 export function useSessionSuspense<State, Message extends object = InboundMessage>(
   id: string,

@@ -1,5 +1,5 @@
 import type { Connection } from '../connection/api'
-import { isAhead } from './place'
+import { isBeyond } from './place'
 import type { StatePlace } from './types'
 
 /** Keeps the cursor of a session where its state ends. */
@@ -31,7 +31,7 @@ export class Follower {
     old?.()
     const cursor = connection.cursor(id) ?? after
     // A tracked session stays where it is: it was restored, or moved before somebody used it.
-    if (!isAhead(cursor, after)) return false
+    if (!isBeyond(cursor, after)) return false
     connection.unwatch(id)
     this.#unwatch = connection.watch(id, { after })
     return true

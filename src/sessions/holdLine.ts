@@ -17,8 +17,8 @@ export type AnyConnection = Pick<Connection, 'phase' | 'connect' | 'disconnect' 
 const users = new WeakMap<object, number>()
 
 /**
- * The line is up while somebody holds it. Who lets go and takes it again at once, as StrictMode does,
- * has not let go.
+ * The line is up while somebody holds it. Who lets go and takes it again at once, as StrictMode
+ * does, has not let go.
  */
 export function holdLine(connection: AnyConnection): () => void {
   const count = (by: number) => {

@@ -10,9 +10,11 @@ export function placeOf(cursor: unknown, id: string): Place | undefined {
   return isCursor ? { lastSeq, epoch } : undefined
 }
 
-/** Whether the cursor of a session cannot be that of a state. */
-export const isAhead = (cursor: Place, { lastSeq, epoch }: Place): boolean =>
-  cursor.lastSeq > lastSeq || (epoch !== undefined && (cursor.epoch ?? epoch) !== epoch)
+/**
+ * Whether events follow the cursor that do not follow the state: it is ahead, or of another log.
+ */
+export const isBeyond = (cursor: Place, { lastSeq, epoch }: Place): boolean =>
+  cursor.lastSeq > lastSeq || (epoch !== undefined && cursor.epoch !== undefined && cursor.epoch !== epoch)
 
 interface Reset {
   readonly news: SessionNews

@@ -1,36 +1,27 @@
-import type { Connection, SessionNews } from '../connection/api'
+import type { SessionNews } from '../connection/api'
 import type { InboundMessage } from '../connection/messages'
-import { partsOf } from '../connection/publicConnection'
-import { ConnectionError, type ConnectionErrorCode } from '../errors'
+import { ConnectionError } from '../errors'
 import { isSeq } from '../protocol'
 import { Audience, viewOf } from './audience'
 import { Follower } from './follower'
 import { Loader } from './loader'
 import { beginOf, type Fact, isLoading, isOver, isReplaying, type Mode, nextMode, statusOf } from './modes'
-import type { PageTime } from './page'
-import { placeAfter, placeOf } from './place'
+import type { SessionParts } from './parts'
+import { isBeyond, placeAfter, placeOf } from './place'
 import type { Loaded, SessionOptions, StatePlace } from './types'
 
-/** An event that came while the state was loaded, and the one before it. */
-type Early = readonly [before: number, message: InboundMessage]
+/** An event that came while the state was loaded, and the cursor before it. */
+type Early = readonly [before: StatePlace, message: InboundMessage]
 /** More of them are not kept: they are asked for again. */
 const MAX_EARLY = 1_000
 /** How long a server that gives no verdicts has for its replay, ms. */
 const REPLAY = 1_000
 const KEEP_FOR = 300_000
 
-export interface SessionParts {
-  readonly id: string
-  readonly connection: Connection
-  readonly time: PageTime
-  /** It has ended. */
-  readonly drop: () => void
-}
-
 /**
- * The state of one session, for all who use it. It knows the last event that the state contains, and
- * sees to it that the connection goes on after that one: an event that was applied does not come
- * again, so a cursor ahead of the state would make a transcript that begins in the middle.
+ * The state of one session, for all who use it. It knows the last event that the state contains,
+ * and sees to it that the connection goes on after that one: an event that was applied does not
+ * come again, so a cursor ahead of the state would make a transcript that begins in the middle.
  */
 export class LiveSession {
   readonly audience: Audience
@@ -66,7 +57,11 @@ export class LiveSession {
       load: async () => (await this.#options.load?.(id)) as Loaded<unknown>,
       take: (loaded) => this.#place(Object(loaded).state, Object(loaded).cursor),
       fail: (cause, delay) => {
-        this.#report('load-failed', `load failed, and is called again in ${Math.round(delay)} ms: ${cause}`, cause)
+        this.#parts.report(
+          'load-failed',
+          `load failed, and is called again in ${Math.round(delay)} ms: ${cause}`,
+          cause,
+        )
         this.#error = cause
         this.#show()
       },
@@ -91,7 +86,7 @@ export class LiveSession {
     this.#cancelEnd()
     if (!this.audience.size) this.#options = options as never
     else if ((this.#options.reduce as unknown) !== options.reduce) {
-      this.#report('invalid-option', 'reduce: it has another one; give all users the same, from a module')
+      this.#parts.report('invalid-option', 'reduce: it has another one; give all users the same, from a module')
     }
     if (!(this.#follower.isFollowing || isLoading(this.#mode) || isOver(this.#mode))) this.#follow()
     const leave = this.audience.add(user)
@@ -131,20 +126,29 @@ export class LiveSession {
   #take(message: InboundMessage) {
     const { seq } = message
     if (isOver(this.#mode)) return
-    // The cursor moves when all listeners have returned: it is at the event before.
-    const before = this.#parts.connection.cursor(this.#parts.id)?.lastSeq ?? 0
+    const before = this.#cursor()
     if (isLoading(this.#mode)) {
       if (isSeq(seq)) this.#early = [...(this.#early.length < MAX_EARLY ? this.#early : []), [before, message]]
     } else if (!isSeq(seq)) this.#reduce(message)
-    else if (before > this.#offered) this.#follow()
+    else if (this.#isLeft(before)) this.#follow()
     else this.#apply(seq, message)
+  }
+
+  /** It moves when all listeners have returned: at an event it is that of the event before. */
+  #cursor(): StatePlace {
+    return this.#parts.connection.cursor(this.#parts.id) ?? { lastSeq: 0 }
+  }
+
+  /** Somebody has moved the cursor past the state, or into another log. */
+  #isLeft(cursor: StatePlace): boolean {
+    return isBeyond(cursor, { ...this.#at, lastSeq: this.#offered })
   }
 
   #apply(seq: number, message: InboundMessage) {
     if (seq <= this.#at.lastSeq) return
     this.#offered = seq
     this.#reduce(message)
-    this.#at = { lastSeq: seq, epoch: this.#parts.connection.cursor(this.#parts.id)?.epoch }
+    this.#at = { lastSeq: seq, epoch: this.#cursor().epoch }
     this.#lost = null
     if (seq >= this.#target) this.#step('caughtUp')
   }
@@ -159,6 +163,7 @@ export class LiveSession {
     if (status === 'reset') this.#lose(news)
     else if (status === 'resumed') {
       if (isLoading(this.#mode)) return
+      if (this.#isLeft({ ...this.#cursor(), lastSeq: 0 })) return this.#follow()
       this.#lost = null
       this.#cancelReplay()
       this.#target = to
@@ -190,12 +195,12 @@ export class LiveSession {
 
   /** Goes on with a state, from where it stands. */
   #place(state: unknown, cursor: unknown, isRefused = false) {
-    const { id, connection } = this.#parts
+    const { id } = this.#parts
     let at = placeOf(cursor, id)
     if (!at) throw new ConnectionError('invalid-option', `cursor: ${JSON.stringify(cursor)} is none of session ${id}`)
     let isCut = false
     const news = this.#lost
-    if (news) ({ at, isCut } = placeAfter(at, { news, epoch: connection.cursor(id)?.epoch, isRefused }))
+    if (news) ({ at, isCut } = placeAfter(at, { news, epoch: this.#cursor().epoch, isRefused }))
     this.#state = state
     this.#error = null
     this.#at = at
@@ -213,7 +218,7 @@ export class LiveSession {
     const early = this.#early
     this.#early = []
     for (const [before, message] of early) {
-      if (before > this.#at.lastSeq) return
+      if (this.#isLeft(before)) return
       try {
         this.#apply(message.seq as number, message)
       } catch {
@@ -229,7 +234,7 @@ export class LiveSession {
     const missing = this.#follower.follow(this.#at)
     if (missing && !this.#options.load) {
       const why = `its state ends at event ${lastSeq}, and its cursor is not there`
-      this.#report('no-state', `${why}: what is between is asked for again. Give it a load, or keep no cursors`)
+      this.#parts.report('no-state', `${why}: what is between is asked for again. Give it a load, or keep no cursors`)
     }
     this.#offered = lastSeq
     this.#cancelReplay()
@@ -246,11 +251,5 @@ export class LiveSession {
 
   #show() {
     this.audience.show({ state: this.#state, status: statusOf(this.#mode), error: this.#error })
-  }
-
-  #report(code: ConnectionErrorCode, why: string, cause?: unknown) {
-    const details = { cause, retryable: code === 'load-failed' }
-    const error = new ConnectionError(code, `session ${this.#parts.id}: ${why}`, details)
-    partsOf(this.#parts.connection).notifier.report(error)
   }
 }

@@ -1,7 +1,10 @@
 import type { Connection } from '../connection/api'
+import { partsOf } from '../connection/publicConnection'
+import { ConnectionError } from '../errors'
 import { viewOf } from './audience'
 import type { AnyConnection } from './holdLine'
 import { PAGE, type PageTime } from './page'
+import type { SessionParts } from './parts'
 import { LiveSession } from './session'
 import type { SessionOptions, SessionView } from './types'
 
@@ -25,7 +28,12 @@ export class Sessions {
     let session = this.#all.get(id)
     if (!session) {
       const drop = () => void this.#all.delete(id)
-      session = new LiveSession({ id, connection: this.#connection, time: this.#time, drop }, options as never)
+      const report: SessionParts['report'] = (code, why, cause) => {
+        const details = { cause, retryable: code === 'load-failed' }
+        const error = new ConnectionError(code, `session ${id}: ${why}`, details)
+        partsOf(this.#connection).notifier.report(error)
+      }
+      session = new LiveSession({ id, connection: this.#connection, time: this.#time, report, drop }, options as never)
       this.#all.set(id, session)
     }
     return session

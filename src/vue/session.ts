@@ -6,9 +6,9 @@ import type { SessionOptions, SessionView, SessionViewStatus } from '../sessions
 import { useConnection, whileMounted } from './provide'
 
 /**
- * The state of a session, made of its events by `reduce`, in which nothing is missing and nothing is
- * doubled: `status` says how far that holds. It is kept beside the connection, so components come and
- * go, and several share one. `null`: no session yet. Changes at most once per frame.
+ * The state of a session, made of its events by `reduce`, in which nothing is missing and nothing
+ * is doubled: `status` says how far that holds. It is kept beside the connection, so components
+ * come and go, and several share one. `null`: no session yet. Changes at most once per frame.
  */
 export function useSession<State, Message extends object = InboundMessage>(
   id: MaybeRefOrGetter<string | null>,

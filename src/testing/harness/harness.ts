@@ -102,8 +102,9 @@ export interface Harness {
   /** Lets time pass, from timer to timer, until the phase is reached. Throws if it never is. */
   reaches(phase: Phase): Promise<void>
   /**
-   * The page is gone as in a crash: nothing of it is told, and nothing of it goes on. `create` makes
-   * the connection of the next one; server, time and storage stay. An oracle watches one page.
+   * The page is gone as in a crash: nothing of it is told, and nothing of it goes on. `create`
+   * makes the connection of the next one; server, time and storage stay. An oracle watches one
+   * page.
    */
   reloads(): Connection
 }
