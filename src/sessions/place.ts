@@ -7,7 +7,8 @@ export function placeOf(cursor: unknown, id: string): Place | undefined {
   if (isSeq(cursor)) return { lastSeq: cursor }
   const { sessionId = id, lastSeq, epoch } = Object(cursor)
   const isCursor = sessionId === id && isSeq(lastSeq) && (epoch === undefined || isText(epoch))
-  return isCursor ? { lastSeq, epoch } : undefined
+  // A log without an event has the epoch ''.
+  return isCursor ? { lastSeq, epoch: epoch || undefined } : undefined
 }
 
 /**

@@ -15,12 +15,15 @@ import {
 } from 'holdline/react'
 import { persist } from 'holdline/storage'
 import { sendFails, streamFails, watchInvariants } from 'holdline/testing'
-import { Activity, Component, type ReactNode, StrictMode, Suspense, useState } from 'react'
+import * as React from 'react'
+import { Component, type ReactNode, StrictMode, Suspense, useState } from 'react'
 import { hydrateRoot } from 'react-dom/client'
 import { renderToReadableStream, renderToString } from 'react-dom/server.browser'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { createLoads, reduce, TRANSCRIPT } from '../sessions/world'
 import { createReactWorld, type ReactWorld } from './world'
+
+const { Activity }: Partial<typeof React> = React
 
 let world: ReactWorld
 beforeEach(() => {
@@ -477,7 +480,8 @@ describe('useHoldline', () => {
     vi.restoreAllMocks()
   })
 
-  test('a part of the page that is hidden has no line, and gets one when it is shown again', async () => {
+  // React 19.2 has it.
+  test.runIf(Activity)('a part of the page that is hidden has no line, and gets one when it is shown again', async () => {
     const { show } = await world.mount(
       <Activity mode="visible">
         <Chat user="ann" />
