@@ -19,18 +19,21 @@ export function useConnectionStatus(): ConnectionSnapshot
 export function useConnectionStatus<Selected>(select: (snapshot: ConnectionSnapshot) => Selected): Selected
 export function useConnectionStatus(select: (snapshot: ConnectionSnapshot) => unknown = all) {
   const { subscribe, getSnapshot } = useConnection()
-  const selected = useMemo(() => {
-    let last: readonly [ConnectionSnapshot, unknown] | undefined
-    return (snapshot: ConnectionSnapshot) => {
-      if (last?.[0] !== snapshot) last = [snapshot, select(snapshot)]
-      return last[1]
-    }
-  }, [select])
+  const selected = useMemo(() => remembering(select), [select])
   return useSyncExternalStore(
     subscribe,
     () => selected(getSnapshot()),
     () => selected(IDLE),
   )
+}
+
+/** The same result for the same snapshot, so that a selector may make objects. */
+function remembering(select: (snapshot: ConnectionSnapshot) => unknown) {
+  let last: readonly [ConnectionSnapshot, unknown] | undefined
+  return (snapshot: ConnectionSnapshot) => {
+    if (last?.[0] !== snapshot) last = [snapshot, select(snapshot)]
+    return last[1]
+  }
 }
 
 /** `connection.send`: the same function as long as the connection is the same. */
