@@ -26,23 +26,25 @@ interface Reset {
 }
 
 /**
- * Where a state goes on after the server has lost history.
+ * Where a state goes on after the server has lost history. `from` is what the server still has
+ * begins after; where the reset tells of no event (`from` is `to`) that is not known, and asked for
+ * from the first on.
  *
  * | the state's place | it goes on after | events are lost |
  * | --- | --- | --- |
- * | is of another epoch: the log began anew, and none of its events is in the state | what the server still has | if that is not all |
+ * | is of another epoch: the log began anew, and none of its events is in the state | `from` | if `from` is above 0 |
+ * | is before `from` | `from` | yes |
  * | was refused although it is of this epoch: the log was set back | the end of the log | no |
- * | was refused, and tells no epoch: the log began anew, as far as is known | what the server still has | if that is not all |
- * | is before what the server still has | what the server still has | yes |
+ * | was refused, and tells no epoch: the log began anew, as far as is known | `from` | if `from` is above 0 |
  * | is none of these | itself | no |
  */
 export function placeAfter(place: Place, { news, epoch, isRefused }: Reset): { at: Place; isCut: boolean } {
-  const { from, to } = news
+  const from = isRefused || news.from < news.to ? news.from : 0
   const isOurs = place.epoch !== undefined && place.epoch === epoch
   const isAnew = place.epoch !== undefined && epoch !== undefined && !isOurs
-  if (isRefused && isOurs) return { at: { lastSeq: to, epoch }, isCut: false }
-  if (isRefused || isAnew) return { at: { lastSeq: from, epoch }, isCut: from > 0 }
+  if (isAnew) return { at: { lastSeq: from, epoch }, isCut: from > 0 }
   if (place.lastSeq < from) return { at: { lastSeq: from, epoch }, isCut: true }
+  if (isRefused) return { at: { lastSeq: isOurs ? news.to : from, epoch }, isCut: !isOurs && from > 0 }
   // Before the first event of any log.
   return { at: place.lastSeq ? place : { lastSeq: 0, epoch }, isCut: false }
 }

@@ -35,9 +35,9 @@ export class LiveSession {
   #at: StatePlace = { lastSeq: 0 }
   /** The last event that `reduce` was given; it may have thrown. */
   #offered = 0
-  #early: readonly Early[] = []
+  #early: Early[] = []
   /** The last loss of history; null once the server has gone on from what took its place. */
-  #lost: SessionNews | null = null
+  #lost: (SessionNews & { readonly epoch: string | undefined }) | null = null
   /** Where the replay ends, once the server has said so. */
   #target = Infinity
   readonly #follower: Follower
@@ -57,11 +57,7 @@ export class LiveSession {
       load: async () => (await this.#options.load?.(id)) as Loaded<unknown>,
       take: (loaded) => this.#place(Object(loaded).state, Object(loaded).cursor),
       fail: (cause, delay) => {
-        this.#parts.report(
-          'load-failed',
-          `load failed, and is called again in ${Math.round(delay)} ms: ${cause}`,
-          cause,
-        )
+        parts.report('load-failed', `load is called again in ${Math.round(delay)} ms: ${cause}`, cause)
         this.#error = cause
         this.#show()
       },
@@ -115,10 +111,7 @@ export class LiveSession {
 
   /** While the cursor stands, because somebody else watches the session, the state is kept too. */
   #expire() {
-    const end = () => {
-      if (this.#follower.leave()) this.#expire()
-      else this.end()
-    }
+    const end = () => (this.#follower.leave() ? this.#expire() : this.end())
     this.#cancelEnd()
     this.#cancelEnd = this.#parts.time.later(end, this.#options.keepFor ?? KEEP_FOR)
   }
@@ -128,7 +121,8 @@ export class LiveSession {
     if (isOver(this.#mode)) return
     const before = this.#cursor()
     if (isLoading(this.#mode)) {
-      if (isSeq(seq)) this.#early = [...(this.#early.length < MAX_EARLY ? this.#early : []), [before, message]]
+      if (this.#early.length === MAX_EARLY) this.#early = []
+      if (isSeq(seq)) this.#early.push([before, message])
     } else if (!isSeq(seq)) this.#reduce(message)
     else if (this.#isLeft(before)) this.#follow()
     else this.#apply(seq, message)
@@ -148,7 +142,8 @@ export class LiveSession {
     if (seq <= this.#at.lastSeq) return
     this.#offered = seq
     this.#reduce(message)
-    this.#at = { lastSeq: seq, epoch: this.#cursor().epoch }
+    const epoch = (message.epoch as string | undefined) ?? this.#cursor().epoch ?? this.#at.epoch
+    this.#at = { lastSeq: seq, epoch }
     this.#lost = null
     if (seq >= this.#target) this.#step('caughtUp')
   }
@@ -176,10 +171,12 @@ export class LiveSession {
   }
 
   #lose(news: SessionNews) {
-    // The place of the state that took the place of the last one: to load it again would not help.
-    const isRefused = this.#lost !== null && !isLoading(this.#mode)
+    const { epoch } = this.#cursor()
+    // What took the place of the lost one is not of this log either: another load would bring it
+    // again.
+    const isRefused = this.#lost?.epoch === epoch && this.#lost !== null && !isLoading(this.#mode)
     const canLoad = this.#options.load && !isRefused
-    this.#lost = news
+    this.#lost = { ...news, epoch }
     this.#early = []
     this.#cancelReplay()
     this.#step(canLoad ? 'reload' : 'rewind')

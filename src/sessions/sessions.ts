@@ -27,7 +27,8 @@ export class Sessions {
   open<State, Message extends object>(id: string, options: SessionOptions<State, Message>): LiveSession {
     let session = this.#all.get(id)
     if (!session) {
-      const drop = () => void this.#all.delete(id)
+      // Another one may have taken its place.
+      const drop = () => void (this.#all.get(id) === session && this.#all.delete(id))
       const report: SessionParts['report'] = (code, why, cause) => {
         const details = { cause, retryable: code === 'load-failed' }
         const error = new ConnectionError(code, `session ${id}: ${why}`, details)
