@@ -46,6 +46,21 @@ export default [
     ignore: ['@ag-ui/client'],
     limit: '5.3 kB',
   },
+  // `useHoldline` needs nothing beside the core either.
+  {
+    ...client,
+    name: 'createConnection and holdline/react',
+    import: { 'dist/index.js': '{ createConnection }', 'dist/react.js': '*' },
+    ignore: ['xstate', 'react', ...onDemand],
+    limit: '30.4 kB',
+  },
+  {
+    ...client,
+    name: 'createConnection and holdline/vue',
+    import: { 'dist/index.js': '{ createConnection }', 'dist/vue.js': '*' },
+    ignore: ['xstate', 'vue', ...onDemand],
+    limit: '30.4 kB',
+  },
   {
     ...client,
     name: 'createConnection with XState',

@@ -24,13 +24,13 @@ export default defineConfig({
       { find: /^holdline$/, replacement: source('index.ts') },
       { find: /^holdline\/protocol$/, replacement: source('protocol/define/index.ts') },
       {
-        find: /^holdline\/(machine|adapters|adapters\/websocket|storage|server|server\/redis|server\/runs|testing|inspect|compat|ai-sdk|ai-sdk\/server|ag-ui|ag-ui\/server)$/,
+        find: /^holdline\/(machine|adapters|adapters\/websocket|storage|server|server\/redis|server\/runs|testing|inspect|compat|sessions|react|vue|ai-sdk|ai-sdk\/server|ag-ui|ag-ui\/server)$/,
         replacement: source('$1/index.ts'),
       },
     ],
   },
   test: {
-    include: ['{src,demo}/__tests__/**/*.test.ts', 'examples/**/*.test.{ts,tsx}'],
+    include: ['{src,demo}/__tests__/**/*.test.{ts,tsx}', 'examples/**/*.test.{ts,tsx}'],
     setupFiles: ['./src/__tests__/support/setup.ts'],
     testTimeout: 30_000,
     hookTimeout: 60_000,

@@ -1,3 +1,4 @@
+import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 import base from './vitest.config'
 
@@ -5,8 +6,19 @@ import base from './vitest.config'
  * `npm run test:field`: real proxies, run-times, browser engines and frameworks, one file at a
  * time.
  */
+const field = (path: string) => fileURLToPath(new URL(`./tools/field/${path}`, import.meta.url))
+const { alias } = base.resolve as { alias: { find: RegExp; replacement: string }[] }
+
 export default defineConfig({
   ...base,
+  resolve: {
+    alias: [
+      ...alias,
+      // For the recipes of frameworks that only this folder has.
+      { find: /^svelte\/store$/, replacement: field('node_modules/svelte/src/store/index-client.js') },
+      { find: /^solid-js$/, replacement: field('react18/node_modules/solid-js/dist/solid.js') },
+    ],
+  },
   test: {
     ...base.test,
     include: ['tools/field/**/*.test.ts'],

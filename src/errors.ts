@@ -28,6 +28,8 @@
  * | `goodbye` | the server asked to come back later |
  * | `exhausted` | failed, or its stream dropped, as often as `outbox` allows; repeat it under the same id |
  * | `unknown-endpoint` | the server answers 404 for the message's endpoint, on streams that it knows |
+ * | `load-failed` | the `load` of a session rejected, or returned no cursor; it is called again |
+ * | `no-state` | the cursor of a session is ahead of its state, which has no `load`: the events between are asked for again |
  * | `run-failed` | of `holdline/ai-sdk`: the server failed while it made an answer |
  * | `run-interrupted` | of `holdline/ai-sdk`: the process that made an answer is gone, or its history is; the rest will not come |
  * | `gave-up` | no attempts left (`backoff.maxAttempts`) |
@@ -100,6 +102,8 @@ export type LineErrorCode =
 export type ReportErrorCode =
   | 'bad-message'
   | 'listener-failed'
+  | 'load-failed'
+  | 'no-state'
   | 'poison-message'
   | 'stale-events'
   | 'storage-corrupt'

@@ -5,8 +5,11 @@ import { expect, test } from 'vitest'
 const here = fileURLToPath(new URL('.', import.meta.url))
 const isSource = (path: string) => /\.tsx?$/.test(path) && !/\.test\./.test(path)
 
-test('every paragraph of code in docs/recipes.md, but its imports, stands in an example', () => {
-  const doc = readFileSync(`${here}../../docs/recipes.md`, 'utf8')
+test.each([
+  ['recipes.md', 20],
+  ['history.md', 7],
+])('every paragraph of code in docs/%s, but its imports, stands in an example', (name, least) => {
+  const doc = readFileSync(`${here}../../docs/${name}`, 'utf8')
   const sources = readdirSync(here, { recursive: true, encoding: 'utf8' })
     .filter(isSource)
     .map((path) => readFileSync(here + path, 'utf8'))
@@ -14,6 +17,6 @@ test('every paragraph of code in docs/recipes.md, but its imports, stands in an 
     .flatMap(([, code = '']) => code.replace(/^import [\s\S]*?from '.*'\n/gm, '').split(/\n{2,}/))
     .map((paragraph) => paragraph.trim())
     .filter((paragraph) => paragraph !== '')
-  expect(paragraphs.length).toBeGreaterThan(20)
+  expect(paragraphs.length).toBeGreaterThan(least)
   expect(paragraphs.filter((paragraph) => !sources.some((source) => source.includes(paragraph)))).toEqual([])
 })

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 // Exact versions in package.json take the place of a lockfile: these packages bring binaries of the
 // machine they are on.
 const args = ['install', '--no-package-lock', '--no-audit', '--no-fund', '--loglevel=error']
-for (const folder of ['.', './rivals']) {
+for (const folder of ['.', './rivals', './react18']) {
   const cwd = fileURLToPath(new URL(folder, import.meta.url))
   const { status } = spawnSync('npm', args, { cwd, stdio: 'inherit', shell: process.platform === 'win32' })
   if (status === 0) continue

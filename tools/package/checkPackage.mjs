@@ -26,6 +26,9 @@ const NAMES = {
   './testing': ['createHarness'],
   './inspect': ['createInspector', 'formatTrace', 'parseTrace', 'replayTrace'],
   './compat': ['createChatConnection'],
+  './sessions': ['sessionStore'],
+  './react': ['HoldlineProvider', 'useHoldline', 'useSession', 'useSessionSuspense'],
+  './vue': ['provideHoldline', 'useHoldline', 'useSession'],
   './ai-sdk': ['createChatTransport', 'followChat', 'sessionIdOf'],
   './ai-sdk/server': ['uiMessageRuns', 'sessionIdOf', 'chatIdOf'],
   './ag-ui': ['HoldlineAgent', 'followAgent', 'sessionIdOf'],
@@ -122,6 +125,8 @@ function checkProject(name, tarball, xstate, installed) {
     `@types/node@${installed('@types/node')}`,
     `ioredis@${installed('ioredis')}`,
     `@ag-ui/client@${installed('@ag-ui/client')}`,
+    `react@${installed('react')}`,
+    `vue@${installed('vue')}`,
   ]
   const quiet = ['--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline', '--loglevel=error']
   run('npm', ['install', ...quiet, ...packages], folder)

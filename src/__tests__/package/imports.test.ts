@@ -14,6 +14,9 @@ test.each([
   ['holdline/server', () => import('holdline/server')],
   ['holdline/testing', () => import('holdline/testing')],
   ['holdline/compat', () => import('holdline/compat')],
+  ['holdline/sessions', () => import('holdline/sessions')],
+  ['holdline/react', () => import('holdline/react')],
+  ['holdline/vue', () => import('holdline/vue')],
   ['holdline/ag-ui', () => import('holdline/ag-ui')],
   ['holdline/ag-ui/server', () => import('holdline/ag-ui/server')],
 ])('%s loads: XState takes the machines as they are', async (_, load) => {

@@ -39,6 +39,7 @@ declare function test(name: string, run: () => Promise<void>): void
 declare function expect(value: unknown): { toBe(other: unknown): void }
 declare let state: object
 declare function reduce(state: object, message: unknown): object
+${readFileSync(`${root}/examples/recipes/history/sqlite.d.ts`, 'utf8')}
 `
 
 /** Shared by the programs: most of their time is spent on the same files. */
@@ -48,12 +49,15 @@ test.each([
   ['README.md', 3],
   ['docs/interface.md', 3],
   ['docs/messages.md', 5],
+  ['docs/react.md', 3],
+  ['docs/vue.md', 2],
+  ['docs/history.md', 3],
   ['docs/server.md', 1],
   ['docs/runs.md', 5],
   ['docs/ai-sdk.md', 5],
   ['docs/ag-ui.md', 6],
   ['docs/delivery.md', 4],
-  ['docs/testing.md', 4],
+  ['docs/testing.md', 5],
   ['docs/recipes.md', 8],
   ['docs/migration.md', 5],
   ['docs/inspect.md', 5],

@@ -1,11 +1,13 @@
 import { createConnection } from 'holdline'
 import { fetchStreamTransport } from 'holdline/adapters'
+import { persist } from 'holdline/storage'
 import {
   answersAreLost,
   answersLate,
   answersWithHtml,
   type Behaviour,
   createHarness,
+  type Environment,
   eventsAreLost,
   forgetsStreams,
   type Harness,
@@ -29,6 +31,7 @@ import {
   welcomesTwice,
 } from 'holdline/testing'
 import { afterEach, describe, expect, test, vi } from 'vitest'
+import type { StorageLike } from '../../environment'
 import { FEATURES } from '../../protocol'
 
 const PROMPT = { type: 'send', sessionId: 's1', prompt: 'hi' }
@@ -509,6 +512,81 @@ describe('the harness', () => {
     await harness.settles()
     expect(harness.told).toHaveLength(count)
     expect(harness.stream.isClosed).toBe(true)
+  })
+})
+
+describe('reloads()', () => {
+  const create = (environment: Environment, storage: StorageLike) =>
+    createConnection({ ...environment, storage: persist(storage, { key: 'reload', cursors: true }) })
+
+  test('the next page has the storage, the server and the time of the one before, and nothing else', async () => {
+    vi.spyOn(console, 'warn').mockImplementation(() => {})
+    const harness = createHarness({ create, heartbeat: 1_000 })
+    const first = harness.connection
+    first.watch('s1')
+    await harness.opens()
+    harness.server.publish('s1', TOKEN)
+    await harness.settles()
+    const { stream } = harness
+    const { length } = harness.told
+    const second = harness.reloads()
+    expect(second).toBe(harness.connection)
+    expect(second).not.toBe(first)
+    expect(stream.isClosed).toBe(true)
+    expect(harness.time.clock.pending).toBe(0)
+    expect(harness.page.listeners).toBe(0)
+    expect(second.cursors).toMatchObject([{ sessionId: 's1', lastSeq: 1 }])
+    // As in a crash: the page before is told nothing of it, nor of what comes later.
+    harness.server.publish('s1', TOKEN)
+    stream.fails()
+    await harness.passes(60_000)
+    expect(harness.told).toHaveLength(length)
+    expect(first.phase).toBe('open')
+    await harness.opens()
+    expect(harness.messages).toMatchObject([{ seq: 1 }, { seq: 2 }])
+    vi.restoreAllMocks()
+  })
+
+  test('what was under way is not answered; what was not answered goes out again, under the same id', async () => {
+    vi.spyOn(console, 'warn').mockImplementation(() => {})
+    const harness = createHarness({ create, server: answersLate(5_000, { endpoint: 'send', times: 1 }) })
+    await harness.opens()
+    const { id } = harness.connection.send(PROMPT)
+    await harness.settles()
+    const post = harness.post('send')
+    harness.reloads()
+    expect([post.isAborted, post.isAnswered]).toEqual([true, false])
+    await harness.opens()
+    await harness.passes(10_000)
+    expect(harness.connection.pending).toEqual([])
+    expect(harness.server.commands).toMatchObject([{ id }])
+    vi.restoreAllMocks()
+  })
+
+  test('an app that keeps its cursors and not its state begins in the middle: the harness can tell', async () => {
+    vi.spyOn(console, 'warn').mockImplementation(() => {})
+    let said = ''
+    const harness = createHarness({
+      create(environment, storage) {
+        const connection = create(environment, storage)
+        said = ''
+        connection.on('message', ({ text }) => {
+          said += text
+        })
+        connection.watch('s1')
+        return connection
+      },
+    })
+    await harness.opens()
+    harness.server.publish('s1', { ...TOKEN, text: 'a' })
+    await harness.settles()
+    harness.reloads()
+    await harness.opens()
+    harness.server.publish('s1', { ...TOKEN, text: 'b' })
+    await harness.settles()
+    // `holdline/sessions`, and with it the hooks, do not.
+    expect(said).toBe('b')
+    vi.restoreAllMocks()
   })
 })
 

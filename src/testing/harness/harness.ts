@@ -2,6 +2,7 @@ import { pageLifecycle } from '../../adapters/pageLifecycle'
 import type { Connection, ConnectionEvents } from '../../connection/api'
 import type { ConnectionOptions } from '../../connection/options'
 import { createConnection } from '../../createConnection'
+import type { StorageLike } from '../../environment'
 import type { ConnectionError } from '../../errors'
 import type { Phase } from '../../machine/types'
 import type { JsonObject } from '../../protocol'
@@ -11,6 +12,7 @@ import { createPage, type TestPage } from './page'
 import { seededRandom } from './random'
 import { FakeServer, type TestServerOptions } from './testServer'
 import { createVirtualTime, settles, type VirtualTime } from './virtualClock'
+import { createStorage, createVisit, type Visit } from './visit'
 
 /** What a connection touches of the world; to be spread into its options. */
 export type Environment = {
@@ -20,8 +22,12 @@ export type Environment = {
 }
 
 export interface HarnessOptions extends TestServerOptions {
-  /** The connection under test. Default: `createConnection(environment)`. */
-  readonly create?: (environment: Environment) => Connection<never, never> | Connection
+  /**
+   * The connection under test; called again by `reloads()`. `storage` is what the browser keeps of
+   * the page: `createConnection({ ...environment, storage: persist(storage) })`. Default:
+   * `createConnection(environment)`.
+   */
+  readonly create?: (environment: Environment, storage: StorageLike) => Connection<never, never> | Connection
   /** What goes wrong, in order of precedence. Default: nothing. */
   readonly server?: Behaviour | readonly Behaviour[]
   /** Of the jitter. Default 1. */
@@ -36,7 +42,7 @@ export interface HarnessOptions extends TestServerOptions {
 }
 
 /** Told of what happens around the connection, in the very tick. */
-export interface Observer extends Partial<Omit<NetworkOptions, 'now' | 'ignoresAbort'>> {
+export interface Observer extends Partial<Omit<NetworkOptions, 'now' | 'ignoresAbort' | 'isOver'>> {
   /** The connection has drawn a number. */
   onDraw?(value: number): void
   /** Everything that can happen without time passing has happened. */
@@ -67,10 +73,13 @@ const NAMES: readonly (keyof ConnectionEvents)[] = [
 const PATIENCE = 3_600_000
 
 export interface Harness {
+  /** That of the page as it was loaded last. */
   readonly connection: Connection
   readonly server: TestServer
   readonly time: VirtualTime
   readonly page: TestPage
+  /** Like `localStorage`: it is still there after `reloads()`. */
+  readonly storage: StorageLike
   /** What the connection may draw its jitter from. */
   readonly random: () => number
   /** Every EventSource that was made, oldest first. */
@@ -93,6 +102,12 @@ export interface Harness {
   opens(): Promise<void>
   /** Lets time pass, from timer to timer, until the phase is reached. Throws if it never is. */
   reaches(phase: Phase): Promise<void>
+  /**
+   * The page is gone as in a crash: nothing of it is told, and nothing of it goes on. `create`
+   * makes the connection of the next one; server, time and storage stay. An oracle watches one
+   * page.
+   */
+  reloads(): Connection
 }
 
 /**
@@ -102,34 +117,32 @@ export interface Harness {
 export const createHarness = (options: HarnessOptions = {}): Harness => new TestHarness(options)
 
 class TestHarness implements Harness {
-  readonly connection: Connection
   readonly server: FakeServer
   readonly time: VirtualTime
   readonly page = createPage()
+  readonly storage = createStorage()
   readonly streams: TestStream[] = []
   readonly posts: TestPost[] = []
   readonly told: Told[] = []
   readonly messages: JsonObject[] = []
+  readonly #options: HarnessOptions
   readonly #draw: () => number
   readonly #observers: Observer[] = []
+  #visit: Visit
+  #connection: Connection
 
   constructor(options: HarnessOptions) {
-    const { create = createConnection, server = [], seed = 1 } = options
+    const { server = [], seed = 1 } = options
+    this.#options = options
     this.#draw = options.random ?? seededRandom(seed)
     this.time = createVirtualTime(this.settles)
     this.server = new FakeServer(options, Array.isArray(server) ? server : [server], this.time.outside)
-    const { clock } = this.time
-    this.connection = create({
-      ...this.#createNetwork(options.ignoresAbort),
-      url: 'http://harness.test/api/chat',
-      clock,
-      random: this.random,
-      pageLifecycle: pageLifecycle(clock, this.page),
-    }) as Connection
-    for (const name of NAMES) {
-      this.connection.on(name, (event) => this.told.push({ name, event, at: clock.now() } as Told))
-    }
-    this.connection.on('message', (message) => this.messages.push(message))
+    this.#visit = createVisit(this.time.clock)
+    this.#connection = this.#load()
+  }
+
+  get connection(): Connection {
+    return this.#connection
   }
 
   get stream(): TestStream {
@@ -178,11 +191,40 @@ class TestHarness implements Harness {
     }
   }
 
-  #createNetwork(ignoresAbort = false) {
+  readonly reloads = () => {
+    this.#visit.end()
+    this.page.unloads()
+    this.#visit = createVisit(this.time.clock)
+    this.#connection = this.#load()
+    return this.#connection
+  }
+
+  #load(): Connection {
+    const { create = createConnection } = this.#options
+    const { clock } = this.#visit
+    const connection = create(
+      {
+        ...this.#createNetwork(),
+        url: 'http://harness.test/api/chat',
+        clock,
+        random: this.random,
+        pageLifecycle: pageLifecycle(clock, this.page),
+      },
+      this.storage,
+    ) as Connection
+    for (const name of NAMES) {
+      connection.on(name, (event) => this.told.push({ name, event, at: this.time.clock.now() } as Told))
+    }
+    connection.on('message', (message) => this.messages.push(message))
+    return connection
+  }
+
+  #createNetwork() {
     const observers = this.#observers
     return createNetwork({
       now: this.time.clock.now,
-      ignoresAbort,
+      ignoresAbort: this.#options.ignoresAbort ?? false,
+      isOver: this.#visit.isOver,
       onStream: (stream) => {
         this.streams.push(stream)
         for (const observer of observers) observer.onStream?.(stream)

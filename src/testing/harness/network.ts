@@ -73,6 +73,8 @@ export interface NetworkOptions {
    * arrive.
    */
   readonly ignoresAbort?: boolean
+  /** The page is gone: nothing reaches it any more, and the server sees its streams end. */
+  readonly isOver?: () => boolean
   /** Called in the same tick as `new EventSource`, before anything can come of it. */
   onStream(stream: TestStream): void
   /** Called in the same tick as `fetch`. */
@@ -101,11 +103,12 @@ export const createNetwork = (options: NetworkOptions) => ({
     })) as typeof globalThis.fetch,
 })
 
-function openStream({ now, onStream, onFrame }: NetworkOptions, url: string): EventSourceLike {
+function openStream({ now, isOver = () => false, onStream, onFrame }: NetworkOptions, url: string): EventSourceLike {
   const listeners = new Map<string, (event: StreamEvent) => void>()
   let isClosed = false
   let connectionId: string | undefined
   const dispatch = (type: string, event: StreamEvent = {}) => {
+    if (isOver()) return
     const then = onFrame?.(stream, type, event.data)
     listeners.get(type)?.(event)
     then?.()
@@ -114,7 +117,7 @@ function openStream({ now, onStream, onFrame }: NetworkOptions, url: string): Ev
     url,
     at: now(),
     get isClosed() {
-      return isClosed
+      return isClosed || isOver()
     },
     get connectionId() {
       return connectionId
@@ -144,12 +147,13 @@ interface Outcome {
 }
 
 function sendPost(options: NetworkOptions, url: string, init: RequestInit, { resolve, reject }: Outcome) {
-  const { now, ignoresAbort = false, onPost, onAnswer } = options
+  const { now, ignoresAbort = false, isOver = () => false, onPost, onAnswer } = options
   const { body, keepalive = false, signal } = init
   const headers = new Headers(init.headers)
   let isAborted = false
   let isAnswered = false
   const settle = (answer: Answer) => {
+    if (isOver()) return
     if (!isAnswered) onAnswer?.(post, answer)
     isAnswered ||= answer.text !== undefined || answer.status === 0
     if (answer.status === 0) reject(new TypeError('fetch failed'))
@@ -168,7 +172,7 @@ function sendPost(options: NetworkOptions, url: string, init: RequestInit, { res
     keepalive,
     at: now(),
     get isAborted() {
-      return isAborted
+      return isAborted || (isOver() && !isAnswered)
     },
     get isAnswered() {
       return isAnswered

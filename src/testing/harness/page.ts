@@ -13,6 +13,8 @@ export interface TestPage extends PageScope {
   leaves(): void
   returns(): void
   freezes(): void
+  /** Its code is gone, and with it all that listened. */
+  unloads(): void
   goesOffline(): void
   comesOnline(): void
 }
@@ -65,6 +67,10 @@ export function createPage(): TestPage {
       becomes('visible')
     },
     freezes: () => dispatch(document, 'freeze'),
+    unloads() {
+      listeners.clear()
+      visibilityState = 'visible'
+    },
     goesOffline: () => dispatch(page, 'offline'),
     comesOnline: () => dispatch(page, 'online'),
   }

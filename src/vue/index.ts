@@ -1,0 +1,6 @@
+export type { DeliveryView } from '../sessions/deliveries'
+export type { AnyConnection } from '../sessions/holdLine'
+export type { Loaded, SessionOptions, SessionView, SessionViewStatus, StatePlace } from '../sessions/types'
+export { useConnectionStatus, useDelivery, useHoldline, usePending, useRetryCountdown, useSend } from './line'
+export { provideHoldline, useConnection } from './provide'
+export { useSession } from './session'

@@ -1,0 +1,108 @@
+import {
+  computed,
+  type MaybeRefOrGetter,
+  onScopeDispose,
+  type Ref,
+  type ShallowRef,
+  shallowRef,
+  toValue,
+  watch,
+} from 'vue'
+import type { Connection, ConnectionSnapshot } from '../connection/api'
+import type { Delivery, InboundMessage, OutboundMessage, Typed } from '../connection/messages'
+import type { ConnectionOptions } from '../connection/options'
+import { countdown } from '../sessions/countdown'
+import { type DeliveryView, deliveryReader, onDeliveries, pendingReader } from '../sessions/deliveries'
+import { IDLE } from '../sessions/holdLine'
+import { userLine } from '../sessions/userLine'
+import { useConnection, whileMounted } from './provide'
+
+/** How the line is; with `select`, a part of that. */
+export function useConnectionStatus(): Readonly<Ref<ConnectionSnapshot>>
+export function useConnectionStatus<Selected>(
+  select: (snapshot: ConnectionSnapshot) => Selected,
+): Readonly<Ref<Selected>>
+export function useConnectionStatus(select?: (snapshot: ConnectionSnapshot) => unknown) {
+  const { subscribe, getSnapshot } = useConnection()
+  const now = getSnapshot()
+  // A server, and the page that takes over from it, know of nothing that waits.
+  const snapshot = shallowRef(now.phase === 'idle' ? IDLE : now)
+  whileMounted(() =>
+    subscribe((next) => {
+      snapshot.value = next
+    }),
+  )
+  return select ? computed(() => select(snapshot.value)) : snapshot
+}
+
+/** `connection.send`. */
+export function useSend<Outbound extends Typed = OutboundMessage>(): Connection<InboundMessage, Outbound>['send'] {
+  return useConnection<InboundMessage, Outbound>().send
+}
+
+/** The messages without a verdict, oldest first; of one session, or of all. */
+export function usePending<Outbound = OutboundMessage>(
+  sessionId?: MaybeRefOrGetter<string | undefined>,
+): Readonly<ShallowRef<readonly DeliveryView<Outbound>[]>> {
+  const connection = useConnection()
+  return useReader([], () => pendingReader(connection, toValue(sessionId))) as never
+}
+
+/**
+ * What becomes of a message: the `Delivery` that `send` returned, or the id of one that has no
+ * verdict yet. Null where there is none.
+ */
+export function useDelivery<Outbound = OutboundMessage>(
+  delivery: MaybeRefOrGetter<Delivery<Outbound> | string | null>,
+): Readonly<ShallowRef<DeliveryView<Outbound> | null>> {
+  const connection = useConnection()
+  return useReader(null, () => deliveryReader(connection, toValue(delivery))) as never
+}
+
+/** Reads anew with each change of the deliveries, or of what is to be read. */
+function useReader<Value>(before: Value, make: () => () => Value): ShallowRef<Value> {
+  const connection = useConnection()
+  const value = shallowRef(before) as ShallowRef<Value>
+  whileMounted(() => {
+    let read = make()
+    const update = () => {
+      value.value = read()
+    }
+    const stop = watch(make, (next) => {
+      read = next
+      update()
+    })
+    const unsubscribe = onDeliveries(connection, update)
+    return () => {
+      stop()
+      unsubscribe()
+    }
+  })
+  return value
+}
+
+/** The whole seconds until the line, or the queue, tries again; null where neither waits. */
+export function useRetryCountdown(): Readonly<ShallowRef<number | null>> {
+  const { subscribe, getSnapshot } = countdown(useConnection())
+  const seconds = shallowRef<number | null>(null)
+  whileMounted(() =>
+    subscribe(() => {
+      seconds.value = getSnapshot()
+    }),
+  )
+  return seconds
+}
+
+/**
+ * A connection of one user: `provideHoldline(useHoldline(options, user.id))`, in a component with
+ * `:key="user.id"`. It is disposed of with the component. Components with the same key and `url`
+ * share one. Only the first options of a key count.
+ */
+export function useHoldline<Inbound extends object = InboundMessage, Outbound extends Typed = OutboundMessage>(
+  options: ConnectionOptions,
+  key: string | number,
+): Connection<Inbound, Outbound> {
+  const { connection, claim } = userLine(options, key)
+  onScopeDispose(claim(() => {}))
+  return connection as unknown as Connection<Inbound, Outbound>
+}
