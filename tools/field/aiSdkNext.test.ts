@@ -69,7 +69,7 @@ const AFTER = {
 import { createChatTransport } from 'holdline/ai-sdk'
 import { persist } from 'holdline/storage'
 
-export const connection = createConnection({ url: '/api/line', storage: persist(() => localStorage) })
+export const connection = createConnection({ url: '/api/line', storage: persist(() => globalThis.localStorage) })
 export const transport = createChatTransport(connection)
 `,
   'app/page.tsx': `'use client'
@@ -80,18 +80,21 @@ import { connection, transport } from '../lib/line'
 
 export default function Page() {
   const [chat] = useState(() => new Chat({ id: 'chat', transport }))
-  const { messages, sendMessage, status } = useChat({ chat })
+  const { messages, sendMessage, status, error } = useChat({ chat })
   useEffect(() => {
     connection.connect()
     return followChat(chat, transport)
   }, [chat])
   return (
-    <form action={(data) => sendMessage({ text: String(data.get('prompt')) })}>
+    <form action={(data) => { void sendMessage({ text: String(data.get('prompt')) }) }}>
       {messages.map(({ id, parts }) => (
         <p key={id}>{parts.map((part) => (part.type === 'text' ? part.text : ''))}</p>
       ))}
       <input name="prompt" />
-      {status === 'streaming' && <button type="button" onClick={() => transport.stop('chat')}>Stop</button>}
+      {error && <p role="alert">This was not answered: ask again.</p>}
+      {(status === 'submitted' || status === 'streaming') && (
+        <button type="button" onClick={() => transport.stop('chat')}>Stop</button>
+      )}
     </form>
   )
 }
@@ -108,7 +111,7 @@ function createServer() {
     authorize: () => true,
     onCommand: (call) => onCommand(call),
   })
-  const runs = createRuns({ server })
+  const runs = createRuns({ server, onBusy: 'queue' })
   const onCommand = uiMessageRuns({
     runs,
     async stream({ messages, responseId, signal }) {
@@ -116,7 +119,11 @@ function createServer() {
       return answer.toUIMessageStream({ originalMessages: messages, generateMessageId: () => responseId })
     },
   })
-  process.once('SIGTERM', () => void server.close())
+  process.once('SIGTERM', async () => {
+    await server.close()
+    await runs.idle()
+    process.exit(0)
+  })
   return server
 }
 
