@@ -182,10 +182,11 @@ describe('the carrier over fetch', () => {
   })
 
   test('says that a fetch gives no body to read', async () => {
-    const { open, words } = overFetch(() => new Response(null, { headers: STREAM }))
+    const { open, heard } = overFetch(() => new Response(null, { headers: STREAM }))
     open()
     await settle()
-    expect(words()).toEqual(['this fetch gives no body to read: give one that streams'])
+    const message = 'this fetch gives no body to read: give one that streams'
+    expect(heard).toEqual([expect.objectContaining({ code: 'stream-failed', message })])
   })
 
   test('says that a stream ended, and with what one was cut', async () => {
