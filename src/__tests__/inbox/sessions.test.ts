@@ -43,14 +43,15 @@ describe('sessions that the server opens are bounded by `inbound.maxSessions`', 
     expect([tracked(world), told.length]).toEqual([['a', 'c'], 3])
   })
 
-  test('those that the app asks for do not count: by a cursor, by a watch, by a watch of one that is tracked', async () => {
+  test('those that the app asks for do not count: by a cursor, a watch, a skip, a watch of one that is tracked', async () => {
     const world = bounded(1, { cursors: AT_5 })
     await world.opens()
     world.connection.watch('mine')
+    partsOf(world.connection).inbox.skip('skipped', 4)
     sends(world, 'a')
     for (let n = 0; n < 3; n++) world.connection.watch('a')
     sends(world, 'b', 'c', 'd')
-    expect([tracked(world), world.errors]).toEqual([['s1', 'mine', 'a', 'b'], ['too-many-sessions']])
+    expect([tracked(world), world.errors]).toEqual([['s1', 'mine', 'skipped', 'a', 'b'], ['too-many-sessions']])
   })
 
   test('one that was reset and is placed anew by the app counts no more', async () => {
@@ -225,25 +226,28 @@ describe('cursors of a storage', () => {
     ['that the app gives', { sessionId: 's1', lastSeq: 2 }],
   ])('are not those %s', async (_, given) => {
     const storage = withCursors({ sessionId: 's1', lastSeq: 7, epoch: 'z' }, { sessionId: 's2', lastSeq: 3 })
+    storage.when('setItem', 'waits')
     const world = load(storage, { cursors: [given] })
     await settle()
     expect(world.connection.cursors).toEqual([given, { sessionId: 's2', lastSeq: 3 }])
+    storage.rule(() => 'answers')
+    for (const call of storage.callsOf('setItem')) call.answer()
+    await settle()
     expect(storage.stored('k:cursor:')).toEqual([given, { sessionId: 's2', lastSeq: 3 }])
   })
 
-  test('do not move a session that had an event with an epoch before they were read', async () => {
+  test('do not move a session that was resumed, in an epoch of its own, before they were read', async () => {
     const storage = withCursors({ sessionId: 's1', lastSeq: 7, epoch: 'z' })
     storage.when('getAllKeys', 'waits')
-    const world = load(storage)
+    const world = load(storage, {}, verdict({ status: 'resumed', epoch: 'a', from: 0, to: 0 }))
     world.connection.watch('s1')
     world.connection.connect()
     await world.clock.advance(2_000)
     await world.opens()
-    world.stream.sends(world.event('s1', 1, { epoch: 'a' }))
     storage.rule(() => 'answers')
     for (const call of storage.callsOf('getAllKeys')) call.answer()
     await settle()
-    expect(world.connection.cursor('s1')).toEqual({ sessionId: 's1', lastSeq: 1, epoch: 'a' })
+    expect(world.connection.cursor('s1')).toEqual({ sessionId: 's1', lastSeq: 0, epoch: 'a' })
   })
 
   test('count for `inbound.maxSessions`, unless the app has watched them before they were read', async () => {
