@@ -7,6 +7,9 @@ import { Quiet } from './quiet'
 import { type Opener, Session } from './session'
 import { StaleReport } from './staleReport'
 
+/** What the app has said of a session. `unplaced`: watched, wherever it stands. */
+type Early = Map<string, 'unplaced' | 'placed'>
+
 /** The tracked sessions and their bounds, what the next resume carries, and the cursor store. */
 export class Sessions {
   protected readonly tracked = new Map<string, Session>()
@@ -18,8 +21,8 @@ export class Sessions {
   #isFullTold = false
   #changed: Set<string> | undefined
   protected readonly stale: StaleReport
-  /** Before the stored cursors were read. `unplaced`: watched, wherever it stands. */
-  #early: Map<string, 'unplaced' | 'placed'> | undefined
+  /** Until the stored cursors were read. */
+  #early: Early | undefined
   readonly #store: CursorStore | null
   declare protected readonly settings: Settings
   declare protected readonly notifier: Notifier
@@ -48,28 +51,30 @@ export class Sessions {
 
   /** Tracks the stored cursors, perhaps later, and the app’s, which are nearer to the truth. */
   protected load(onRead: () => void) {
-    if (this.#store) this.#early = new Map()
-    this.#store?.read((cursors) => {
-      this.#restore(cursors)
-      onRead()
-    })
+    if (this.#store) {
+      const early: Early = new Map()
+      this.#early = early
+      this.#store.read((cursors) => {
+        this.#early = undefined
+        this.#restore(cursors, early)
+        onRead()
+      })
+    }
     for (const { sessionId, lastSeq, epoch } of this.settings.cursors) this.#track(sessionId, lastSeq, epoch, 'app')
   }
 
   /** What the app has said or got while the storage was read is nearer to what it has applied. */
-  #restore(cursors: readonly Cursor[]) {
-    const early = this.#early
-    this.#early = undefined
+  #restore(cursors: readonly Cursor[], early: Early) {
     for (const { sessionId, lastSeq, epoch } of cursors) {
       const known = this.tracked.get(sessionId)
       const isMoved = known && (known.lastSeq > 0 || known.epoch !== undefined)
-      if (isMoved || (early?.get(sessionId) ?? (known && 'placed')) === 'placed') continue
+      if (isMoved || (early.get(sessionId) ?? (known && 'placed')) === 'placed') continue
       this.#track(sessionId, lastSeq, epoch, known ? 'app' : 'storage').wantedBy = 'app'
       // It is what is stored.
       this.#changed?.delete(sessionId)
-      early?.delete(sessionId)
+      early.delete(sessionId)
     }
-    for (const sessionId of early?.keys() ?? []) this.save(sessionId)
+    for (const sessionId of early.keys()) this.save(sessionId)
   }
 
   /** A listener may have untracked the session, or watched it anew. */

@@ -49,8 +49,7 @@ export class MessageStore implements Store {
   }
 
   afterRead(carrier: Carrier): Carrier {
-    const { medium, reads } = this.#parts
-    return medium.answers === 'at once' ? carrier : reads.gate(carrier)
+    return this.#parts.reads.gate(carrier)
   }
 
   // Taking over
@@ -105,7 +104,6 @@ export class MessageStore implements Store {
   }
 
   #read(places: readonly string[], age: number): Soon<readonly StoredMessage[]> {
-    if (age !== this.#age) return []
     const { medium } = this.#parts
     const inOrder = [...places].sort((a, b) => numberOf(a) - numberOf(b))
     // New messages stand behind them, wherever the clock was set meanwhile.
@@ -193,7 +191,7 @@ export class MessageStore implements Store {
    * take over what is not deleted yet.
    */
   #letGo() {
-    if (this.#isDone()) this.#parts.medium.whenWritten(this.#release)
+    this.#parts.medium.whenWritten(this.#release)
   }
 
   readonly #release = () => {

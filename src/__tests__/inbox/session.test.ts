@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { Backlog } from '../../inbox/backlog'
 import { complaintOf, type SessionMessage, sortOf } from '../../inbox/frames'
 import { Session, type Step, step } from '../../inbox/session'
+import { HEAD } from '../../protocol'
 
 const event = (seq: number, fields: object = {}): SessionMessage => ({ sessionId: 's1', seq, ...fields })
 /** At 5, in epoch `a`. */
@@ -78,6 +79,14 @@ describe('what happens to a hole', () => {
     expect(session).toMatchObject({ hole: { at: 5, resumes: 0, seen: 9 }, hasHole: true })
   })
 
+  test('the event that had no room is in hand again behind a hole; another one is not that', () => {
+    const session = at5({ overflowedAt: 8 })
+    session.miss(7)
+    expect(session.overflowedAt).toBe(8)
+    session.miss(8)
+    expect(session.overflowedAt).toBe(undefined)
+  })
+
   test('C34: each resume that ends at it counts; one that moved the cursor begins anew', () => {
     const session = at5()
     for (const resumes of [0, 1, 2]) {
@@ -133,6 +142,24 @@ describe('a session between the app and the server', () => {
     const session = behind(4)
     session.reset(4, 'b')
     expect(session.wantedBy).toBe(null)
+  })
+
+  test('history is lost by a reset, unless it was never asked for', () => {
+    const [some, head] = [at5(), at5({ lastSeq: HEAD })]
+    for (const session of [some, head]) session.reset(8, 'b')
+    expect([some.history, head.history]).toEqual(['lost', 'kept'])
+  })
+
+  test.each<[string, Partial<Session>, boolean]>([
+    ['stood still', {}, true],
+    ['is to be resumed', { wantedBy: 'app' }, false],
+    ['has a hole', { hole: { at: 5, resumes: 0, seen: 8 } }, false],
+    ['waits for a listener', { backlog: new Backlog(event(6), []) }, false],
+  ])('is quiet at the second look, if no event is due: one that %s', (_, fields, isQuiet) => {
+    const session = at5(fields)
+    expect([session.look(), session.look()]).toEqual([false, isQuiet])
+    session.lastSeq = 9
+    expect(session.look()).toBe(false)
   })
 
   test('the lowest cursor that a stream was told is the one that old events are held against', () => {

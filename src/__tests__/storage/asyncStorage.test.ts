@@ -496,8 +496,10 @@ describe('cursors', () => {
       },
       0,
     ],
-  ])('%s wins over what is read later', async (_, act, expected) => {
-    const world = load(withCursors(['s1', 7]))
+  ])('%s wins over what is read later, though it is not written by then', async (_, act, expected) => {
+    const storage = withCursors(['s1', 7])
+    storage.rule(({ name }) => (name === 'setItem' || name === 'removeItem' ? 'waits' : 'answers'))
+    const world = load(storage)
     act(world)
     await opens(world)
     await settle()
