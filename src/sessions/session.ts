@@ -129,9 +129,7 @@ export class LiveSession {
   }
 
   /** It moves when all listeners have returned: at an event it is that of the event before. */
-  #cursor(): StatePlace {
-    return this.#parts.connection.cursor(this.#parts.id) ?? { lastSeq: 0 }
-  }
+  readonly #cursor = (): StatePlace => this.#parts.connection.cursor(this.#parts.id) ?? { lastSeq: 0 }
 
   /** Somebody has moved the cursor past the state, or into another log. */
   #isLeft(cursor: StatePlace): boolean {
@@ -186,8 +184,7 @@ export class LiveSession {
   }
 
   #begin() {
-    const { initial, cursor = 0 } = this.#options
-    this.#place(initial, cursor)
+    this.#place(this.#options.initial, this.#options.cursor ?? 0)
   }
 
   /** Goes on with a state, from where it stands. */

@@ -118,6 +118,14 @@ function createRace(hasLoad: boolean) {
   return { letters, check, heals, frame: world.frame }
 }
 
+/** Found by longer runs, each once wrong. */
+const KNOWN = [
+  ['use', 'watch', 'publish', 'restart', 'publish'],
+  ['publish', 'use', 'connect', 'forget', 'restart', 'watch'],
+  ['use', 'restart', 'lose', 'last', 'connect', 'publish', 'restart'],
+  ['publish', 'connect', 'use', 'forget', 'restart', 'watch', 'publish', 'publish'],
+  ['head', 'use', 'connect', 'publish', 'restart', 'forget', 'publish'],
+]
 const NAMES = Object.keys(createRace(false).letters)
 const MANY = ['publish', 'publish', 'publish', 'use', 'first', 'connect'] as const
 
@@ -138,7 +146,11 @@ test.each([
         await heals()
         check()
       }),
-      { numRuns: Number(process.env.RUNS ?? 150), seed: Number(process.env.SEED ?? 7), endOnFailure: false },
+      {
+        numRuns: Number(process.env.RUNS ?? 150),
+        seed: Number(process.env.SEED ?? 7),
+        examples: KNOWN.map((names) => [names] as [string[]]),
+      },
     )
   },
   120_000,
