@@ -7,7 +7,7 @@ import { Quiet } from './quiet'
 import { type Opener, Session } from './session'
 import { StaleReport } from './staleReport'
 
-/** What the app has said of a session. `unplaced`: watched, wherever it stands. */
+/** Before the stored cursors were read. `unplaced`: watched, wherever it stands. */
 type Early = Map<string, 'unplaced' | 'placed'>
 
 /** The tracked sessions and their bounds, what the next resume carries, and the cursor store. */
@@ -21,7 +21,6 @@ export class Sessions {
   #isFullTold = false
   #changed: Set<string> | undefined
   protected readonly stale: StaleReport
-  /** Until the stored cursors were read. */
   #early: Early | undefined
   readonly #store: CursorStore | null
   declare protected readonly settings: Settings
@@ -51,20 +50,17 @@ export class Sessions {
 
   /** Tracks the stored cursors, perhaps later, and the app’s, which are nearer to the truth. */
   protected load(onRead: () => void) {
-    if (this.#store) {
-      const early: Early = new Map()
-      this.#early = early
-      this.#store.read((cursors) => {
-        this.#early = undefined
-        this.#restore(cursors, early)
-        onRead()
-      })
-    }
+    if (this.#store) this.#early = new Map()
+    this.#store?.read((cursors) => {
+      this.#restore(cursors, this.#early as Early)
+      onRead()
+    })
     for (const { sessionId, lastSeq, epoch } of this.settings.cursors) this.#track(sessionId, lastSeq, epoch, 'app')
   }
 
   /** What the app has said or got while the storage was read is nearer to what it has applied. */
   #restore(cursors: readonly Cursor[], early: Early) {
+    this.#early = undefined
     for (const { sessionId, lastSeq, epoch } of cursors) {
       const known = this.tracked.get(sessionId)
       const isMoved = known && (known.lastSeq > 0 || known.epoch !== undefined)
