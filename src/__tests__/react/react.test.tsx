@@ -481,28 +481,31 @@ describe('useHoldline', () => {
   })
 
   // React 19.2 has it.
-  test.runIf(Activity)('a part of the page that is hidden has no line, and gets one when it is shown again', async () => {
-    const { show } = await world.mount(
-      <Activity mode="visible">
-        <Chat user="ann" />
-      </Activity>,
-    )
-    await world.settles()
-    show(
-      <Activity mode="hidden">
-        <Chat user="ann" />
-      </Activity>,
-    )
-    await world.settles()
-    expect(world.live()).toBe(1)
-    show(
-      <Activity mode="visible">
-        <Chat user="ann" />
-      </Activity>,
-    )
-    await world.settles()
-    expect(world.live()).toBe(2)
-  })
+  test.runIf(Activity)(
+    'a part of the page that is hidden has no line, and gets one when it is shown again',
+    async () => {
+      const { show } = await world.mount(
+        <Activity mode="visible">
+          <Chat user="ann" />
+        </Activity>,
+      )
+      await world.settles()
+      show(
+        <Activity mode="hidden">
+          <Chat user="ann" />
+        </Activity>,
+      )
+      await world.settles()
+      expect(world.live()).toBe(1)
+      show(
+        <Activity mode="visible">
+          <Chat user="ann" />
+        </Activity>,
+      )
+      await world.settles()
+      expect(world.live()).toBe(2)
+    },
+  )
 
   test('on a server it is made for this rendering only, and without the storage', () => {
     vi.stubGlobal('window', undefined)
