@@ -7,19 +7,20 @@ export interface Visit {
   end(): void
 }
 
-export function createVisit({ now, setTimeout, clearTimeout }: Clock): Visit {
+/** The clock is asked each time: a test may change it, so that it throws. */
+export function createVisit(clock: Clock): Visit {
   const timers = new Set<unknown>()
   let state: 'live' | 'over' = 'live'
   const forget = (timer: unknown) => {
     timers.delete(timer)
-    clearTimeout(timer)
+    clock.clearTimeout(timer)
   }
   return {
     clock: {
-      now,
+      now: () => clock.now(),
       setTimeout(callback, ms) {
         if (state === 'over') return undefined
-        const timer = setTimeout(() => {
+        const timer = clock.setTimeout(() => {
           timers.delete(timer)
           callback()
         }, ms)
