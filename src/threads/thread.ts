@@ -1,19 +1,11 @@
+import type { SessionNews } from '../connection/api'
 import type { Delivery, Verdict } from '../connection/messages'
 import { ConnectionError } from '../errors'
 import { isText, type JsonObject } from '../protocol'
 import { Feed } from './feed'
 import { type Line, receiptOf } from './line'
 import type { Reader } from './reader'
-import { errorOf, type Run } from './run'
-
-/** Hears of a run that nothing on this page reads, and of the thread that it belongs to. */
-export type RunListener<R extends Run> = (run: R, thread: string) => void
-
-/** What runs are made of: the `type` of their events, and how they are taken. */
-export interface Kind<R extends Run> {
-  readonly type: string
-  readonly Run: new (id: string) => R
-}
+import { errorOf, type Kind, type Run, type RunListener } from './run'
 
 export interface ThreadParts<R extends Run> extends Kind<R> {
   readonly line: Line
@@ -121,15 +113,20 @@ export class Thread<R extends Run> {
     this.#each((reader) => reader.end(error))
   }
 
+  /** Those who follow are not left without an answer. */
+  ask() {
+    if (this.#followers.size && this.#feed.isLost) this.#feed.catchUp().catch(() => {})
+  }
+
   /** Events are missing from now on, or were lost. */
-  lose() {
-    this.#feed.lose()
+  lose(why: SessionNews['status']) {
+    this.#feed.lose(why)
     if (this.current) this.#end(this.current, 'interrupted')
     this.#each((reader) => {
       if (reader.run) reader.wake()
       else if (reader.expected || !reader.key) reader.refuse(errorOf('interrupted'))
     })
-    if (this.#followers.size) this.#feed.catchUp().catch(() => {})
+    this.ask()
   }
 
   /**
@@ -209,8 +206,7 @@ export class Thread<R extends Run> {
       this.#run?.end('interrupted')
       this.#run = new this.#parts.Run(id)
     }
-    const run = this.#run as R
-    this.#each((reader) => !reader.key && reader.expected === id && reader.read(run, 0))
+    this.#each((reader) => !reader.key && reader.expected === id && reader.read(this.#run as R, 0))
   }
 
   #finish(id: string, reason: unknown) {

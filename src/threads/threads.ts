@@ -1,8 +1,8 @@
 import type { Delivery } from '../connection/messages'
 import { sessionIdOf } from '../protocol/sessionName'
 import type { Line } from './line'
-import type { Run } from './run'
-import { type Kind, type RunListener, Thread } from './thread'
+import type { Kind, Run, RunListener } from './run'
+import { Thread } from './thread'
 
 /**
  * The threads of a connection that somebody reads or follows. All that use the connection share
@@ -22,7 +22,11 @@ export class Threads<R extends Run> {
     kind: Kind<R>,
   ) {
     this.#kind = kind
-    line.on('session', ({ sessionId, status }) => status !== 'resumed' && this.#bySession.get(sessionId)?.lose())
+    line.on('session', ({ sessionId, status }) => status !== 'resumed' && this.#bySession.get(sessionId)?.lose(status))
+    // To ask was cancelled or given up.
+    line.on('opened', () => {
+      for (const thread of this.#bySession.values()) thread.ask()
+    })
     line.on('stopped', ({ error }) => {
       for (const thread of [...this.#bySession.values()]) thread.fail(error)
     })

@@ -1,0 +1,36 @@
+import { expect, test } from 'vitest'
+import { followChat } from '../../ai-sdk'
+import { openPage, paced, saying, startChatServer, when } from './chatWorld'
+
+test('who follows a chat and may not read it asks once; who follows it again, asks again', async () => {
+  let mayRead = false
+  const server = await startChatServer({
+    answer: () => paced(saying('a')),
+    authorize: (_user, _session, action) => action === 'write' || mayRead,
+  })
+  const page = openPage(server.url, { follows: true })
+  let asked = 0
+  let refused = 0
+  page.connection.on('delivery', ({ status }) => status === 'sending' && asked++)
+  page.connection.on('session', ({ status }) => status === 'forbidden' && refused++)
+  await when(() => refused > 0, 'it is refused')
+  await new Promise((resolve) => setTimeout(resolve, 200))
+  expect(asked).toBe(1)
+  mayRead = true
+  followChat(page.chat, page.transport)
+  await when(() => page.connection.cursor('chat')?.lastSeq === 0, 'it follows')
+  await openPage(server.url).chat.sendMessage({ text: 'go' })
+  await when(() => page.text() === 'a', 'it has the answer')
+})
+
+test('who follows offline for longer than a message may wait, or whose outbox is cleared, is not deaf afterwards', async () => {
+  const server = await startChatServer({ answer: () => paced(saying('a')) })
+  const aged = openPage(server.url, { follows: true, isOffline: true, connection: { outbox: { maxAge: 1 } } })
+  const cleared = openPage(server.url, { follows: true, isOffline: true })
+  cleared.connection.clearOutbox()
+  await new Promise((resolve) => setTimeout(resolve, 5))
+  for (const { connection } of [aged, cleared]) connection.connect()
+  await when(() => [aged, cleared].every(({ connection }) => connection.cursor('chat')?.lastSeq === 0), 'both follow')
+  await openPage(server.url).chat.sendMessage({ text: 'go' })
+  await when(() => aged.text() === 'a' && cleared.text() === 'a', 'both have the answer')
+})
