@@ -62,8 +62,8 @@ export interface HoldlineChatTransport<M extends UIMessage = UIMessage> extends 
   readonly resumeStreamIsReplay: true
   /**
    * Ends the run of a chat, for everybody who reads it. The answer ends here at once, with what it
-   * has; offline, the run ends when the line is back, and a message that was not posted yet never
-   * is.
+   * has; offline, the run ends when the line is back, and a message that was not posted yet, or is
+   * being prepared, never is.
    */
   stop(chatId: string): Delivery
   /**
@@ -112,7 +112,8 @@ export function createChatTransport<M extends UIMessage = UIMessage>(
 
     async sendMessages({ abortSignal, ...options }) {
       const { chatId } = options
-      const command = await commandOf(options, prepare, threads.waiting(chatId))
+      const made = commandOf(options, prepare, threads.waiting(chatId))
+      const command = await threads.unlessStopped(chatId, made)
       refuseLarge(command, maxBytes, 'send the last message alone, and URLs for files (prepareSendMessagesRequest)')
       abortSignal?.throwIfAborted()
       const delivery = line.send({ ...command })

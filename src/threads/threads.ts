@@ -1,7 +1,7 @@
 import type { Delivery } from '../connection/messages'
 import { sessionIdOf } from '../protocol/sessionName'
 import type { Line } from './line'
-import type { Kind, Run, RunListener } from './run'
+import { errorOf, type Kind, type Run, type RunListener } from './run'
 import { Thread } from './thread'
 
 /**
@@ -16,6 +16,8 @@ export class Threads<R extends Run> {
   /** Runs that wait for an answer, of threads that are not read or followed now. */
   readonly #waiting = new Map<string, string>()
   readonly #broken = new Set<string>()
+  /** Hear of the session of each stop. */
+  readonly #stops = new Set<(sessionId: string) => void>()
 
   constructor(
     readonly line: Line,
@@ -62,6 +64,25 @@ export class Threads<R extends Run> {
     return run ? (run.state === 'suspended' ? run.id : undefined) : this.#waiting.get(sessionId)
   }
 
+  /**
+   * Waits for a message that is still being made.
+   *
+   * @throws AbortError as soon as its thread is stopped: it is never sent
+   */
+  async unlessStopped<T>(id: string, message: Promise<T>): Promise<T> {
+    const sessionId = sessionIdOf(id)
+    let hear = (_stopped: string) => {}
+    const stopped = new Promise<never>((_, reject) => {
+      hear = (session) => session === sessionId && reject(errorOf('stopped'))
+    })
+    this.#stops.add(hear)
+    try {
+      return await Promise.race([message, stopped])
+    } finally {
+      this.#stops.delete(hear)
+    }
+  }
+
   /** Ends the run of the thread, for everybody who reads it; here at once. */
   stop(id: string): Delivery {
     const sessionId = sessionIdOf(id)
@@ -69,6 +90,7 @@ export class Threads<R extends Run> {
     const run = thread?.current?.id
     const delivery = this.line.send({ type: 'stop', sessionId, ...(run && { run }) })
     thread?.stop()
+    for (const hear of this.#stops) hear(sessionId)
     return delivery
   }
 }

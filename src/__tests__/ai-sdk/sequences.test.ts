@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { followChat } from '../../ai-sdk'
-import { openPage, paced, saying, startChatServer, when } from './chatWorld'
+import { gate, openPage, paced, saying, startChatServer, when } from './chatWorld'
 
 test('who follows a chat and may not read it asks once; who follows it again, asks again', async () => {
   let mayRead = false
@@ -33,4 +33,25 @@ test('who follows offline for longer than a message may wait, or whose outbox is
   await when(() => [aged, cleared].every(({ connection }) => connection.cursor('chat')?.lastSeq === 0), 'both follow')
   await openPage(server.url).chat.sendMessage({ text: 'go' })
   await when(() => aged.text() === 'a' && cleared.text() === 'a', 'both have the answer')
+})
+
+test('a prompt that is stopped while it is being prepared is never sent, and its chat is ready at once', async () => {
+  const server = await startChatServer({ answer: () => paced(saying('a')) })
+  const [preparing, uploaded] = [gate(), gate()]
+  const page = openPage(server.url, {
+    async prepareSendMessagesRequest({ id, messages, trigger, messageId }) {
+      preparing.open()
+      await uploaded.opened
+      return { body: { id, messages, trigger, messageId } }
+    },
+  })
+  const sending = page.chat.sendMessage({ text: 'one' })
+  await preparing.opened
+  page.transport.stop('another')
+  page.transport.stop('chat')
+  await sending
+  expect([page.chat.status, page.finishes[0]?.isAbort]).toEqual(['ready', true])
+  uploaded.open()
+  await page.chat.sendMessage({ text: 'two' })
+  expect([server.contexts.length, page.text()]).toEqual([1, 'a'])
 })

@@ -1,0 +1,25 @@
+import { expect, test } from 'vitest'
+import { gate, openPage, paced, saying, startAgentServer } from './agentWorld'
+
+test('an input that is stopped while middleware works on it is never sent', async () => {
+  const server = await startAgentServer({ answer: (input) => paced(saying(input, 'a')) })
+  for (const stop of ['stop', 'abortRun'] as const) {
+    const page = openPage(server.url, { threadId: stop })
+    const [working, done] = [gate(), gate()]
+    const { unsubscribe } = page.agent.subscribe({
+      async onRunInitialized() {
+        working.open()
+        await done.opened
+      },
+    })
+    const running = page.say('one')
+    await working.opened
+    page.agent[stop]()
+    done.open()
+    await running.catch(() => {})
+    expect([server.inputs.length, page.types(), page.agent.isRunning]).toEqual([0, [], false])
+    unsubscribe()
+    await page.say('two')
+    expect([server.inputs.splice(0).length, page.text()]).toEqual([1, 'a'])
+  }
+})
