@@ -29,9 +29,21 @@ export class Threads<R extends Run> {
     line.on('opened', () => {
       for (const thread of this.#bySession.values()) thread.ask()
     })
-    line.on('stopped', ({ error }) => {
-      for (const thread of [...this.#bySession.values()]) thread.fail(error)
+    line.on('stopped', ({ error }) => this.#fail(error))
+    line.on('phase', ({ phase }) => phase === 'idle' && queueMicrotask(() => this.#awaitDisposal()))
+  }
+
+  /** In a line that is closed, now or later: no event tells of it. */
+  #awaitDisposal() {
+    this.line.whenOpen().catch((error) => {
+      if (error.code !== 'disposed') return
+      this.#fail(error)
+      for (const thread of this.#bySession.values()) thread.lose('gone')
     })
+  }
+
+  #fail(error: Error) {
+    for (const thread of [...this.#bySession.values()]) thread.fail(error)
   }
 
   of(id: string): Thread<R> {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { gate, openPage, paced, saying, startAgentServer } from './agentWorld'
+import { gate, openPage, paced, saying, startAgentServer, when } from './agentWorld'
 
 test('an input that is stopped while middleware works on it is never sent', async () => {
   const server = await startAgentServer({ answer: (input) => paced(saying(input, 'a')) })
@@ -22,4 +22,16 @@ test('an input that is stopped while middleware works on it is never sent', asyn
     await page.say('two')
     expect([server.inputs.splice(0).length, page.text()]).toEqual([1, 'a'])
   }
+})
+
+test('a connection that is disposed of ends what its agents read', async () => {
+  const server = await startAgentServer({
+    answer: (input) => paced(saying(input, 'a'), (at) => (at === 3 ? gate().opened : undefined)),
+  })
+  const page = openPage(server.url, { follows: true })
+  const running = page.say('go').catch(() => {})
+  await when(() => page.text() === 'a', 'it reads')
+  page.connection.dispose()
+  await running
+  expect([page.failures, page.agent.isRunning]).toMatchObject([[{ code: 'disposed' }], false])
 })

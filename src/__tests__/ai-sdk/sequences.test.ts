@@ -55,3 +55,26 @@ test('a prompt that is stopped while it is being prepared is never sent, and its
   await page.chat.sendMessage({ text: 'two' })
   expect([server.contexts.length, page.text()]).toEqual([1, 'a'])
 })
+
+test('a connection that is disposed of ends what its chats read, and what they read later', async () => {
+  const server = await startChatServer({
+    answer: () => paced(saying('a', 'b'), (at) => (at === 4 ? gate().opened : undefined)),
+  })
+  for (const isClosedBefore of [false, true]) {
+    const id = String(isClosedBefore)
+    const page = openPage(server.url, { id, follows: true })
+    const sending = page.chat.sendMessage({ text: 'go' })
+    await when(() => page.text() === 'a', 'it reads')
+    if (isClosedBefore) {
+      page.connection.disconnect()
+      await new Promise((resolve) => setTimeout(resolve, 10))
+      expect(page.chat.status).toBe('streaming')
+    }
+    page.connection.dispose()
+    await sending
+    expect(page.chat.error).toMatchObject({ code: 'disposed' })
+    await page.chat.resumeStream()
+    expect(page.chat.error).toMatchObject({ code: 'disposed' })
+    page.transport.stop(id)
+  }
+})
