@@ -94,6 +94,7 @@ export function createChatTransport<M extends UIMessage = UIMessage>(
   const { prepareSendMessagesRequest: prepare, onAbort = 'detach', maxBytes = MAX_BATCH_BYTES } = checked(options)
   const line: Line = connection
   const threads = threadsOf(line)
+  const runs = new WeakMap<object, ChatRun>()
 
   /** The answer ends by an abort, whoever caused it. */
   function abortable(chatId: string, answer: Answer, signal: AbortSignal | undefined) {
@@ -122,10 +123,11 @@ export function createChatTransport<M extends UIMessage = UIMessage>(
       return answer.stream
     },
 
-    async reconnectToStream({ chatId, abortSignal }) {
+    // `followChat` gives the news that it shows.
+    async reconnectToStream({ chatId, abortSignal, metadata }) {
       abortSignal?.throwIfAborted()
       const answer = new Answer()
-      void abortable(chatId, answer, abortSignal).resume(answer)
+      void abortable(chatId, answer, abortSignal).resume(answer, runs.get(Object(metadata)))
       return answer.found()
     },
 
@@ -141,8 +143,11 @@ export function createChatTransport<M extends UIMessage = UIMessage>(
     },
 
     onRun(listener, scope) {
-      const hear = ({ id: run, prompt }: ChatRun, chatId: string) =>
-        listener({ chatId, run, message: prompt as M | undefined })
+      const hear = (run: ChatRun, chatId: string) => {
+        const news = { chatId, run: run.id, message: run.prompt as M | undefined }
+        runs.set(news, run)
+        listener(news)
+      }
       if (scope) return threads.of(scope.chat).follow(hear)
       threads.listeners.add(hear)
       return () => threads.listeners.delete(hear)

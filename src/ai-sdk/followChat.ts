@@ -7,7 +7,7 @@ export interface FollowedChat<M extends UIMessage = UIMessage> {
   readonly id: string
   readonly status: ChatStatus
   messages: M[]
-  resumeStream(): Promise<void>
+  resumeStream(options?: { readonly metadata?: unknown }): Promise<void>
 }
 
 /** How often a chat that is busy with a turn of its own is looked at, ms. */
@@ -46,7 +46,7 @@ export function followChat<M extends UIMessage>(
     for (let turn = turns[0]; turn && isIdle(chat); turn = turns[0]) {
       turns.shift()
       if (turn.message) chat.messages = withTurn(chat.messages, turn.message)
-      await chat.resumeStream()
+      await chat.resumeStream({ metadata: turn })
     }
     timer = turns.length ? setTimeout(show, LOOK) : undefined
   }

@@ -1,6 +1,8 @@
-import { expect, test } from 'vitest'
-import { followChat } from '../../ai-sdk'
-import { gate, openPage, paced, saying, startChatServer, when } from './chatWorld'
+import { Chat } from '@ai-sdk/react'
+import type { UIMessage } from 'ai'
+import { expect, onTestFinished, test } from 'vitest'
+import { createChatTransport, followChat } from '../../ai-sdk'
+import { gate, openPage, paced, saying, startChatServer, textOf, when } from './chatWorld'
 
 test('who follows a chat and may not read it asks once; who follows it again, asks again', async () => {
   let mayRead = false
@@ -77,4 +79,24 @@ test('a connection that is disposed of ends what its chats read, and what they r
     expect(page.chat.error).toMatchObject({ code: 'disposed' })
     page.transport.stop(id)
   }
+})
+
+test('two chats of one connection, each on its own transport, show every turn that they follow, each once', async () => {
+  let turn = 0
+  const server = await startChatServer({ answer: () => paced(saying(`answer ${++turn}`)) })
+  const page = openPage(server.url, { follows: true })
+  const transport = createChatTransport(page.connection)
+  const twin = new Chat<UIMessage>({ id: 'chat', transport })
+  onTestFinished(followChat(twin, transport))
+  const writer = openPage(server.url)
+  await when(() => page.connection.cursors.length === 1, 'both follow')
+  page.connection.disconnect()
+  await writer.chat.sendMessage({ text: 'one' })
+  await writer.chat.sendMessage({ text: 'two' })
+  page.connection.connect()
+  for (const chat of [page.chat, twin]) {
+    await when(() => textOf(chat) === 'answer 2' && chat.status === 'ready', 'it has the last answer')
+    expect(chat.messages).toEqual(writer.chat.messages)
+  }
+  expect(page.statuses.filter((status) => status === 'streaming')).toHaveLength(2)
 })
