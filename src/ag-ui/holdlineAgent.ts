@@ -11,7 +11,7 @@ import type { Threads } from '../threads/threads'
 import { type Events, Observable } from './events'
 import { type Listener, Reading } from './reading'
 import { type ReadHistory, replay } from './replay'
-import { type AgentRun, type RunListener, threadsOf } from './run'
+import { type AgentRun, type RunListener, type RunNews, threadsOf } from './run'
 import { type AgentCommand, answersOf } from './wire'
 
 export interface HoldlineAgentConfig extends AgentConfig {
@@ -43,6 +43,9 @@ interface Parts extends Required<Pick<HoldlineAgentConfig, 'onAbort' | 'maxBytes
   readonly readings: Map<Reading, Thread<AgentRun>>
   /** Of `runAgent`: what becomes of its input, which middleware may be working on. */
   input: 'wanted' | 'stopped'
+  readonly runs: WeakMap<RunNews, AgentRun>
+  /** Of those, the one that `followAgent` is to show next. */
+  shows: AgentRun | undefined
 }
 
 /**
@@ -74,6 +77,8 @@ export class HoldlineAgent extends AbstractAgent {
       history,
       readings: new Map(),
       input: 'wanted',
+      runs: new WeakMap(),
+      shows: undefined,
     }
     this.holdline = () => parts
   }
@@ -122,7 +127,7 @@ export class HoldlineAgent extends AbstractAgent {
       const { threads, history } = this.holdline()
       const thread = threads.of(input.threadId)
       const reading = new Reading(replay({ subscriber, input, history }))
-      void thread.resume(reading)
+      void thread.resume(reading, this.holdline().shows)
       return this.reads(reading, thread)
     })
   }
@@ -153,12 +158,27 @@ export class HoldlineAgent extends AbstractAgent {
   onRun(listener: RunListener): () => void {
     return this.holdline()
       .threads.of(this.threadId)
-      .follow(({ id: run }, threadId) => listener({ threadId, run }))
+      .follow((run, threadId) => {
+        const news = { threadId, run: run.id }
+        this.holdline().runs.set(news, run)
+        listener(news)
+      })
+  }
+
+  /** `connectAgent()` for a run that `onRun` told of; nothing, if this page has read it since. */
+  async show(news: RunNews) {
+    const parts = this.holdline()
+    parts.shows = parts.runs.get(news)
+    try {
+      return await this.connectAgent()
+    } finally {
+      parts.shows = undefined
+    }
   }
 
   override clone(): HoldlineAgent {
     const cloned = super.clone() as HoldlineAgent
-    const parts: Parts = { ...this.holdline(), readings: new Map(), input: 'wanted' }
+    const parts: Parts = { ...this.holdline(), readings: new Map(), input: 'wanted', shows: undefined }
     cloned.holdline = () => parts
     return cloned
   }

@@ -1,4 +1,5 @@
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
+import { followAgent, HoldlineAgent } from '../../ag-ui'
 import { gate, openPage, paced, saying, startAgentServer, when } from './agentWorld'
 
 test('an input that is stopped while middleware works on it is never sent', async () => {
@@ -34,4 +35,21 @@ test('a connection that is disposed of ends what its agents read', async () => {
   page.connection.dispose()
   await running
   expect([page.failures, page.agent.isRunning]).toMatchObject([[{ code: 'disposed' }], false])
+})
+
+test('two agents of one connection that follow one thread are both told each run, once', async () => {
+  const server = await startAgentServer({ answer: (input) => paced(saying(input, 'a')) })
+  const [page, writer] = [openPage(server.url, { follows: true }), openPage(server.url)]
+  const twin = new HoldlineAgent({ connection: page.connection, threadId: 'thread' })
+  onTestFinished(followAgent(twin))
+  await when(() => page.connection.cursors.length === 1, 'both follow')
+  page.connection.disconnect()
+  await writer.say('one')
+  await writer.say('two')
+  page.connection.connect()
+  for (const agent of [page.agent, twin]) {
+    await when(() => agent.messages.length === 4 && !agent.isRunning, 'it has both answers')
+    expect(agent.messages).toEqual(writer.agent.messages)
+  }
+  expect(page.types().filter((type) => type === 'RUN_STARTED')).toHaveLength(2)
 })
