@@ -134,8 +134,8 @@ export class HoldlineAgent extends AbstractAgent {
 
   /**
    * Ends the run of the thread, for everybody who reads it. It ends here at once, with what it has;
-   * offline, it ends when the line is back, and an input that was not posted yet, or is in the hands
-   * of middleware, never is.
+   * offline, it ends when the line is back, and an input that was not posted yet, or is in the
+   * hands of middleware, never is.
    */
   stop(): Delivery {
     if (this.isRunning) this.holdline().input = 'stopped'
