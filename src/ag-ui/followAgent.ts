@@ -1,3 +1,4 @@
+import { shareFollow } from '../threads/shareFollow'
 import type { HoldlineAgent } from './holdlineAgent'
 import type { RunNews } from './run'
 
@@ -9,6 +10,10 @@ import type { RunNews } from './run'
  * @returns ends it
  */
 export function followAgent(agent: HoldlineAgent): () => void {
+  return shareFollow(agent, agent.threadId, () => begin(agent))
+}
+
+function begin(agent: HoldlineAgent): () => void {
   const waiting: RunNews[] = []
   let state: 'idle' | 'showing' | 'ended' = 'idle'
   const offRuns = agent.onRun((news) => {

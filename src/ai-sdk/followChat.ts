@@ -1,4 +1,5 @@
 import type { ChatStatus, UIMessage } from 'ai'
+import { shareFollow } from '../threads/shareFollow'
 import type { HoldlineChatTransport } from './chatTransport'
 import type { RunNews } from './news'
 
@@ -29,6 +30,10 @@ export function followChat<M extends UIMessage>(
   chat: FollowedChat<M>,
   transport: HoldlineChatTransport<M>,
 ): () => void {
+  return shareFollow(chat, chat.id, () => begin(chat, transport))
+}
+
+function begin<M extends UIMessage>(chat: FollowedChat<M>, transport: HoldlineChatTransport<M>): () => void {
   const known = new Set(chat.messages.map(({ id }) => id))
   const waiting = transport.pending(chat.id).filter(({ id }) => !known.has(id))
   if (waiting.length) chat.messages = [...chat.messages, ...waiting]

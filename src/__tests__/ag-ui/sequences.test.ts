@@ -42,6 +42,7 @@ test('two agents of one connection that follow one thread are both told each run
   const [page, writer] = [openPage(server.url, { follows: true }), openPage(server.url)]
   const twin = new HoldlineAgent({ connection: page.connection, threadId: 'thread' })
   onTestFinished(followAgent(twin))
+  followAgent(page.agent)
   await when(() => page.connection.cursors.length === 1, 'both follow')
   page.connection.disconnect()
   await writer.say('one')

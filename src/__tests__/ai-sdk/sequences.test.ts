@@ -19,6 +19,7 @@ test('who follows a chat and may not read it asks once; who follows it again, as
   await new Promise((resolve) => setTimeout(resolve, 200))
   expect(asked).toBe(1)
   mayRead = true
+  page.unfollow()
   followChat(page.chat, page.transport)
   await when(() => page.connection.cursor('chat')?.lastSeq === 0, 'it follows')
   await openPage(server.url).chat.sendMessage({ text: 'go' })
@@ -87,6 +88,11 @@ test('two chats of one connection, each on its own transport, show every turn th
   const page = openPage(server.url, { follows: true })
   const transport = createChatTransport(page.connection)
   const twin = new Chat<UIMessage>({ id: 'chat', transport })
+  // Twice, and it leaves twice: it is one follower.
+  const again = followChat(page.chat, page.transport)
+  followChat(page.chat, page.transport)
+  again()
+  again()
   onTestFinished(followChat(twin, transport))
   const writer = openPage(server.url)
   await when(() => page.connection.cursors.length === 1, 'both follow')
