@@ -1,4 +1,6 @@
+import { shareFollow } from '../threads/shareFollow'
 import type { HoldlineAgent } from './holdlineAgent'
+import type { RunNews } from './run'
 
 /**
  * Shows the runs of an agent's thread that began elsewhere: in another tab, on another device, by
@@ -8,21 +10,25 @@ import type { HoldlineAgent } from './holdlineAgent'
  * @returns ends it
  */
 export function followAgent(agent: HoldlineAgent): () => void {
-  let waiting = 0
+  return shareFollow(agent, agent.threadId, () => begin(agent))
+}
+
+function begin(agent: HoldlineAgent): () => void {
+  const waiting: RunNews[] = []
   let state: 'idle' | 'showing' | 'ended' = 'idle'
-  const offRuns = agent.onRun(() => {
-    waiting++
+  const offRuns = agent.onRun((news) => {
+    waiting.push(news)
     void show()
   })
   // One that the app has asked for comes first.
   const { unsubscribe } = agent.subscribe({ onRunFinalized: () => void setTimeout(show) })
 
   async function show() {
-    while (waiting > 0 && state === 'idle' && !agent.isRunning) {
-      waiting--
+    for (let news = waiting[0]; news && state === 'idle' && !agent.isRunning; news = waiting[0]) {
+      waiting.shift()
       state = 'showing'
       // The agent's subscribers are told of a failure.
-      await agent.connectAgent().catch(() => {})
+      await agent.show(news).catch(() => {})
       if (state === 'showing') state = 'idle'
     }
   }

@@ -11,7 +11,7 @@ import type { Threads } from '../threads/threads'
 import { type Events, Observable } from './events'
 import { type Listener, Reading } from './reading'
 import { type ReadHistory, replay } from './replay'
-import { type AgentRun, type RunListener, threadsOf } from './run'
+import { type AgentRun, type RunListener, type RunNews, threadsOf } from './run'
 import { type AgentCommand, answersOf } from './wire'
 
 export interface HoldlineAgentConfig extends AgentConfig {
@@ -41,6 +41,11 @@ interface Parts extends Required<Pick<HoldlineAgentConfig, 'onAbort' | 'maxBytes
   readonly history: ReadHistory | undefined
   /** What this agent reads now. */
   readonly readings: Map<Reading, Thread<AgentRun>>
+  /** Of `runAgent`: what becomes of its input, which middleware may be working on. */
+  input: 'wanted' | 'stopped'
+  readonly runs: WeakMap<RunNews, AgentRun>
+  /** Of those, the one that `followAgent` is to show next. */
+  shows: AgentRun | undefined
 }
 
 /**
@@ -65,24 +70,38 @@ export class HoldlineAgent extends AbstractAgent {
     check(onAbort === 'stop' || onAbort === 'detach', "onAbort must be 'detach' or 'stop'")
     check(maxBytes > 0, 'maxBytes must be a number of bytes above 0')
     check(history === undefined || typeof history === 'function', 'history must be a function')
-    const parts = {
+    const parts: Parts = {
       threads: threadsOf(connection),
       onAbort,
       maxBytes,
       history,
-      readings: new Map<Reading, Thread<AgentRun>>(),
+      readings: new Map(),
+      input: 'wanted',
+      runs: new WeakMap(),
+      shows: undefined,
     }
     this.holdline = () => parts
+  }
+
+  override async runAgent(...given: Parameters<AbstractAgent['runAgent']>) {
+    const parts = this.holdline()
+    parts.input = 'wanted'
+    try {
+      return await super.runAgent(...given)
+    } finally {
+      parts.input = 'wanted'
+    }
   }
 
   /** Asks for a run, once it is subscribed to. To unsubscribe is to detach: the run goes on. */
   run(input: RunAgentInput): Events {
     return new Observable((subscriber) => {
-      const { threads, maxBytes } = this.holdline()
+      const { threads, maxBytes, input: state } = this.holdline()
+      if (state === 'stopped') throw errorOf('stopped')
       const command = commandOf(enforceOutgoingInput(input), threads.waiting(input.threadId))
       refuseLarge(command, maxBytes, ADVICE)
-      const thread = threads.of(input.threadId)
       const delivery = threads.line.send({ ...command })
+      const thread = threads.of(input.threadId)
       const listener: Listener = {
         take: (event) => subscriber.next(event),
         end: (error) => (error ? subscriber.error(error) : subscriber.complete()),
@@ -108,22 +127,25 @@ export class HoldlineAgent extends AbstractAgent {
       const { threads, history } = this.holdline()
       const thread = threads.of(input.threadId)
       const reading = new Reading(replay({ subscriber, input, history }))
-      void thread.resume(reading)
+      void thread.resume(reading, this.holdline().shows)
       return this.reads(reading, thread)
     })
   }
 
   /**
    * Ends the run of the thread, for everybody who reads it. It ends here at once, with what it has;
-   * offline, it ends when the line is back, and an input that was not posted yet never is.
+   * offline, it ends when the line is back, and an input that was not posted yet, or is in the
+   * hands of middleware, never is.
    */
   stop(): Delivery {
+    if (this.isRunning) this.holdline().input = 'stopped'
     return this.holdline().threads.stop(this.threadId)
   }
 
-  /** As `onAbort` says, if this agent reads a run. */
+  /** As `onAbort` says, if this agent reads a run; one that it has not asked for yet is not. */
   override abortRun() {
     const { readings, onAbort } = this.holdline()
+    if (onAbort === 'stop' && this.isRunning) this.holdline().input = 'stopped'
     if (readings.size === 0) return
     if (onAbort === 'stop') this.stop()
     for (const [reading, thread] of [...readings]) thread.leave(reading, errorOf('stopped'))
@@ -136,12 +158,27 @@ export class HoldlineAgent extends AbstractAgent {
   onRun(listener: RunListener): () => void {
     return this.holdline()
       .threads.of(this.threadId)
-      .follow(({ id: run }, threadId) => listener({ threadId, run }))
+      .follow((run, threadId) => {
+        const news = { threadId, run: run.id }
+        this.holdline().runs.set(news, run)
+        listener(news)
+      })
+  }
+
+  /** `connectAgent()` for a run that `onRun` told of; nothing, if this page has read it since. */
+  async show(news: RunNews) {
+    const parts = this.holdline()
+    parts.shows = parts.runs.get(news)
+    try {
+      return await this.connectAgent()
+    } finally {
+      parts.shows = undefined
+    }
   }
 
   override clone(): HoldlineAgent {
     const cloned = super.clone() as HoldlineAgent
-    const parts = { ...this.holdline(), readings: new Map<Reading, Thread<AgentRun>>() }
+    const parts: Parts = { ...this.holdline(), readings: new Map(), input: 'wanted', shows: undefined }
     cloned.holdline = () => parts
     return cloned
   }

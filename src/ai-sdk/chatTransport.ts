@@ -62,8 +62,8 @@ export interface HoldlineChatTransport<M extends UIMessage = UIMessage> extends 
   readonly resumeStreamIsReplay: true
   /**
    * Ends the run of a chat, for everybody who reads it. The answer ends here at once, with what it
-   * has; offline, the run ends when the line is back, and a message that was not posted yet never
-   * is.
+   * has; offline, the run ends when the line is back, and a message that was not posted yet, or is
+   * being prepared, never is.
    */
   stop(chatId: string): Delivery
   /**
@@ -94,6 +94,7 @@ export function createChatTransport<M extends UIMessage = UIMessage>(
   const { prepareSendMessagesRequest: prepare, onAbort = 'detach', maxBytes = MAX_BATCH_BYTES } = checked(options)
   const line: Line = connection
   const threads = threadsOf(line)
+  const runs = new WeakMap<object, ChatRun>()
 
   /** The answer ends by an abort, whoever caused it. */
   function abortable(chatId: string, answer: Answer, signal: AbortSignal | undefined) {
@@ -112,7 +113,8 @@ export function createChatTransport<M extends UIMessage = UIMessage>(
 
     async sendMessages({ abortSignal, ...options }) {
       const { chatId } = options
-      const command = await commandOf(options, prepare, threads.waiting(chatId))
+      const made = commandOf(options, prepare, threads.waiting(chatId))
+      const command = await threads.unlessStopped(chatId, made)
       refuseLarge(command, maxBytes, 'send the last message alone, and URLs for files (prepareSendMessagesRequest)')
       abortSignal?.throwIfAborted()
       const delivery = line.send({ ...command })
@@ -121,10 +123,11 @@ export function createChatTransport<M extends UIMessage = UIMessage>(
       return answer.stream
     },
 
-    async reconnectToStream({ chatId, abortSignal }) {
+    // `followChat` gives the news that it shows.
+    async reconnectToStream({ chatId, abortSignal, metadata }) {
       abortSignal?.throwIfAborted()
       const answer = new Answer()
-      void abortable(chatId, answer, abortSignal).resume(answer)
+      void abortable(chatId, answer, abortSignal).resume(answer, runs.get(Object(metadata)))
       return answer.found()
     },
 
@@ -140,8 +143,11 @@ export function createChatTransport<M extends UIMessage = UIMessage>(
     },
 
     onRun(listener, scope) {
-      const hear = ({ id: run, prompt }: ChatRun, chatId: string) =>
-        listener({ chatId, run, message: prompt as M | undefined })
+      const hear = (run: ChatRun, chatId: string) => {
+        const news = { chatId, run: run.id, message: run.prompt as M | undefined }
+        runs.set(news, run)
+        listener(news)
+      }
       if (scope) return threads.of(scope.chat).follow(hear)
       threads.listeners.add(hear)
       return () => threads.listeners.delete(hear)

@@ -1,4 +1,5 @@
 import type { ChatStatus, UIMessage } from 'ai'
+import { shareFollow } from '../threads/shareFollow'
 import type { HoldlineChatTransport } from './chatTransport'
 import type { RunNews } from './news'
 
@@ -7,7 +8,7 @@ export interface FollowedChat<M extends UIMessage = UIMessage> {
   readonly id: string
   readonly status: ChatStatus
   messages: M[]
-  resumeStream(): Promise<void>
+  resumeStream(options?: { readonly metadata?: unknown }): Promise<void>
 }
 
 /** How often a chat that is busy with a turn of its own is looked at, ms. */
@@ -29,6 +30,10 @@ export function followChat<M extends UIMessage>(
   chat: FollowedChat<M>,
   transport: HoldlineChatTransport<M>,
 ): () => void {
+  return shareFollow(chat, chat.id, () => begin(chat, transport))
+}
+
+function begin<M extends UIMessage>(chat: FollowedChat<M>, transport: HoldlineChatTransport<M>): () => void {
   const known = new Set(chat.messages.map(({ id }) => id))
   const waiting = transport.pending(chat.id).filter(({ id }) => !known.has(id))
   if (waiting.length) chat.messages = [...chat.messages, ...waiting]
@@ -46,7 +51,7 @@ export function followChat<M extends UIMessage>(
     for (let turn = turns[0]; turn && isIdle(chat); turn = turns[0]) {
       turns.shift()
       if (turn.message) chat.messages = withTurn(chat.messages, turn.message)
-      await chat.resumeStream()
+      await chat.resumeStream({ metadata: turn })
     }
     timer = turns.length ? setTimeout(show, LOOK) : undefined
   }

@@ -1,14 +1,14 @@
-import type { WatchOptions } from '../connection/api'
+import type { SessionNews, WatchOptions } from '../connection/api'
 import type { JsonObject } from '../protocol'
 import { type Line, RESUME, type Receipt, receiptOf } from './line'
 
 /**
  * Which events of the session are heard. `unknown`: perhaps some, by a watch of the app's.
  * `asking`: the server is asked for the run that is active. `replaying`: all, from that run's begin
- * on, and what happened before the server answered comes first. `following`: all. `over`: the
- * thread needs none any more.
+ * on, and what happened before the server answered comes first. `following`: all. `barred`: none,
+ * the session may not be read, or is gone. `over`: the thread needs none any more.
  */
-type Hearing = 'unknown' | 'asking' | 'replaying' | 'following' | 'over'
+type Hearing = 'unknown' | 'asking' | 'replaying' | 'following' | 'barred' | 'over'
 
 export interface FeedThread {
   /** The run that it knows. */
@@ -38,6 +38,11 @@ export class Feed {
     return this.replay !== undefined || this.#hearing === 'following'
   }
 
+  /** To ask may help. Where the session may not be read, the answer would be lost again at once. */
+  get isLost(): boolean {
+    return this.#hearing === 'unknown'
+  }
+
   /**
    * The server's answer, until all has come that happened before it: a run that waited then does
    * not wait now, unless the answer says so.
@@ -54,7 +59,7 @@ export class Feed {
 
   /** No event is missed from then on, and the run that is active is known, or coming. */
   async catchUp(): Promise<void> {
-    if (this.#hearing === 'unknown') {
+    if (this.#hearing === 'unknown' || this.#hearing === 'barred') {
       this.#hearing = 'asking'
       this.#asked = this.#ask().finally(() => {
         if (this.#hearing === 'asking') this.#hearing = 'unknown'
@@ -82,8 +87,8 @@ export class Feed {
   }
 
   /** Events are missing from now on, or were lost. */
-  lose() {
-    if (this.#hearing !== 'asking') this.close('unknown')
+  lose(why: SessionNews['status']) {
+    if (this.#hearing !== 'asking') this.close(why === 'forbidden' || why === 'gone' ? 'barred' : 'unknown')
   }
 
   close(hearing: Hearing = 'over') {
@@ -104,7 +109,7 @@ export class Feed {
       const { type, sessionId: session, trigger }: JsonObject = delivery.message
       if (type === 'send' && session === sessionId && trigger === RESUME) delivery.cancel()
     }
-    const verdict = await line.send({ type: 'send', sessionId, trigger: RESUME }).settled
+    const verdict = await line.send({ type: 'send', sessionId, trigger: RESUME }, { maxAge: Infinity }).settled
     if (verdict.status === 'accepted') return this.#answered(receiptOf(verdict.receipt))
     const { code } = verdict.error
     // A reader who may not write cannot ask. The next run is heard from its begin all the same.

@@ -2,7 +2,7 @@ import type { Connection } from '../connection/api'
 import { isSeq, isText, type JsonObject } from '../protocol'
 
 /** The part of a connection that threads need. */
-export type Line = Pick<Connection, 'send' | 'on' | 'watch' | 'unwatch' | 'cursor' | 'pending'>
+export type Line = Pick<Connection, 'send' | 'on' | 'whenOpen' | 'watch' | 'unwatch' | 'cursor' | 'pending'>
 
 /** The trigger of a `send` that only asks for the run which is active. */
 export const RESUME = 'resume-stream'

@@ -56,3 +56,12 @@ export function errorOf(end: RunEnd): Error | undefined {
   const why = end === 'failed' ? 'failed to make' : 'lost the rest of'
   return new ConnectionError(`run-${end}`, `the server ${why} this answer: ask again`)
 }
+
+/** Hears of a run that nothing on this page reads, and of the thread that it belongs to. */
+export type RunListener<R extends Run> = (run: R, thread: string) => void
+
+/** What runs are made of: the `type` of their events, and how they are taken. */
+export interface Kind<R extends Run> {
+  readonly type: string
+  readonly Run: new (id: string) => R
+}

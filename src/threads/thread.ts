@@ -1,19 +1,12 @@
+import type { SessionNews } from '../connection/api'
 import type { Delivery, Verdict } from '../connection/messages'
 import { ConnectionError } from '../errors'
 import { isText, type JsonObject } from '../protocol'
 import { Feed } from './feed'
 import { type Line, receiptOf } from './line'
+import { News } from './news'
 import type { Reader } from './reader'
-import { errorOf, type Run } from './run'
-
-/** Hears of a run that nothing on this page reads, and of the thread that it belongs to. */
-export type RunListener<R extends Run> = (run: R, thread: string) => void
-
-/** What runs are made of: the `type` of their events, and how they are taken. */
-export interface Kind<R extends Run> {
-  readonly type: string
-  readonly Run: new (id: string) => R
-}
+import { errorOf, type Kind, type Run, type RunListener } from './run'
 
 export interface ThreadParts<R extends Run> extends Kind<R> {
   readonly line: Line
@@ -40,12 +33,9 @@ export class Thread<R extends Run> {
    * not news.
    */
   readonly #left = new Set<string>()
-  /** News, the oldest first. One may have ended before anybody could read it. */
-  readonly #unread: R[] = []
+  readonly #news = new News<R>()
   /** The latest one that was seen from its begin. */
   #run: R | undefined
-  /** One that ended before this page came; no other has begun since, and it is still to be told. */
-  #broken: R | undefined
 
   constructor(parts: ThreadParts<R>) {
     const { line, sessionId } = parts
@@ -73,8 +63,10 @@ export class Thread<R extends Run> {
   /**
    * Reads the oldest run that is news, else the one that broke, else the one that is under way or
    * waits, from its begin; else the reader ends at once.
+   *
+   * @param news reads that one, unless it is read already
    */
-  async resume(reader: Reader<R>) {
+  async resume(reader: Reader<R>, news?: R) {
     this.#open(reader)
     try {
       await this.#feed.catchUp()
@@ -82,9 +74,9 @@ export class Thread<R extends Run> {
       return reader.end(error as Error)
     }
     if (reader.state === 'over') return
-    const { coming } = this.#feed
-    const run = this.#unread.shift() ?? this.#broken ?? (coming ? undefined : this.current)
-    this.#broken = undefined
+    const coming = news ? undefined : this.#feed.coming
+    const run = this.#news.choose(news) ?? (coming || news ? undefined : this.current)
+    if (run) this.#news.take(run)
     reader.expected = run?.id ?? coming
     if (!reader.expected) return reader.end(null)
     this.#left.delete(reader.expected)
@@ -121,15 +113,20 @@ export class Thread<R extends Run> {
     this.#each((reader) => reader.end(error))
   }
 
+  /** Those who follow are not left without an answer. */
+  ask() {
+    if (this.#followers.size && this.#feed.isLost) this.#feed.catchUp().catch(() => {})
+  }
+
   /** Events are missing from now on, or were lost. */
-  lose() {
-    this.#feed.lose()
+  lose(why: SessionNews['status']) {
+    this.#feed.lose(why)
     if (this.current) this.#end(this.current, 'interrupted')
     this.#each((reader) => {
       if (reader.run) reader.wake()
       else if (reader.expected || !reader.key) reader.refuse(errorOf('interrupted'))
     })
-    if (this.#followers.size) this.#feed.catchUp().catch(() => {})
+    this.ask()
   }
 
   /**
@@ -139,7 +136,7 @@ export class Thread<R extends Run> {
     if (this.#parts.broken.has(id)) return
     const run = new this.#parts.Run(id)
     this.#end(run, reason)
-    this.#broken = run
+    this.#news.breakOff(run, this.#followers.size)
     // A reader that has asked for a run takes it.
     if (![...this.#readers].some(({ name }) => !name)) this.#tell(run)
   }
@@ -203,14 +200,13 @@ export class Thread<R extends Run> {
   }
 
   #begin(id: string) {
-    this.#broken = undefined
+    this.#news.forgetBroken()
     if (this.current?.id === id) this.current.restart()
     else {
       this.#run?.end('interrupted')
       this.#run = new this.#parts.Run(id)
     }
-    const run = this.#run as R
-    this.#each((reader) => !reader.key && reader.expected === id && reader.read(run, 0))
+    this.#each((reader) => !reader.key && reader.expected === id && reader.read(this.#run as R, 0))
   }
 
   #finish(id: string, reason: unknown) {
@@ -238,8 +234,8 @@ export class Thread<R extends Run> {
 
   #announce(run: R) {
     const isRead = [...this.#readers].some((reader) => reader.run === run)
-    if (isRead || this.#left.has(run.id) || this.#unread.includes(run)) return
-    this.#unread.push(run)
+    if (isRead || this.#left.has(run.id) || this.#news.has(run)) return
+    this.#news.add(run, this.#followers.size)
     this.#tell(run)
   }
 

@@ -1,8 +1,8 @@
 import type { Delivery } from '../connection/messages'
 import { sessionIdOf } from '../protocol/sessionName'
 import type { Line } from './line'
-import type { Run } from './run'
-import { type Kind, type RunListener, Thread } from './thread'
+import { errorOf, type Kind, type Run, type RunListener } from './run'
+import { Thread } from './thread'
 
 /**
  * The threads of a connection that somebody reads or follows. All that use the connection share
@@ -16,16 +16,34 @@ export class Threads<R extends Run> {
   /** Runs that wait for an answer, of threads that are not read or followed now. */
   readonly #waiting = new Map<string, string>()
   readonly #broken = new Set<string>()
+  /** Hear of the session of each stop. */
+  readonly #stops = new Set<(sessionId: string) => void>()
 
   constructor(
     readonly line: Line,
     kind: Kind<R>,
   ) {
     this.#kind = kind
-    line.on('session', ({ sessionId, status }) => status !== 'resumed' && this.#bySession.get(sessionId)?.lose())
-    line.on('stopped', ({ error }) => {
-      for (const thread of [...this.#bySession.values()]) thread.fail(error)
+    line.on('session', ({ sessionId, status }) => status !== 'resumed' && this.#bySession.get(sessionId)?.lose(status))
+    // To ask was cancelled or given up.
+    line.on('opened', () => {
+      for (const thread of this.#bySession.values()) thread.ask()
     })
+    line.on('stopped', ({ error }) => this.#fail(error))
+    line.on('phase', ({ phase }) => phase === 'idle' && queueMicrotask(() => this.#awaitDisposal()))
+  }
+
+  /** In a line that is closed, now or later: no event tells of it. */
+  #awaitDisposal() {
+    this.line.whenOpen().catch((error) => {
+      if (error.code !== 'disposed') return
+      this.#fail(error)
+      for (const thread of this.#bySession.values()) thread.lose('gone')
+    })
+  }
+
+  #fail(error: Error) {
+    for (const thread of [...this.#bySession.values()]) thread.fail(error)
   }
 
   of(id: string): Thread<R> {
@@ -58,6 +76,25 @@ export class Threads<R extends Run> {
     return run ? (run.state === 'suspended' ? run.id : undefined) : this.#waiting.get(sessionId)
   }
 
+  /**
+   * Waits for a message that is still being made.
+   *
+   * @throws AbortError as soon as its thread is stopped: it is never sent
+   */
+  async unlessStopped<T>(id: string, message: Promise<T>): Promise<T> {
+    const sessionId = sessionIdOf(id)
+    let hear = (_stopped: string) => {}
+    const stopped = new Promise<never>((_, reject) => {
+      hear = (session) => session === sessionId && reject(errorOf('stopped'))
+    })
+    this.#stops.add(hear)
+    try {
+      return await Promise.race([message, stopped])
+    } finally {
+      this.#stops.delete(hear)
+    }
+  }
+
   /** Ends the run of the thread, for everybody who reads it; here at once. */
   stop(id: string): Delivery {
     const sessionId = sessionIdOf(id)
@@ -65,6 +102,7 @@ export class Threads<R extends Run> {
     const run = thread?.current?.id
     const delivery = this.line.send({ type: 'stop', sessionId, ...(run && { run }) })
     thread?.stop()
+    for (const hear of this.#stops) hear(sessionId)
     return delivery
   }
 }

@@ -139,3 +139,21 @@ test('deltas of one part join; everything else stays for itself', () => {
   expect(join({ type: 'ui', for: 'k' } as never, event(text('b')))).toBeUndefined()
   expect(join({ type: 'mine', chunk: text('a') } as never, event(text('b')))).toBeUndefined()
 })
+
+test('a route whose stream is cut before its end is a failure of the run, and not a short answer', async () => {
+  const chunks = ['{"type":"start"}', '{"type":"text-start","id":"t"}', '{"type":"text-delta","id":"t","delta":"a"}']
+  const reply = (...data: readonly string[]) =>
+    new Response(data.map((line) => `data: ${line}\n\n`).join(''), { headers: { 'Content-Type': 'text/event-stream' } })
+  for (const [ends, status] of [
+    [[], 'error'],
+    [['{"type":"finish"}'], 'ready'],
+    [['[DONE]'], 'ready'],
+    [['{"type":"abort"}'], 'ready'],
+  ] as const) {
+    const { upstream } = await startRoute(() => reply(...chunks, ...ends))
+    const page = openPage((await startChatServer({ upstream })).url)
+    await page.chat.sendMessage({ text: 'go' })
+    expect([ends, page.text(), page.chat.status]).toEqual([ends, 'a', status])
+    if (status === 'error') expect(page.chat.error).toMatchObject({ code: 'run-failed' })
+  }
+})

@@ -97,10 +97,10 @@ test('what an own answer brings holds while the server is asked, and after event
   expect([watched, feed.isWhole]).toEqual([[FROM_RECEIPT], true])
   answer()
   await asked
-  feed.lose()
+  feed.lose('reset')
   expect([watched, feed.isWhole, feed.coming]).toEqual([[], false, undefined])
   const again = feed.catchUp()
-  feed.lose()
+  feed.lose('reset')
   answer()
   await again
   expect([watched, feed.isWhole]).toEqual([[FROM_RECEIPT], true])

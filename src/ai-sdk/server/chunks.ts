@@ -21,6 +21,9 @@ export async function* chunksOf(
   }
 }
 
+/** Chunks that may be the last one of a response without the marker `[DONE]`. */
+const ENDS: readonly string[] = ['finish', 'error', 'abort']
+
 function readResponse({ body, headers }: Response): ReadableStream<UIMessageChunk> {
   const type = headers.get('Content-Type')
   if (!body || !type?.startsWith('text/event-stream')) {
@@ -29,6 +32,7 @@ function readResponse({ body, headers }: Response): ReadableStream<UIMessageChun
         'end the route with toUIMessageStreamResponse()',
     )
   }
+  let isWhole = false
   const decoder = new TextDecoderStream() as ReadableWritablePair<string, Uint8Array<ArrayBuffer>>
   return body
     .pipeThrough(decoder)
@@ -36,12 +40,19 @@ function readResponse({ body, headers }: Response): ReadableStream<UIMessageChun
     .pipeThrough(
       new TransformStream({
         transform({ data }, controller) {
-          if (data === '[DONE]') return
+          if (data === '[DONE]') {
+            isWhole = true
+            return
+          }
           const chunk = parseJson(data)
           if (!isObject(chunk) || !isText(chunk.type)) {
             throw new TypeError(`uiMessageRuns: no UI message chunk: ${data.slice(0, 200)}`)
           }
+          isWhole ||= ENDS.includes(chunk.type)
           controller.enqueue(chunk as UIMessageChunk)
+        },
+        flush() {
+          if (!isWhole) throw new TypeError("uiMessageRuns: the response was cut: it ended without 'finish' or [DONE]")
         },
       }),
     )
