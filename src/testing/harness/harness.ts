@@ -117,6 +117,8 @@ export interface Harness {
 export const createHarness = (options: HarnessOptions = {}): Harness => new TestHarness(options)
 
 class TestHarness implements Harness {
+  /** That of the page as it was loaded last. */
+  connection: Connection
   readonly server: FakeServer
   readonly time: VirtualTime
   readonly page = createPage()
@@ -129,7 +131,6 @@ class TestHarness implements Harness {
   readonly #draw: () => number
   readonly #observers: Observer[] = []
   #visit: Visit
-  #connection: Connection
 
   constructor(options: HarnessOptions) {
     const { server = [], seed = 1 } = options
@@ -138,11 +139,7 @@ class TestHarness implements Harness {
     this.time = createVirtualTime(this.settles)
     this.server = new FakeServer(options, Array.isArray(server) ? server : [server], this.time.outside)
     this.#visit = createVisit(this.time.clock)
-    this.#connection = this.#load()
-  }
-
-  get connection(): Connection {
-    return this.#connection
+    this.connection = this.#load()
   }
 
   get stream(): TestStream {
@@ -195,8 +192,8 @@ class TestHarness implements Harness {
     this.#visit.end()
     this.page.unloads()
     this.#visit = createVisit(this.time.clock)
-    this.#connection = this.#load()
-    return this.#connection
+    this.connection = this.#load()
+    return this.connection
   }
 
   #load(): Connection {
