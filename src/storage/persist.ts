@@ -30,8 +30,9 @@ const inUse = new WeakMap<object, Set<string>>()
  * Keeps the messages without a verdict, and the cursors if you ask for it, over a reload or a
  * crash: `createConnection({ url, storage: persist(localStorage) })`. The storage may answer at
  * once (`localStorage`) or later (`AsyncStorage`), and may be null. Where it throws when it is
- * touched, e.g. in a sandboxed frame, give a function: `persist(() => localStorage)`; it is called
- * by `createConnection`. docs/delivery.md says what is kept, and when.
+ * touched (a sandboxed frame), or is not there (a module that a server renders too), give a
+ * function: `persist(() => globalThis.localStorage)`; it is called by `createConnection`.
+ * docs/delivery.md says what is kept, and when.
  *
  * @throws {ConnectionError} `invalid-option`, for a storage or an option that is none; the message
  * names it. For what a function returns, `createConnection` throws it.
