@@ -166,7 +166,7 @@ describe('a replay', () => {
       }),
       { numRuns: 60 },
     )
-    expect(steps).toBeGreaterThan(60 * 9)
+    expect(steps).toBeGreaterThan(60 * 5)
   })
 
   test.each([
