@@ -1,28 +1,15 @@
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { HoldlineAgent } from '../../ag-ui'
 import { memoryLog, type SessionLog } from '../../server'
-import { redisLog } from '../../server/redis'
 import { createCutter } from '../support/cutter'
-import { describeWithRedis, type RedisServer, startRedis } from '../support/redis'
+import { describeWithRedis } from '../support/redis'
+import { redisLogs } from '../support/redisLogs'
 import { openPage, paced, saying, startAgentServer, words } from './agentWorld'
 
 describe('AG-UI agents, the log in memory', () => crowd(() => memoryLog()))
 
 describeWithRedis('AG-UI agents, the log in Redis', () => {
-  let redis: RedisServer
-  const logs: { close(): void }[] = []
-  beforeAll(async () => {
-    redis = await startRedis()
-  })
-  afterEach(() => {
-    for (const log of logs.splice(0)) log.close()
-  })
-  afterAll(() => redis.stop())
-  crowd(() => {
-    const log = redisLog({ url: redis.url })
-    logs.push(log)
-    return log
-  })
+  crowd(redisLogs())
 })
 
 function crowd(createLog: () => SessionLog) {

@@ -1,10 +1,10 @@
 import { type BaseEvent, type RunAgentInput, verifyEvents } from '@ag-ui/client'
 import { persist } from 'holdline/storage'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { memoryLog, type SessionLog } from '../../server'
-import { redisLog } from '../../server/redis'
 import { createCutter } from '../support/cutter'
-import { describeWithRedis, type RedisServer, startRedis } from '../support/redis'
+import { describeWithRedis } from '../support/redis'
+import { redisLogs } from '../support/redisLogs'
 import { createStorage } from '../support/storage'
 import {
   type AgentServerSetup,
@@ -31,21 +31,7 @@ describe('an AG-UI agent on a line that is cut, the log in memory', () => {
 })
 
 describeWithRedis('an AG-UI agent on a line that is cut, the log in Redis', () => {
-  let redis: RedisServer
-  const logs: { close(): void }[] = []
-  beforeAll(async () => {
-    redis = await startRedis()
-  })
-  afterEach(async () => {
-    for (const log of logs.splice(0)) log.close()
-    await redis.admin.flushall()
-  })
-  afterAll(() => redis.stop())
-  const createLog = () => {
-    const log = redisLog({ url: redis.url })
-    logs.push(log)
-    return log
-  }
+  const createLog = redisLogs()
   describe.each(SEEDS)('(seed %i)', (seed) => stories(createLog, seed))
 })
 

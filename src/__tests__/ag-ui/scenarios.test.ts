@@ -1,10 +1,10 @@
 import { type BaseEvent, verifyEvents } from '@ag-ui/client'
 import { persist } from 'holdline/storage'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { memoryLog, type SessionLog } from '../../server'
-import { redisLog } from '../../server/redis'
 import { seededRandom } from '../../testing/harness/random'
-import { describeWithRedis, type RedisServer, startRedis } from '../support/redis'
+import { describeWithRedis } from '../support/redis'
+import { redisLogs } from '../support/redisLogs'
 import { createStorage } from '../support/storage'
 import { gate, openPage, paced, saying, startAgentServer, when, words } from './agentWorld'
 
@@ -26,27 +26,14 @@ describe('an AG-UI agent over real HTTP, the log in memory', () => {
 })
 
 describeWithRedis('an AG-UI agent over real HTTP, the log in Redis', () => {
-  let redis: RedisServer
-  const logs: { close(): void }[] = []
-  beforeAll(async () => {
-    redis = await startRedis()
-  })
-  afterEach(async () => {
-    for (const log of logs.splice(0)) log.close()
-    await redis.admin.flushall()
-  })
-  afterAll(() => redis.stop())
-  const createLog = () => {
-    const log = redisLog({ url: redis.url })
-    logs.push(log)
-    return log
-  }
+  const createLog = redisLogs()
   scenarios(createLog)
 
   test('the process that answers dies: within two leases the run ends as RUN_ERROR, what came stays, and another process answers again', async () => {
+    const log = createLog()
     const [doomed, other] = await Promise.all([
       startAgentServer({
-        log: createLog(),
+        log,
         lease: 1_000,
         answer: (input) => paced(saying(input, 'a', 'b'), (at) => (at === 3 ? gate().opened : undefined)),
       }),
@@ -59,7 +46,7 @@ describeWithRedis('an AG-UI agent over real HTTP, the log in Redis', () => {
     const running = page.say('go')
     await when(() => page.text() === 'a', 'it reads')
     // As far as the others see: it says nothing any more.
-    logs[0]?.close()
+    log.close()
     url = other.url
     doomed.destroySockets()
     await doomed.close()

@@ -1,29 +1,16 @@
 import { Chat } from '@ai-sdk/react'
 import type { UIMessage } from 'ai'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { memoryLog, type SessionLog } from '../../server'
-import { redisLog } from '../../server/redis'
 import { createCutter } from '../support/cutter'
-import { describeWithRedis, type RedisServer, startRedis } from '../support/redis'
+import { describeWithRedis } from '../support/redis'
+import { redisLogs } from '../support/redisLogs'
 import { openPage, paced, saying, startChatServer, textOf, words } from './chatWorld'
 
 describe('useChat, the log in memory', () => crowd(() => memoryLog()))
 
 describeWithRedis('useChat, the log in Redis', () => {
-  let redis: RedisServer
-  const logs: { close(): void }[] = []
-  beforeAll(async () => {
-    redis = await startRedis()
-  })
-  afterEach(() => {
-    for (const log of logs.splice(0)) log.close()
-  })
-  afterAll(() => redis.stop())
-  crowd(() => {
-    const log = redisLog({ url: redis.url })
-    logs.push(log)
-    return log
-  })
+  crowd(redisLogs())
 })
 
 function crowd(createLog: () => SessionLog) {

@@ -1,10 +1,10 @@
 import type { UIMessage } from 'ai'
 import { persist } from 'holdline/storage'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { memoryLog, type SessionLog } from '../../server'
-import { redisLog } from '../../server/redis'
 import { seededRandom } from '../../testing/harness/random'
-import { describeWithRedis, type RedisServer, startRedis } from '../support/redis'
+import { describeWithRedis } from '../support/redis'
+import { redisLogs } from '../support/redisLogs'
 import { createStorage } from '../support/storage'
 import { gate, openPage, paced, saying, startChatServer, when, words } from './chatWorld'
 
@@ -33,28 +33,15 @@ describe('useChat over real HTTP, the log in memory', () => {
 })
 
 describeWithRedis('useChat over real HTTP, the log in Redis', () => {
-  let redis: RedisServer
-  const logs: { close(): void }[] = []
-  beforeAll(async () => {
-    redis = await startRedis()
-  })
-  afterEach(async () => {
-    for (const log of logs.splice(0)) log.close()
-    await redis.admin.flushall()
-  })
-  afterAll(() => redis.stop())
-  const createLog = () => {
-    const log = redisLog({ url: redis.url })
-    logs.push(log)
-    return log
-  }
+  const createLog = redisLogs()
   scenarios(createLog)
   together(createLog)
 
   test('the process that answers dies: within two leases the chat is told, has what came, and another process answers again', async () => {
+    const log = createLog()
     const [doomed, other] = await Promise.all([
       startChatServer({
-        log: createLog(),
+        log,
         lease: 1_000,
         answer: () => paced(saying('a', 'b'), (at) => (at === 4 ? gate().opened : undefined)),
       }),
@@ -67,7 +54,7 @@ describeWithRedis('useChat over real HTTP, the log in Redis', () => {
     const sending = page.chat.sendMessage({ text: 'go' })
     await when(() => page.text() === 'a', 'it reads')
     // As far as the others see: it says nothing any more.
-    logs[0]?.close()
+    log.close()
     url = other.url
     doomed.destroySockets()
     await doomed.close()
