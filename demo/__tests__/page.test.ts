@@ -113,11 +113,15 @@ describePage('the page in a real Chromium', { concurrent: true }, () => {
   })
 
   test('C01 C02 C10: a resume that is answered late lets tokens through, and holds what is written back', async ({
-    chat,
-    site,
+    profile,
+    start,
   }) => {
+    const answers = gate()
+    const site = await start({ lateMs: 0 }, (fetch) => holdAnswers(fetch, answers, /\/reconnect$/))
+    const chat = await openChat(profile, site)
     await chat.write('a long story')
     await chat.heard(80)
+    answers.close()
     await chat.cause('late-resume')
     await chat.phase('reconnecting')
     const before = await chat.heard(0)
@@ -130,6 +134,7 @@ describePage('the page in a real Chromium', { concurrent: true }, () => {
     expect(await chat.page.getAttribute('body', 'data-phase')).toBe('reconnecting')
     await chat.delivery('a short one meanwhile', 'queued')
     expect(site.prompts).toEqual(['a long story'])
+    answers.open()
     await chat.phase('open')
     await chat.delivery('a short one meanwhile', 'accepted')
     await chat.page.click('#stop')
@@ -270,7 +275,7 @@ describePage('the page in a real Chromium', { concurrent: true }, () => {
     start,
   }) => {
     const answers = gate()
-    const site = await start({ tokensPerSecond: 1_000 }, (fetch) => holdAnswers(fetch, answers))
+    const site = await start({ tokensPerSecond: 1_000 }, (fetch) => holdAnswers(fetch, answers, /\/(send|batch)$/))
     const chat = await openChat(context, site)
     // The page itself is there offline too, as from a service worker.
     const isOfPage = ({ pathname }: URL) => !pathname.startsWith('/api/')
@@ -463,9 +468,8 @@ describePage('the page in a real Chromium', { concurrent: true }, () => {
 
   test('C01 C11 C25: a message typed in any phase arrives exactly once, in order', async ({ profile, start }) => {
     const gates = { headers: gate(), welcome: gate() }
-    const site = await start({ lateMs: 1_500 }, (fetch) => holdStreams(fetch, gates))
-    gates.headers.open()
-    gates.welcome.open()
+    const resumes = gate()
+    const site = await start({ lateMs: 0 }, (fetch) => holdAnswers(holdStreams(fetch, gates), resumes, /\/reconnect$/))
     const page = await profile.newPage()
     // The longest backoff that the jitter can draw.
     await page.addInitScript(() => {
@@ -491,11 +495,13 @@ describePage('the page in a real Chromium', { concurrent: true }, () => {
     await writeIn('connecting')
     gates.headers.open()
     await writeIn('awaitingWelcome')
+    resumes.close()
     await chat.cause('late-resume')
     // It drops the stream that has not said welcome yet, and so the next one's resume is late.
     await chat.phase('backoff')
     gates.welcome.open()
     await writeIn('reconnecting')
+    resumes.open()
     await chat.phase('open')
     await chat.cause('fail-resume')
     await page.waitForFunction(
@@ -524,11 +530,11 @@ function gate() {
   }
 }
 
-/** The server takes what is sent, but its answers stay away until the gate opens. */
-function holdAnswers(fetch: Fetch, answers: ReturnType<typeof gate>): Fetch {
+/** The server takes what is posted to these paths, but its answers stay away until the gate opens. */
+function holdAnswers(fetch: Fetch, answers: ReturnType<typeof gate>, paths: RegExp): Fetch {
   return async (request, env) => {
     const response = await fetch(request, env)
-    if (/\/(send|batch)$/.test(request.url)) await answers.passed()
+    if (paths.test(request.url)) await answers.passed()
     return response
   }
 }

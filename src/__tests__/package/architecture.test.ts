@@ -39,6 +39,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   server: ['protocol'],
   'ai-sdk': [...LEAVES, 'connection', 'threads'],
   'ai-sdk/server': ['protocol', 'ai-sdk', 'server', 'threads'],
+  cli: [...LEAVES],
   testing: [...LEAVES, 'connection', 'machine', 'adapters', 'createConnection', 'server'],
 }
 /** A message, its lane and its flight know each other. */
@@ -92,7 +93,11 @@ function roomOf(file: string): string {
 }
 
 function readImports(base: string, include: readonly string[]): readonly Import[] {
-  const { fileNames } = ts.parseJsonConfigFileContent({ include, exclude: ['**/node_modules'] }, ts.sys, base)
+  const { fileNames } = ts.parseJsonConfigFileContent(
+    { include, exclude: ['**/node_modules', '**/dist'] },
+    ts.sys,
+    base,
+  )
   return fileNames.flatMap((path) => {
     const text = readFileSync(path, 'utf8')
     return ts.preProcessFile(text).importedFiles.flatMap(({ fileName, pos }) => {
