@@ -111,9 +111,9 @@ export function createChatTransport<M extends UIMessage = UIMessage>(
   return {
     resumeStreamIsReplay: true,
 
-    async sendMessages({ abortSignal, ...options }) {
-      const { chatId } = options
-      const made = commandOf(options, prepare, threads.waiting(chatId))
+    async sendMessages({ abortSignal, ...request }) {
+      const { chatId } = request
+      const made = commandOf(request, prepare, threads.waiting(chatId))
       const command = await threads.unlessStopped(chatId, made)
       refuseLarge(command, maxBytes, 'send the last message alone, and URLs for files (prepareSendMessagesRequest)')
       abortSignal?.throwIfAborted()
@@ -133,14 +133,7 @@ export function createChatTransport<M extends UIMessage = UIMessage>(
 
     stop: (chatId) => threads.stop(chatId),
 
-    pending(chatId) {
-      const id = sessionIdOf(chatId)
-      return line.pending.flatMap(({ message }) => {
-        const { type, sessionId, request }: JsonObject = message
-        const prompt = type === 'send' && sessionId === id && promptOf(request)
-        return prompt ? [prompt as M] : []
-      })
-    },
+    pending: (chatId) => promptsIn<M>(line, chatId),
 
     onRun(listener, scope) {
       const hear = (run: ChatRun, chatId: string) => {
@@ -148,11 +141,18 @@ export function createChatTransport<M extends UIMessage = UIMessage>(
         runs.set(news, run)
         listener(news)
       }
-      if (scope) return threads.of(scope.chat).follow(hear)
-      threads.listeners.add(hear)
-      return () => threads.listeners.delete(hear)
+      return scope ? threads.of(scope.chat).follow(hear) : threads.listen(hear)
     },
   }
+}
+
+function promptsIn<M extends UIMessage>({ pending }: Line, chatId: string): readonly M[] {
+  const id = sessionIdOf(chatId)
+  return pending.flatMap(({ message }) => {
+    const { type, sessionId, request }: JsonObject = message
+    const prompt = type === 'send' && sessionId === id && promptOf(request)
+    return prompt ? [prompt as M] : []
+  })
 }
 
 const RULES: Readonly<Record<string, (value: unknown) => boolean>> = {

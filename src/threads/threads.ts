@@ -9,8 +9,7 @@ import { Thread } from './thread'
  * them: what one has watched the other must not take back.
  */
 export class Threads<R extends Run> {
-  /** Hear of the runs of all threads. */
-  readonly listeners = new Set<RunListener<R>>()
+  readonly #listeners = new Set<RunListener<R>>()
   readonly #kind: Kind<R>
   readonly #bySession = new Map<string, Thread<R>>()
   /** Runs that wait for an answer, of threads that are not read or followed now. */
@@ -47,7 +46,7 @@ export class Threads<R extends Run> {
   }
 
   of(id: string): Thread<R> {
-    const { line, listeners } = this
+    const { line } = this
     const sessionId = sessionIdOf(id)
     const thread: Thread<R> =
       this.#bySession.get(sessionId) ??
@@ -56,7 +55,7 @@ export class Threads<R extends Run> {
         line,
         id,
         sessionId,
-        listeners,
+        listeners: this.#listeners,
         broken: this.#broken,
         onIdle: () => {
           const { current } = thread
@@ -67,6 +66,12 @@ export class Threads<R extends Run> {
       })
     this.#bySession.set(sessionId, thread)
     return thread
+  }
+
+  /** Hears of the runs of all threads. Returns the function that unsubscribes. */
+  listen(listener: RunListener<R>): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
   }
 
   /** The run of the thread that waits for an answer. */

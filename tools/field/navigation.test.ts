@@ -3,10 +3,9 @@ import { bundleForPage } from './bundle'
 import { TRANSPORTS, type TransportName } from './contract'
 import { ENGINES } from './engines'
 import type { Engine, Tab } from './engines/engine'
-import { type Handler, startSite } from './startSite'
+import { type Handler, type Site, startSite } from './startSite'
 import { describeWith } from './tools'
 
-type Site = Awaited<ReturnType<typeof startSite>>
 const OVER_HTTP = ['EventSource', 'fetch'] as const satisfies readonly TransportName[]
 
 /** Leaves, in a turn of its own: the driver must have its answer before. */

@@ -1,7 +1,13 @@
 import type { Server } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { createAdaptorServer, type HttpBindings } from '@hono/node-server'
-import { type ChatServerOptions, createChatServer, createWebSocketGateway, type Principal } from 'holdline/server'
+import {
+  type ChatServer,
+  type ChatServerOptions,
+  createChatServer,
+  createWebSocketGateway,
+  type Principal,
+} from 'holdline/server'
 import { WebSocketServer } from 'ws'
 import type { Told } from './page/app'
 
@@ -21,102 +27,132 @@ export type Handler = (asked: Asked) => Response | Promise<Response>
 const PATIENCE = 40_000
 
 /** A page with a connection, and everything that it may ask for, on a free port of 127.0.0.1. */
-export async function startSite(script: string, options: Partial<ChatServerOptions<Principal>> = {}) {
-  const loads = new Map<string, Told>()
-  const requests: { readonly endpoint: string; readonly asksWhy: boolean; readonly at: number }[] = []
-  const suspends: { readonly connectionId: string; readonly sessions: readonly unknown[] }[] = []
-  const sockets = new Set<Socket>()
-  let commands = 0
-  let onChat: Handler = ({ next }) => next()
+export async function startSite(script: string, options: Partial<ChatServerOptions<Principal>> = {}): Promise<Site> {
+  const site = new Site(script, options)
+  await site.listen()
+  return site
+}
 
-  const chat = createChatServer({
-    authenticate: () => ({ id: 'somebody' }),
-    authorize: () => true,
-    onCommand: () => ({ took: ++commands }),
-    onSuspend: ({ connectionId, sessions }) => suspends.push({ connectionId, sessions }),
-    ...options,
-  })
+export class Site {
+  readonly chat: ChatServer
+  /** What reached the server, oldest first. */
+  readonly requests: { readonly endpoint: string; readonly asksWhy: boolean; readonly at: number }[] = []
+  /** Every farewell that `onSuspend` was told of. */
+  readonly suspends: { readonly connectionId: string; readonly sessions: readonly unknown[] }[] = []
+  readonly #script: string
+  readonly #server: Server
+  readonly #loads = new Map<string, Told>()
+  readonly #sockets = new Set<Socket>()
+  #commands = 0
+  #onChat: Handler = ({ next }) => next()
 
-  function ask(request: Request, raw?: Socket) {
-    const { pathname, searchParams } = new URL(request.url)
-    const [endpoint, asksWhy] = [pathname.split('/').at(-1) ?? '', searchParams.has('ask')]
-    requests.push({ endpoint, asksWhy, at: performance.now() })
-    return onChat({ endpoint, asksWhy, ...(raw && { raw }), next: () => chat.fetch(request) })
+  constructor(script: string, options: Partial<ChatServerOptions<Principal>>) {
+    this.#script = script
+    this.chat = createChatServer({
+      authenticate: () => ({ id: 'somebody' }),
+      authorize: () => true,
+      onCommand: () => {
+        this.#commands += 1
+        return { took: this.#commands }
+      },
+      onSuspend: ({ connectionId, sessions }) => this.suspends.push({ connectionId, sessions }),
+      ...options,
+    })
+    this.#server = createAdaptorServer({
+      fetch: (request, env) => this.#answer(request, (env as HttpBindings).incoming.socket),
+    }) as Server
+    this.#server.on('connection', (socket: Socket) => {
+      this.#sockets.add(socket)
+      socket.on('close', () => this.#sockets.delete(socket))
+    })
+    this.#acceptSockets()
   }
 
-  async function answer(request: Request, raw: Socket): Promise<Response> {
+  listen() {
+    return new Promise<void>((resolve) => this.#server.listen(0, '127.0.0.1', resolve))
+  }
+
+  get origin() {
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`
+  }
+
+  /** The address of the page with this transport. */
+  app(transport: string, options: object = {}) {
+    return `${this.origin}/app?${new URLSearchParams({ transport, options: JSON.stringify(options) })}`
+  }
+
+  requestsTo(endpoint: string) {
+    return this.requests.filter((request) => request.endpoint === endpoint)
+  }
+
+  /** What the page has told since it was loaded last. */
+  get told(): Told | undefined {
+    return [...this.#loads.values()].at(-1)
+  }
+
+  get loads() {
+    return this.#loads.size
+  }
+
+  /** What is asked of the chat is answered by this from now on. */
+  intercepts(handler: Handler) {
+    this.#onChat = handler
+  }
+
+  publish() {
+    return this.chat.publish('s1', { type: 'token' })
+  }
+
+  /** Until what the page tells, or the server sees, is so. ms that it took. */
+  async until(what: string, holds: () => boolean): Promise<number> {
+    const start = performance.now()
+    while (!holds()) {
+      if (performance.now() - start > PATIENCE)
+        throw new Error(`${what}: never. ${JSON.stringify([...this.#loads.values(), this.requests])}`)
+      await new Promise((resolve) => setTimeout(resolve, 5))
+    }
+    return performance.now() - start
+  }
+
+  async close() {
+    await this.chat.close()
+    for (const socket of this.#sockets) socket.destroy()
+    await new Promise((resolve) => this.#server.close(resolve))
+  }
+
+  #acceptSockets() {
+    // Through the same door, so that a test has its hand in what goes over either.
+    const gateway = createWebSocketGateway({ fetch: (request) => this.#ask(request) })
+    const upgrades = new WebSocketServer({ noServer: true })
+    this.#server.on('upgrade', (incoming, raw, head) =>
+      upgrades.handleUpgrade(incoming, raw, head, (socket) => {
+        const { pathname, searchParams } = new URL(`http://${incoming.headers.host}${incoming.url}`)
+        if (pathname === '/close') socket.close(Number(searchParams.get('code')), 'why')
+        else gateway.accept(socket, new Request(`http://${incoming.headers.host}${incoming.url}`))
+      }),
+    )
+  }
+
+  async #ask(request: Request, raw?: Socket): Promise<Response> {
+    const { pathname, searchParams } = new URL(request.url)
+    const [endpoint, asksWhy] = [pathname.split('/').at(-1) ?? '', searchParams.has('ask')]
+    this.requests.push({ endpoint, asksWhy, at: performance.now() })
+    return this.#onChat({ endpoint, asksWhy, ...(raw && { raw }), next: () => this.chat.fetch(request) })
+  }
+
+  async #answer(request: Request, raw: Socket): Promise<Response> {
     const { pathname } = new URL(request.url)
-    if (pathname.startsWith('/api/chat/')) return ask(request, raw)
-    requests.push({ endpoint: pathname, asksWhy: false, at: performance.now() })
+    if (pathname.startsWith('/api/chat/')) return this.#ask(request, raw)
+    this.requests.push({ endpoint: pathname, asksWhy: false, at: performance.now() })
     if (pathname === '/app') return new Response(PAGE, HTML)
-    if (pathname === '/app.js') return new Response(script, { headers: { 'Content-Type': 'text/javascript' } })
+    if (pathname === '/app.js') return new Response(this.#script, { headers: { 'Content-Type': 'text/javascript' } })
     if (pathname === '/other') return new Response('<!doctype html><title>other</title>', HTML)
     if (pathname === '/nothing') return new Response(null, { status: 204 })
     if (pathname === '/download') return new Response('a file', DOWNLOAD)
     if (pathname !== '/told') return new Response(null, { status: 404 })
     const told: Told = await request.json()
-    loads.set(told.load, told)
+    this.#loads.set(told.load, told)
     return new Response()
-  }
-
-  const server = createAdaptorServer({
-    fetch: (request, env) => answer(request, (env as HttpBindings).incoming.socket),
-  }) as Server
-  server.on('connection', (socket: Socket) => {
-    sockets.add(socket)
-    socket.on('close', () => sockets.delete(socket))
-  })
-  // Through the same door, so that a test has its hand in what goes over either.
-  const gateway = createWebSocketGateway({ fetch: (request) => ask(request) })
-  const upgrades = new WebSocketServer({ noServer: true })
-  server.on('upgrade', (incoming, raw, head) =>
-    upgrades.handleUpgrade(incoming, raw, head, (socket) => {
-      const { pathname, searchParams } = new URL(`http://${incoming.headers.host}${incoming.url}`)
-      if (pathname === '/close') socket.close(Number(searchParams.get('code')), 'why')
-      else gateway.accept(socket, new Request(`http://${incoming.headers.host}${incoming.url}`))
-    }),
-  )
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-
-  return {
-    origin,
-    chat,
-    /** The address of the page with this transport. */
-    app: (transport: string, options: object = {}) =>
-      `${origin}/app?${new URLSearchParams({ transport, options: JSON.stringify(options) })}`,
-    /** What reached the server, oldest first. */
-    requests,
-    requestsTo: (endpoint: string) => requests.filter((request) => request.endpoint === endpoint),
-    /** Every farewell that `onSuspend` was told of. */
-    suspends,
-    /** What the page has told since it was loaded last. */
-    get told(): Told | undefined {
-      return [...loads.values()].at(-1)
-    },
-    get loads() {
-      return loads.size
-    },
-    /** What is asked of the chat is answered by this from now on. */
-    intercepts(handler: Handler) {
-      onChat = handler
-    },
-    publish: () => chat.publish('s1', { type: 'token' }),
-    /** Until what the page tells, or the server sees, is so. ms that it took. */
-    async until(what: string, holds: () => boolean): Promise<number> {
-      const start = performance.now()
-      while (!holds()) {
-        if (performance.now() - start > PATIENCE)
-          throw new Error(`${what}: never. ${JSON.stringify([...loads.values(), requests])}`)
-        await new Promise((resolve) => setTimeout(resolve, 5))
-      }
-      return performance.now() - start
-    },
-    async close() {
-      await chat.close()
-      for (const socket of sockets) socket.destroy()
-      await new Promise((resolve) => server.close(resolve))
-    },
   }
 }
 

@@ -14,12 +14,6 @@ const MOST = 60
 const EXCEPTIONS: Readonly<Record<string, string>> = {
   'src/compat/createChatConnection.ts createChatConnection':
     'one object that answers each member of the old interface, around one connection and one listener',
-  // Next to be split; until then none of them is joined by another one.
-  'src/ai-sdk/chatTransport.ts createChatTransport': 'not split yet',
-  'tools/field/engines/webkit.ts createSession': 'not split yet',
-  'tools/field/hostile/serverProcess.ts start': 'not split yet',
-  'tools/field/startRelay.ts startRelay': 'not split yet',
-  'tools/field/startSite.ts startSite': 'not split yet',
 }
 
 interface Long {

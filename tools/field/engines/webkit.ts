@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { freePort } from '../../shared/freePort'
 import { type Started, start } from '../process'
-import type { Engine } from './engine'
+import type { Engine, Tab } from './engine'
 
 /** Where Debian and its relatives put it. */
 export function findMiniBrowser(): string | undefined {
@@ -49,87 +49,115 @@ export async function launchWebKit(
       },
     })
     started.push(driver)
-    return await createSession(`http://127.0.0.1:${port}`, miniBrowser, driver, stop)
+    const base = `http://127.0.0.1:${port}`
+    await untilItListens(base, driver)
+    return await Session.create(createCaller(base), miniBrowser, stop)
   } catch (error) {
     await stop()
     throw error
   }
 }
 
-async function createSession(
-  base: string,
-  binary: string,
-  driver: Started,
-  stop: () => Promise<void>,
-): Promise<Engine> {
-  const call = createCaller(base)
-  await untilItListens(base, driver)
-  const { sessionId, capabilities } = await call<{
-    sessionId: string
-    capabilities: { browserVersion: string }
-  }>('POST', '/session', {
-    capabilities: {
-      alwaysMatch: {
-        browserName: 'MiniBrowser',
-        'webkitgtk:browserOptions': { binary, args: ['--automation'] },
-        timeouts: { script: LONG, pageLoad: LONG },
-      },
-    },
-  })
-  const session = `/session/${sessionId}`
-  // Commands go to the window that is current: one at a time.
-  let last: Promise<unknown> = Promise.resolve()
-  const inWindow = <Value>(handle: string, use: () => Promise<Value>): Promise<Value> => {
-    const next = last.then(async () => {
-      await call('POST', `${session}/window`, { handle })
+class Session implements Engine {
+  readonly name = 'WebKit'
+  readonly version: string
+  readonly #call: Caller
+  readonly #path: string
+  readonly #stop: () => Promise<void>
+  /** Of the window that was there first. */
+  readonly #first: string
+  #last: Promise<unknown> = Promise.resolve()
+
+  static async create(call: Caller, binary: string, stop: () => Promise<void>): Promise<Session> {
+    const alwaysMatch = {
+      browserName: 'MiniBrowser',
+      'webkitgtk:browserOptions': { binary, args: ['--automation'] },
+      timeouts: { script: LONG, pageLoad: LONG },
+    }
+    const made = await call<Made>('POST', '/session', { capabilities: { alwaysMatch } })
+    const [first = ''] = await call<string[]>('GET', `/session/${made.sessionId}/window/handles`)
+    return new Session({ call, stop, first, made })
+  }
+
+  private constructor({ call, stop, first, made }: SessionParts) {
+    this.version = made.capabilities.browserVersion
+    this.#path = `/session/${made.sessionId}`
+    this.#call = call
+    this.#stop = stop
+    this.#first = first
+  }
+
+  async open(url: string): Promise<Tab> {
+    const { handle } = await this.#in<{ handle: string }>(this.#first, 'POST', '/window/new', { type: 'window' })
+    await this.#in(handle, 'POST', '/url', { url })
+    return {
+      evaluate: (expression) => this.#evaluate(handle, expression),
+      click: (selector) => this.#click(handle, selector),
+      close: () => this.#in(handle, 'DELETE', '/window'),
+    }
+  }
+
+  async close() {
+    await this.#call('DELETE', this.#path).catch(() => {})
+    await this.#stop()
+  }
+
+  /** Commands go to the window that is current: one at a time. */
+  #inWindow<Value>(handle: string, use: () => Promise<Value>): Promise<Value> {
+    const next = this.#last.then(async () => {
+      await this.#call('POST', `${this.#path}/window`, { handle })
       return use()
     })
-    last = next.catch(() => {})
+    this.#last = next.catch(() => {})
     return next
   }
-  const [first = ''] = await call<string[]>('GET', `${session}/window/handles`)
 
-  return {
-    name: 'WebKit',
-    version: capabilities.browserVersion,
-    async open(url) {
-      const { handle } = await inWindow(first, () =>
-        call<{ handle: string }>('POST', `${session}/window/new`, { type: 'window' }),
-      )
-      await inWindow(handle, () => call('POST', `${session}/url`, { url }))
-      return {
-        async evaluate<Value>(expression: string) {
-          const script = `const done = arguments[0]
-            Promise.resolve().then(() => (${expression})).then((value) => done({ value }), (error) => done({ error: String(error) }))`
-          const { value, error } = await inWindow(handle, () =>
-            call<{ value: Value; error?: string }>('POST', `${session}/execute/async`, { script, args: [] }),
-          )
-          if (error !== undefined) throw new Error(error)
-          return value
-        },
-        click: (selector) =>
-          inWindow(handle, async () => {
-            const found = await call<Record<string, string>>('POST', `${session}/element`, {
-              using: 'css selector',
-              value: selector,
-            })
-            await call('POST', `${session}/element/${Object.values(found)[0]}/click`, {})
-          }),
-        close: () => inWindow(handle, () => call('DELETE', `${session}/window`)),
-      }
-    },
-    async close() {
-      await call('DELETE', session).catch(() => {})
-      await stop()
-    },
+  #in<Value>(handle: string, ...[method, path, body]: Parameters<Caller>): Promise<Value> {
+    return this.#inWindow(handle, () => this.#call<Value>(method, this.#path + path, body))
   }
+
+  async #evaluate<Value>(handle: string, expression: string): Promise<Value> {
+    const script = `const done = arguments[0]
+      Promise.resolve().then(() => (${expression})).then((value) => done({ value }), (error) => done({ error: String(error) }))`
+    const work = { script, args: [] }
+    const { value, error } = await this.#in<Outcome<Value>>(handle, 'POST', '/execute/async', work)
+    if (error !== undefined) throw new Error(error)
+    return value
+  }
+
+  #click(handle: string, selector: string): Promise<void> {
+    return this.#inWindow(handle, async () => {
+      const element = { using: 'css selector', value: selector }
+      const found = await this.#call<Record<string, string>>('POST', `${this.#path}/element`, element)
+      await this.#call('POST', `${this.#path}/element/${Object.values(found)[0]}/click`, {})
+    })
+  }
+}
+
+interface Made {
+  readonly sessionId: string
+  readonly capabilities: { readonly browserVersion: string }
+}
+
+interface SessionParts {
+  readonly call: Caller
+  readonly stop: () => Promise<void>
+  readonly first: string
+  readonly made: Made
+}
+
+interface Outcome<Value> {
+  readonly value: Value
+  readonly error?: string
 }
 
 /** ms. */
 const LONG = 120_000
 
+type Caller = <Value>(method: string, path: string, body?: object) => Promise<Value>
+
 const createCaller =
-  (base: string) =>
+  (base: string): Caller =>
   async <Value>(method: string, path: string, body?: object): Promise<Value> => {
     const response = await fetch(base + path, { method, ...(body && { body: JSON.stringify(body) }) })
     const { value } = (await response.json()) as {

@@ -10,6 +10,7 @@ import {
   memoryLog,
   type Principal,
   type ServerLimits,
+  type SessionLog,
 } from 'holdline/server'
 import { redisLog } from 'holdline/server/redis'
 import { WebSocketServer } from 'ws'
@@ -66,17 +67,80 @@ type Later = { revoke?(principalId: string, sessionId?: string): unknown }
 serveIpc({ start } satisfies { [Name in keyof ServerProcess]: ServerProcess[Name] })
 
 async function start(kind: LogKind, redis?: string): Promise<string> {
-  const denied = new Set<string>()
-  const runs = new Map<string, number>()
-  const ticks: Record<string, number> = { [OWN_SESSION]: 0, [ROOM]: 0 }
-  const errors: string[] = []
-  let errorCount = 0
-  let longestCredential = 0
+  const { server } = new AttackedServer(kind === 'redis' ? redisLog({ url: String(redis) }) : memoryLog())
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', 2_048, resolve))
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+}
 
-  async function authenticate(request: Request) {
+class AttackedServer {
+  readonly server: Server
+  readonly #chat: ChatServer
+  readonly #reauthorizes: boolean
+  readonly #denied = new Set<string>()
+  readonly #runs = new Map<string, number>()
+  readonly #ticks: Record<string, number> = { [OWN_SESSION]: 0, [ROOM]: 0 }
+  readonly #errors: string[] = []
+  readonly #log: SessionLog
+  readonly #stopTicks: () => void
+  #errorCount = 0
+  #longestCredential = 0
+
+  constructor(log: SessionLog) {
+    this.#log = log
+    const { chat, reauthorizes } = withReauthorize((limits) => this.#createChat(limits))
+    this.#chat = chat
+    this.#reauthorizes = reauthorizes
+    this.#stopTicks = startTicks(chat, this.#ticks)
+    this.server = createAdaptorServer({ fetch: (request) => this.#answer(request), createServer }) as Server
+    acceptSockets(this.server, chat)
+  }
+
+  #control(): ServerControl {
+    return {
+      deny: (principalId, sessionId) => void this.#denied.add(`${principalId} ${sessionId}`),
+      revoke: async (principalId, sessionId) => {
+        const chat: ChatServer & Later = this.#chat
+        await chat.revoke?.(principalId, sessionId)
+        return chat.revoke !== undefined
+      },
+      reauthorizes: () => this.#reauthorizes,
+      ticks: () => this.#ticks,
+      ranTwice: () => Object.fromEntries([...this.#runs].filter(([, count]) => count > 1)),
+      longestCredential: () => this.#longestCredential,
+      connections: () => new Promise((resolve) => this.server.getConnections((_, count) => resolve(count))),
+      epoch: async (sessionId) => (await this.#log.head(sessionId)).epoch,
+      kept,
+      errors: () => ({ count: this.#errorCount, last: this.#errors }),
+      stopTicks: this.#stopTicks,
+    }
+  }
+
+  async #answer(request: Request): Promise<Response> {
+    if (new URL(request.url).pathname !== '/control') return this.#chat.fetch(request)
+    return Response.json((await answer(this.#control(), (await request.json()) as Call)) ?? null)
+  }
+
+  #createChat(limits: ServerLimits) {
+    return createChatServer({
+      log: this.#log,
+      authenticate: (request) => this.#authenticate(request),
+      authorize: ({ id }, sessionId) =>
+        !this.#denied.has(`${id} ${sessionId}`) && (sessionId.startsWith('room-') || sessionId.startsWith(`${id}-`)),
+      onCommand: (call) => this.#onCommand(call),
+      endpoints: ENDPOINTS,
+      limits,
+      onError: (error) => {
+        this.#errorCount += 1
+        this.#errors.push(String(error).slice(0, 200))
+        if (this.#errors.length > 5) this.#errors.shift()
+      },
+    })
+  }
+
+  async #authenticate(request: Request): Promise<Principal | null> {
     const cookie = /(?:^|;\s*)who=([^;]*)/.exec(request.headers.get('Cookie') ?? '')?.[1]
     const id = request.headers.get('Authorization') ?? cookie ?? ''
-    longestCredential = Math.max(longestCredential, id.length)
+    this.#longestCredential = Math.max(this.#longestCredential, id.length)
     if (/^(honest|mallory|friend)[\w-]*$/.test(id)) return { id }
     // As an app would hand out the number of its database.
     if (/^number-\d+$/.test(id)) return { id: Number(id.slice(7)) as unknown as string }
@@ -84,69 +148,22 @@ async function start(kind: LogKind, redis?: string): Promise<string> {
     return null
   }
 
-  const may = ({ id }: Principal, sessionId: string) =>
-    !denied.has(`${id} ${sessionId}`) && (sessionId.startsWith('room-') || sessionId.startsWith(`${id}-`))
-
-  async function onCommand({ principal, type, sessionId, message, idempotencyKey, publish }: CommandCall) {
+  async #onCommand({ principal, type, sessionId, message, idempotencyKey, publish }: CommandCall) {
+    const runs = this.#runs
     if (principal.id === HONEST && idempotencyKey) runs.set(idempotencyKey, (runs.get(idempotencyKey) ?? 0) + 1)
     if (type === 'slow') await sleep(SLOW_COMMAND)
     if (type === 'say' && sessionId) await publish(sessionId, { type: 'said', text: message.text })
     return { took: type }
   }
+}
 
-  const log = kind === 'redis' ? redisLog({ url: String(redis) }) : memoryLog()
-  const create = (limits: ServerLimits) =>
-    createChatServer({
-      log,
-      authenticate,
-      authorize: may,
-      onCommand,
-      endpoints: ENDPOINTS,
-      limits,
-      onError(error) {
-        errorCount += 1
-        errors.push(String(error).slice(0, 200))
-        if (errors.length > 5) errors.shift()
-      },
-    })
-  const { chat, reauthorizes } = withReauthorize(create)
-
-  const ticker = startTicks(chat, ticks)
-  const control: ServerControl = {
-    deny: (principalId, sessionId) => void denied.add(`${principalId} ${sessionId}`),
-    async revoke(principalId, sessionId) {
-      const { revoke } = chat as ChatServer & Later
-      await revoke?.(principalId, sessionId)
-      return revoke !== undefined
-    },
-    reauthorizes: () => reauthorizes,
-    ticks: () => ticks,
-    ranTwice: () => Object.fromEntries([...runs].filter(([, count]) => count > 1)),
-    longestCredential: () => longestCredential,
-    connections: () => new Promise((resolve) => server.getConnections((_, count) => resolve(count))),
-    epoch: async (sessionId) => (await log.head(sessionId)).epoch,
-    async kept() {
-      for (let look = 0; look < 3; look += 1) {
-        global.gc?.()
-        await sleep(30)
-      }
-      const { heapUsed, external } = process.memoryUsage()
-      return heapUsed + external
-    },
-    errors: () => ({ count: errorCount, last: errors }),
-    stopTicks: ticker,
+async function kept() {
+  for (let look = 0; look < 3; look += 1) {
+    global.gc?.()
+    await sleep(30)
   }
-
-  const server = createAdaptorServer({
-    fetch: async (request) =>
-      new URL(request.url).pathname === '/control'
-        ? Response.json((await answer(control, (await request.json()) as Call)) ?? null)
-        : chat.fetch(request),
-    createServer,
-  }) as Server
-  acceptSockets(server, chat)
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', 2_048, resolve))
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const { heapUsed, external } = process.memoryUsage()
+  return heapUsed + external
 }
 
 /** As docs/transports.md says. */
