@@ -1,0 +1,156 @@
+import { readFileSync } from 'node:fs'
+import { runServerContract, type ServerReport, serverContract } from 'holdline/testing'
+import { describe, expect, test } from 'vitest'
+import { describeWithRedis } from '../support/redis'
+import { redisLogs } from '../support/redisLogs'
+import { startTalkingServer } from '../support/talkingServer'
+
+/** The server half numbers without holes, so it has no use for `prevSeq`. */
+const NOT_PROMISED = ['P16']
+
+const read = (path: string) => readFileSync(new URL(`../../../${path}`, import.meta.url), 'utf8')
+const protocol = read('docs/protocol.md')
+const numbers = serverContract.map(({ number }) => number)
+
+const unusual = (reports: readonly ServerReport[]) =>
+  reports.flatMap(({ outcome, number, why }) => (outcome === 'passed' ? [] : [{ number, outcome, why }]))
+
+// Each case has a server of its own, and most of its time is waiting.
+describe.concurrent('the server half over HTTP, its log in memory, keeps the rule', () => {
+  test.each(serverContract)('$title', async ({ number, run }) => {
+    const server = await startTalkingServer()
+    const verdict = await run(server.options)
+    await server.close()
+    expect(verdict.outcome).toBe(NOT_PROMISED.includes(number) ? 'notPromised' : 'passed')
+  })
+})
+
+describeWithRedis('the server half over HTTP, its log in Redis', () => {
+  const createLog = redisLogs()
+
+  test('keeps every rule', async () => {
+    const server = await startTalkingServer({ options: { log: createLog() } })
+    const reports = await runServerContract(server.options)
+    await server.close()
+    expect(reports).toHaveLength(serverContract.length)
+    expect(unusual(reports)).toMatchObject(NOT_PROMISED.map((number) => ({ number, outcome: 'notPromised' })))
+  }, 60_000)
+})
+
+describe.concurrent('a run', () => {
+  test('asks nothing of a server that announces nothing but what every server owes', async () => {
+    const bare = (frame: string) => frame.replace(/"features":\[.*?\]/, '"features":[]').replace(/"heartbeat":\d+,/, '')
+    const server = await startTalkingServer({ frames: () => bare })
+    const reports = await runServerContract(server.options)
+    await server.close()
+    const found = unusual(reports)
+    expect(found.filter(({ outcome }) => outcome !== 'notPromised')).toEqual([])
+    expect(found.map(({ number }) => number)).toEqual(expect.arrayContaining(['P9', 'P19', 'P66', 'P75', 'P83', 'P85']))
+  })
+
+  test('skips what no option allows to try, and says which one it is', async () => {
+    const server = await startTalkingServer({ options: { authenticate: () => ({ id: 'anybody' }) } })
+    const { headers, secondUser, goodbye, ...options } = server.options
+    const reports = await runServerContract(options)
+    await server.close()
+    const skipped = (number: string, option: string) => ({ number, outcome: 'skipped', why: expect.stringContaining(option) })
+    expect(unusual(reports).filter(({ outcome }) => outcome !== 'notPromised')).toEqual([
+      skipped('P60', '`secondUser` (--second-user)'),
+      skipped('P36', '`headers` (--header, --cookie)'),
+      skipped('P37', '`secondUser`'),
+      skipped('P8', '`secondUser`'),
+      skipped('P21', '`goodbye` (--goodbye)'),
+      skipped('P42', '`goodbye`'),
+    ])
+  })
+
+  test('goes no further than a session that is never heard: what rests on that is skipped', async () => {
+    const mute = (frame: string) => (frame.includes('"seq":') ? '' : frame)
+    const server = await startTalkingServer({ frames: () => mute })
+    const only = ['P1', 'P6', 'P53', 'replay', 'watch', 'probe']
+    const reports = await runServerContract({ ...server.options, timeout: 500 }, { only })
+    await server.close()
+    expect(unusual(reports).map(({ number, outcome }) => `${number} ${outcome}`)).toEqual([
+      'P53 failed',
+      'P54 skipped',
+      'P55 skipped',
+      'P64 skipped',
+      'P65 skipped',
+    ])
+    expect(unusual(reports)[1]?.why).toBe('it rests on P53, which is broken')
+  })
+
+  test('a session that is there before may be talked in', async () => {
+    const server = await startTalkingServer()
+    const send = { type: 'send', sessionId: 'room', prompt: 'say {text}' }
+    const only = ['replay', 'events', 'idempotency', 'resume']
+    const told: string[] = []
+    const onReport = ({ number }: ServerReport) => void told.push(number)
+    const reports = await runServerContract({ ...server.options, send }, { only, onReport })
+    await server.close()
+    expect(unusual(reports).map(({ number }) => number)).toEqual(NOT_PROMISED)
+    expect(told).toEqual(reports.map(({ number }) => number))
+  })
+
+  test('where nothing answers each case says so', async () => {
+    const reports = await runServerContract({ url: 'http://127.0.0.1:1/api/chat' }, { only: ['P1', 'P43'] })
+    expect(reports.map(({ outcome }) => outcome)).toEqual(['failed', 'skipped'])
+    expect(reports[0]?.why).toContain('GET events: no answer (ECONNREFUSED). P1 says: ')
+  })
+
+  test.each<[string, object, object?]>([
+    ['url', { url: 'ftp://host' }],
+    ['url', { url: '/api/chat' }],
+    ['url', { url: 'http://host/api?x=1' }],
+    ['send', { send: { prompt: 'no type' } }],
+    ['endpoint', { endpoint: '' }],
+    ['events', { events: 0 }],
+    ['events', { events: 1.5 }],
+    ['timeout', { timeout: -1 }],
+    ['headers', { headers: { Cookie: 1 } }],
+    ['secondUser', { secondUser: { Cookie: null } }],
+    ['goodbye', { goodbye: 'kill' }],
+    ['fetch', { fetch: 'no' }],
+    ['cookie', { cookie: 'a=b' }],
+    ['only', {}, { only: ['resumes'] }],
+    ['only', {}, { only: [] }],
+  ])('a wrong %s is a TypeError that names it', async (name, wrong, settings = {}) => {
+    const running = runServerContract({ url: 'http://127.0.0.1:1', ...wrong } as never, settings)
+    await expect(running).rejects.toThrow(TypeError)
+    await expect(running).rejects.toThrow(`'${name}'`)
+  })
+})
+
+describe('docs/protocol.md', () => {
+  const marks = Array.from(protocol.matchAll(/<a id="(p\d+)">(P\d+)<\/a>/g), ([, anchor, number]) => ({ anchor, number }))
+  const unchecked = new Set(Array.from(read('docs/check.md').matchAll(/^\| (P\d+) \| \S/gm), ([, number]) => number))
+
+  test('each number is there once, and is an anchor', () => {
+    expect(marks.length).toBeGreaterThan(80)
+    expect(new Set(marks.map(({ number }) => number)).size).toBe(marks.length)
+    for (const { anchor, number } of marks) expect(anchor).toBe(number?.toLowerCase())
+  })
+
+  test('each case is of one rule, and each rule has a case or, in docs/check.md, the reason why not', () => {
+    expect(new Set(numbers).size).toBe(numbers.length)
+    const accounted = [...numbers, ...unchecked].sort()
+    expect(accounted).toEqual(marks.map(({ number }) => number).sort())
+  })
+
+  test('each sentence with a MUST for the server is one of a numbered rule', () => {
+    const unnumbered = blocksOf(protocol).filter((block) => /\bMUST\b/.test(block) && !/<a id="p\d+">/.test(block))
+    expect(unnumbered.filter((block) => !OF_THE_CLIENT.some((begin) => block.startsWith(begin)))).toEqual([])
+    for (const begin of OF_THE_CLIENT) expect(unnumbered.some((block) => block.startsWith(begin))).toBe(true)
+  })
+})
+
+/** Blocks with a MUST that is the client's, or that another rule repeats. */
+const OF_THE_CLIENT = ['The key words MUST', '| `protocolVersion` | MUST be 2 |']
+
+/** Paragraphs, elements of lists, rows of tables. */
+function blocksOf(markdown: string): readonly string[] {
+  return markdown
+    .replace(/^```[\s\S]*?^```/gm, '')
+    .split(/\n(?=\s*\n|- |\|)/)
+    .map((block) => block.trim())
+}

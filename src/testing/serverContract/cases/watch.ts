@@ -1,0 +1,40 @@
+import { placeAt } from '../check'
+import { rulesOf } from '../rule'
+
+const rule = rulesOf('watch')
+
+export const watch = [
+  rule(
+    'P64',
+    '`watch` attaches a session and replays its events after `lastSeq`',
+    async (check) => {
+      const { place, events, last } = await check.conversation(2)
+      const from = placeAt(events[0], place)
+      const line = await check.open()
+      ;(await line.post('watch', { type: 'watch', ...from })).expectAccepted()
+      const wanted = events.slice(1)
+      check.expectEvents(await check.hears(line, from, wanted.length), wanted, `the replay after ${from.lastSeq}`)
+      await check.talk(line, place)
+      await check.hears(line, last, check.events)
+      const [first] = line.eventsOf(place.sessionId)
+      check.expect(first?.seq !== events[0]?.seq, `event ${first?.seq} came, which is not after ${from.lastSeq}`)
+    },
+    { needs: ['watch-replay'] },
+  ),
+
+  rule('P65', '`unwatch` detaches a session, and may be repeated', async (check) => {
+    const { line, place, last } = await check.conversation(1)
+    const unwatch = { type: 'unwatch', sessionId: place.sessionId }
+    for (let times = 0; times < 2; times += 1) (await line.post('unwatch', unwatch)).expectAccepted()
+    const before = line.eventsOf(place.sessionId).length
+    const speaker = await check.open()
+    await check.resume(speaker, [last])
+    for (let talks = 1; talks <= 2; talks += 1) {
+      await check.talk(speaker, place)
+      await check.hears(speaker, last, talks * check.events)
+      await check.settles(line)
+    }
+    const more = line.eventsOf(place.sessionId).slice(before)
+    check.expect(more.length === 0, `event ${more[0]?.seq} came after the \`unwatch\``)
+  }),
+]

@@ -1,0 +1,301 @@
+import {
+  type Cursor,
+  ENDPOINTS,
+  type Feature,
+  HEAD,
+  isObject,
+  isText,
+  type JsonObject,
+  newId,
+  parseVerdicts,
+  type SessionVerdict,
+} from '../../protocol'
+import { checkFunction, checkNames, checkNumber, MAX_TIMER } from '../../server/check'
+import type { Answer } from './answer'
+import type { ServerContractOptions } from './case'
+import { type Fault, NotPromised, Skipped } from './fault'
+import { isSame, quoted } from './json'
+import { type Place, type PostOptions, ServerLine } from './serverLine'
+import { Wire } from './wire'
+
+const SEND: JsonObject = { type: 'send', sessionId: '{session}', prompt: '{text}' }
+const OPTIONS = ['url', 'send', 'endpoint', 'events', 'headers', 'secondUser', 'goodbye', 'timeout', 'fetch']
+/** Without them nothing else can be seen. */
+const STREAM_RULES = ['P1', 'P6']
+const ATTACH_RULE = 'P53'
+
+/** A message that was sent, and how it was answered. */
+export interface Talk {
+  readonly text: string
+  readonly key: string
+  readonly message: JsonObject
+  readonly answer: Answer
+}
+
+/** A session in which something has been said, and who has heard it. */
+export interface Conversation {
+  readonly line: ServerLine
+  /** As it was before. */
+  readonly place: Place
+  readonly events: readonly JsonObject[]
+  readonly last: Place
+}
+
+export type User = 'first' | 'second' | 'nobody'
+
+/** What one case works with: requests, streams, a session, a message that makes the server talk. */
+export class Check {
+  readonly options: ServerContractOptions
+  /** What one message makes. */
+  readonly events: number
+  readonly wire: Wire
+  readonly #send: JsonObject
+  readonly #needs: readonly Feature[]
+  readonly #broken: ReadonlySet<string>
+  readonly #aborts: AbortController[] = []
+  /** What was said in messages. */
+  readonly #texts: string[] = []
+
+  /** @throws TypeError naming the option that is invalid or unknown */
+  constructor(options: ServerContractOptions, needs: readonly Feature[], broken: ReadonlySet<string>) {
+    checkOptions(options)
+    const { url, send = SEND, events = 1, timeout = 5_000, fetch = globalThis.fetch } = options
+    this.options = options
+    this.events = events
+    this.wire = new Wire(url, timeout, fetch)
+    this.#send = send
+    this.#needs = needs
+    this.#broken = broken
+  }
+
+  get endpoint(): string {
+    const { type } = this.#send
+    return this.options.endpoint ?? (ENDPOINTS as Readonly<Record<string, string>>)[String(type)] ?? String(type)
+  }
+
+  headersOf(user: User): Readonly<Record<string, string>> {
+    const { headers = {}, secondUser } = this.options
+    if (user === 'nobody') return {}
+    return user === 'first' ? headers : this.needed(secondUser, 'secondUser', '--second-user')
+  }
+
+  /** @throws Skipped */
+  needed<T>(value: T | undefined, option: string, flag: string): T {
+    if (value === undefined) throw new Skipped(`it needs the option \`${option}\` (${flag})`)
+    return value
+  }
+
+  /** Closes all that was opened. */
+  close() {
+    for (const abort of this.#aborts) abort.abort()
+  }
+
+  // The stream
+
+  /** A GET of the stream, whatever is answered. It ends with the case. */
+  async get(headers: Readonly<Record<string, string>> = this.headersOf('first'), query = '') {
+    const abort = new AbortController()
+    this.#aborts.push(abort)
+    const told = Object.entries(headers).filter(([name]) => /^(origin|sec-)/i.test(name))
+    const said = `GET events${query}${told.length > 0 ? ` with ${quoted(Object.fromEntries(told))}` : ''}`
+    const init = { headers: { Accept: 'text/event-stream', ...headers } }
+    return { response: await this.wire.ask(said, `events${query}`, init, abort), abort }
+  }
+
+  /** A GET that has to be a stream. What asks to wait is waited for, where there is time. */
+  async stream(user: User = 'first') {
+    for (const end = Date.now() + this.wire.timeout; ; ) {
+      const got = await this.get(this.headersOf(user))
+      const { status, headers } = got.response
+      const wait = waitOf(status, headers)
+      if (wait !== undefined && Date.now() + wait < end) {
+        got.abort.abort()
+        await sleep(wait)
+        continue
+      }
+      const type = headers.get('content-type')
+      if (status === 200 && /^text\/event-stream\b/i.test(type ?? '')) return got
+      throw this.wire.fault(`was answered ${status} with ${type ?? 'no type'}, not 200 with text/event-stream`)
+    }
+  }
+
+  /** A stream that has been welcomed. @throws NotPromised if it lacks what the rule is about */
+  async open(user: User = 'first'): Promise<ServerLine> {
+    this.#restOn(STREAM_RULES)
+    const line = new ServerLine(this.wire, this.headersOf(user), await this.stream(user))
+    const first = await line.until(() => line.frames[0], 'a first frame')
+    const { type, protocolVersion, connectionId } = first.json ?? {}
+    const isWelcome = first.name === 'welcome' && type === 'welcome' && protocolVersion === 2 && isText(connectionId)
+    if (!isWelcome) throw this.wire.fault(`the first frame is ${first.name ?? 'unnamed'}, ${quoted(first.json ?? first.data)}`)
+    const missing = this.#needs.filter((feature) => !line.has(feature))
+    if (missing.length > 0) throw new NotPromised(`welcome.features has no ${missing.join(', no ')}`)
+    return line
+  }
+
+  // Sessions
+
+  /** A session of this case alone or, where `send` names one, that one from now on. */
+  async place(): Promise<Place> {
+    const { sessionId } = this.#send
+    if (!isText(sessionId) || sessionId.includes('{session}')) return { sessionId: newSession(), lastSeq: 0 }
+    const line = await this.open()
+    const answer = await this.resume(line, [{ sessionId, lastSeq: HEAD }])
+    const { to = 0, epoch } = (await this.verdict(line, answer, sessionId)) ?? {}
+    line.close()
+    return { sessionId, lastSeq: to, ...(epoch !== undefined && { epoch }) }
+  }
+
+  async resume(line: ServerLine, sessions: readonly Cursor[], resumeId = newId()): Promise<Answer> {
+    const answer = await line.post('reconnect', { type: 'reconnect', resumeId, sessions })
+    return answer.expect(answer.isAccepted && answer.json.ok === true, '2xx {"ok":true}')
+  }
+
+  /** The server's word on a session, from the answer to a resume or from its marker. */
+  async verdict(line: ServerLine, answer: Answer, sessionId: string): Promise<SessionVerdict | undefined> {
+    const find = (told: unknown) => parseVerdicts(told).find((verdict) => verdict.sessionId === sessionId)
+    const answered = find(answer.json)
+    if (answered || !line.has('replay-marker')) return answered
+    await line.until(() => line.controls('reconnected').length > 0, 'the marker')
+    return line.controls('reconnected').map(find).find(Boolean)
+  }
+
+  /** The events of a session that come after a place, once there are so many. */
+  hears(line: ServerLine, { sessionId, lastSeq }: Place, count: number): Promise<readonly JsonObject[]> {
+    return line.until(
+      () => {
+        const events = line.eventsOf(sessionId).filter(({ seq }) => Number(seq) > lastSeq)
+        return events.length >= count && events
+      },
+      `event ${count} after ${lastSeq} of ${sessionId}`,
+    )
+  }
+
+  // Messages
+
+  message({ sessionId }: Pick<Place, 'sessionId'>, text = newText()): JsonObject {
+    const fill = (value: unknown): unknown => {
+      if (isText(value)) return value.replaceAll('{session}', sessionId).replaceAll('{text}', text)
+      if (Array.isArray(value)) return value.map(fill)
+      return isObject(value) ? Object.fromEntries(Object.entries(value).map(([name, part]) => [name, fill(part)])) : value
+    }
+    return fill(this.#send) as JsonObject
+  }
+
+  /** Posts a message that has to be accepted. @throws Skipped if no server is heard at all */
+  async talk(line: ServerLine, place: Place, { key = newId(), ...options }: PostOptions = {}): Promise<Talk> {
+    this.#restOn([ATTACH_RULE])
+    const text = newText()
+    const message = this.message(place, text)
+    this.#texts.push(text)
+    for (const end = Date.now() + this.wire.timeout; ; ) {
+      const answer = await line.post(this.endpoint, message, { key, ...options })
+      const wait = waitOf(answer.status, answer.headers)
+      if (wait === undefined || Date.now() + wait > end) return { text, key, message, answer: answer.expectAccepted() }
+      await sleep(wait)
+    }
+  }
+
+  /** Applied were so many messages of a conversation, and one more that is sent now: not one twice. */
+  async expectTalks({ line, place }: Pick<Conversation, 'line' | 'place'>, talks: number): Promise<void> {
+    const isEchoed = (text: string) => line.frames.some(({ data }) => data.includes(text))
+    const echoes = this.#texts.some(isEchoed)
+    const { text } = await this.talk(line, place)
+    const wanted = (talks + 1) * this.events
+    await this.hears(line, place, wanted)
+    // Whatever was applied twice stands before the last message.
+    if (echoes) await line.until(() => isEchoed(text), `an event with "${text}"`)
+    await this.settles(line)
+    const events = line.eventsOf(place.sessionId).filter(({ seq }) => Number(seq) > place.lastSeq).length
+    const each = `each makes ${this.events} (\`events\`)`
+    this.expect(events === wanted, `${events} events came of ${talks + 1} messages, and ${each}`)
+  }
+
+  /** A stream that follows a session, and has heard what `talks` messages in it make. */
+  async conversation(talks: number): Promise<Conversation> {
+    const line = await this.open()
+    const place = await this.place()
+    await this.resume(line, [place])
+    for (let n = 0; n < talks; n += 1) {
+      await this.talk(line, place)
+      await this.hears(line, place, (n + 1) * this.events)
+    }
+    const events = await this.hears(line, place, talks * this.events)
+    return { line, place, events, last: placeAt(events.at(-1), place) }
+  }
+
+  /** Whatever was on its way to a stream has probably come; without `probe` and marker: certainly not. */
+  async settles(line: ServerLine): Promise<void> {
+    if (line.has('probe')) {
+      const nonce = newId()
+      await line.post('probe', { type: 'probe', nonce })
+      await line.until(() => line.controls('probe').some((frame) => frame.nonce === nonce), 'the answer to a probe')
+    } else if (line.has('replay-marker')) {
+      const before = line.controls('reconnected').length
+      await this.resume(line, [{ sessionId: newSession(), lastSeq: 0 }])
+      await line.until(() => line.controls('reconnected').length > before, 'a marker')
+    }
+  }
+
+  // Findings
+
+  fault(came: string): Fault {
+    return this.wire.fault(came)
+  }
+
+  expect(isRight: boolean, came: string) {
+    if (!isRight) throw this.fault(came)
+  }
+
+  /** The very same events, in the same order. */
+  expectEvents(came: readonly JsonObject[], wanted: readonly JsonObject[], what: string) {
+    const index = wanted.findIndex((event, at) => !isSame(event, came[at]))
+    if (index < 0 && came.length === wanted.length) return
+    const isOther = index >= 0 && came[index]?.seq === wanted[index]?.seq
+    const seqs = (events: readonly JsonObject[]) => events.map(({ seq }) => seq).join(', ') || 'nothing'
+    throw this.fault(
+      isOther
+        ? `${what} has ${quoted(came[index])}, and it was ${quoted(wanted[index])}`
+        : `${what} came as ${seqs(came)}, and not as ${seqs(wanted)}`,
+    )
+  }
+
+  /** @throws Skipped if one of the rules is known to be broken */
+  #restOn(rules: readonly string[]) {
+    const rule = rules.find((number) => this.#broken.has(number))
+    if (rule) throw new Skipped(`it rests on ${rule}, which is broken`)
+  }
+}
+
+export const newText = () => `check ${newId().slice(0, 12)}`
+export const newSession = () => `check-${newId().slice(0, 16)}`
+export const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
+
+/** As a cursor behind an event. */
+export function placeAt(event: JsonObject | undefined, { sessionId, lastSeq }: Place): Place {
+  const { seq = lastSeq, epoch } = event ?? {}
+  return { sessionId, lastSeq: Number(seq), ...(isText(epoch) && { epoch }) }
+}
+
+/** How long a server asks to be let alone, ms. */
+function waitOf(status: number, headers: Headers): number | undefined {
+  const seconds = Number(headers.get('retry-after') ?? Number.NaN)
+  return (status === 429 || status === 503) && seconds >= 0 ? seconds * 1_000 : undefined
+}
+
+function checkOptions(options: ServerContractOptions) {
+  checkNames('serverContract', options, OPTIONS)
+  const { url, send, endpoint, events = 1, timeout = 1, goodbye = sleep, fetch = sleep } = options
+  if (!isText(url) || !/^https?:\/\/[^/?#]+[^?#]*$/i.test(url))
+    throw new TypeError("'url' must be the base URL of the endpoints, such as 'http://127.0.0.1:3000/api/chat'")
+  if (send !== undefined && !(isObject(send) && isText(send.type)))
+    throw new TypeError("'send' must be a message, an object with a 'type'")
+  if (endpoint !== undefined && !(isText(endpoint) && endpoint)) throw new TypeError("'endpoint' must be a name")
+  checkNumber('events', events, { integer: true })
+  checkNumber('timeout', timeout, { max: MAX_TIMER })
+  checkFunction('goodbye', goodbye)
+  checkFunction('fetch', fetch)
+  for (const name of ['headers', 'secondUser'] as const) {
+    const values = options[name] === undefined ? [] : Object.values(Object(options[name]))
+    if (!values.every(isText)) throw new TypeError(`'${name}' must be an object of header names and texts`)
+  }
+}
