@@ -70,7 +70,6 @@ const ENTITIES: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', 
 /** [spec] XML 1.0, §2.2: most control characters and lone surrogates are in no document at all. */
 const xml = (text: string) =>
   text
-    .toWellFormed()
     .replace(/[^\t\n\r\u0020-\uD7FF\uE000-\uFFFD\u{10000}-\u{10FFFF}]/gu, '\uFFFD')
     .replace(/[&<>"]/g, (letter) => ENTITIES[letter] ?? letter)
     .replace(/[\t\n\r]/g, (space) => `&#${space.charCodeAt(0)};`)

@@ -23,7 +23,7 @@ const NAMES = {
   './server': ['createChatServer', 'memoryLog', 'CommandRejected', 'createWebSocketGateway', 'METRICS'],
   './server/redis': ['redisLog'],
   './server/runs': ['createRuns', 'suspend'],
-  './testing': ['createHarness'],
+  './testing': ['createHarness', 'serverContract', 'runServerContract'],
   './inspect': ['createInspector', 'formatTrace', 'parseTrace', 'replayTrace'],
   './compat': ['createChatConnection'],
   './sessions': ['sessionStore'],
