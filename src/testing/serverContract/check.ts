@@ -10,16 +10,14 @@ import {
   parseVerdicts,
   type SessionVerdict,
 } from '../../protocol'
-import { checkFunction, checkNames, checkNumber, MAX_TIMER } from '../../server/check'
 import type { Answer } from './answer'
 import type { ServerContractOptions } from './case'
 import { type Fault, NotPromised, Skipped } from './fault'
 import { isSame, quoted } from './json'
+import { resolveOptions } from './options'
 import { type Place, type PostOptions, ServerLine } from './serverLine'
 import { Wire } from './wire'
 
-const SEND: JsonObject = { type: 'send', sessionId: '{session}', prompt: '{text}' }
-const OPTIONS = ['url', 'send', 'endpoint', 'events', 'headers', 'secondUser', 'goodbye', 'timeout', 'fetch']
 /** Without them nothing else can be seen. */
 const STREAM_RULES = ['P1', 'P6']
 const ATTACH_RULE = 'P53'
@@ -58,8 +56,7 @@ export class Check {
 
   /** @throws TypeError naming the option that is invalid or unknown */
   constructor(options: ServerContractOptions, needs: readonly Feature[], broken: ReadonlySet<string>) {
-    checkOptions(options)
-    const { url, send = SEND, events = 1, timeout = 5_000, fetch = globalThis.fetch } = options
+    const { url, send, events, timeout, fetch } = resolveOptions(options)
     this.options = options
     this.events = events
     this.wire = new Wire(url, timeout, fetch)
@@ -280,22 +277,4 @@ export function placeAt(event: JsonObject | undefined, { sessionId, lastSeq }: P
 function waitOf(status: number, headers: Headers): number | undefined {
   const seconds = Number(headers.get('retry-after') ?? Number.NaN)
   return (status === 429 || status === 503) && seconds >= 0 ? seconds * 1_000 : undefined
-}
-
-function checkOptions(options: ServerContractOptions) {
-  checkNames('serverContract', options, OPTIONS)
-  const { url, send, endpoint, events = 1, timeout = 1, goodbye = sleep, fetch = sleep } = options
-  if (!isText(url) || !/^https?:\/\/[^/?#]+[^?#]*$/i.test(url))
-    throw new TypeError("'url' must be the base URL of the endpoints, such as 'http://127.0.0.1:3000/api/chat'")
-  if (send !== undefined && !(isObject(send) && isText(send.type)))
-    throw new TypeError("'send' must be a message, an object with a 'type'")
-  if (endpoint !== undefined && !(isText(endpoint) && endpoint)) throw new TypeError("'endpoint' must be a name")
-  checkNumber('events', events, { integer: true })
-  checkNumber('timeout', timeout, { max: MAX_TIMER })
-  checkFunction('goodbye', goodbye)
-  checkFunction('fetch', fetch)
-  for (const name of ['headers', 'secondUser'] as const) {
-    const values = options[name] === undefined ? [] : Object.values(Object(options[name]))
-    if (!values.every(isText)) throw new TypeError(`'${name}' must be an object of header names and texts`)
-  }
 }

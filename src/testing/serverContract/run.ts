@@ -1,5 +1,5 @@
 import { SERVER_TOPICS, type ServerCase, type ServerContractOptions, type ServerVerdict } from './case'
-import { Check } from './check'
+import { resolveOptions } from './options'
 import { serverContract } from './serverContract'
 
 /** How a case ended. */
@@ -26,7 +26,7 @@ export async function runServerContract(
   options: ServerContractOptions,
   { only, onReport }: ServerRunSettings = {},
 ): Promise<readonly ServerReport[]> {
-  new Check(options, [], new Set()).close()
+  resolveOptions(options)
   const cases = selected(only)
   const broken = new Set<string>()
   const reports: ServerReport[] = []

@@ -116,7 +116,7 @@ export const streams = [
 
   streamsRule(
     'P35',
-    'that answer has the JSON `{"error":"unknown-stream"}`',
+    'the answer to a POST for an unknown stream is the JSON `{"error":"unknown-stream"}`',
     async (check) => {
       const line = await check.open()
       const message = { type: 'reconnect', resumeId: newId(), sessions: [] }

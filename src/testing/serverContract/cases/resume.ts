@@ -1,6 +1,5 @@
 import { HEAD, isSeq, newId } from '../../../protocol'
-import type { Check, Conversation } from '../check'
-import { newSession, placeAt } from '../check'
+import { type Check, type Conversation, newSession, placeAt } from '../check'
 import { NotPromised } from '../fault'
 import { quoted } from '../json'
 import { rulesOf } from '../rule'
