@@ -3,6 +3,7 @@ import { writeFile } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import { Command, InvalidArgumentError } from 'commander'
 import { SERVER_TOPICS, type ServerContractOptions } from '../testing/serverContract/case'
+import { resolveOptions } from '../testing/serverContract/options'
 import { runServerContract, type ServerReport } from '../testing/serverContract/run'
 import { countsOf, toJson, toJUnit, toRow, toSummary } from './checkReport'
 
@@ -22,16 +23,16 @@ interface Flags {
   readonly send?: object
   readonly endpoint?: string
   readonly events?: number
-  readonly header?: Headers
+  readonly header?: HeaderLines
   readonly cookie?: string
-  readonly secondUser?: Headers
+  readonly secondUser?: HeaderLines
   readonly goodbye?: string
   readonly only?: readonly string[]
   readonly timeout?: number
   readonly json?: true
   readonly junit?: string
 }
-type Headers = Readonly<Record<string, string>>
+type HeaderLines = Readonly<Record<string, string>>
 
 /** The exit codes: every rule is kept, one is broken, nothing could be said. */
 const [KEPT, BROKEN, NOT_RUN] = [0, 1, 2]
@@ -85,6 +86,7 @@ async function check(io: CheckIo, url: string, flags: Flags): Promise<void> {
   const onReport = (report: ServerReport) => json || io.out(`${toRow(report, io.hasColour)}\n`)
   try {
     const options = optionsOf(url, flags)
+    resolveOptions(options)
     await reach(url)
     const reports = await runServerContract(options, { only, onReport })
     io.out(json ? `${toJson(url, reports)}\n` : `\n${toSummary(reports)}\n`)
@@ -138,7 +140,7 @@ function toNumber(text: string): number {
   return number
 }
 
-function toHeaders(line: string, before: Headers = {}): Headers {
+function toHeaders(line: string, before: HeaderLines = {}): HeaderLines {
   const [, name, value] = /^([\w!#$%&'*+.^`|~-]+):\s*(.*)$/.exec(line) ?? []
   if (name === undefined || value === undefined) throw new InvalidArgumentError("it is no header such as 'Name: value'")
   return { ...before, [name]: value }

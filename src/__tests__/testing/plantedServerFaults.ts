@@ -14,18 +14,25 @@ const json = (status: number, value: unknown, headers: Record<string, string> = 
 const html = (status: number) =>
   new Response('<h1>Not what you expected</h1>', { status, headers: { 'Content-Type': 'text/html' } })
 
-/** The same request with other headers; null leaves one out. */
-function withHeaders({ url, method, headers, body }: Request, changes: Record<string, string | null>): Request {
-  const changed = new Headers(headers)
-  for (const [name, value] of Object.entries(changes)) value === null ? changed.delete(name) : changed.set(name, value)
-  return new Request(url, { method, headers: changed, body, duplex: 'half' } as RequestInit)
+/** null leaves one out. */
+type HeaderChanges = Readonly<Record<string, string | null>>
+
+function changed(headers: Headers, changes: HeaderChanges): Headers {
+  const copy = new Headers(headers)
+  for (const [name, value] of Object.entries(changes)) {
+    if (value === null) copy.delete(name)
+    else copy.set(name, value)
+  }
+  return copy
 }
 
+const withHeaders = ({ url, method, headers, body }: Request, changes: HeaderChanges): Request =>
+  new Request(url, { method, headers: changed(headers, changes), body, duplex: 'half' } as RequestInit)
+
 async function withBody(request: Request, change: (message: Message) => unknown): Promise<Request> {
-  const { url, method, headers } = request
-  const kept = new Headers(headers)
-  kept.delete('content-length')
-  return new Request(url, { method, headers: kept, body: JSON.stringify(change(await request.json())) })
+  const { url, method } = request
+  const headers = changed(request.headers, { 'content-length': null })
+  return new Request(url, { method, headers, body: JSON.stringify(change(await request.json())) })
 }
 
 /** Only what is posted to these endpoints is answered otherwise. */
@@ -55,12 +62,10 @@ const asStatus = (from: number, to: number, body: unknown): Tampering => ({
 })
 
 /** The stream has other headers. */
-const streaming = (changes: Record<string, string | null>): Tampering =>
+const streaming = (changes: HeaderChanges): Tampering =>
   at('events', async (_, next) => {
     const { body, status, headers } = await next()
-    const changed = new Headers(headers)
-    for (const [name, value] of Object.entries(changes)) value === null ? changed.delete(name) : changed.set(name, value)
-    return new Response(body, { status, headers: changed })
+    return new Response(body, { status, headers: changed(headers, changes) })
   })
 
 // Frames
@@ -94,9 +99,8 @@ const onStream: readonly PlantedFault[] = [
     'P2',
     at('events', async (_, next) => {
       const { body, headers } = await next()
-      const compressed = new Headers(headers)
-      compressed.set('content-encoding', 'gzip')
-      return new Response(body?.pipeThrough(new CompressionStream('gzip') as never) ?? null, { headers: compressed })
+      const gzip = new CompressionStream('gzip') as unknown as ReadableWritablePair<Uint8Array<ArrayBuffer>, Uint8Array>
+      return new Response(body?.pipeThrough(gzip) ?? null, { headers: changed(headers, { 'content-encoding': 'gzip' }) })
     }),
     /content-encoding is gzip/,
   ],
@@ -524,8 +528,7 @@ const onSuspends: readonly PlantedFault[] = [
 
 async function detaches(request: Request, next: Next) {
   const { sessions } = (await request.clone().json()) as { sessions: { sessionId: string }[] }
-  const headers = new Headers(request.headers)
-  headers.delete('content-length')
+  const headers = changed(request.headers, { 'content-length': null })
   for (const { sessionId } of sessions) {
     const body = JSON.stringify({ type: 'unwatch', sessionId })
     await next(new Request(request.url.replace(/suspend$/, 'unwatch'), { method: 'POST', headers, body }))

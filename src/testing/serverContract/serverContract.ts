@@ -35,4 +35,6 @@ const rankOf = ({ number, topic }: ServerCase) => {
  * against them over HTTP, by a driver that has nothing of the client in it. For a runner of your
  * choice: `for (const { title, run } of serverContract) test(title, () => run({ url }))`.
  */
-export const serverContract: readonly ServerCase[] = ALL.toSorted((a, b) => rankOf(a) - rankOf(b))
+export const serverContract: readonly ServerCase[] = ALL.toSorted(
+  (a, b) => rankOf(a) - rankOf(b) || Number(a.number.slice(1)) - Number(b.number.slice(1)),
+)
