@@ -69,7 +69,11 @@ export function checkCommand(io: CheckIo = processIo()): Command {
     .option('--events <n>', 'how many events one such message makes, exactly (default: 1)', toNumber)
     .option('--header <line>', "a header of each request, 'Name: value'; may be repeated", toHeaders)
     .option('--cookie <text>', 'the Cookie of each request')
-    .option('--second-user <line>', 'a header of another user, who may not read what the first one may; may be repeated', toHeaders)
+    .option(
+      '--second-user <line>',
+      'a header of another user, who may not read what the first one may; may be repeated',
+      toHeaders,
+    )
     .option('--goodbye <command>', 'a command that makes the server shut down, run at the end')
     .option('--only <list>', 'topics or numbers of rules, with commas between', (list: string) => list.split(','))
     .option('--timeout <ms>', 'how long something that has to come is waited for (default: 5000)', toNumber)
@@ -100,7 +104,8 @@ async function check(io: CheckIo, url: string, flags: Flags): Promise<void> {
 
 function optionsOf(url: string, flags: Flags): ServerContractOptions {
   const { send, endpoint, events, header, cookie, secondUser, goodbye, timeout } = flags
-  const headers = header || cookie !== undefined ? { ...header, ...(cookie !== undefined && { Cookie: cookie }) } : undefined
+  const headers =
+    header || cookie !== undefined ? { ...header, ...(cookie !== undefined && { Cookie: cookie }) } : undefined
   return {
     url,
     endpoint,
@@ -120,7 +125,8 @@ async function reach(url: string): Promise<void> {
   } catch (error) {
     const { name, cause } = Object(error)
     // One that is slow may be quicker where it is asked for a stream.
-    if (name !== 'TimeoutError') throw new Error(`there is no server at ${url} (${cause?.code ?? cause?.message ?? error})`)
+    if (name !== 'TimeoutError')
+      throw new Error(`there is no server at ${url} (${cause?.code ?? cause?.message ?? error})`)
   }
 }
 

@@ -50,7 +50,8 @@ export function toJUnit(url: string, reports: readonly ServerReport[]): string {
     const mark = markOf(report)
     const head = `    <testcase classname="${xml(topic)}" name="${xml(title)}" time="${seconds(ms)}"`
     if (mark === 'passed') return `${head}/>`
-    const body = mark === 'FAILED' ? `<failure message="${xml(why)}"/>` : `<skipped message="${xml(`${mark}: ${why}`)}"/>`
+    const body =
+      mark === 'FAILED' ? `<failure message="${xml(why)}"/>` : `<skipped message="${xml(`${mark}: ${why}`)}"/>`
     return `${head}>${body}</testcase>`
   })
   const counts = `tests="${reports.length}" failures="${failed}" errors="0" skipped="${reports.length - failed - passed}" time="${time}"`

@@ -13,10 +13,16 @@ class Exit extends Error {}
 async function run(args: readonly string[], hasColour = false) {
   let [out, err, code] = ['', '', -1]
   const command = checkCommand({
-    out: (text) => void (out += text),
-    err: (text) => void (err += text),
+    out(text) {
+      out += text
+    },
+    err(text) {
+      err += text
+    },
     hasColour,
-    exitCode: (given) => void (code = given),
+    exitCode(given) {
+      code = given
+    },
     exit(given) {
       code = given
       throw new Exit()
@@ -63,7 +69,9 @@ describe.concurrent('holdline check', () => {
     const { out, code } = await check(['--only', 'P33'], UNKNOWN_IS_404)
     expect(code).toBe(1)
     expect(out).toMatch(/^FAILED {8}P33 {2}refusals /)
-    expect(out).toMatch(/^ {14}POST check-unknown \{.*\}: was answered 404 <b>&", not 400.* P33 says: .*\(docs\/protocol\.md#p33\)$/m)
+    expect(out).toMatch(
+      /^ {14}POST check-unknown \{.*\}: was answered 404 <b>&", not 400.* P33 says: .*\(docs\/protocol\.md#p33\)$/m,
+    )
   })
 
   test('a rule that is SHOULD is advice, and fails nothing', async () => {
@@ -79,7 +87,14 @@ describe.concurrent('holdline check', () => {
       url: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+\/api\/chat$/),
       ...{ passed: 0, failed: 1, advice: 0, notPromised: 0, skipped: 1 },
       cases: [
-        { number: 'P33', topic: 'refusals', level: 'must', outcome: 'failed', why: expect.any(String), ms: expect.any(Number) },
+        {
+          number: 'P33',
+          topic: 'refusals',
+          level: 'must',
+          outcome: 'failed',
+          why: expect.any(String),
+          ms: expect.any(Number),
+        },
         { number: 'P37', outcome: 'skipped', why: expect.stringContaining('--second-user') },
       ],
     })
@@ -116,7 +131,17 @@ describe.concurrent('holdline check', () => {
     const server = await startTalkingServer(byCookie)
     const flags = ['--send', '{"type":"talk","sessionId":"{session}","text":"say {text}"}', '--endpoint', 'speak']
     const users = ['--cookie', 'user=alice', '--second-user', 'X-User: bob']
-    const args = [server.options.url, ...flags, ...users, '--goodbye', 'exit 3', '--timeout', '9000', '--only', 'P53,P60,P36,P21']
+    const args = [
+      server.options.url,
+      ...flags,
+      ...users,
+      '--goodbye',
+      'exit 3',
+      '--timeout',
+      '9000',
+      '--only',
+      'P53,P60,P36,P21',
+    ]
     const { out, code } = await run(args)
     await server.close()
     expect(out).toContain('3 passed, 1 failed, 0 advised, 0 not promised, 0 skipped')
@@ -126,10 +151,18 @@ describe.concurrent('holdline check', () => {
   })
 
   test.each([
-    ['nothing listens', ['http://127.0.0.1:1/api/chat'], /^holdline check: there is no server at http:\/\/127\.0\.0\.1:1\/api\/chat \(ECONNREFUSED\)\n$/],
+    [
+      'nothing listens',
+      ['http://127.0.0.1:1/api/chat'],
+      /^holdline check: there is no server at http:\/\/127\.0\.0\.1:1\/api\/chat \(ECONNREFUSED\)\n$/,
+    ],
     ['the URL is none', ['chat'], /holdline check: 'url' must be the base URL/],
     ['the URL is missing', [], /missing required argument 'url'/],
-    ['--send is no JSON', ['http://127.0.0.1:1', '--send', '{type}'], /'--send <json>' argument '\{type\}' is invalid. it is no JSON/],
+    [
+      '--send is no JSON',
+      ['http://127.0.0.1:1', '--send', '{type}'],
+      /'--send <json>' argument '\{type\}' is invalid. it is no JSON/,
+    ],
     ['--events is no number', ['http://127.0.0.1:1', '--events', 'many'], /it is no number/],
     ['--header is none', ['http://127.0.0.1:1', '--header', 'Authorization'], /it is no header such as 'Name: value'/],
     ['a flag is unknown', ['http://127.0.0.1:1', '--no-such'], /unknown option '--no-such'/],
@@ -142,7 +175,14 @@ describe.concurrent('holdline check', () => {
   test('--help teaches: what is sent, the exit codes, topics, examples', async () => {
     const { out, code } = await run(['--help'])
     expect(code).toBe(0)
-    for (const text of ['<url>', '--second-user', '{session}', 'Exit code: 0', 'Topics: stream welcome', 'npx holdline check http://'])
+    for (const text of [
+      '<url>',
+      '--second-user',
+      '{session}',
+      'Exit code: 0',
+      'Topics: stream welcome',
+      'npx holdline check http://',
+    ])
       expect(out).toContain(text)
   })
 })
@@ -159,7 +199,7 @@ const REPORT: ServerReport = {
 
 test('colours are for terminals that may have them', () => {
   expect(toRow(REPORT, false)).not.toContain('\u001b')
-  expect(toRow(REPORT, true)).toMatch(/^\u001b\[31mFAILED {6}\u001b\[0m {2}P1 /)
+  expect(toRow(REPORT, true)).toMatch(`\u001b[31m${'FAILED'.padEnd(12)}\u001b[0m  P1 `)
 })
 
 test('no text breaks the XML', () => {
@@ -194,7 +234,10 @@ function parseXml(text: string): readonly XmlElement[] {
       continue
     }
     if (!empty) open.push(name)
-    const pairs = Array.from(attributes.matchAll(/ ([a-z]+)="([^"]*)"/g), ([, key = '', raw = '']) => [key, decode(raw)])
+    const pairs = Array.from(attributes.matchAll(/ ([a-z]+)="([^"]*)"/g), ([, key = '', raw = '']) => [
+      key,
+      decode(raw),
+    ])
     elements.push({ name, attributes: Object.fromEntries(pairs) })
   }
   expect(open).toEqual([])

@@ -1,11 +1,5 @@
 import { listen } from '../../../tools/shared/listen'
-import {
-  type ChatServer,
-  type ChatServerOptions,
-  createChatServer,
-  memoryLog,
-  type Principal,
-} from '../../server'
+import { type ChatServer, type ChatServerOptions, createChatServer, memoryLog, type Principal } from '../../server'
 import { TamperedStream } from '../../testing/contract/tamperedStream'
 import type { ServerContractOptions } from '../../testing/serverContract/case'
 

@@ -36,7 +36,10 @@ async function withBody(request: Request, change: (message: Message) => unknown)
 }
 
 /** Only what is posted to these endpoints is answered otherwise. */
-const at = (endpoints: string, answer: (request: Request, next: Next, world: World) => Response | Promise<Response>): Tampering => ({
+const at = (
+  endpoints: string,
+  answer: (request: Request, next: Next, world: World) => Response | Promise<Response>,
+): Tampering => ({
   answer: (request, next, world) =>
     endpoints.split(' ').includes(endpointOf(request)) ? answer(request, next, world) : next(),
 })
@@ -93,14 +96,21 @@ const dropping = (drops: () => (frame: string) => boolean): Tampering => ({
 const onStream: readonly PlantedFault[] = [
   ['has no route for the stream', 'P1', at('events', () => html(404)), /was answered 404 with text\/html/],
   ['answers the stream as JSON', 'P1', at('events', () => json(200, {}))],
-  ['says nothing against caches and buffers', 'P2', streaming({ 'cache-control': null, 'x-accel-buffering': null }), /cache-control is absent/],
+  [
+    'says nothing against caches and buffers',
+    'P2',
+    streaming({ 'cache-control': null, 'x-accel-buffering': null }),
+    /cache-control is absent/,
+  ],
   [
     'compresses the stream',
     'P2',
     at('events', async (_, next) => {
       const { body, headers } = await next()
       const gzip = new CompressionStream('gzip') as unknown as ReadableWritablePair<Uint8Array<ArrayBuffer>, Uint8Array>
-      return new Response(body?.pipeThrough(gzip) ?? null, { headers: changed(headers, { 'content-encoding': 'gzip' }) })
+      return new Response(body?.pipeThrough(gzip) ?? null, {
+        headers: changed(headers, { 'content-encoding': 'gzip' }),
+      })
     }),
     /content-encoding is gzip/,
   ],
@@ -126,7 +136,12 @@ const onStream: readonly PlantedFault[] = [
     at('events', (request, next) => next(new Request(request.url.replace('?ask', ''), request))),
     /has a body/,
   ],
-  ['says something before the welcome', 'P6', frames((frame) => (isWelcome(frame) ? `data: {"type":"ping"}\n\n${frame}` : frame)), /the first frame is unnamed/],
+  [
+    'says something before the welcome',
+    'P6',
+    frames((frame) => (isWelcome(frame) ? `data: {"type":"ping"}\n\n${frame}` : frame)),
+    /the first frame is unnamed/,
+  ],
   ['does not name the welcome', 'P6', frames((frame) => frame.replace('event: welcome\n', ''))],
   ['speaks another version', 'P6', welcoming((welcome) => ({ ...welcome, protocolVersion: 3 }))],
   ['says no welcome', 'P6', dropping(() => isWelcome)],
@@ -134,9 +149,24 @@ const onStream: readonly PlantedFault[] = [
   ['has features in a text', 'P11', welcoming((welcome) => ({ ...welcome, features: 'probe' }))],
   ['has a heartbeat of 0', 'P11', welcoming((welcome) => ({ ...welcome, heartbeat: 0 }))],
   ['welcomes with each resume', 'P12', { frames: welcomesAgain }, /2 welcomes/],
-  ['says a text that is no JSON', 'P13', frames((frame) => (isMarker(frame) ? `${frame}\n\ndata: done` : frame)), /a frame has "done"/],
-  ['names its events', 'P13', frames((frame) => (isEvent(frame) ? `event: token\n${frame}` : frame)), /a frame is named token/],
-  ['has a number for the type of an event', 'P13', events((event) => ({ ...event, type: 7 })), /`type` is not of its type/],
+  [
+    'says a text that is no JSON',
+    'P13',
+    frames((frame) => (isMarker(frame) ? `${frame}\n\ndata: done` : frame)),
+    /a frame has "done"/,
+  ],
+  [
+    'names its events',
+    'P13',
+    frames((frame) => (isEvent(frame) ? `event: token\n${frame}` : frame)),
+    /a frame is named token/,
+  ],
+  [
+    'has a number for the type of an event',
+    'P13',
+    events((event) => ({ ...event, type: 7 })),
+    /`type` is not of its type/,
+  ],
 ]
 
 function welcomesAgain() {
@@ -202,7 +232,13 @@ function swapsFirst() {
   }
 }
 
-async function startsTwice({ sessionId = '', publish }: { sessionId?: string | undefined; publish: (id: string, event: { type: string }) => unknown }) {
+async function startsTwice({
+  sessionId = '',
+  publish,
+}: {
+  sessionId?: string | undefined
+  publish: (id: string, event: { type: string }) => unknown
+}) {
   for (const run of ['one', 'two', 'three']) await publish(sessionId, { type: 'run.started', run } as { type: string })
 }
 
@@ -214,8 +250,23 @@ const onResumes: readonly PlantedFault[] = [
     /event 3 after 0 of check-\w+ did not come/,
   ],
   ['has no route for a resume', 'P53', at('reconnect', () => html(404)), /was answered 404/],
-  ['replays nothing', 'P54', posting('reconnect', cursors((cursor) => ({ ...cursor, lastSeq: 2 ** 53 - 1 })))],
-  ['replays everything to any cursor', 'P54', posting('reconnect', cursors(({ epoch, ...cursor }) => ({ ...cursor, lastSeq: 0 }))), /events came as 1, 2/],
+  [
+    'replays nothing',
+    'P54',
+    posting(
+      'reconnect',
+      cursors((cursor) => ({ ...cursor, lastSeq: 2 ** 53 - 1 })),
+    ),
+  ],
+  [
+    'replays everything to any cursor',
+    'P54',
+    posting(
+      'reconnect',
+      cursors(({ epoch, ...cursor }) => ({ ...cursor, lastSeq: 0 })),
+    ),
+    /events came as 1, 2/,
+  ],
   ['replays twice', 'P54', { frames: replaysTwice }],
   [
     'replays events without what was in them',
@@ -236,12 +287,48 @@ const onResumes: readonly PlantedFault[] = [
   ['takes 50 sessions in a resume', 'P56', at('reconnect', resumesAtMost50), /was answered 400/],
   ['answers a resume without ok', 'P57', answering('reconnect', ({ sessions }) => ({ sessions }))],
   ['answers a resume with ok: false', 'P57', answering('reconnect', (answer) => ({ ...answer, ok: false }))],
-  ['begins a replay one event late', 'P58', answering('reconnect', cursors((word) => ({ ...word, from: Number(word.from) + 1 })))],
-  ['resumes beyond its head', 'P59', answering('reconnect', cursors((word) => ({ ...word, status: 'resumed' }))), /"status":"resumed"/],
-  ['resets to 0', 'P59', answering('reconnect', cursors((word) => (word.status === 'reset' ? { ...word, to: 0 } : word)))],
-  ['does not know the epoch of a cursor', 'P59', posting('reconnect', cursors(({ epoch, ...cursor }) => cursor))],
+  [
+    'begins a replay one event late',
+    'P58',
+    answering(
+      'reconnect',
+      cursors((word) => ({ ...word, from: Number(word.from) + 1 })),
+    ),
+  ],
+  [
+    'resumes beyond its head',
+    'P59',
+    answering(
+      'reconnect',
+      cursors((word) => ({ ...word, status: 'resumed' })),
+    ),
+    /"status":"resumed"/,
+  ],
+  [
+    'resets to 0',
+    'P59',
+    answering(
+      'reconnect',
+      cursors((word) => (word.status === 'reset' ? { ...word, to: 0 } : word)),
+    ),
+  ],
+  [
+    'does not know the epoch of a cursor',
+    'P59',
+    posting(
+      'reconnect',
+      cursors(({ epoch, ...cursor }) => cursor),
+    ),
+  ],
   ['lets everybody read a session', 'P60', { options: { authorize: () => true } }, /the second user is told/],
-  ['takes the largest number for none', 'P61', posting('reconnect', cursors((cursor) => ({ ...cursor, lastSeq: cursor.lastSeq === 2 ** 53 - 1 ? 0 : cursor.lastSeq })))],
+  [
+    'takes the largest number for none',
+    'P61',
+    posting(
+      'reconnect',
+      cursors((cursor) => ({ ...cursor, lastSeq: cursor.lastSeq === 2 ** 53 - 1 ? 0 : cursor.lastSeq })),
+    ),
+  ],
   [
     'fails a resume for one malformed id',
     'P62',
@@ -251,11 +338,20 @@ const onResumes: readonly PlantedFault[] = [
   ],
   ['says the marker before the replay', 'P19', { frames: marksEarly }, /before the marker came as nothing/],
   ['says no marker', 'P19', dropping(() => isMarker), /the marker did not come/],
-  ['forgets the resumeId', 'P20', frames((frame) => (isMarker(frame) ? frameOf({ ...jsonOf(frame), resumeId: undefined }) : frame))],
+  [
+    'forgets the resumeId',
+    'P20',
+    frames((frame) => (isMarker(frame) ? frameOf({ ...jsonOf(frame), resumeId: undefined }) : frame)),
+  ],
   ['echoes the first resumeId', 'P20', { frames: echoesFirst }],
   ['watches from now on', 'P64', posting('watch', (cursor) => ({ ...cursor, lastSeq: 2 ** 53 - 1 }))],
   ['answers a watch, and does nothing', 'P64', at('watch', () => json(200, { ok: true }))],
-  ['has no unwatch that does something', 'P65', at('unwatch', () => json(200, { ok: true })), /came after the `unwatch`/],
+  [
+    'has no unwatch that does something',
+    'P65',
+    at('unwatch', () => json(200, { ok: true })),
+    /came after the `unwatch`/,
+  ],
   [
     'refuses the second unwatch',
     'P65',
@@ -315,9 +411,18 @@ function echoesFirst() {
 
 const onLife: readonly PlantedFault[] = [
   ['answers probes with the POST alone', 'P66', dropping(() => (frame) => jsonOf(frame).type === 'probe')],
-  ['answers a probe with another nonce', 'P66', frames((frame) => (jsonOf(frame).type === 'probe' ? frameOf({ type: 'probe', nonce: 'n' }) : frame))],
+  [
+    'answers a probe with another nonce',
+    'P66',
+    frames((frame) => (jsonOf(frame).type === 'probe' ? frameOf({ type: 'probe', nonce: 'n' }) : frame)),
+  ],
   ['has no heartbeat', 'P9', dropping(() => (frame) => jsonOf(frame).type === 'ping'), /a sign of life/],
-  ['has comments for a heartbeat', 'P9', frames((frame) => (jsonOf(frame).type === 'ping' ? ': ping' : frame)), /\d comments?/],
+  [
+    'has comments for a heartbeat',
+    'P9',
+    frames((frame) => (jsonOf(frame).type === 'ping' ? ': ping' : frame)),
+    /\d comments?/,
+  ],
 ]
 
 const withKey = (key: (key: string, message: string) => string): Tampering => ({
@@ -330,7 +435,11 @@ const withKey = (key: (key: string, message: string) => string): Tampering => ({
 
 const onMessages: readonly PlantedFault[] = [
   ['applies a repeat again', 'P85', withKey(() => crypto.randomUUID()), /not as at first/],
-  ['knows a repeat only on its own stream', 'P85', { answer: (request, next) => next(withHeaders(request, keyOfStream(request))) }],
+  [
+    'knows a repeat only on its own stream',
+    'P85',
+    { answer: (request, next) => next(withHeaders(request, keyOfStream(request))) },
+  ],
   ['remembers the answer, and applies a repeat all the same', 'P85', at('send', appliesAgain), /events came of/],
   ['takes another payload under a used key', 'P86', withKey((key, text) => `${key}-${hash(text)}`), /not 409/],
   ['gives the first answer to another payload', 'P86', at('send', answersByKey), /not 409/],
@@ -385,13 +494,26 @@ const onBatches: readonly PlantedFault[] = [
   ['forgets what ran in a batch', 'P75', at('batch', batchesUnderOtherIds), /not 2xx with the receipt/],
   ['takes its own endpoints in a batch', 'P76', results((list) => list.map((result) => ({ ...result, status: 200 })))],
   ['runs a batch backwards', 'P77', batches((messages) => messages.toReversed())],
-  ['ends a batch at the first that is rejected', 'P78', results((list) => list.slice(0, list.findIndex(({ status }) => status !== 200) + 1))],
+  [
+    'ends a batch at the first that is rejected',
+    'P78',
+    results((list) => list.slice(0, list.findIndex(({ status }) => status !== 200) + 1)),
+  ],
   ['leaves out the results of what is rejected', 'P78', results((list) => list.filter(({ status }) => status === 200))],
   ['takes any batch', 'P82', asStatus(400, 200, { results: [] }), /was answered 200/],
   ['runs the first 50 of 51', 'P82', batches((messages) => messages.slice(0, 50))],
   ['applies messages in pairs, the second one first', 'P25', at('send', swapsPosts), /the events came as/],
-  ['takes any name of a lane', 'P24', { answer: (request, next) => next(withHeaders(request, { 'x-lane': null })) }, /was answered 200/],
-  ['refuses the empty name of a lane', 'P24', at('send', (request, next) => (request.headers.get('x-lane') === '' ? json(400, {}) : next()))],
+  [
+    'takes any name of a lane',
+    'P24',
+    { answer: (request, next) => next(withHeaders(request, { 'x-lane': null })) },
+    /was answered 200/,
+  ],
+  [
+    'refuses the empty name of a lane',
+    'P24',
+    at('send', (request, next) => (request.headers.get('x-lane') === '' ? json(400, {}) : next())),
+  ],
 ]
 
 async function batchesUnderOtherIds(request: Request, next: Next) {
@@ -423,16 +545,30 @@ async function swapsPosts(request: Request, next: Next, { notes }: World) {
 }
 
 const onRefusals: readonly PlantedFault[] = [
-  ['knows everybody', 'P36', { options: { authenticate: () => ({ id: 'anybody' }) } }, /was answered 200 without `headers`/],
+  [
+    'knows everybody',
+    'P36',
+    { options: { authenticate: () => ({ id: 'anybody' }) } },
+    /was answered 200 without `headers`/,
+  ],
   ['answers 403 to who is not logged in', 'P36', asStatus(401, 403, { error: 'forbidden' })],
   ['lets everybody write', 'P37', { options: { authorize: () => true } }, /was answered 200/],
   ['answers a foreign message 200, and does not apply it', 'P37', asStatus(403, 200, {})],
   ['has no route for unwatch', 'P33', at('unwatch', () => html(404)), /no endpoint `unwatch`/],
   ['has no route for suspend', 'P33', at('suspend', () => html(405))],
   ['has no route for the probe it announces', 'P33', at('probe', () => html(404))],
-  ['answers 404 for an endpoint that it does not know', 'P33', at('check-unknown', () => html(404)), /takes 404 for the end/],
+  [
+    'answers 404 for an endpoint that it does not know',
+    'P33',
+    at('check-unknown', () => html(404)),
+    /takes 404 for the end/,
+  ],
   ['redirects POSTs', 'P29', at('check-unknown', () => Response.redirect('http://127.0.0.1:1/login', 302)), /leads to/],
-  ['says JSON and answers HTML', 'P31', at('check-unknown', () => new Response('<p>', { status: 400, headers: { 'Content-Type': 'application/json' } }))],
+  [
+    'says JSON and answers HTML',
+    'P31',
+    at('check-unknown', () => new Response('<p>', { status: 400, headers: { 'Content-Type': 'application/json' } })),
+  ],
   ['refuses with a page', 'P38', at('check-unknown', () => html(400))],
   ['takes POSTs of streams that it does not know', 'P34', asStatus(404, 200, { ok: true }), /was answered 200/],
   ['answers 400 for a stream that it does not know', 'P34', asStatus(404, 400, { error: 'unknown-stream' })],
@@ -451,18 +587,61 @@ async function tellsForeign(request: Request, next: Next, { notes }: World) {
 }
 
 const onPages: readonly PlantedFault[] = [
-  ['takes any origin', 'P43', { answer: (request, next) => next(withHeaders(request, { origin: null, 'sec-fetch-site': null })) }, /was answered 200/],
-  ['looks at the origin of the stream alone', 'P43', { answer: (request, next) => next(request.method === 'POST' ? withHeaders(request, { origin: null, 'sec-fetch-site': null }) : request) }],
-  ['may be put into a frame', 'P44', { answer: (request, next) => next(withHeaders(request, { 'sec-fetch-dest': null })) }],
+  [
+    'takes any origin',
+    'P43',
+    { answer: (request, next) => next(withHeaders(request, { origin: null, 'sec-fetch-site': null })) },
+    /was answered 200/,
+  ],
+  [
+    'looks at the origin of the stream alone',
+    'P43',
+    {
+      answer: (request, next) =>
+        next(request.method === 'POST' ? withHeaders(request, { origin: null, 'sec-fetch-site': null }) : request),
+    },
+  ],
+  [
+    'may be put into a frame',
+    'P44',
+    { answer: (request, next) => next(withHeaders(request, { 'sec-fetch-dest': null })) },
+  ],
   ['lets its stream be cached', 'P45', streaming({ 'cache-control': 'max-age=60' })],
-  ['allows an origin without Vary', 'P45', streaming({ 'access-control-allow-origin': 'https://app.example' }), /without `Vary: Origin`/],
+  [
+    'allows an origin without Vary',
+    'P45',
+    streaming({ 'access-control-allow-origin': 'https://app.example' }),
+    /without `Vary: Origin`/,
+  ],
 ]
 
 const onInput: readonly PlantedFault[] = [
   ['answers 500 to what is no JSON', 'P22', asStatus(400, 500, { error: 'internal' }), /was answered 500/],
-  ['takes any media type', 'P22', { answer: (request, next) => next(request.method === 'POST' ? withHeaders(request, { 'content-type': 'application/json' }) : request) }, /was answered 200/],
-  ['acts on an empty POST', 'P30', { answer: (request, next) => (request.headers.has('x-connection-id') || request.method === 'GET' ? next() : json(200, {})) }],
-  ['breaks on deep JSON', 'P39', { answer: async (request, next) => ((await request.clone().text()).includes('[[[[') ? json(500, { error: 'internal' }) : next()) }],
+  [
+    'takes any media type',
+    'P22',
+    {
+      answer: (request, next) =>
+        next(request.method === 'POST' ? withHeaders(request, { 'content-type': 'application/json' }) : request),
+    },
+    /was answered 200/,
+  ],
+  [
+    'acts on an empty POST',
+    'P30',
+    {
+      answer: (request, next) =>
+        request.headers.has('x-connection-id') || request.method === 'GET' ? next() : json(200, {}),
+    },
+  ],
+  [
+    'breaks on deep JSON',
+    'P39',
+    {
+      answer: async (request, next) =>
+        (await request.clone().text()).includes('[[[[') ? json(500, { error: 'internal' }) : next(),
+    },
+  ],
   ['reads one body after the other', 'P40', { answer: readsInTurn }, /no answer within/],
   [
     'cuts the connection of a body that is too large',
@@ -482,7 +661,10 @@ async function readsInTurn(request: Request, next: Next, { notes }: World) {
   if (request.method === 'GET') return next()
   const before = notes.get('reading') as Promise<unknown> | undefined
   const reading = Promise.resolve(before).then(() => request.clone().text())
-  notes.set('reading', reading.catch(() => {}))
+  notes.set(
+    'reading',
+    reading.catch(() => {}),
+  )
   await reading
   return next()
 }
@@ -506,7 +688,10 @@ const onSuspends: readonly PlantedFault[] = [
         notes.set('suspended', true)
         return next()
       }),
-      frames: ({ notes }) => (frame) => (notes.get('suspended') && isEvent(frame) ? '' : frame),
+      frames:
+        ({ notes }) =>
+        (frame) =>
+          notes.get('suspended') && isEvent(frame) ? '' : frame,
     },
   ],
   [
@@ -522,7 +707,13 @@ const onSuspends: readonly PlantedFault[] = [
   ],
   ['lets go at a suspend that came late', 'P73', at('suspend', detaches)],
   ['lets go at a suspend, and says that it does not', 'P87', at('suspend', detaches)],
-  ['needs a header on a suspend', 'P23', at('suspend', (request, next) => (request.headers.has('x-connection-id') ? next() : json(404, { error: 'unknown-stream' })))],
+  [
+    'needs a header on a suspend',
+    'P23',
+    at('suspend', (request, next) =>
+      request.headers.has('x-connection-id') ? next() : json(404, { error: 'unknown-stream' }),
+    ),
+  ],
   ['does not know a stream that has just ended', 'P74', at('suspend', () => json(404, { error: 'unknown-stream' }))],
 ]
 
@@ -542,7 +733,10 @@ const onEnds: readonly PlantedFault[] = [
     'P50',
     {
       onEnd: ({ notes }) => void notes.set('ended', true),
-      frames: ({ notes }) => (frame) => (notes.get('ended') && isEvent(frame) ? '' : frame),
+      frames:
+        ({ notes }) =>
+        (frame) =>
+          notes.get('ended') && isEvent(frame) ? '' : frame,
     },
   ],
   [
@@ -556,8 +750,17 @@ const onEnds: readonly PlantedFault[] = [
       },
     },
   ],
-  ['ends without a goodbye', 'P21', dropping(() => (frame) => jsonOf(frame).type === 'goodbye'), /a goodbye did not come before/],
-  ['says how long in words', 'P21', frames((frame) => (jsonOf(frame).type === 'goodbye' ? frameOf({ type: 'goodbye', retryAfter: '1 s' }) : frame))],
+  [
+    'ends without a goodbye',
+    'P21',
+    dropping(() => (frame) => jsonOf(frame).type === 'goodbye'),
+    /a goodbye did not come before/,
+  ],
+  [
+    'says how long in words',
+    'P21',
+    frames((frame) => (jsonOf(frame).type === 'goodbye' ? frameOf({ type: 'goodbye', retryAfter: '1 s' }) : frame)),
+  ],
   ['closes without Retry-After', 'P42', asStatus(503, 503, { error: 'unavailable' })],
   ['answers 500 once it is closed', 'P42', asStatus(503, 500, { error: 'internal' })],
 ]

@@ -53,7 +53,11 @@ describe.concurrent('a run', () => {
     const { headers, secondUser, goodbye, ...options } = server.options
     const reports = await runServerContract(options)
     await server.close()
-    const skipped = (number: string, option: string) => ({ number, outcome: 'skipped', why: expect.stringContaining(option) })
+    const skipped = (number: string, option: string) => ({
+      number,
+      outcome: 'skipped',
+      why: expect.stringContaining(option),
+    })
     expect(unusual(reports).filter(({ outcome }) => outcome !== 'notPromised')).toEqual([
       skipped('P60', '`secondUser` (--second-user)'),
       skipped('P36', '`headers` (--header, --cookie)'),
@@ -122,7 +126,10 @@ describe.concurrent('a run', () => {
 })
 
 describe('docs/protocol.md', () => {
-  const marks = Array.from(protocol.matchAll(/<a id="(p\d+)">(P\d+)<\/a>/g), ([, anchor, number]) => ({ anchor, number }))
+  const marks = Array.from(protocol.matchAll(/<a id="(p\d+)">(P\d+)<\/a>/g), ([, anchor, number]) => ({
+    anchor,
+    number,
+  }))
   const unchecked = new Set(Array.from(read('docs/check.md').matchAll(/^\| (P\d+) \| \S/gm), ([, number]) => number))
 
   test('each number is there once, and is an anchor', () => {

@@ -123,7 +123,8 @@ export class Check {
     const first = await line.until(() => line.frames[0], 'a first frame')
     const { type, protocolVersion, connectionId } = first.json ?? {}
     const isWelcome = first.name === 'welcome' && type === 'welcome' && protocolVersion === 2 && isText(connectionId)
-    if (!isWelcome) throw this.wire.fault(`the first frame is ${first.name ?? 'unnamed'}, ${quoted(first.json ?? first.data)}`)
+    if (!isWelcome)
+      throw this.wire.fault(`the first frame is ${first.name ?? 'unnamed'}, ${quoted(first.json ?? first.data)}`)
     const missing = this.#needs.filter((feature) => !line.has(feature))
     if (missing.length > 0) throw new NotPromised(`welcome.features has no ${missing.join(', no ')}`)
     return line
@@ -158,13 +159,10 @@ export class Check {
 
   /** The events of a session that come after a place, once there are so many. */
   hears(line: ServerLine, { sessionId, lastSeq }: Place, count: number): Promise<readonly JsonObject[]> {
-    return line.until(
-      () => {
-        const events = line.eventsOf(sessionId).filter(({ seq }) => Number(seq) > lastSeq)
-        return events.length >= count && events
-      },
-      `event ${count} after ${lastSeq} of ${sessionId}`,
-    )
+    return line.until(() => {
+      const events = line.eventsOf(sessionId).filter(({ seq }) => Number(seq) > lastSeq)
+      return events.length >= count && events
+    }, `event ${count} after ${lastSeq} of ${sessionId}`)
   }
 
   // Messages
@@ -173,7 +171,9 @@ export class Check {
     const fill = (value: unknown): unknown => {
       if (isText(value)) return value.replaceAll('{session}', sessionId).replaceAll('{text}', text)
       if (Array.isArray(value)) return value.map(fill)
-      return isObject(value) ? Object.fromEntries(Object.entries(value).map(([name, part]) => [name, fill(part)])) : value
+      return isObject(value)
+        ? Object.fromEntries(Object.entries(value).map(([name, part]) => [name, fill(part)]))
+        : value
     }
     return fill(this.#send) as JsonObject
   }

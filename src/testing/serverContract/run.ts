@@ -68,6 +68,8 @@ function selected(only: readonly string[] | undefined): readonly ServerCase[] {
   const names: ReadonlySet<string> = new Set([...SERVER_TOPICS, ...serverContract.map(({ number }) => number)])
   const unknown = only.find((name) => !names.has(name))
   if (unknown !== undefined || only.length === 0)
-    throw new TypeError(`'only' must name topics (${SERVER_TOPICS.join(', ')}) or rules such as P54, not ${JSON.stringify(unknown)}`)
+    throw new TypeError(
+      `'only' must name topics (${SERVER_TOPICS.join(', ')}) or rules such as P54, not ${JSON.stringify(unknown)}`,
+    )
   return serverContract.filter(({ number, topic }) => only.includes(number) || only.includes(topic))
 }

@@ -42,7 +42,10 @@ export const batch = [
       answer.expect(result?.status === 200, 'a result 200')
       const { line } = conversation
       const again = await line.post(check.endpoint, element.body, { key: element.id })
-      again.expect(again.isAccepted && isSame(again.receipt, result?.receipt), `2xx with the receipt of the batch (${quoted(result)})`)
+      again.expect(
+        again.isAccepted && isSame(again.receipt, result?.receipt),
+        `2xx with the receipt of the batch (${quoted(result)})`,
+      )
       const reused = await line.post(check.endpoint, check.message(conversation.place), { key: element.id })
       reused.expect(reused.status === 409, '409, as the id was used for something else')
       await check.expectTalks(conversation, 1)
@@ -77,7 +80,10 @@ export const batch = [
       const conversation = await check.conversation(0)
       const { line, place } = conversation
       const texts = ['first', 'second', 'third'].map((text) => `check ${text} ${newId().slice(0, 8)}`)
-      await resultsOf(conversation, texts.map((text) => elementOf(check, conversation, { body: check.message(place, text) })))
+      await resultsOf(
+        conversation,
+        texts.map((text) => elementOf(check, conversation, { body: check.message(place, text) })),
+      )
       await check.hears(line, place, texts.length * check.events)
       const came = line.frames.flatMap(({ data }) => texts.filter((text) => data.includes(text)))
       if (came.length === 0) throw new Skipped('no event has the text that was sent, so the order cannot be told')

@@ -43,13 +43,18 @@ export const events = [
     }
   }),
 
-  rule('P83', '`seq` rises by exactly 1', async (check) => {
-    for (const events of await liveAndReplayed(check)) {
-      const seqs = seqsOf(events)
-      const isWhole = seqs.every((seq, index) => index === 0 || seq === Number(seqs[index - 1]) + 1)
-      check.expect(isWhole, `the \`seq\` of the events are ${seqs.join(', ')}`)
-    }
-  }, { needs: ['contiguous-seq'] }),
+  rule(
+    'P83',
+    '`seq` rises by exactly 1',
+    async (check) => {
+      for (const events of await liveAndReplayed(check)) {
+        const seqs = seqsOf(events)
+        const isWhole = seqs.every((seq, index) => index === 0 || seq === Number(seqs[index - 1]) + 1)
+        check.expect(isWhole, `the \`seq\` of the events are ${seqs.join(', ')}`)
+      }
+    },
+    { needs: ['contiguous-seq'] },
+  ),
 
   rule('P15', 'all events of one life of a session have the same `epoch`, a string, or none has one', async (check) => {
     const epochs = new Set((await liveAndReplayed(check)).flat().map(({ epoch }) => epoch ?? undefined))
@@ -63,7 +68,9 @@ export const events = [
     const isThere = lists.flat().some(({ prevSeq }) => prevSeq !== undefined)
     if (!isThere) throw new NotPromised('no event has a prevSeq')
     for (const events of lists) {
-      const wrong = events.find(({ prevSeq }, index) => index > 0 && prevSeq !== undefined && prevSeq !== events[index - 1]?.seq)
+      const wrong = events.find(
+        ({ prevSeq }, index) => index > 0 && prevSeq !== undefined && prevSeq !== events[index - 1]?.seq,
+      )
       check.expect(!wrong, `${quoted(wrong)} came after ${events.map(({ seq }) => seq).join(', ')}`)
     }
   }),
@@ -81,13 +88,17 @@ export const events = [
     check.expect(!wrong, `an event came as ${quoted(wrong)}`)
   }),
 
-  rule('P18', 'each `run.started` is followed by exactly one `run.ended`, and one run goes on at a time', async (check) => {
-    const { line, place, events } = await check.conversation(2)
-    if (!events.some(({ type }) => type === 'run.started')) throw new NotPromised('no event tells of a run')
-    const sound = () => faultIn(line.eventsOf(place.sessionId)) === undefined
-    await line.until(sound, 'the end of the run').catch((error) => {
-      const fault = faultIn(line.eventsOf(place.sessionId))
-      throw fault && error instanceof Fault ? check.fault(fault) : error
-    })
-  }),
+  rule(
+    'P18',
+    'each `run.started` is followed by exactly one `run.ended`, and one run goes on at a time',
+    async (check) => {
+      const { line, place, events } = await check.conversation(2)
+      if (!events.some(({ type }) => type === 'run.started')) throw new NotPromised('no event tells of a run')
+      const sound = () => faultIn(line.eventsOf(place.sessionId)) === undefined
+      await line.until(sound, 'the end of the run').catch((error) => {
+        const fault = faultIn(line.eventsOf(place.sessionId))
+        throw fault && error instanceof Fault ? check.fault(fault) : error
+      })
+    },
+  ),
 ]

@@ -21,8 +21,13 @@ export const idempotency = [
         await other.post(check.endpoint, message, { key }),
       ]
       for (const repeat of repeats)
-        repeat.expect(repeat.status === answer.status && isSame(repeat.json, answer.json), `as at first (${answer.text})`)
-      const twins = await Promise.all([0, 1].map(() => line.post(check.endpoint, check.message(place, 'twins'), { key: late })))
+        repeat.expect(
+          repeat.status === answer.status && isSame(repeat.json, answer.json),
+          `as at first (${answer.text})`,
+        )
+      const twins = await Promise.all(
+        [0, 1].map(() => line.post(check.endpoint, check.message(place, 'twins'), { key: late })),
+      )
       for (const twin of twins) twin.expectAccepted()
       await check.expectTalks(conversation, 2)
     },

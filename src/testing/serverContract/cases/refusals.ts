@@ -7,7 +7,10 @@ import type { Place, ServerLine } from '../serverLine'
 const rule = rulesOf('refusals')
 
 /** A message to each endpoint that the library posts to by itself, as far as a server has to have it. */
-function ownMessages(line: ServerLine, { sessionId }: Place): readonly (readonly [endpoint: string, message: object])[] {
+function ownMessages(
+  line: ServerLine,
+  { sessionId }: Place,
+): readonly (readonly [endpoint: string, message: object])[] {
   const where = (feature: Feature, endpoint: string, message: object) =>
     line.has(feature) ? [[endpoint, message] as const] : []
   const lane = line.has('lanes') ? { lane: sessionId } : {}
@@ -56,18 +59,22 @@ export const refusals = [
     await check.expectTalks(conversation, 1)
   }),
 
-  rule('P33', 'nothing but an unknown stream is answered 404: an endpoint is there, or is refused with another 4xx', async (check) => {
-    const line = await check.open()
-    const place = await check.place()
-    await check.resume(line, [place])
-    await check.talk(line, place)
-    for (const [endpoint, message] of ownMessages(line, place)) {
-      const answer = await line.post(endpoint, message)
-      answer.expect(answer.isAccepted, `2xx: there is no endpoint \`${endpoint}\`, or it has not understood`)
-    }
-    const unknown = await line.post('check-unknown', { type: 'check-unknown', sessionId: place.sessionId })
-    unknown.expect(unknown.isFinalRefusal, '400: the client takes 404 for the end of its stream')
-  }),
+  rule(
+    'P33',
+    'nothing but an unknown stream is answered 404: an endpoint is there, or is refused with another 4xx',
+    async (check) => {
+      const line = await check.open()
+      const place = await check.place()
+      await check.resume(line, [place])
+      await check.talk(line, place)
+      for (const [endpoint, message] of ownMessages(line, place)) {
+        const answer = await line.post(endpoint, message)
+        answer.expect(answer.isAccepted, `2xx: there is no endpoint \`${endpoint}\`, or it has not understood`)
+      }
+      const unknown = await line.post('check-unknown', { type: 'check-unknown', sessionId: place.sessionId })
+      unknown.expect(unknown.isFinalRefusal, '400: the client takes 404 for the end of its stream')
+    },
+  ),
 
   rule(
     'P29',
@@ -126,21 +133,28 @@ export const streams = [
     { level: 'should' },
   ),
 
-  streamsRule('P8', 'a POST that names the stream of somebody else is answered as if there were none', async (check) => {
-    check.headersOf('second')
-    const line = await check.open()
-    const place = await check.place()
-    await check.resume(line, [place])
-    const other = await check.open('second')
-    for (const [endpoint, message] of ownMessages(line, place)) {
-      if (endpoint === 'suspend') continue
-      const [foreign, unknown] = [
-        await other.post(endpoint, message, { connectionId: line.connectionId }),
-        await other.post(endpoint, message, { connectionId: newId() }),
-      ]
-      const isAlike = foreign.status === 404 && foreign.text === unknown.text
-      foreign.expect(isAlike, `404 ${unknown.text}, as for an unknown stream (it is of the first user)`)
-    }
-    check.expect(line.frames.every(({ json }) => json?.type !== 'probe'), 'the probe of the second user reached the first one')
-  }),
+  streamsRule(
+    'P8',
+    'a POST that names the stream of somebody else is answered as if there were none',
+    async (check) => {
+      check.headersOf('second')
+      const line = await check.open()
+      const place = await check.place()
+      await check.resume(line, [place])
+      const other = await check.open('second')
+      for (const [endpoint, message] of ownMessages(line, place)) {
+        if (endpoint === 'suspend') continue
+        const [foreign, unknown] = [
+          await other.post(endpoint, message, { connectionId: line.connectionId }),
+          await other.post(endpoint, message, { connectionId: newId() }),
+        ]
+        const isAlike = foreign.status === 404 && foreign.text === unknown.text
+        foreign.expect(isAlike, `404 ${unknown.text}, as for an unknown stream (it is of the first user)`)
+      }
+      check.expect(
+        line.frames.every(({ json }) => json?.type !== 'probe'),
+        'the probe of the second user reached the first one',
+      )
+    },
+  ),
 ]

@@ -21,10 +21,8 @@ async function expectReset(check: Check, { last }: Conversation, cursor: Place) 
 }
 
 export const resume = [
-  rule(
-    'P53',
-    'a resume attaches each session to the stream, so that its events come',
-    (check) => check.conversation(1),
+  rule('P53', 'a resume attaches each session to the stream, so that its events come', (check) =>
+    check.conversation(1),
   ),
 
   rule('P56', 'a resume may name 100 sessions', async (check) => {
@@ -53,11 +51,14 @@ export const resume = [
       const line = await check.open()
       const answer = await check.resume(line, [last])
       await check.verdict(line, answer, last.sessionId)
-      const told = [answer.json, ...line.controls('reconnected')].flatMap(({ sessions }) => (Array.isArray(sessions) ? sessions : []))
+      const told = [answer.json, ...line.controls('reconnected')].flatMap(({ sessions }) =>
+        Array.isArray(sessions) ? sessions : [],
+      )
       if (told.length === 0) throw new NotPromised('neither the answer nor a marker has `sessions`')
       for (const word of told) {
         const { sessionId, status, from, to }: { [field: string]: unknown } = Object(word)
-        const isRight = sessionId === last.sessionId && status === 'resumed' && from === last.lastSeq && isSeq(to) && to >= from
+        const isRight =
+          sessionId === last.sessionId && status === 'resumed' && from === last.lastSeq && isSeq(to) && to >= from
         check.expect(isRight, `the word on ${quoted(last)} is ${quoted(word)}`)
       }
     },
@@ -149,6 +150,7 @@ export const replay = [
     const [, ...lines] = await Promise.all([speak(), join(), join().then(join), join().then(join).then(join)])
     await check.talk(speaker, place)
     const all = await check.hears(speaker, place, 13 * check.events)
-    for (const line of lines) check.expectEvents(await check.hears(line, place, all.length), all, 'what a late stream got')
+    for (const line of lines)
+      check.expectEvents(await check.hears(line, place, all.length), all, 'what a late stream got')
   }),
 ]

@@ -12,7 +12,11 @@ export const stop = [
       const conversation = await check.conversation(0)
       const { line, place } = conversation
       const key = newId()
-      const stopped = await line.post('stop', { type: 'stop', sessionId: place.sessionId, cancels: [key] }, { key: newId() })
+      const stopped = await line.post(
+        'stop',
+        { type: 'stop', sessionId: place.sessionId, cancels: [key] },
+        { key: newId() },
+      )
       stopped.expect(stopped.isAccepted || stopped.isFinalRefusal, '2xx')
       const late = await line.post(check.endpoint, check.message(place), { key })
       late.expect(late.status === 409 && late.json.error === 'cancelled', '409 {"error":"cancelled"}')

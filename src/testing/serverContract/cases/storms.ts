@@ -7,20 +7,24 @@ const rule = rulesOf('storms')
 const TIMES = 25
 
 export const storms = [
-  rule('P50', 'the end of a stream does not detach what a later stream of the same client has attached', async (check) => {
-    const old = await check.open()
-    const place = await check.place()
-    await check.resume(old, [place])
-    const line = await check.open()
-    await check.resume(line, [place])
-    old.close()
-    const message = { type: 'reconnect', resumeId: newId(), sessions: [] }
-    // Until the server has noticed, or seems not to.
-    for (const end = Date.now() + check.wire.timeout / 4; Date.now() < end; await sleep(10))
-      if ((await old.post('reconnect', message)).status === 404) break
-    await check.talk(line, place)
-    await check.hears(line, place, check.events)
-  }),
+  rule(
+    'P50',
+    'the end of a stream does not detach what a later stream of the same client has attached',
+    async (check) => {
+      const old = await check.open()
+      const place = await check.place()
+      await check.resume(old, [place])
+      const line = await check.open()
+      await check.resume(line, [place])
+      old.close()
+      const message = { type: 'reconnect', resumeId: newId(), sessions: [] }
+      // Until the server has noticed, or seems not to.
+      for (const end = Date.now() + check.wire.timeout / 4; Date.now() < end; await sleep(10))
+        if ((await old.post('reconnect', message)).status === 404) break
+      await check.talk(line, place)
+      await check.hears(line, place, check.events)
+    },
+  ),
 
   rule(`P51`, `a client that comes back ${TIMES} times in a row finds the same each time`, async (check) => {
     const { place, events, last } = await check.conversation(2)

@@ -46,14 +46,18 @@ export const stream = [
     { level: 'should' },
   ),
 
-  rule('P13', 'all that follows the welcome are unnamed frames, each with one JSON object as its data', async (check) => {
-    const { line } = await check.conversation(2)
-    await check.settles(line)
-    for (const { name, data, json } of line.frames.slice(1)) {
-      check.expect(name === undefined, `a frame is named ${name}: ${quoted(data)}`)
-      check.expect(json !== undefined, `a frame has ${quoted(data)}, and no JSON object`)
-      const field = malformedField(json ?? {})
-      check.expect(field === undefined, `\`${field}\` is not of its type in ${quoted(json)}`)
-    }
-  }),
+  rule(
+    'P13',
+    'all that follows the welcome are unnamed frames, each with one JSON object as its data',
+    async (check) => {
+      const { line } = await check.conversation(2)
+      await check.settles(line)
+      for (const { name, data, json } of line.frames.slice(1)) {
+        check.expect(name === undefined, `a frame is named ${name}: ${quoted(data)}`)
+        check.expect(json !== undefined, `a frame has ${quoted(data)}, and no JSON object`)
+        const field = malformedField(json ?? {})
+        check.expect(field === undefined, `\`${field}\` is not of its type in ${quoted(json)}`)
+      }
+    },
+  ),
 ]

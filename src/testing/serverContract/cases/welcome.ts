@@ -6,10 +6,8 @@ const rule = rulesOf('welcome')
 const isAbove0 = (value: unknown) => typeof value === 'number' && value > 0 && Number.isFinite(value)
 
 export const welcome = [
-  rule(
-    'P6',
-    'the first frame is named `welcome`: `{type:"welcome", protocolVersion:2, connectionId, …}`',
-    (check) => check.open(),
+  rule('P6', 'the first frame is named `welcome`: `{type:"welcome", protocolVersion:2, connectionId, …}`', (check) =>
+    check.open(),
   ),
 
   rule(
@@ -17,8 +15,7 @@ export const welcome = [
     'a `connectionId` has 1 to 1,024 printable ASCII characters, and each stream has a new one',
     async (check) => {
       const ids = [(await check.open()).welcome.connectionId, (await check.open()).welcome.connectionId]
-      for (const id of ids)
-        check.expect(isText(id) && /^[ -~]{1,1024}$/.test(id), `the connectionId is ${quoted(id)}`)
+      for (const id of ids) check.expect(isText(id) && /^[ -~]{1,1024}$/.test(id), `the connectionId is ${quoted(id)}`)
       check.expect(ids[0] !== ids[1], `two streams have the connectionId ${quoted(ids[0])}`)
     },
   ),
