@@ -31,8 +31,10 @@ const BOB = { Authorization: 'bob' }
 /** What one message makes. */
 const EVENTS = 3
 
-/** A chat whose sessions belong to who asks for them first. It repeats what it is told, as a run. */
-function createChat(options: Partial<ChatServerOptions<Principal>> = {}): ChatServer {
+/**
+ * A chat whose sessions belong to who asks for them first. It repeats what it is told, as a run.
+ */
+function createChat(options: Partial<ChatServerOptions<Principal>>, onError: (error: unknown) => void): ChatServer {
   const owners = new Map<string, string>()
   let runs = 0
   return createChatServer<Principal>({
@@ -40,6 +42,7 @@ function createChat(options: Partial<ChatServerOptions<Principal>> = {}): ChatSe
     heartbeat: 300,
     allowedHosts: 'any',
     limits: { bodyRate: 2 ** 30 },
+    onError,
     authenticate({ headers }) {
       const id = headers.get('Authorization')
       return id ? { id } : null
@@ -65,7 +68,8 @@ export const endpointOf = ({ url }: Request) => new URL(url).pathname.split('/')
 
 /** The server half over real HTTP, and how it is held against the contract. */
 export async function startTalkingServer(tampering: Tampering = {}) {
-  const chat = createChat(tampering.options)
+  const errors: string[] = []
+  const chat = createChat(tampering.options ?? {}, (error) => errors.push(String(error)))
   const notes = new Map<string, unknown>()
   const world: World = { chat, notes, cut: () => http.destroySockets() }
   const serve = async (request: Request) => {
@@ -95,6 +99,10 @@ export async function startTalkingServer(tampering: Tampering = {}) {
   } satisfies ServerContractOptions
   return {
     options,
+    /** What the server did not expect. It says itself where a foreign origin comes from. */
+    get surprises() {
+      return errors.filter((error) => !error.includes('holdline-check.invalid'))
+    },
     destroySockets: http.destroySockets,
     async close() {
       await Promise.all([chat.close(), http.close()])

@@ -60,8 +60,9 @@ export class Answer {
     return this.expect(this.isAccepted, '2xx')
   }
 
-  expectFinalRefusal(): this {
-    return this.expect(this.isFinalRefusal, 'a 4xx that ends the message')
+  /** `because`: what is wrong with what was sent, where the sentence does not show it. */
+  expectFinalRefusal(because = ''): this {
+    return this.expect(this.isFinalRefusal, `a 4xx that ends the message${because && ` (${because})`}`)
   }
 }
 

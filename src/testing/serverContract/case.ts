@@ -36,7 +36,9 @@ export interface ServerContractOptions {
    * '{session}', prompt: '{text}' }`.
    */
   readonly send?: JsonObject | undefined
-  /** Where `send` is posted. Default: the endpoint of its type in docs/protocol.md, else its type. */
+  /**
+   * Where `send` is posted. Default: the endpoint of its type in docs/protocol.md, else its type.
+   */
   readonly endpoint?: string | undefined
   /** How many events of its session one `send` makes, exactly. Default: 1. */
   readonly events?: number | undefined

@@ -159,10 +159,14 @@ export class Check {
 
   /** The events of a session that come after a place, once there are so many. */
   hears(line: ServerLine, { sessionId, lastSeq }: Place, count: number): Promise<readonly JsonObject[]> {
-    return line.until(() => {
-      const events = line.eventsOf(sessionId).filter(({ seq }) => Number(seq) > lastSeq)
-      return events.length >= count && events
-    }, `event ${count} after ${lastSeq} of ${sessionId}`)
+    const come = () => line.eventsOf(sessionId).filter(({ seq }) => Number(seq) > lastSeq)
+    return line.until(
+      () => {
+        const events = come()
+        return events.length >= count && events
+      },
+      () => `${count} events after ${lastSeq} of ${sessionId}, but ${rangesOf(come().map(({ seq }) => Number(seq)))},`,
+    )
   }
 
   // Messages
@@ -192,7 +196,9 @@ export class Check {
     }
   }
 
-  /** Applied were so many messages of a conversation, and one more that is sent now: not one twice. */
+  /**
+   * Applied were so many messages of a conversation, and one more that is sent now: not one twice.
+   */
   async expectTalks({ line, place }: Pick<Conversation, 'line' | 'place'>, talks: number): Promise<void> {
     const isEchoed = (text: string) => line.frames.some(({ data }) => data.includes(text))
     const echoes = this.#texts.some(isEchoed)
@@ -220,7 +226,10 @@ export class Check {
     return { line, place, events, last: placeAt(events.at(-1), place) }
   }
 
-  /** Whatever was on its way to a stream has probably come; without `probe` and marker: certainly not. */
+  /**
+   * Whatever was on its way to a stream has probably come; without `probe` and marker: certainly
+   * not.
+   */
   async settles(line: ServerLine): Promise<void> {
     if (line.has('probe')) {
       const nonce = newId()
@@ -266,6 +275,17 @@ export class Check {
 export const newText = () => `check ${newId().slice(0, 12)}`
 export const newSession = () => `check-${newId().slice(0, 16)}`
 export const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
+
+/** `1–3, 5`. */
+function rangesOf(seqs: readonly number[]): string {
+  const ranges: [first: number, last: number][] = []
+  for (const seq of seqs) {
+    const range = ranges.at(-1)
+    if (range && seq === range[1] + 1) range[1] = seq
+    else ranges.push([seq, seq])
+  }
+  return ranges.map(([first, last]) => (first === last ? `${first}` : `${first}–${last}`)).join(', ') || 'none'
+}
 
 /** As a cursor behind an event. */
 export function placeAt(event: JsonObject | undefined, { sessionId, lastSeq }: Place): Place {

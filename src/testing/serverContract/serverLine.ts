@@ -89,7 +89,11 @@ export class ServerLine {
   }
 
   /** Waits until there is something; a Fault says that `wanted` has not come. */
-  until<T>(find: () => T | false | undefined, wanted: string, timeout = this.#wire.timeout): Promise<T> {
+  until<T>(
+    find: () => T | false | undefined,
+    wanted: string | (() => string),
+    timeout = this.#wire.timeout,
+  ): Promise<T> {
     return new Promise((resolve, reject) => {
       const stop = () => {
         clearTimeout(timer)
@@ -97,7 +101,8 @@ export class ServerLine {
       }
       const fail = (when: string) => {
         stop()
-        reject(this.#wire.fault(`${wanted} did not come ${when}; the stream had ${this.#heard()}`))
+        const what = typeof wanted === 'string' ? wanted : wanted()
+        reject(this.#wire.fault(`${what} did not come ${when}; the stream had ${this.#heard()}`))
       }
       const look = () => {
         const found = find()

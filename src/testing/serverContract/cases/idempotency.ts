@@ -1,5 +1,5 @@
 import { newId } from '../../../protocol'
-import { isSame } from '../json'
+import { isSame, quoted } from '../json'
 import { rulesOf } from '../rule'
 
 const rule = rulesOf('idempotency')
@@ -55,7 +55,9 @@ export const idempotency = [
       const conversation = await check.conversation(0)
       const { line, place } = conversation
       for (const key of ['k'.repeat(256), 'not one word'])
-        (await line.post(check.endpoint, check.message(place), { key })).expectFinalRefusal()
+        (await line.post(check.endpoint, check.message(place), { key })).expectFinalRefusal(
+          `its \`Idempotency-Key\` is ${quoted(key)}`,
+        )
       await check.expectTalks(conversation, 0)
     },
     { needs },

@@ -12,7 +12,9 @@ export const input = [
       for (const body of ['', '{', '[]', 'null', '"text"'])
         (await line.post(endpoint, body, { key: newId() })).expectFinalRefusal()
     const headers = { 'Content-Type': 'text/plain' }
-    ;(await line.post(check.endpoint, check.message(place), { key: newId(), headers })).expectFinalRefusal()
+    ;(await line.post(check.endpoint, check.message(place), { key: newId(), headers })).expectFinalRefusal(
+      'it is text/plain',
+    )
     await check.expectTalks(conversation, 0)
   }),
 

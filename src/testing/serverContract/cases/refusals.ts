@@ -6,7 +6,10 @@ import type { Place, ServerLine } from '../serverLine'
 
 const rule = rulesOf('refusals')
 
-/** A message to each endpoint that the library posts to by itself, as far as a server has to have it. */
+/**
+ * A message to each endpoint that the library posts to by itself, as far as a server has to have
+ * it.
+ */
 function ownMessages(
   line: ServerLine,
   { sessionId }: Place,
@@ -82,7 +85,7 @@ export const refusals = [
     async (check) => {
       for (const answer of await answersOf(check)) {
         const isRedirected = answer.status >= 300 && answer.status < 400
-        answer.expect(!isRedirected, `by the server itself (it leads to ${answer.headers.get('location')})`)
+        answer.expect(!isRedirected, `2xx or 4xx: it leads to ${answer.headers.get('location')}`)
       }
     },
     { level: 'should' },
