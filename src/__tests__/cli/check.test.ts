@@ -189,6 +189,11 @@ describe.concurrent('holdline check', () => {
   })
 })
 
+test('docs/check.md has each option', async () => {
+  const page = await readFile(new URL('../../../docs/check.md', import.meta.url), 'utf8')
+  for (const { long } of checkCommand().options) expect(page).toContain(`| \`${long}`)
+})
+
 const REPORT: ServerReport = {
   number: 'P1',
   topic: 'stream',

@@ -582,6 +582,7 @@ const onRefusals: readonly PlantedFault[] = [
   ['refuses with a page', 'P38', at('check-unknown', () => html(400))],
   ['takes POSTs of streams that it does not know', 'P34', asStatus(404, 200, { ok: true }), /was answered 200/],
   ['answers 400 for a stream that it does not know', 'P34', asStatus(404, 400, { error: 'unknown-stream' })],
+  ['answers 410 to a message for a stream that it does not know', 'P34', asStatus(404, 410, {}), /was answered 410/],
   ['does not say what is unknown', 'P35', asStatus(404, 404, { error: 'not-found' })],
   ['takes a connectionId for a credential', 'P8', { options: { authenticate: () => ({ id: 'one' }) } }],
   ['tells that a stream is of somebody else', 'P8', { answer: tellsForeign }],

@@ -18,7 +18,7 @@ import { watch } from './cases/watch'
 import { welcome } from './cases/welcome'
 
 /** The others rest on these: a stream, its welcome, and a session that is heard. */
-const FIRST = ['P1', 'P6', 'P53']
+export const BASIC_RULES = ['P1', 'P6', 'P53']
 
 const ALL: readonly ServerCase[] = [
   ...[stream, welcome, resume, replay, events, marker, watch, liveness, idempotency, stop, batch],
@@ -26,8 +26,8 @@ const ALL: readonly ServerCase[] = [
 ].flat()
 
 const rankOf = ({ number, topic }: ServerCase) => {
-  const first = FIRST.indexOf(number)
-  return first < 0 ? FIRST.length + SERVER_TOPICS.indexOf(topic) : first
+  const first = BASIC_RULES.indexOf(number)
+  return first < 0 ? BASIC_RULES.length + SERVER_TOPICS.indexOf(topic) : first
 }
 
 /**
