@@ -560,7 +560,7 @@ const onRefusals: readonly PlantedFault[] = [
   ['lets everybody write', 'P37', { options: { authorize: () => true } }, /was answered 200/],
   ['answers a foreign message 200, and does not apply it', 'P37', asStatus(403, 200, {})],
   ['has no route for unwatch', 'P33', at('unwatch', () => html(404)), /no endpoint `unwatch`/],
-  ['has no route for suspend', 'P33', at('suspend', () => html(405))],
+  ['has no route for suspend', 'P33', at('suspend', () => html(404))],
   ['has no route for the probe it announces', 'P33', at('probe', () => html(404))],
   [
     'answers 404 for an endpoint that it does not know',

@@ -5,7 +5,7 @@ import { freePort } from '../../../tools/shared/freePort'
 import { SERVER_TOPICS } from '../../testing/serverContract/case'
 import { describeWithRedis } from '../support/redis'
 import { redisLogs } from '../support/redisLogs'
-import { startTalkingServer } from '../support/talkingServer'
+import { endpointOf, startTalkingServer, type Tampering } from '../support/talkingServer'
 
 /** The server half numbers without holes, so it has no use for `prevSeq`. */
 const NOT_PROMISED = ['P16']
@@ -52,6 +52,22 @@ describe.concurrent('a run', () => {
     const found = unusual(reports)
     expect(found.filter(({ outcome }) => outcome !== 'notPromised')).toEqual([])
     expect(found.map(({ number }) => number)).toEqual(expect.arrayContaining(['P9', 'P19', 'P66', 'P75', 'P83', 'P85']))
+  })
+
+  test('takes a server that refuses `suspend` and `unwatch` for one that has neither', async () => {
+    const refuses: Tampering = {
+      answer: (request, next) =>
+        ['suspend', 'unwatch'].includes(endpointOf(request))
+          ? Response.json({ error: 'unknown-endpoint' }, { status: 400 })
+          : next(),
+      frames: () => (frame) => frame.replace(',"suspend-keeps"', '').replace('"watch-replay",', ''),
+    }
+    const server = await startTalkingServer(refuses)
+    const reports = await runServerContract(server.options, { only: ['suspend', 'P33', 'P65'] })
+    await server.close()
+    expect(unusual(reports).map(({ number, outcome }) => `${number} ${outcome}`)).toEqual(
+      ['P65', 'P23', 'P70', 'P71', 'P72', 'P73', 'P74', 'P87'].map((number) => `${number} notPromised`),
+    )
   })
 
   test('skips what no option allows to try, and says which one it is', async () => {

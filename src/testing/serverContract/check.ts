@@ -143,9 +143,10 @@ export class Check {
     return { sessionId, lastSeq: to, ...(epoch !== undefined && { epoch }) }
   }
 
+  /** As strict as a client is. */
   async resume(line: ServerLine, sessions: readonly Cursor[], resumeId = newId()): Promise<Answer> {
     const answer = await line.post('reconnect', { type: 'reconnect', resumeId, sessions })
-    return answer.expect(answer.isAccepted && answer.json.ok === true, '2xx {"ok":true}')
+    return answer.expect(answer.isAccepted && answer.isBody && answer.json.ok !== false, '2xx {"ok":true}')
   }
 
   /** The server's word on a session, from the answer to a resume or from its marker. */

@@ -1,5 +1,6 @@
 import { newId } from '../../../protocol'
 import type { Check, Conversation } from '../check'
+import { NotPromised } from '../fault'
 import { rulesOf } from '../rule'
 import type { Place, ServerLine } from '../serverLine'
 
@@ -11,9 +12,12 @@ interface Suspension {
   readonly connectionId?: string | null
 }
 
+/**  NotPromised if the server has no use for it, and says so */
 async function suspend(line: ServerLine, places: readonly Place[], { resumeId, connectionId }: Suspension) {
   const message = { type: 'session_suspend', sessions: places, connectionId: line.connectionId, resumeId }
   const answer = await line.post('suspend', message, connectionId === undefined ? {} : { connectionId })
+  if (answer.isFinalRefusal && !line.has('suspend-keeps'))
+    throw new NotPromised('a `suspend` is refused: there is none')
   return answer.expectAccepted()
 }
 
