@@ -139,6 +139,10 @@ function checkProject(name, tarball, xstate, installed) {
   run('node', ['run.mjs'], folder)
   ok('connects, sends and disposes, over a fake EventSource')
 
+  const help = run('npx', ['--no-install', 'holdline', 'check', '--help'], folder)
+  if (!help.includes('Usage: holdline check')) throw new CheckFailed(`holdline check --help says\n${help}`)
+  ok('holdline check --help')
+
   // C82: the types compile in the projects that apps have.
   for (const file of ['app.ts', 'machine.ts', 'node.ts', 'browser.ts', 'using.ts'])
     copyFileSync(join(consumer, `${file}.txt`), join(folder, file))

@@ -530,23 +530,18 @@ async function batchesUnderOtherIds(request: Request, next: Next) {
   })
 }
 
-/** Answers at once, and applies later. */
+/** Answers the first at once, and applies it after the second. */
 async function swapsPosts(request: Request, next: Next, { notes }: World) {
-  const own = new Request(request.url, { method: 'POST', headers: request.headers, body: await request.text() })
-  const held = notes.get('held') as (() => Promise<unknown>) | undefined
-  notes.delete('held')
-  if (held) {
-    await next(own)
-    await held()
-  } else {
-    const apply = () => {
-      if (notes.get('held') === apply) notes.delete('held')
-      return next(own)
-    }
-    notes.set('held', apply)
-    setTimeout(() => notes.get('held') === apply && void apply(), 200)
+  const held = notes.get('held') as (() => Promise<Response>) | undefined
+  if (!held) {
+    const first = new Request(request.url, { method: 'POST', headers: request.headers, body: await request.text() })
+    notes.set('held', () => next(first))
+    return json(200, {})
   }
-  return json(200, {})
+  const response = await next()
+  if (!notes.get('applied')) await held()
+  notes.set('applied', true)
+  return response
 }
 
 const onRefusals: readonly PlantedFault[] = [
