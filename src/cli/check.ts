@@ -43,7 +43,8 @@ welcome decides what it owes: the rest is "not promised". A rule that the protoc
 "advice" where it is not kept, and fails nothing. docs/check.md says more.
 
 The server has to talk, so that it can be heard: --send is a message that makes it publish events
-in a session, and --events says how many. In its texts {session} stands for a session that only one
+in a session, and is answered at once. --events says how many: without it, that a message is applied
+once is told by the events that have its text. In its texts {session} stands for a session that only one
 case uses, and {text} for what a user types. By default it is
   {"type":"send","sessionId":"{session}","prompt":"{text}"}
 
@@ -66,7 +67,7 @@ export function checkCommand(io: CheckIo = processIo()): Command {
     .argument('<url>', 'the base URL: the stream is <url>/events, an endpoint is <url>/<endpoint>')
     .option('--send <json>', 'a message that makes the server talk (see below)', toMessage)
     .option('--endpoint <name>', 'where it is posted, if that is not the endpoint of its type')
-    .option('--events <n>', 'how many events one such message makes, exactly (default: 1)', toNumber)
+    .option('--events <n>', 'how many events one such message makes, exactly (default: unknown)', toNumber)
     .option('--header <line>', "a header of each request, 'Name: value'; may be repeated", toHeaders)
     .option('--cookie <text>', 'the Cookie of each request')
     .option(

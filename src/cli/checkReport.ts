@@ -12,12 +12,13 @@ const COLOURS: Readonly<Record<Mark, number>> = { passed: 32, FAILED: 31, advice
 const paint = (mark: Mark, text: string, hasColour: boolean) =>
   hasColour ? `\u001b[${COLOURS[mark]}m${text}\u001b[0m` : text
 
-/** One row of the table, and below it what is to be said of the case. */
+/** One row of the table. What is wrong stands below it. */
 export function toRow(report: ServerReport, hasColour: boolean): string {
   const mark = markOf(report)
   const rule = report.title.slice(report.number.length + 2)
   const row = `${paint(mark, mark.padEnd(12), hasColour)}  ${report.number.padEnd(3)}  ${report.topic.padEnd(11)}  ${rule}`
-  return report.why === undefined ? row : `${row}\n${' '.repeat(14)}${report.why}`
+  if (report.why === undefined) return row
+  return report.outcome === 'failed' ? `${row}\n${' '.repeat(14)}${report.why}` : `${row} (${report.why})`
 }
 
 /** How many there are of each. */
@@ -34,7 +35,9 @@ export function countsOf(reports: readonly ServerReport[]) {
 
 export function toSummary(reports: readonly ServerReport[]): string {
   const { passed, failed, advice, notPromised, skipped } = countsOf(reports)
-  return `${passed} passed, ${failed} failed, ${advice} advised, ${notPromised} not promised, ${skipped} skipped`
+  const broken = reports.filter((report) => markOf(report) === 'FAILED').map(({ number }) => number)
+  const which = broken.length > 0 ? ` (${broken.join(', ')})` : ''
+  return `${passed} passed, ${failed} failed${which}, ${advice} advised, ${notPromised} not promised, ${skipped} skipped`
 }
 
 export const toJson = (url: string, reports: readonly ServerReport[]) =>

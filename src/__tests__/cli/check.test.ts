@@ -145,7 +145,7 @@ describe.concurrent('holdline check', () => {
     ]
     const { out, code } = await run(args)
     await server.close()
-    expect(out).toContain('3 passed, 1 failed, 0 advised, 0 not promised, 0 skipped')
+    expect(out).toContain('3 passed, 1 failed (P21), 0 advised, 0 not promised, 0 skipped')
     expect(out).toMatch(/FAILED {8}P21 .*\n.*Command failed: exit 3/)
     expect(code).toBe(1)
     expect(posted[0]).toMatch(/^say check /)

@@ -6,6 +6,7 @@ import { SERVER_TOPICS } from '../../testing/serverContract/case'
 import { describeWithRedis } from '../support/redis'
 import { redisLogs } from '../support/redisLogs'
 import { endpointOf, startTalkingServer, type Tampering } from '../support/talkingServer'
+import { PLANTED_SERVER_FAULTS } from './plantedServerFaults'
 
 /** The server half numbers without holes, so it has no use for `prevSeq`. */
 const NOT_PROMISED = ['P16']
@@ -13,6 +14,14 @@ const NOT_PROMISED = ['P16']
 const read = (path: string) => readFileSync(new URL(`../../../${path}`, import.meta.url), 'utf8')
 const protocol = read('docs/protocol.md')
 const numbers = serverContract.map(({ number }) => number)
+
+/** Later than its command has been answered. */
+async function speaks(times: number, say: () => Promise<unknown>) {
+  for (let n = 0; n < times; n += 1) {
+    await new Promise((resolve) => setTimeout(resolve, 2))
+    await say()
+  }
+}
 
 const unusual = (reports: readonly ServerReport[]) =>
   reports.flatMap(({ outcome, number, why }) => (outcome === 'passed' ? [] : [{ number, outcome, why }]))
@@ -89,6 +98,37 @@ describe.concurrent('a run', () => {
       skipped('P21', '`goodbye` (--goodbye)'),
       skipped('P42', '`goodbye`'),
     ])
+  })
+
+  test('a server may make an unknown number of events, and go on talking while others join', async () => {
+    const streams: Tampering = {
+      options: {
+        async onCommand({ type, sessionId, message, publish }) {
+          if (type !== 'send' || sessionId === undefined) return null
+          await publish(sessionId, { ...message, type: 'prompt' })
+          void speaks(4, () => publish(sessionId, { type: 'token' }))
+          return { turn: message.prompt }
+        },
+      },
+    }
+    const server = await startTalkingServer(streams)
+    const { events, ...options } = server.options
+    const reports = await runServerContract(options, { only: SERVER_TOPICS.filter((topic) => topic !== 'goodbye') })
+    await server.close()
+    expect(server.surprises).toEqual([])
+    expect(unusual(reports).map(({ number, outcome }) => `${number} ${outcome}`)).toEqual([
+      'P16 notPromised',
+      'P18 notPromised',
+    ])
+  })
+
+  test('where the number of events is unknown, their texts tell that a message was applied twice', async () => {
+    const [, number, tampering] = PLANTED_SERVER_FAULTS.find(([name]) => name.startsWith('remembers the answer')) ?? []
+    const server = await startTalkingServer(tampering)
+    const { events, ...options } = server.options
+    const [report] = await runServerContract(options, { only: [String(number)] })
+    await server.close()
+    expect(report?.why).toMatch(/the message with "check \w+" was applied again\. P85 says: /)
   })
 
   test('goes no further than a session that is never heard: what rests on that is skipped', async () => {

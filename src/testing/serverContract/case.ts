@@ -40,7 +40,10 @@ export interface ServerContractOptions {
    * Where `send` is posted. Default: the endpoint of its type in docs/protocol.md, else its type.
    */
   readonly endpoint?: string | undefined
-  /** How many events of its session one `send` makes, exactly. Default: 1. */
+  /**
+   * How many events of its session one `send` makes, exactly. Default: unknown, one at least; that
+   * a message is applied once is then told by the events that have its text.
+   */
   readonly events?: number | undefined
   /**
    * Sent with each request: those of a user who may read and write the sessions, such as

@@ -19,7 +19,8 @@ import { type Place, type PostOptions, ServerLine } from './serverLine'
 import { Wire } from './wire'
 
 /** Without them nothing else can be seen. */
-const STREAM_RULES = ['P1', 'P6']
+const STREAM_RULE = 'P1'
+const WELCOME_RULE = 'P6'
 const ATTACH_RULE = 'P53'
 
 /** A message that was sent, and how it was answered. */
@@ -39,12 +40,19 @@ export interface Conversation {
   readonly last: Place
 }
 
+/** What a stream is to hear after a place, at least. */
+export interface Hearing {
+  readonly line: ServerLine
+  readonly from: Place
+  readonly least: number
+}
+
 export type User = 'first' | 'second' | 'nobody'
 
 /** What one case works with: requests, streams, a session, a message that makes the server talk. */
 export class Check {
   readonly options: ServerContractOptions
-  /** What one message makes. */
+  /** What one message makes: exactly so many where the options say it, else at least one. */
   readonly events: number
   readonly wire: Wire
   readonly #send: JsonObject
@@ -56,7 +64,7 @@ export class Check {
 
   /** @throws TypeError naming the option that is invalid or unknown */
   constructor(options: ServerContractOptions, needs: readonly Feature[], broken: ReadonlySet<string>) {
-    const { url, send, events, timeout, fetch } = resolveOptions(options)
+    const { url, send, events = 1, timeout, fetch } = resolveOptions(options)
     this.options = options
     this.events = events
     this.wire = new Wire(url, timeout, fetch)
@@ -101,6 +109,7 @@ export class Check {
 
   /** A GET that has to be a stream. What asks to wait is waited for, where there is time. */
   async stream(user: User = 'first') {
+    this.#restOn(STREAM_RULE)
     for (const end = Date.now() + this.wire.timeout; ; ) {
       const got = await this.get(this.headersOf(user))
       const { status, headers } = got.response
@@ -112,13 +121,14 @@ export class Check {
       }
       const type = headers.get('content-type')
       if (status === 200 && /^text\/event-stream\b/i.test(type ?? '')) return got
-      throw this.wire.fault(`was answered ${status} with ${type ?? 'no type'}, not 200 with text/event-stream`)
+      const hint = status === 401 ? '; say who asks with `headers` (--header, --cookie)' : ''
+      throw this.wire.fault(`was answered ${status} with ${type ?? 'no type'}, not 200 with text/event-stream${hint}`)
     }
   }
 
   /** A stream that has been welcomed. @throws NotPromised if it lacks what the rule is about */
   async open(user: User = 'first'): Promise<ServerLine> {
-    this.#restOn(STREAM_RULES)
+    this.#restOn(WELCOME_RULE)
     const line = new ServerLine(this.wire, this.headersOf(user), await this.stream(user))
     const first = await line.until(() => line.frames[0], 'a first frame')
     const { type, protocolVersion, connectionId } = first.json ?? {}
@@ -180,16 +190,20 @@ export class Check {
         ? Object.fromEntries(Object.entries(value).map(([name, part]) => [name, fill(part)]))
         : value
     }
+    this.#texts.push(text)
     return fill(this.#send) as JsonObject
   }
 
-  /** Posts a message that has to be accepted. @throws Skipped if no server is heard at all */
-  async talk(line: ServerLine, place: Place, { key = newId(), ...options }: PostOptions = {}): Promise<Talk> {
-    this.#restOn([ATTACH_RULE])
-    const text = newText()
-    const message = this.message(place, text)
-    this.#texts.push(text)
+  /**
+   * Posts a message that has to be accepted; where the server is busy, another one a bit later.
+   *
+   * @throws Skipped if no server is heard at all
+   */
+  async talk(line: ServerLine, place: Place, options: Pick<PostOptions, 'lane'> = {}): Promise<Talk> {
+    this.#restOn(ATTACH_RULE)
     for (const end = Date.now() + this.wire.timeout; ; ) {
+      const [text, key] = [newText(), newId()]
+      const message = this.message(place, text)
       const answer = await line.post(this.endpoint, message, { key, ...options })
       const wait = waitOf(answer.status, answer.headers)
       if (wait === undefined || Date.now() + wait > end) return { text, key, message, answer: answer.expectAccepted() }
@@ -202,16 +216,39 @@ export class Check {
    */
   async expectTalks({ line, place }: Pick<Conversation, 'line' | 'place'>, talks: number): Promise<void> {
     const isEchoed = (text: string) => line.frames.some(({ data }) => data.includes(text))
-    const echoes = this.#texts.some(isEchoed)
+    const hasEchoes = this.#texts.some(isEchoed)
     const { text } = await this.talk(line, place)
     const wanted = (talks + 1) * this.events
     await this.hears(line, place, wanted)
     // Whatever was applied twice stands before the last message.
-    if (echoes) await line.until(() => isEchoed(text), `an event with "${text}"`)
+    if (hasEchoes) await line.until(() => isEchoed(text), `an event with "${text}"`)
     await this.settles(line)
-    const events = line.eventsOf(place.sessionId).filter(({ seq }) => Number(seq) > place.lastSeq).length
+    const events = line.eventsOf(place.sessionId).filter(({ seq }) => Number(seq) > place.lastSeq)
+    if (this.options.events === undefined) return this.#expectEchoedOnce(events, text)
     const each = `each makes ${this.events} (\`events\`)`
-    this.expect(events === wanted, `${events} events came of ${talks + 1} messages, and ${each}`)
+    this.expect(events.length === wanted, `${events.length} events came of ${talks + 1} messages, and ${each}`)
+  }
+
+  /** Where it is not known how many events a message makes, those that have its text tell. */
+  #expectEchoedOnce(events: readonly JsonObject[], last: string) {
+    const echoesOf = (text: string) => {
+      const echoes = events.filter((event) => JSON.stringify(event).includes(text))
+      return echoes.filter(({ type }) => type === echoes[0]?.type).length
+    }
+    const most = Math.max(1, echoesOf(last))
+    const twice = this.#texts.find((text) => echoesOf(text) > most)
+    this.expect(twice === undefined, `the message with "${twice}" was applied again`)
+  }
+
+  /** The events that have these texts come in the order of the texts. @throws Skipped if none has */
+  async expectOrder({ line, place }: Pick<Conversation, 'line' | 'place'>, texts: readonly string[]): Promise<void> {
+    await this.hears(line, place, texts.length * this.events)
+    await this.settles(line)
+    const echoes = () => line.frames.flatMap(({ data }) => texts.filter((text) => data.includes(text)))
+    if (echoes().length === 0) throw new Skipped('no event has the text that was sent, so the order cannot be told')
+    const come = () => [...new Set(echoes())]
+    await line.until(() => come().length === texts.length, `an event with each of ${quoted(texts)}`)
+    this.expect(isSame(come(), texts), `the events came as ${quoted(come())}, and not as ${quoted(texts)}`)
   }
 
   /** A stream that follows a session, and has heard what `talks` messages in it make. */
@@ -253,12 +290,22 @@ export class Check {
     if (!isRight) throw this.fault(came)
   }
 
+  /** A stream gets after a place what another stream was told, which may have gone on since. */
+  async expectTold(what: string, { line, from, least }: Hearing, other: ServerLine): Promise<void> {
+    const came = await this.hears(line, from, least)
+    const seqs = came.map(({ seq }) => Number(seq))
+    const isRising = seqs.every((seq, index) => seq > (seqs[index - 1] ?? from.lastSeq))
+    this.expect(isRising, `${what} came as ${rangesOf(seqs)}`)
+    const told = await this.hears(other, from, came.length)
+    this.expectEvents(came, told.slice(0, came.length), what)
+  }
+
   /** The very same events, in the same order. */
   expectEvents(came: readonly JsonObject[], wanted: readonly JsonObject[], what: string) {
     const index = wanted.findIndex((event, at) => !isSame(event, came[at]))
     if (index < 0 && came.length === wanted.length) return
     const isOther = index >= 0 && came[index]?.seq === wanted[index]?.seq
-    const seqs = (events: readonly JsonObject[]) => events.map(({ seq }) => seq).join(', ') || 'nothing'
+    const seqs = (events: readonly JsonObject[]) => rangesOf(events.map(({ seq }) => Number(seq)))
     throw this.fault(
       isOther
         ? `${what} has ${quoted(came[index])}, and it was ${quoted(wanted[index])}`
@@ -266,10 +313,9 @@ export class Check {
     )
   }
 
-  /** @throws Skipped if one of the rules is known to be broken */
-  #restOn(rules: readonly string[]) {
-    const rule = rules.find((number) => this.#broken.has(number))
-    if (rule) throw new Skipped(`it rests on ${rule}, which is broken`)
+  /** @throws Skipped if the rule is known to be broken */
+  #restOn(rule: string) {
+    if (this.#broken.has(rule)) throw new Skipped(`it rests on ${rule}, which is broken`)
   }
 }
 
@@ -278,7 +324,7 @@ export const newSession = () => `check-${newId().slice(0, 16)}`
 export const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
 
 /** `1–3, 5`. */
-function rangesOf(seqs: readonly number[]): string {
+export function rangesOf(seqs: readonly number[]): string {
   const ranges: [first: number, last: number][] = []
   for (const seq of seqs) {
     const range = ranges.at(-1)
@@ -294,8 +340,12 @@ export function placeAt(event: JsonObject | undefined, { sessionId, lastSeq }: P
   return { sessionId, lastSeq: Number(seq), ...(isText(epoch) && { epoch }) }
 }
 
-/** How long a server asks to be let alone, ms. */
+/** After this long a server may be through with what it does, ms. */
+const BUSY = 50
+
+/** How long a server is to be let alone, ms. */
 function waitOf(status: number, headers: Headers): number | undefined {
   const seconds = Number(headers.get('retry-after') ?? Number.NaN)
+  if (status === 409 || status === 423) return BUSY
   return (status === 429 || status === 503) && seconds >= 0 ? seconds * 1_000 : undefined
 }

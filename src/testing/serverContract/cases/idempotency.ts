@@ -25,9 +25,8 @@ export const idempotency = [
           repeat.status === answer.status && isSame(repeat.json, answer.json),
           `as at first (${answer.text})`,
         )
-      const twins = await Promise.all(
-        [0, 1].map(() => line.post(check.endpoint, check.message(place, 'twins'), { key: late })),
-      )
+      const twin = check.message(place)
+      const twins = await Promise.all([0, 1].map(() => line.post(check.endpoint, twin, { key: late })))
       for (const twin of twins) twin.expectAccepted()
       await check.expectTalks(conversation, 2)
     },

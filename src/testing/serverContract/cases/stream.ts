@@ -36,6 +36,7 @@ export const stream = [
     'P5',
     '`GET {url}/events?ask` is answered as a stream would be, opens none, and has an empty body',
     async (check) => {
+      await check.stream()
       const { response } = await check.get(check.headersOf('first'), '?ask')
       check.expect(response.status === 200, `was answered ${response.status}, and a stream 200`)
       const end = new Promise<'late'>((resolve) => setTimeout(resolve, check.wire.timeout, 'late'))

@@ -9,16 +9,16 @@ export const watch = [
     'P64',
     '`watch` attaches a session and replays its events after `lastSeq`',
     async (check) => {
-      const { place, events, last } = await check.conversation(2)
+      const { line: first, place, events, last } = await check.conversation(2)
       const from = placeAt(events[0], place)
       const line = await check.open()
       ;(await line.post('watch', { type: 'watch', ...from })).expectAccepted()
-      const wanted = events.slice(1)
-      check.expectEvents(await check.hears(line, from, wanted.length), wanted, `the replay after ${from.lastSeq}`)
+      const hearing = { line, from, least: events.length - 1 }
+      await check.expectTold(`the replay after ${from.lastSeq}`, hearing, first)
       await check.talk(line, place)
       await check.hears(line, last, check.events)
-      const [first] = line.eventsOf(place.sessionId)
-      check.expect(first?.seq !== events[0]?.seq, `event ${first?.seq} came, which is not after ${from.lastSeq}`)
+      const [begin] = line.eventsOf(place.sessionId)
+      check.expect(begin?.seq !== events[0]?.seq, `event ${begin?.seq} came, which is not after ${from.lastSeq}`)
     },
     { needs: ['watch-replay'] },
   ),
@@ -30,6 +30,7 @@ export const watch = [
     if (first.isFinalRefusal && !line.has('watch-replay'))
       throw new NotPromised('an `unwatch` is refused: there is none')
     for (const answer of [first, await line.post('unwatch', unwatch)]) answer.expectAccepted()
+    await check.settles(line)
     const before = line.eventsOf(place.sessionId).length
     const speaker = await check.open()
     await check.resume(speaker, [last])
