@@ -240,7 +240,9 @@ export class Check {
     this.expect(twice === undefined, `the message with "${twice}" was applied again`)
   }
 
-  /** The events that have these texts come in the order of the texts. @throws Skipped if none has */
+  /**
+   * The events that have these texts come in the order of the texts. @throws Skipped if none has
+   */
   async expectOrder({ line, place }: Pick<Conversation, 'line' | 'place'>, texts: readonly string[]): Promise<void> {
     await this.hears(line, place, texts.length * this.events)
     await this.settles(line)
