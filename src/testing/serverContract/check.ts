@@ -3,7 +3,6 @@ import {
   ENDPOINTS,
   type Feature,
   HEAD,
-  isObject,
   isText,
   type JsonObject,
   newId,
@@ -16,6 +15,7 @@ import { type Fault, NotPromised, Skipped } from './fault'
 import { isSame, quoted } from './json'
 import { resolveOptions } from './options'
 import { type Place, type PostOptions, ServerLine } from './serverLine'
+import { filled, newSession, newText, placeAt, rangesOf, sleep, waitOf } from './values'
 import { Wire } from './wire'
 
 /** Without them nothing else can be seen. */
@@ -183,15 +183,8 @@ export class Check {
   // Messages
 
   message({ sessionId }: Pick<Place, 'sessionId'>, text = newText()): JsonObject {
-    const fill = (value: unknown): unknown => {
-      if (isText(value)) return value.replaceAll('{session}', sessionId).replaceAll('{text}', text)
-      if (Array.isArray(value)) return value.map(fill)
-      return isObject(value)
-        ? Object.fromEntries(Object.entries(value).map(([name, part]) => [name, fill(part)]))
-        : value
-    }
     this.#texts.push(text)
-    return fill(this.#send) as JsonObject
+    return filled(this.#send, { session: sessionId, text }) as JsonObject
   }
 
   /**
@@ -319,35 +312,4 @@ export class Check {
   #restOn(rule: string) {
     if (this.#broken.has(rule)) throw new Skipped(`it rests on ${rule}, which is broken`)
   }
-}
-
-export const newText = () => `check ${newId().slice(0, 12)}`
-export const newSession = () => `check-${newId().slice(0, 16)}`
-export const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
-
-/** `1–3, 5`. */
-export function rangesOf(seqs: readonly number[]): string {
-  const ranges: [first: number, last: number][] = []
-  for (const seq of seqs) {
-    const range = ranges.at(-1)
-    if (range && seq === range[1] + 1) range[1] = seq
-    else ranges.push([seq, seq])
-  }
-  return ranges.map(([first, last]) => (first === last ? `${first}` : `${first}–${last}`)).join(', ') || 'none'
-}
-
-/** As a cursor behind an event. */
-export function placeAt(event: JsonObject | undefined, { sessionId, lastSeq }: Place): Place {
-  const { seq = lastSeq, epoch } = event ?? {}
-  return { sessionId, lastSeq: Number(seq), ...(isText(epoch) && { epoch }) }
-}
-
-/** After this long a server may be through with what it does, ms. */
-const BUSY = 50
-
-/** How long a server is to be let alone, ms. */
-function waitOf(status: number, headers: Headers): number | undefined {
-  const seconds = Number(headers.get('retry-after') ?? Number.NaN)
-  if (status === 409 || status === 423) return BUSY
-  return (status === 429 || status === 503) && seconds >= 0 ? seconds * 1_000 : undefined
 }

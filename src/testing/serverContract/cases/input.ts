@@ -1,6 +1,6 @@
 import { newId } from '../../../protocol'
-import { sleep } from '../check'
 import { rulesOf } from '../rule'
+import { sleep } from '../values'
 
 const rule = rulesOf('input')
 

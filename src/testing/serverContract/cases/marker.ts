@@ -1,7 +1,7 @@
 import { newId } from '../../../protocol'
-import { newSession } from '../check'
 import { quoted } from '../json'
 import { rulesOf } from '../rule'
+import { newSession } from '../values'
 
 const rule = rulesOf('marker')
 const needs = ['replay-marker'] as const

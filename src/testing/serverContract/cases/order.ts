@@ -1,7 +1,7 @@
 import { newId } from '../../../protocol'
-import { newText } from '../check'
 import { quoted } from '../json'
 import { rulesOf } from '../rule'
+import { newText } from '../values'
 
 const rule = rulesOf('order')
 

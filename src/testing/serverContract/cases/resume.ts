@@ -1,9 +1,10 @@
 import { HEAD, isSeq, newId } from '../../../protocol'
-import { type Check, type Conversation, newSession, placeAt, rangesOf } from '../check'
+import type { Check, Conversation } from '../check'
 import { NotPromised } from '../fault'
 import { quoted } from '../json'
 import { rulesOf } from '../rule'
 import type { Place } from '../serverLine'
+import { newSession, placeAt, rangesOf } from '../values'
 
 const rule = rulesOf('resume')
 

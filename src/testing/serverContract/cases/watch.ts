@@ -1,6 +1,6 @@
-import { placeAt } from '../check'
 import { NotPromised } from '../fault'
 import { rulesOf } from '../rule'
+import { placeAt } from '../values'
 
 const rule = rulesOf('watch')
 
