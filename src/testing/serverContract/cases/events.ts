@@ -75,18 +75,22 @@ export const events = [
     }
   }),
 
-  rule('P17', 'what a message says under the names of the envelope does not reach it', async (check) => {
-    const { line, place, last } = await check.conversation(1)
-    const forged = { seq: 10 ** 12, prevSeq: 10 ** 12 - 1, epoch: 'check-forged' }
-    const answer = await line.post(check.endpoint, { ...check.message(place), ...forged }, { key: newId() })
-    if (answer.isFinalRefusal) return
-    answer.expectAccepted()
-    await check.hears(line, last, check.events)
-    const wrong = line
-      .eventsOf(place.sessionId)
-      .find((event) => event.seq === forged.seq || event.prevSeq === forged.prevSeq || event.epoch === forged.epoch)
-    check.expect(!wrong, `an event came as ${quoted(wrong)}`)
-  }),
+  rule(
+    'P17',
+    'the envelope is the server’s: fields of a message under its names do not reach an event',
+    async (check) => {
+      const { line, place, last } = await check.conversation(1)
+      const forged = { seq: 10 ** 12, prevSeq: 10 ** 12 - 1, epoch: 'check-forged' }
+      const answer = await line.post(check.endpoint, { ...check.message(place), ...forged }, { key: newId() })
+      if (answer.isFinalRefusal) return
+      answer.expectAccepted()
+      await check.hears(line, last, check.events)
+      const wrong = line
+        .eventsOf(place.sessionId)
+        .find((event) => event.seq === forged.seq || event.prevSeq === forged.prevSeq || event.epoch === forged.epoch)
+      check.expect(!wrong, `an event came as ${quoted(wrong)}`)
+    },
+  ),
 
   rule(
     'P18',

@@ -42,7 +42,7 @@ async function answersOf(check: Check): Promise<readonly Answer[]> {
 }
 
 export const refusals = [
-  rule('P36', 'who is not logged in is answered 401, on the stream and on each POST', async (check) => {
+  rule('P36', 'a request without a valid credential is answered 401, the stream and each POST alike', async (check) => {
     check.needed(check.options.headers, 'headers', '--header, --cookie')
     const line = await check.open()
     const { response } = await check.get(check.headersOf('nobody'))
