@@ -23,7 +23,7 @@ const NAMES = {
   './server': ['createChatServer', 'memoryLog', 'CommandRejected', 'createWebSocketGateway', 'METRICS'],
   './server/redis': ['redisLog'],
   './server/runs': ['createRuns', 'suspend'],
-  './testing': ['createHarness'],
+  './testing': ['createHarness', 'serverContract', 'runServerContract'],
   './inspect': ['createInspector', 'formatTrace', 'parseTrace', 'replayTrace'],
   './compat': ['createChatConnection'],
   './sessions': ['sessionStore'],
@@ -138,6 +138,10 @@ function checkProject(name, tarball, xstate, installed) {
   copyFileSync(join(consumer, 'run.mjs'), join(folder, 'run.mjs'))
   run('node', ['run.mjs'], folder)
   ok('connects, sends and disposes, over a fake EventSource')
+
+  const help = run('npx', ['--no-install', 'holdline', 'check', '--help'], folder)
+  if (!help.includes('Usage: holdline check')) throw new CheckFailed(`holdline check --help says\n${help}`)
+  ok('holdline check --help')
 
   // C82: the types compile in the projects that apps have.
   for (const file of ['app.ts', 'machine.ts', 'node.ts', 'browser.ts', 'using.ts'])

@@ -39,7 +39,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   server: ['protocol'],
   'ai-sdk': [...LEAVES, 'connection', 'threads'],
   'ai-sdk/server': ['protocol', 'ai-sdk', 'server', 'threads'],
-  cli: [...LEAVES],
+  cli: [...LEAVES, 'testing'],
   testing: [...LEAVES, 'connection', 'machine', 'adapters', 'createConnection', 'server'],
 }
 /** A message, its lane and its flight know each other. */

@@ -57,7 +57,7 @@ test.each([
   ['docs/ai-sdk.md', 5],
   ['docs/ag-ui.md', 6],
   ['docs/delivery.md', 4],
-  ['docs/testing.md', 5],
+  ['docs/testing.md', 6],
   ['docs/recipes.md', 8],
   ['docs/migration.md', 5],
   ['docs/inspect.md', 5],
