@@ -3,7 +3,7 @@ import type { BrowserContext, Page } from 'playwright-core'
 import { createDemo, type DemoOptions } from '../createDemo'
 import type { Mishap } from '../events'
 import { listen } from '../listen'
-import { scriptFor } from '../script'
+import { scriptFor, tokensOf } from '../script'
 
 export type Fetch = (request: Request, env: HttpBindings) => Response | Promise<Response>
 
@@ -21,6 +21,8 @@ export async function startSite(options: DemoOptions = {}, wrap = (fetch: Fetch)
     toolMs: 1_500,
     heartbeat: 1_000,
     lateMs: 3_000,
+    // The network is back at once, except where a test is about that.
+    awayMs: 0,
     ...options,
   })
   const listening = await listen({ fetch: wrap(demo.fetch), port: 0 })
@@ -133,9 +135,22 @@ export function createChat(page: Page) {
         [count, status] as const,
       ),
     count: async (name: string) => Number(await page.textContent(`[data-count="${name}"] dd`)),
+    /** Of each message, what is told beside its answer. */
+    answerNotes: () => page.$$eval('.answer-note', (notes) => notes.map(({ textContent }) => textContent ?? '')),
+    /** What the page has counted: expected, arrived, lost, doubled, out of order. */
+    tally: async () => {
+      const rows = await page.$$eval('#tally tbody tr', (lines) =>
+        lines.map((line) => Array.from(line.querySelectorAll('td'), (cell) => Number(cell.textContent))),
+      )
+      return { messages: rows[0], tokens: rows[1] }
+    },
     ownMessages: () => page.$$eval('.own > .text', (texts) => texts.map(({ textContent }) => textContent ?? '')),
   }
 }
+
+/** How many tokens the agent's script has. */
+export const tokenCount = (prompt: string) =>
+  scriptFor(prompt).flatMap((step) => (step.kind === 'text' ? tokensOf(step.text) : [])).length
 
 /** What the agent's script says in words. */
 export const scriptText = (prompt: string) =>

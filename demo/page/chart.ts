@@ -33,12 +33,14 @@ export class Chart {
   readonly #arrows: readonly SVGGElement[]
   readonly #lines: readonly Line[]
   readonly #badges = new Map<TraceStep, SVGTextElement>()
+  /** Whether a timer runs, or a refusal is shown for a while. */
+  isMoving = false
 
   constructor(svg: SVGSVGElement) {
     this.#svg = svg
-    this.#states = ownOf(svg, '.state')
-    this.#arrows = ownOf(svg, '.arrow')
-    this.#lines = ownOf<SVGTextElement>(svg, '[data-event]').map((element) => {
+    this.#states = [...svg.querySelectorAll<SVGGElement>('.state')]
+    this.#arrows = [...svg.querySelectorAll<SVGGElement>('.arrow')]
+    this.#lines = [...svg.querySelectorAll<SVGTextElement>('[data-event]')].map((element) => {
       const { event = '', from = '', to } = element.dataset
       return { element, way: { event, from, to }, text: element.textContent ?? '' }
     })
@@ -58,6 +60,7 @@ export class Chart {
     this.#light(moment.ways, true)
     this.#showTimers(timers)
     this.#showRefusals(refusals)
+    this.isMoving = timers.size > 0 || refusals.length > 0
   }
 
   /** What is passed on the way to what `show` shows next: it was lit, and fades from there. */
@@ -112,7 +115,3 @@ export class Chart {
     this.#badges.set(step, badge)
   }
 }
-
-/** Not those of a chart that stands in this one. */
-const ownOf = <Found extends SVGElement = SVGGElement>(svg: SVGSVGElement, selector: string) =>
-  [...svg.querySelectorAll<Found>(selector)].filter(({ ownerSVGElement }) => ownerSVGElement === svg)
