@@ -532,11 +532,11 @@ describePage('the page in a real Chromium', { concurrent: true }, () => {
     expect(await page.textContent('#tour-status')).toMatch(/^The line was cut, and the text went on.*Step 2 of 4/)
     await page.click('#tour-leave')
     await page.waitForSelector('#tour', { state: 'hidden' })
-    expect(await page.evaluate(() => document.activeElement?.id)).toBe('tour-start')
+    expect(await page.evaluate(() => document.activeElement?.id)).toBe('tour-open')
     await page.reload()
     await chat.phase('open')
     expect(await page.isVisible('#tour')).toBe(false)
-    await page.click('#tour-open:has-text("Go on with the tour, step 2 of 4")')
+    await page.click('#tour-open:has-text("Tour: step 2 of 4")')
     await heading('Step 2 of 4')
     // … or by its button, which keeps the focus.
     await page.focus('#tour-do')

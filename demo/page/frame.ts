@@ -2,7 +2,7 @@ import { byId } from './dom'
 
 /** px for a unit of the charts: their texts, of 20 units, are 12.4 px high. */
 const SCALE = 0.62
-/** What is shown of the chart around the state that it is in, px. */
+/** What is shown around the state that the chart is in, px. */
 const MARGIN = 40
 
 /**
@@ -18,17 +18,18 @@ export function createFrame() {
   ]
   for (const svg of [connection, outbox]) svg.style.setProperty('--width', `${svg.viewBox.baseVal.width * SCALE}px`)
   // Safari does not let the keyboard reach what scrolls by itself.
-  frame.tabIndex = 0
+  for (const element of [frame, byId('outbox', 'figure')]) element.tabIndex = 0
 
   const follow = () => {
     const lit = connection.querySelector('.lit.leaf')
     if (!lit) return
     const [outer, inner] = [frame.getBoundingClientRect(), lit.getBoundingClientRect()]
-    const [x, y] = [
-      outside(inner.left - outer.left, inner.right - outer.right),
-      outside(inner.top - outer.top, inner.bottom - outer.bottom),
-    ]
-    if (x || y) frame.scrollBy(x && middle(inner) - middle(outer), y && centre(inner) - centre(outer))
+    const isBeside = isOutside(inner.left - outer.left, outer.right - inner.right)
+    const isAbove = isOutside(inner.top - outer.top, outer.bottom - inner.bottom)
+    if (!isBeside && !isAbove) return
+    const x = inner.left + inner.width / 2 - outer.left - outer.width / 2
+    const y = inner.top + inner.height / 2 - outer.top - outer.height / 2
+    frame.scrollBy(isBeside ? x : 0, isAbove ? y : 0)
   }
   const measure = () => {
     const { width, height } = connection.viewBox.baseVal
@@ -48,11 +49,8 @@ export function createFrame() {
   return { connection, outbox, follow }
 }
 
-/** How much is missing at either end. */
-const outside = (before: number, after: number) => before < MARGIN || after > -MARGIN
-
-const middle = ({ left, width }: DOMRect) => left + width / 2
-const centre = ({ top, height }: DOMRect) => top + height / 2
+/** By how much it is inside, at either end. */
+const isOutside = (before: number, after: number) => Math.min(before, after) < MARGIN
 
 /** A mouse takes hold of it. A finger does so by itself. */
 function bindHand(frame: HTMLElement) {

@@ -54,12 +54,10 @@ export function createTourView(kept: string | null, handlers: TourHandlers) {
   const exit = byId('tour-leave', 'button')
   const entries = [byId('tour-open', 'button'), byId('tour-start', 'button')]
   let tour = restore(kept)
-  let opener = entries[0]
   let state: 'ready' | 'performing' = 'ready'
 
   for (const entry of entries) {
     entry.addEventListener('click', () => {
-      opener = entry
       change(enter(tour))
       // The next thing to read.
       title.focus()
@@ -68,7 +66,7 @@ export function createTourView(kept: string | null, handlers: TourHandlers) {
   exit.addEventListener('click', () => {
     change(leave(tour))
     panel.hidden = true
-    opener?.focus()
+    byId('tour-open', 'button').focus()
   })
   perform.addEventListener('click', async () => {
     const step = STEPS[tour.done]
@@ -124,5 +122,5 @@ function headingOf({ done }: Tour): string {
 
 function inviting({ state, done }: Tour): string {
   if (state === 'finished') return 'Take the tour again'
-  return done > 0 ? `Go on with the tour, step ${done + 1} of ${STEPS.length}` : 'Take the tour'
+  return done > 0 ? `Tour: step ${done + 1} of ${STEPS.length}` : 'Take the tour'
 }
