@@ -12,6 +12,9 @@ const ROOT = fileURLToPath(new URL('../', import.meta.url))
  */
 export async function docFiles(): Promise<DocFiles> {
   const names = (await readdir(`${ROOT}docs`)).filter((name) => name.endsWith('.md'))
-  const paths = [['README.md', `${ROOT}README.md`] as const, ...names.map((name) => [name, `${ROOT}docs/${name}`] as const)]
+  const paths = [
+    ['README.md', `${ROOT}README.md`] as const,
+    ...names.map((name) => [name, `${ROOT}docs/${name}`] as const),
+  ]
   return new Map(paths.map(([name, path]) => [name, () => readFile(path, 'utf8')]))
 }

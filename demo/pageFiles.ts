@@ -16,7 +16,13 @@ export interface PageFiles {
 /** In the order in which they apply. They are served as one. */
 export const STYLES = ['base', 'top', 'chat', 'welcome', 'tour', 'stage', 'chart', 'side', 'phone'] as const
 /** Those of them that are there are linked on the page. */
-const LINKED = { README: 'README.md', Guide: 'guide.md', Protocol: 'protocol.md', States: 'states.md', Inspect: 'inspect.md' }
+const LINKED = {
+  README: 'README.md',
+  Guide: 'guide.md',
+  Protocol: 'protocol.md',
+  States: 'states.md',
+  Inspect: 'inspect.md',
+}
 const PAGE = fileURLToPath(new URL('./page/', import.meta.url))
 
 let files: Promise<PageFiles> | undefined

@@ -130,16 +130,14 @@ test('a prompt is told with the number that its page gave it, how many have come
   expect(head).toBeGreaterThanOrEqual(3)
 })
 
-test.each([
-  [{ page: 7, number: 0 }],
-  [{ page: 'one', number: '0' }],
-  [{ page: 'a b', number: 0 }],
-  [{ number: 1 }],
-])('a prompt that is not numbered (%j) is answered as well', async (rest) => {
-  await send('short', 't1', rest)
-  expect(await ofType('prompt')).toEqual([{ type: 'prompt', turnId: 't1', text: 'short' }])
-  await ended(1)
-})
+test.each([[{ page: 7, number: 0 }], [{ page: 'one', number: '0' }], [{ page: 'a b', number: 0 }], [{ number: 1 }]])(
+  'a prompt that is not numbered (%j) is answered as well',
+  async (rest) => {
+    await send('short', 't1', rest)
+    expect(await ofType('prompt')).toEqual([{ type: 'prompt', turnId: 't1', text: 'short' }])
+    await ended(1)
+  },
+)
 
 test('stop ends the turn that it names, in the middle of a tool too; the next one goes on', async () => {
   await send('use a tool', 't1')

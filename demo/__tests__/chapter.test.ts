@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { addChapter, lossesOf, tellLoss } from '../page/chapter'
+import { addChapter, type Chapter, lossesOf, tellLoss } from '../page/chapter'
 import { apply, EMPTY, lose, startTurn } from '../page/transcript'
 
 const turns = [
@@ -45,10 +45,7 @@ test('an answer whose process is gone was cut off, as its run says', () => {
 
 test('the last chapters are kept', () => {
   const many = Array.from({ length: 30 }, (_, index) => ({ turns: [], why: String(index) }))
-  const kept = many.reduce<readonly { turns: []; why: string }[]>(
-    (chapters, chapter) => addChapter(chapters, chapter) as { turns: []; why: string }[],
-    [],
-  )
+  const kept = many.reduce<readonly Chapter[]>(addChapter, [])
   expect(kept).toHaveLength(20)
   expect(kept.at(-1)?.why).toBe('29')
 })

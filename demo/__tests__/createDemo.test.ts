@@ -53,12 +53,16 @@ test('every page of the documentation that is linked is there, as plain text of 
   }
 })
 
-test.each(['/docs/', '/docs/nothing.md', '/docs/page.png', '/docs/..%2Fpackage.json', '/docs/%2E%2E/package.json', '/docs/constructor'])(
-  'nothing else is served as documentation: %s',
-  async (path) => {
-    expect((await get(path)).status).toBe(404)
-  },
-)
+test.each([
+  '/docs/',
+  '/docs/nothing.md',
+  '/docs/page.png',
+  '/docs/..%2Fpackage.json',
+  '/docs/%2E%2E/package.json',
+  '/docs/constructor',
+])('nothing else is served as documentation: %s', async (path) => {
+  expect((await get(path)).status).toBe(404)
+})
 
 test('a visitor keeps the cookie that they have', async () => {
   expect((await get('/', await visit())).headers.get('Set-Cookie')).toBeNull()

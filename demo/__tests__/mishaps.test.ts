@@ -53,14 +53,16 @@ function serverStream(): Response {
   return new Response(body, { headers: { 'Content-Type': 'text/event-stream', 'X-Accel-Buffering': 'no' } })
 }
 
+const hungUpOnce = () => {
+  hungUp += 1
+}
+
 async function openStream(clientId = 'p1') {
   const response = await mishaps.pass({
     clientId,
     request: request('events'),
     next: async () => serverStream(),
-    hangUp: () => {
-      hungUp += 1
-    },
+    hangUp: hungUpOnce,
   })
   const reader = response.body?.getReader()
   if (!reader) throw new Error('no body')
@@ -126,7 +128,7 @@ test('a client whose stream is dropped gets nothing through for a while, as on a
   mishaps.cause('drop', 'p1')
   const reached = vi.fn(async () => Response.json({ ok: true }))
   const ask = (clientId: string, endpoint: string) =>
-    mishaps.pass({ clientId, request: request(endpoint), next: reached, hangUp: () => void (hungUp += 1) })
+    mishaps.pass({ clientId, request: request(endpoint), next: reached, hangUp: hungUpOnce })
   hungUp = 0
   for (const endpoint of ['events', 'send', 'reconnect']) expect((await ask('p1', endpoint)).status).toBe(503)
   expect(hungUp).toBe(3)

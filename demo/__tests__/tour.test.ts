@@ -23,7 +23,14 @@ test.each<[string, number, readonly Fact[]]>([
   ['a line that was cut while nothing was said', 0, [backoff, open, token()]],
   ['an answer that was over when the line was cut', 0, [token(), { type: 'ended', run: 'r1' }, backoff, open]],
   ['the tokens of another answer', 0, [token('t1'), backoff, open, token('t2')]],
-  ['a message that was written while the line was up', 1, [{ type: 'sent', id: 'm1' }, { type: 'accepted', id: 'm1' }]],
+  [
+    'a message that was written while the line was up',
+    1,
+    [
+      { type: 'sent', id: 'm1' },
+      { type: 'accepted', id: 'm1' },
+    ],
+  ],
   ['the verdict on another message', 1, [backoff, { type: 'sent', id: 'm1' }, { type: 'accepted', id: 'm0' }]],
   ['a line that was lost without a restart', 2, [backoff, open]],
 ])('a step is not done by %s', (_, done, facts) => {

@@ -3,8 +3,8 @@ import type { InboundEvent, PageMessage } from '../events'
 import { addChapter, lossesOf, tellLoss } from './chapter'
 import type { Client } from './client'
 import type { Counts } from './lineView'
-import type { Outgoing, Row } from './rowView'
 import { rowsOf } from './rows'
+import type { Outgoing, Row } from './rowView'
 import { createKeeper, newSessionId, type Saved, startChat } from './storage'
 import { countAccepted, countEvent, countReset, totalsOf } from './tally'
 import type { Fact } from './tour'
@@ -17,6 +17,8 @@ interface ConversationOptions {
   tell(fact: Fact): void
   log(kind: string, text: string): void
   notify(text: string): void
+  /** The last row tells what was lost. */
+  onReset(): void
 }
 
 /** What is said on the page: events of the session down, messages of the user up. */
@@ -211,7 +213,7 @@ export class Conversation {
       chapters: turns.length > 0 ? addChapter(chapters, { turns, why }) : chapters,
       tally: countReset(tally),
     }
-    this.#options.notify(why)
+    this.#options.onReset()
     this.#keeper.now()
     this.#options.onChange()
   }

@@ -62,6 +62,7 @@ const conversation = new Conversation({
   tell,
   log: line.log,
   notify: chat.notify,
+  onReset: chat.scrollToEnd,
 })
 const renderTally = createTallyView()
 const renderClients = createClientsView(byId('clients', 'div'), choose)

@@ -83,7 +83,10 @@ const isSameRow = (a: Row, b: Row) =>
   a.kind !== 'turn' ||
   (b.kind === 'turn' && a.turn === b.turn && a.outgoing === b.outgoing && a.isOfOtherChat === b.isOfOtherChat)
 
-const createBreak = ({ text }: Break) => ({ element: h('li', { class: 'break' }, text), update() {} })
+const createBreak = ({ text }: Break) => ({
+  element: h('li', { class: 'break' }, h('p', { role: 'alert' }, text)),
+  update() {},
+})
 
 function createRow(row: Message | Past, handlers: RowHandlers) {
   const { key: id, prompt } = row

@@ -34,6 +34,8 @@ export function createTallyView() {
 
 /** In a sentence. */
 export function tellTotals({ prompts, tokens }: Conversation['totals']): string {
-  const [lost, doubled, reordered] = (['lost', 'doubled', 'reordered'] as const).map((name) => prompts[name] + tokens[name])
+  const [lost, doubled, reordered] = (['lost', 'doubled', 'reordered'] as const).map(
+    (name) => prompts[name] + tokens[name],
+  )
   return `Counted so far: ${count(prompts.expected, 'message', 'messages')} and ${count(tokens.expected, 'token', 'tokens')}; lost ${lost}, doubled ${doubled}, out of order ${reordered}.`
 }

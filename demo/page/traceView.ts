@@ -54,7 +54,9 @@ export class TraceView {
   /** When the line was lost last; or else the first step that there is. */
   showLoss() {
     const { steps, dropped } = this.#compared().connection.trace()
-    const lost = steps.findLastIndex(({ machine, event, refused }) => machine === 'connection' && event === 'stream.failed' && !refused)
+    const lost = steps.findLastIndex(
+      ({ machine, event, refused }) => machine === 'connection' && event === 'stream.failed' && !refused,
+    )
     this.#loaded = undefined
     this.#lookAt(dropped + Math.max(0, lost))
   }
