@@ -42,6 +42,11 @@ export function createFrame() {
     button.setAttribute('aria-pressed', String(isWhole))
     measure()
   })
+  const beside = byId('beside', 'button')
+  beside.addEventListener('click', () => {
+    const isShown = byId('stage', 'section').classList.toggle('beside')
+    beside.setAttribute('aria-pressed', String(isShown))
+  })
   // On a narrow page it may not be in sight at first.
   new ResizeObserver(measure).observe(frame)
   bindHand(frame)
