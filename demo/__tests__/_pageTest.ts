@@ -30,7 +30,7 @@ export const pageTest = base
   })
   .extend('profile', async ({ browser }, { onCleanup }): Promise<BrowserContext> => {
     // Nothing moves for its own sake: drawing in software is most of what a page costs here.
-    const context = await browser.newContext({ reducedMotion: 'reduce' })
+    const context = await browser.newContext({ reducedMotion: 'reduce', viewport: { width: 1000, height: 640 } })
     onCleanup(() => context.close())
     return context
   })
