@@ -20,7 +20,10 @@ export type PromptEvent =
 type Counted = Numbered & { readonly received: number }
 type NotCounted = { readonly [Field in keyof Counted]?: undefined }
 
-/** A page numbers its prompts, so that it can count which of them arrive, how often and in which order. */
+/**
+ * A page numbers its prompts, so that it can count which of them arrive, how often and in which
+ * order.
+ */
 export interface Numbered {
   /** Random: tells this page from others. */
   readonly page: string

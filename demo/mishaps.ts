@@ -13,7 +13,9 @@ export interface Passage {
 export interface MishapsOptions {
   /** How late an answer to a resume is, ms. */
   readonly lateMs: number
-  /** For how long nothing of a client gets through after a drop, and of anybody after a restart, ms. */
+  /**
+   * For how long nothing of a client gets through after a drop, and of anybody after a restart, ms.
+   */
   readonly awayMs: number
 }
 
@@ -90,7 +92,10 @@ export class Mishaps {
     return this.#clients.size
   }
 
-  /** Every stream of every client, as when the server's process dies, and until there is another one. */
+  /**
+   * Every stream of every client, as when the server's process dies, and until there is another
+   * one.
+   */
   dropAll() {
     this.#downUntil = Date.now() + this.#options.awayMs
     for (const { streams } of this.#clients.values()) for (const stream of [...streams]) stream.drop()

@@ -316,7 +316,9 @@ interface AxeResults {
   readonly violations: readonly { readonly id: string; readonly nodes: readonly { readonly html: string }[] }[]
 }
 
-/** How high each text of the charts is that can be seen, px: the size of its font, as it is drawn. */
+/**
+ * How high each text of the charts is that can be seen, px: the size of its font, as it is drawn.
+ */
 const heights = (page: Page) =>
   page.$$eval('.chart text', (texts) =>
     texts.flatMap((text) => {

@@ -650,7 +650,9 @@ function gate() {
   }
 }
 
-/** The server takes what is posted to these paths, but its answers stay away until the gate opens. */
+/**
+ * The server takes what is posted to these paths, but its answers stay away until the gate opens.
+ */
 function holdAnswers(fetch: Fetch, answers: ReturnType<typeof gate>, paths: RegExp): Fetch {
   return async (request, env) => {
     const response = await fetch(request, env)

@@ -75,7 +75,8 @@ export class Conversation {
     return { ...totalsOf(tally, cursor), ...lossesOf(chapters, transcript.turns) }
   }
 
-  // Up: a message is shown at once; the library keeps it until it has a verdict, across reloads too.
+  // Up: a message is shown at once; the library keeps it until it has a verdict, across reloads
+  // too.
 
   send(prompt: string) {
     const { tally } = this.#saved

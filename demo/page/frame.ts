@@ -6,8 +6,8 @@ const SCALE = 0.62
 const MARGIN = 40
 
 /**
- * What the charts stand in. They are as large as it takes to read them: the big one is moved to what
- * is lit, or by hand. As a whole it shows the names of its states only, and these as large.
+ * What the charts stand in. They are as large as it takes to read them: the big one is moved to
+ * what is lit, or by hand. As a whole it shows the names of its states only, and these as large.
  */
 export function createFrame() {
   const frame = byId('frame', 'div')

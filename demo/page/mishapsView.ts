@@ -27,7 +27,7 @@ const MISHAPS: Record<Mishap, { readonly label: string; readonly hint: string }>
     hint: 'The server is gone for two seconds, and with it all that it had in memory: sessions, receipts, answers under way. Expect the page to say what is lost; what was not delivered yet still is.',
   },
 }
-const NO_HINT = 'Point at a mishap, or focus it, to read what it does and what to expect.'
+const NO_HINT = 'Each of them breaks the line in another way, and says here what to expect.'
 
 export function createMishapsView(cause: (mishap: Mishap) => void) {
   const line = byId('mishap-hint', 'p')

@@ -126,7 +126,7 @@ function toggleSecond() {
     second.connection.watch(conversation.sessionId)
     second.connection.connect()
   }
-  setText(byId('second', 'button'), second ? 'Remove the second client' : 'Add a second client')
+  setText(byId('second', 'button'), second ? 'Remove client B' : 'Add client B')
   choose(first)
 }
 

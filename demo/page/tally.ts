@@ -132,7 +132,10 @@ function change(tally: Tally, turnId: string, next: (answer: Answer) => Answer):
   return answer ? { ...tally, answers: { ...tally.answers, [turnId]: next(answer) } } : tally
 }
 
-/** Of an answer that is complete, the whole script is expected; of another one, what came before its last token. */
+/**
+ * Of an answer that is complete, the whole script is expected; of another one, what came before its
+ * last token.
+ */
 function close(tally: Tally, isOver: (entry: [turnId: string, answer: Answer]) => boolean, isComplete: boolean): Tally {
   const entries = Object.entries(tally.answers)
   const tokens = entries

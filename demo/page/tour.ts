@@ -59,7 +59,9 @@ export function advance(tour: Tour, fact: Fact): Tour {
   return { state: done < STEPS.length ? 'running' : 'finished', done, progress: WAITING, phase }
 }
 
-/** Of each step, what a fact changes. It is done however that came about: by hand or by its button. */
+/**
+ * Of each step, what a fact changes. It is done however that came about: by hand or by its button.
+ */
 const PROGRESS: Record<StepName, (progress: Progress, fact: Fact, phase: Phase) => Progress> = {
   cut(progress, fact, phase) {
     if (fact.type === 'phase') {

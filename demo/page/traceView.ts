@@ -61,7 +61,9 @@ export class TraceView {
     this.#lookAt(dropped + Math.max(0, lost))
   }
 
-  /** Again, if there is anything new: an outbox tells nobody that it moves, and timers count down. */
+  /**
+   * Again, if there is anything new: an outbox tells nobody that it moves, and timers count down.
+   */
   readonly refresh = () => {
     const isNew = !this.#loaded && this.#compared().connection.trace().steps.at(-1) !== this.#newest
     if (isNew || this.#charts.isMoving) this.render()

@@ -78,7 +78,10 @@ function applyToTurn(turn: Turn, event: Exclude<AgentEvent, { type: 'prompt' }>)
   }
 }
 
-/** What becomes of the turns when the server has lost the session: no more comes of those that are not complete. */
+/**
+ * What becomes of the turns when the server has lost the session: no more comes of those that are
+ * not complete.
+ */
 export const lose = ({ turns }: Transcript): readonly Turn[] =>
   turns.map((turn) => {
     if (turn.status === 'answering') return end(turn, 'cut')
