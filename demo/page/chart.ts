@@ -12,8 +12,12 @@ export interface Shown {
 }
 
 const SVG = 'http://www.w3.org/2000/svg'
-/** Of a refusal, above the name of its state. In the chart's units. */
-const [ABOVE, LINE_HEIGHT] = [40, 34]
+// Of refusals, in the chart's units.
+const LINE_HEIGHT = 26
+/** To the side of the box of its state. */
+const GAP = 10
+/** A box that is as wide has room for one beside its name. */
+const ROOMY = 300
 
 interface Line {
   readonly element: SVGTextElement
@@ -103,13 +107,18 @@ export class Chart {
   }
 
   #mark(step: TraceStep) {
-    const name = this.#svg.querySelector(`[data-state="${step.from}"] > .name`)
-    if (this.#badges.has(step) || !name) return
-    const below = [...this.#badges.keys()].filter(({ from }) => from === step.from).length
+    const [name, box] = ['.name', 'path'].map((part) =>
+      this.#svg.querySelector<SVGGraphicsElement>(`[data-state="${step.from}"] > ${part}`),
+    )
+    // What is not drawn has no box.
+    if (this.#badges.has(step) || !name || !box || !this.#svg.checkVisibility()) return
+    const before = [...this.#badges.keys()].filter(({ from }) => from === step.from).length
+    const { x, width } = box.getBBox()
+    const isRoomy = width > ROOMY
     const badge = document.createElementNS(SVG, 'text')
-    badge.setAttribute('class', 'refusal')
-    badge.setAttribute('x', name.getAttribute('x') ?? '')
-    badge.setAttribute('y', String(Number(name.getAttribute('y')) - ABOVE - below * LINE_HEIGHT))
+    badge.setAttribute('class', isRoomy ? 'refusal inside' : 'refusal')
+    badge.setAttribute('x', String(x + width + (isRoomy ? -GAP : GAP)))
+    badge.setAttribute('y', String(Number(name.getAttribute('y')) + before * LINE_HEIGHT))
     badge.textContent = `✕ ${step.event}`
     this.#svg.firstElementChild?.append(badge)
     this.#badges.set(step, badge)
