@@ -179,7 +179,6 @@ export class Conversation {
     this.#settled.received += 1
     if (event.type === 'prompt') this.#dismissArrived(event.turnId)
     if (event.type === 'token') this.#options.tell({ type: 'token', turnId: event.turnId })
-    if (event.type === 'run.ended') this.#options.tell({ type: 'ended', run: event.run })
     this.#keeper.soon()
     this.#options.onChange()
   }

@@ -6,9 +6,8 @@ export type StepName = (typeof STEPS)[number]
 /** What happens on the page, as far as a tour is interested. */
 export type Fact =
   | { readonly type: 'phase'; readonly phase: Phase }
-  /** A piece of an answer was applied, or its end. */
+  /** A piece of an answer was applied. */
   | { readonly type: 'token'; readonly turnId: string }
-  | { readonly type: 'ended'; readonly run: string }
   | { readonly type: 'sent'; readonly id: string }
   | { readonly type: 'accepted'; readonly id: string }
   /** The server was told to restart. */
@@ -67,9 +66,8 @@ const PROGRESS: Record<StepName, (progress: Progress, fact: Fact, phase: Phase) 
     if (fact.type === 'phase') {
       return progress.name === 'typing' && phase !== 'open' ? { name: 'cut', turnId: progress.turnId } : progress
     }
-    if (fact.type === 'ended') return WAITING
     if (fact.type !== 'token') return progress
-    if (progress.name === 'cut') return progress.turnId === fact.turnId ? { name: 'done' } : progress
+    if (progress.name === 'cut' && progress.turnId === fact.turnId) return { name: 'done' }
     return phase === 'open' ? typing(progress, fact.turnId) : progress
   },
 
