@@ -66,7 +66,9 @@ export function createTourView(kept: string | null, handlers: TourHandlers) {
   exit.addEventListener('click', () => {
     change(leave(tour))
     panel.hidden = true
-    byId('tour-open', 'button').focus()
+    // On a narrow page it is seen beside the chat alone.
+    const ways = ['#tour-open', '#panes [aria-pressed="true"]'].map((path) => document.querySelector<HTMLElement>(path))
+    ways.find((way) => way?.checkVisibility())?.focus()
   })
   perform.addEventListener('click', async () => {
     const step = STEPS[tour.done]
@@ -91,22 +93,26 @@ export function createTourView(kept: string | null, handlers: TourHandlers) {
   }
 
   function render() {
-    const step = STEPS[tour.done]
-    const words = step && WORDS[step]
-    setText(title, headingOf(tour))
-    const before = byId('tour-outcome', 'p')
-    before.hidden = tour.done === 0
-    setText(before, told(tour))
-    setText(byId('tour-text', 'p'), words ? words.text : handlers.sum())
-    setText(perform, words ? words.action : 'Once more')
+    showTour(tour, handlers.sum)
     perform.setAttribute('aria-disabled', String(state === 'performing'))
-    setText(exit, words ? 'Leave the tour' : 'Close')
     for (const entry of entries) setText(entry, inviting(tour))
   }
 
   panel.hidden = tour.state !== 'running'
   render()
   return (fact: Fact) => change(advance(tour, fact))
+}
+
+function showTour(tour: Tour, sum: () => string) {
+  const step = STEPS[tour.done]
+  const words = step && WORDS[step]
+  const outcome = byId('tour-outcome', 'p')
+  outcome.hidden = tour.done === 0
+  setText(outcome, told(tour))
+  setText(byId('tour-title', 'h2'), headingOf(tour))
+  setText(byId('tour-text', 'p'), words ? words.text : sum())
+  setText(byId('tour-do', 'button'), words ? words.action : 'Once more')
+  setText(byId('tour-leave', 'button'), words ? 'Leave the tour' : 'Close')
 }
 
 /** Of the step before. */
