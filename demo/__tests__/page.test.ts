@@ -238,6 +238,10 @@ describePage('the page in a real Chromium', { concurrent: true }, () => {
     await chat.cause('restart')
     await chat.logged(['closed failed', 'session reset', 'opened'])
     await chat.page.waitForSelector('.break:has-text("1 answer was cut off, and 1 accepted message has no answer.")')
+    await chat.page.waitForFunction(() => {
+      const { scrollHeight, scrollTop, clientHeight } = document.getElementById('scroller') ?? document.body
+      return scrollHeight - scrollTop - clientHeight < 2
+    })
     expect(await chat.ownMessages()).toEqual(['a long story', 'a short one behind it'])
     const [cut, lost] = await chat.answerNotes()
     expect(cut).toContain('Cut off')

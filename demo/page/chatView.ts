@@ -16,6 +16,7 @@ export function createChatView(handlers: ChatHandlers) {
   const renderRows = createRowList(list, handlers)
   let answering: string | undefined
   let sticks = true
+  let top = 0
 
   // Safari does not let the keyboard reach what scrolls by itself.
   scroller.tabIndex = 0
@@ -25,7 +26,10 @@ export function createChatView(handlers: ChatHandlers) {
     notice.hidden = true
   })
   scroller.addEventListener('scroll', () => {
-    sticks = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 60
+    const isUp = scroller.scrollTop < top
+    top = scroller.scrollTop
+    // Its size may have changed meanwhile: only whoever scrolls up leaves the end.
+    sticks = scroller.scrollHeight - top - scroller.clientHeight < 60 || (sticks && !isUp)
   })
   new ResizeObserver(() => stick()).observe(scroller)
 

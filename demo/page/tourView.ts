@@ -41,8 +41,8 @@ const WORDS: Record<StepName, Words> = {
   trace: {
     title: 'Look at the trace',
     text: 'Each step of the machine is in the timeline. Choose one, or move the slider: the chart shows that moment.',
-    action: 'Show where the line was lost',
-    outcome: 'That is the moment that the chart shows now. “Live” leads back.',
+    action: 'Show the last loss',
+    outcome: 'The chart shows that moment. “Live” leads back.',
   },
 }
 

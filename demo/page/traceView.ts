@@ -20,6 +20,8 @@ export interface TraceHandlers {
   onLook(): void
 }
 
+const OPEN = 'active.streaming.open'
+
 /** The chart and the timeline of one trace, at one moment. */
 export class TraceView {
   readonly #compared: () => Compared
@@ -51,12 +53,10 @@ export class TraceView {
     this.#goTo(undefined)
   }
 
-  /** When the line was lost last; or else the first step that there is. */
+  /** When an open line was lost last; or else the first step that there is. */
   showLoss() {
     const { steps, dropped } = this.#compared().connection.trace()
-    const lost = steps.findLastIndex(
-      ({ machine, event, refused }) => machine === 'connection' && event === 'stream.failed' && !refused,
-    )
+    const lost = steps.findLastIndex(({ from, to }) => from.startsWith(OPEN) && to === 'active.backoff')
     this.#loaded = undefined
     this.#lookAt(dropped + Math.max(0, lost))
   }
