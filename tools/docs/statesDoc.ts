@@ -75,7 +75,7 @@ path { fill: none; stroke: var(--line); stroke-width: 2 }
 .leaf path { fill: var(--leaf) }
 .state polygon { stroke: var(--line) }
 .name { font-size: 24px; font-weight: 600; text-anchor: middle }
-.arrow text { font-size: 18px; fill: var(--soft); paint-order: stroke; stroke: var(--ground); stroke-width: 6 }
+.arrow text { font-size: 20px; fill: var(--soft); paint-order: stroke; stroke: var(--ground); stroke-width: 6 }
 `
 
 /** The chart as a picture of its own, readable on light and on dark ground. */
