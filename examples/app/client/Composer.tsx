@@ -116,7 +116,7 @@ function Attachments({ attachments, remove }: { attachments: readonly Attachment
 
 let lastKey = 0
 
-/** Files are uploaded when they are chosen, and the message names them: docs/uploads.md of holdline. */
+/** Files are uploaded when they are chosen; the message names them. docs/uploads.md says why. */
 function useAttachments({ user, sessionId }: Place) {
   const call = useCall(user)
   const [attachments, setAttachments] = useState<readonly Attachment[]>([])

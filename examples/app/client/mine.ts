@@ -9,9 +9,9 @@ export type OwnMessage = Delivery<Prompt>
 export type Mine = ReturnType<typeof createMine>
 
 /**
- * Own messages from the moment they are sent until the transcript has them; those that were refused,
- * or are in doubt, until the user has dismissed them. `connection.pending` alone would lose a
- * message between its receipt and its event, and all that ended badly.
+ * Own messages from the moment they are sent until the transcript has them; those that were
+ * refused, or are in doubt, until the user has dismissed them. `connection.pending` alone would
+ * lose a message between its receipt and its event, and all that ended badly.
  */
 export function createMine(line: Line) {
   let shown: readonly OwnMessage[] = []

@@ -21,8 +21,15 @@ const app = createRoutes({ login, sessions, uploads, server })
 // In development Vite has the page, and hands on what begins with `/api`.
 if (!isDevelopment) {
   const root = 'dist/client'
-  app.use('/assets/*', serveStatic({ root, onFound: (_, c) => c.header('Cache-Control', 'max-age=31536000, immutable') }))
-  app.get('*', serveStatic({ root, path: 'index.html', onFound: (_, c) => c.header('Cache-Control', 'no-cache') }))
+  const page = serveStatic({ root, path: 'index.html' })
+  app.use(async (c, next) => {
+    await next()
+    // What is in `assets` has another name when it changes.
+    const caching = c.req.path.startsWith('/assets/') ? 'max-age=31536000, immutable' : 'no-cache'
+    if (c.res.ok) c.header('Cache-Control', caching)
+  })
+  app.use('/assets/*', serveStatic({ root }))
+  app.get('/', page).get('/s/:session', page)
 }
 
 const http = serve({ fetch: app.fetch, hostname: host, port }, ({ port }) =>
