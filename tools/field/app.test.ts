@@ -234,6 +234,7 @@ describeWith('examples/app, as it is in the package', { ...tools, redis: hasRedi
         const overflow = await page.page.evaluate(() => document.documentElement.scrollWidth - innerWidth)
         expect([faults, overflow]).toEqual([[], 0])
       }
+      await page.page.getByLabel('Name').waitFor(PATIENCE)
       await look()
       await page.logIn('ann')
       await page.status().toContain('Online')
