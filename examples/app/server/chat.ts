@@ -68,7 +68,10 @@ export function createChat({ log, login, sessions, uploads, origin }: ChatParts)
 
   async function* answerTo({ user, session, id, text: prompt, files }: Prompt, signal: AbortSignal) {
     const { state } = await sessions.read(user.id, session)
-    const before = state.slice(0, state.findIndex((entry) => entry.id === id))
+    const before = state.slice(
+      0,
+      state.findIndex((entry) => entry.id === id),
+    )
     const attached = files.map((file) => ({ ...file, path: uploads.pathOf(user.id, file.id) }))
     for await (const text of answer({ prompt, files: attached, before }, signal)) yield { type: 'token', text } as const
   }

@@ -1,8 +1,8 @@
 import type { ReadableStream } from 'node:stream/web'
+import type { ChatServer } from 'holdline/server'
 import { Hono } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
 import { secureHeaders } from 'hono/secure-headers'
-import type { ChatServer } from 'holdline/server'
 import type { Login } from './login'
 import type { Sessions } from './sessions'
 import { etagOf, MAX_BYTES, responseFor, type Uploads } from './uploads'
@@ -94,7 +94,8 @@ export function createRoutes({ login, sessions, uploads, server }: RouteParts) {
     const { user, session, file } = c.req.param()
     const upload = await uploads.find(user, session, file)
     if (!upload) return c.json({ error: 'gone' }, 404)
-    if (c.req.header('If-None-Match') === etagOf(file)) return c.body(null, 304, { 'Cache-Control': 'private, no-cache' })
+    if (c.req.header('If-None-Match') === etagOf(file))
+      return c.body(null, 304, { 'Cache-Control': 'private, no-cache' })
     return responseFor(uploads.pathOf(user, file), upload)
   })
 

@@ -45,7 +45,14 @@ export function createUploads({ data }: { readonly data: string }) {
   /** The bytes that a user has here. */
   async function sizeOf(user: string): Promise<number> {
     const names = await namesIn(folder(user))
-    const sizes = await Promise.all(names.map((name) => stat(pathOf(user, name)).then(({ size }) => size, () => 0)))
+    const sizes = await Promise.all(
+      names.map((name) =>
+        stat(pathOf(user, name)).then(
+          ({ size }) => size,
+          () => 0,
+        ),
+      ),
+    )
     return sizes.reduce((sum, size) => sum + size, 0)
   }
 

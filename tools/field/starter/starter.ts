@@ -30,7 +30,8 @@ export function createStarter(log: Log) {
   if (log !== 'memory') cpSync(path(`variants/${log}`), folder, { recursive: true })
   for (const name of OF_ROOT) link(root(name), `node_modules/${name}`)
   for (const name of OF_FIELD) link(own(name), `node_modules/${name}`)
-  for (const [name, target] of Object.entries(COMMANDS)) link(path(`node_modules/${target}`), `node_modules/.bin/${name}`)
+  for (const [name, target] of Object.entries(COMMANDS))
+    link(path(`node_modules/${target}`), `node_modules/.bin/${name}`)
   return {
     folder,
     remove,

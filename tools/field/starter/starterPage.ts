@@ -48,8 +48,8 @@ function viewsOf(page: Page) {
     said: () => expect.poll(() => texts('[role=log] > ol > li > p'), PATIENCE),
     /** What is written below it: states, and how answers ended. */
     notes: () => expect.poll(() => texts('[role=log] > ol > li > small'), PATIENCE),
-    status: () => expect.poll(() => page.locator('.status').innerText(), PATIENCE),
-    body: () => expect.poll(() => page.locator('body').innerText(), PATIENCE),
+    status: () => expect.poll(() => page.locator('.status').textContent(), PATIENCE),
+    body: () => expect.poll(() => page.locator('body').textContent(), PATIENCE),
   }
 }
 
