@@ -17,6 +17,8 @@ const DOT = Buffer.from(
   'base64',
 )
 const PATIENCE = { timeout: 60_000 }
+/** The first one packs the library, and so builds it. ms. */
+const PACKING = 600_000
 
 const tools = {
   vite: findPackage('vite'),
