@@ -16,6 +16,7 @@ export default defineConfig({
 /** `npm run dev`: builds the server half after each change, and runs it. */
 function serverHalf(): Plugin {
   let running: ChildProcess | undefined
+  let watcher: { close(): Promise<void> } | undefined
 
   async function stop() {
     if (!running || running.exitCode !== null || running.signalCode !== null) return
@@ -39,19 +40,21 @@ function serverHalf(): Plugin {
   return {
     name: 'server-half',
     apply: (_, { command, isPreview }) => command === 'serve' && !isPreview && !process.env.VITEST,
-    async configureServer({ httpServer }) {
-      const watcher = await build({
+    async configureServer() {
+      const building = await build({
         configFile: false,
         mode: 'development',
         logLevel: 'warn',
         plugins: [restart],
         build: { ssr: 'server/main.ts', outDir: 'dist/server', sourcemap: true, watch: {} },
       })
-      httpServer?.once('close', () => {
-        if ('close' in watcher) void watcher.close()
-        void stop()
-      })
+      if ('close' in building) watcher = building
       process.once('exit', () => running?.kill())
+    },
+    /** Vite ends. */
+    async closeBundle() {
+      await watcher?.close()
+      await stop()
     },
   }
 }

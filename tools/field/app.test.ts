@@ -2,7 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import type { Browser, BrowserContext } from 'playwright-core'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { findBrowser, launch } from '../shared/browser'
 import { freePort } from '../shared/freePort'
 import { hasRedis, type RedisServer, startRedis } from '../shared/redisServer'
@@ -44,6 +44,8 @@ describeWith(
       let context: BrowserContext
       let ann: StarterPage
       let origin: string
+      /** Of Ann's, below the path of its session. */
+      let file: string
       let variables: Readonly<Record<string, string>>
 
       beforeAll(async () => {
@@ -54,7 +56,7 @@ describeWith(
         origin = `http://127.0.0.1:${network.port}`
         const own = { PORT: String(port), APP_ORIGIN: origin, APP_SECRET: 's', APP_USERS: 'ann:ann,ben:ben' }
         variables = { ...own, ...(redis && { REDIS_URL: redis.url }) }
-      })
+      }, PACKING)
       afterAll(async () => {
         await context?.close()
         await server?.stop('SIGKILL')
@@ -140,7 +142,8 @@ describeWith(
         const widthOf = () =>
           ann.page.locator('li.user img').evaluate((image) => (image as HTMLImageElement).naturalWidth)
         await expect.poll(widthOf, PATIENCE).toBe(1)
-        const path = await ann.page.getByRole('link', { name: /note\.html/ }).getAttribute('href')
+        const path = String(await ann.page.getByRole('link', { name: /note\.html/ }).getAttribute('href'))
+        file = path.slice(path.indexOf('files/'))
         const answer = await context.request.get(origin + path)
         expect(answer.headers()).toMatchObject({
           'content-type': 'text/plain; charset=utf-8',
@@ -191,10 +194,14 @@ describeWith(
         const address = ann.page.url()
         const other = await openStarter(context, address)
         await other.status().toContain('Online')
+        // A message that waits, and is stored.
+        await other.page.route(/\/chat\/(send|batch)$/, (route) => route.abort())
+        await other.say('a secret')
+        const kept = () => ann.page.evaluate(() => JSON.stringify({ ...localStorage, ...sessionStorage }))
+        await expect.poll(kept, PATIENCE).toContain('a secret')
         await ann.press('Log out ann')
         for (const { page } of [ann, other]) await page.getByLabel('Name').waitFor(PATIENCE)
-        const kept = () => ann.page.evaluate(() => JSON.stringify({ ...localStorage, ...sessionStorage }))
-        expect(await kept()).toBe('{}')
+        await expect.poll(kept, PATIENCE).toBe('{}')
         expect(ann.crashes).toEqual([])
         await ann.logIn('ben')
         await ann.status().toContain('Online')
@@ -205,6 +212,9 @@ describeWith(
         const statusOf = async (path: string) => (await context.request.get(`${origin}/api/users/${path}`)).status()
         expect(await statusOf(`ann/sessions/${session}/history`)).toBe(401)
         expect(await statusOf(`ben/sessions/${session}/history`)).toBe(404)
+        const own = await (await context.request.post(`${origin}/api/users/ben/sessions`)).json()
+        expect(await statusOf(`ben/sessions/${own.id}/history`)).toBe(200)
+        expect(await statusOf(`ben/sessions/${own.id}/${file}`)).toBe(404)
         const elsewhere = { headers: { Origin: 'https://evil.example' } }
         expect((await context.request.post(`${origin}/api/logout`, elsewhere)).status()).toBe(403)
       })
@@ -219,8 +229,8 @@ describeWith(
         const [page, port] = [await freePort(), await freePort()]
         origin = `http://127.0.0.1:${page}`
         vite = await starter.develop(page, { PORT: String(port) })
-        await expect.poll(vite.output, PATIENCE).toContain('The server half is ready')
-      })
+        await vi.waitFor(() => expect(vite.output()).toContain('The server half is ready'), PATIENCE)
+      }, PACKING)
       afterAll(async () => {
         await vite?.stop()
         starter?.remove()
