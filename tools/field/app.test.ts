@@ -132,6 +132,9 @@ describeWith(
         await ann.attach('virus.exe', 'image/png', Buffer.from([0x4d, 0x5a, 0x90, 0x00]))
         await ann.body().toContain('virus.exe was not uploaded: it is neither a picture, nor a PDF, nor text.')
         await ann.press('Remove virus.exe')
+        await ann.attach('film.png', 'image/png', Buffer.concat([DOT, Buffer.alloc(10 * 1_048_576)]))
+        await ann.body().toContain('film.png was not uploaded: it is larger than 10 MiB.')
+        await ann.press('Remove film.png')
         await ann.attach('dot.png', 'image/png', DOT)
         await ann.attach('note.html', 'text/html', Buffer.from('<script>alert(1)</script>'))
         await expect.poll(() => ann.page.locator('.attachments .ready').count(), PATIENCE).toBe(2)
@@ -154,6 +157,20 @@ describeWith(
         const stranger = await browser.newContext()
         expect((await stranger.request.get(origin + path)).status()).toBe(401)
         await stranger.close()
+      })
+
+      test('a prompt that is refused says why, and is sent again, or dismissed', async () => {
+        await ann.newChat()
+        const refusal = { status: 409, json: { error: 'busy' } }
+        await ann.page.route(/\/chat\/send$/, (route) => route.fulfill(refusal), { times: 2 })
+        for (const prompt of ['count to 2', 'never mind']) await ann.say(prompt)
+        const note = 'Not sent: too many of your messages wait for an answer'
+        await ann.notes().toEqual([note, note])
+        await ann.page.getByRole('button', { name: 'Dismiss' }).last().click()
+        await ann.said().toEqual(['You: count to 2'])
+        await ann.press('Try again')
+        await ann.said().toEqual(['You: count to 2', 'Agent: 1 2 '])
+        await ann.notes().toEqual([])
       })
 
       test('a login that expires is asked for again, over the page as it is', async () => {

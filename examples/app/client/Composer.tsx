@@ -52,11 +52,11 @@ export function Composer({ place, answering }: ComposerProps) {
   return (
     <form className="composer" onSubmit={send}>
       <Attachments attachments={attachments} remove={remove} />
-      <label className="hidden" htmlFor={`${id}-text`}>
+      <label className="hidden" htmlFor={id}>
         Message
       </label>
       <textarea
-        id={`${id}-text`}
+        id={id}
         ref={text}
         rows={2}
         maxLength={20_000}
@@ -66,20 +66,7 @@ export function Composer({ place, answering }: ComposerProps) {
         onKeyDown={onKeyDown}
       />
       <div className="choices">
-        <input
-          id={`${id}-files`}
-          className="hidden"
-          type="file"
-          multiple
-          accept={TYPES}
-          onChange={(event: ChangeEvent<HTMLInputElement>) => {
-            add(event.target.files)
-            event.target.value = ''
-          }}
-        />
-        <label className="button" htmlFor={`${id}-files`}>
-          Attach files
-        </label>
+        <FilePicker add={add} />
         {answering && (
           <button
             type="button"
@@ -93,6 +80,23 @@ export function Composer({ place, answering }: ComposerProps) {
         </button>
       </div>
     </form>
+  )
+}
+
+function FilePicker({ add }: { add: (files: FileList | null) => void }) {
+  const id = useId()
+  function pick({ target }: ChangeEvent<HTMLInputElement>) {
+    add(target.files)
+    // Else the same file could not be chosen again.
+    target.value = ''
+  }
+  return (
+    <>
+      <input id={id} className="hidden" type="file" multiple accept={TYPES} onChange={pick} />
+      <label className="button" htmlFor={id}>
+        Attach files
+      </label>
+    </>
   )
 }
 

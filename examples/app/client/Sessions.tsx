@@ -10,6 +10,34 @@ interface SessionsProps {
 
 /** The chats of the user, the newest first. */
 export function Sessions({ user, chosen }: SessionsProps) {
+  const { sessions, create, trouble } = useSessions(user)
+  return (
+    <nav aria-label="Chats">
+      <button type="button" onClick={create}>
+        New chat
+      </button>
+      {trouble && <p role="alert">{trouble}</p>}
+      <ul>
+        {sessions.map(({ id, title }) => (
+          <li key={id}>
+            <a href={addressOf(id)} onClick={choose} aria-current={id === chosen ? 'page' : undefined}>
+              {title ?? 'New chat'}
+            </a>
+          </li>
+        ))}
+      </ul>
+    </nav>
+  )
+}
+
+function choose(event: MouseEvent<HTMLAnchorElement>) {
+  // Another tab, or a download, is the browser's to open.
+  if (event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return
+  event.preventDefault()
+  go(event.currentTarget.pathname)
+}
+
+function useSessions(user: string) {
   const line = useLine()
   const call = useCall(user)
   const [sessions, setSessions] = useState<readonly SessionInfo[]>([])
@@ -36,36 +64,13 @@ export function Sessions({ user, chosen }: SessionsProps) {
   }, [line, call])
 
   async function create() {
-    setTrouble('')
     const answer = await call('sessions', { method: 'POST' }).catch(() => null)
-    if (!answer?.ok) return setTrouble('A new chat needs a connection.')
+    setTrouble(answer?.ok ? '' : answer?.status === 403 ? 'You have too many chats.' : 'This needs a connection.')
+    if (!answer?.ok) return
     const session: SessionInfo = await answer.json()
     setSessions((all) => [session, ...all.filter(({ id }) => id !== session.id)])
     go(addressOf(session.id))
   }
 
-  function choose(event: MouseEvent<HTMLAnchorElement>) {
-    // Another tab, or a download, is the browser's to open.
-    if (event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return
-    event.preventDefault()
-    go(event.currentTarget.pathname)
-  }
-
-  return (
-    <nav aria-label="Chats">
-      <button type="button" onClick={create}>
-        New chat
-      </button>
-      {trouble && <p role="alert">{trouble}</p>}
-      <ul>
-        {sessions.map(({ id, title }) => (
-          <li key={id}>
-            <a href={addressOf(id)} onClick={choose} aria-current={id === chosen ? 'page' : undefined}>
-              {title ?? 'New chat'}
-            </a>
-          </li>
-        ))}
-      </ul>
-    </nav>
-  )
+  return { sessions, create, trouble }
 }

@@ -4,6 +4,7 @@ import { chat, type Upload } from '../shared/protocol'
 import { answer } from './agent'
 import type { Login, User } from './login'
 import type { Sessions } from './sessions'
+import type { Transcripts } from './transcripts'
 import type { Uploads } from './uploads'
 
 // The server half of the line: who may use which session, what a prompt and a stop do.
@@ -12,6 +13,7 @@ interface ChatParts {
   readonly log: SessionLog
   readonly login: Login
   readonly sessions: Sessions
+  readonly transcripts: Transcripts
   readonly uploads: Uploads
   readonly origin: string | undefined
 }
@@ -32,7 +34,7 @@ const coalesce: Coalesce = {
   join: (a, b) => (a.type === 'token' && b.type === 'token' ? { ...a, text: `${a.text}${b.text}` } : undefined),
 }
 
-export function createChat({ log, login, sessions, uploads, origin }: ChatParts) {
+export function createChat({ log, login, sessions, transcripts, uploads, origin }: ChatParts) {
   const server = createChatServer({
     protocol: chat,
     log,
@@ -56,8 +58,8 @@ export function createChat({ log, login, sessions, uploads, origin }: ChatParts)
       if (title) await call.publish(session, { type: 'title', title })
       const receipt = await runs.start(call, (signal) => answerTo({ user, session, id, text, files }, signal))
       // Once the page has the receipt, the prompt is kept.
-      await sessions.read(user.id, session)
-      sessions.follow(user.id, session)
+      await transcripts.read(user.id, session)
+      transcripts.follow(user.id, session)
       return receipt
     },
   })
@@ -67,7 +69,7 @@ export function createChat({ log, login, sessions, uploads, origin }: ChatParts)
   const runs: RunsOf<typeof chat> = createRuns({ server, onBusy: 'queue', coalesce })
 
   async function* answerTo({ user, session, id, text: prompt, files }: Prompt, signal: AbortSignal) {
-    const { state } = await sessions.read(user.id, session)
+    const { state } = await transcripts.read(user.id, session)
     const before = state.slice(
       0,
       state.findIndex((entry) => entry.id === id),

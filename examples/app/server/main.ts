@@ -8,15 +8,17 @@ import { createLogin } from './login'
 import { createRoutes } from './routes'
 import { createSessions } from './sessions'
 import { readSettings } from './settings'
+import { createTranscripts } from './transcripts'
 import { createUploads } from './uploads'
 
 const settings = readSettings(process.env)
 const { isDevelopment, host, port } = settings
 const login = createLogin(settings)
-const sessions = createSessions({ ...settings, log })
+const sessions = createSessions(settings)
+const transcripts = createTranscripts({ ...settings, log })
 const uploads = createUploads(settings)
-const { server, runs } = createChat({ ...settings, log, login, sessions, uploads })
-const app = createRoutes({ login, sessions, uploads, server })
+const { server, runs } = createChat({ ...settings, log, login, sessions, transcripts, uploads })
+const app = createRoutes({ login, sessions, transcripts, uploads, server })
 
 // In development Vite has the page, and hands on what begins with `/api`.
 if (!isDevelopment) {
@@ -43,7 +45,7 @@ async function shutDown() {
   // Every page is told goodbye, and comes back to the next process.
   await server.close(isDevelopment ? { retryAfter: 500, spread: 0 } : {})
   await Promise.race([runs.idle(), delay(GRACE)])
-  await sessions.close()
+  await transcripts.close()
   http.close(() => {
     closeLog()
     process.exit()

@@ -12,7 +12,7 @@ import { folderOf, isId, namesIn, newId, readJson, writeJson } from './files'
 // page does.
 
 /** Bytes of one file. A proxy in front needs the same limit. */
-export const MAX_BYTES = 10 * 1_048_576
+const MAX_BYTES = 10 * 1_048_576
 /** Bytes of all files of a user. */
 const MAX_ALL = 200 * 1_048_576
 
