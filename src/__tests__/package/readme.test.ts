@@ -53,6 +53,7 @@ test.each([
   ['docs/vue.md', 2],
   ['docs/history.md', 3],
   ['docs/server.md', 1],
+  ['docs/uploads.md', 2],
   ['docs/runs.md', 5],
   ['docs/ai-sdk.md', 5],
   ['docs/ag-ui.md', 6],
