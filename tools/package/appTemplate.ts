@@ -14,7 +14,7 @@ const FOREIGN = /(^|\/)(node_modules|dist|package-lock\.json|\.(?!gitignore$)[^/
 const IS_TYPESCRIPT = /\.tsx?$/
 /** What only a project with types has. */
 const OF_TYPES = /\.d\.ts$|(^|\/)tsconfig[^/]*\.json$/
-const PACKAGES_OF_TYPES = /^(typescript|tsx|@types\/.*)$/
+const PACKAGES_OF_TYPES = /^(typescript|@types\/.*)$/
 
 type Files = ReadonlyMap<string, string>
 
@@ -32,7 +32,9 @@ function readFiles(folder: string): Files {
     .filter((path) => !FOREIGN.test(path) && statSync(join(folder, path)).isFile())
   // npm packs no `.gitignore`.
   const kept = (path: string) => (path === '.gitignore' ? 'gitignore' : path)
-  return new Map(paths.sort().map((path) => [kept(path), readFileSync(join(folder, path), 'utf8')]))
+  // Who copies the app need not have Biome.
+  const read = (path: string) => readFileSync(join(folder, path), 'utf8').replace(/^.*\bbiome-ignore .*\n/gm, '')
+  return new Map(paths.sort().map((path) => [kept(path), read(path)]))
 }
 
 function writeFiles(folder: string, files: Files) {
@@ -68,7 +70,10 @@ function namesIn(paths: ReadonlySet<string>): Names {
       return end === undefined ? specifier : inJavaScript(specifier + end)
     },
     mentioned: (text) =>
-      text.replace(/[\w./-]+\.tsx?(?![\w-])/g, (name) => (isOurs(name) ? inJavaScript(name) : name)),
+      text
+        .replace(/[\w./-]+\.tsx?(?![\w-])/g, (name) => (isOurs(name) ? inJavaScript(name) : name))
+        .replace(/\*\.ts(x?)\b/g, '*.js$1')
+        .replace(/`npm run typecheck` */g, ''),
   }
 }
 
@@ -76,18 +81,17 @@ function manifestOf(text: string, names: Names): string {
   const { scripts, dependencies, devDependencies, ...manifest } = JSON.parse(text)
   const untyped = (record: Record<string, string> = {}) =>
     Object.fromEntries(Object.entries(record).filter(([name]) => !PACKAGES_OF_TYPES.test(name)))
-  const commands = Object.entries<string>(scripts).flatMap(([name, script]) => {
-    const command = names.mentioned(withoutTypeScript(script))
-    return command ? [[name, command]] : []
-  })
+  // Of `a && b`.
+  const withoutCompiler = (script: string) =>
+    script
+      .split(' && ')
+      .filter((command) => !/^tsc\b/.test(command))
+      .join(' && ')
+  const commands = Object.entries<string>(scripts)
+    .map(([name, script]) => [name, names.mentioned(withoutCompiler(script))])
+    .filter(([, command]) => command !== '')
   const changed = { scripts: Object.fromEntries(commands), dependencies: untyped(dependencies) }
   return JSON.stringify({ ...manifest, ...changed, devDependencies: untyped(devDependencies) }, null, 2)
-}
-
-/** Of `a && b`: `tsc` is left out, and Node itself runs what `tsx` did. */
-function withoutTypeScript(script: string): string {
-  const commands = script.split(' && ').filter((command) => !/^tsc\b/.test(command))
-  return commands.join(' && ').replace(/\btsx (watch )?/g, (_, watch) => (watch ? 'node --watch ' : 'node '))
 }
 
 /** As Biome formats this repository. */

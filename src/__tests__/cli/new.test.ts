@@ -116,7 +116,11 @@ describe('in JavaScript', () => {
       'shared/protocol.js',
     ])
     const { scripts, dependencies, devDependencies } = JSON.parse(read('my-app/package.json'))
-    expect(scripts).toEqual({ dev: 'node --watch server/main.js', build: 'vite build', start: 'node server/main.js' })
+    expect(scripts).toEqual({
+      dev: 'vite',
+      build: 'vite build && vite build --ssr server/main.js',
+      start: 'node dist/server/main.js',
+    })
     expect(Object.keys(dependencies)).toEqual(['holdline', 'hono', 'ioredis'])
     expect(devDependencies).toEqual({ vite: '8.4.0' })
     expect(read('my-app/index.html')).toContain('/client/main.jsx')
