@@ -78,8 +78,8 @@ export async function startChat() {
 }
 
 /** Runs a command in a folder to its end. */
-export async function run(command: string, args: readonly string[], cwd: string) {
-  const child = spawn(command, args, { cwd, env: { ...process.env, CI: '1', NEXT_TELEMETRY_DISABLED: '1' } })
+export async function run(command: string, args: readonly string[], cwd: string, env = process.env) {
+  const child = spawn(command, args, { cwd, env: { ...env, CI: '1', NEXT_TELEMETRY_DISABLED: '1' } })
   let output = ''
   for (const stream of [child.stdout, child.stderr])
     stream.setEncoding('utf8').on('data', (text: string) => {

@@ -1,7 +1,7 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { createConnection } from 'holdline'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { freePort } from '../shared/freePort'
 import { hasRedis, type RedisServer, startRedis } from '../shared/redisServer'
@@ -11,8 +11,16 @@ import { describeWith } from './tools'
 
 // `npx holdline new`, as a user has it: from the tarball, with the packages of the registry.
 
-const LOGS = ['memory', 'redis'] as const
-const APPS = [[], ['--js']].flatMap((language) => LOGS.map((log) => [...language, '--log', log]))
+const APPS = [
+  { name: 'ts-memory', options: [] },
+  { name: 'ts-redis', options: ['--log', 'redis'] },
+  { name: 'js-memory', options: ['--js'] },
+  { name: 'js-redis', options: ['--js', '--log', 'redis'] },
+]
+/** A shell's, not that of a test runner. */
+const ENV: NodeJS.ProcessEnv = Object.fromEntries(
+  Object.entries(process.env).filter(([name]) => !/^(NODE_ENV|VITEST.*|npm_.*)$/.test(name)),
+)
 
 describeWith('holdline new', { 'redis-server': hasRedis ? 'redis-server' : undefined }, () => {
   let folder: string
@@ -27,46 +35,69 @@ describeWith('holdline new', { 'redis-server': hasRedis ? 'redis-server' : undef
     rmSync(folder, { recursive: true, force: true })
   })
 
-  test.each(APPS.map((options) => [options.join(' '), options] as const))(
-    '%s: the app installs, builds, starts and serves its page',
-    async (name, options) => {
-      const app = join(folder, name.replaceAll(/[^a-z]+/g, '-').replace(/^-/, ''))
-      await passes('npm', ['exec', '--yes', `--package=${pack()}`, '--', 'holdline', 'new', app, ...options], folder)
-      // Before it is published its version is in no registry.
-      await passes('npm', ['install', '--no-audit', '--no-fund', '--prefer-offline', pack()], app)
-      await passes('npm', ['run', 'build'], app)
-      const port = String(await freePort())
-      const env = { ...process.env, PORT: port, REDIS_URL: redis.url, NODE_ENV: 'production' }
-      const server = start('npm', ['start'], { cwd: app, env })
-      try {
-        const page = await answerOf(`http://127.0.0.1:${port}/`, server)
-        expect(page).toContain('<div id="root">')
-        const [, script] = /<script type="module"[^>]* src="([^"]+)"/.exec(page) ?? []
-        expect(await answerOf(`http://127.0.0.1:${port}${script}`, server)).not.toContain('<!doctype')
-      } finally {
-        await server.stop()
-      }
-    },
-  )
+  test.each(APPS)('$name: the app installs, passes its tests, builds, starts, and answers', async ({ name, options }) => {
+    const app = join(folder, name)
+    await passes('npm', ['exec', '--yes', `--package=${pack()}`, '--', 'holdline', 'new', name, ...options], folder)
+    if (name.startsWith('js')) expect(wordsOfTypeScript(app)).toEqual([])
+    // Its own version is in no registry before it is published.
+    await passes('npm', ['install', '--no-audit', '--no-fund', '--prefer-offline', pack()], app)
+    if (name.startsWith('ts')) await passes('npm', ['run', 'typecheck'], app)
+    await passes('npm', ['test'], app)
+    await passes('npm', ['run', 'build'], app)
+
+    const PORT = String(await freePort())
+    const APP_ORIGIN = `http://127.0.0.1:${PORT}`
+    const settings = { PORT, APP_ORIGIN, APP_SECRET: 'secret', APP_USERS: 'ann:ann', REDIS_URL: redis.url }
+    const server = start('npm', ['start'], { cwd: app, env: { ...ENV, ...settings } })
+    try {
+      await expect.poll(() => fetch(APP_ORIGIN).then(({ status }) => status, () => server.complaint()), WAIT).toBe(200)
+      const page = await (await fetch(APP_ORIGIN)).text()
+      const [, script] = /<script type="module"[^>]* src="([^"]+)"/.exec(page) ?? []
+      expect((await fetch(APP_ORIGIN + script)).headers.get('Content-Type')).toContain('javascript')
+      expect(await answerOf(APP_ORIGIN)).toEqual(['run.started', '1 2 3 ', 'finished'])
+    } finally {
+      await server.stop()
+    }
+  })
 })
 
+const WAIT = { timeout: 60_000 }
+
 async function passes(command: string, args: readonly string[], cwd: string) {
-  const { code, output } = await run(command, args, cwd)
+  const { code, output } = await run(command, args, cwd, ENV)
   expect([code, code === 0 ? '' : output]).toEqual([0, ''])
 }
 
-/** The text that it answers, once it does. */
-async function answerOf(url: string, server: ReturnType<typeof start>): Promise<string> {
-  let text = ''
-  await expect
-    .poll(
-      async () => {
-        const answer = await fetch(url).catch(() => undefined)
-        text = (await answer?.text()) ?? ''
-        return answer?.status ?? server.complaint()
-      },
-      { timeout: 60_000 },
-    )
-    .toBe(200)
-  return text
+/** Lines of the app's own files that only make sense with TypeScript. */
+function wordsOfTypeScript(app: string): readonly string[] {
+  const paths = readdirSync(app, { recursive: true, encoding: 'utf8' }).filter((path) => statSync(join(app, path)).isFile())
+  const lines = paths.flatMap((path) =>
+    [path, ...readFileSync(join(app, path), 'utf8').split('\n')].map((line) => `${path}: ${line}`),
+  )
+  return lines.filter((line) => /\.tsx?\b|tsconfig|typecheck|typescript|^\S+: (interface|type) /i.test(line))
+}
+
+/** Logs in as ann, begins a session, and asks for three numbers. */
+async function answerOf(origin: string): Promise<readonly unknown[]> {
+  const post = (path: string, headers: HeadersInit, body?: object) =>
+    fetch(origin + path, { method: 'POST', headers: { ...headers, 'Content-Type': 'application/json' }, body: JSON.stringify(body) })
+  const login = await post('/api/login', {}, { name: 'ann', password: 'ann' })
+  const cookie = String(login.headers.get('Set-Cookie')).split(';')[0] ?? ''
+  const { id: sessionId } = await (await post('/api/users/ann/sessions', { cookie })).json()
+  const connection = createConnection({ url: `${origin}/api/users/ann/chat`, headers: { cookie } })
+  try {
+    const heard: string[] = []
+    connection.on('message', ({ type, text, reason }) => {
+      if (type === 'run.started') heard.push(type, '')
+      if (type === 'token') heard[1] += String(text)
+      if (type === 'run.ended') heard.push(String(reason))
+    })
+    connection.connect()
+    const { settled } = connection.send({ type: 'send', sessionId, prompt: 'count to 3', files: [] })
+    expect(await settled).toMatchObject({ status: 'accepted' })
+    await expect.poll(() => heard.length, WAIT).toBe(3)
+    return heard
+  } finally {
+    connection.dispose()
+  }
 }
