@@ -9,8 +9,11 @@ import { type Names, stripTypes } from './stripTypes'
 // package is built, so that the command needs no compiler.
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
-/** Installed, built or kept by a machine. */
-const FOREIGN = /(^|\/)(node_modules|dist|package-lock\.json|\.(?!gitignore$)[^/]*)(\/|$)/
+/** Folders that are made when the app is installed, built and run. Its copy ignores them. */
+const MADE = ['node_modules', 'dist', 'data']
+/** No part of the app. */
+const isForeign = (path: string) =>
+  path.split('/').some((name) => MADE.includes(name) || name.startsWith('.') || name === 'package-lock.json')
 const IS_TYPESCRIPT = /\.tsx?$/
 /** What only a project with types has. */
 const OF_TYPES = /\.d\.ts$|(^|\/)tsconfig[^/]*\.json$/
@@ -29,12 +32,11 @@ export function buildAppTemplate(from: string, to: string) {
 function readFiles(folder: string): Files {
   const paths = readdirSync(folder, { recursive: true, encoding: 'utf8' })
     .map((path) => path.split(sep).join('/'))
-    .filter((path) => !FOREIGN.test(path) && statSync(join(folder, path)).isFile())
-  // npm packs no `.gitignore`.
-  const kept = (path: string) => (path === '.gitignore' ? 'gitignore' : path)
+    .filter((path) => !isForeign(path) && statSync(join(folder, path)).isFile())
   // Who copies the app need not have Biome.
-  const read = (path: string) => readFileSync(join(folder, path), 'utf8').replace(/^.*\bbiome-ignore .*\n/gm, '')
-  return new Map(paths.sort().map((path) => [kept(path), read(path)]))
+  const read = (path: string) => readFileSync(join(folder, path), 'utf8').replace(/^ *\{?\/[/*] biome-ignore .*\n/gm, '')
+  // npm packs no `.gitignore`, so it gets its dot when it is copied.
+  return new Map([['gitignore', `${MADE.join('\n')}\n`], ...paths.sort().map((path) => [path, read(path)] as const)])
 }
 
 function writeFiles(folder: string, files: Files) {

@@ -3,7 +3,6 @@ import { dirname, join } from 'node:path'
 
 /** A small app with whatever types can look like in one. */
 export const APP: Readonly<Record<string, string>> = {
-  '.gitignore': 'node_modules\ndist\n',
   'package.json': JSON.stringify({
     name: 'holdline-app',
     private: true,

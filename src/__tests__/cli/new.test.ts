@@ -62,10 +62,11 @@ describe('the app', () => {
   test('is that of the package, under its own name, with the version of the library that brought it', () => {
     const { status, stderr } = holdline(['new', 'my-app'])
     expect([status, stderr]).toEqual([0, ''])
-    const variants = /^variants\//
-    expect(filesIn(join(cwd, 'my-app'))).toEqual(Object.keys(APP).filter((path) => !variants.test(path)).sort())
-    for (const path of ['server/main.ts', 'client/main.tsx', 'tsconfig.json', '.gitignore'])
+    const own = Object.keys(APP).filter((path) => !path.startsWith('variants/'))
+    expect(filesIn(join(cwd, 'my-app'))).toEqual(['.gitignore', ...own].sort())
+    for (const path of ['server/main.ts', 'client/main.tsx', 'tsconfig.json'])
       expect(read(`my-app/${path}`)).toBe(APP[path])
+    expect(read('my-app/.gitignore')).toBe('node_modules\ndist\ndata\n')
     expect(JSON.parse(read('my-app/package.json'))).toEqual({
       ...JSON.parse(APP['package.json'] ?? ''),
       name: 'my-app',
