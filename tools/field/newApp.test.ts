@@ -17,10 +17,8 @@ const APPS = [
   { name: 'js-memory', options: ['--js'] },
   { name: 'js-redis', options: ['--js', '--log', 'redis'] },
 ]
-/** A shell's, not that of a test runner. */
-const ENV: NodeJS.ProcessEnv = Object.fromEntries(
-  Object.entries(process.env).filter(([name]) => !/^(NODE_ENV|VITEST.*|npm_.*)$/.test(name)),
-)
+/** A shell's variables, not those of a test runner. */
+const PLAIN = { NODE_ENV: undefined, VITEST: undefined, FORCE_COLOR: undefined, NO_COLOR: '1' }
 
 describeWith('holdline new', { 'redis-server': hasRedis ? 'redis-server' : undefined }, () => {
   let folder: string
@@ -48,7 +46,7 @@ describeWith('holdline new', { 'redis-server': hasRedis ? 'redis-server' : undef
     const PORT = String(await freePort())
     const APP_ORIGIN = `http://127.0.0.1:${PORT}`
     const settings = { PORT, APP_ORIGIN, APP_SECRET: 'secret', APP_USERS: 'ann:ann', REDIS_URL: redis.url }
-    const server = start('npm', ['start'], { cwd: app, env: { ...ENV, ...settings } })
+    const server = start('npm', ['start'], { cwd: app, env: { ...process.env, ...PLAIN, ...settings } })
     try {
       await expect.poll(() => fetch(APP_ORIGIN).then(({ status }) => status, () => server.complaint()), WAIT).toBe(200)
       const page = await (await fetch(APP_ORIGIN)).text()
@@ -64,7 +62,7 @@ describeWith('holdline new', { 'redis-server': hasRedis ? 'redis-server' : undef
 const WAIT = { timeout: 60_000 }
 
 async function passes(command: string, args: readonly string[], cwd: string) {
-  const { code, output } = await run(command, args, cwd, ENV)
+  const { code, output } = await run(command, args, cwd, PLAIN)
   expect([code, code === 0 ? '' : output]).toEqual([0, ''])
 }
 
