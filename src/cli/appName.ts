@@ -31,7 +31,10 @@ function faultOf(name: string, dependencies: readonly string[]): string | undefi
 
 /** What is left of it in npm's alphabet; with a word more, where that changes nothing. */
 function nearName(name: string): string {
-  const plain = name.normalize('NFKD').replace(/\p{Mark}/gu, '').toLowerCase()
+  const plain = name
+    .normalize('NFKD')
+    .replace(/\p{Mark}/gu, '')
+    .toLowerCase()
   const near = plain.replace(/[^a-z\d._-]+/g, '-').replace(/^[^a-z\d]+|-+$/g, '')
   return near === name ? `${name}-app` : near
 }

@@ -93,7 +93,12 @@ export async function run(command: string, args: readonly string[], cwd: string,
 }
 
 /** Runs a Node program that says where it serves, until it is stopped. */
-export async function startApp(args: readonly string[], cwd: string, node = process.execPath, variables: Variables = {}) {
+export async function startApp(
+  args: readonly string[],
+  cwd: string,
+  node = process.execPath,
+  variables: Variables = {},
+) {
   const child = spawn(node, args, { cwd, env: { ...process.env, NEXT_TELEMETRY_DISABLED: '1', ...variables } })
   const exited = once(child, 'exit')
   let output = ''

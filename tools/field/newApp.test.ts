@@ -33,30 +33,42 @@ describeWith('holdline new', { 'redis-server': hasRedis ? 'redis-server' : undef
     rmSync(folder, { recursive: true, force: true })
   })
 
-  test.each(APPS)('$name: the app installs, passes its tests, builds, starts, and answers', async ({ name, options }) => {
-    const app = join(folder, name)
-    await passes('npm', ['exec', '--yes', `--package=${pack()}`, '--', 'holdline', 'new', name, ...options], folder)
-    if (name.startsWith('js')) expect(wordsOfTypeScript(app)).toEqual([])
-    // Its own version is in no registry before it is published.
-    await passes('npm', ['install', '--no-audit', '--no-fund', '--prefer-offline', pack()], app)
-    if (name.startsWith('ts')) await passes('npm', ['run', 'typecheck'], app)
-    await passes('npm', ['test'], app)
-    await passes('npm', ['run', 'build'], app)
+  test.each(APPS)(
+    '$name: the app installs, passes its tests, builds, starts, and answers',
+    async ({ name, options }) => {
+      const app = join(folder, name)
+      await passes('npm', ['exec', '--yes', `--package=${pack()}`, '--', 'holdline', 'new', name, ...options], folder)
+      if (name.startsWith('js')) expect(wordsOfTypeScript(app)).toEqual([])
+      // Its own version is in no registry before it is published.
+      await passes('npm', ['install', '--no-audit', '--no-fund', '--prefer-offline', pack()], app)
+      if (name.startsWith('ts')) await passes('npm', ['run', 'typecheck'], app)
+      await passes('npm', ['test'], app)
+      await passes('npm', ['run', 'build'], app)
 
-    const PORT = String(await freePort())
-    const APP_ORIGIN = `http://127.0.0.1:${PORT}`
-    const settings = { PORT, APP_ORIGIN, APP_SECRET: 'secret', APP_USERS: 'ann:ann', REDIS_URL: redis.url }
-    const server = start('npm', ['start'], { cwd: app, env: { ...process.env, ...PLAIN, ...settings } })
-    try {
-      await expect.poll(() => fetch(APP_ORIGIN).then(({ status }) => status, () => server.complaint()), WAIT).toBe(200)
-      const page = await (await fetch(APP_ORIGIN)).text()
-      const [, script] = /<script type="module"[^>]* src="([^"]+)"/.exec(page) ?? []
-      expect((await fetch(APP_ORIGIN + script)).headers.get('Content-Type')).toContain('javascript')
-      expect(await answerOf(APP_ORIGIN)).toEqual(['run.started', '1 2 3 ', 'finished'])
-    } finally {
-      await server.stop()
-    }
-  })
+      const PORT = String(await freePort())
+      const APP_ORIGIN = `http://127.0.0.1:${PORT}`
+      const settings = { PORT, APP_ORIGIN, APP_SECRET: 'secret', APP_USERS: 'ann:ann', REDIS_URL: redis.url }
+      const server = start('npm', ['start'], { cwd: app, env: { ...process.env, ...PLAIN, ...settings } })
+      try {
+        await expect
+          .poll(
+            () =>
+              fetch(APP_ORIGIN).then(
+                ({ status }) => status,
+                () => server.complaint(),
+              ),
+            WAIT,
+          )
+          .toBe(200)
+        const page = await (await fetch(APP_ORIGIN)).text()
+        const [, script] = /<script type="module"[^>]* src="([^"]+)"/.exec(page) ?? []
+        expect((await fetch(APP_ORIGIN + script)).headers.get('Content-Type')).toContain('javascript')
+        expect(await answerOf(APP_ORIGIN)).toEqual(['run.started', '1 2 3 ', 'finished'])
+      } finally {
+        await server.stop()
+      }
+    },
+  )
 })
 
 const WAIT = { timeout: 60_000 }
@@ -68,7 +80,9 @@ async function passes(command: string, args: readonly string[], cwd: string) {
 
 /** Lines of the app's own files that only make sense with TypeScript. */
 function wordsOfTypeScript(app: string): readonly string[] {
-  const paths = readdirSync(app, { recursive: true, encoding: 'utf8' }).filter((path) => statSync(join(app, path)).isFile())
+  const paths = readdirSync(app, { recursive: true, encoding: 'utf8' }).filter((path) =>
+    statSync(join(app, path)).isFile(),
+  )
   const lines = paths.flatMap((path) =>
     [path, ...readFileSync(join(app, path), 'utf8').split('\n')].map((line) => `${path}: ${line}`),
   )
@@ -78,7 +92,11 @@ function wordsOfTypeScript(app: string): readonly string[] {
 /** Logs in as ann, begins a session, and asks for three numbers. */
 async function answerOf(origin: string): Promise<readonly unknown[]> {
   const post = (path: string, headers: HeadersInit, body?: object) =>
-    fetch(origin + path, { method: 'POST', headers: { ...headers, 'Content-Type': 'application/json' }, body: JSON.stringify(body) })
+    fetch(origin + path, {
+      method: 'POST',
+      headers: { ...headers, 'Content-Type': 'application/json' },
+      body: JSON.stringify(body),
+    })
   const login = await post('/api/login', {}, { name: 'ann', password: 'ann' })
   const cookie = String(login.headers.get('Set-Cookie')).split(';')[0] ?? ''
   const { id: sessionId } = await (await post('/api/users/ann/sessions', { cookie })).json()

@@ -34,7 +34,8 @@ function readFiles(folder: string): Files {
     .map((path) => path.split(sep).join('/'))
     .filter((path) => !isForeign(path) && statSync(join(folder, path)).isFile())
   // Who copies the app need not have Biome.
-  const read = (path: string) => readFileSync(join(folder, path), 'utf8').replace(/^ *\{?\/[/*] biome-ignore .*\n/gm, '')
+  const read = (path: string) =>
+    readFileSync(join(folder, path), 'utf8').replace(/^ *\{?\/[/*] biome-ignore .*\n/gm, '')
   // npm packs no `.gitignore`, so it gets its dot when it is copied.
   return new Map([['gitignore', `${MADE.join('\n')}\n`], ...paths.sort().map((path) => [path, read(path)] as const)])
 }
@@ -104,7 +105,10 @@ function format(files: Files): Files {
     writeFiles(folder, files)
     writeFileSync(join(folder, 'biome.json'), JSON.stringify({ formatter, javascript }))
     const biome = join(ROOT, 'node_modules/@biomejs/biome/bin/biome')
-    const { status, stderr } = spawnSync(process.execPath, [biome, 'format', '--write', '.'], { cwd: folder, encoding: 'utf8' })
+    const { status, stderr } = spawnSync(process.execPath, [biome, 'format', '--write', '.'], {
+      cwd: folder,
+      encoding: 'utf8',
+    })
     if (status !== 0) throw new Error(`biome format: ${stderr}`)
     return new Map([...files.keys()].map((path) => [path, readFileSync(join(folder, path), 'utf8')]))
   } finally {

@@ -203,7 +203,8 @@ function checkCommand(folder) {
   const command = join('node_modules', manifest.name, manifest.bin.holdline)
   // Else the check of the imports would see nothing, too.
   const own = loadedBy([command, '--version'], folder).filter((url) => OF_THE_COMMAND.test(url))
-  if (own.length < 2) throw new CheckFailed(`the command loads ${own.join(', ') || 'nothing'}; is OF_THE_COMMAND wrong?`)
+  if (own.length < 2)
+    throw new CheckFailed(`the command loads ${own.join(', ') || 'nothing'}; is OF_THE_COMMAND wrong?`)
   const holdline = (...args) => run('npx', ['--no', '--', 'holdline', ...args], folder)
   const version = holdline('--version').trim()
   if (version !== manifest.version) throw new CheckFailed(`npx holdline --version says ${version}`)
@@ -213,7 +214,8 @@ function checkCommand(folder) {
   for (const [name, ...options] of [['in-ts'], ['in-js', '--js', '--log', 'redis']]) {
     holdline('new', name, ...options)
     const { dependencies } = readJson(join(folder, name, 'package.json'))
-    if (dependencies.holdline !== `^${version}`) throw new CheckFailed(`${name} wants holdline ${dependencies.holdline}`)
+    if (dependencies.holdline !== `^${version}`)
+      throw new CheckFailed(`${name} wants holdline ${dependencies.holdline}`)
   }
   ok('npx holdline new copies the app, in both languages')
 }

@@ -1,5 +1,15 @@
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -179,7 +189,10 @@ export const PATH = '/api/chat'
   })
 
   test('Node runs the server', () => {
-    const { stdout, stderr } = spawnSync(process.execPath, ['server/main.js'], { cwd: join(cwd, 'my-app'), encoding: 'utf8' })
+    const { stdout, stderr } = spawnSync(process.execPath, ['server/main.js'], {
+      cwd: join(cwd, 'my-app'),
+      encoding: 'utf8',
+    })
     expect([stdout, stderr]).toEqual(['redis /api/chat 1 server/main.js\n', ''])
   })
 })
@@ -187,7 +200,9 @@ export const PATH = '/api/chat'
 test('what is more than a type ends the build, with its place', () => {
   const names = { imported: (_: string, specifier: string) => specifier, mentioned: (text: string) => text }
   expect(() => stripTypes('a.ts', '\nenum Color { red }\n', names)).toThrow('a.ts, about line 2: EnumDeclaration')
-  expect(() => stripTypes('a.ts', 'class A { constructor(readonly b: string) {} }', names)).toThrow('a.ts, about line 1')
+  expect(() => stripTypes('a.ts', 'class A { constructor(readonly b: string) {} }', names)).toThrow(
+    'a.ts, about line 1',
+  )
 })
 
 describe('refuses, and touches nothing:', () => {

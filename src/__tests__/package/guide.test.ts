@@ -8,10 +8,13 @@ const root = fileURLToPath(new URL('../../..', import.meta.url))
 const app = `${root}examples/app/`
 const guide = readFileSync(`${root}docs/guide.md`, 'utf8')
 /** Where the code of a block stands, and the code. The configuration of nginx is in the README. */
-const blocks = Array.from(guide.matchAll(/```(tsx?|nginx)\n(?:\/\/ (.*)\n)?([\s\S]*?)```/g), ([, , path, code = '']) => ({
-  path: path ?? 'README.md',
-  code,
-}))
+const blocks = Array.from(
+  guide.matchAll(/```(tsx?|nginx)\n(?:\/\/ (.*)\n)?([\s\S]*?)```/g),
+  ([, , path, code = '']) => ({
+    path: path ?? 'README.md',
+    code,
+  }),
+)
 
 /** What is indented in the file need not be in the guide. */
 const lines = (text: string) => `\n${text.trim().replace(/^ +/gm, '')}\n`
