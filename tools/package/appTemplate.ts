@@ -101,9 +101,9 @@ function manifestOf(text: string, names: Names): string {
 function format(files: Files): Files {
   const folder = mkdtempSync(join(tmpdir(), 'holdline-template-'))
   try {
-    const { formatter, javascript } = JSON.parse(readFileSync(join(ROOT, 'biome.json'), 'utf8'))
+    const { files: which, formatter, javascript } = JSON.parse(readFileSync(join(ROOT, 'biome.json'), 'utf8'))
     writeFiles(folder, files)
-    writeFileSync(join(folder, 'biome.json'), JSON.stringify({ formatter, javascript }))
+    writeFileSync(join(folder, 'biome.json'), JSON.stringify({ files: which, formatter, javascript }))
     const biome = join(ROOT, 'node_modules/@biomejs/biome/bin/biome')
     const { status, stderr } = spawnSync(process.execPath, [biome, 'format', '--write', '.'], {
       cwd: folder,

@@ -9,6 +9,9 @@ export interface Names {
   mentioned(text: string): string
 }
 
+/** Spaces and comments. */
+const TRIVIA = /^(\s|\/\/.*|\/\*[\s\S]*?\*\/)+/
+
 interface Edit {
   readonly start: number
   readonly end: number
@@ -30,7 +33,7 @@ export function stripTypes(path: string, text: string, names: Names): string {
     faults.push(`${path}, about line ${line + 1}: ${ts.SyntaxKind[node.kind]} is more than a type`)
   })
   if (faults.length) throw new Error(faults.join('\n'))
-  return code
+  return code.trimStart()
 }
 
 function parse(path: string, text: string): ts.SourceFile {
@@ -91,7 +94,9 @@ function cut({ text }: ts.SourceFile, node: ts.Statement): Edit {
   }
   const end = ts.getTrailingCommentRanges(text, node.end)?.at(-1)?.end ?? node.end
   // The line behind it would go on with the one before it.
-  return { start, end, text: /^\s*[([/+\-`]/.test(text.slice(end)) ? ';' : '' }
+  if (/^[([/+\-`]/.test(text.slice(end).replace(TRIVIA, ''))) return { start, end, text: ';' }
+  const [lineEnd = ''] = /^ *\n/.exec(text.slice(end)) ?? []
+  return { start, end: end + lineEnd.length, text: '' }
 }
 
 /** Those around every token, but for text that only looks like one. */

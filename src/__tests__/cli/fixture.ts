@@ -40,8 +40,11 @@ export const log = { name: 'memory', path: PATH, kept }
 export const log = { name: 'redis', path: PATH, kept: [] as unknown[] }
 `,
   'server/main.ts': `import { type Up, PATH } from '../shared/protocol'
+import type { Chat } from '../client/Chat.tsx'
 import { log } from './log'
 import { type Later, type Never } from './later'
+
+// Counts what it has seen.
 
 // The events are kept by log.ts.
 interface Seen<T> { // by the server
@@ -81,7 +84,7 @@ const seen = new Map<string, Seen<Up>>()
 type Nothing = never
 ;[...new Counter<Nothing>().all()].forEach((thing) => seen.delete(thing satisfies string))
 console.log(log.name, PATH, count<Up>([{ type: 'send' }]), 'server/main.ts')
-export type { Later, Never }
+export type { Chat, Later, Never }
 `,
   'server/later.ts': `export interface Later {
   readonly later: true

@@ -144,6 +144,8 @@ describe('in JavaScript', () => {
     expect(read('my-app/server/main.js')).toBe(`import { PATH } from '../shared/protocol.js'
 import { log } from './log.js'
 
+// Counts what it has seen.
+
 /** How many of them there are. */
 export function count(things, { from = 0 } = {}) {
   const first = from
