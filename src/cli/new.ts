@@ -45,10 +45,11 @@ function nextSteps(target: string, { name, language, log }: AppChoices): string 
   const path = relative('', target)
   const words = { ts: 'TypeScript', js: 'JavaScript', memory: 'in memory', redis: 'in Redis' }
   const steps = [...(path ? [`cd ${/[^\w./-]/.test(path) ? `"${path}"` : path}`] : []), 'npm install', 'npm run dev']
+  const needs = log === 'redis' ? '\nIt needs a Redis: at redis://127.0.0.1:6379, or where REDIS_URL says.\n' : ''
   return `${name} is ready: ${words[language]}, with its events ${words[log]}. Next:
 
 ${steps.map((step) => `  ${step}`).join('\n')}
-
+${needs}
 Its README.md says what is where. The guide, node_modules/holdline/docs/guide.md, builds the app
 step by step.`
 }

@@ -17,17 +17,22 @@ const APPS = [
   { name: 'js-memory', options: ['--js'] },
   { name: 'js-redis', options: ['--js', '--log', 'redis'] },
 ]
+const WAIT = { timeout: 60_000 }
+/** npm installs, and builds, ms. */
+const PATIENCE = 900_000
 /** A shell's variables, not those of a test runner. */
 const PLAIN = { NODE_ENV: undefined, VITEST: undefined, FORCE_COLOR: undefined, NO_COLOR: '1' }
 
 describeWith('holdline new', { 'redis-server': hasRedis ? 'redis-server' : undefined }, () => {
   let folder: string
   let redis: RedisServer
+  let tarball: string
 
   beforeAll(async () => {
     folder = mkdtempSync(join(tmpdir(), 'holdline-new-app-'))
     redis = await startRedis()
-  })
+    tarball = pack()
+  }, PATIENCE)
   afterAll(async () => {
     await redis?.stop()
     rmSync(folder, { recursive: true, force: true })
@@ -37,10 +42,10 @@ describeWith('holdline new', { 'redis-server': hasRedis ? 'redis-server' : undef
     '$name: the app installs, passes its tests, builds, starts, and answers',
     async ({ name, options }) => {
       const app = join(folder, name)
-      await passes('npm', ['exec', '--yes', `--package=${pack()}`, '--', 'holdline', 'new', name, ...options], folder)
+      await passes('npm', ['exec', '--yes', `--package=${tarball}`, '--', 'holdline', 'new', name, ...options], folder)
       if (name.startsWith('js')) expect(wordsOfTypeScript(app)).toEqual([])
       // Its own version is in no registry before it is published.
-      await passes('npm', ['install', '--no-audit', '--no-fund', '--prefer-offline', pack()], app)
+      await passes('npm', ['install', '--no-audit', '--no-fund', '--prefer-offline', tarball], app)
       if (name.startsWith('ts')) await passes('npm', ['run', 'typecheck'], app)
       await passes('npm', ['test'], app)
       await passes('npm', ['run', 'build'], app)
@@ -70,8 +75,6 @@ describeWith('holdline new', { 'redis-server': hasRedis ? 'redis-server' : undef
     },
   )
 })
-
-const WAIT = { timeout: 60_000 }
 
 async function passes(command: string, args: readonly string[], cwd: string) {
   const { code, output } = await run(command, args, cwd, PLAIN)

@@ -98,6 +98,7 @@ describe('the app', () => {
   test('says what to do next', () => {
     expect(holdline(['new', 'my-app']).stdout).toMatch(/\n {2}cd my-app\n {2}npm install\n {2}npm run dev\n/)
     expect(holdline(['new', 'in here/my-app']).stdout).toContain('cd "in here/my-app"')
+    expect(holdline(['new', 'for-redis', '--log', 'redis']).stdout).toContain('REDIS_URL')
   })
 
   test('goes into the present folder, where a repository may be already', () => {
