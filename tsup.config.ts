@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs'
 import { defineConfig } from 'tsup'
 import { buildAppTemplate } from './tools/package/appTemplate'
 
@@ -34,6 +33,6 @@ export default defineConfig({
   clean: true,
   // Part of the command: `holdline new` copies it.
   async onSuccess() {
-    if (existsSync('examples/app')) buildAppTemplate('examples/app', 'dist/app')
+    buildAppTemplate('examples/app', 'dist/app')
   },
 })

@@ -76,7 +76,7 @@ function namesIn(paths: ReadonlySet<string>): Names {
       text
         .replace(/[\w./-]+\.tsx?(?![\w-])/g, (name) => (isOurs(name) ? inJavaScript(name) : name))
         .replace(/\*\.ts(x?)\b/g, '*.js$1')
-        .replace(/`npm run typecheck` */g, ''),
+        .replace(/and `npm run typecheck`, in TypeScript /g, ''),
   }
 }
 

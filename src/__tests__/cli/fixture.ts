@@ -18,7 +18,8 @@ export const APP: Readonly<Record<string, string>> = {
   }),
   'tsconfig.json': '{ "compilerOptions": { "strict": true } }',
   'index.html': '<script type="module" src="/client/main.tsx"></script>\n',
-  'README.md': '# The app\n\n`server/main.ts` is the server, `client/main.tsx` the page. `other.ts` is none of ours.\n',
+  'README.md':
+    '# The app\n\n`server/main.ts` is the server, `client/main.tsx` the page. `other.ts` is none of ours.\n\n| `npm test` | and `npm run typecheck`, in TypeScript |\n',
   'client/env.d.ts': '/// <reference types="vite/client" />\n',
   'shared/protocol.ts': `// Both sides import this.
 

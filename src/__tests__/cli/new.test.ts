@@ -136,9 +136,9 @@ describe('in JavaScript', () => {
     expect(Object.keys(dependencies)).toEqual(['holdline', 'hono', 'ioredis'])
     expect(devDependencies).toEqual({ vite: '8.4.0' })
     expect(read('my-app/index.html')).toContain('/client/main.jsx')
-    expect(read('my-app/README.md')).toContain(
-      '`server/main.js` is the server, `client/main.jsx` the page. `other.ts` is none of ours.',
-    )
+    const readme = read('my-app/README.md')
+    expect(readme).toContain('`server/main.js` is the server, `client/main.jsx` the page. `other.ts` is none of ours.')
+    expect(readme).toContain('\n| `npm test` | |\n')
   })
 
   test('a module is as a person would have written it', () => {
@@ -198,6 +198,18 @@ export const PATH = '/api/chat'
     })
     expect([stdout, stderr]).toEqual(['redis /api/chat 1 server/main.js\n', ''])
   })
+})
+
+test('nothing in the app of the package speaks of TypeScript, where it is in JavaScript', () => {
+  buildAppTemplate(join(ROOT, 'examples/app'), join(place, 'own'))
+  const app = join(place, 'own/js')
+  const lines = filesIn(app).flatMap((path) =>
+    [path, ...readFileSync(join(app, path), 'utf8').split('\n')].map((line) => `${path}: ${line}`),
+  )
+  expect(lines.length).toBeGreaterThan(500)
+  expect(lines.filter((line) => /\.tsx?\b|tsconfig|typecheck|typescript|^\S+: (interface|type) /i.test(line))).toEqual(
+    [],
+  )
 })
 
 test('what is more than a type ends the build, with its place', () => {
