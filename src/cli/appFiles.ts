@@ -8,7 +8,7 @@ export const LOGS = ['memory', 'redis'] as const
 export interface AppChoices {
   readonly name: string
   readonly language: 'ts' | 'js'
-  /** What keeps the events of the sessions. */
+  /** Where the events of the sessions are kept. */
   readonly log: (typeof LOGS)[number]
 }
 

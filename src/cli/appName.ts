@@ -29,7 +29,7 @@ function faultOf(name: string, dependencies: readonly string[]): string | undefi
   return undefined
 }
 
-/** What is left of it in npm's alphabet; with a word more, where that changes nothing. */
+/** The part of it that is in npm's alphabet; with a word more, where that changes nothing. */
 function nearName(name: string): string {
   const plain = name
     .normalize('NFKD')

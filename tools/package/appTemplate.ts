@@ -15,7 +15,7 @@ const MADE = ['node_modules', 'dist', 'data']
 const isForeign = (path: string) =>
   path.split('/').some((name) => MADE.includes(name) || name.startsWith('.') || name === 'package-lock.json')
 const IS_TYPESCRIPT = /\.tsx?$/
-/** What only a project with types has. */
+/** Only a project with types has these. */
 const OF_TYPES = /\.d\.ts$|(^|\/)tsconfig[^/]*\.json$/
 const PACKAGES_OF_TYPES = /^(typescript|@types\/.*)$/
 

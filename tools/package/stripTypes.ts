@@ -81,7 +81,7 @@ function areTypes(names: ts.NamedImportBindings | ts.NamedExportBindings | undef
 
 /**
  * With the comments that belong to it: those above, without an empty line between, and the one
- * behind. What stands above an import may speak of the whole file.
+ * behind. A comment above an import may speak of the whole file.
  */
 function cut({ text }: ts.SourceFile, node: ts.Statement): Edit {
   let start = node.getStart()

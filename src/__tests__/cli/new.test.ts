@@ -212,7 +212,7 @@ test('nothing in the app of the package speaks of TypeScript, where it is in Jav
   )
 })
 
-test('what is more than a type ends the build, with its place', () => {
+test('code that is more than types ends the build, with its place', () => {
   const names = { imported: (_: string, specifier: string) => specifier, mentioned: (text: string) => text }
   expect(() => stripTypes('a.ts', '\nenum Color { red }\n', names)).toThrow('a.ts, about line 2: EnumDeclaration')
   expect(() => stripTypes('a.ts', 'class A { constructor(readonly b: string) {} }', names)).toThrow(

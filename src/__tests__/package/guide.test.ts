@@ -16,7 +16,7 @@ const blocks = Array.from(
   }),
 )
 
-/** What is indented in the file need not be in the guide. */
+/** Without its indentation: code from inside of a function has none in the guide. */
 const lines = (text: string) => `\n${text.trim().replace(/^ +/gm, '')}\n`
 
 test('every paragraph of code in docs/guide.md stands in the file of examples/app that it names, in this order', () => {
