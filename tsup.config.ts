@@ -1,4 +1,5 @@
 import { defineConfig } from 'tsup'
+import { buildAppTemplate } from './tools/package/appTemplate'
 
 export default defineConfig({
   entry: {
@@ -30,4 +31,8 @@ export default defineConfig({
   dts: { compilerOptions: { ignoreDeprecations: '6.0' } },
   sourcemap: true,
   clean: true,
+  // Part of the command: `holdline new` copies it.
+  async onSuccess() {
+    buildAppTemplate('examples/app', 'dist/app')
+  },
 })

@@ -15,7 +15,7 @@ const OWN = fileURLToPath(new URL('./node_modules', import.meta.url))
 let tarball: string | undefined
 
 /** Packs holdline, once, with its `prepack`, which builds. */
-function pack(): string {
+export function pack(): string {
   if (tarball) return tarball
   const folder = mkdtempSync(join(tmpdir(), 'holdline-pack-'))
   process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
