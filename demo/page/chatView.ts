@@ -9,12 +9,11 @@ const SUGGESTIONS = ['How do you hold the line?', 'Please run a tool', 'Tell me 
 
 export function createChatView(handlers: ChatHandlers) {
   const scroller = byId('scroller', 'section')
-  const announcer = byId('announcer', 'p')
+  const announce = createAnnouncer()
   const stop = byId('stop', 'button')
   const notice = byId('notice', 'div')
   const list = byId('rows', 'ol')
   const renderRows = createRowList(list, handlers)
-  let answering: string | undefined
   let sticks = true
   let top = 0
 
@@ -45,10 +44,7 @@ export function createChatView(handlers: ChatHandlers) {
       renderRows(rows)
       const current = rows.find((row) => row.kind === 'turn' && row.turn?.status === 'answering')?.key
       stop.hidden = current === undefined
-      // A screen reader is told that an answer is complete, not each of its tokens.
-      if (answering && answering !== current) setText(announcer, 'The agent has finished its answer.')
-      if (current && answering !== current) setText(announcer, 'The agent is answering.')
-      answering = current
+      announce(current)
       tickTools()
       stick()
     },
@@ -66,6 +62,17 @@ export function createChatView(handlers: ChatHandlers) {
       sticks = false
       scroller.scrollTo({ top: 0 })
     },
+  }
+}
+
+/** A screen reader is told that an answer is complete, not each of its tokens. */
+function createAnnouncer() {
+  const announcer = byId('announcer', 'p')
+  let answering: string | undefined
+  return (current: string | undefined) => {
+    if (answering && answering !== current) setText(announcer, 'The agent has finished its answer.')
+    if (current && answering !== current) setText(announcer, 'The agent is answering.')
+    answering = current
   }
 }
 
