@@ -42,6 +42,8 @@ interface Fields {
     readonly error: ErrorFields | null
   }
   readonly attend: { readonly sessions: readonly string[] }
+  /** The tab is here no more. */
+  readonly bye: object
   readonly end: object
 }
 
@@ -79,6 +81,7 @@ const TESTS: { readonly [Type in keyof Fields]: { readonly [Field in keyof Field
   ask: { id: isSeq, endpoint: isName, body: isText },
   answer: { to: isName, id: isSeq, json: orNull(isObject), error: orNull(isError) },
   attend: { sessions: (value) => Array.isArray(value) && value.every(isName) },
+  bye: {},
   end: {},
 }
 

@@ -76,6 +76,10 @@ export class Resumes {
     return this.#rounds ? `t${this.#rounds}` : null
   }
 
+  sessionsOf(tab: string): readonly string[] {
+    return [...this.#places].flatMap(([sessionId, { tabs }]) => (tabs.has(tab) ? sessionId : []))
+  }
+
   get tabs(): readonly string[] {
     return [...new Set([...this.#places.values()].flatMap(({ tabs }) => [...tabs]))]
   }

@@ -86,6 +86,7 @@ export class SharedLine implements Source {
     else if (message.type === 'ask') void this.#answer(message)
     else if (state.name === 'down') return
     else if (message.type === 'attend') state.resumes.attend(message.tab, message.sessions)
+    else if (message.type === 'bye') this.#forget(message.tab, state.resumes)
     else if (message.type === 'doubt' && message.line === state.connectionId) doubted()
   }
 
@@ -132,6 +133,11 @@ export class SharedLine implements Source {
     if (this.#state.name === 'up') this.#state.resumes.attend(this.#setup.tab, sessionIds)
   }
 
+  #forget(tab: string, resumes: Resumes) {
+    this.#asleep.delete(tab)
+    for (const sessionId of resumes.sessionsOf(tab)) resumes.leave(tab, sessionId).catch(() => {})
+  }
+
   #beat() {
     this.announce()
     this.#timer = this.#setup.clock.setTimeout(() => this.#beat(), BEAT)
@@ -171,11 +177,18 @@ export class SharedLine implements Source {
   }
 
   async #answer({ tab: to, id, endpoint, body }: Of<'ask'>) {
-    const { say } = this.#setup
-    await this.#take(to, endpoint, Object(parseJson(body))).then(
-      (json) => say({ type: 'answer', to, id, json, error: null }),
-      (error: ConnectionError) => say({ type: 'answer', to, id, json: null, error: fieldsOf(error) }),
-    )
+    const { say, doubted } = this.#setup
+    try {
+      const json = await this.#take(to, endpoint, Object(parseJson(body)))
+      say({ type: 'answer', to, id, json, error: null })
+    } catch (cause) {
+      // It is for this tab's own connection to find out what is wrong with its stream and its
+      // credentials; the other one comes back.
+      doubted()
+      const { retryAfter, message } = cause as ConnectionError
+      const error = new ConnectionError('network', `POST ${endpoint}, by the tab that leads: ${message}`, { retryAfter })
+      say({ type: 'answer', to, id, json: null, error: fieldsOf(error) })
+    }
   }
 
   async #take(tab: string, endpoint: string, message: JsonObject): Promise<JsonObject> {

@@ -102,6 +102,7 @@ export class Tab {
     })
     receive(this.#say)
     return () => {
+      this.#say({ type: 'bye' })
       channel.close()
       this.#channel = null
     }

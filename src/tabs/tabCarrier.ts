@@ -163,8 +163,9 @@ export class TabCarrier implements Carrier {
   #hearProbe(nonce: string, frame: JsonObject) {
     const [tab, own = ''] = nonce.split('.')
     if (tab !== this.#setup.tab) return this.#handlers?.sign()
-    this.#proofs.get(own)?.()
-    this.#handlers?.message('', { ...frame, nonce: own })
+    const prove = this.#proofs.get(own)
+    if (prove) prove()
+    else this.#handlers?.message('', { ...frame, nonce: own })
   }
 
   /** False: this tab does not attend the session, or has had the event. */

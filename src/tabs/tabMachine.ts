@@ -18,7 +18,7 @@ import {
 } from './types'
 
 /** ms. docs/internals/tabs.md says what each of them bounds. */
-const HAIL_TIMEOUT = 1_000
+const HAIL_TIMEOUT = 2_000
 const STEAL_TIMEOUT = 2_000
 const JOIN_TIMEOUT = 2_000
 const DOUBT_TIMEOUT = 4_000
