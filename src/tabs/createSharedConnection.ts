@@ -1,6 +1,6 @@
-import { eventSourceTransport, type Transport, type TransportSetup } from '../adapters/transport'
+import { eventSourceTransport, type Transport } from '../adapters/transport'
 import type { Connection } from '../connection/api'
-import { being, has, isFunction, isName, oneOf, REQUIRED, read } from '../connection/checks'
+import { being, has, isFunction, isName, oneOf, REQUIRED, read, type Table } from '../connection/checks'
 import type { BuiltInType, EndpointsFor, InboundMessage, OutboundMessage, Typed } from '../connection/messages'
 import type { ConnectionOptions } from '../connection/options'
 import { partsOf } from '../connection/publicConnection'
@@ -62,7 +62,7 @@ const TABLE = {
     openChannel: [isFunction],
     scope: [being('a scope', (value) => Object(value) === value)],
   },
-} as const
+} satisfies Table
 
 /**
  * As `createConnection`, but tabs share one stream. Each tab keeps its own outbox, cursors and
@@ -96,22 +96,22 @@ export function createSharedConnection<Inbound extends object, Outbound extends 
   if (mode === 'own' || missing) return alone(createConnection<Inbound, Outbound>(options as never), missing)
 
   const id = newId()
-  let parts: { readonly carrier: TabCarrier; readonly setup: TransportSetup } | undefined
+  let carrier: TabCarrier | undefined
   const transport: Transport = (setup) => {
     const tell = (fact: { type: 'stream.wanted' | 'stream.unwanted' }) => tab.actor.send(fact)
-    const carrier = new TabCarrier(options.transport ?? eventSourceTransport, setup, { tab: id, tell })
-    if (carrier.real.postsOverStream) return carrier.real
-    parts = { carrier, setup }
-    return carrier
+    const own = new TabCarrier(options.transport ?? eventSourceTransport, setup, { tab: id, tell })
+    if (own.real.postsOverStream) return own.real
+    carrier = own
+    return own
   }
   const connection = createConnection<Inbound, Outbound>({ ...options, transport } as never)
-  if (!parts) return alone(connection, 'its transport posts over its stream')
+  if (!carrier) return alone(connection, 'its transport posts over its stream')
   const { settings, notifier } = partsOf(connection)
   const { url, clock, random, timeouts, credentials } = settings
   const tab: Tab = new Tab({
     input: { tab: id, standing: standingOf(scope), now: () => clock.now(), random },
     name: nameOf(name, url, credentials),
-    carrier: parts.carrier,
+    carrier,
     clock,
     timeout: timeouts.resume,
     inspect: options.inspect,

@@ -27,6 +27,8 @@ interface Fields {
     readonly n: number
     readonly welcome: string | null
     readonly error: ErrorFields | null
+    /** Those that the leader has heard: one that it does not hear must not follow it. */
+    readonly tabs: readonly string[]
   }
   /** One frame of the stream. `to`: for that tab alone. */
   readonly frame: { readonly term: number; readonly n: number; readonly data: string; readonly to: string | null }
@@ -71,16 +73,25 @@ const isError: Test = (value) =>
   isMaybe(isSeq)(value.status) &&
   isMaybe(isSeq)(value.retryAfter)
 
+const isNames: Test = (value) => Array.isArray(value) && value.every(isName)
+
 const TESTS: { readonly [Type in keyof Fields]: { readonly [Field in keyof Fields[Type]]: Test } } = {
   hello: { standing: isStanding },
-  line: { term: isSeq, standing: isStanding, n: isSeq, welcome: orNull(isText), error: orNull(isError) },
+  line: {
+    term: isSeq,
+    standing: isStanding,
+    n: isSeq,
+    welcome: orNull(isText),
+    error: orNull(isError),
+    tabs: isNames,
+  },
   frame: { term: isSeq, n: isSeq, data: isText, to: orNull(isName) },
   want: { standing: isStanding },
   cede: { to: isName },
   doubt: { line: isName },
   ask: { id: isSeq, endpoint: isName, body: isText },
   answer: { to: isName, id: isSeq, json: orNull(isObject), error: orNull(isError) },
-  attend: { sessions: (value) => Array.isArray(value) && value.every(isName) },
+  attend: { sessions: isNames },
   bye: {},
   end: {},
 }

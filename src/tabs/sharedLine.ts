@@ -54,6 +54,8 @@ export class SharedLine implements Source {
   #n = 0
   #close: (() => void) | undefined
   #timer: unknown
+  /** The other tabs that have said something. */
+  readonly #tabs = new Set<string>()
   /** The tabs that have said that they go to sleep. */
   readonly #asleep = new Set<string>()
 
@@ -75,13 +77,15 @@ export class SharedLine implements Source {
     const state = this.#state
     const welcome = state.name === 'up' ? state.welcome : null
     const error = state.name === 'down' && state.error ? fieldsOf(state.error) : null
-    say({ type: 'line', term, standing, n: this.#n, welcome, error })
+    say({ type: 'line', term, standing, n: this.#n, welcome, error, tabs: [...this.#tabs] })
   }
 
   /** What another tab says. */
   hear(message: TabMessage) {
     const { doubted } = this.#setup
     const state = this.#state
+    if (message.type === 'bye') this.#tabs.delete(message.tab)
+    else this.#tabs.add(message.tab)
     if (message.type === 'hello') this.announce()
     else if (message.type === 'ask') void this.#answer(message)
     else if (state.name === 'down') return

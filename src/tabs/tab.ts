@@ -16,6 +16,9 @@ import type { ChannelCommand, JoinInput, LineCommand, LineInput, TabEvent, TabIn
 /** Without a word of the leader for so long, it is taken for frozen. Three of its beats, ms. */
 const SILENCE = 6_000
 
+/** So long after its greeting a tab that the leader does not name greets again, ms. */
+const GREET_AGAIN = 1_000
+
 /** What is used of a `BroadcastChannel`. */
 export interface ChannelLike {
   postMessage(message: unknown): void
@@ -66,6 +69,10 @@ export class Tab {
   #signs = 0
   /** The last frame of the leader, and whose it is. */
   #heard = { leader: '', n: 0 }
+  /** Since when the leader tells of its line, and does not name this tab. ms since the epoch. */
+  #unheardSince: number | null = null
+  /** A leadership that does not hear this tab, by its term: it is none for this tab. */
+  #deaf = 0
 
   constructor(setup: TabSetup) {
     this.#setup = setup
@@ -127,7 +134,8 @@ export class Tab {
   }
 
   /** Nothing but what was checked becomes an event. */
-  #hearLine({ tab, term, standing, n, welcome, error }: Of<'line'>, tell: Tell) {
+  #hearLine({ tab, term, standing, n, welcome, error, tabs }: Of<'line'>, tell: Tell) {
+    if (term === this.#deaf) return
     const known = welcome === null ? undefined : parseWelcome(welcome)
     const fitness = fitnessOf(known?.features ?? [])
     const line = known?.connectionId ?? null
@@ -138,6 +146,23 @@ export class Tab {
     this.#signs++
     if (this.#heard.leader === tab && this.#heard.n !== n) tell({ type: 'frames.lost' })
     this.#heard = { leader: tab, n }
+    this.#countNames(tabs, term, tell)
+  }
+
+  /** A leader that does not hear this tab is none. */
+  #countNames(tabs: readonly string[], term: number, tell: Tell) {
+    const { input, clock } = this.#setup
+    if (tabs.includes(input.tab)) {
+      this.#unheardSince = null
+      return
+    }
+    this.#unheardSince ??= clock.now()
+    const unheard = clock.now() - this.#unheardSince
+    if (unheard > SILENCE) {
+      this.#unheardSince = null
+      this.#deaf = term
+      tell({ type: 'leader.silent' })
+    } else if (unheard > GREET_AGAIN) this.#say({ type: 'hello', standing: this.#context.standing })
   }
 
   #hearFrame({ tab, term, n, data, to }: Of<'frame'>, tell: Tell) {

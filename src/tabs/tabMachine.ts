@@ -51,12 +51,15 @@ const standing = (value: Standing) => ({ type: 'recordStanding' as const, params
 const unfit = alone('the server does not announce contiguous-seq, replay-marker and probe')
 const toldUnfit = { guard: withEvent('isUnfit'), ...unfit }
 
+/** It is greeted, so that it knows who follows. */
+const greet = [withEvent('recordLeader'), 'sayHello' as const]
+const followUp = { guard: withEvent('isNewerAndUp'), target: '#following', actions: [...greet, 'emitReady' as const] }
 /** A leader that is news. */
 const follow = [
   toldUnfit,
-  { guard: withEvent('isNewerAndWanted'), target: '#joining', actions: withEvent('recordLeader') },
-  { guard: withEvent('isNewerAndUp'), target: '#following', actions: [withEvent('recordLeader'), 'emitReady' as const] },
-  { guard: withEvent('isNewer'), target: '#following', actions: withEvent('recordLeader') },
+  { guard: withEvent('isNewerAndWanted'), target: '#joining', actions: greet },
+  followUp,
+  { guard: withEvent('isNewer'), target: '#following', actions: greet },
 ]
 
 /**
@@ -299,11 +302,7 @@ export const tabMachine = setup({
                     'leader.told': [
                       toldUnfit,
                       { guard: withEvent('comesUp'), target: 'waiting', actions: [withEvent('recordLine'), 'emitReady'] },
-                      {
-                        guard: withEvent('isNewerAndUp'),
-                        target: '#following',
-                        actions: [withEvent('recordLeader'), 'emitReady'],
-                      },
+                      followUp,
                     ],
                     'frames.lost': { target: 'waiting' },
                     'stream.unwanted': { target: 'waiting', actions: 'recordUnwanted' },

@@ -7,7 +7,7 @@ const TAB = '0123456789abcdef'
 const ERROR = { code: 'stream-failed', message: 'cut', retryable: true }
 const MESSAGES = {
   hello: { standing: 'visible' },
-  line: { term: 1, standing: 'hidden', n: 0, welcome: '{}', error: null },
+  line: { term: 1, standing: 'hidden', n: 0, welcome: '{}', error: null, tabs: [TAB] },
   frame: { term: 1, n: 1, data: '{}', to: null },
   want: { standing: 'worker' },
   cede: { to: TAB },

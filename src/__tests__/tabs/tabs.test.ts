@@ -390,7 +390,7 @@ describe('what goes over the channel', () => {
   test('what is no message changes nothing', async () => {
     const { browser, tabs } = await sharing(2)
     const stranger = browser.openChannel(tabs[0], browser.channelNames[0] as string)
-    const junk = [null, 1, 'x', {}, { type: 'line' }, { type: 'xstate.stop', tab: 'x' }, { type: 'line', tab: 'zz', term: 2 ** 52, standing: 'visible', n: 0, welcome: 7, error: null }]
+    const junk = [null, 1, 'x', {}, { type: 'line' }, { type: 'xstate.stop', tab: 'x' }, { type: 'line', tab: 'zz', term: 2 ** 52, standing: 'visible', n: 0, welcome: 7, error: null, tabs: [] }]
     for (const message of junk) stranger.postMessage(message)
     await browser.passes(100)
     await publish(browser, 1)
