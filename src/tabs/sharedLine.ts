@@ -95,7 +95,7 @@ export class SharedLine implements Source {
   }
 
   open(handlers: StreamHandlers) {
-    this.#close?.()
+    this.close()
     const { carrier, tab, hear } = this.#setup
     this.#close = carrier.open({
       open: handlers.open,

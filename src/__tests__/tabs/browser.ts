@@ -25,7 +25,7 @@ const settle = async () => {
 export type Fate = 'deliver' | 'lose' | number
 type Said = { readonly type: string; readonly tab: string } & Readonly<Record<string, unknown>>
 
-interface Request_ {
+interface Waiting {
   readonly tab: FakeTab
   readonly grant: () => void
 }
@@ -33,7 +33,7 @@ interface Request_ {
 /** [spec] Web Locks, as far as it is used. */
 class FakeLocks {
   readonly #held = new Map<string, { readonly tab: FakeTab; readonly end: (how: 'released' | 'stolen') => void }>()
-  readonly #queues = new Map<string, Request_[]>()
+  readonly #queues = new Map<string, Waiting[]>()
   /** How often each tab has stolen. */
   readonly steals: string[] = []
 
@@ -43,7 +43,7 @@ class FakeLocks {
         if (steal && signal) return reject(new DOMException('steal and signal', 'NotSupportedError'))
         const queue = this.#queues.get(name) ?? []
         this.#queues.set(name, queue)
-        const request: Request_ = {
+        const request: Waiting = {
           tab,
           grant: () => {
             const end = (how: 'released' | 'stolen') => {
@@ -258,10 +258,10 @@ export class FakeTab {
     const response = await browser.server.fetch(new Request(url, { ...init, headers }))
     await this.#awake()
     if (this.#state === 'gone') return new Promise(() => {})
-    return isStream && response.body ? this.#pump(response, response.body) : response
+    return isStream && response.body ? this.#pump(response, response.body, init.signal) : response
   }
 
-  #pump(response: Response, body: ReadableStream<Uint8Array>): Response {
+  #pump(response: Response, body: ReadableStream<Uint8Array>, signal?: AbortSignal | null): Response {
     const reader = body.getReader()
     const streams = this.#browser.streams
     const stream = { tab: this }
@@ -277,6 +277,15 @@ export class FakeTab {
       if (this.#state === 'live') fail(new TypeError('cut'))
     }
     this.#cuts.add(cut)
+    const abort = () => {
+      end()
+      void reader.cancel().catch(() => {})
+    }
+    if (signal?.aborted) {
+      abort()
+      throw signal.reason
+    }
+    signal?.addEventListener('abort', abort)
     const pumped = new ReadableStream<Uint8Array>(
       {
         start(controller) {

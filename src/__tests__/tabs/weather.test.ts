@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { seeded } from './seeded'
+import { seededRandom } from '../../testing/harness/random'
 import { FakeBrowser, type FakeTab, range } from './browser'
 
 // Everything that can happen to tabs, in an order that a seed draws; then the sky clears, and each
@@ -83,7 +83,8 @@ function check({ browser }: Sky, what: string) {
 }
 
 async function weather(seed: number, steps: number) {
-  const { draw, random } = seeded(seed)
+  const random = seededRandom(seed)
+  const draw = (below: number) => Math.floor(random() * below)
   const browser = new FakeBrowser()
   browser.random = random
   const sky: Sky = { browser, draw, frozen: new Set(), sent: [], published: 0 }
@@ -103,17 +104,17 @@ async function weather(seed: number, steps: number) {
   for (const tab of browser.live) tab.show()
   const all = JSON.stringify(range(1, sky.published))
   const isWhole = (tab: FakeTab) => tab.connection.isOpen && JSON.stringify(tab.seqs('s1')) === all
-  const story_ = `seed ${seed}: ${story.join(' ')}`
-  await browser.reaches(() => browser.live.every(isWhole), `every tab is whole; ${story_}`, 120_000)
+  const tale = `seed ${seed}: ${story.join(' ')}`
+  await browser.reaches(() => browser.live.every(isWhole), `every tab is whole; ${tale}`, 120_000)
   const own = sky.sent.filter(({ tab }) => browser.live.includes(tab))
-  await browser.reaches(() => own.every(({ status }) => status !== 'pending'), `every verdict; ${story_}`, 120_000)
-  expect([story_, ...new Set(own.map(({ status }) => status))].slice(1)).toEqual(own.length ? ['accepted'] : [])
+  await browser.reaches(() => own.every(({ status }) => status !== 'pending'), `every verdict; ${tale}`, 120_000)
+  expect([tale, ...new Set(own.map(({ status }) => status))].slice(1)).toEqual(own.length ? ['accepted'] : [])
   for (const tab of browser.live) {
     const prompts = browser.commands.map(({ message }) => String(message.prompt))
     const its = prompts.filter((prompt) => prompt.startsWith(`${tab.name} `))
-    expect([story_, its]).toEqual([story_, own.filter((one) => one.tab === tab).map(({ prompt }) => prompt)])
+    expect([tale, its]).toEqual([tale, own.filter((one) => one.tab === tab).map(({ prompt }) => prompt)])
   }
-  check(sky, story_)
+  check(sky, tale)
   await browser.end()
 }
 
