@@ -67,8 +67,8 @@ export class Tab {
   #error = LOST
   /** How often the leader was heard. */
   #signs = 0
-  /** The last frame of the leader, and whose it is. */
-  #heard = { leader: '', n: 0 }
+  /** The last frame that was heard of a leader. */
+  #heard = { term: 0, n: 0 }
   /** Since when the leader tells of its line, and does not name this tab. ms since the epoch. */
   #unheardSince: number | null = null
   /** A leadership that does not hear this tab, by its term: it is none for this tab. */
@@ -144,8 +144,8 @@ export class Tab {
     if (!this.#isLeader(tab, term)) return
     this.#welcome = welcome ?? ''
     this.#signs++
-    if (this.#heard.leader === tab && this.#heard.n !== n) tell({ type: 'frames.lost' })
-    this.#heard = { leader: tab, n }
+    if (this.#heard.term !== term) this.#unheardSince = null
+    this.#countFrame(term, n, n, tell)
     this.#countNames(tabs, term, tell)
   }
 
@@ -168,9 +168,14 @@ export class Tab {
   #hearFrame({ tab, term, n, data, to }: Of<'frame'>, tell: Tell) {
     if (!this.#isLeader(tab, term)) return
     this.#signs++
-    if (this.#heard.leader === tab && this.#heard.n !== n - 1) tell({ type: 'frames.lost' })
-    this.#heard = { leader: tab, n }
+    this.#countFrame(term, n - 1, n, tell)
     if (to === null || to === this.#setup.input.tab) this.#setup.carrier.hear(data)
+  }
+
+  /** `before`: the number that must have been heard. */
+  #countFrame(term: number, before: number, n: number, tell: Tell) {
+    if (this.#heard.term === term && this.#heard.n !== before) tell({ type: 'frames.lost' })
+    this.#heard = { term, n }
   }
 
   get #context() {

@@ -61,8 +61,8 @@ export class TabCarrier implements Carrier {
       },
     }
     this.#handlers = own
-    this.#setup.tell({ type: 'stream.wanted' })
     this.#start()
+    this.#setup.tell({ type: 'stream.wanted' })
     return () => {
       if (!isLive()) return
       this.#handlers = null
@@ -177,30 +177,32 @@ export class TabCarrier implements Carrier {
     return this.#attended.has(sessionId)
   }
 
-  #ask(endpoint: string, body: string, { signal }: AbortController, { timeout, onStart }: PostOptions) {
-    const source = this.#source as Source | null
-    const message: JsonObject = Object(parseJson(body))
+  async #ask(endpoint: string, body: string, { signal }: AbortController, { timeout, onStart }: PostOptions) {
+    const what = `POST ${endpoint}`
     let timer: unknown
-    return new Promise<unknown>((resolve, reject) => {
+    try {
+      // As after the headers of a request: whoever posts has its promise by then.
+      await undefined
       onStart?.()
-      if (signal.aborted) throw signal.reason
-      if (!source) throw new Error('no tab holds the line')
-      this.#place(endpoint, message)
-      signal.addEventListener('abort', () => reject(signal.reason))
-      const late = () => reject(new ConnectionError('timeout', `POST ${endpoint}: no answer within ${timeout} ms`))
-      timer = timeout && this.#clock.setTimeout(late, timeout)
-      source.ask(endpoint, body).then((answer) => {
-        for (const { sessionId, status, to, epoch } of parseVerdicts(answer)) {
-          if (status === 'reset') this.#positions.set(sessionId, { seq: to, epoch })
-        }
-        resolve(answer)
-      }, reject)
-    })
-      .catch((cause) => {
-        if (cause instanceof ConnectionError) throw cause
-        throw new ConnectionError('network', `POST ${endpoint}: ${cause}`, { cause })
+      const source = this.#source as Source | null
+      if (signal.aborted || !source) throw new Error(source ? 'aborted' : 'no tab holds the line')
+      this.#place(endpoint, Object(parseJson(body)))
+      const over = new Promise<never>((_, reject) => {
+        signal.addEventListener('abort', () => reject(new Error('aborted')))
+        const late = () => reject(new ConnectionError('timeout', `${what}: no answer within ${timeout} ms`))
+        timer = timeout && this.#clock.setTimeout(late, timeout)
       })
-      .finally(() => this.#clock.clearTimeout(timer))
+      const answer = await Promise.race([source.ask(endpoint, body), over])
+      for (const { sessionId, status, to, epoch } of parseVerdicts(answer)) {
+        if (status === 'reset') this.#positions.set(sessionId, { seq: to, epoch })
+      }
+      return answer
+    } catch (cause) {
+      if (cause instanceof ConnectionError) throw cause
+      throw new ConnectionError('network', `${what}: ${cause}`, { cause })
+    } finally {
+      this.#clock.clearTimeout(timer)
+    }
   }
 
   /** Where the connection stands in the sessions that it asks for. */
