@@ -193,6 +193,10 @@ export class FakeTab {
     return this.#state === 'live'
   }
 
+  get isGone() {
+    return this.#state === 'gone'
+  }
+
   seqs(sessionId: string) {
     return this.received.filter((message) => message.sessionId === sessionId).map(({ seq }) => seq)
   }
@@ -248,7 +252,7 @@ export class FakeTab {
 
   readonly #fetch = async (url: string, init: RequestInit = {}): Promise<Response> => {
     const browser = this.#browser
-    if (this.#state === 'gone') return new Promise(() => {})
+    if (this.isGone) return new Promise(() => {})
     if (browser.isOffline) throw new TypeError('fetch failed')
     const headers = new Headers(init.headers)
     headers.set('Authorization', this.user)
@@ -257,7 +261,7 @@ export class FakeTab {
     if (!isStream) browser.posted(this, url, init)
     const response = await browser.server.fetch(new Request(url, { ...init, headers }))
     await this.#awake()
-    if (this.#state === 'gone') return new Promise(() => {})
+    if (this.isGone) return new Promise(() => {})
     return isStream && response.body ? this.#pump(response, response.body, init.signal) : response
   }
 
@@ -294,7 +298,7 @@ export class FakeTab {
         pull: async (controller) => {
           const { done, value } = await reader.read()
           await this.#awake()
-          if (this.#state === 'gone' || !streams.has(stream)) return
+          if (this.isGone || !streams.has(stream)) return
           if (done) {
             end()
             controller.close()

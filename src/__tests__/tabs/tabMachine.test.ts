@@ -48,7 +48,9 @@ const granted: TabEvent = { type: 'lock.granted' }
 const proved: TabEvent = { type: 'join.proved' }
 const hidden: TabEvent = { type: 'page.hidden' }
 const shown: TabEvent = { type: 'page.shown' }
-const after = (name: string, state: string): EventObject => ({ type: `xstate.after.${name}.tabs.active.present.${state}` })
+const after = (name: string, state: string): EventObject => ({
+  type: `xstate.after.${name}.${state.includes('.') ? `tabs.active.present.${state}` : state}`,
+})
 const hailed = after('hailTimeout', 'electing.hailing')
 
 type Snapshot = ReturnType<typeof walk>
@@ -84,7 +86,7 @@ describe('where each event leads', () => {
     ['a leader without a line is waited for', [wanted], told({ line: null }), 'following.waiting'],
     ['a proof joins', JOINING, proved, 'following.joined'],
     ['a stream that is unknown to this tab is doubted', JOINING, { type: 'join.refused' }, 'following.doubtful'],
-    ['so is one that brings no answer', JOINING, after('joinTimeout', 'following.joining'), 'following.doubtful'],
+    ['so is one that brings no answer', JOINING, after('joinTimeout', 'joining'), 'following.doubtful'],
     ['a new line ends the doubt', [...JOINING, { type: 'join.refused' }], told({ line: 'c2' }), 'following.joining'],
     [
       'doubt that lasts is a line of its own',
@@ -110,7 +112,7 @@ describe('where each event leads', () => {
       hailed,
       'own',
     ],
-    ['a lock that is not given is done without', [wanted, hailed], after('stealTimeout', 'electing.stealing'), 'own'],
+    ['a lock that is not given is done without', [wanted, hailed], after('stealTimeout', 'stealing'), 'own'],
     ['who makes room is relieved', FOLLOWING, { type: 'leader.ceded' }, 'electing.stealing'],
     ['a hidden leader makes room for a visible tab', HANDING_OVER.slice(0, -1), HANDING_OVER[3]!, 'leading.handingOver'],
     [
