@@ -11,6 +11,9 @@ interface Sky {
   readonly frozen: Set<FakeTab>
   readonly sent: { readonly tab: FakeTab; readonly prompt: string; status: string }[]
   published: number
+  /** Tabs that watch a second session, each from its begin. */
+  readonly second: Set<FakeTab>
+  publishedSecond: number
 }
 
 const one = <T>(draw: Sky['draw'], of: readonly T[]): T | undefined => of[draw(of.length)]
@@ -22,7 +25,8 @@ function openTab({ browser }: Sky) {
 }
 
 const LETTERS: Readonly<Record<string, (sky: Sky) => unknown>> = {
-  open: (sky) => sky.browser.live.length + sky.frozen.size < 4 && openTab(sky),
+  open: (sky) => sky.browser.live.length + sky.frozen.size < 5 && openTab(sky),
+  'open another': (sky) => LETTERS.open?.(sky),
   close: ({ browser, draw }) => browser.live.length > 1 && one(draw, browser.live)?.close(),
   crash: ({ browser, draw }) => browser.live.length > 1 && one(draw, browser.live)?.crash(),
   freeze({ browser, draw, frozen }) {
@@ -52,6 +56,22 @@ const LETTERS: Readonly<Record<string, (sky: Sky) => unknown>> = {
     sky.published += count
     for (let index = 0; index < count; index++) await sky.browser.publish('s1', 'x')
   },
+  'publish more': (sky) => LETTERS.publish?.(sky),
+  async 'publish to the second'(sky) {
+    sky.publishedSecond++
+    await sky.browser.publish('s3', 'x')
+  },
+  'watch the second'({ browser, draw, second }) {
+    const tab = one(draw, browser.live)
+    if (!tab || second.has(tab)) return
+    second.add(tab)
+    tab.connection.watch('s3')
+  },
+  'leave a third'({ browser, draw }) {
+    const tab = one(draw, browser.live)
+    tab?.connection.watch('s4')
+    tab?.connection.unwatch('s4')
+  },
   send({ browser, draw, sent }) {
     const tab = one(draw, browser.live)
     if (!tab) return
@@ -77,7 +97,9 @@ const rises = (seqs: readonly unknown[]) => seqs.every((seq, index) => index ===
 
 /** Holds at every moment. */
 function check({ browser }: Sky, what: string) {
-  for (const tab of browser.live) expect([what, tab.name, rises(tab.seqs('s1'))]).toEqual([what, tab.name, true])
+  for (const tab of browser.live)
+    for (const session of ['s1', 's3'])
+      expect([what, tab.name, rises(tab.seqs(session))]).toEqual([what, tab.name, true])
   const shared = [...browser.streams].filter(({ tab }) => tab.isLive && tab.role !== 'own')
   expect([what, shared.length <= 1]).toEqual([what, true])
 }
@@ -87,7 +109,7 @@ async function weather(seed: number, steps: number) {
   const draw = (below: number) => Math.floor(random() * below)
   const browser = new FakeBrowser()
   browser.random = random
-  const sky: Sky = { browser, draw, frozen: new Set(), sent: [], published: 0 }
+  const sky: Sky = { browser, draw, frozen: new Set(), sent: [], published: 0, second: new Set(), publishedSecond: 0 }
   const names = Object.keys(LETTERS)
   const story: string[] = []
   openTab(sky)
@@ -103,7 +125,11 @@ async function weather(seed: number, steps: number) {
   browser.fate = () => 'deliver'
   for (const tab of browser.live) tab.show()
   const all = JSON.stringify(range(1, sky.published))
-  const isWhole = (tab: FakeTab) => tab.connection.isOpen && JSON.stringify(tab.seqs('s1')) === all
+  const allOfSecond = JSON.stringify(range(1, sky.publishedSecond))
+  const isWhole = (tab: FakeTab) =>
+    tab.connection.isOpen &&
+    JSON.stringify(tab.seqs('s1')) === all &&
+    (!sky.second.has(tab) || JSON.stringify(tab.seqs('s3')) === allOfSecond)
   const tale = `seed ${seed}: ${story.join(' ')}`
   await browser.reaches(() => browser.live.every(isWhole), `every tab is whole; ${tale}`, 120_000)
   const own = sky.sent.filter(({ tab }) => browser.live.includes(tab))
@@ -119,5 +145,5 @@ async function weather(seed: number, steps: number) {
 }
 
 describe('whatever happens to the tabs of a browser, each has every event once, in order, and one stream serves all', () => {
-  test.each(range(1, 40))('seed %i', (seed) => weather(seed, 30))
+  test.each(range(1, 40))('seed %i', (seed) => weather(seed, 40))
 })
