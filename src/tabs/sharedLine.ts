@@ -190,7 +190,9 @@ export class SharedLine implements Source {
       // credentials; the other one comes back.
       doubted()
       const { retryAfter, message } = cause as ConnectionError
-      const error = new ConnectionError('network', `POST ${endpoint}, by the tab that leads: ${message}`, { retryAfter })
+      const error = new ConnectionError('network', `POST ${endpoint}, by the tab that leads: ${message}`, {
+        retryAfter,
+      })
       say({ type: 'answer', to, id, json: null, error: fieldsOf(error) })
     }
   }

@@ -92,7 +92,9 @@ export class Tab {
       ),
       join: fromCallback<EventObject, JoinInput>(({ sendBack, input }) => this.#join(sendBack, input)),
       relay: fromCallback(() => this.#relay()),
-      line: fromCallback<LineCommand, LineInput>(({ sendBack, receive, input }) => this.#lead(sendBack, receive, input)),
+      line: fromCallback<LineCommand, LineInput>(({ sendBack, receive, input }) =>
+        this.#lead(sendBack, receive, input),
+      ),
       ownLine: fromCallback(() => this.#goAlone()),
     }
     this.actor = createActor(tabMachine.provide({ actors } as never), { input, clock, ...(inspect && { inspect }) })

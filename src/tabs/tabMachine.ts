@@ -301,7 +301,11 @@ export const tabMachine = setup({
                     // woken.
                     'leader.told': [
                       toldUnfit,
-                      { guard: withEvent('comesUp'), target: 'waiting', actions: [withEvent('recordLine'), 'emitReady'] },
+                      {
+                        guard: withEvent('comesUp'),
+                        target: 'waiting',
+                        actions: [withEvent('recordLine'), 'emitReady'],
+                      },
                       followUp,
                     ],
                     'frames.lost': { target: 'waiting' },

@@ -84,7 +84,11 @@ describe('the lock of the leader', () => {
     last().fail(new Error('denied'))
     await settle()
     expect(told).toEqual(['lock.failed'])
-    const throws = { request: () => { throw new Error('no') } }
+    const throws = {
+      request: () => {
+        throw new Error('no')
+      },
+    }
     const facts: string[] = []
     new TabLock(throws, 'chat', ({ type }) => facts.push(type)).wait()
     await settle()

@@ -24,7 +24,9 @@ describe('what another tab says', () => {
     expect(parseMessage({ type, tab: TAB, ...fields })).toEqual({ type, tab: TAB, ...fields })
   })
 
-  const fields = Object.entries(MESSAGES).flatMap(([type, all]) => Object.keys(all).map((field) => [type, field] as const))
+  const fields = Object.entries(MESSAGES).flatMap(([type, all]) =>
+    Object.keys(all).map((field) => [type, field] as const),
+  )
   test.each(fields)('%s without a right %s is dropped', (type, field) => {
     for (const wrong of [undefined, {}, [{}], -1, 1.5, true, Symbol.iterator.toString, '\u0000'.repeat(5_000)]) {
       const message = { type, tab: TAB, ...MESSAGES[type as keyof typeof MESSAGES], [field]: wrong }
@@ -40,13 +42,17 @@ describe('what another tab says', () => {
 
   test('nothing but the fields of its type gets through, whatever is said', () => {
     fc.assert(
-      fc.property(fc.anything(), fc.constantFrom(...Object.keys(MESSAGES), 'xstate.stop', '__proto__'), (value, type) => {
-        const said = { ...Object(value), type, tab: TAB, extra: 1 }
-        const message = parseMessage(said)
-        if (!message) return
-        const own = MESSAGES[type as keyof typeof MESSAGES]
-        expect(Object.keys(message).sort()).toEqual(['tab', 'type', ...Object.keys(own)].sort())
-      }),
+      fc.property(
+        fc.anything(),
+        fc.constantFrom(...Object.keys(MESSAGES), 'xstate.stop', '__proto__'),
+        (value, type) => {
+          const said = { ...Object(value), type, tab: TAB, extra: 1 }
+          const message = parseMessage(said)
+          if (!message) return
+          const own = MESSAGES[type as keyof typeof MESSAGES]
+          expect(Object.keys(message).sort()).toEqual(['tab', 'type', ...Object.keys(own)].sort())
+        },
+      ),
     )
   })
 

@@ -83,7 +83,9 @@ function world(logs: Record<string, Partial<Log>> = {}) {
     get resumed() {
       return posts
         .filter(({ type }) => type === 'reconnect')
-        .map(({ sessions }) => (sessions as Cursor[]).map(({ sessionId, lastSeq }) => `${sessionId}@${lastSeq}`).join(' '))
+        .map(({ sessions }) =>
+          (sessions as Cursor[]).map(({ sessionId, lastSeq }) => `${sessionId}@${lastSeq}`).join(' '),
+        )
     },
   }
 }

@@ -47,11 +47,10 @@ const unwanted: TabEvent = { type: 'stream.unwanted' }
 const granted: TabEvent = { type: 'lock.granted' }
 const proved: TabEvent = { type: 'join.proved' }
 const hidden: TabEvent = { type: 'page.hidden' }
-const shown: TabEvent = { type: 'page.shown' }
-const after = (name: string, state: string): EventObject => ({
+const timer = (name: string, state: string): EventObject => ({
   type: `xstate.after.${name}.${state.includes('.') ? `tabs.active.present.${state}` : state}`,
 })
-const hailed = after('hailTimeout', 'electing.hailing')
+const hailed = timer('hailTimeout', 'electing.hailing')
 
 type Snapshot = ReturnType<typeof walk>
 const step = (snapshot: Snapshot, event: EventObject) => transition(tabMachine, snapshot, event as TabEvent)
@@ -61,7 +60,9 @@ const walk = (events: readonly EventObject[], input = INPUT) => {
   return snapshot
 }
 const pathOf = (value: unknown): string =>
-  typeof value === 'string' ? value : Object.entries(value as object).map(([key, rest]) => `${key}.${pathOf(rest)}`)[0]!
+  typeof value === 'string'
+    ? value
+    : String(Object.entries(value as object).map(([key, rest]) => `${key}.${pathOf(rest)}`))
 /** Without the words that go without saying. */
 const placeOf = ({ value }: { readonly value: unknown }) => pathOf(value).replace(/^active\.(present\.)?/, '')
 
@@ -73,11 +74,8 @@ const FOLLOWING = [wanted, told({ line: null })]
 const JOINING = [wanted, told()]
 const JOINED = [...JOINING, proved]
 const LEADING = [wanted, granted]
-const HANDING_OVER = [
-  ...LEADING,
-  hidden,
-  { type: 'tab.wanted', tab: 'b', standing: 'visible' } as const,
-]
+const WANTED: TabEvent = { type: 'tab.wanted', tab: 'b', standing: 'visible' }
+const HANDING_OVER = [...LEADING, hidden, WANTED]
 
 describe('where each event leads', () => {
   test.each<[string, readonly EventObject[], EventObject, string]>([
@@ -86,12 +84,12 @@ describe('where each event leads', () => {
     ['a leader without a line is waited for', [wanted], told({ line: null }), 'following.waiting'],
     ['a proof joins', JOINING, proved, 'following.joined'],
     ['a stream that is unknown to this tab is doubted', JOINING, { type: 'join.refused' }, 'following.doubtful'],
-    ['so is one that brings no answer', JOINING, after('joinTimeout', 'joining'), 'following.doubtful'],
+    ['so is one that brings no answer', JOINING, timer('joinTimeout', 'joining'), 'following.doubtful'],
     ['a new line ends the doubt', [...JOINING, { type: 'join.refused' }], told({ line: 'c2' }), 'following.joining'],
     [
       'doubt that lasts is a line of its own',
       [...JOINING, { type: 'join.refused' }],
-      after('doubtTimeout', 'following.doubtful'),
+      timer('doubtTimeout', 'following.doubtful'),
       'own',
     ],
     ['a POST that fails is for the connection to repeat', JOINING, { type: 'join.failed' }, 'following.waiting'],
@@ -106,15 +104,10 @@ describe('where each event leads', () => {
     ['the lock makes a leader', JOINED, granted, 'leading.keeping'],
     ['a visible tab steals from a leader that does not answer', [wanted], hailed, 'electing.stealing'],
     ['a hidden tab does not', [wanted, hidden], hailed, 'electing.hailing'],
-    [
-      'nobody steals twice within a minute',
-      [wanted, hailed, granted, { type: 'lock.lost' }],
-      hailed,
-      'own',
-    ],
-    ['a lock that is not given is done without', [wanted, hailed], after('stealTimeout', 'stealing'), 'own'],
+    ['nobody steals twice within a minute', [wanted, hailed, granted, { type: 'lock.lost' }], hailed, 'own'],
+    ['a lock that is not given is done without', [wanted, hailed], timer('stealTimeout', 'stealing'), 'own'],
     ['who makes room is relieved', FOLLOWING, { type: 'leader.ceded' }, 'electing.stealing'],
-    ['a hidden leader makes room for a visible tab', HANDING_OVER.slice(0, -1), HANDING_OVER[3]!, 'leading.handingOver'],
+    ['a hidden leader makes room for a visible tab', HANDING_OVER.slice(0, -1), WANTED, 'leading.handingOver'],
     [
       'a hidden leader does not for a hidden tab',
       HANDING_OVER.slice(0, -1),
@@ -133,7 +126,12 @@ describe('where each event leads', () => {
       { type: 'tab.wanted', tab: 'b', standing: 'worker' } as TabEvent,
       'leading.handingOver',
     ],
-    ['an heir that does not come is not waited for', HANDING_OVER, after('handOverTimeout', 'leading.handingOver'), 'leading.keeping'],
+    [
+      'an heir that does not come is not waited for',
+      HANDING_OVER,
+      timer('handOverTimeout', 'leading.handingOver'),
+      'leading.keeping',
+    ],
     ['a leader whose lock was stolen asks who leads', LEADING, { type: 'lock.lost' }, 'electing.hailing'],
     ['a leader that hears of a newer one follows', LEADING, told({ term: 2_000_000 }), 'following.joining'],
     ['a leader that hears of an older one leads', LEADING, told({ term: 7 }), 'leading.keeping'],

@@ -87,7 +87,9 @@ describe('one stream for all tabs', () => {
       const own = browser.commands.map(({ message }) => String(message.prompt)).filter((text) => text.startsWith(name))
       expect(own).toEqual(range(1, 10).map((index) => `${name} ${index}`))
     }
-    expect(new Set(browser.requests.filter((one) => /batch|send/.test(one)).map((one) => one.split(' ')[0])).size).toBe(3)
+    expect(new Set(browser.requests.filter((one) => /batch|send/.test(one)).map((one) => one.split(' ')[0])).size).toBe(
+      3,
+    )
   })
 
   test('a tab that leaves a session does not silence the others', async () => {
@@ -121,7 +123,9 @@ describe('one stream for all tabs', () => {
 
   test('the server is told that the page goes away when the last tab sleeps, and not before', async () => {
     const asleep: string[] = []
-    const browser = createBrowser({ onSuspend: ({ sessions }) => void asleep.push(...sessions.map(({ sessionId }) => sessionId)) })
+    const browser = createBrowser({
+      onSuspend: ({ sessions }) => void asleep.push(...sessions.map(({ sessionId }) => sessionId)),
+    })
     const { tabs } = await sharing(2, {}, browser)
     tabs[0].connection.suspend()
     await browser.passes(200)
@@ -387,10 +391,34 @@ describe('what goes over the channel', () => {
     expect(tabs[1].seqs('s1')).toEqual([1, 2])
   })
 
+  test('what a leader says whose term is over is not heard, and that of the one who leads is', async () => {
+    const { browser, tabs } = await sharing(3)
+    const old = browser.said.find(({ type }) => type === 'line')
+    tabs[0].crash()
+    await browser.share(tabs[1], tabs[2])
+    const leading = browser.said.findLast(({ n }) => n !== undefined)
+    const follower = tabs.find(({ role }) => role === 'following') as FakeTab
+    const stranger = browser.openChannel(follower, browser.channelNames[0] as string)
+    const say = (of: typeof old, note: string) =>
+      stranger.postMessage({ ...of, type: 'frame', n: Number(of?.n) + 1, to: null, data: JSON.stringify({ note }) })
+    say(old, 'old')
+    say(leading, 'new')
+    await browser.reaches(() => follower.received.length > 0, 'a note')
+    expect(follower.received).toEqual([{ note: 'new' }])
+  })
+
   test('what is no message changes nothing', async () => {
     const { browser, tabs } = await sharing(2)
     const stranger = browser.openChannel(tabs[0], browser.channelNames[0] as string)
-    const junk = [null, 1, 'x', {}, { type: 'line' }, { type: 'xstate.stop', tab: 'x' }, { type: 'line', tab: 'zz', term: 2 ** 52, standing: 'visible', n: 0, welcome: 7, error: null, tabs: [] }]
+    const junk = [
+      null,
+      1,
+      'x',
+      {},
+      { type: 'line' },
+      { type: 'xstate.stop', tab: 'x' },
+      { type: 'line', tab: 'zz', term: 2 ** 52, standing: 'visible', n: 0, welcome: 7, error: null, tabs: [] },
+    ]
     for (const message of junk) stranger.postMessage(message)
     await browser.passes(100)
     await publish(browser, 1)
@@ -410,4 +438,3 @@ test('I8: a tab whose connection is idle holds no timer, listener, channel, lock
   connectAll(...live)
   await browser.share(...live)
 })
-

@@ -93,7 +93,8 @@ const LETTERS: Readonly<Record<string, (sky: Sky) => unknown>> = {
   },
 }
 
-const rises = (seqs: readonly unknown[]) => seqs.every((seq, index) => index === 0 || Number(seq) > Number(seqs[index - 1]))
+const rises = (seqs: readonly unknown[]) =>
+  seqs.every((seq, index) => index === 0 || Number(seq) > Number(seqs[index - 1]))
 
 /** Holds at every moment. */
 function check({ browser }: Sky, what: string) {
