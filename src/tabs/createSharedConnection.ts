@@ -26,8 +26,8 @@ export interface SharedOptions {
    */
   readonly mode?: 'auto' | 'own' | undefined
   /**
-   * What `disconnect()` ends: this tab's part in the line, or, after a logout, that of all tabs that
-   * share it. Default: `tab`.
+   * What `disconnect()` ends: this tab's part in the line, or, after a logout, that of all tabs
+   * that share it. Default: `tab`.
    */
   readonly disconnects?: 'tab' | 'all' | undefined
   /**

@@ -1,6 +1,7 @@
 import { ConnectionError, type ConnectionErrorCode } from '../errors'
 import { isObject, isSeq, isShort, isText, type JsonObject } from '../protocol'
-import { isStanding, type Standing } from './types'
+import { isStanding } from './facts'
+import type { Standing } from './types'
 
 /** Of all that tabs say to each other. Another version is another channel, and another lock. */
 export const TABS_VERSION = 1

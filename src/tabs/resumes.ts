@@ -11,42 +11,7 @@ import {
   parseVerdicts,
   type SessionVerdict,
 } from '../protocol'
-
-/** What the tabs want of one session, and where the stream stands in it. */
-interface Place {
-  readonly tabs: Set<string>
-  /** The last event that the stream has brought; null if none is known. */
-  cursor: Cursor | null
-  /** `loose`: the server may have detached it. */
-  state: 'attached' | 'loose'
-}
-
-/** What one tab wants to resume; `tab` is null where the line itself does. */
-interface Ask {
-  readonly tab: string | null
-  /** Those that have no verdict yet. */
-  open: readonly Cursor[]
-  readonly verdicts: SessionVerdict[]
-  settle(verdicts: readonly SessionVerdict[]): void
-  fail(error: unknown): void
-}
-
-/** A turn is one POST to the server, or none. They come one after the other. */
-type Turn = Ask | { readonly detach: string; settle(): void; fail(error: unknown): void }
-
-/** One resume for all that waited for it. */
-interface Round {
-  readonly id: string
-  readonly asks: readonly Ask[]
-  /** The lowest cursor of each session. */
-  readonly lowest: ReadonlyMap<string, Cursor>
-  /** Where the stream stood for tabs that do not ask. */
-  readonly before: ReadonlyMap<string, Cursor>
-  readonly verdicts: Map<string, SessionVerdict>
-  /** `answered`: the marker is still to come; `marked`: the answer is. */
-  state: 'posted' | 'answered' | 'marked'
-  stopWatch(): void
-}
+import { type Ask, cursorOf, gather, judge, type Place, type Round, type Turn } from './round'
 
 export interface ResumesSetup {
   readonly clock: Clock
@@ -195,31 +160,8 @@ export class Resumes {
   }
 
   #begin(asks: readonly Ask[]) {
-    const lowest = new Map<string, Cursor>()
-    const before = new Map<string, Cursor>()
-    const all = asks.flatMap(({ open }) => open)
-    for (const cursor of all) {
-      const { sessionId } = cursor
-      const place = this.#places.get(sessionId)
-      const askers = asks.flatMap(({ tab, open }) => (open.some((one) => one.sessionId === sessionId) ? tab : []))
-      const stands = [...(place?.tabs ?? [])].some((tab) => !askers.includes(tab)) && place?.cursor
-      if (stands) before.set(sessionId, stands)
-      const known = lowest.get(sessionId) ?? (stands || cursor)
-      lowest.set(sessionId, known.lastSeq <= cursor.lastSeq ? known : cursor)
-    }
-    const isLevel = (cursor: Cursor) => {
-      const place = this.#places.get(cursor.sessionId)
-      return place?.state === 'attached' && !!place.cursor && isSame(cursor, place.cursor)
-    }
-    const sessions = [...lowest.values()].filter(
-      ({ sessionId }) => !all.every((cursor) => cursor.sessionId !== sessionId || isLevel(cursor)),
-    )
-    const verdicts = new Map<string, SessionVerdict>()
-    for (const { sessionId, lastSeq: to, epoch } of lowest.values()) {
-      if (!sessions.some((posted) => posted.sessionId === sessionId))
-        verdicts.set(sessionId, { sessionId, status: 'resumed', epoch, from: to, to })
-    }
-    this.#post({ asks, lowest, before, verdicts, state: 'posted' }, sessions)
+    const { sessions, ...parts } = gather(asks, this.#places)
+    this.#post(parts, sessions)
   }
 
   #post(parts: Omit<Round, 'id' | 'stopWatch'>, sessions: readonly Cursor[]) {
@@ -273,8 +215,8 @@ export class Resumes {
   }
 
   /**
-   * Where the stream stands now. Returns the cursor from which it has to go on for tabs that did not
-   * ask, if a `reset` has taken it beyond.
+   * Where the stream stands now. Returns the cursor from which it has to go on for tabs that did
+   * not ask, if a `reset` has taken it beyond.
    */
   #settle({ lowest, before, verdicts }: Round, sessionId: string): Cursor | undefined {
     const verdict = verdicts.get(sessionId)
@@ -292,25 +234,4 @@ export class Resumes {
     const isLost = status === 'reset' && stood && stood !== lowest.get(sessionId) && stood.lastSeq < to
     return isLost ? stood : undefined
   }
-}
-
-const cursorOf = (sessionId: string, lastSeq: number, epoch: unknown): Cursor =>
-  typeof epoch === 'string' ? { sessionId, lastSeq, epoch } : { sessionId, lastSeq }
-
-/** An epoch that is not known yet fits every other. */
-const isSame = (one: Cursor, other: Cursor) =>
-  one.lastSeq === other.lastSeq && (one.epoch ?? other.epoch) === (other.epoch ?? one.epoch)
-
-/** False: the verdict says nothing about this cursor. */
-function judge({ lowest, verdicts }: Round, ask: Ask, cursor: Cursor): boolean {
-  const { sessionId, lastSeq, epoch } = cursor
-  const verdict = verdicts.get(sessionId)
-  if (!verdict) return true
-  const { status, to } = verdict
-  if (status === 'reset' && !isSame(cursor, lowest.get(sessionId) as Cursor)) return false
-  const isOther = lastSeq > 0 && (epoch ?? verdict.epoch) !== (verdict.epoch ?? epoch)
-  if (status !== 'resumed') ask.verdicts.push(verdict)
-  else if (isOther || lastSeq > to) ask.verdicts.push({ ...verdict, status: 'reset', from: to })
-  else ask.verdicts.push({ ...verdict, from: lastSeq })
-  return true
 }

@@ -2,19 +2,19 @@ import { assign, emit, sendTo } from 'xstate'
 import { ConnectionError } from '../errors'
 import { notProvided, withEvent } from '../machine/outboxMachine'
 import { setup } from '../machine/setup'
-import {
-  type ChannelCommand,
-  type JoinInput,
-  type LineCommand,
-  type LineInput,
-  outranks,
-  type Standing,
-  type TabContext,
-  type TabEmitted,
-  type TabEvent,
-  type TabInput,
-  type TabRole,
-  type Told,
+import { hasChanged, isCurrent, isNewer, outranks } from './facts'
+import type {
+  ChannelCommand,
+  JoinInput,
+  LineCommand,
+  LineInput,
+  Standing,
+  TabContext,
+  TabEmitted,
+  TabEvent,
+  TabInput,
+  TabRole,
+  Told,
 } from './types'
 
 /** ms. docs/internals/tabs.md says what each of them bounds. */
@@ -24,15 +24,6 @@ const JOIN_TIMEOUT = 2_000
 const DOUBT_TIMEOUT = 4_000
 const HAND_OVER_TIMEOUT = 1_000
 const STEAL_BOUND = 60_000
-
-type Tab = { readonly context: TabContext }
-
-/** A leadership above the one that is known; of two in the same term, the higher name. */
-const isNewer = ({ context }: Tab, { tab, term }: Told) =>
-  term > context.term ||
-  (term === context.term && tab !== context.leader && (context.leader === null || tab > context.leader))
-const isCurrent = ({ context }: Tab, { tab, term }: Told) => tab === context.leader && term === context.term
-const hasChanged = (args: Tab, told: Told) => isCurrent(args, told) && told.line !== args.context.line
 
 const alone = (why: string) => ({
   target: '#own',
@@ -56,7 +47,6 @@ const greet = [withEvent('recordLeader'), 'sayHello' as const]
 const followUp = { guard: withEvent('isNewerAndUp'), target: '#following', actions: [...greet, 'emitReady' as const] }
 /** A leader that is news. */
 const follow = [
-  toldUnfit,
   { guard: withEvent('isNewerAndWanted'), target: '#joining', actions: greet },
   followUp,
   { guard: withEvent('isNewer'), target: '#following', actions: greet },
@@ -192,7 +182,7 @@ export const tabMachine = setup({
             'page.left': { target: 'away', actions: 'forgetLeader' },
             'lock.granted': { target: '.leading', actions: ['recordLead', 'emitReady'] },
             'lock.failed': alone('the Web Lock has failed; see cause'),
-            'leader.told': follow,
+            'leader.told': [toldUnfit, ...follow],
             end: { actions: 'sayEnd' },
             'tab.ended': { actions: 'emitEnded' },
           },

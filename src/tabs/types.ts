@@ -1,11 +1,9 @@
 import type { ConnectionError } from '../errors'
 
-/** How fit a tab is to lead; a worker more than a page that is seen, that more than a hidden one. */
+/**
+ * How fit a tab is to lead; a worker more than a page that is seen, that more than a hidden one.
+ */
 export type Standing = 'hidden' | 'visible' | 'worker'
-
-const RANKS: readonly Standing[] = ['hidden', 'visible', 'worker']
-export const isStanding = (value: unknown): value is Standing => RANKS.includes(value as Standing)
-export const outranks = (one: Standing, other: Standing) => RANKS.indexOf(one) > RANKS.indexOf(other)
 
 /** What a tab is to the others. Each state of the machine carries one as its tag. */
 export type TabRole = 'apart' | 'electing' | 'following' | 'leading' | 'own' | 'away'
