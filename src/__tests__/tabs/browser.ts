@@ -25,19 +25,25 @@ const settle = async () => {
 export type Fate = 'deliver' | 'lose' | number
 type Said = { readonly type: string; readonly tab: string } & Readonly<Record<string, unknown>>
 
+/** Who holds locks: a tab, as far as they are concerned. */
+export interface Agent {
+  readonly name: string
+  task(run: () => void): void
+}
+
 interface Waiting {
-  readonly tab: FakeTab
+  readonly tab: Agent
   readonly grant: () => void
 }
 
 /** [spec] Web Locks, as far as it is used. */
-class FakeLocks {
-  readonly #held = new Map<string, { readonly tab: FakeTab; readonly end: (how: 'released' | 'stolen') => void }>()
+export class FakeLocks {
+  readonly #held = new Map<string, { readonly tab: Agent; readonly end: (how: 'released' | 'stolen') => void }>()
   readonly #queues = new Map<string, Waiting[]>()
   /** How often each tab has stolen. */
   readonly steals: string[] = []
 
-  of = (tab: FakeTab): TabLocks => ({
+  of = (tab: Agent): TabLocks => ({
     request: (name, { steal, signal }, callback) =>
       new Promise((resolve, reject) => {
         if (steal && signal) return reject(new DOMException('steal and signal', 'NotSupportedError'))
@@ -83,7 +89,7 @@ class FakeLocks {
   }
 
   /** Its agent is gone. */
-  drop(tab: FakeTab) {
+  drop(tab: Agent) {
     for (const queue of this.#queues.values()) queue.splice(0, queue.length, ...queue.filter((one) => one.tab !== tab))
     for (const held of [...this.#held.values()]) if (held.tab === tab) held.end('released')
   }
