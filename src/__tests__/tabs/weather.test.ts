@@ -44,6 +44,14 @@ const LETTERS: Readonly<Record<string, (sky: Sky) => unknown>> = {
   hide: ({ browser, draw }) => one(draw, browser.live)?.hide(),
   show: ({ browser, draw }) => one(draw, browser.live)?.show(),
   cut: ({ browser, draw }) => one(draw, browser.live)?.cut(),
+  offline({ browser, draw }) {
+    browser.isOffline = true
+    one(draw, browser.live)?.cut()
+  },
+  online({ browser }) {
+    browser.isOffline = false
+  },
+  suspend: ({ browser, draw }) => one(draw, browser.live)?.connection.suspend(),
   wake: ({ browser, draw }) => one(draw, browser.live)?.connection.wake(),
   reconnect: ({ browser, draw }) => one(draw, browser.live)?.connection.reconnect(),
   leave({ browser, draw }) {
@@ -124,6 +132,7 @@ async function weather(seed: number, steps: number) {
   }
   for (const tab of sky.frozen) tab.thaw()
   browser.fate = () => 'deliver'
+  browser.isOffline = false
   for (const tab of browser.live) tab.show()
   const all = JSON.stringify(range(1, sky.published))
   const allOfSecond = JSON.stringify(range(1, sky.publishedSecond))
