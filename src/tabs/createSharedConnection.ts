@@ -122,8 +122,13 @@ export function createSharedConnection<Inbound extends object, Outbound extends 
   })
   const { actor } = tab
   const { disconnect } = connection
+  const view = viewOf(actor)
   actor.on('ready', () => {
-    if (connection.phase === 'backoff') connection.wake()
+    const { phase, lastError } = connection
+    // Another tab's stream costs the server nothing; for one of its own this tab waits as long as
+    // the server asked.
+    const isAskedToWait = view.role !== 'following' && (lastError?.code === 'goodbye' || !!lastError?.retryAfter)
+    if (phase === 'backoff' && !isAskedToWait) connection.wake()
   })
   actor.on('own', ({ error }) => notifier.report(error))
   actor.on('ended', disconnect)
@@ -136,7 +141,7 @@ export function createSharedConnection<Inbound extends object, Outbound extends 
       if (disconnects === 'all') actor.send({ type: 'end' })
       disconnect()
     },
-    tabs: viewOf(actor),
+    tabs: view,
   })
 }
 

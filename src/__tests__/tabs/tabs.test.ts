@@ -215,15 +215,34 @@ describe('the leader goes', () => {
     await browser.reaches(() => tabs[1].role === 'leading', 'the lock', 6_000)
   })
 
-  test('a tab that nobody hears does not go on stealing: it takes a line of its own', async () => {
+  test.each(['hears nobody', 'is heard by nobody'])(
+    'a tab that %s does not go on stealing: it takes a line of its own',
+    async (what) => {
+      const { browser, tabs } = await sharing(1)
+      const first = browser.said[0]?.tab
+      const other = browser.open()
+      browser.fate = ({ tab }, to) => ((what === 'hears nobody' ? to === other : tab !== first) ? 'lose' : 'deliver')
+      other.connection.watch('s1')
+      other.connection.connect()
+      await browser.passes(120_000)
+      expect(browser.locks.steals.length).toBeLessThanOrEqual(3)
+      const both = [tabs[0], other]
+      await browser.reaches(() => both.every(({ connection }) => connection.isOpen), 'both open')
+      await publish(browser, 1)
+      await hears(browser, [1], ...both)
+      const told = both.flatMap(({ errors }) => errors).filter((error) => error.startsWith('not-shared'))
+      expect(told).toHaveLength(1)
+    },
+  )
+
+  test('a leader that does not hear any more is replaced', async () => {
     const { browser, tabs } = await sharing(2)
     browser.fate = (_, to) => (to === tabs[1] ? 'lose' : 'deliver')
-    await browser.passes(120_000)
-    expect(browser.locks.steals.length).toBeLessThanOrEqual(3)
+    await browser.passes(60_000)
     await browser.reaches(() => [...tabs].every(({ connection }) => connection.isOpen), 'both open')
     await publish(browser, 1)
     await hears(browser, [1], ...tabs)
-    expect([...tabs].flatMap(({ errors }) => errors).filter((error) => error.startsWith('not-shared'))).toHaveLength(1)
+    expect(browser.locks.steals.length).toBeLessThanOrEqual(3)
   })
 
   test('a hidden leader makes room for a visible tab within a second, and for no hidden one', async () => {
@@ -240,6 +259,30 @@ describe('the leader goes', () => {
     expect(await browser.reaches(() => tabs[1].role === 'leading', 'the one that is shown')).toBeLessThanOrEqual(1_000)
     await publish(browser, 2)
     await hears(browser, [1, 2], ...tabs)
+  })
+
+  test('an heir that does not come is not waited for', async () => {
+    const { browser, tabs } = await sharing(2)
+    browser.fate = ({ type }) => (type === 'cede' ? 'lose' : 'deliver')
+    tabs[0].hide()
+    await browser.reaches(() => !tabs[0].connection.isOpen, 'the stream is closed')
+    browser.fate = ({ type }) => (type === 'want' ? 'lose' : 'deliver')
+    await browser.share(...tabs)
+    expect(tabs[0].role).toBe('leading')
+    await publish(browser, 1)
+    await hears(browser, [1], ...tabs)
+  })
+
+  test('a new leader waits as long as the server has asked the old one to', async () => {
+    const { browser, tabs } = await sharing(3)
+    await browser.server.close({ retryAfter: 30_000 })
+    await browser.reaches(() => tabs.every(({ connection }) => connection.phase === 'backoff'), 'goodbye')
+    const before = browser.requests.length
+    tabs[0].close()
+    await browser.reaches(() => tabs[1].role === 'leading', 'another leader')
+    await browser.passes(29_000)
+    expect(browser.requests.slice(before)).toEqual([])
+    await browser.reaches(() => browser.requests.length > before, 'the next try')
   })
 
   test('at no time are there two streams', async () => {
