@@ -170,8 +170,11 @@ function missingOf({ dedupe }: ConnectionOptions, locks: unknown, openChannel: u
 function alone<Inbound, Outbound extends Typed>(connection: Connection<Inbound, Outbound>, why: string | null) {
   if (why) {
     const error = new ConnectionError('not-shared', `this tab has a line of its own: ${why}`)
-    // Once the app had a chance to listen.
-    queueMicrotask(() => partsOf(connection).notifier.report(error))
+    // Not where a server renders: nobody connects there.
+    const unsubscribe = connection.on('phase', () => {
+      unsubscribe()
+      partsOf(connection).notifier.report(error)
+    })
   }
   const tabs: Tabs = {
     role: 'own',

@@ -265,6 +265,7 @@ export class FakeTab {
     const isStream = url.endsWith('/events')
     browser.requests.push(`${this.name} ${url.slice(url.lastIndexOf('/') + 1)}`)
     if (!isStream) browser.posted(this, url, init)
+    if (browser.latency) await new Promise<void>((resolve) => void browser.clock.setTimeout(resolve, browser.latency))
     const response = await browser.server.fetch(new Request(url, { ...init, headers }))
     await this.#awake()
     if (this.isGone) return new Promise(() => {})
@@ -340,6 +341,8 @@ export class FakeBrowser {
   /** All that went over the channel. */
   readonly said: Said[] = []
   isOffline = false
+  /** How long a request is on its way to the server, ms. */
+  latency = 0
   random = () => 0.5
   /** What becomes of a message on its way to a tab. */
   fate: (message: Said, to: FakeTab) => Fate = () => 'deliver'
@@ -434,14 +437,13 @@ export class FakeBrowser {
   }
 
   /** Waits for the condition, and lets so much time pass at most. Returns how much did, ms. */
-  async reaches(isMet: () => boolean, what: string, within = 60_000): Promise<number> {
-    const STEP = 25
-    for (let passed = 0; passed <= within; passed += STEP) {
+  async reaches(isMet: () => boolean, what: string, within = 60_000, step = 25): Promise<number> {
+    for (let passed = 0; passed <= within; passed += step) {
       for (let turns = 0; turns < 30; turns++) {
         if (isMet()) return passed
         await turn()
       }
-      await this.passes(STEP)
+      await this.passes(step)
     }
     const tabs = this.#tabs.map(({ name, role, connection }) => `${name} ${role} ${connection.phase}`)
     throw new Error(`never happened: ${what} (${tabs.join(', ')}; ${this.streams.size} streams)`)

@@ -1,3 +1,4 @@
+import { fetchStreamTransport } from 'holdline/adapters'
 import { webSocketTransport } from 'holdline/adapters/websocket'
 import { memoryLog } from 'holdline/server'
 import { createSharedConnection } from 'holdline/tabs'
@@ -59,6 +60,21 @@ describe('one stream for all tabs', () => {
     await hears(browser, range(1, 21), tabs[0], tabs[1])
     expect(browser.requests.filter((request) => request.endsWith(' events'))).toHaveLength(1)
     expect([tabs[0].errors, late.errors]).toEqual([[], []])
+  })
+
+  test('a tab joins as fast as it would open a stream of its own', async () => {
+    const { browser, tabs } = await sharing(1)
+    await publish(browser, 5)
+    await hears(browser, range(1, 5), tabs[0])
+    browser.latency = 50
+    const timeOf = (mode: 'auto' | 'own') => {
+      const tab = browser.open({ mode })
+      tab.connection.watch('s1')
+      tab.connection.connect()
+      return browser.reaches(() => tab.seqs('s1').length === 5, `5 events (${mode})`, 1_000, 5)
+    }
+    const own = await timeOf('own')
+    expect(await timeOf('auto')).toBeLessThanOrEqual(1.2 * own)
   })
 
   test('a tab hears the sessions that it asked for, and those that it posts to', async () => {
@@ -382,17 +398,27 @@ describe('who may share', () => {
   ])('%s: an ordinary connection', async (_, options, why) => {
     const browser = createBrowser()
     const tab = browser.open(options)
-    await browser.passes(1)
+    expect(tab.errors).toEqual([])
+    tab.connection.connect()
+    tab.connection.disconnect()
+    tab.connection.connect()
     expect(tab.role).toBe('own')
-    expect(tab.errors).toEqual(why ? [expect.stringMatching(why)] : [])
+    expect(tab.errors.filter((error) => error.startsWith('not-shared'))).toEqual(
+      why ? [expect.stringMatching(why)] : [],
+    )
   })
 
-  test('without Web Locks: an ordinary connection, and it is said', async () => {
+  test('without Web Locks: an ordinary connection, and it is said once it is wanted', () => {
     const errors: string[] = []
-    const connection = createSharedConnection({ url: 'https://chat.test/api' }, { name: 'chat', environment: {} })
+    const fetch = () => new Promise<Response>(() => {})
+    const connection = createSharedConnection(
+      { url: 'https://chat.test/api', fetch, transport: fetchStreamTransport },
+      { name: 'chat' },
+    )
     connection.on('error', ({ error }) => errors.push(error.message))
-    await Promise.resolve()
-    if (!globalThis.navigator?.locks) expect(errors).toEqual([expect.stringMatching(/no Web Locks/)])
+    expect([connection.tabs.role, errors]).toEqual(['own', []])
+    connection.connect()
+    expect(errors).toEqual([expect.stringMatching(/no Web Locks/)])
     connection.dispose()
   })
 
