@@ -6,7 +6,7 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node'
 const source = (path: string) => fileURLToPath(new URL(`./src/${path}`, import.meta.url))
 
 /** Files that take 20 s and more, the longest first. One that began last would run alone. */
-const LONGEST = ['page', 'explore', 'chart', 'soak', 'cluster', 'walk', 'contract']
+const LONGEST = ['page', 'weather', 'explore', 'chart', 'soak', 'cluster', 'walk', 'contract']
 
 class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]) {

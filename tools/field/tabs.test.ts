@@ -4,6 +4,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest
 import { findBrowser, launch } from '../shared/browser'
 import { listen } from '../shared/listen'
 import { bundleForPage } from './bundle'
+import { ENGINES } from './engines'
+import type { Engine, Tab } from './engines/engine'
 import { describeWith } from './tools'
 
 // Real tabs over HTTP/1.1, which gives an origin six connections.
@@ -11,6 +13,7 @@ import { describeWith } from './tools'
 interface Told {
   readonly role: string
   readonly phase: string
+  readonly visibility: string
   readonly seqs: readonly number[]
   readonly verdicts: readonly string[]
   readonly errors: readonly string[]
@@ -170,3 +173,50 @@ describeWith('tabs of a real browser', { chromium: executable }, () => {
     expect((await Promise.all(others.map(tell))).map(({ role }) => role)).toEqual(['following', 'following'])
   })
 })
+
+for (const { name, tools, launch } of ENGINES) {
+  describeWith(`tabs in ${name}, each opened in front`, tools, () => {
+    let engine: Engine
+    let site: Awaited<ReturnType<typeof startSite>>
+    beforeAll(async () => {
+      site = await startSite(await bundleForPage('./page/tabs.ts'))
+      engine = await launch()
+    })
+    afterAll(async () => {
+      await engine?.close()
+      await site?.close()
+    })
+
+    test('they share a stream, one that is seen leads, and its end loses nothing', async () => {
+      const told = (tab: Tab) => tab.evaluate<Told>('tell()')
+      const until = async (what: string, tabs: readonly Tab[], isMet: (all: readonly Told[]) => boolean) => {
+        for (const end = performance.now() + 30_000; ; ) {
+          const all: Told[] = []
+          for (const tab of tabs) all.push(await told(tab))
+          if (isMet(all)) return
+          const seen = all.map(({ role, phase, seqs, errors }) => `${role} ${phase} ${seqs.length} ${errors}`)
+          if (performance.now() > end) throw new Error(`never happened: ${what} (${seen.join(', ')})`)
+        }
+      }
+      const tabs: Tab[] = []
+      for (let index = 0; index < 3; index++) {
+        tabs.push(await engine.open(`${site.origin}/`))
+        await until('one line, and a tab leads that is seen', tabs, (all) => {
+          const seen = all.filter(({ role }) => role === 'leading').map(({ visibility }) => visibility)
+          return seen.join() === 'visible' && all.every(({ phase }) => phase === 'open') && site.server.streams === 1
+        })
+        await site.publish(5)
+      }
+      await until('15 events', tabs, (all) => all.every(({ seqs }) => seqs.length === 15))
+      const roles: string[] = []
+      for (const tab of tabs) roles.push((await told(tab)).role)
+      const [leader] = tabs.splice(roles.indexOf('leading'), 1)
+      await leader?.close()
+      await site.publish(5)
+      await until('20 events', tabs, (all) => all.every(({ seqs, phase }) => seqs.length === 20 && phase === 'open'))
+      for (const tab of tabs) expect((await told(tab)).seqs).toEqual(range(1, 20))
+      expect(site.server.streams).toBe(1)
+      for (const tab of tabs) await tab.close()
+    })
+  })
+}

@@ -19,7 +19,14 @@ if (globalThis.document) connection.watch('s1')
 connection.connect()
 
 Object.assign(globalThis, {
-  tell: () => ({ role: (connection as SharedConnection).tabs?.role, phase: connection.phase, seqs, verdicts, errors }),
+  tell: () => ({
+    role: (connection as SharedConnection).tabs?.role,
+    phase: connection.phase,
+    visibility: globalThis.document?.visibilityState,
+    seqs,
+    verdicts,
+    errors,
+  }),
   send: (count: number) => {
     for (let index = 0; index < count; index++)
       void connection
