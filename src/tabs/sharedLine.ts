@@ -20,6 +20,8 @@ import type { Standing } from './types'
 
 /** How often the state of the line is told, ms. */
 const BEAT = 2_000
+/** So long after it was heard a tab is named, ms. */
+const NAMED_FOR = 10_000
 
 export interface SharedLineSetup {
   readonly tab: string
@@ -54,8 +56,8 @@ export class SharedLine implements Source {
   #n = 0
   #close: (() => void) | undefined
   #timer: unknown
-  /** The other tabs that have said something. */
-  readonly #tabs = new Set<string>()
+  /** When each of the other tabs was heard last, ms since the epoch. */
+  readonly #heardAt = new Map<string, number>()
   /** The tabs that have said that they go to sleep. */
   readonly #asleep = new Set<string>()
 
@@ -72,20 +74,21 @@ export class SharedLine implements Source {
 
   /** Tells the state of the line. */
   announce() {
-    const { term, say } = this.#setup
+    const { term, say, clock } = this.#setup
     const { standing } = this
+    const tabs = [...this.#heardAt].flatMap(([tab, at]) => (clock.now() - at < NAMED_FOR ? tab : []))
     const state = this.#state
     const welcome = state.name === 'up' ? state.welcome : null
     const error = state.name === 'down' && state.error ? fieldsOf(state.error) : null
-    say({ type: 'line', term, standing, n: this.#n, welcome, error, tabs: [...this.#tabs] })
+    say({ type: 'line', term, standing, n: this.#n, welcome, error, tabs })
   }
 
   /** What another tab says. */
   hear(message: TabMessage) {
     const { doubted } = this.#setup
     const state = this.#state
-    if (message.type === 'bye') this.#tabs.delete(message.tab)
-    else this.#tabs.add(message.tab)
+    if (message.type === 'bye') this.#heardAt.delete(message.tab)
+    else this.#heardAt.set(message.tab, this.#setup.clock.now())
     if (message.type === 'hello') this.announce()
     else if (message.type === 'ask') void this.#answer(message)
     else if (state.name === 'down') return

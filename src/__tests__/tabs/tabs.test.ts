@@ -251,10 +251,11 @@ describe('the leader goes', () => {
     },
   )
 
-  test('a leader that does not hear any more is replaced', async () => {
+  test.each(['hears', 'is heard'])('a tab that %s no more takes a line of its own, sooner or later', async (what) => {
     const { browser, tabs } = await sharing(2)
-    browser.fate = (_, to) => (to === tabs[1] ? 'lose' : 'deliver')
-    await browser.passes(60_000)
+    const first = browser.said[0]?.tab
+    browser.fate = ({ tab }, to) => ((what === 'hears' ? to === tabs[1] : tab !== first) ? 'lose' : 'deliver')
+    await browser.reaches(() => tabs.some(({ role }) => role === 'own'), 'a line of its own', 120_000)
     await browser.reaches(() => [...tabs].every(({ connection }) => connection.isOpen), 'both open')
     await publish(browser, 1)
     await hears(browser, [1], ...tabs)
@@ -496,14 +497,18 @@ describe('what goes over the channel', () => {
   })
 })
 
-test('I8: a tab whose connection is idle holds no timer, listener, channel, lock or stream', async () => {
-  const { browser, live } = await sharing(3)
-  for (const { connection } of live) connection.disconnect()
-  await browser.reaches(() => browser.streams.size === 0, 'no stream')
-  await browser.passes(100)
-  for (const tab of live)
-    expect([tab.role, tab.timers.size, tab.document.size, tab.window.size]).toEqual(['apart', 0, 0, 0])
-  expect([browser.openChannels, browser.locks.size]).toEqual([0, 0])
-  connectAll(...live)
-  await browser.share(...live)
-})
+test.each(['disconnect', 'dispose'] as const)(
+  'I8: after %s a tab holds no timer, listener, channel, lock or stream',
+  async (how) => {
+    const { browser, live } = await sharing(3)
+    for (const { connection } of live) connection[how]()
+    await browser.reaches(() => browser.streams.size === 0, 'no stream')
+    await browser.passes(100)
+    for (const tab of live)
+      expect([tab.role, tab.timers.size, tab.document.size, tab.window.size]).toEqual(['apart', 0, 0, 0])
+    expect([browser.openChannels, browser.locks.size]).toEqual([0, 0])
+    if (how === 'dispose') return
+    connectAll(...live)
+    await browser.share(...live)
+  },
+)
