@@ -18,6 +18,7 @@ export default defineConfig({
     sessions: 'src/sessions/index.ts',
     react: 'src/react/index.ts',
     vue: 'src/vue/index.ts',
+    tabs: 'src/tabs/index.ts',
     'ai-sdk': 'src/ai-sdk/index.ts',
     'ai-sdk/server': 'src/ai-sdk/server/index.ts',
     'ag-ui': 'src/ag-ui/index.ts',

@@ -6,7 +6,7 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node'
 const source = (path: string) => fileURLToPath(new URL(`./src/${path}`, import.meta.url))
 
 /** Files that take 20 s and more, the longest first. One that began last would run alone. */
-const LONGEST = ['page', 'explore', 'chart', 'soak', 'cluster', 'walk', 'contract']
+const LONGEST = ['page', 'weather', 'explore', 'chart', 'soak', 'cluster', 'walk', 'contract']
 
 class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]) {
@@ -36,7 +36,7 @@ export const common = {
       { find: /^holdline$/, replacement: source('index.ts') },
       { find: /^holdline\/protocol$/, replacement: source('protocol/define/index.ts') },
       {
-        find: /^holdline\/(machine|adapters|adapters\/websocket|storage|server|server\/redis|server\/runs|testing|inspect|compat|sessions|react|vue|ai-sdk|ai-sdk\/server|ag-ui|ag-ui\/server)$/,
+        find: /^holdline\/(machine|adapters|adapters\/websocket|storage|server|server\/redis|server\/runs|testing|inspect|compat|sessions|react|vue|tabs|ai-sdk|ai-sdk\/server|ag-ui|ag-ui\/server)$/,
         replacement: source('$1/index.ts'),
       },
     ],

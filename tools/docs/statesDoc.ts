@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url'
 import type { AnyStateMachine, AnyStateNode } from 'xstate'
 import { connectionMachine } from '../../src/machine/connectionMachine'
 import { outboxMachine } from '../../src/machine/outboxMachine'
+import { tabMachine } from '../../src/tabs/tabMachine'
 import { drawChart } from './drawChart'
 import { pathOf, transitionsOf } from './transitions'
 
@@ -51,6 +52,8 @@ const SECTIONS: Readonly<Record<string, () => string>> = {
   'connection transitions': () => transitionTable(connectionMachine),
   'outbox diagram': () => mermaid(outboxMachine),
   'outbox transitions': () => transitionTable(outboxMachine),
+  'tabs diagram': () => mermaid(tabMachine),
+  'tabs transitions': () => transitionTable(tabMachine),
 }
 
 /** The document with its generated parts made anew. */

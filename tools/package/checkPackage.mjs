@@ -28,6 +28,7 @@ const NAMES = {
   './compat': ['createChatConnection'],
   './sessions': ['sessionStore'],
   './react': ['HoldlineProvider', 'useHoldline', 'useSession', 'useSessionSuspense'],
+  './tabs': ['createSharedConnection'],
   './vue': ['provideHoldline', 'useHoldline', 'useSession'],
   './ai-sdk': ['createChatTransport', 'followChat', 'sessionIdOf'],
   './ai-sdk/server': ['uiMessageRuns', 'sessionIdOf', 'chatIdOf'],

@@ -17,6 +17,7 @@ test.each([
   ['holdline/sessions', () => import('holdline/sessions')],
   ['holdline/react', () => import('holdline/react')],
   ['holdline/vue', () => import('holdline/vue')],
+  ['holdline/tabs', () => import('holdline/tabs')],
   ['holdline/ag-ui', () => import('holdline/ag-ui')],
   ['holdline/ag-ui/server', () => import('holdline/ag-ui/server')],
 ])('%s loads: XState takes the machines as they are', async (_, load) => {
