@@ -121,7 +121,7 @@ test('chat.fetch given to Express as it is, is answered with a sentence that nam
   expect(response.status).toBe(500)
   expect(await response.text()).toContain(
     'TypeError: fetch takes a web-standard Request, and was given IncomingMessage: ' +
-      'mount getRequestListener(chat.fetch) of @hono/node-server, or pass the Request of your framework (docs/hosts.md)',
+      'mount toNodeListener(chat) of holdline/server/node, or pass the Request of your framework (docs/hosts.md)',
   )
 })
 
