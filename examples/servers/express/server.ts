@@ -1,0 +1,178 @@
+import { createHash, randomUUID } from 'node:crypto'
+import type { IncomingMessage } from 'node:http'
+import express, { type ErrorRequestHandler, type Request, type Response } from 'express'
+
+// docs/protocol.md in plain Express, in memory. Nothing of holdline is imported.
+
+const [HEARTBEAT, RECEIPT_AGE] = [8_000, 900_000] // ms
+const MOST = { events: 20_000, prompt: 2_000, receipts: 5_000, streams: 20, attached: 1_000, unsaid: 32 }
+const FEATURES = 'replay-marker contiguous-seq watch-replay probe receipts idempotency suspend-keeps'.split(' ')
+const STREAM = { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-cache, no-transform', 'X-Accel-Buffering': 'no' }
+
+type Message = Record<string, unknown>
+type Session = { owner: string; epoch: string; events: object[] }
+type Stream = { user: string; response: Response; cursors: Map<string, number>; unsaid: object[] }
+type Receipt = { at: number; hash: string; json: unknown }
+type Hashed = IncomingMessage & { hash?: string }
+
+/** Yours: who asks? Here it is whoever says a name, as a bearer token or in a cookie. */
+const userOf = ({ headers: { authorization, cookie } }: Request) =>
+  /^Bearer ([\w-]{1,64})$/.exec(authorization ?? '')?.[1] ?? /\buser=([\w-]{1,64})/.exec(cookie ?? '')?.[1]
+
+/** Thrown, it is the answer. A client is told `type` as the code. */
+const refusal = (status: number, type: string, message = type) => Object.assign(new Error(message), { status, type })
+const frame = (data: object) => `data: ${JSON.stringify(data)}\n\n`
+/** A client may say anything under any name. */
+const plain = (value: unknown) => (typeof value === 'string' ? value.slice(0, 200) : '')
+const keepHash = (request: Hashed, _: unknown, bytes: Buffer) => {
+  request.hash = createHash('sha256').update(bytes).digest('base64')
+}
+const refuse: ErrorRequestHandler = ({ status = 500, type = 'internal', message }, _request, response, _next) => {
+  if (status === 429 || status === 503) response.set('Retry-After', '2')
+  response.status(status).json({ error: type, ...(status < 500 && { message }) })
+}
+
+export function createChat() {
+  const sessions = new Map<string, Session>()
+  const streams = new Map<string, Stream>()
+  const receipts = new Map<string, Map<string, Receipt>>()
+  let isClosed = false
+
+  /** Yours: may they? Here a session is of the user who wrote first. */
+  function allowed(user: string, id: unknown): string {
+    if (typeof id !== 'string' || !/^[\w-]{1,128}$/.test(id)) throw refusal(400, 'bad-request', 'no such sessionId')
+    if ((sessions.get(id)?.owner ?? user) !== user) throw refusal(403, 'forbidden')
+    return id
+  }
+
+  /** Yours: what a prompt does, once for each key. It returns the receipt. */
+  function command(user: string, { sessionId, prompt }: Message) {
+    const id = allowed(user, sessionId)
+    if (typeof prompt !== 'string' || prompt.length > MOST.prompt) throw refusal(400, 'bad-request', 'no such prompt')
+    const own = [...sessions.values()].filter(({ owner }) => owner === user)
+    if (own.flatMap(({ events }) => events).length > MOST.events) throw refusal(409, 'full')
+    const session = sessions.get(id) ?? { owner: user, epoch: randomUUID(), events: [] }
+    sessions.set(id, session)
+    for (const event of [{ type: 'prompt', text: prompt }, { type: 'answer', text: `You said: ${prompt}` }])
+      session.events.push({ ...event, sessionId, epoch: session.epoch, seq: session.events.length + 1 })
+    for (const stream of streams.values()) pump(stream)
+    return { taken: true }
+  }
+
+  function once(user: string, key: string, hash: string, run: () => unknown) {
+    const kept = receipts.get(user) ?? new Map<string, Receipt>()
+    receipts.set(user, kept)
+    for (const [old, { at }] of kept) if (at + RECEIPT_AGE < Date.now()) kept.delete(old)
+    const known = kept.get(key)
+    if (known && known.hash !== hash) throw refusal(409, 'key-reused')
+    if (!known && kept.size >= MOST.receipts) throw refusal(429, 'too-many')
+    const receipt = known ?? { at: Date.now(), hash, json: run() }
+    kept.set(key, receipt)
+    return receipt.json
+  }
+
+  /** Replay and live events are one thing: what is after the cursor, as fast as the client reads. */
+  function pump({ user, response, cursors, unsaid }: Stream) {
+    for (const [id, cursor] of cursors) {
+      const { owner, events = [] } = sessions.get(id) ?? {}
+      for (let seq = cursor; owner === user && seq < events.length; cursors.set(id, (seq += 1))) {
+        if (response.writableNeedDrain) return
+        response.write(frame(events[seq] ?? {}))
+      }
+    }
+    for (const said of unsaid.splice(0)) response.write(frame(said))
+  }
+
+  function attach({ user, cursors }: Stream, cursor: unknown) {
+    const { sessionId, lastSeq, epoch } = Object(cursor)
+    if (!Number.isSafeInteger(lastSeq) || lastSeq < 0) throw refusal(400, 'bad-request', 'no such lastSeq')
+    const { epoch: own, events: { length: to } } = sessions.get(allowed(user, sessionId)) ?? { events: [] }
+    if (cursors.size >= MOST.attached) throw refusal(403, 'too-many-sessions')
+    const isLost = lastSeq > to || (lastSeq > 0 && (epoch ?? own) !== own)
+    cursors.set(sessionId, isLost ? to : lastSeq)
+    return { sessionId, epoch: own, status: isLost ? 'reset' : 'resumed', from: isLost ? 0 : lastSeq, to }
+  }
+
+  function resume(stream: Stream, { resumeId, sessions: cursors }: Message) {
+    if (!Array.isArray(cursors) || cursors.length > 100) throw refusal(400, 'bad-request', 'not at most 100 sessions')
+    const verdicts = cursors.map((cursor) => {
+      try {
+        return attach(stream, cursor)
+      } catch (error) {
+        return { sessionId: plain(Object(cursor).sessionId), status: 'forbidden', error: Object(error).type, from: 0, to: 0 }
+      }
+    })
+    const named = resumeId ? { resumeId: plain(resumeId) } : {}
+    stream.unsaid.push({ type: 'reconnected', ...named, sessions: verdicts })
+    return { sessions: verdicts }
+  }
+
+  /** The endpoints of the server itself. */
+  const own: Record<string, (stream: Stream, message: Message) => unknown> = {
+    reconnect: resume,
+    watch: (stream, message) => ({ sessions: [attach(stream, message)] }),
+    unwatch: ({ cursors }, { sessionId }) => void cursors.delete(plain(sessionId)),
+    probe: ({ unsaid }, { nonce }) => void unsaid.push({ type: 'probe', nonce: plain(nonce) }),
+    suspend: () => {},
+  }
+
+  const router = express.Router()
+  router.use((request, response, next) => {
+    const { origin, host, 'sec-fetch-site': site, 'sec-fetch-mode': mode, 'sec-fetch-dest': dest } = request.headers
+    response.set({ 'Cache-Control': 'no-store', Vary: 'Origin', 'X-Frame-Options': 'DENY' })
+    if (isClosed) throw refusal(503, 'unavailable')
+    const isVisit = /^(navigate|no-cors) |(document|i?frame|embed|object)$/.test(`${mode} ${dest}`)
+    if (request.method === 'GET' && isVisit) throw refusal(403, 'fetch-metadata')
+    const isOwn = site ? /^(same-origin|none)$/.test(String(site)) : !origin || origin.split('//')[1] === host
+    if (!isOwn) throw refusal(403, 'origin', `Origin ${origin} is not that of ${host}`)
+    response.locals.user = userOf(request)
+    next(response.locals.user ? undefined : refusal(401, 'unauthorized'))
+  })
+
+  router.get('/events', ({ query }, response) => {
+    const { user } = response.locals
+    if ([...streams.values()].filter((one) => one.user === user).length >= MOST.streams) throw refusal(429, 'too-many')
+    response.writeHead(200, STREAM)
+    if ('ask' in query) return void response.end()
+    const [connectionId, stream] = [randomUUID(), { user, response, cursors: new Map(), unsaid: [] }]
+    streams.set(connectionId, stream)
+    response.on('close', () => streams.delete(connectionId)).on('drain', () => pump(stream))
+    const promised = { heartbeat: HEARTBEAT, receiptAge: RECEIPT_AGE, features: FEATURES }
+    response.write(`event: welcome\n${frame({ type: 'welcome', protocolVersion: 2, connectionId, ...promised })}`)
+  })
+
+  router.post('/:endpoint', express.json({ limit: '64kb', verify: keepHash }), (request: Request & Hashed, response) => {
+    const { user, endpoint } = { ...response.locals, ...request.params } as { user: string; endpoint: string }
+    if (endpoint !== 'send' && !Object.hasOwn(own, endpoint)) throw refusal(400, 'unknown-endpoint')
+    const { body: message, hash = '' } = request
+    if (!message) throw refusal(415, 'unsupported-media-type')
+    const type = endpoint === 'suspend' ? 'session_suspend' : endpoint
+    if (message.type !== type) throw refusal(400, 'bad-request', `the type is not ${type}`)
+    const stream = streams.get(request.get('X-Connection-ID') ?? plain(message.connectionId))
+    if (stream?.user !== user) throw refusal(404, 'unknown-stream')
+    if (stream.unsaid.length >= MOST.unsaid) throw refusal(429, 'too-many')
+    const key = request.get('Idempotency-Key') ?? randomUUID()
+    if (!/^[!-~]{1,255}$/.test(key)) throw refusal(400, 'bad-request', 'no such Idempotency-Key')
+    const act = own[endpoint]
+    if (act) response.json({ ok: true, ...Object(act(stream, message)) })
+    else response.json(once(user, key, hash, () => command(user, message)))
+    pump(stream)
+  })
+  router.use(refuse)
+
+  const heart = setInterval(() => {
+    for (const { response } of streams.values())
+      response.writableNeedDrain ? response.destroy() : response.write(frame({ type: 'ping' }))
+  }, HEARTBEAT / 2)
+
+  return {
+    /** Mount it anywhere. It parses bodies by itself. */
+    router,
+    close() {
+      isClosed = true
+      clearInterval(heart)
+      for (const { response } of streams.values()) response.end(frame({ type: 'goodbye', retryAfter: 1_000 }))
+    },
+  }
+}
+
