@@ -55,7 +55,7 @@ describe('examples/servers/express', () => {
       await answer.text()
       return answer.status
     }
-    const deep = '['.repeat(20_000) + ']'.repeat(20_000)
+    const deep = '['.repeat(10_000) + ']'.repeat(10_000)
     expect([
       await post('send', `{"type":"send","sessionId":"e","prompt":${deep}}`),
       await post('probe', `{"type":"probe","nonce":${deep}}`),

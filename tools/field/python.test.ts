@@ -35,15 +35,17 @@ async function start(): Promise<ForeignServer> {
       if (ended) throw new Error(`the server has ended: ${running.complaint()}`)
     }
   }
+  async function again(signal: NodeJS.Signals) {
+    running.signal(signal)
+    await running.exited
+    running = begin()
+    await isUp()
+  }
   await isUp()
   return {
     port,
-    async restart() {
-      running.signal('SIGTERM')
-      await running.exited
-      running = begin()
-      await isUp()
-    },
+    restart: () => again('SIGTERM'),
+    crash: () => again('SIGKILL'),
     async stop() {
       await running.stop()
       await rm(folder, { recursive: true, force: true })

@@ -7,6 +7,8 @@ export interface ForeignServer {
   readonly port: number
   /** Ends it as its host would, and starts it on the same port again. */
   restart(): Promise<void>
+  /** Kills it, and starts it again. Only where its log outlives that. */
+  readonly crash?: () => Promise<void>
   stop(): Promise<void>
 }
 
@@ -166,5 +168,18 @@ export function testForeignServer(start: () => Promise<ForeignServer>, { keepsLo
     await expect.poll(() => heard.length, SOON).toBe(4)
     expect(heard).toEqual([...eventsOf(id, 1, 'before'), ...eventsOf(id, keepsLog ? 3 : 1, 'during')])
     expect(told.includes(`${id} reset`)).toBe(!keepsLog)
+  })
+  test.runIf(keepsLog)('a crash loses nothing that anybody has heard of, and no prompt is run twice', async () => {
+    const id = newSession()
+    const key = `key-${id}`
+    const { connection, heard, told, say } = client()
+    connection.watch(id)
+    await say(id, 'before', key)
+    await expect.poll(() => heard.length, SOON).toBe(2)
+    await server.crash?.()
+    expect(await client().say(id, 'before', key)).toMatchObject({ status: 'accepted', receipt: { taken: true } })
+    expect(await say(id, 'after')).toMatchObject({ status: 'accepted' })
+    await expect.poll(() => heard, SOON).toEqual([...eventsOf(id, 1, 'before'), ...eventsOf(id, 3, 'after')])
+    expect(told).not.toContain(`${id} reset`)
   })
 }

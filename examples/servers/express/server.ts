@@ -13,7 +13,9 @@ type Message = Record<string, unknown>
 type Session = { owner: string; epoch: string; events: object[] }
 type Stream = { user: string; response: Response; cursors: Map<string, number>; unsaid: object[] }
 type Receipt = { at: number; hash: string; json: unknown }
-type Hashed = IncomingMessage & { hash?: string }
+interface Hashed extends IncomingMessage {
+  hash?: string
+}
 
 /** Yours: who asks? Here it is whoever says a name, as a bearer token or in a cookie. */
 const userOf = ({ headers: { authorization, cookie } }: Request) =>
@@ -74,10 +76,12 @@ export function createChat() {
   /** Replay and live events are one thing: what is after the cursor, as fast as the client reads. */
   function pump({ user, response, cursors, unsaid }: Stream) {
     for (const [id, cursor] of cursors) {
-      const { owner, events = [] } = sessions.get(id) ?? {}
-      for (let seq = cursor; owner === user && seq < events.length; cursors.set(id, (seq += 1))) {
+      const session = sessions.get(id)
+      const events = session?.owner === user ? session.events.slice(cursor) : []
+      for (const [index, event] of events.entries()) {
         if (response.writableNeedDrain) return
-        response.write(frame(events[seq] ?? {}))
+        response.write(frame(event))
+        cursors.set(id, cursor + index + 1)
       }
     }
     for (const said of unsaid.splice(0)) response.write(frame(said))
@@ -86,7 +90,8 @@ export function createChat() {
   function attach({ user, cursors }: Stream, cursor: unknown) {
     const { sessionId, lastSeq, epoch } = Object(cursor)
     if (!Number.isSafeInteger(lastSeq) || lastSeq < 0) throw refusal(400, 'bad-request', 'no such lastSeq')
-    const { epoch: own, events: { length: to } } = sessions.get(allowed(user, sessionId)) ?? { events: [] }
+    const session = sessions.get(allowed(user, sessionId))
+    const [own, to] = [session?.epoch, session?.events.length ?? 0]
     if (cursors.size >= MOST.attached) throw refusal(403, 'too-many-sessions')
     const isLost = lastSeq > to || (lastSeq > 0 && (epoch ?? own) !== own)
     cursors.set(sessionId, isLost ? to : lastSeq)
