@@ -1,5 +1,4 @@
-import { createHash, randomUUID } from 'node:crypto'
-import type { IncomingMessage } from 'node:http'
+import { randomUUID } from 'node:crypto'
 import express, { type ErrorRequestHandler, type Request, type Response } from 'express'
 
 // docs/protocol.md in plain Express, in memory. Nothing of holdline is imported.
@@ -8,14 +7,15 @@ const [HEARTBEAT, RECEIPT_AGE] = [8_000, 900_000] // ms
 const MOST = { events: 20_000, prompt: 2_000, receipts: 5_000, streams: 20, attached: 1_000, unsaid: 32 }
 const FEATURES = 'replay-marker contiguous-seq watch-replay probe receipts idempotency suspend-keeps'.split(' ')
 const STREAM = { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-cache, no-transform', 'X-Accel-Buffering': 'no' }
+const TYPES = new Map([
+  ...['send', 'reconnect', 'watch', 'unwatch', 'probe'].map((name) => [name, name] as const),
+  ['suspend', 'session_suspend'],
+])
 
 type Message = Record<string, unknown>
 type Session = { owner: string; epoch: string; events: object[] }
 type Stream = { user: string; response: Response; cursors: Map<string, number>; unsaid: object[] }
-type Receipt = { at: number; hash: string; json: unknown }
-interface Hashed extends IncomingMessage {
-  hash?: string
-}
+type Receipt = { at: number; payload: string; json: unknown }
 
 /** Yours: who asks? Here it is whoever says a name, as a bearer token or in a cookie. */
 const userOf = ({ headers: { authorization, cookie } }: Request) =>
@@ -23,16 +23,13 @@ const userOf = ({ headers: { authorization, cookie } }: Request) =>
 
 /** Thrown, it is the answer. A client is told `type` as the code. */
 const refusal = (status: number, type: string, message = type) => Object.assign(new Error(message), { status, type })
-const frame = (data: object) => `data: ${JSON.stringify(data)}\n\n`
-/** A client may say anything under any name. */
-const plain = (value: unknown) => (typeof value === 'string' ? value.slice(0, 200) : '')
-const keepHash = (request: Hashed, _: unknown, bytes: Buffer) => {
-  request.hash = createHash('sha256').update(bytes).digest('base64')
-}
 const refuse: ErrorRequestHandler = ({ status = 500, type = 'internal', message }, _request, response, _next) => {
   if (status === 429 || status === 503) response.set('Retry-After', '2')
   response.status(status).json({ error: type, ...(status < 500 && { message }) })
 }
+const frame = (data: object) => `data: ${JSON.stringify(data)}\n\n`
+/** A client may say anything under any name. */
+const plain = (value: unknown) => (typeof value === 'string' ? value.slice(0, 200) : '')
 
 export function createChat() {
   const sessions = new Map<string, Session>()
@@ -41,34 +38,32 @@ export function createChat() {
   let isClosed = false
 
   /** Yours: may they? Here a session is of the user who wrote first. */
-  function allowed(user: string, id: unknown): string {
-    if (typeof id !== 'string' || !/^[\w-]{1,128}$/.test(id)) throw refusal(400, 'bad-request', 'no such sessionId')
-    if ((sessions.get(id)?.owner ?? user) !== user) throw refusal(403, 'forbidden')
-    return id
-  }
+  const mayUse = (user: string, sessionId: string) => (sessions.get(sessionId)?.owner ?? user) === user
 
   /** Yours: what a prompt does, once for each key. It returns the receipt. */
-  function command(user: string, { sessionId, prompt }: Message) {
-    const id = allowed(user, sessionId)
-    if (typeof prompt !== 'string' || prompt.length > MOST.prompt) throw refusal(400, 'bad-request', 'no such prompt')
+  function prompted(user: string, sessionId: string, prompt: string) {
     const own = [...sessions.values()].filter(({ owner }) => owner === user)
     if (own.flatMap(({ events }) => events).length > MOST.events) throw refusal(409, 'full')
-    const session = sessions.get(id) ?? { owner: user, epoch: randomUUID(), events: [] }
-    sessions.set(id, session)
+    const session = sessions.get(sessionId) ?? { owner: user, epoch: randomUUID(), events: [] }
+    sessions.set(sessionId, session)
     for (const event of [{ type: 'prompt', text: prompt }, { type: 'answer', text: `You said: ${prompt}` }])
       session.events.push({ ...event, sessionId, epoch: session.epoch, seq: session.events.length + 1 })
     for (const stream of streams.values()) pump(stream)
     return { taken: true }
   }
 
-  function once(user: string, key: string, hash: string, run: () => unknown) {
+  function send(user: string, key: string, { sessionId: id, prompt }: Message) {
+    if (!/^[!-~]{1,255}$/.test(key)) throw refusal(400, 'bad-request', 'no such Idempotency-Key')
+    if (typeof prompt !== 'string' || prompt.length > MOST.prompt) throw refusal(400, 'bad-request', 'no such prompt')
+    if (!/^[\w-]{1,128}$/.test(plain(id))) throw refusal(400, 'bad-request', 'no such sessionId')
+    if (!mayUse(user, plain(id))) throw refusal(403, 'forbidden')
     const kept = receipts.get(user) ?? new Map<string, Receipt>()
     receipts.set(user, kept)
     for (const [old, { at }] of kept) if (at + RECEIPT_AGE < Date.now()) kept.delete(old)
-    const known = kept.get(key)
-    if (known && known.hash !== hash) throw refusal(409, 'key-reused')
+    const [known, payload] = [kept.get(key), `${id} ${prompt}`]
+    if (known && known.payload !== payload) throw refusal(409, 'key-reused')
     if (!known && kept.size >= MOST.receipts) throw refusal(429, 'too-many')
-    const receipt = known ?? { at: Date.now(), hash, json: run() }
+    const receipt = known ?? { at: Date.now(), payload, json: prompted(user, plain(id), prompt) }
     kept.set(key, receipt)
     return receipt.json
   }
@@ -76,9 +71,8 @@ export function createChat() {
   /** Replay and live events are one thing: what is after the cursor, as fast as the client reads. */
   function pump({ user, response, cursors, unsaid }: Stream) {
     for (const [id, cursor] of cursors) {
-      const session = sessions.get(id)
-      const events = session?.owner === user ? session.events.slice(cursor) : []
-      for (const [index, event] of events.entries()) {
+      const events = mayUse(user, id) ? sessions.get(id)?.events.slice(cursor) : []
+      for (const [index, event] of events?.entries() ?? []) {
         if (response.writableNeedDrain) return
         response.write(frame(event))
         cursors.set(id, cursor + index + 1)
@@ -87,38 +81,29 @@ export function createChat() {
     for (const said of unsaid.splice(0)) response.write(frame(said))
   }
 
+  /** The word on a session, which is attached unless that is `forbidden`. */
   function attach({ user, cursors }: Stream, cursor: unknown) {
-    const { sessionId, lastSeq, epoch } = Object(cursor)
-    if (!Number.isSafeInteger(lastSeq) || lastSeq < 0) throw refusal(400, 'bad-request', 'no such lastSeq')
-    const session = sessions.get(allowed(user, sessionId))
-    const [own, to] = [session?.epoch, session?.events.length ?? 0]
-    if (cursors.size >= MOST.attached) throw refusal(403, 'too-many-sessions')
+    const { sessionId: id, lastSeq, epoch } = Object(cursor)
+    const isCursor = /^[\w-]{1,128}$/.test(plain(id)) && Number.isSafeInteger(lastSeq) && lastSeq >= 0
+    const error = cursors.size >= MOST.attached ? 'too-many-sessions' : isCursor && mayUse(user, id) ? '' : 'forbidden'
+    if (error) return { sessionId: plain(id), status: 'forbidden', error, from: 0, to: 0 }
+    const { epoch: own, to } = { ...sessions.get(id), to: sessions.get(id)?.events.length ?? 0 }
     const isLost = lastSeq > to || (lastSeq > 0 && (epoch ?? own) !== own)
-    cursors.set(sessionId, isLost ? to : lastSeq)
-    return { sessionId, epoch: own, status: isLost ? 'reset' : 'resumed', from: isLost ? 0 : lastSeq, to }
+    cursors.set(id, isLost ? to : lastSeq)
+    return { sessionId: id, epoch: own, status: isLost ? 'reset' : 'resumed', from: isLost ? 0 : lastSeq, to }
   }
 
-  function resume(stream: Stream, { resumeId, sessions: cursors }: Message) {
+  /** A message that is for the server itself. */
+  function take(stream: Stream, { type, sessionId, resumeId, nonce, ...message }: Message) {
+    const cursors = type === 'watch' ? [{ sessionId, ...message }] : type === 'reconnect' ? message.sessions : []
     if (!Array.isArray(cursors) || cursors.length > 100) throw refusal(400, 'bad-request', 'not at most 100 sessions')
-    const verdicts = cursors.map((cursor) => {
-      try {
-        return attach(stream, cursor)
-      } catch (error) {
-        return { sessionId: plain(Object(cursor).sessionId), status: 'forbidden', error: Object(error).type, from: 0, to: 0 }
-      }
-    })
+    const words = cursors.map((cursor) => attach(stream, cursor))
+    if (type === 'watch' && words[0]?.error) throw refusal(403, words[0].error)
+    if (type === 'unwatch') stream.cursors.delete(plain(sessionId))
+    if (type === 'probe') stream.unsaid.push({ type, nonce: plain(nonce) })
     const named = resumeId ? { resumeId: plain(resumeId) } : {}
-    stream.unsaid.push({ type: 'reconnected', ...named, sessions: verdicts })
-    return { sessions: verdicts }
-  }
-
-  /** The endpoints of the server itself. */
-  const own: Record<string, (stream: Stream, message: Message) => unknown> = {
-    reconnect: resume,
-    watch: (stream, message) => ({ sessions: [attach(stream, message)] }),
-    unwatch: ({ cursors }, { sessionId }) => void cursors.delete(plain(sessionId)),
-    probe: ({ unsaid }, { nonce }) => void unsaid.push({ type: 'probe', nonce: plain(nonce) }),
-    suspend: () => {},
+    if (type === 'reconnect') stream.unsaid.push({ type: 'reconnected', ...named, sessions: words })
+    return { ok: true, sessions: words }
   }
 
   const router = express.Router()
@@ -126,7 +111,7 @@ export function createChat() {
     const { origin, host, 'sec-fetch-site': site, 'sec-fetch-mode': mode, 'sec-fetch-dest': dest } = request.headers
     response.set({ 'Cache-Control': 'no-store', Vary: 'Origin', 'X-Frame-Options': 'DENY' })
     if (isClosed) throw refusal(503, 'unavailable')
-    const isVisit = /^(navigate|no-cors) |(document|i?frame|embed|object)$/.test(`${mode} ${dest}`)
+    const isVisit = /^(navigate|no-cors) | (document|i?frame|embed|object)$/.test(`${mode} ${dest}`)
     if (request.method === 'GET' && isVisit) throw refusal(403, 'fetch-metadata')
     const isOwn = site ? /^(same-origin|none)$/.test(String(site)) : !origin || origin.split('//')[1] === host
     if (!isOwn) throw refusal(403, 'origin', `Origin ${origin} is not that of ${host}`)
@@ -146,21 +131,16 @@ export function createChat() {
     response.write(`event: welcome\n${frame({ type: 'welcome', protocolVersion: 2, connectionId, ...promised })}`)
   })
 
-  router.post('/:endpoint', express.json({ limit: '64kb', verify: keepHash }), (request: Request & Hashed, response) => {
-    const { user, endpoint } = { ...response.locals, ...request.params } as { user: string; endpoint: string }
-    if (endpoint !== 'send' && !Object.hasOwn(own, endpoint)) throw refusal(400, 'unknown-endpoint')
-    const { body: message, hash = '' } = request
+  router.post('/:endpoint', express.json({ limit: '64kb' }), ({ params, body: message, headers }, response) => {
+    const type = TYPES.get(params.endpoint)
+    if (!type) throw refusal(400, 'unknown-endpoint', `there are ${[...TYPES.keys()]}`)
     if (!message) throw refusal(415, 'unsupported-media-type')
-    const type = endpoint === 'suspend' ? 'session_suspend' : endpoint
     if (message.type !== type) throw refusal(400, 'bad-request', `the type is not ${type}`)
-    const stream = streams.get(request.get('X-Connection-ID') ?? plain(message.connectionId))
-    if (stream?.user !== user) throw refusal(404, 'unknown-stream')
+    const stream = streams.get(plain(headers['x-connection-id'] ?? message.connectionId))
+    if (!stream || stream.user !== response.locals.user) throw refusal(404, 'unknown-stream')
     if (stream.unsaid.length >= MOST.unsaid) throw refusal(429, 'too-many')
-    const key = request.get('Idempotency-Key') ?? randomUUID()
-    if (!/^[!-~]{1,255}$/.test(key)) throw refusal(400, 'bad-request', 'no such Idempotency-Key')
-    const act = own[endpoint]
-    if (act) response.json({ ok: true, ...Object(act(stream, message)) })
-    else response.json(once(user, key, hash, () => command(user, message)))
+    const key = String(headers['idempotency-key'] ?? randomUUID())
+    response.json(type === 'send' ? send(stream.user, key, message) : take(stream, message))
     pump(stream)
   })
   router.use(refuse)
@@ -171,7 +151,6 @@ export function createChat() {
   }, HEARTBEAT / 2)
 
   return {
-    /** Mount it anywhere. It parses bodies by itself. */
     router,
     close() {
       isClosed = true
@@ -180,4 +159,3 @@ export function createChat() {
     },
   }
 }
-

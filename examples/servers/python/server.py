@@ -48,20 +48,13 @@ def user_of(request: Request) -> str | None:
     return name if re.fullmatch(r"[\w-]{1,64}", name, re.ASCII) else None
 
 
-def allow(user: str, session: object) -> str:
+def may_use(user: str, session: str) -> bool:
     """Yours: may they? Here a session is of the user who wrote first."""
-    if not isinstance(session, str) or not re.fullmatch(r"[\w-]{1,128}", session, re.ASCII):
-        raise Refusal(400, "bad-request", "sessionId must be 1 to 128 letters, digits, - or _")
-    if log.row("SELECT owner FROM session WHERE id = ?", session)[0] not in (None, user):
-        raise Refusal(403, "forbidden")
-    return session
+    return log.row("SELECT owner FROM session WHERE id = ?", session)[0] in (None, user)
 
 
-def apply(user: str, message: Message) -> Message:
+def apply(user: str, session: str, prompt: str) -> Message:
     """Yours: what a prompt does, and its receipt. What takes longer is a task that calls `publish` as it goes."""
-    session, prompt = allow(user, message.get("sessionId")), message.get("prompt")
-    if not isinstance(prompt, str) or len(prompt) > MAX_PROMPT:
-        raise Refusal(400, "bad-request", f"prompt must be a text of at most {MAX_PROMPT} characters")
     log.append(user, session, {"type": "prompt", "text": prompt})
     log.append(user, session, {"type": "answer", "text": f"You said: {prompt}"})
     return {"taken": True}
@@ -100,15 +93,15 @@ class Log:
         sql = "SELECT seq, data FROM event JOIN session ON id = session WHERE id = ? AND owner = ? AND seq > ?"
         return self.db.execute(sql + " ORDER BY seq LIMIT 100", (session, user, cursor)).fetchall()
 
-    def verdict(self, session: str, last: int, epoch: object) -> Message:
+    def word(self, session: str, last: int, epoch: object) -> Message:
         own, head = self.row("SELECT epoch, head FROM session WHERE id = ?", session)
         head, before = head or 0, max(0, (head or 0) - MAX_EVENTS)
         lost = not before <= last <= head or (last > 0 and epoch not in (None, own))
         word = {"status": "reset", "from": before} if lost else {"status": "resumed", "from": last}
         return {"sessionId": session, "to": head, **word, **({"epoch": own} if own else {})}
 
-    def once(self, user: str, key: str, text: bytes) -> Message:
-        """Applies a message and keeps its receipt: both or neither, and once for each key."""
+    def once(self, user: str, key: str, text: bytes, session: str, prompt: str) -> Message:
+        """Applies a prompt and keeps its receipt: both or neither, and once for each key."""
         digest = hashlib.sha256(text).hexdigest()
         with self.db:
             self.db.execute("DELETE FROM receipt WHERE at < ?", (time.time() - RECEIPT_AGE,))
@@ -118,7 +111,7 @@ class Log:
             if known is None:
                 if self.row("SELECT count(*) FROM receipt WHERE owner = ?", user)[0] >= MAX_RECEIPTS:
                     raise Refusal(429, "too-many")
-                body = json.dumps(apply(user, parse(text)))
+                body = json.dumps(apply(user, session, prompt))
                 self.db.execute("INSERT INTO receipt VALUES (?, ?, ?, ?, ?)", (user, key, digest, body, time.time()))
         return json.loads(body)
 
@@ -158,46 +151,42 @@ class Stream:
         said, self.unsaid = self.unsaid, []
         return "".join(map(frame, said))
 
-    def attach(self, cursor: Message) -> Message:
-        session, last = allow(self.user, cursor.get("sessionId")), cursor.get("lastSeq")
-        if type(last) is not int or not 0 <= last < 2**53:
-            raise Refusal(400, "bad-request", "lastSeq must be an integer from 0 to 2^53 - 1")
+    def attach(self, cursor: object) -> Message:
+        """The word on a session, which is attached unless that is `forbidden`."""
+        named = cursor if isinstance(cursor, dict) else {}
+        session, last = plain(named.get("sessionId")), named.get("lastSeq")
         if len(self.cursors) >= MAX_ATTACHED:
-            raise Refusal(403, "too-many-sessions")
-        verdict = log.verdict(session, last, cursor.get("epoch"))
-        self.cursors[session] = verdict["to"] if verdict["status"] == "reset" else last
-        return verdict
-
-    def resume(self, resume_id: object, cursors: object) -> list[Message]:
-        """One bad session does not fail the others."""
-        if not isinstance(cursors, list) or len(cursors) > 100 or not all(isinstance(one, dict) for one in cursors):
-            raise Refusal(400, "bad-request", "sessions must be at most 100 cursors")
-        verdicts: list[Message] = []
-        for cursor in cursors:
-            try:
-                verdicts.append(self.attach(cursor))
-            except Refusal as no:
-                word = {"sessionId": plain(cursor.get("sessionId")), "status": "forbidden", "from": 0, "to": 0}
-                verdicts.append({**word, "error": no.body["error"]})
-        named = {"resumeId": plain(resume_id)} if resume_id else {}
-        self.unsaid.append({"type": "reconnected", "sessions": verdicts, **named})
-        return verdicts
+            error = "too-many-sessions"
+        elif is_id(session) and type(last) is int and 0 <= last < 2**53 and may_use(self.user, session):
+            word = log.word(session, last, named.get("epoch"))
+            self.cursors[session] = word["to"] if word["status"] == "reset" else last
+            return word
+        else:
+            error = "forbidden"
+        return {"sessionId": session, "status": "forbidden", "from": 0, "to": 0, "error": error}
 
     def take(self, endpoint: str, message: Message) -> Message:
         """A message that is for the server itself."""
         if len(self.unsaid) >= MAX_UNSAID:
             raise Refusal(429, "too-many")
         self.news.set()
+        words: list[Message] = []
         match endpoint:
             case "reconnect":
-                return {"ok": True, "sessions": self.resume(message.get("resumeId"), message.get("sessions"))}
+                cursors, id = message.get("sessions"), plain(message.get("resumeId"))
+                if not isinstance(cursors, list) or len(cursors) > 100:
+                    raise Refusal(400, "bad-request", "sessions must be at most 100 cursors")
+                words = [self.attach(cursor) for cursor in cursors]
+                self.unsaid.append({"type": "reconnected", "sessions": words} | ({"resumeId": id} if id else {}))
             case "watch":
-                return {"ok": True, "sessions": [self.attach(message)]}
+                words = [self.attach(message)]
+                if "error" in words[0]:
+                    raise Refusal(403, words[0]["error"])
             case "unwatch":
                 self.cursors.pop(plain(message.get("sessionId")), None)
             case "probe":
                 self.unsaid.append({"type": "probe", "nonce": plain(message.get("nonce"))})
-        return {"ok": True}
+        return {"ok": True, "sessions": words}
 
 
 def check(request: Request) -> str:
@@ -235,10 +224,14 @@ async def post(request: Request) -> Response:
         raise Refusal(404, "unknown-stream")
     if endpoint != "send":
         return answer(stream.take(endpoint, message))
-    key = request.headers.get("idempotency-key") or secrets.token_hex(8)
-    if not re.fullmatch(r"[!-~]{1,255}", key):
+    key, session, prompt = request.headers.get("idempotency-key"), plain(message.get("sessionId")), message.get("prompt")
+    if not is_id(session) or not isinstance(prompt, str) or len(prompt) > MAX_PROMPT:
+        raise Refusal(400, "bad-request", f"there must be a sessionId, and a prompt of at most {MAX_PROMPT} characters")
+    if key and not re.fullmatch(r"[!-~]{1,255}", key):
         raise Refusal(400, "bad-request", "Idempotency-Key must be 1 to 255 visible ASCII characters")
-    receipt = log.once(user, key, text)
+    if not may_use(user, session):
+        raise Refusal(403, "forbidden")
+    receipt = log.once(user, key or secrets.token_hex(8), text, session, prompt)
     tell()
     return answer(receipt)
 
@@ -272,6 +265,10 @@ def parse(text: bytes) -> Message:
 def plain(value: object) -> str:
     """A client may say anything under any name."""
     return value[:200] if isinstance(value, str) else ""
+
+
+def is_id(value: str) -> bool:
+    return re.fullmatch(r"[\w-]{1,128}", value, re.ASCII) is not None
 
 
 def frame(data: Message) -> str:
