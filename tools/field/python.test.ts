@@ -10,7 +10,9 @@ import { describeWith, findTool } from './tools'
 
 const SERVER = fileURLToPath(new URL('../../examples/servers/python/server.py', import.meta.url))
 
-/** One that has Starlette: Debian's packages are for its own Python, which need not be the first. */
+/**
+ * One that has Starlette: Debian's packages are for its own Python, which need not be the first.
+ */
 function findPython(): string | undefined {
   return ['/usr/bin/python3', findTool('python3')].find(
     (path) => path && spawnSync(path, ['-c', 'import starlette, uvicorn']).status === 0,

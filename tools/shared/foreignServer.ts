@@ -43,7 +43,10 @@ const eventsOf = (sessionId: string, first: number, prompt: string) => [
   `${sessionId} ${first + 1} answer: You said: ${prompt}`,
 ]
 
-/** What each of them does for the real client. Describes tests, so it is to be called in a `describe`. */
+/**
+ * What each of them does for the real client. Describes tests, so it is to be called in a
+ * `describe`.
+ */
 export function testForeignServer(start: () => Promise<ForeignServer>, { keepsLog }: { readonly keepsLog: boolean }) {
   let server: ForeignServer
   let count = 0
@@ -61,7 +64,10 @@ export function testForeignServer(start: () => Promise<ForeignServer>, { keepsLo
     opened.push(line.connection.dispose)
     return line
   }
-  const newSession = () => `s${(count += 1)}`
+  function newSession() {
+    count += 1
+    return `s${count}`
+  }
 
   test('a prompt is accepted with its receipt, and what comes of it is heard in order', async () => {
     const id = newSession()

@@ -6,7 +6,11 @@ import express, { type ErrorRequestHandler, type Request, type Response } from '
 const [HEARTBEAT, RECEIPT_AGE] = [8_000, 900_000] // ms
 const MOST = { events: 20_000, prompt: 2_000, receipts: 5_000, streams: 20, attached: 1_000, unsaid: 32 }
 const FEATURES = 'replay-marker contiguous-seq watch-replay probe receipts idempotency suspend-keeps'.split(' ')
-const STREAM = { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-cache, no-transform', 'X-Accel-Buffering': 'no' }
+const STREAM = {
+  'Content-Type': 'text/event-stream',
+  'Cache-Control': 'no-cache, no-transform',
+  'X-Accel-Buffering': 'no',
+}
 const TYPES = new Map([
   ...['send', 'reconnect', 'watch', 'unwatch', 'probe'].map((name) => [name, name] as const),
   ['suspend', 'session_suspend'],
@@ -46,7 +50,10 @@ export function createChat() {
     if (own.flatMap(({ events }) => events).length > MOST.events) throw refusal(409, 'full')
     const session = sessions.get(sessionId) ?? { owner: user, epoch: randomUUID(), events: [] }
     sessions.set(sessionId, session)
-    for (const event of [{ type: 'prompt', text: prompt }, { type: 'answer', text: `You said: ${prompt}` }])
+    for (const event of [
+      { type: 'prompt', text: prompt },
+      { type: 'answer', text: `You said: ${prompt}` },
+    ])
       session.events.push({ ...event, sessionId, epoch: session.epoch, seq: session.events.length + 1 })
     for (const stream of streams.values()) pump(stream)
     return { taken: true }
@@ -68,7 +75,9 @@ export function createChat() {
     return receipt.json
   }
 
-  /** Replay and live events are one thing: what is after the cursor, as fast as the client reads. */
+  /**
+   * Replay and live events are one thing: what is after the cursor, as fast as the client reads.
+   */
   function pump({ user, response, cursors, unsaid }: Stream) {
     for (const [id, cursor] of cursors) {
       const events = mayUse(user, id) ? sessions.get(id)?.events.slice(cursor) : []

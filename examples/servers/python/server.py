@@ -13,7 +13,7 @@ from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
@@ -245,7 +245,7 @@ async def read(request: Request) -> bytes:
         async with asyncio.timeout(BODY_TIMEOUT):
             async for part in request.stream():
                 text = (text + part)[: MAX_BODY + 1]
-    except TimeoutError:
+    except (TimeoutError, ClientDisconnect):
         raise Refusal(408, "body-timeout") from None
     if len(text) > MAX_BODY:
         raise Refusal(413, "too-large")

@@ -5,11 +5,11 @@ import * as http2 from 'node:http2'
 import { type AddressInfo, Socket } from 'node:net'
 import * as honoServer from '@hono/node-server'
 import express from 'express'
-import * as hono from 'hono'
 import { createConnection, type Transport } from 'holdline'
 import { webSocketTransport } from 'holdline/adapters/websocket'
 import * as holdline from 'holdline/server'
 import * as holdlineNode from 'holdline/server/node'
+import * as hono from 'hono'
 import ts from 'typescript'
 import { afterEach, expect, test, vi } from 'vitest'
 import * as ws from 'ws'
@@ -122,7 +122,7 @@ test('the block under “### HTTP/2” serves streams and POSTs, and at SIGTERM 
   const [, connectionId = ''] = /"connectionId":"([^"]+)"/.exec(text) ?? []
   const headers = { 'content-type': 'application/json', 'x-connection-id': connectionId }
   const post = client.request({ ':path': '/api/chat/send', ':method': 'POST', ...headers })
-  post.end('{"type":"send","sessionId":"s1","n":1}')
+  post.resume().end('{"type":"send","sessionId":"s1","n":1}')
   const [{ ':status': status }] = await once(post, 'response')
   expect(status).toBe(200)
   await vi.waitUntil(() => text.includes('"reply"'), { timeout: 20_000 })
@@ -149,9 +149,7 @@ const mount = lines.findIndex((line) => line.startsWith("app.use('/api/chat'"))
 
 /** The block for Express with its parser in front, and the chat mounted in another way. */
 const behindParser = (mounted = lines[mount] ?? '') =>
-  lines
-    .map((line, index) => (index === mount ? (lines[parser] ?? '') : index === parser ? mounted : line))
-    .join('\n')
+  lines.map((line, index) => (index === mount ? (lines[parser] ?? '') : index === parser ? mounted : line)).join('\n')
 
 test('C87: behind express.json() the chat is served as well', async () => {
   const { origin } = await run(behindParser())

@@ -4,13 +4,13 @@ import { badRequest, Refusal } from '../errors'
 import { bodyOf } from './requestBody'
 
 /** A host name or an address, and a port. */
-const HOST = /^(\[[\da-f:.]+\]|[^\s/?#@\\:[\]]+)(:\d{1,5})?$/i
+const HOST = /^(\[[\da-f:.]+\]|[^\s/?#@\\:,[\]]+)(:\d{1,5})?$/i
 /** `GET http://host/path`, as to a proxy. */
 const ABSOLUTE = /^https?:\/\/([^/?#]*)(.*)$/i
 
 /**
- * The web-standard request. A host's `originalUrl` is preferred: that is the address before the mount
- * path was cut off.
+ * The web-standard request. A host's `originalUrl` is preferred: that is the address before the
+ * mount path was cut off.
  *
  * @throws Refusal 400
  */
@@ -33,8 +33,8 @@ export function toRequest(incoming: IncomingMessage & { originalUrl?: unknown },
 const schemeOf = ({ socket }: IncomingMessage) => ((socket as Partial<TLSSocket>).encrypted ? 'https' : 'http')
 
 /**
- * [spec] RFC 9112 §3.2, RFC 9113 §8.3.1: a request without a valid host is answered 400, and so is one
- * that names two.
+ * [spec] RFC 9112 §3.2, RFC 9113 §8.3.1: a request without a valid host is answered 400, and so is
+ * one that names two.
  */
 function hostOf({ headers }: IncomingMessage, named: string | undefined): string {
   const seen = [named, headers[':authority'], headers.host].filter((host) => host !== undefined).map(String)

@@ -38,7 +38,10 @@ function toJson(parsed: unknown): string {
   }
 }
 
-/** Reads when it is read. A body that is cancelled stays where it is: its answer is still to be written. */
+/**
+ * Reads when it is read. A body that is cancelled stays where it is: its answer is still to be
+ * written.
+ */
 function streamOf(incoming: IncomingMessage): ReadableStream<Uint8Array> {
   const source = new BodySource(incoming)
   return new ReadableStream(source, { highWaterMark: 0 })

@@ -13,7 +13,8 @@ export type NodeListener = (request: NodeRequest, response: NodeResponse) => voi
 /**
  * A chat server for hosts that hand over Node's own requests: `createServer(toNodeListener(chat))`
  * of `node:http`, `node:https` and `node:http2`, `app.use('/api/chat', toNodeListener(chat))` in
- * Express, `ctx.req` and `ctx.res` in Koa, `request.raw` and `reply.raw` in Fastify (docs/hosts.md).
+ * Express, `ctx.req` and `ctx.res` in Koa, `request.raw` and `reply.raw` in Fastify
+ * (docs/hosts.md).
  *
  * A body that a parser has read before is taken from `request.rawBody` or `request.body`. A request
  * without a valid host is answered 400. The listener throws nothing; what `fetch` throws is

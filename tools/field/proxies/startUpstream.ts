@@ -34,7 +34,8 @@ export async function startUpstream({ h2c = false, ...options }: UpstreamOptions
   const sessions = new Set<ServerHttp2Session>()
 
   async function up() {
-    host = (h2c ? createHttp2Server : createServer)(toNodeListener(chat))
+    const listener = toNodeListener(chat)
+    host = h2c ? createHttp2Server(listener) : createServer(listener)
     host.on('connection', (socket: Socket) => {
       sockets.add(socket)
       socket.once('close', () => sockets.delete(socket))

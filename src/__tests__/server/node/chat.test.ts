@@ -106,7 +106,17 @@ test('C48: a client that stops reading is evicted, and its connection is cut', a
   expect(watch.status).toBe(200)
   for (let n = 0; n < 200; n += 1) await chat.publish('s1', { type: 'x', text: 'x'.repeat(100_000) })
   await expect
-    .poll(async () => (await fetch(`${origin}/probe`, { method: 'POST', headers: { 'Content-Type': 'application/json', 'X-Connection-ID': connectionId }, body: '{"type":"probe","nonce":"n"}' })).status, { timeout: 20_000 })
+    .poll(
+      async () =>
+        (
+          await fetch(`${origin}/probe`, {
+            method: 'POST',
+            headers: { 'Content-Type': 'application/json', 'X-Connection-ID': connectionId },
+            body: '{"type":"probe","nonce":"n"}',
+          })
+        ).status,
+      { timeout: 20_000 },
+    )
     .toBe(404)
   socket.resume()
   await closes()

@@ -4,7 +4,17 @@ import { describe, expect, test, vi } from 'vitest'
 import { toNodeListener } from '../../../server/node'
 import { processSettles, watchProcess } from '../../support/process'
 import { settle, until } from '../../support/server'
-import { cleanups, EVENTS, endlessBody, type Fetch, listenerOf, serve, serveHttp2, speak, writtenBody } from './listening'
+import {
+  cleanups,
+  EVENTS,
+  endlessBody,
+  type Fetch,
+  listenerOf,
+  serve,
+  serveHttp2,
+  speak,
+  writtenBody,
+} from './listening'
 
 const GET = 'GET /api/chat/events HTTP/1.1\r\nHost: chat.test\r\n\r\n'
 const GET_2 = { ':path': '/api/chat/events' }
@@ -199,7 +209,11 @@ describe('the head', () => {
     const answer: Fetch = () => new Response('x', { headers })
     const { origin } = await serve(listenerOf(answer))
     const one = await fetch(origin)
-    expect([one.headers.get('connection'), one.headers.get('x-own'), await one.text()]).toEqual(['keep-alive', 'yes', 'x'])
+    expect([one.headers.get('connection'), one.headers.get('x-own'), await one.text()]).toEqual([
+      'keep-alive',
+      'yes',
+      'x',
+    ])
     const { ask } = await serveHttp2(answer)
     const { answered } = ask({ ':path': '/' })
     const two = await answered()
@@ -233,7 +247,9 @@ describe('the head', () => {
   test('an answer without a body has none, nor has one to HEAD', async () => {
     const { body, seen } = writtenBody()
     const { origin } = await serve(
-      listenerOf(({ method }) => (method === 'HEAD' ? new Response(body, EVENTS) : new Response(null, { status: 204 }))),
+      listenerOf(({ method }) =>
+        method === 'HEAD' ? new Response(body, EVENTS) : new Response(null, { status: 204 }),
+      ),
     )
     const none = await fetch(origin, { method: 'OPTIONS' })
     expect([none.status, await none.text()]).toEqual([204, ''])
@@ -249,7 +265,9 @@ describe('the head', () => {
     app.use(compress)
     app.use(
       '/api',
-      listenerOf(({ url }) => (url.endsWith('/events') ? new Response(body, { headers }) : Response.json('x'.repeat(5_000)))),
+      listenerOf(({ url }) =>
+        url.endsWith('/events') ? new Response(body, { headers }) : Response.json('x'.repeat(5_000)),
+      ),
     )
     const { port, origin } = await serve(app)
     const { hears } = speak(port, 'GET /api/events HTTP/1.1\r\nHost: h\r\nAccept-Encoding: gzip\r\n\r\n')
@@ -261,7 +279,9 @@ describe('the head', () => {
   })
 })
 
-/** As such middlewares do: they look at the head when it is written, and take `end` in their hands. */
+/**
+ * As such middlewares do: they look at the head when it is written, and take `end` in their hands.
+ */
 function compress(_: express.Request, response: express.Response, next: express.NextFunction) {
   const { end } = response
   response.end = ((body?: Uint8Array) => {
@@ -280,24 +300,37 @@ describe('faults', () => {
   test.each<[what: string, fetch: Fetch]>([
     ['throws', () => Promise.reject(new Error('secret'))],
     ['returns nothing', () => undefined as never],
-    ['returns a head that Node does not take', () => new Response('x', { headers: { 'X-Own': '\u0001' } })],
-    ['returns a body that was read', async () => {
-      const answer = Response.json(1)
-      await answer.text()
-      return answer
-    }],
-  ])('C52: a fetch that %s is answered 500 without its text, told to the console, and the process lives', async (_, fault) => {
+    [
+      'returns a body that was read',
+      async () => {
+        const answer = Response.json(1)
+        await answer.text()
+        return answer
+      },
+    ],
+  ])(
+    'C52: a fetch that %s is answered 500 without its text, told to the console, and the process lives',
+    async (_, fault) => {
+      const told = silence()
+      const { origin } = await serve(listenerOf(fault))
+      const answer = await fetch(origin)
+      expect([answer.status, await answer.json()]).toEqual([500, { error: 'internal' }])
+      expect(told).toHaveBeenCalledTimes(1)
+      const { ask } = await serveHttp2(fault)
+      const { answered, hears } = ask({ ':path': '/' })
+      expect((await answered())[':status']).toBe(500)
+      await hears('{"error":"internal"}')
+      await processSettles()
+      expect(lost).not.toHaveBeenCalled()
+    },
+  )
+
+  test('so is a head that Node does not take', async () => {
     const told = silence()
-    const { origin } = await serve(listenerOf(fault))
+    const { origin } = await serve(listenerOf(() => new Response('x', { headers: { 'X-Own': '\u0001' } })))
     const answer = await fetch(origin)
     expect([answer.status, await answer.json()]).toEqual([500, { error: 'internal' }])
     expect(told).toHaveBeenCalledTimes(1)
-    const { ask } = await serveHttp2(fault)
-    const { answered, hears } = ask({ ':path': '/' })
-    expect((await answered())[':status']).toBe(500)
-    await hears('{"error":"internal"}')
-    await processSettles()
-    expect(lost).not.toHaveBeenCalled()
   })
 
   test('an answer that the app has given meanwhile stands', async () => {
@@ -316,9 +349,12 @@ describe('faults', () => {
     expect(told).not.toHaveBeenCalled()
   })
 
-  test.each([undefined, () => null, {}, null])('%j in the place of a server is a TypeError that says what to give', (given) => {
-    expect(() => toNodeListener(given as never)).toThrow(
-      `toNodeListener takes what createChatServer returns, and was given ${typeof given}`,
-    )
-  })
+  test.each([undefined, () => null, {}, null])(
+    '%j in the place of a server is a TypeError that says what to give',
+    (given) => {
+      expect(() => toNodeListener(given as never)).toThrow(
+        `toNodeListener takes what createChatServer returns, and was given ${typeof given}`,
+      )
+    },
+  )
 })
