@@ -135,6 +135,24 @@ const CASES: readonly Case[] = [
     },
   },
   {
+    title: 'who watches a session before it is anybody’s hears nothing of it once it is another’s',
+    async run({ client }) {
+      const [early, own] = [newSession(), newSession()]
+      const bob = client('bob')
+      bob.connection.watch(early)
+      bob.connection.watch(own)
+      await bob.say(own, 'mine')
+      await expect.poll(() => bob.heard.length, SOON).toBe(2)
+      const ann = client('ann')
+      ann.connection.watch(early)
+      await ann.say(early, 'secret')
+      await expect.poll(() => ann.heard.length, SOON).toBe(2)
+      await bob.say(own, 'again')
+      const wanted = [...eventsOf(own, 1, 'mine'), ...eventsOf(own, 3, 'again')]
+      await expect.poll(() => bob.heard, SOON).toEqual(wanted)
+    },
+  },
+  {
     title: 'two sessions share a line, and one that is left is heard no more',
     async run({ client }) {
       const [a, b] = [newSession(), newSession()]
