@@ -10,6 +10,7 @@ export default defineConfig({
     storage: 'src/storage/index.ts',
     protocol: 'src/protocol/define/index.ts',
     server: 'src/server/index.ts',
+    'server/node': 'src/server/node/index.ts',
     'server/redis': 'src/server/redis/index.ts',
     'server/runs': 'src/server/runs/index.ts',
     testing: 'src/testing/index.ts',

@@ -21,6 +21,7 @@ const NAMES = {
   './storage': ['persist'],
   './protocol': ['defineProtocol', 'ProtocolError'],
   './server': ['createChatServer', 'memoryLog', 'CommandRejected', 'createWebSocketGateway', 'METRICS'],
+  './server/node': ['toNodeListener'],
   './server/redis': ['redisLog'],
   './server/runs': ['createRuns', 'suspend'],
   './testing': ['createHarness', 'serverContract', 'runServerContract'],

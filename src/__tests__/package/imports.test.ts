@@ -12,6 +12,7 @@ test.each([
   ['holdline/storage', () => import('holdline/storage')],
   ['holdline/protocol', () => import('holdline/protocol')],
   ['holdline/server', () => import('holdline/server')],
+  ['holdline/server/node', () => import('holdline/server/node')],
   ['holdline/testing', () => import('holdline/testing')],
   ['holdline/compat', () => import('holdline/compat')],
   ['holdline/sessions', () => import('holdline/sessions')],
