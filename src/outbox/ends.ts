@@ -85,7 +85,7 @@ export class Ends {
       return batchSize.grow()
     }
     // The server may have run them.
-    for (const message of messages) message.isInDoubt ||= message.attempts > 0
+    for (const message of messages) message.isInDoubt = true
     refuse(new ConnectionError('bad-response', 'batch: an answer without results'))
   }
 

@@ -48,7 +48,7 @@ export class OwnPosts {
     this.#host = host
   }
 
-  /** For that stream only. One of a kind that waits already is enough. */
+  /** For that stream only. Of a kind and a session one waits at most, the newest. */
   post(post: OwnPost, stream: string) {
     this.#follow(stream)
     this.#enter(post)
@@ -57,7 +57,7 @@ export class OwnPosts {
 
   #enter(post: OwnPost) {
     const queue = post.type === 'watch' ? this.#watches : this.#unwatches
-    if (!queue.has(post.sessionId)) queue.set(post.sessionId, post)
+    queue.set(post.sessionId, post)
   }
 
   start(gate: Gate) {

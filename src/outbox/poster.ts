@@ -192,7 +192,7 @@ export class Poster {
     this.#finish(flight)
     if (isBatch) this.#ends.batch(flight, outcome)
     else this.#ends.one(first, flight, outcome)
-    for (const message of messages) if (!message.isEnded) this.#desk.changed(message)
+    for (const message of messages) this.#desk.changed(message)
     this.pump()
   }
 
@@ -236,7 +236,6 @@ export class Poster {
     this.#finish(flight)
     flight.abort.abort()
     for (const message of flight.messages) {
-      if (message.isEnded) continue
       if (wasUnderWay) message.isInDoubt = true
       if (wasUnderWay && this.#openGate && this.givingUp.dropped(message)) this.#desk.giveUp(message, 'exhausted')
       else this.#desk.changed(message)

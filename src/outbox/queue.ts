@@ -26,11 +26,12 @@ export class Queue<Value> {
     return node
   }
 
+  /** Once for each node. */
   remove(node: Node<Value>) {
     if (node.previous) node.previous.next = node.next
-    else if (this.first === node) this.first = node.next
+    else this.first = node.next
     if (node.next) node.next.previous = node.previous
-    else if (this.#last === node) this.#last = node.previous
+    else this.#last = node.previous
   }
 
   *[Symbol.iterator](): Generator<Value> {

@@ -16,10 +16,11 @@ export function cancelledBy(stop: Message, queue: Iterable<Message>): readonly M
 }
 
 /**
- * Names in the stop the messages that the server may have, so that a late copy of one does not run.
+ * Names in the stop the messages that it takes back. The server may have each of them (the others
+ * ended when the stop was sent), and a late copy of one must not run.
  */
 export function nameCancelled(stop: Message, cancelled: readonly Message[]) {
-  const cancels = cancelled.flatMap(({ id, attempts }) => (attempts ? [id] : []))
+  const cancels = cancelled.map(({ id }) => id)
   if (cancels.length) stop.json = JSON.stringify({ ...JSON.parse(stop.json), cancels: cancels.slice(-MAX_CANCELS) })
 }
 

@@ -461,7 +461,7 @@ export const PLANTED: readonly PlantedBug[] = [
     bug: 'a message that failed is repeated after those behind it',
     file: POSTER,
     within: 'Poster.#post',
-    find: '    for (const message of messages) if (!message.isEnded) this.#desk.changed(message)\n    this.pump()',
+    find: '    for (const message of messages) this.#desk.changed(message)\n    this.pump()',
     replace:
       "    for (const message of messages) {\n      if (message.isEnded) continue\n      this.#desk.changed(message)\n      if (message.inLane) message.lane.messages.remove(message.inLane)\n      this.lanes.enter(message, 'last')\n    }\n    this.pump()",
     shows: { invariant: 'I4', letters: ['connect', 'stream welcomed', 'send', 'send', 'send lost before'] },
@@ -766,7 +766,7 @@ export const PLANTED: readonly PlantedBug[] = [
     bug: 'a batch whose answer says nothing is taken for one that was not run',
     file: ENDS,
     within: 'Ends.batch',
-    find: '    for (const message of messages) message.isInDoubt ||= message.attempts > 0\n',
+    find: '    for (const message of messages) message.isInDoubt = true\n',
     replace: '',
   },
   {
