@@ -6,9 +6,10 @@ import { ConnectionError } from '../../errors'
 import { settle } from '../support/fakes'
 import { createOutbox } from '../support/outboxParts'
 
+const typed = (type: string, fields: object = {}) => ({ type, ...fields })
 const stored = (id: string, fields: Partial<StoredMessage> = {}): StoredMessage => ({
   id,
-  message: { type: 'send', sessionId: 's1' },
+  message: typed('send', { sessionId: 's1' }),
   expiresAt: Number.POSITIVE_INFINITY,
   attempts: 0,
   place: `place of ${id}`,
@@ -94,7 +95,7 @@ describe('C29: storage', () => {
   test('that brings prompts behind which a stop was sent meanwhile: the stop takes them back', () => {
     const { outbox, opens, adopts, told, posts } = createOutbox({ storing: true })
     opens({ features: ['cancels'] })
-    outbox.enqueue({ type: 'stop', sessionId: 's1' }, { id: 'stop' })
+    outbox.enqueue(typed('stop', { sessionId: 's1' }), { id: 'stop' })
     adopts([stored('new'), stored('posted', { attempts: 1 })])
     expect(told).toContain('new rejected')
     expect(posts.map(({ body }) => body)).toEqual([{ type: 'stop', sessionId: 's1', cancels: ['posted'] }])
@@ -113,7 +114,7 @@ describe('C29: storage', () => {
 
   test('does not get what has ended as it was sent', () => {
     const { outbox, send, told, calls } = createOutbox({ storing: true })
-    outbox.enqueue({ type: 'nowhere' }, { id: 'a' })
+    outbox.enqueue(typed('nowhere'), { id: 'a' })
     send('b', { signal: AbortSignal.abort() })
     expect(told).toEqual(['a queued', 'a rejected', 'b queued', 'b rejected'])
     expect(calls.filter((call) => call.startsWith('put'))).toEqual([])
@@ -134,7 +135,7 @@ describe('send', () => {
     }
     const { outbox, opens, posts } = createOutbox({ protocol: { check } as never })
     opens()
-    const [bad, good] = ['bad', 'good'].map((text) => outbox.enqueue(Object.assign({ type: 'send' }, { text })))
+    const [bad, good] = ['bad', 'good'].map((text) => outbox.enqueue(typed('send', { text })))
     expect(await bad?.settled).toMatchObject({ status: 'rejected', attempts: 0, error: { code: 'invalid-message' } })
     expect([good?.status, posts.length]).toEqual(['sending', 1])
   })
