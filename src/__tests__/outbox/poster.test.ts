@@ -104,9 +104,9 @@ describe('a gate that opens again on the same stream', () => {
   })
 
   test.each([
-    ['c1', 'the same stream', [4, 2]],
-    ['c2', 'another one', [4, 4]],
-  ])('C27: lets a batch keep the size that it has come to; on another stream it begins anew: %s is %s', async (connectionId, _, sizes) => {
+    ['c1', 'keep the size that they have come to', [4, 2]],
+    ['c2', 'begin anew, as it is another one', [4, 4]],
+  ])('C27: as %s lets batches %s', async (connectionId, _, sizes) => {
     const { outbox, clock, opens, send, at, posts } = createOutbox()
     for (const id of ['a', 'b', 'c', 'd']) send(id, { lane: 'one' })
     opens(BATCH)
