@@ -228,7 +228,10 @@ const CASES: readonly Case[] = [
   },
 ]
 
-/** Each case, for the real client, and the contract of servers. Describes tests, so it is to be called in a `describe`. */
+/**
+ * Each case, for the real client, and the contract of servers. Describes tests, so it is to be
+ * called in a `describe`.
+ */
 export function testForeignServer(start: () => Promise<ForeignServer>, { keepsLog }: { readonly keepsLog: boolean }) {
   let server: ForeignServer
   const opened: (() => unknown)[] = []
