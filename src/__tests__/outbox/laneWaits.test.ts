@@ -64,15 +64,14 @@ describe('C40 I13: a wait that the server asked for', () => {
 })
 
 describe('I15: what is waited for', () => {
-  test.each([
-    [[100, 300, 200]],
-    [[300, 100, 200]],
-    [[300, 200, 100]],
-  ])('is the end of the first wait, whichever lane began: %j', (delays) => {
-    const { lanes, messages } = createLanes()
-    for (const [index, { lane }] of messages.entries()) lanes.wait(lane, ownWait(delays[index] as number))
-    expect([lanes.firstWait?.until, lanes.nextAt]).toEqual([NOW + 100, NOW + 100])
-  })
+  test.each([[[100, 300, 200]], [[300, 100, 200]], [[300, 200, 100]]])(
+    'is the end of the first wait, whichever lane began: %j',
+    (delays) => {
+      const { lanes, messages } = createLanes()
+      for (const [index, { lane }] of messages.entries()) lanes.wait(lane, ownWait(delays[index] as number))
+      expect([lanes.firstWait?.until, lanes.nextAt]).toEqual([NOW + 100, NOW + 100])
+    },
+  )
 
   test('is the end of the wait of all, if that is the first', () => {
     const { lanes, a } = createLanes()
