@@ -52,7 +52,9 @@ export interface CarriedPost {
   fails(error: ConnectionError): Promise<void>
 }
 
-/** A transport whose POSTs start `at once`, or `later`, when the test says so; the test ends them. */
+/**
+ * A transport whose POSTs start `at once`, or `later`, when the test says so; the test ends them.
+ */
 export function createCarrier(starting: 'at once' | 'later' = 'at once') {
   const posts: CarriedPost[] = []
   const carrier: Carrier = {
