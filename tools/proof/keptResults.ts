@@ -10,6 +10,9 @@ export const config = JSON.parse(readFileSync(join(ROOT, 'stryker.config.json'),
 /** One mutant, and how it ended. */
 export type Result = Awaited<ReturnType<Stryker['runMutationTest']>>[number]
 
+/** The tests of the room, or all that vitest.mutation.config.ts allows. */
+export type Pass = 'own' | 'all'
+
 interface OfFile {
   /** The digest of the code that was mutated. */
   readonly key: string
@@ -24,7 +27,7 @@ interface OfFile {
 export class KeptResults {
   readonly #path: string
   readonly #files: Record<string, OfFile>
-  /** By its identity, the code and tests that a survivor has passed. */
+  /** By pass and survivor, the code and tests that it has passed. */
   readonly #tried: Record<string, string>
   readonly #everything = digest(allFiles('src'))
 
@@ -44,15 +47,11 @@ export class KeptResults {
     return this.#files[file]?.key !== digest([file])
   }
 
-  /**
-   * Survivors that have not met all tests yet, and changes whose tests did not end in time: that
-   * may be a machine that was busy.
-   */
-  untried(): readonly Result[] {
-    return this.results.filter((result) => {
-      const tried = this.#tried[identityOf(result)]
-      return isSurvivor(result) ? tried !== this.#everything : result.status === 'Timeout' && tried === undefined
-    })
+  /** Survivors that have not been tried in this pass, or before code or tests changed. */
+  untried(pass: Pass): readonly Result[] {
+    return this.results.filter(
+      (result) => isSurvivor(result) && this.#tried[triedName(pass, result)] !== this.#everything,
+    )
   }
 
   record(files: readonly string[], results: readonly Result[]) {
@@ -62,11 +61,11 @@ export class KeptResults {
     this.#save()
   }
 
-  recordSecond(tried: readonly Result[], results: readonly Result[]) {
+  recordAgain(pass: Pass, tried: readonly Result[], results: readonly Result[]) {
     const again = new Map(results.map((result) => [identityOf(result), result]))
     const missed = tried.find((result) => !again.has(identityOf(result)))
     if (missed) throw new Error(`Stryker did not make this change again: ${identityOf(missed)}`)
-    for (const result of tried) this.#tried[identityOf(result)] = this.#everything
+    for (const result of tried) this.#tried[triedName(pass, result)] = this.#everything
     const names = new Set(tried.map(identityOf))
     for (const file of Object.values(this.#files)) {
       file.results = file.results.map(
@@ -107,7 +106,7 @@ export function isSurvivor({ status }: Result): boolean {
   return status === 'Survived' || status === 'NoCoverage'
 }
 
-function fileOf({ fileName }: Result): string {
+export function fileOf({ fileName }: Result): string {
   return fileName.replace(/^.*?(?=src\/)/, '')
 }
 
@@ -119,4 +118,8 @@ export function placeOf(result: Result): string {
 
 function identityOf(result: Result): string {
   return `${placeOf(result)} ${result.mutatorName} ${result.replacement}`
+}
+
+function triedName(pass: Pass, result: Result): string {
+  return `${pass} ${identityOf(result)}`
 }

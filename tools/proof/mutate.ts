@@ -1,9 +1,10 @@
 import { Stryker } from '@stryker-mutator/core'
-import { config, filesOf, isSurvivor, KeptResults, placeOf, type Result } from './keptResults'
+import { config, fileOf, filesOf, isSurvivor, KeptResults, type Pass, placeOf, type Result } from './keptResults'
 
 // Changes the code in every way that Stryker knows, room by room, and runs the room's own tests on
-// each change. What they let pass is tried once more with all tests that stryker.config.json
-// allows. `npm run mutate -- outbox inbox` takes these rooms only.
+// each change. What they let pass is tried once more with all tests that vitest.mutation.config.ts
+// allows. A change that ends in no time counts as detected: run it on a machine that is quiet. `npm
+// run mutate -- outbox inbox` takes these rooms only.
 
 /** The tests of a room: below `src/__tests__`, without `.test.ts`. */
 const ROOMS: Readonly<Record<string, readonly string[]>> = {
@@ -61,17 +62,24 @@ async function mutateRoom(room: string, tests: readonly string[]): Promise<Tally
     const files = changed.slice(at, at + FILES_AT_ONCE)
     kept.record(files, await mutate(files, tests.join(',')))
   }
+  const isKeptSurvivor = (result: Result) => !changed.includes(fileOf(result))
+  await mutateAgain(kept, 'own', tests.join(','), isKeptSurvivor)
+  await mutateAgain(kept, 'all', '')
+  const survivors = kept.results.filter(isSurvivor)
+  return { detected: kept.results.length - survivors.length, survivors: survivors.map(toLine) }
+}
+
+/** Tries the survivors that have not met these tests yet. */
+async function mutateAgain(kept: KeptResults, pass: Pass, tests: string, isWanted = (_: Result) => true) {
   // A block holds most other mutants: apart, so that few of those that are detected run again.
   const isBlock = ({ mutatorName }: Result) => mutatorName === 'BlockStatement'
-  const untried = kept.untried()
+  const untried = kept.untried(pass).filter(isWanted)
   for (const tried of [untried.filter(isBlock), untried.filter((result) => !isBlock(result))]) {
     if (!tried.length) continue
     const mutators = new Set(kept.results.map(({ mutatorName }) => mutatorName))
     const others = [...mutators].filter((name) => tried.every(({ mutatorName }) => mutatorName !== name))
-    kept.recordSecond(tried, await mutate(tried.map(placeOf), '', others))
+    kept.recordAgain(pass, tried, await mutate(tried.map(placeOf), tests, others))
   }
-  const survivors = kept.results.filter(isSurvivor)
-  return { detected: kept.results.length - survivors.length, survivors: survivors.map(toLine) }
 }
 
 /** An invalid or ignored mutant counts for nothing. */
