@@ -11,7 +11,8 @@ const isSkipped = !executablePath && !process.env.CI
 export function describePage(what: string, { concurrent }: { readonly concurrent: boolean }, tests: () => void) {
   if (isSkipped) warnOfMissingBrowser()
   // More than three pages at once would only slow each other down.
-  vi.setConfig({ maxConcurrency: 3 })
+  // A test of many reloads takes its time on a machine that is busy.
+  vi.setConfig({ maxConcurrency: 3, testTimeout: 90_000 })
   describe.skipIf(isSkipped)(what, { concurrent }, tests)
 }
 

@@ -390,7 +390,7 @@ describePage('the page in a real Chromium', { concurrent: true }, () => {
       expect(await second.say('last')).toBe('accepted')
       expect(site.prompts).toEqual(['of the second', 'again', 'one', 'two', 'three', 'last'])
       for (const id of ids) expect(await second.toldOf(id)).toEqual(['queued', 'sending', 'accepted'])
-      expect(await second.stored()).toEqual([])
+      await expect.poll(() => second.stored()).toEqual([])
     },
   )
 
@@ -408,7 +408,7 @@ describePage('the page in a real Chromium', { concurrent: true }, () => {
       expect(await second.say('four')).toBe('accepted')
       expect(site.prompts).toEqual(['one', 'two', 'three', 'four'])
       for (const id of ids) expect(await second.toldOf(id)).toEqual([])
-      expect(await second.stored()).toEqual([])
+      await expect.poll(() => second.stored()).toEqual([])
     },
   )
 

@@ -1,7 +1,7 @@
 import { explore } from 'holdline/testing'
 import { describe, expect, test } from 'vitest'
 
-/** One letter more than in `npm test`; `npm run explore` goes to six and seven. */
+/** Two letters more than in `npm test`; `npm run explore` goes to six and seven. */
 describe('no sequence of five letters breaks an invariant, and each leads back to an open line', () => {
   test.each([
     ['no feature', { features: [] }, 2_500],

@@ -45,21 +45,20 @@ function run(source: string, given: Readonly<Record<string, unknown>> = {}): Pro
 }
 
 /** The field tests go to five, `npm run explore` to six and seven. */
-describe('no sequence of that many letters breaks an invariant, and each leads back to an open line', () => {
+describe('no sequence of three letters breaks an invariant, and each leads back to an open line', () => {
   test.each([
-    { name: 'no feature', depth: 4, options: { features: [] }, edges: 700 },
+    { name: 'no feature', options: { features: [] }, edges: 200 },
     {
       name: 'some features',
-      depth: 4,
       options: { features: ['contiguous-seq', 'receipts', 'idempotency'] as const },
-      edges: 700,
+      edges: 200,
     },
-    { name: 'all features and a heartbeat', depth: 4, options: { heartbeat: 20_000 }, edges: 1_000 },
+    { name: 'all features and a heartbeat', options: { heartbeat: 20_000 }, edges: 250 },
   ])(
-    '$depth, with $name',
-    async ({ depth, options, edges }) => {
-      const exploration = await explore({ ...options, depth })
-      expect(exploration).toMatchObject({ depth, violations: [] })
+    '$name',
+    async ({ options, edges }) => {
+      const exploration = await explore({ ...options, depth: 3 })
+      expect(exploration).toMatchObject({ depth: 3, violations: [] })
       expect(exploration.edges).toBeGreaterThan(edges)
       expect(exploration.states).toBeGreaterThan(edges / 5)
     },

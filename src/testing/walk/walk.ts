@@ -62,7 +62,7 @@ export async function walk(options: WalkOptions = {}): Promise<WalkReport> {
     ...options,
   }
   const { connection } = createHarness(settings)
-  const planned = planAll(connection.actor.getSnapshot().context.policy)
+  const planned = planOnce(connection.actor.getSnapshot().context.policy)
   connection.dispose()
   const made: Made[] = []
   for (const { machine, paths } of planned) {
@@ -96,6 +96,16 @@ const unique = (labels: readonly string[]) => [...new Set(labels)]
 const outcomeOf = ({ event, from, takes }: Deed | Step<World>) => `${from} ${event.type} ${takes}`
 const labelOfStep = ({ move, event: { type }, from, takes, to }: Step<World>) =>
   `${from} × ${nameOf(type)}${move.name.replace(type, '')}${takes.length ? ` → ${to}` : ''}`
+
+/** Plans take longer than most of what they are for, and depend on nothing but these options. */
+const plans = new Map<string, ReturnType<typeof planAll>>()
+
+function planOnce(policy: ConnectionInput) {
+  const key = JSON.stringify(policy)
+  const planned = plans.get(key) ?? planAll(policy)
+  plans.set(key, planned)
+  return planned
+}
 
 function planAll(policy: ConnectionInput) {
   const { maxAttempts } = policy.backoff
