@@ -43,7 +43,7 @@ export const common = {
   },
   test: {
     setupFiles: ['./src/__tests__/support/setup.ts'],
-    testTimeout: 30_000,
+    testTimeout: 60_000,
     hookTimeout: 60_000,
     pool: 'forks',
     // One more than there are cores: at any time one waits for a browser, a process or a timer.

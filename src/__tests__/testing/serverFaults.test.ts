@@ -3,13 +3,10 @@ import { beforeAll, expect, test } from 'vitest'
 import { startTalkingServer } from '../support/talkingServer'
 import { PLANTED_SERVER_FAULTS, type PlantedFault } from './plantedServerFaults'
 
-/**
- * For what does not come, ms: a slow machine needs no more, as all that is in time is waited for as
- * well.
- */
-const TIMEOUT = 1_500
+/** For what does not come, ms. On a machine that is busy, an answer takes a second. */
+const TIMEOUT = 4_000
 /** Most of the time is spent in waiting for what does not come. */
-const AT_ONCE = 20
+const AT_ONCE = 40
 
 const sentences: string[] = []
 

@@ -28,7 +28,7 @@ async function load(log: SessionLog) {
     () => Promise.all(groups.map((group) => group.close())),
   )
   const remotes = urls.map((url) => overHttp<NodeControl>(`${url}/load`))
-  return run({ nodes: remotes, groups, clients: 8, sessions, rate: 240, seconds: 0.5, patience: 500 })
+  return run({ nodes: remotes, groups, clients: 8, sessions, rate: 240, seconds: 0.5, patience: 2_000 })
 }
 
 /** A log that takes every event, but does with some of them what `treat` says. */
