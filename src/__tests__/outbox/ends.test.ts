@@ -85,6 +85,17 @@ function createEnds(limits: Partial<OutboxLimits> = {}) {
   }
 }
 
+test('C61: a batch that is told to wait holds up all lanes, and one that only failed those it carried', () => {
+  for (const [error, heldUp] of [
+    [toHttpError(503, undefined, 5_000), true],
+    [INTERNAL, false],
+  ] as const) {
+    const { message, batch, lanes } = createEnds()
+    batch([message('a'), message('a')], error)
+    expect([lanes.retryAt(lanes.get('a')) !== null, lanes.retryAt(lanes.get('c')) !== null]).toEqual([true, heldUp])
+  }
+})
+
 describe('C61: a message is given up', () => {
   test('for failures of its own, and not because another one has to go first', () => {
     const { message, one, givingUp, givenUp } = createEnds()

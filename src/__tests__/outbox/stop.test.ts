@@ -7,7 +7,7 @@ import type { Ending } from '../../outbox/judge'
 import { Lanes } from '../../outbox/lanes'
 import type { Message } from '../../outbox/message'
 import { type Reason, toError } from '../../outbox/reasons'
-import { Stops } from '../../outbox/stop'
+import { cancelledBy, Stops } from '../../outbox/stop'
 import { Turns } from '../../outbox/turns'
 import { createWorld, SERVER_ACCEPTS, SERVER_IS_SILENT, type ServerBehaviour, settle } from '../support/fakes'
 import { createMessage, createSettings, gateOf } from '../support/outboxParts'
@@ -55,6 +55,15 @@ describe('I4: a message waits for a stop before it', () => {
     expect([stop.status, prompt.status]).toEqual(['unknown', 'accepted'])
   })
 })
+
+test.each(['stop', 'interrupt', 'mode', 'watch', 'unwatch', 'switch', 'close', 'suspend', 'send', 'answer'])(
+  'a stop takes back what may start work: %s',
+  (endpoint) => {
+    const [message, stop] = [createPrompt({ endpoint, sessionId: 's1' }), createStop({ sessionId: 's1' })]
+    const isTaken = ['send', 'answer'].includes(endpoint)
+    expect(cancelledBy(stop, [message, stop])).toEqual(isTaken ? [message] : [])
+  },
+)
 
 describe('a prompt that a stop takes back', () => {
   const ACCEPTED: Ending = { status: 'accepted', receipt: null }
