@@ -47,10 +47,10 @@ export interface ChatServer<Wire extends Messages = AnyMessages> {
    */
   head(sessionId: string): Promise<SessionHead>
   /**
-   * The events of a session after `after`, oldest first, at most `limit`: as `read` of the log, with
-   * the types of the `protocol`. Fewer than `limit` means that there are no more now; events that the
-   * log does not have any more are left out. Reading creates nothing. Rejects with a TypeError if an
-   * argument is not valid, and with whatever the log rejects with.
+   * The events of a session after `after`, oldest first, at most `limit`: as `read` of the log,
+   * with the types of the `protocol`. Fewer than `limit` means that there are no more now; events
+   * that the log does not have any more are left out. Reading creates nothing. Rejects with a
+   * TypeError if an argument is not valid, and with whatever the log rejects with.
    *
    * @param after default: 0, so from the first one that is kept
    * @param limit default: 500

@@ -36,7 +36,8 @@ export function createChat({ login, sessions, transcripts, uploads, origin, isDe
   const server = createChatServer({
     protocol: chat,
     log: transcripts.log,
-    // Behind Vite's proxy a page learns of a server that was killed by its silence: after two of them.
+    // Behind Vite's proxy a page learns of a server that was killed by its silence: after two of
+    // them.
     heartbeat: isDevelopment ? 2_000 : 8_000,
     ...(origin && { allowedOrigins: [origin], allowedHosts: [new URL(origin).hostname] }),
     authenticate: login.userOf,
@@ -51,8 +52,8 @@ export function createChat({ login, sessions, transcripts, uploads, origin, isDe
       // As they were uploaded, whatever the page says of them.
       const files = await Promise.all(named.map((file) => uploads.find(user.id, session, file.id)))
       if (!files.every((file) => file !== undefined)) throw new CommandRejected(400, 'unknown-file')
-      // The prompt is in the log with the begin of its run, or not at all: a repeat, and one for which
-      // there is no room, publish nothing.
+      // The prompt is in the log with the begin of its run, or not at all: a repeat, and one for
+      // which there is no room, publish nothing.
       const receipt = await runs.start(call, (signal) => answerTo({ user, session, id, text, files }, signal), {
         prompt: { type: 'prompt', id, text, files },
       })

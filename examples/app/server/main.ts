@@ -19,7 +19,8 @@ const settings = readSettings(process.env)
 const { isDevelopment, host, port, data } = settings
 const login = createLogin(settings)
 const sessions = createSessions(settings)
-// What was said, in files. With a database, give it a store of your own: docs/history.md of holdline.
+// What was said, in files. With a database, give it a store of your own: docs/history.md of
+// holdline.
 const store = fileStore(join(data, 'transcripts'))
 const transcripts = createTranscripts({ protocol: chat, log, store, initial: EMPTY, reduce, breakOff })
 const uploads = createUploads(settings)

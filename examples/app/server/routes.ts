@@ -70,8 +70,8 @@ function addLogin(app: Hono, { login, server }: RouteParts) {
   app.post('/api/logout', async (c) => {
     const user = login.userOf(c.req.raw)
     c.header('Set-Cookie', login.leave(c.req.raw))
-    // All streams of the user end now. The tabs of this login are refused when they come back; other
-    // devices have logins of their own, and go on.
+    // All streams of the user end now. The tabs of this login are refused when they come back;
+    // other devices have logins of their own, and go on.
     if (user) await server.revoke(user.id)
     return c.json({ user: null })
   })

@@ -7,7 +7,9 @@ afterEach(() => void vi.useRealTimers())
 
 const login = createLogin(readSettings({ NODE_ENV: 'development' }))
 
-/** Of a browser that has logged in: its requests from then on, whatever cookie it is given later. */
+/**
+ * Of a browser that has logged in: its requests from then on, whatever cookie it is given later.
+ */
 async function enter() {
   vi.advanceTimersByTime(1_000)
   const entered = await login.enter({ name: 'ann', password: 'ann' })

@@ -15,7 +15,9 @@ interface Row {
   readonly state: string
 }
 
-/** A row for each session: state and cursor are replaced together, if the cursor is the known one. */
+/**
+ * A row for each session: state and cursor are replaced together, if the cursor is the known one.
+ */
 export function sqliteStore(database: Database): TranscriptStore {
   database.exec('CREATE TABLE IF NOT EXISTS transcript (session TEXT PRIMARY KEY, seq INTEGER, epoch TEXT, state TEXT)')
   const find = database.prepare('SELECT seq, epoch, state FROM transcript WHERE session = ?')

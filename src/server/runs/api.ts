@@ -177,8 +177,8 @@ export interface Runs<Wire extends Messages = AnyMessages> {
    * Hand on the `call` itself, not a copy: the starts of a command are counted by it.
    *
    * Rejects with `CommandRejected`: 409 `busy` (see `onBusy`), 400 `no-session` if the command
-   * names none; with a TypeError if an argument is invalid, or a `ProtocolError` if `prompt` does not
-   * fit the protocol; and with whatever the log rejects with:
+   * names none; with a TypeError if an argument is invalid, or a `ProtocolError` if `prompt` does
+   * not fit the protocol; and with whatever the log rejects with:
    * then the command may be repeated.
    */
   start(call: RunCall, produce: Produce<Wire>, options?: StartOptions<Wire>): Promise<RunReceipt>

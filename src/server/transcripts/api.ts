@@ -40,7 +40,9 @@ export type LoggedEvent = SessionEvent & {
 }
 
 export interface TranscriptsOptions<State, Event> {
-  /** Where the events are: `memoryLog` or `redisLog`. Give the server the `log` that is returned. */
+  /**
+   * Where the events are: `memoryLog` or `redisLog`. Give the server the `log` that is returned.
+   */
   readonly log: SessionLog
   /** The state before the first event. JSON, as every state. */
   readonly initial: State
@@ -73,7 +75,10 @@ export type TypedTranscripts<State, P extends Defined> = TranscriptsOptions<Stat
 }
 
 export interface Transcripts<State> {
-  /** The log, for `createChatServer`. A session to which something was appended is saved within a second. */
+  /**
+   * The log, for `createChatServer`. A session to which something was appended is saved within a
+   * second.
+   */
   readonly log: SessionLog
   /**
    * The transcript as it is now: what was saved, and what the log has after that. It is saved
@@ -84,6 +89,9 @@ export interface Transcripts<State> {
    * rejects with.
    */
   read(sessionId: string): Promise<Transcript<State>>
-  /** Saves what is not saved yet. Call it when nothing is published any more, before the log is closed. */
+  /**
+   * Saves what is not saved yet. Call it when nothing is published any more, before the log is
+   * closed.
+   */
   close(): Promise<void>
 }

@@ -1,3 +1,4 @@
+import { rmSync, writeFileSync } from 'node:fs'
 import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
@@ -81,5 +82,20 @@ describe('fileStore', () => {
     await store.save('s1', { state: ['a', 'b'], cursor: at(2) }, at(1))
     await writeFile(join(own, '1.json'), JSON.stringify({ state: ['late'], cursor: at(1) }))
     expect(await store.load('s1')).toEqual({ state: ['a', 'b'], cursor: at(2) })
+  })
+
+  test('a process that others overtake twice while it writes is refused, and what they have saved stays', async () => {
+    const { store, own } = await saved()
+    const newest = { state: ['newest'], cursor: at(3) }
+    const late = {
+      // It is called once the store has found nothing newer.
+      toJSON() {
+        writeFileSync(join(own, '3.json'), JSON.stringify(newest))
+        rmSync(join(own, '1.json'))
+        return ['late']
+      },
+    }
+    expect(await store.save('s1', { state: late, cursor: at(2) }, at(1))).toBe(false)
+    expect(await store.load('s1')).toEqual(newest)
   })
 })
