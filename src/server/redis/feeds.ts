@@ -13,6 +13,8 @@ export interface FeedsOptions {
   repair(): Promise<void>
   /** `undefined`: that session cannot be read, though others can. */
   readNews(sessionId: string, after: number, limit: number): Promise<News | undefined>
+  /** Sessions with the same answer are at one server. */
+  partOf(sessionId: string): unknown
   /** Events were missed, and found. */
   onRepair(): void
   /** It is time to look whether all is as it was. */
@@ -86,13 +88,22 @@ export class Feeds {
    * Subscribes what is missing, then reads, in this order: what is appended in between is
    * announced. To be called after the connection was lost, and with it every subscription and what
    * was published meanwhile.
+   *
+   * @param isConcerned whether that was the connection of this session. Default: of all
    */
-  async resubscribe(): Promise<void> {
+  async resubscribe(isConcerned: (sessionId: string) => boolean = () => true): Promise<void> {
     await this.#options.repair()
-    const all = [...this.#feeds]
-    for (let index = 0; index < all.length; index += CHUNK) {
-      await Promise.all(all.slice(index, index + CHUNK).map((known) => this.#refresh(known)))
+    const byPart = new Map<unknown, Known[]>()
+    for (const known of this.#feeds) {
+      const [sessionId] = known
+      if (!isConcerned(sessionId)) continue
+      const part = this.#options.partOf(sessionId)
+      const others = byPart.get(part)
+      if (others) others.push(known)
+      else byPart.set(part, [known])
     }
+    // A server that is silent holds up no other.
+    await Promise.all([...byPart.values()].map((some) => this.#refreshAll(some)))
   }
 
   close(): void {
@@ -136,6 +147,12 @@ export class Feeds {
     for (const { feed } of this.#feeds.values()) {
       feed.clear()
       if (this.#chars <= MAX_CHARS / 2) return
+    }
+  }
+
+  async #refreshAll(some: readonly Known[]) {
+    for (let index = 0; index < some.length; index += CHUNK) {
+      await Promise.all(some.slice(index, index + CHUNK).map((known) => this.#refresh(known)))
     }
   }
 

@@ -10,27 +10,46 @@ const isAboutWriting = (error: unknown) => /MISCONF|OOM|NOREPLICAS|READONLY/.tes
 const MAX_TOLD = 10
 
 /**
- * Failures of Redis for this process: each kind is told once, in one sentence, until it is over.
+ * Failures of Redis for this process: each kind is told once of each server, in one sentence, until
+ * it is over. What is returned is for the parts of the log, each of which says at which `address`
+ * it is now.
  */
-export function createHealth(onError: (error: Error) => void) {
+export function createHealths(onError: (error: Error) => void) {
   const unreadable = new Set<string>()
-  let doesAnswer = true
-  let doesWrite = true
+  const silent = new Set<string>()
+  const readOnly = new Set<string>()
+  return (address: () => string): Health => createHealth({ onError, address, unreadable, silent, readOnly })
+}
 
-  const tell = (what: string, cause: unknown) =>
-    onError(new Error(`redisLog: ${what} (${messageOf(cause)})`, { cause }))
+interface HealthOptions {
+  onError(error: Error): void
+  address(): string
+  /** Sessions that were told of. */
+  readonly unreadable: Set<string>
+  /** Servers that do not do what they are asked, or not where it writes. */
+  readonly silent: Set<string>
+  readonly readOnly: Set<string>
+}
+
+function createHealth({ onError, address, unreadable, silent, readOnly }: HealthOptions) {
+  function tell(what: string, cause: unknown) {
+    const where = address() && `${address()}: `
+    onError(new Error(`redisLog: ${what} (${where}${messageOf(cause)})`, { cause }))
+  }
 
   function refusesWrites(cause: unknown) {
-    if (doesWrite) tell('Redis refuses to write, so sessions are read, but events and commands are not taken', cause)
-    doesWrite = false
+    if (!readOnly.has(address()))
+      tell('Redis refuses to write, so sessions are read, but events and commands are not taken', cause)
+    readOnly.add(address())
   }
 
   /** The error to reject with: the caller is to come back, and need not report it. */
   function fails(cause: unknown): Refusal {
     if (isAboutWriting(cause)) refusesWrites(cause)
     else {
-      if (doesAnswer) tell('Redis does not do what it is asked, so clients are told to come back later', cause)
-      doesAnswer = false
+      if (!silent.has(address()))
+        tell('Redis does not do what it is asked, so clients are told to come back later', cause)
+      silent.add(address())
     }
     return Object.assign(unavailable(), { cause })
   }
@@ -39,7 +58,7 @@ export function createHealth(onError: (error: Error) => void) {
     tell,
     refusesWrites,
     writes() {
-      doesWrite = true
+      readOnly.delete(address())
     },
 
     fails,
@@ -59,7 +78,7 @@ export function createHealth(onError: (error: Error) => void) {
       return true
     },
     hasRead(sessionId: string) {
-      doesAnswer = true
+      silent.delete(address())
       unreadable.delete(sessionId)
     },
   }

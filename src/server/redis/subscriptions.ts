@@ -1,7 +1,7 @@
-import type { Redis } from 'ioredis'
+import type { RedisLink } from './link'
 
 export interface SubscriptionsOptions {
-  readonly redis: Pick<Redis, 'subscribe' | 'unsubscribe'>
+  readonly redis: RedisLink['subscriber']
   /** Told once, until everything that is wanted is subscribed again. */
   onRefused(cause: unknown): void
 }

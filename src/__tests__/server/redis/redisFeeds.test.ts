@@ -267,6 +267,7 @@ describe('listening to a session', () => {
       async repair() {
         calls.push('repair')
       },
+      partOf: () => 0,
       async readNews(sessionId) {
         calls.push(`head ${sessionId}`)
         if (state.isDown) throw new Error('down')
@@ -345,6 +346,7 @@ describe('listening to a session', () => {
       subscribe: async () => {},
       unsubscribe: () => {},
       repair: async () => {},
+      partOf: () => 0,
       readNews: () => new Promise((resolve) => answers.push((head) => resolve({ epoch: 'e', head, entries: [] }))),
       onRepair: () => {},
       onCheck: () => {},

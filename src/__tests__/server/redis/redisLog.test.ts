@@ -495,7 +495,7 @@ describeLog('redisLog', () => {
     [{}, "give either 'url' or 'client'"],
     [{ url: 'http://localhost' }, "'url' must be like 'redis://"],
     [{ url: 'redis://localhost', client: {} }, "give either 'url' or 'client'"],
-    [{ client: {} }, "'client' must be a Redis of 'ioredis'"],
+    [{ client: {} }, "'client' must be a Redis or a Cluster of 'ioredis'"],
     [{ url: 'redis://localhost', prefix: 'a b' }, "'prefix'"],
     [{ url: 'redis://localhost', maxEvents: 0 }, "'maxEvents'"],
     [{ url: 'redis://localhost', maxAge: -1 }, "'maxAge'"],
