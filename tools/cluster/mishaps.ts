@@ -4,7 +4,7 @@ import type { RedisServer } from '../shared/redisServer'
 import type { Probe } from './check'
 import type { World } from './world'
 
-export type Mishap = 'kill' | 'cut' | 'restart'
+export type Mishap = 'kill' | 'cut' | 'restart' | 'move'
 
 export type Mishaps = ReturnType<typeof createMishaps>
 
@@ -67,12 +67,17 @@ export function createMishaps(
 
     async cut(random: Random, nth: number) {
       tally('cuts')
-      tally('Redis connections cut', await cut(redis, random, nth))
+      tally('Redis connections cut', await cut(oneOf(random, redis.servers), random, nth))
     },
 
-    async restart() {
+    async restart(_: Random, nth: number) {
       tally('restarts of Redis')
-      await redis.restartEmpty()
+      await redis.lose(nth)
+    },
+
+    async move(_: Random, nth: number) {
+      tally('slots moved')
+      await redis.move(nth)
     },
   }
 }

@@ -34,14 +34,15 @@ export async function startRedisCluster({ shards = 3, hasReplicas = false }: Sta
   admin.on('error', () => {})
   await admin.connect()
 
+  /** Those that have slots, and which. */
+  async function ownership(): Promise<ReadonlyMap<number, readonly string[]>> {
+    const known = await Promise.all(servers.map((server) => rangesOf(server)))
+    return new Map([...known.entries()].filter(([, ranges]) => ranges.length > 0))
+  }
+
   /** The index of the server that has the slot. */
   async function ownerOf(slot: number): Promise<number> {
-    for (const [index, { admin: one }] of servers.entries()) {
-      const text = await Promise.race([one.cluster('NODES'), sleep(500)])
-      const own = /^\S+ \S+ myself,master.*?connected(.*)$/m.exec(String(text ?? ''))?.[1] ?? ''
-      const ranges = own.trim().split(' ').filter((range) => /^\d/.test(range))
-      if (ranges.some((range) => has(range, slot))) return index
-    }
+    for (const [index, ranges] of await ownership()) if (ranges.some((range) => has(range, slot))) return index
     throw new Error(`no server has slot ${slot}`)
   }
 
@@ -53,6 +54,10 @@ export async function startRedisCluster({ shards = 3, hasReplicas = false }: Sta
     createClient,
     ports: servers.map(({ port }) => port),
     ownerOf,
+    owners: async () => [...(await ownership()).keys()],
+    /** Resolves when another server has the slot than `before`. */
+    promoted: (slot: number, before: number) =>
+      until('a promotion', async () => (await ownerOf(slot).catch(() => before)) !== before),
     /** Of all servers. */
     async keys(pattern: string): Promise<readonly string[]> {
       return (await Promise.all(admin.nodes('master').map((node) => node.keys(pattern)))).flat()
@@ -120,6 +125,13 @@ const isWhole = async ({ admin }: Member, count: number) =>
 
 async function infoOf(admin: Member['admin'], field: string): Promise<string | undefined> {
   return new RegExp(`cluster_${field}:(\\w+)`).exec(String(await admin.cluster('INFO')))?.[1]
+}
+
+/** The slots that it has, as it says; none if it does not answer. */
+async function rangesOf({ admin }: Member): Promise<readonly string[]> {
+  const text = await Promise.race([admin.cluster('NODES'), sleep(300)])
+  const own = /^\S+ \S+ myself,master.*?connected(.*)$/m.exec(String(text ?? ''))?.[1] ?? ''
+  return own.split(' ').filter((range) => /^\d/.test(range))
 }
 
 const has = (range: string, slot: number) => {

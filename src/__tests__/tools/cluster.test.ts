@@ -285,13 +285,17 @@ describe('npm run cluster', () => {
     expect(readOptions([])).toMatchObject({ log: 'redis', clients: 200, kills: 20, cuts: 50, restarts: 0 })
     expect(readOptions(['--restart-redis'])).toMatchObject({ kills: 0, cuts: 0, restarts: 1 })
     expect(readOptions(['--log', 'memory'])).toMatchObject({ log: 'memory', kills: 0, cuts: 0 })
+    const sharded = readOptions(['--log', 'shards', '--moves', '3', '--lone'])
+    expect(sharded).toMatchObject({ log: 'shards', kills: 0, cuts: 0, moves: 3, isLone: true })
   })
 
   test.each([
     [['--clients', '0'], "--clients must be a whole number from 1, not '0'"],
     [['--kills', 'many'], "--kills must be a whole number from 0, not 'many'"],
     [['--seconds', '1.5'], "--seconds must be a whole number from 1, not '1.5'"],
-    [['--log', 'disk'], "--log must be redis or memory, not 'disk'"],
+    [['--log', 'disk'], "--log must be redis, shards or memory, not 'disk'"],
+    [['--moves', '1'], '--moves needs --log shards'],
+    [['--lone'], '--lone needs --log shards'],
     [['--log', 'memory', '--kills', '1'], '--log memory has neither nodes to spare nor a Redis'],
     [['--log', 'memory', '--restart-redis'], '--log memory has neither nodes to spare nor a Redis'],
     [['--klils', '1'], '--klils'],
