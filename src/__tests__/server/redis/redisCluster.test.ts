@@ -4,6 +4,7 @@ import type { ChatServerOptions, LogEntry } from '../../../server'
 import { type RedisLogOptions, redisLog } from '../../../server/redis'
 import { createPartitions, partitionOf } from '../../../server/redis/partitions'
 import { createRuns } from '../../../server/runs'
+import { aclLines } from '../../support/aclLines'
 import { describeWithRedis } from '../../support/redis'
 import { answer, createTestServer, fakeClock, openStream, post, range, settle } from '../../support/server'
 
@@ -129,6 +130,39 @@ describeWithRedis('a log on a cluster of three shards', () => {
         return (await ends()).map(({ event }) => event.reason)
       }, SOON)
       .toEqual(['interrupted'])
+  })
+
+  test('C106: the rights that docs/scaling.md gives a process are enough', async () => {
+    const lines = aclLines().filter((line) => line.split(' ')[2] === 'holdline')
+    expect(lines).toHaveLength(2)
+    for (const { admin } of cluster.servers)
+      for (const line of lines) await admin.call('ACL', ...line.split(' ').slice(1))
+    const client = () =>
+      cluster.createClient().duplicate([], { redisOptions: { username: 'holdline', password: 'secret' } })
+    const [here, there] = [start({}, { client: client() }), start({}, { client: client() })]
+    const { stream, post: postThere } = await connect(here, there)
+    const some = await roomsOfAll()
+    for (const sessionId of some) {
+      expect((await postThere('send', { type: 'send', sessionId }, `k-${sessionId}`))[0]).toBe(200)
+      await there.server.publish(sessionId, { type: 'x' })
+    }
+    await expect.poll(() => [...stream.events].sort()).toEqual(some.map((room) => `${room}:1`).sort())
+    const runs = createRuns({ server: here.server })
+    const call = { principal: { id: 'alice' }, sessionId: some[0], idempotencyKey: undefined }
+    await runs.start(call, async function* () {
+      yield { type: 'x' }
+    })
+    await runs.idle()
+    await here.server.revoke('alice')
+    await expect.poll(() => stream.ending).toBe('ended')
+    for (const { logClock } of [here, there]) await logClock.advance(10_000)
+    // A slot that moves, to somewhere else and back.
+    const [{ slot }] = [partitionAt(some[0] ?? '')]
+    for (const to of [1, 0]) {
+      await cluster.moveSlot(slot, to)
+      await there.server.publish(some[0] ?? '', { type: 'x' })
+    }
+    expect([here.errors, there.errors]).toEqual([[], []])
   })
 
   test('`replicas`: without any nothing is acknowledged', async () => {
