@@ -7,7 +7,6 @@ import {
   type RedisLink,
   SETTINGS,
   skipSettled,
-  tellOnce,
 } from './link'
 import { createPartitions, type Partition } from './partitions'
 import { type RunScripts, withRunScripts } from './runScripts'
@@ -46,14 +45,15 @@ export function connectCluster(source: Cluster, options: ConnectionsOptions): Co
   const prefixOf = ({ tag }: Partition) => `${prefix}:{${tag}}`
   const indexBySlot = new Map(partitions.map(({ slot, index }) => [slot, index]))
   const indexByTag = new Map(partitions.map(({ tag, index }) => [tag, index]))
-  const commands = openCluster(source, onError)
-  const writer = ownWriter ? openCluster(source, onError) : commands
+  const outages = new Outages(onError)
+  const commands = openCluster(source, outages)
+  const writer = ownWriter ? openCluster(source, outages) : commands
   const keys = new Map(partitions.map((partition) => [partition.slot, `${prefixOf(partition)}:server`]))
   const shards = new Shards(commands, keys)
   const subscribers = new ShardSubscribers({
     cluster: commands,
     shards,
-    connect: (address) => openSubscriber(commands, address, onError),
+    connect: (address) => openSubscriber(commands, address, outages),
     onMessage(channel, text) {
       const index = indexByTag.get(channel.slice(prefix.length + 2, channel.indexOf('}')))
       if (index !== undefined) onMessage(index, channel, text)
@@ -78,7 +78,7 @@ export function connectCluster(source: Cluster, options: ConnectionsOptions): Co
     acknowledged: (count, key, writing) => askReplicas(writer, { count, key, writing }),
   })
   return {
-    links: partitions.map(linkOf),
+    links: partitions.map(linkOf) as [RedisLink, ...RedisLink[]],
     forgetServers: () => shards.forget(),
     ping: () => subscribers.ping(),
     close() {
@@ -88,7 +88,7 @@ export function connectCluster(source: Cluster, options: ConnectionsOptions): Co
   }
 }
 
-function openCluster(source: Cluster, onError: (error: unknown) => void): Client {
+function openCluster(source: Cluster, outages: Outages): Client {
   const cluster = source.duplicate([], {
     ...CLUSTER_SETTINGS,
     redisOptions: { ...SETTINGS, keyPrefix: '', reconnectOnError: null },
@@ -105,35 +105,46 @@ function openCluster(source: Cluster, onError: (error: unknown) => void): Client
     tries.last = error.message
     handleError.call(cluster, error, tries, handlers)
   }
-  tellOnceOfEach(cluster, onError)
+  cluster.on('error', (error) => outages.tell('', error))
+  cluster.on('ready', () => outages.end(''))
+  cluster.on('node error', (error, address) => outages.tell(address, error))
+  cluster.on('+node', (node: Redis) => {
+    skipSettled(node)
+    node.on('ready', () => outages.end(addressOf(node)))
+  })
   return withInfoScript(withRunScripts(withScripts(cluster, 'SPUBLISH'), 'SPUBLISH'))
 }
 
-/** Of an outage of the cluster, and of each of its servers. */
-function tellOnceOfEach(cluster: Cluster, onError: (error: unknown) => void) {
-  const told = new Set<string>()
-  const tell = (address: string, error: unknown) => {
-    if (!told.has(address)) onError(error)
-    told.add(address)
-  }
-  cluster.on('error', (error) => tell('', error))
-  cluster.on('ready', () => told.delete(''))
-  cluster.on('node error', (error, address) => tell(address, error))
-  cluster.on('+node', (node: Redis) => {
-    skipSettled(node)
-    node.on('ready', () => told.delete(addressOf(node)))
-  })
-}
-
 /** For subscriptions alone. */
-function openSubscriber(cluster: Cluster, address: string, onError: (error: unknown) => void): Redis {
+function openSubscriber(cluster: Cluster, address: string, outages: Outages): Redis {
   const node = cluster.nodes().find((each) => addressOf(each) === address)
   if (!node) throw new Error(`redisLog: ${address} has just left the cluster`)
   const retryStrategy = (times: number) => Math.min(MAX_RETRY_DELAY, 25 * 2 ** times)
   const client = node.duplicate({ ...SETTINGS, readOnly: false, retryStrategy })
   skipSettled(client)
-  tellOnce(client, onError)
+  client.on('error', (error) => outages.tell(address, error))
+  client.on('ready', () => outages.end(address))
   return client
+}
+
+/** Each connection, and each try, fails with an error of its own. One is told of each server. */
+class Outages {
+  readonly #onError: (error: unknown) => void
+  /** Addresses; '' is the cluster. */
+  readonly #told = new Set<string>()
+
+  constructor(onError: (error: unknown) => void) {
+    this.#onError = onError
+  }
+
+  tell(address: string, error: unknown): void {
+    if (!this.#told.has(address)) this.#onError(error)
+    this.#told.add(address)
+  }
+
+  end(address: string): void {
+    this.#told.delete(address)
+  }
 }
 
 const addressOf = ({ options: { host, port } }: Redis) => `${host}:${port}`

@@ -18,7 +18,8 @@ export function createHealths(onError: (error: Error) => void) {
   const unreadable = new Set<string>()
   const silent = new Set<string>()
   const readOnly = new Set<string>()
-  return (address: () => string): Health => createHealth({ onError, address, unreadable, silent, readOnly })
+  const deaf = new Set<string>()
+  return (address: () => string): Health => createHealth({ onError, address, unreadable, silent, readOnly, deaf })
 }
 
 interface HealthOptions {
@@ -29,9 +30,14 @@ interface HealthOptions {
   /** Servers that do not do what they are asked, or not where it writes. */
   readonly silent: Set<string>
   readonly readOnly: Set<string>
+  /** Servers that refuse subscriptions. */
+  readonly deaf: Set<string>
 }
 
-function createHealth({ onError, address, unreadable, silent, readOnly }: HealthOptions) {
+function createHealth({ onError, address, unreadable, silent, readOnly, deaf }: HealthOptions) {
+  /** Where it was that a subscription was refused. */
+  let refusedAt = ''
+
   function tell(what: string, cause: unknown) {
     const where = address() && `${address()}: `
     onError(new Error(`redisLog: ${what} (${where}${messageOf(cause)})`, { cause }))
@@ -59,6 +65,17 @@ function createHealth({ onError, address, unreadable, silent, readOnly }: Health
     refusesWrites,
     writes() {
       readOnly.delete(address())
+    },
+
+    refusesSubscription(cause: unknown) {
+      refusedAt = address()
+      if (!deaf.has(refusedAt))
+        tell('Redis refuses a subscription, so what happens elsewhere is heard late; it is asked every 10 s', cause)
+      deaf.add(refusedAt)
+    },
+    /** All that was refused is subscribed. */
+    hears() {
+      deaf.delete(refusedAt)
     },
 
     fails,

@@ -88,15 +88,3 @@ export function skipSettled(client: Redis): void {
   client.sendCommand = (command, stream) =>
     command.isSettled ? command.promise : sendCommand.call(client, command, stream)
 }
-
-/** Each try of a long outage fails with an error of its own. One is told. */
-export function tellOnce(client: Redis, onError: (error: unknown) => void): void {
-  let isTold = false
-  client.on('error', (error) => {
-    if (!isTold) onError(error)
-    isTold = true
-  })
-  client.on('ready', () => {
-    isTold = false
-  })
-}

@@ -15,11 +15,8 @@ export function createPart(options: PartOptions) {
   const { link, keys, health } = options
   const subscriptions = new Subscriptions({
     redis: link.subscriber,
-    onRefused: (cause) =>
-      health.tell(
-        'Redis refuses a subscription, so what happens elsewhere is heard late; it is asked every 10 s',
-        cause,
-      ),
+    onRefused: (cause) => health.refusesSubscription(cause),
+    onRestored: () => health.hears(),
   })
   return {
     link,

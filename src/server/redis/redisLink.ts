@@ -1,5 +1,5 @@
 import { Redis } from 'ioredis'
-import { type Connections, type ConnectionsOptions, REPLICA_TIMEOUT, SETTINGS, skipSettled, tellOnce } from './link'
+import { type Connections, type ConnectionsOptions, REPLICA_TIMEOUT, SETTINGS, skipSettled } from './link'
 import { withRunScripts } from './runScripts'
 import { withScripts } from './scripts'
 import { type Info, readInfo, refuseEviction } from './serverInfo'
@@ -58,6 +58,18 @@ function openClient(source: string | Redis, onError: (error: unknown) => void): 
   skipSettled(client)
   tellOnce(client, onError)
   return client
+}
+
+/** Each try of a long outage fails with an error of its own. One is told. */
+function tellOnce(client: Redis, onError: (error: unknown) => void): void {
+  let isTold = false
+  client.on('error', (error) => {
+    if (!isTold) onError(error)
+    isTold = true
+  })
+  client.on('ready', () => {
+    isTold = false
+  })
 }
 
 /** Which server it is that holds the data, in its present life. */
