@@ -62,11 +62,11 @@ export class ShardSubscribers {
         () => undefined,
         (reason: Error) => reason,
       )
-      if (ear.slots.has(slot) && !error?.message.startsWith('MOVED')) {
+      if (ear.slots.has(slot) && !(error && isPassing(error))) {
         if (error) throw error
         return
       }
-      // The next question about the slot is led to where it is.
+      // The next question about the slot is led to where it is, and waits until it can be answered.
       shards.forget()
     }
     throw new Error(`redisLog: slot ${slot} is on the move`)
@@ -120,3 +120,6 @@ export class ShardSubscribers {
     ear.redis.disconnect()
   }
 }
+
+/** The slot is elsewhere, or its server has just started. */
+const isPassing = ({ message }: Error) => /^(MOVED|CLUSTERDOWN)\b/.test(message)

@@ -48,7 +48,9 @@ function createCluster() {
     info: INFO,
     refreshes: 0,
     /** What asking finds out. */
-    onAsk() {},
+    onAsk(): unknown {
+      return undefined
+    },
     async holdlineInfo(key: string) {
       asked.push(key)
       cluster.onAsk()
@@ -159,6 +161,14 @@ describe('subscriptions in a cluster', () => {
     }
     await subscribers.subscribe(1, ['x'])
     expect(calls).toEqual(['a:1 + x', 'b:1 + x'])
+  })
+
+  test('of a server that has just started wait until it is one of the cluster', async () => {
+    const { cluster, subscribers, calls, refused } = create()
+    refused.set('a:1', 'CLUSTERDOWN The cluster is down')
+    cluster.onAsk = () => calls.length > 0 && refused.clear()
+    await subscribers.subscribe(1, ['x'])
+    expect(calls).toEqual(['a:1 + x', 'a:1 + x'])
   })
 
   test('that a server refuses are refused', async () => {
