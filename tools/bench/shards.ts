@@ -25,7 +25,10 @@ export const shards: Measurement = {
     if (!hasRedis) throw new Error('shards needs a redis-server (apt-get install redis-server)')
     const [cluster, redis] = [await startRedisCluster(), await startRedis()]
     const places = {
-      holdline: { admins: cluster.servers.map(({ admin }) => admin), options: () => ({ client: cluster.createClient() }) },
+      holdline: {
+        admins: cluster.servers.map(({ admin }) => admin),
+        options: () => ({ client: cluster.createClient() }),
+      },
       bare: { admins: [redis.admin], options: () => ({ url: redis.url }) },
     }
     try {
@@ -94,7 +97,8 @@ const cpuOf = async (admins: readonly Redis[]) =>
   })
 
 async function bytesOfSession({ admins, options }: Place): Promise<number> {
-  const used = () => sum(admins, async (admin) => Number(/used_memory_dataset:(\d+)/.exec(await admin.info('memory'))?.[1]))
+  const used = () =>
+    sum(admins, async (admin) => Number(/used_memory_dataset:(\d+)/.exec(await admin.info('memory'))?.[1]))
   const log = redisLog(options())
   try {
     await log.append(crypto.randomUUID(), EVENT)

@@ -7,4 +7,9 @@ export type RedisAddress = string | readonly number[]
 export const toLogOptions = (redis: RedisAddress): RedisLogOptions =>
   typeof redis === 'string'
     ? { url: redis }
-    : { client: new Cluster(redis.map((port) => ({ host: '127.0.0.1', port })), { lazyConnect: true }) }
+    : {
+        client: new Cluster(
+          redis.map((port) => ({ host: '127.0.0.1', port })),
+          { lazyConnect: true },
+        ),
+      }

@@ -144,7 +144,11 @@ class ClusterRun {
     const elapsed = () => (performance.now() - startedAt) / 1_000
     const ticker = setInterval(() => onProgress?.(this.#told(), Math.min(1, elapsed() / seconds)), 250)
     this.#cleanups.push(() => clearInterval(ticker))
-    for (const { at, name, nth } of schedule(this.#dice, { kill: kills, cut: cuts, restart: restarts, move: moves }, seconds)) {
+    for (const { at, name, nth } of schedule(
+      this.#dice,
+      { kill: kills, cut: cuts, restart: restarts, move: moves },
+      seconds,
+    )) {
       await sleep(Math.max(0, 1_000 * (at - elapsed())))
       await mishaps?.[name](this.#dice.draw(name, nth), nth)
     }
@@ -202,7 +206,17 @@ class ClusterRun {
       this.#tally('ms to the slowest 404 of a dead stream', Math.max(...probes.map(({ ms }) => Math.ceil(ms))))
     const surprises = [...this.#surprises, ...theirs.surprises]
     return {
-      violations: check({ restarts, moves, isSharded: log === 'shards', logs, commands, appends, heard, probes, surprises }),
+      violations: check({
+        restarts,
+        moves,
+        isSharded: log === 'shards',
+        logs,
+        commands,
+        appends,
+        heard,
+        probes,
+        surprises,
+      }),
       counts: { ...this.#counts, ...theirs.counts },
     }
   }

@@ -1,4 +1,4 @@
-import { Redis } from 'ioredis'
+import type { Redis } from 'ioredis'
 import { startRedisCluster } from '../../../tools/shared/redisCluster'
 import type { RedisLogOptions } from '../../server/redis'
 import { createPartitions, partitionOf } from '../../server/redis/partitions'

@@ -65,7 +65,10 @@ export class Mailbox {
   /** Takes the id of a message that was published to this process. */
   receive(id: string): void {
     const { partOf, node } = this.#options
-    if (MAIL_ID.test(id)) void partOf(node).health.orUnavailable(this.#open(id)).catch(() => {})
+    if (MAIL_ID.test(id))
+      void partOf(node)
+        .health.orUnavailable(this.#open(id))
+        .catch(() => {})
   }
 
   /** Asks, and resolves once no answer is to be expected. */

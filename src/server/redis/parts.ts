@@ -1,7 +1,7 @@
 import { Cluster } from 'ioredis'
 import { isSeq } from '../../protocol'
-import type { Metric } from '../metrics'
 import { StoredEntry } from '../log/storedEntry'
+import type { Metric } from '../metrics'
 import { connectCluster } from './clusterLink'
 import { Feeds } from './feeds'
 import { createHealths } from './health'

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest'
 import { type RedisCluster, startRedisCluster } from '../../../../tools/shared/redisCluster'
-import type { ChatServerOptions, LogEntry } from '../../../server'
+import type { ChatServerOptions } from '../../../server'
 import { type RedisLogOptions, redisLog } from '../../../server/redis'
 import { createPartitions, partitionOf } from '../../../server/redis/partitions'
 import { createRuns } from '../../../server/runs'
@@ -43,7 +43,6 @@ describeWithRedis('a log on a cluster of three shards', () => {
   }
   const roomsOfAll = () => Promise.all([0, 1, 2].map(roomOf))
   const nodeOf = ({ connectionId }: { connectionId: string }) => connectionId.split('.')[0] ?? ''
-  const seqs = (entries: readonly LogEntry[]) => entries.map(({ seq }) => seq)
 
   /** A stream of one process, whose POSTs all come to another. */
   async function connect(here: ReturnType<typeof start>, there: ReturnType<typeof start>, as = 'alice') {
@@ -72,7 +71,9 @@ describeWithRedis('a log on a cluster of three shards', () => {
   })
 
   test('its partitions are where Redis says that their hash tags lead', async () => {
-    const slots = await Promise.all(partitions.map(({ tag }) => cluster.admin.cluster('KEYSLOT', `holdline:{${tag}}:x`)))
+    const slots = await Promise.all(
+      partitions.map(({ tag }) => cluster.admin.cluster('KEYSLOT', `holdline:{${tag}}:x`)),
+    )
     expect(slots).toEqual(partitions.map(({ slot }) => slot))
   })
 
@@ -88,7 +89,9 @@ describeWithRedis('a log on a cluster of three shards', () => {
       const key = `k-${sessionId}`
       expect(await postThere('send', { type: 'send', sessionId }, key)).toEqual([200, 1])
       const { connectionId } = stream
-      expect(await answer(post(here.server, 'send', { type: 'send', sessionId }, { connectionId, key }))).toEqual([200, 1])
+      expect(await answer(post(here.server, 'send', { type: 'send', sessionId }, { connectionId, key }))).toEqual([
+        200, 1,
+      ])
     }
     await expect.poll(() => [...stream.events].sort()).toEqual(some.map((room) => `${room}:1`).sort())
     expect(stream.ofType('probe')).toHaveLength(1)
@@ -235,18 +238,22 @@ describeWithRedis('a log on a cluster of three shards', () => {
     const [first, lost, third] = (await roomsOfAll()) as [string, string, string]
     const epochs = new Map<string, string>()
     for (const room of [first, lost, third]) epochs.set(room, (await there.server.publish(room, { type: 'x' })).epoch)
-    const streams = await Promise.all([first, lost, third].map(async (room) => {
-      const stream = await openStream(here.server)
-      await stream.watch(room)
-      await expect.poll(() => stream.events).toEqual([`${room}:1`])
-      return stream
-    }))
+    const streams = await Promise.all(
+      [first, lost, third].map(async (room) => {
+        const stream = await openStream(here.server)
+        await stream.watch(room)
+        await expect.poll(() => stream.events).toEqual([`${room}:1`])
+        return stream
+      }),
+    )
     const victim = cluster.servers[1]
     await victim?.down()
     // As long as it is away the others do not wait for it.
     const waiting = there.server.publish(lost, { type: 'x' })
     for (const room of [first, third]) expect(await there.server.publish(room, { type: 'x' })).toMatchObject({ seq: 2 })
-    await expect.poll(() => [streams[0]?.events.at(-1), streams[2]?.events.at(-1)]).toEqual([`${first}:2`, `${third}:2`])
+    await expect
+      .poll(() => [streams[0]?.events.at(-1), streams[2]?.events.at(-1)])
+      .toEqual([`${first}:2`, `${third}:2`])
     await victim?.up()
     const { epoch } = await waiting
     expect(epoch).not.toBe(epochs.get(lost))

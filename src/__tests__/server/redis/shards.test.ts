@@ -38,7 +38,8 @@ describe('partitions', () => {
   })
 })
 
-const INFO = 'redis_version:7.0.15\r\nrole:master\r\nmaster_replid:aaa\r\nmaxmemory:0\r\nmaxmemory_policy:noeviction\r\n'
+const INFO =
+  'redis_version:7.0.15\r\nrole:master\r\nmaster_replid:aaa\r\nmaxmemory:0\r\nmaxmemory_policy:noeviction\r\n'
 
 /** A client of a cluster in which the test says who has which slot, and what the servers say. */
 function createCluster() {
