@@ -118,9 +118,15 @@ describeWithRedis('a log on a cluster of three shards', () => {
     const [here, there] = [start(), start()]
     const lease = 1_000
     const [mine, others] = [createRuns({ server: here.server, lease }), createRuns({ server: there.server, lease })]
+    const runChannels = async () => {
+      const asking = cluster.servers.map(({ admin }) => admin.call('PUBSUB', 'SHARDCHANNELS', 'holdline:*:runs:*'))
+      return (await Promise.all(asking)).flat()
+    }
     const forever = () => new Promise<never>(() => {})
     const [stopped, lost] = (await roomsOfAll()) as [string, string, string]
     const call = (sessionId: string) => ({ principal: { id: 'alice' }, sessionId, idempotencyKey: undefined })
+    // Who is told of a run is told in the partition of its session.
+    await expect.poll(async () => (await runChannels()).length).toBe(2 * partitions.length)
     const { run } = await mine.start(call(stopped), forever)
     expect(await others.stop(stopped)).toBe(run)
     await mine.idle()
