@@ -68,7 +68,9 @@ interface Place {
 
 const perSecond = (micros: number) => Math.round(1e6 / micros).toLocaleString('en')
 
-/** µs of the servers' main threads for an event that one process appends and another one follows. */
+/**
+ * µs of the servers' main threads for an event that one process appends and another one follows.
+ */
 async function costOfEvent({ admins, options }: Place): Promise<number> {
   const [writer, reader] = [redisLog(options()), redisLog(options())]
   const sessions = Array.from({ length: SESSIONS }, () => crypto.randomUUID())

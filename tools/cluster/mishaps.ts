@@ -39,6 +39,11 @@ export function createMishaps(
     return /"connectionId":"(.*?)"/.exec(Buffer.from(value ?? []).toString())?.[1] ?? ''
   }
 
+  const tallied = (what: string, act: (nth: number) => Promise<void>) => (_: Random, nth: number) => {
+    tally(what)
+    return act(nth)
+  }
+
   return {
     probes,
     returned: () => Promise.all(returning),
@@ -70,15 +75,8 @@ export function createMishaps(
       tally('Redis connections cut', await cut(oneOf(random, redis.servers), random, nth))
     },
 
-    async restart(_: Random, nth: number) {
-      tally('restarts of Redis')
-      await redis.lose(nth)
-    },
-
-    async move(_: Random, nth: number) {
-      tally('slots moved')
-      await redis.move(nth)
-    },
+    restart: tallied('restarts of Redis', redis.lose),
+    move: tallied('slots moved', redis.move),
   }
 }
 

@@ -10,7 +10,9 @@ import { countEnds, isActive } from './runs'
 import { memoryWorld, redisWorld, shardsWorld, type World } from './world'
 
 export interface RunOptions {
-  /** `shards`: three of a Redis Cluster. Without Redis there is one node, and nothing is done to it. */
+  /**
+   * `shards`: three of a Redis Cluster. Without Redis there is one node, and nothing is done to it.
+   */
   readonly log: 'redis' | 'shards' | 'memory'
   readonly clients: number
   readonly kills: number

@@ -20,7 +20,9 @@ export interface StartClusterOptions {
 
 export type RedisCluster = Awaited<ReturnType<typeof startRedisCluster>>
 
-/** A real Redis Cluster on free ports of 127.0.0.1. A shard that is down takes only its slots along. */
+/**
+ * A real Redis Cluster on free ports of 127.0.0.1. A shard that is down takes only its slots along.
+ */
 export async function startRedisCluster({ shards = 3, hasReplicas = false }: StartClusterOptions = {}) {
   const count = hasReplicas ? 2 * shards : shards
   const servers = await Promise.all(Array.from({ length: count }, startMember))

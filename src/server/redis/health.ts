@@ -9,98 +9,106 @@ const isAboutWriting = (error: unknown) => /MISCONF|OOM|NOREPLICAS|READONLY/.tes
 /** Sessions that are told of by name. One rule that is wrong makes thousands of them unreadable. */
 const MAX_TOLD = 10
 
+/** What was told of, and is not over. */
+class Told {
+  /** Sessions that cannot be read. */
+  readonly unreadable = new Set<string>()
+  /** Servers that do not do what they are asked, do not write, or refuse subscriptions. */
+  readonly silent = new Set<string>()
+  readonly readOnly = new Set<string>()
+  readonly deaf = new Set<string>()
+}
+
 /**
  * Failures of Redis for this process: each kind is told once of each server, in one sentence, until
- * it is over. What is returned is for the parts of the log, each of which says at which `address`
- * it is now.
+ * it is over. The parts of the log share what was told; each says at which `address` it is now.
  */
 export function createHealths(onError: (error: Error) => void) {
-  const unreadable = new Set<string>()
-  const silent = new Set<string>()
-  const readOnly = new Set<string>()
-  const deaf = new Set<string>()
-  return (address: () => string): Health => createHealth({ onError, address, unreadable, silent, readOnly, deaf })
+  const told = new Told()
+  return (address: () => string) => new Health({ onError, address, told })
 }
 
 interface HealthOptions {
   onError(error: Error): void
   address(): string
-  /** Sessions that were told of. */
-  readonly unreadable: Set<string>
-  /** Servers that do not do what they are asked, or not where it writes. */
-  readonly silent: Set<string>
-  readonly readOnly: Set<string>
-  /** Servers that refuse subscriptions. */
-  readonly deaf: Set<string>
+  readonly told: Told
 }
 
-function createHealth({ onError, address, unreadable, silent, readOnly, deaf }: HealthOptions) {
+export class Health {
+  readonly #options: HealthOptions
   /** Where it was that a subscription was refused. */
-  let refusedAt = ''
+  #refusedAt = ''
 
-  function tell(what: string, cause: unknown) {
+  constructor(options: HealthOptions) {
+    this.#options = options
+  }
+
+  tell(what: string, cause: unknown): void {
+    const { address, onError } = this.#options
     const where = address() && `${address()}: `
     onError(new Error(`redisLog: ${what} (${where}${messageOf(cause)})`, { cause }))
   }
 
-  function refusesWrites(cause: unknown) {
-    if (!readOnly.has(address()))
-      tell('Redis refuses to write, so sessions are read, but events and commands are not taken', cause)
-    readOnly.add(address())
+  refusesWrites(cause: unknown): void {
+    const what = 'Redis refuses to write, so sessions are read, but events and commands are not taken'
+    this.#tellOnce('readOnly', what, cause)
+  }
+
+  writes(): void {
+    const { address, told } = this.#options
+    told.readOnly.delete(address())
+  }
+
+  refusesSubscription(cause: unknown): void {
+    this.#refusedAt = this.#options.address()
+    const what = 'Redis refuses a subscription, so what happens elsewhere is heard late; it is asked every 10 s'
+    this.#tellOnce('deaf', what, cause)
+  }
+
+  /** All that was refused is subscribed. */
+  hears(): void {
+    this.#options.told.deaf.delete(this.#refusedAt)
   }
 
   /** The error to reject with: the caller is to come back, and need not report it. */
-  function fails(cause: unknown): Refusal {
-    if (isAboutWriting(cause)) refusesWrites(cause)
-    else {
-      if (!silent.has(address()))
-        tell('Redis does not do what it is asked, so clients are told to come back later', cause)
-      silent.add(address())
-    }
+  fails(cause: unknown): Refusal {
+    const what = 'Redis does not do what it is asked, so clients are told to come back later'
+    if (isAboutWriting(cause)) this.refusesWrites(cause)
+    else this.#tellOnce('silent', what, cause)
     return Object.assign(unavailable(), { cause })
   }
 
-  return {
-    tell,
-    refusesWrites,
-    writes() {
-      readOnly.delete(address())
-    },
+  /** Rejects with what `fails` makes of it. */
+  async orUnavailable<T>(asking: Promise<T>): Promise<T> {
+    try {
+      return await asking
+    } catch (error) {
+      throw this.fails(error)
+    }
+  }
 
-    refusesSubscription(cause: unknown) {
-      refusedAt = address()
-      if (!deaf.has(refusedAt))
-        tell('Redis refuses a subscription, so what happens elsewhere is heard late; it is asked every 10 s', cause)
-      deaf.add(refusedAt)
-    },
-    /** All that was refused is subscribed. */
-    hears() {
-      deaf.delete(refusedAt)
-    },
+  /** False if not only this session is concerned. */
+  cannotRead(sessionId: string, cause: unknown): boolean {
+    const { unreadable } = this.#options.told
+    if (!isAboutKey(cause)) return false
+    if (!unreadable.has(sessionId) && unreadable.size < MAX_TOLD) {
+      unreadable.add(sessionId)
+      this.tell(`session ${sessionId} cannot be read, and waits until it can`, cause)
+    }
+    return true
+  }
 
-    fails,
-    /** Rejects with what `fails` makes of it. */
-    orUnavailable: <T>(asking: Promise<T>): Promise<T> =>
-      asking.catch((error: unknown): never => {
-        throw fails(error)
-      }),
+  hasRead(sessionId: string): void {
+    const { address, told } = this.#options
+    told.silent.delete(address())
+    told.unreadable.delete(sessionId)
+  }
 
-    /** False if not only this session is concerned. */
-    cannotRead(sessionId: string, cause: unknown): boolean {
-      if (!isAboutKey(cause)) return false
-      if (!unreadable.has(sessionId) && unreadable.size < MAX_TOLD) {
-        unreadable.add(sessionId)
-        tell(`session ${sessionId} cannot be read, and waits until it can`, cause)
-      }
-      return true
-    },
-    hasRead(sessionId: string) {
-      silent.delete(address())
-      unreadable.delete(sessionId)
-    },
+  #tellOnce(kind: 'silent' | 'readOnly' | 'deaf', what: string, cause: unknown) {
+    const { address, told } = this.#options
+    if (!told[kind].has(address())) this.tell(what, cause)
+    told[kind].add(address())
   }
 }
-
-export type Health = ReturnType<typeof createHealth>
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))

@@ -51,7 +51,8 @@ export function connectRedis(source: string | Redis, options: ConnectionsOptions
 function openClient(source: string | Redis, onError: (error: unknown) => void): Redis {
   const settings = {
     ...SETTINGS,
-    // A primary that has become a replica: connect anew, to wherever the name leads now, and repeat.
+    // A primary that has become a replica: connect anew, to wherever the name leads now, and
+    // repeat.
     reconnectOnError: (error: Error) => (error.message.startsWith('READONLY') ? (2 as const) : false),
   }
   const client = source instanceof Redis ? source.duplicate(settings) : new Redis(source, settings)

@@ -2,7 +2,9 @@ import type { RedisLink } from './link'
 
 export interface SubscriptionsOptions {
   readonly redis: RedisLink['subscriber']
-  /** Told once, until everything that is wanted is subscribed again: then `onRestored` is called. */
+  /**
+   * Told once, until everything that is wanted is subscribed again: then `onRestored` is called.
+   */
   onRefused(cause: unknown): void
   onRestored(): void
 }
