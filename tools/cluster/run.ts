@@ -180,7 +180,9 @@ class ClusterRun {
     // A process that died leaves its runs to the others.
     await this.#until('the last end of a run', clients, async () => {
       const logs = await Promise.all(this.#sessionIds.filter(isOfRuns).map(world.read))
-      return this.#options.restarts > 0 || !logs.some(({ events }) => isActive(events.map(whatOf)))
+      const { restarts, log } = this.#options
+      const haveLostAll = restarts > 0 && log === 'redis'
+      return haveLostAll || !logs.some(({ events }) => isActive(events.map(whatOf)))
     })
   }
 
