@@ -1,6 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
+import { createChatServer } from '../../src/server'
 import { type RedisLogOptions, redisLog } from '../../src/server/redis'
+import { createRuns } from '../../src/server/runs'
 import { startRedisCluster } from '../shared/redisCluster'
 import { hasRedis, startRedis } from '../shared/redisServer'
 import { interleave, type Measurement, median, ratio } from './_bench'
@@ -13,6 +15,11 @@ const ROUNDS = 3
 /** Sessions of so many events, to weigh one. */
 const WEIGHED = 2_000
 const WEIGHED_EVENTS = 20
+/** Sessions that one process follows, to weigh that. */
+const FOLLOWED = 20_000
+/** How long a process with runs is watched, ms, and what it may take of a core, %. */
+const WATCHED = 6_000
+const MAX_SHARE = 2
 /** A shard may cost so much more for an event than a primary that is alone. */
 const BAR = 1.5
 /** About a token of an answer. */
@@ -20,7 +27,7 @@ const EVENT = { type: 'token', messageId: 'm-000001', text: 'a token or two of t
 
 export const shards: Measurement = {
   name: 'shards',
-  about: 'µs of a shard’s core for an event that another process follows, and bytes of a session, against one primary',
+  about: 'what an event, a session, one that is followed, and a process with runs cost a shard, against one primary',
   async run() {
     if (!hasRedis) throw new Error('shards needs a redis-server (apt-get install redis-server)')
     const [cluster, redis] = [await startRedisCluster(), await startRedis()]
@@ -36,6 +43,8 @@ export const shards: Measurement = {
       for (const subject of ['holdline', 'bare'] as const) await sample(subject)
       const { ours, baseline } = await interleave(ROUNDS, sample)
       const [shard, primary] = [await bytesOfSession(places.holdline), await bytesOfSession(places.bare)]
+      const [followed, elsewhere] = [await bytesOfFollowing(places.holdline), await bytesOfFollowing(places.bare)]
+      const [share, alone] = [await shareOfRuns(places.holdline), await shareOfRuns(places.bare)]
       const cost = ratio(ours, baseline)
       return [
         {
@@ -53,6 +62,22 @@ export const shards: Measurement = {
           value: (shard / primary).toFixed(2),
           bar: '≤ 1.1',
           isMet: shard <= 1.1 * primary,
+        },
+        {
+          name: 'a session that a process follows, bytes',
+          ours: followed.toFixed(0),
+          baseline: `${elsewhere.toFixed(0)} in one primary`,
+          value: (followed / elsewhere).toFixed(2),
+          bar: `≤ ${BAR}`,
+          isMet: followed <= BAR * elsewhere,
+        },
+        {
+          name: 'a process with runs, % of a core in all shards',
+          ours: share.toFixed(2),
+          baseline: `${alone.toFixed(2)} in one primary`,
+          value: share.toFixed(2),
+          bar: `≤ ${MAX_SHARE}`,
+          isMet: share <= MAX_SHARE,
         },
       ]
     } finally {
@@ -97,6 +122,42 @@ const cpuOf = async (admins: readonly Redis[]) =>
     const field = (name: string) => Number(new RegExp(`${name}:([\\d.]+)`).exec(info)?.[1])
     return field('used_cpu_user_main_thread') + field('used_cpu_sys_main_thread')
   })
+
+async function bytesOfFollowing({ admins, options }: Place): Promise<number> {
+  const used = () => sum(admins, async (admin) => Number(/used_memory:(\d+)/.exec(await admin.info('memory'))?.[1]))
+  const log = redisLog(options())
+  try {
+    await log.subscribe(crypto.randomUUID(), () => {})
+    const before = await used()
+    for (let n = 0; n < FOLLOWED; n += 500)
+      await Promise.all(Array.from({ length: 500 }, () => log.subscribe(crypto.randomUUID(), () => {})))
+    return ((await used()) - before) / FOLLOWED
+  } finally {
+    log.close()
+  }
+}
+
+/** What the lease of a process takes of a core, %, though nothing runs. */
+async function shareOfRuns({ admins, options }: Place): Promise<number> {
+  const log = redisLog(options())
+  const settings = {
+    authenticate: () => null,
+    authorize: () => true,
+    onCommand: () => null,
+    allowedHosts: 'any',
+  } as const
+  const server = createChatServer({ log, ...settings })
+  createRuns({ server })
+  try {
+    await sleep(WATCHED / 3)
+    const before = await cpuOf(admins)
+    await sleep(WATCHED)
+    return (1e5 * ((await cpuOf(admins)) - before)) / WATCHED
+  } finally {
+    await server.close()
+    log.close()
+  }
+}
 
 async function bytesOfSession({ admins, options }: Place): Promise<number> {
   const used = () =>
