@@ -121,6 +121,36 @@ describe('the checker sees', () => {
     expect(check(reset)).toEqual([])
   })
 
+  /** A slot has moved: another epoch of the same events. */
+  const moved: History = {
+    ...HEALTHY,
+    moves: 1,
+    isSharded: true,
+    logs: { s: { epoch: 'e2', events: LOG } },
+    heard: [
+      {
+        client: 7,
+        sessionId: 's',
+        lives: [
+          { after: 1, epoch: 'e', events: LOG.slice(1, 3) },
+          { after: 3, epoch: 'e2', events: LOG.slice(3) },
+        ],
+      },
+    ],
+  }
+
+  test('nothing in a slot that moved, nor in one that has nothing to do with the session', () => {
+    expect(check(moved)).toEqual([])
+    expect(check({ ...HEALTHY, restarts: 1, isSharded: true })).toEqual([])
+    expect(check({ ...HEALTHY, restarts: 1 })).toEqual(["client 7 in s was told 'reset' 0 times"])
+  })
+
+  test('what a move has lost, and a reader who was not told of one', () => {
+    const logs = { s: { epoch: 'e2', events: LOG.slice(0, 4) } }
+    expect(check({ ...moved, logs })).toContain('lost: a2.1 of s, acknowledged as 5, is not in the log')
+    expect(check({ ...moved, heard: HEALTHY.heard })).toEqual(['client 7 in s is in another epoch than the log'])
+  })
+
   test.each<[string, RegExp, Partial<History>]>([
     [
       'an event that a reader has dropped',
