@@ -6,6 +6,8 @@ import { type Refusal, unavailable } from '../errors'
  */
 const isAboutKey = (error: unknown) => /NOPERM.* keys?\b|WRONGTYPE|BADKEY/.test(messageOf(error))
 const isAboutWriting = (error: unknown) => /MISCONF|OOM|NOREPLICAS|READONLY/.test(messageOf(error))
+const SILENT = 'Redis does not do what it is asked, so clients are told to come back later'
+const LONE = "this Redis is a server of a Redis Cluster, and can only be used as 'client: new Cluster([…])' of ioredis"
 /** Sessions that are told of by name. One rule that is wrong makes thousands of them unreadable. */
 const MAX_TOLD = 10
 
@@ -17,6 +19,8 @@ class Told {
   readonly silent = new Set<string>()
   readonly readOnly = new Set<string>()
   readonly deaf = new Set<string>()
+  /** Servers of a cluster that are used as if they were alone. */
+  readonly lone = new Set<string>()
 }
 
 /**
@@ -72,9 +76,9 @@ export class Health {
 
   /** The error to reject with: the caller is to come back, and need not report it. */
   fails(cause: unknown): Refusal {
-    const what = 'Redis does not do what it is asked, so clients are told to come back later'
     if (isAboutWriting(cause)) this.refusesWrites(cause)
-    else this.#tellOnce('silent', what, cause)
+    else if (/^MOVED\b/.test(messageOf(cause))) this.#tellOnce('lone', LONE, cause)
+    else this.#tellOnce('silent', SILENT, cause)
     return Object.assign(unavailable(), { cause })
   }
 
@@ -104,7 +108,7 @@ export class Health {
     told.unreadable.delete(sessionId)
   }
 
-  #tellOnce(kind: 'silent' | 'readOnly' | 'deaf', what: string, cause: unknown) {
+  #tellOnce(kind: 'silent' | 'readOnly' | 'deaf' | 'lone', what: string, cause: unknown) {
     const { address, told } = this.#options
     if (!told[kind].has(address())) this.tell(what, cause)
     told[kind].add(address())

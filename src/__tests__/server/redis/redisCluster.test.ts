@@ -1,3 +1,4 @@
+import type { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest'
 import { type RedisCluster, startRedisCluster } from '../../../../tools/shared/redisCluster'
 import type { ChatServerOptions } from '../../../server'
@@ -172,6 +173,17 @@ describeWithRedis('a log on a cluster of three shards', () => {
       await there.server.publish(some[0] ?? '', { type: 'x' })
     }
     expect([here.errors, there.errors]).toEqual([[], []])
+  })
+
+  test('one of its servers alone is no primary, and it is told how to use it', async () => {
+    const { server, errors, log } = start({}, { client: cluster.servers[0]?.admin as Redis })
+    const stream = await openStream(server)
+    for (const room of ['room1', 'room2', 'room3', 'room4', 'room5']) await stream.watch(room)
+    const told = errors.map(String).filter((error) => error.includes('Redis Cluster'))
+    expect(told).toEqual([expect.stringMatching(/only be used as 'client: new Cluster.* \(MOVED \d+ 127/)])
+    const appending = ['room1', 'room2', 'room3', 'room4'].map((room) => log.append(room, { type: 'x' }))
+    const refused = (await Promise.allSettled(appending)).filter(({ status }) => status === 'rejected')
+    expect(refused.length).toBeGreaterThan(0)
   })
 
   test('`replicas`: without any nothing is acknowledged', async () => {
