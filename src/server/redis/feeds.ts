@@ -2,19 +2,20 @@ import type { Timers } from '../clock'
 import type { LogEntry } from '../log/sessionLog'
 import { type News, type Numbered, SessionFeed } from './sessionFeed'
 
-export interface FeedsOptions {
+/** `Part`: where several sessions are, e.g. at one server. */
+export interface FeedsOptions<Part> {
+  readonly parts: readonly Part[]
+  partOf(sessionId: string): Part
   /**
    * Resolves when whatever is published from then on arrives, or when that is refused: the look
    * finds it then.
    */
   subscribe(sessionId: string): Promise<void>
   unsubscribe(sessionId: string): void
-  /** Subscribes what is missing. */
-  repair(): Promise<void>
+  /** Subscribes what is missing there. */
+  repair(part: Part): Promise<void>
   /** `undefined`: that session cannot be read, though others can. */
   readNews(sessionId: string, after: number, limit: number): Promise<News | undefined>
-  /** Sessions with the same answer are at one server. */
-  partOf(sessionId: string): unknown
   /** Events were missed, and found. */
   onRepair(): void
   /** It is time to look whether all is as it was. */
@@ -35,14 +36,14 @@ const MAX_CHARS = 16_777_216
 type Known = readonly [sessionId: string, { readonly feed: SessionFeed; readonly subscribed: Promise<unknown> }]
 
 /** The sessions that somebody in this process listens to. */
-export class Feeds {
-  readonly #options: FeedsOptions
+export class Feeds<Part> {
+  readonly #options: FeedsOptions<Part>
   readonly #feeds = new Map<string, Known[1]>()
   /** Of the next check; none after the end. */
   #timer: { readonly id: unknown } | undefined
   #chars = 0
 
-  constructor(options: FeedsOptions) {
+  constructor(options: FeedsOptions<Part>) {
     this.#options = options
     this.#checkLater()
   }
@@ -89,21 +90,18 @@ export class Feeds {
    * announced. To be called after the connection was lost, and with it every subscription and what
    * was published meanwhile.
    *
-   * @param isConcerned whether that was the connection of this session. Default: of all
+   * @param parts where that was. Default: everywhere
    */
-  async resubscribe(isConcerned: (sessionId: string) => boolean = () => true): Promise<void> {
-    await this.#options.repair()
-    const byPart = new Map<unknown, Known[]>()
-    for (const known of this.#feeds) {
-      const [sessionId] = known
-      if (!isConcerned(sessionId)) continue
-      const part = this.#options.partOf(sessionId)
-      const others = byPart.get(part)
-      if (others) others.push(known)
-      else byPart.set(part, [known])
+  async resubscribe(parts: Iterable<Part> = this.#options.parts): Promise<void> {
+    const { partOf, repair } = this.#options
+    const byPart = new Map([...parts].map((part): [Part, Known[]] => [part, []]))
+    for (const known of this.#feeds) byPart.get(partOf(known[0]))?.push(known)
+    const restore = async ([part, some]: readonly [Part, readonly Known[]]) => {
+      await repair(part)
+      await this.#refreshAll(some)
     }
-    // A server that is silent holds up no other.
-    await Promise.all([...byPart.values()].map((some) => this.#refreshAll(some)))
+    // One that is silent holds up no other.
+    await Promise.all([...byPart].map(restore))
   }
 
   close(): void {

@@ -27,7 +27,7 @@ export interface Owner {
 export class Parts {
   readonly owner: Owner = { node: undefined, onceAge: DAY, onError: console.error, onMetric: () => {} }
   readonly all: readonly [Part, ...Part[]]
-  readonly feeds: Feeds
+  readonly feeds: Feeds<Part>
   readonly of: PartOf
   readonly #connections: Connections
 
@@ -73,7 +73,7 @@ export class Parts {
     })
   }
 
-  #createFeeds({ clock }: ResolvedRedisLog): Feeds {
+  #createFeeds({ clock }: ResolvedRedisLog): Feeds<Part> {
     return new Feeds({
       subscribe: (sessionId) => {
         const { subscriptions, keys } = this.of(sessionId)
@@ -83,10 +83,9 @@ export class Parts {
         const { subscriptions, keys } = this.of(sessionId)
         void subscriptions.remove(keys.channel(sessionId))
       },
-      repair: async () => {
-        await Promise.all(this.all.map(({ subscriptions }) => subscriptions.repair()))
-      },
+      parts: this.all,
       partOf: this.of,
+      repair: ({ subscriptions }) => subscriptions.repair(),
       readNews: (sessionId, after, limit) => this.of(sessionId).reader.news(sessionId, after, limit),
       onRepair: () => this.owner.onMetric({ name: 'repairs', value: 1 }),
       onCheck: () => {
@@ -113,6 +112,6 @@ export class Parts {
   #restore(indices: ReadonlySet<number>) {
     const lost = new Set(this.all.filter((_, index) => indices.has(index)))
     for (const { subscriptions } of lost) subscriptions.lose()
-    void this.feeds.resubscribe((sessionId) => lost.has(this.of(sessionId)))
+    void this.feeds.resubscribe(lost)
   }
 }

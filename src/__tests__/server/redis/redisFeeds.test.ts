@@ -267,6 +267,7 @@ describe('listening to a session', () => {
       async repair() {
         calls.push('repair')
       },
+      parts: [0],
       partOf: () => 0,
       async readNews(sessionId) {
         calls.push(`head ${sessionId}`)
@@ -340,12 +341,43 @@ describe('listening to a session', () => {
     expect(made.repairs).toBe(1)
   })
 
+  test('goes on where it can: a server that is silent holds up no session of another', async () => {
+    const [calls, heads] = [[] as string[], new Map([['a1', 0]])]
+    const feeds = new Feeds<string>({
+      parts: ['a', 'b'],
+      partOf: ([part = '']) => part,
+      subscribe: async () => {},
+      unsubscribe: () => {},
+      repair: (part) => (part === 'b' ? new Promise(() => {}) : Promise.resolve()),
+      async readNews(sessionId) {
+        calls.push(sessionId)
+        return { epoch: 'e', head: heads.get(sessionId) ?? 0, entries: [] }
+      },
+      onRepair: () => {},
+      onCheck: () => {},
+      clock: fakeClock(),
+    })
+    const listener = vi.fn()
+    await feeds.listen('a1', listener)
+    await feeds.listen('b1', () => {})
+    calls.length = 0
+    heads.set('a1', 3)
+    void feeds.resubscribe()
+    await settle()
+    expect([calls, listener.mock.calls.length]).toEqual([['a1'], 1])
+    // After a reconnect to one of them.
+    calls.length = 0
+    await feeds.resubscribe(new Set(['a']))
+    expect(calls).toEqual(['a1'])
+  })
+
   test('asks anew after a reconnect, though a question was under way: it may have been too early', async () => {
     const answers: ((head: number) => void)[] = []
     const feeds = new Feeds({
       subscribe: async () => {},
       unsubscribe: () => {},
       repair: async () => {},
+      parts: [0],
       partOf: () => 0,
       readNews: () => new Promise((resolve) => answers.push((head) => resolve({ epoch: 'e', head, entries: [] }))),
       onRepair: () => {},
