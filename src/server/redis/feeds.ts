@@ -150,14 +150,20 @@ export class Feeds<Part> {
 
   async #refreshAll(some: readonly Known[]) {
     for (let index = 0; index < some.length; index += CHUNK) {
-      await Promise.all(some.slice(index, index + CHUNK).map((known) => this.#refresh(known)))
+      const outcomes = await Promise.all(some.slice(index, index + CHUNK).map((known) => this.#refresh(known)))
+      // Each question to a server that is silent takes seconds, and the look at the others is due.
+      if (!outcomes.includes('answered') && this.#options.parts.length > 1) return
     }
   }
 
-  async #refresh([sessionId, { feed }]: Known) {
-    if (!this.#feeds.has(sessionId)) return
-    // One that fails has told why, and the next look asks again.
-    const hasMissed = await feed.sync().catch(() => false)
-    if (hasMissed) this.#options.onRepair()
+  async #refresh([sessionId, { feed }]: Known): Promise<'answered' | 'failed'> {
+    if (!this.#feeds.has(sessionId)) return 'answered'
+    try {
+      if (await feed.sync()) this.#options.onRepair()
+      return 'answered'
+    } catch {
+      // It has told why, and the next look asks again.
+      return 'failed'
+    }
   }
 }

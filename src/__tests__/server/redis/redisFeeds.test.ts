@@ -371,6 +371,36 @@ describe('listening to a session', () => {
     expect(calls).toEqual(['a1'])
   })
 
+  test('at one of several servers that answers nothing is not asked about to the end: the others are due', async () => {
+    let isDown = false
+    const asked: string[] = []
+    const feeds = new Feeds({
+      parts: ['a', 'b'],
+      partOf: ([part = '']) => part,
+      subscribe: async () => {},
+      unsubscribe: () => {},
+      repair: async () => {},
+      async readNews(sessionId) {
+        asked.push(sessionId)
+        if (isDown && sessionId.startsWith('b')) throw new Error('down')
+        return { epoch: 'e', head: 0, entries: [] }
+      },
+      onRepair: () => {},
+      onCheck: () => {},
+      clock: fakeClock(),
+    })
+    const count = (part: string) => asked.filter((sessionId) => sessionId.startsWith(part)).length
+    for (const n of range(1, 501)) for (const part of ['a', 'b']) await feeds.listen(`${part}${n}`, () => {})
+    isDown = true
+    asked.length = 0
+    await feeds.resubscribe()
+    expect([count('a'), count('b')]).toEqual([501, 500])
+    isDown = false
+    asked.length = 0
+    await feeds.resubscribe()
+    expect([count('a'), count('b')]).toEqual([501, 501])
+  })
+
   test('asks anew after a reconnect, though a question was under way: it may have been too early', async () => {
     const answers: ((head: number) => void)[] = []
     const feeds = new Feeds({
