@@ -63,6 +63,13 @@ export default [
   },
   {
     ...client,
+    name: 'createConnection and holdline/tabs',
+    import: { 'dist/index.js': '{ createConnection }', 'dist/tabs.js': '*' },
+    ignore: ['xstate', ...onDemand],
+    limit: '35.5 kB',
+  },
+  {
+    ...client,
     name: 'createConnection with XState',
     limit: '39 kB',
     modifyEsbuildConfig(config) {

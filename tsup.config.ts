@@ -1,4 +1,5 @@
 import { defineConfig } from 'tsup'
+import { buildAppTemplate } from './tools/package/appTemplate'
 
 export default defineConfig({
   entry: {
@@ -9,6 +10,7 @@ export default defineConfig({
     storage: 'src/storage/index.ts',
     protocol: 'src/protocol/define/index.ts',
     server: 'src/server/index.ts',
+    'server/node': 'src/server/node/index.ts',
     'server/redis': 'src/server/redis/index.ts',
     'server/runs': 'src/server/runs/index.ts',
     testing: 'src/testing/index.ts',
@@ -17,6 +19,7 @@ export default defineConfig({
     sessions: 'src/sessions/index.ts',
     react: 'src/react/index.ts',
     vue: 'src/vue/index.ts',
+    tabs: 'src/tabs/index.ts',
     'ai-sdk': 'src/ai-sdk/index.ts',
     'ai-sdk/server': 'src/ai-sdk/server/index.ts',
     'ag-ui': 'src/ag-ui/index.ts',
@@ -30,4 +33,8 @@ export default defineConfig({
   dts: { compilerOptions: { ignoreDeprecations: '6.0' } },
   sourcemap: true,
   clean: true,
+  // Part of the command: `holdline new` copies it.
+  async onSuccess() {
+    buildAppTemplate('examples/app', 'dist/app')
+  },
 })

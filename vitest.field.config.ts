@@ -1,26 +1,25 @@
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
-import base from './vitest.config'
+import { common } from './vitest.config'
 
 /**
  * `npm run test:field`: real proxies, run-times, browser engines and frameworks, one file at a
  * time.
  */
 const field = (path: string) => fileURLToPath(new URL(`./tools/field/${path}`, import.meta.url))
-const { alias } = base.resolve as { alias: { find: RegExp; replacement: string }[] }
 
 export default defineConfig({
-  ...base,
+  ...common,
   resolve: {
     alias: [
-      ...alias,
+      ...common.resolve.alias,
       // For the recipes of frameworks that only this folder has.
       { find: /^svelte\/store$/, replacement: field('node_modules/svelte/src/store/index-client.js') },
       { find: /^solid-js$/, replacement: field('react18/node_modules/solid-js/dist/solid.js') },
     ],
   },
   test: {
-    ...base.test,
+    ...common.test,
     include: ['tools/field/**/*.test.ts'],
     // The soak under attack measures latencies, so it wants a machine of its own: `HOSTILE=1 npm
     // run test:field`.

@@ -1,5 +1,5 @@
 import { defineConfig } from 'vitest/config'
-import config from './vitest.config'
+import { common } from './vitest.config'
 
 /**
  * The rooms whose tests take long, or are about something that is not mutated: every mutant that
@@ -12,9 +12,9 @@ const LEFT_OUT = 'src/__tests__/{package,tools,wire,server,testing,trace,inspect
 const wanted = process.env.MUTATION_TESTS
 
 export default defineConfig({
-  ...config,
+  ...common,
   test: {
-    ...config.test,
+    ...common.test,
     setupFiles: ['./src/__tests__/support/setup.ts', './src/__tests__/support/shortProperties.ts'],
     include: wanted ? wanted.split(',').map((name) => `src/__tests__/${name}.test.ts`) : ['src/__tests__/**/*.test.ts'],
     exclude: ['node_modules/**', LEFT_OUT],

@@ -1,20 +1,26 @@
-import { type CommandCall, CommandRejected } from 'holdline/server'
-import type { AgentEvent } from './events'
+import { type ChatServer, type CommandCall, CommandRejected } from 'holdline/server'
+import { createRuns, type RunReceipt, type Runs } from 'holdline/server/runs'
+import type { AnswerEvent, Numbered, PromptEvent, PromptReceipt } from './events'
 import { type Step, scriptFor, tokensOf } from './script'
 
 export interface AgentOptions {
-  readonly publish: (sessionId: string, event: AgentEvent) => Promise<unknown>
+  readonly server: ChatServer
   readonly tokensPerSecond: number
   /** How long a tool runs, ms. */
   readonly toolMs: number
-  readonly onPrompt?: (sessionId: string, prompt: string) => void
+  /** Returns how many prompts of this page have been received, this one included. */
+  readonly onPrompt: (prompt: string, page: string) => number
 }
 
 interface Turn {
+  readonly call: CommandCall
   readonly sessionId: string
   readonly turnId: string
   readonly prompt: string
-  readonly abort: AbortController
+  /** The answer, once its turn has come. */
+  run?: Promise<RunReceipt>
+  /** Nothing more is said in it. */
+  over(): void
 }
 
 const MAX_PROMPT = 20_000
@@ -24,29 +30,33 @@ const MAX_TURNS = 50
 const MAX_ANSWERS = 200
 
 /**
- * Answers prompts with streamed tokens and slow tools: one turn at a time in each session, in the
- * order they came.
+ * Answers prompts with streamed tokens and slow tools. Each answer is a run, and a session has one
+ * at a time, in the order of its prompts.
  */
 export class Agent {
   readonly #options: AgentOptions
+  readonly #runs: Runs
   /** Of each session the turn that is being answered, and those that wait for it. */
   readonly #sessions = new Map<string, Turn[]>()
-  #isClosed = false
+  readonly #closing = new AbortController()
 
   constructor(options: AgentOptions) {
     this.#options = options
+    // The next turn may come before the log knows that the last one has ended.
+    this.#runs = createRuns({ server: options.server, onBusy: 'queue' })
   }
 
   /** Returns as soon as the command is taken on; what comes of it is published later. */
-  async handle({ type, sessionId, message, idempotencyKey }: CommandCall): Promise<object> {
+  async handle(call: CommandCall): Promise<object> {
+    const { type, sessionId, message } = call
     if (sessionId === undefined) throw new CommandRejected(400, 'session-missing')
     switch (type) {
       case 'send':
-        return this.#prompt(sessionId, message.prompt, idempotencyKey ?? crypto.randomUUID())
+        return this.#prompt(call, sessionId)
       case 'stop':
-        return { stopped: this.#stop(sessionId, (turn) => turn.turnId === message.turnId) }
+        return { stopped: await this.#stop(sessionId, (turn) => turn.turnId === message.turnId) }
       case 'interrupt':
-        return { stopped: this.#stop(sessionId, (_, index) => index === 0) }
+        return { stopped: await this.#stop(sessionId, (_, index) => index === 0) }
       default:
         throw new CommandRejected(400, 'not-for-this-agent')
     }
@@ -54,21 +64,24 @@ export class Agent {
 
   /** Says nothing more. */
   close() {
-    this.#isClosed = true
-    for (const turns of this.#sessions.values()) for (const { abort } of turns) abort.abort()
+    this.#closing.abort()
     this.#sessions.clear()
   }
 
-  async #prompt(sessionId: string, prompt: unknown, turnId: string): Promise<object> {
+  async #prompt(call: CommandCall, sessionId: string): Promise<PromptReceipt> {
+    const { message, idempotencyKey: turnId = crypto.randomUUID() } = call
+    const { prompt } = message
     if (typeof prompt !== 'string' || prompt.trim() === '') throw new CommandRejected(400, 'empty-prompt')
     if (prompt.length > MAX_PROMPT) throw new CommandRejected(413, 'prompt-too-long')
     const waiting = this.#sessions.get(sessionId)?.length ?? 0
     if (waiting >= MAX_TURNS || (waiting === 0 && this.#sessions.size >= MAX_ANSWERS))
       throw new CommandRejected(409, 'busy')
-    this.#options.onPrompt?.(sessionId, prompt)
-    await this.#options.publish(sessionId, { type: 'prompt', turnId, text: prompt })
-    this.#takeOn({ sessionId, turnId, prompt, abort: new AbortController() })
-    return { turnId }
+    const { page, number } = message
+    const received = this.#options.onPrompt(prompt, isPage(page) ? page : '')
+    const counted = isPage(page) && Number.isSafeInteger(number) && { page, number: Number(number), received }
+    const { seq, epoch } = await this.#publish(sessionId, { type: 'prompt', turnId, text: prompt, ...counted })
+    this.#takeOn({ call, sessionId, turnId, prompt, over: () => {} })
+    return { turnId, seq, epoch }
   }
 
   #takeOn(turn: Turn) {
@@ -81,73 +94,95 @@ export class Agent {
     }
   }
 
-  #stop(sessionId: string, isMeant: (turn: Turn, index: number) => boolean): number {
-    const turns = (this.#sessions.get(sessionId) ?? []).filter(isMeant)
-    for (const turn of turns) turn.abort.abort()
-    return turns.length
+  async #stop(sessionId: string, isMeant: (turn: Turn, index: number) => boolean): Promise<number> {
+    const turns = this.#sessions.get(sessionId) ?? []
+    const meant = turns.filter(isMeant)
+    for (const turn of meant) {
+      if (turn.run) await this.#end(turn, await turn.run)
+      else {
+        turns.splice(turns.indexOf(turn), 1)
+        await this.#publish(sessionId, { type: 'prompt.dropped', turnId: turn.turnId, reason: 'stopped' })
+      }
+    }
+    return meant.length
+  }
+
+  async #end({ sessionId, over }: Turn, { run }: RunReceipt) {
+    await this.#runs.stop(sessionId, run)
+    // One that has not begun never begins.
+    over()
   }
 
   async #answerAll(sessionId: string, turns: Turn[]) {
-    for (let turn = turns[0]; turn && !this.#isClosed; turn = turns[0]) {
+    for (let turn = turns[0]; turn && !this.#closing.signal.aborted; turn = turns[0]) {
       await this.#answer(turn)
       turns.shift()
     }
-    this.#sessions.delete(sessionId)
+    if (this.#sessions.get(sessionId) === turns) this.#sessions.delete(sessionId)
   }
 
-  async #answer(turn: Turn) {
-    const { prompt, abort } = turn
-    await this.#publish(turn, { type: 'answer.started' })
-    for (const step of scriptFor(prompt)) {
-      if (abort.signal.aborted) break
-      if (step.kind === 'text') await this.#say(turn, step.text)
-      else await this.#runTool(turn, step)
+  /** Resolves when the answer is over, or could not begin. */
+  #answer(turn: Turn): Promise<void> {
+    const { call, sessionId, turnId } = turn
+    return new Promise((resolve) => {
+      turn.over = resolve
+      turn.run = this.#runs.start(call, (signal, run) => this.#say(turn, signal, run))
+      turn.run.catch((error: unknown) => {
+        console.error(error)
+        void this.#publish(sessionId, { type: 'prompt.dropped', turnId, reason: 'failed' }).catch(() => {})
+        resolve()
+      })
+    })
+  }
+
+  async *#say(turn: Turn, stopped: AbortSignal, run: string): AsyncGenerator<AnswerEvent> {
+    const { turnId, prompt } = turn
+    const signal = AbortSignal.any([stopped, this.#closing.signal])
+    let n = 0
+    try {
+      yield { type: 'answer.started', turnId, run }
+      for (const step of scriptFor(prompt)) {
+        if (step.kind === 'tool') yield* this.#runTool(turnId, step, signal)
+        else for await (const text of this.#speak(step.text, signal)) yield { type: 'token', turnId, n: n++, text }
+      }
+    } finally {
+      turn.over()
     }
-    if (!this.#isClosed) await this.#publish(turn, { type: 'answer.ended', outcome: outcomeOf(turn) })
   }
 
-  async #say(turn: Turn, text: string) {
-    const { signal } = turn.abort
+  async *#speak(text: string, signal: AbortSignal): AsyncGenerator<string> {
     // By the clock and not from token to token, so that late timers do not add up.
     let due = Date.now()
     for (const token of tokensOf(text)) {
       if (signal.aborted) return
-      await this.#publish(turn, { type: 'token', text: token })
+      yield token
       due += 1_000 / this.#options.tokensPerSecond
       await pause(due - Date.now(), signal)
     }
   }
 
-  async #runTool(turn: Turn, { name, input, notes, result }: Step & { kind: 'tool' }) {
+  async *#runTool(turnId: string, { name, input, notes, result }: ToolStep, signal: AbortSignal) {
     const { toolMs } = this.#options
-    const { signal } = turn.abort
     const toolId = crypto.randomUUID()
     const at = Date.now()
-    await this.#publish(turn, { type: 'tool.started', toolId, name, input, at, expectedMs: toolMs })
+    if (signal.aborted) return
+    yield { type: 'tool.started', turnId, toolId, name, input, at, expectedMs: toolMs } as const
     for (const note of notes) {
-      if (signal.aborted) break
-      await this.#publish(turn, { type: 'tool.progress', toolId, note })
+      yield { type: 'tool.progress', turnId, toolId, note } as const
       await pause(toolMs / notes.length, signal)
+      if (signal.aborted) return
     }
-    if (this.#isClosed) return
-    await this.#publish(turn, {
-      type: 'tool.ended',
-      toolId,
-      outcome: outcomeOf(turn),
-      result: signal.aborted ? '' : result,
-      tookMs: Date.now() - at,
-    })
+    yield { type: 'tool.ended', turnId, toolId, result, tookMs: Date.now() - at } as const
   }
 
-  #publish({ sessionId, turnId }: Turn, event: OfTurn<AgentEvent>) {
-    return this.#options.publish(sessionId, { ...event, turnId } as AgentEvent)
+  #publish(sessionId: string, event: PromptEvent) {
+    return this.#options.server.publish(sessionId, event)
   }
 }
 
-/** An event without the turn that it is of. */
-type OfTurn<Event> = Event extends unknown ? Omit<Event, 'turnId'> : never
+type ToolStep = Step & { readonly kind: 'tool' }
 
-const outcomeOf = ({ abort }: Turn) => (abort.signal.aborted ? 'stopped' : 'done')
+const isPage = (value: unknown): value is Numbered['page'] => typeof value === 'string' && /^[\w-]{1,64}$/.test(value)
 
 /** Ends early when it is aborted; whoever waits looks at the signal. */
 function pause(ms: number, signal: AbortSignal): Promise<void> {

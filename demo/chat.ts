@@ -8,7 +8,8 @@ export interface ChatOptions {
   readonly toolMs: number
   readonly heartbeat: number
   readonly visitors: Visitors
-  onPrompt(prompt: string): void
+  /** Returns how many prompts of this page have been received. */
+  readonly onPrompt: (prompt: string, page: string) => number
   onMetric(metric: Metric): void
 }
 
@@ -42,12 +43,7 @@ export class Chat {
       onMetric,
       onError: (error) => console.error(error),
     })
-    this.#agent = new Agent({
-      publish: this.#chat.publish,
-      tokensPerSecond,
-      toolMs,
-      onPrompt: (_, prompt) => onPrompt(prompt),
-    })
+    this.#agent = new Agent({ server: this.#chat, tokensPerSecond, toolMs, onPrompt })
   }
 
   fetch(request: Request): Promise<Response> {

@@ -1,12 +1,14 @@
 import type { HttpBindings } from '@hono/node-server'
 import { type Context, Hono } from 'hono'
 import { getCookie, setCookie } from 'hono/cookie'
+import { Book } from './book'
 import { Chat, COOKIE } from './chat'
+import { type DocFiles, docFiles } from './docFiles'
 import { LINES, MISHAPS } from './events'
 import { createVisitors, GUARD_HEADERS, refusalOf } from './guard'
 import { createHealth } from './health'
 import { Mishaps } from './mishaps'
-import { type PageFiles, pageFiles, STYLES } from './pageFiles'
+import { type PageFiles, pageFiles } from './pageFiles'
 
 export interface DemoOptions {
   /** Default 40. */
@@ -17,6 +19,8 @@ export interface DemoOptions {
   readonly heartbeat?: number
   /** How late the answer to a resume is, ms. Default 5,000. */
   readonly lateMs?: number
+  /** How long a dropped client, and a server that restarts, stays away, ms. Default 2,000. */
+  readonly awayMs?: number
 }
 
 export interface Demo {
@@ -34,7 +38,6 @@ const PAGE_HEADERS = {
 }
 /** Of a visitor's cookie, s. */
 const MONTH = 30 * 24 * 3_600
-const MAX_PROMPTS = 1_000
 /** A restart is felt by everybody. ms. */
 const RESTART_PAUSE = 1_000
 
@@ -42,11 +45,14 @@ const RESTART_PAUSE = 1_000
  * The whole demo as one `fetch`: the page, the chat server with its agent, and the mishaps between
  * the two.
  */
-export const createDemo = async (options: DemoOptions = {}): Promise<Demo> => new App(options, await pageFiles())
+export async function createDemo(options: DemoOptions = {}): Promise<Demo> {
+  const docs = await docFiles()
+  return new App(options, await pageFiles(docs), docs)
+}
 
 class App implements Demo {
-  readonly prompts: string[] = []
   readonly #options: DemoOptions
+  readonly #book = new Book()
   readonly #mishaps: Mishaps
   readonly #health = createHealth()
   readonly #visitors = createVisitors()
@@ -54,15 +60,20 @@ class App implements Demo {
   #chat: Chat
   #restartAt = 0
 
-  constructor(options: DemoOptions, files: PageFiles) {
-    const { lateMs = 5_000 } = options
+  constructor(options: DemoOptions, files: PageFiles, docs: DocFiles) {
+    const { lateMs = 5_000, awayMs = 2_000 } = options
     this.#options = options
-    this.#mishaps = new Mishaps({ lateMs })
+    this.#mishaps = new Mishaps({ lateMs, awayMs })
     this.#chat = this.#startChat()
     this.#guard()
     this.#servePage(files)
+    this.#serveDocs(docs)
     this.#serveChat()
     this.#app.post('/demo/mishaps/:name', (context) => this.#cause(context, context.req.param('name')))
+  }
+
+  get prompts() {
+    return this.#book.prompts
   }
 
   readonly fetch = (request: Request, env?: HttpBindings) => this.#app.fetch(request, env)
@@ -79,10 +90,7 @@ class App implements Demo {
       toolMs,
       heartbeat,
       visitors: this.#visitors,
-      onPrompt: (prompt) => {
-        this.prompts.push(prompt)
-        if (this.prompts.length > MAX_PROMPTS) this.prompts.shift()
-      },
+      onPrompt: this.#book.receive,
       onMetric: this.#health.count,
     })
   }
@@ -104,7 +112,7 @@ class App implements Demo {
     })
   }
 
-  #servePage({ html, script, styles }: PageFiles) {
+  #servePage({ html, script, map, style }: PageFiles) {
     this.#app.get('/', (context) => {
       const cookie = getCookie(context, COOKIE)
       if (!this.#visitors.known(cookie)) {
@@ -116,7 +124,15 @@ class App implements Demo {
     const serve = (path: string, body: string, type: string) =>
       this.#app.get(path, (context) => context.body(body, 200, { ...PAGE_HEADERS, 'Content-Type': type }))
     serve('/page.js', script, 'text/javascript')
-    for (const name of STYLES) serve(`/${name}`, styles[name], 'text/css')
+    serve('/page.js.map', map, 'application/json')
+    serve('/style.css', style, 'text/css')
+  }
+
+  #serveDocs(docs: DocFiles) {
+    this.#app.get('/docs/:name', async (context) => {
+      const text = await docs.get(context.req.param('name'))?.()
+      return text === undefined ? context.notFound() : context.text(text, 200, PAGE_HEADERS)
+    })
   }
 
   #serveChat() {

@@ -6,6 +6,8 @@ import { attachSockets } from './socket'
 
 export const HOST = '127.0.0.1'
 const MAX_TRIES = 20
+/** How long what was said last, a goodbye, has to arrive when the server ends, ms. */
+const GRACE = 250
 /** Streams included; a page has two. */
 const MAX_CONNECTIONS = 1_000
 
@@ -42,9 +44,12 @@ export async function listen({ fetch, port, onTaken = () => {} }: ListenOptions)
       async close() {
         const closed = once(server, 'close')
         server.close()
-        cutSockets()
-        if ('closeAllConnections' in server) server.closeAllConnections()
+        const timer = setTimeout(() => {
+          cutSockets()
+          if ('closeAllConnections' in server) server.closeAllConnections()
+        }, GRACE)
         await closed
+        clearTimeout(timer)
       },
     }
   }

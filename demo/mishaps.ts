@@ -13,6 +13,10 @@ export interface Passage {
 export interface MishapsOptions {
   /** How late an answer to a resume is, ms. */
   readonly lateMs: number
+  /**
+   * For how long nothing of a client gets through after a drop, and of anybody after a restart, ms.
+   */
+  readonly awayMs: number
 }
 
 /** The restart is not among them: it happens to the server, not on the way to it. */
@@ -23,6 +27,8 @@ interface Client {
   readonly streams: Set<Tap>
   failResume: boolean
   delayResume: boolean
+  /** Until then nothing of it gets through, ms since the epoch. */
+  awayUntil: number
 }
 
 /**
@@ -33,13 +39,20 @@ export class Mishaps {
   readonly #options: MishapsOptions
   /** Those with a stream, or with a mishap that waits for their resume. */
   readonly #clients = new Map<string, Client>()
+  /** Until then nothing of anybody gets through, ms since the epoch. */
+  #downUntil = 0
 
   constructor(options: MishapsOptions) {
     this.#options = options
   }
 
   async pass(passage: Passage): Promise<Response> {
-    const { clientId, request, next } = passage
+    const { clientId, request, next, hangUp } = passage
+    if (this.#isAway(clientId)) {
+      hangUp()
+      // For a client without a socket.
+      return Response.json({ error: 'mishap' }, { status: 503 })
+    }
     const endpoint = new URL(request.url).pathname.split('/').pop()
     if (endpoint === 'reconnect' && this.#take(clientId, 'failResume')) {
       return Response.json({ error: 'mishap' }, { status: 500 })
@@ -61,6 +74,8 @@ export class Mishaps {
     const hit = [...client.streams]
     if (mishap === 'fail-resume') client.failResume = true
     if (mishap === 'late-resume') client.delayResume = true
+    // As when a network is lost: it takes a moment until there is another one.
+    if (mishap === 'drop' && hit.length > 0) client.awayUntil = Date.now() + this.#options.awayMs
     for (const stream of hit) {
       if (mishap === 'second-welcome') stream.repeatWelcome()
       else if (mishap === 'silence') stream.silence()
@@ -77,8 +92,12 @@ export class Mishaps {
     return this.#clients.size
   }
 
-  /** Every stream of every client, as when the server's process dies. */
+  /**
+   * Every stream of every client, as when the server's process dies, and until there is another
+   * one.
+   */
   dropAll() {
+    this.#downUntil = Date.now() + this.#options.awayMs
     for (const { streams } of this.#clients.values()) for (const stream of [...streams]) stream.drop()
   }
 
@@ -94,14 +113,24 @@ export class Mishaps {
   }
 
   #clientOf(clientId: string): Client {
-    const client = this.#clients.get(clientId) ?? { streams: new Set(), failResume: false, delayResume: false }
+    const client = this.#clients.get(clientId) ?? {
+      streams: new Set(),
+      failResume: false,
+      delayResume: false,
+      awayUntil: 0,
+    }
     this.#clients.set(clientId, client)
     return client
   }
 
+  #isAway(clientId: string): boolean {
+    return Date.now() < Math.max(this.#downUntil, this.#clients.get(clientId)?.awayUntil ?? 0)
+  }
+
   #forgetIdle(clientId: string) {
     const client = this.#clients.get(clientId)
-    if (client && client.streams.size === 0 && !client.failResume && !client.delayResume) this.#clients.delete(clientId)
+    if (!client || client.streams.size > 0 || client.failResume || client.delayResume) return
+    if (client.awayUntil <= Date.now()) this.#clients.delete(clientId)
   }
 
   /** A mishap waits for a resume that may never come. */

@@ -29,6 +29,7 @@
  * | `exhausted` | failed, or its stream dropped, as often as `outbox` allows; repeat it under the same id |
  * | `unknown-endpoint` | the server answers 404 for the message's endpoint, on streams that it knows |
  * | `load-failed` | the `load` of a session rejected, or returned no cursor; it is called again |
+ * | `not-shared` | of `holdline/tabs`: this tab has a line of its own; the message says why |
  * | `no-state` | the cursor of a session is ahead of its state, which has no `load`: the events between are asked for again |
  * | `run-failed` | of `holdline/ai-sdk`: the server failed while it made an answer |
  * | `run-interrupted` | of `holdline/ai-sdk`: the process that made an answer is gone, or its history is; the rest will not come |
@@ -104,6 +105,7 @@ export type ReportErrorCode =
   | 'listener-failed'
   | 'load-failed'
   | 'no-state'
+  | 'not-shared'
   | 'poison-message'
   | 'stale-events'
   | 'storage-corrupt'

@@ -3,7 +3,7 @@ import type { BrowserContext, Page } from 'playwright-core'
 import { createDemo, type DemoOptions } from '../createDemo'
 import type { Mishap } from '../events'
 import { listen } from '../listen'
-import { scriptFor } from '../script'
+import { scriptFor, tokensOf } from '../script'
 
 export type Fetch = (request: Request, env: HttpBindings) => Response | Promise<Response>
 
@@ -21,6 +21,8 @@ export async function startSite(options: DemoOptions = {}, wrap = (fetch: Fetch)
     toolMs: 1_500,
     heartbeat: 1_000,
     lateMs: 3_000,
+    // The network is back at once, except where a test is about that.
+    awayMs: 0,
     ...options,
   })
   const listening = await listen({ fetch: wrap(demo.fetch), port: 0 })
@@ -57,6 +59,46 @@ export function createChat(page: Page) {
   }
   const cause = (mishap: Mishap) => page.click(`[data-mishap="${mishap}"]`)
 
+  const answers = () =>
+    page.$$eval('.row', (rows) =>
+      rows.map((row) => Array.from(row.querySelectorAll('.answer .text'), (text) => text.textContent ?? '').join('|')),
+    )
+
+  return {
+    page,
+    lastAnswer,
+    phase,
+    write,
+    cause,
+    ...logOf(page),
+    ...deliveriesOf(page),
+    ...countsOf(page),
+    /** The text of each row's answer. */
+    answers,
+    /** Waits until so much of the last answer is there; returns what is there. */
+    async heard(characters: number) {
+      await page.waitForFunction((wanted) => {
+        const texts = document.querySelectorAll('.row:last-child .answer .text')
+        return Array.from(texts, (text) => text.textContent ?? '').join('').length >= wanted
+      }, characters)
+      return (await answers()).at(-1) ?? ''
+    },
+    /** Waits until so many answers are complete, and nothing is on its way. */
+    finished: (count: number) =>
+      page.waitForFunction(
+        (wanted) =>
+          document.querySelectorAll('.answer[data-status="done"]').length === wanted &&
+          !document.querySelector('.own:not([data-status="accepted"])'),
+        count,
+      ),
+    /** Of each message, what is told beside its answer. */
+    answerNotes: () => page.$$eval('.answer-note', (notes) => notes.map(({ textContent }) => textContent ?? '')),
+    ownMessages: () => page.$$eval('.own > .text', (texts) => texts.map(({ textContent }) => textContent ?? '')),
+  }
+}
+
+/** What happened to the line. */
+function logOf(page: Page) {
   /** Lifecycle events as `kind what`, oldest first. */
   const log = async (): Promise<readonly string[]> => {
     const entries = await page.$$eval('#log li', (items) =>
@@ -83,59 +125,46 @@ export function createChat(page: Page) {
       [beginnings, skip] as const,
     )
 
-  const answers = () =>
-    page.$$eval('.row', (rows) =>
-      rows.map((row) => Array.from(row.querySelectorAll('.answer .text'), (text) => text.textContent ?? '').join('|')),
-    )
-
-  return {
-    page,
-    lastAnswer,
-    phase,
-    write,
-    cause,
-    log,
-    logged,
-    /** The text of each row's answer. */
-    answers,
-    /** Waits until so much of the last answer is there; returns what is there. */
-    async heard(characters: number) {
-      await page.waitForFunction((wanted) => {
-        const texts = document.querySelectorAll('.row:last-child .answer .text')
-        return Array.from(texts, (text) => text.textContent ?? '').join('').length >= wanted
-      }, characters)
-      return (await answers()).at(-1) ?? ''
-    },
-    /** Waits until so many answers are complete, and nothing is on its way. */
-    finished: (count: number) =>
-      page.waitForFunction(
-        (wanted) =>
-          document.querySelectorAll('.answer[data-status="done"]').length === wanted &&
-          !document.querySelector('.own:not([data-status="accepted"])'),
-        count,
-      ),
-    /** Waits until the message is in this state. */
-    delivery: (prompt: string, status: string) =>
-      page.waitForFunction(
-        ([text, wanted]) =>
-          Array.from(document.querySelectorAll<HTMLElement>('.own')).some(
-            (own) => own.dataset.status === wanted && own.querySelector('.text')?.textContent === text,
-          ),
-        [prompt, status] as const,
-      ),
-    /** Waits until there are so many messages, and all of them are in this state. */
-    deliveries: (count: number, status: string) =>
-      page.waitForFunction(
-        ([wanted, state]) => {
-          const states = Array.from(document.querySelectorAll<HTMLElement>('.own'), (own) => own.dataset.status)
-          return states.length === wanted && states.every((one) => one === state)
-        },
-        [count, status] as const,
-      ),
-    count: async (name: string) => Number(await page.textContent(`[data-count="${name}"] dd`)),
-    ownMessages: () => page.$$eval('.own > .text', (texts) => texts.map(({ textContent }) => textContent ?? '')),
-  }
+  return { log, logged }
 }
+
+/** What became of the messages. */
+const deliveriesOf = (page: Page) => ({
+  /** Waits until the message is in this state. */
+  delivery: (prompt: string, status: string) =>
+    page.waitForFunction(
+      ([text, wanted]) =>
+        Array.from(document.querySelectorAll<HTMLElement>('.own')).some(
+          (own) => own.dataset.status === wanted && own.querySelector('.text')?.textContent === text,
+        ),
+      [prompt, status] as const,
+    ),
+  /** Waits until there are so many messages, and all of them are in this state. */
+  deliveries: (count: number, status: string) =>
+    page.waitForFunction(
+      ([wanted, state]) => {
+        const states = Array.from(document.querySelectorAll<HTMLElement>('.own'), (own) => own.dataset.status)
+        return states.length === wanted && states.every((one) => one === state)
+      },
+      [count, status] as const,
+    ),
+})
+
+/** What the page has counted. */
+const countsOf = (page: Page) => ({
+  count: async (name: string) => Number(await page.textContent(`[data-count="${name}"] dd`)),
+  /** What the page has counted: expected, arrived, lost, doubled, out of order. */
+  tally: async () => {
+    const rows = await page.$$eval('#tally tbody tr', (lines) =>
+      lines.map((line) => Array.from(line.querySelectorAll('td'), (cell) => Number(cell.textContent))),
+    )
+    return { messages: rows[0], tokens: rows[1] }
+  },
+})
+
+/** How many tokens the agent's script has. */
+export const tokenCount = (prompt: string) =>
+  scriptFor(prompt).flatMap((step) => (step.kind === 'text' ? tokensOf(step.text) : [])).length
 
 /** What the agent's script says in words. */
 export const scriptText = (prompt: string) =>

@@ -29,7 +29,8 @@ export const pageTest = base
     return browser
   })
   .extend('profile', async ({ browser }, { onCleanup }): Promise<BrowserContext> => {
-    const context = await browser.newContext()
+    // Nothing moves for its own sake: drawing in software is most of what a page costs here.
+    const context = await browser.newContext({ reducedMotion: 'reduce', viewport: { width: 1000, height: 640 } })
     onCleanup(() => context.close())
     return context
   })

@@ -240,16 +240,48 @@ describePage('the chart of the page in a real Chromium', { concurrent: false }, 
     expect(await all()).not.toContain('secret')
   })
 
+  test('every text of both charts is at least 12 px high on a screen of 1440 × 900, as a whole and in detail; what is lit is in sight', async ({
+    browser,
+    site,
+  }) => {
+    const page = await browser.newPage({ viewport: { width: 1440, height: 900 }, reducedMotion: 'reduce' })
+    await page.goto(site.url)
+    await createChat(page).phase('open')
+    const inDetail = await heights(page)
+    expect(inDetail.length).toBeGreaterThan(80)
+    expect(inDetail.filter(({ height }) => height < 12)).toEqual([])
+    expect(new Set(inDetail.map(({ chart }) => chart)).size).toBe(2)
+    expect(await isInSight(page)).toBe(true)
+    await page.click('#disconnect')
+    await page.waitForSelector('.lit[data-state="idle"]')
+    expect(await isInSight(page)).toBe(true)
+
+    await page.click('#whole')
+    const asWhole = await heights(page)
+    expect(asWhole.filter(({ height }) => height < 12)).toEqual([])
+    const frame = await page.$eval('#frame', ({ scrollHeight, clientHeight }) => scrollHeight - clientHeight)
+    expect(frame).toBeLessThanOrEqual(0)
+    await page.close()
+  })
+
   const VIEWS: Record<string, BrowserContextOptions> = {
     'on a desk': { viewport: { width: 1280, height: 800 } },
     'in the dark': { viewport: { width: 1280, height: 800 }, colorScheme: 'dark' },
+    'on a tablet': { viewport: { width: 768, height: 1024 }, hasTouch: true },
     'on a phone': { viewport: { width: 390, height: 844 }, hasTouch: true },
     'on a phone in the dark': { viewport: { width: 390, height: 844 }, hasTouch: true, colorScheme: 'dark' },
   }
   test.for(Object.keys(VIEWS))('axe finds no accessibility fault %s', async (view, { browser, site }) => {
     const page = await browser.newPage({ ...VIEWS[view], reducedMotion: 'reduce' })
     await page.goto(site.url)
-    await createChat(page).phase('open')
+    const chat = createChat(page)
+    await chat.phase('open')
+    await chat.write('a long story')
+    await chat.heard(20)
+    await chat.cause('restart')
+    await page.waitForSelector('.break')
+    await page.click('#tour-open')
+    if (VIEWS[view]?.hasTouch) await page.click('#panes [data-pane="chart"]')
     await page.click('#second')
     await page.click('#disconnect')
     await page.click('#wake')
@@ -258,9 +290,11 @@ describePage('the chart of the page in a real Chromium', { concurrent: false }, 
     // A desk shows all panes at once, a phone one of them.
     for (const pane of VIEWS[view]?.hasTouch ? ['chat', 'chart', 'record'] : ['record']) {
       if (VIEWS[view]?.hasTouch) await page.click(`#panes [data-pane="${pane}"]`)
+      if (VIEWS[view]?.hasTouch && pane === 'chat') await page.click('#explain')
       for (const tab of pane === 'record' ? ['timeline', 'log', 'facts'] : ['']) {
         if (tab) await page.click(`#tab-${tab}`)
-        faults.push(...(await findFaults(page)))
+        // The rest of the page has been looked at with the first tab.
+        faults.push(...(await findFaults(page, tab === 'log' || tab === 'facts' ? `#${tab}-panel` : 'html')))
       }
       const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)
       expect(overflow).toBeLessThanOrEqual(0)
@@ -271,15 +305,38 @@ describePage('the chart of the page in a real Chromium', { concurrent: false }, 
 })
 
 /** What axe finds, as `rule: element`. */
-async function findFaults(page: Page): Promise<readonly string[]> {
-  const results = await page.evaluate(() =>
-    (globalThis as unknown as { axe: { run(): Promise<AxeResults> } }).axe.run(),
+async function findFaults(page: Page, within: string): Promise<readonly string[]> {
+  const results = await page.evaluate(
+    (selector) => (globalThis as unknown as { axe: { run(within: string): Promise<AxeResults> } }).axe.run(selector),
+    within,
   )
   return results.violations.flatMap(({ id, nodes }) => nodes.map(({ html }) => `${id}: ${html}`))
 }
 interface AxeResults {
   readonly violations: readonly { readonly id: string; readonly nodes: readonly { readonly html: string }[] }[]
 }
+
+/**
+ * How high each text of the charts is that can be seen, px: the size of its font, as it is drawn.
+ */
+const heights = (page: Page) =>
+  page.$$eval('.chart text', (texts) =>
+    texts.flatMap((text) => {
+      const scale = (text as SVGTextElement).getScreenCTM()?.a ?? 0
+      const { height } = text.getBoundingClientRect()
+      const chart = text.closest('svg')?.getAttribute('aria-label')
+      const size = Number.parseFloat(getComputedStyle(text).fontSize) * scale
+      return height > 0 ? [{ text: text.textContent, chart, height: Math.min(height, size) }] : []
+    }),
+  )
+
+const isInSight = (page: Page) =>
+  page.$eval('#frame .lit.leaf', (lit) => {
+    const [inner, outer] = [lit, document.getElementById('frame') ?? lit].map((one) => one.getBoundingClientRect())
+    if (!inner || !outer) return false
+    const { left, right, top, bottom } = inner
+    return left >= outer.left && right <= outer.right && top >= outer.top && bottom <= outer.bottom
+  })
 
 const traceOf = (page: Page): Promise<Trace> => page.evaluate(() => connection.trace())
 

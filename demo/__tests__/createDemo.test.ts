@@ -5,7 +5,7 @@ const BASE = 'http://127.0.0.1:4173'
 
 let demo: Demo
 beforeAll(async () => {
-  demo = await createDemo()
+  demo = await createDemo({ awayMs: 0 })
 })
 afterAll(() => demo.close())
 
@@ -40,6 +40,28 @@ test('the page and its assets are self-contained: one script, one stylesheet, no
   expect(page.match(/(src|href)="(https?:)?\/\//g)).toBeNull()
   // `no-store` would keep the page out of the back/forward cache.
   expect((await get('/')).headers.get('Cache-Control')).toBe('no-cache')
+})
+
+test('every page of the documentation that is linked is there, as plain text of this version', async () => {
+  const page = await (await get('/')).text()
+  const links = Array.from(page.matchAll(/href="(\/docs\/[^"]*)"/g), ([, link = '']) => link)
+  expect(links.length).toBeGreaterThanOrEqual(4)
+  for (const link of links) {
+    const answer = await get(link)
+    expect([link, answer.status, answer.headers.get('Content-Type')]).toEqual([link, 200, 'text/plain; charset=UTF-8'])
+    expect(await answer.text()).toMatch(/^# /)
+  }
+})
+
+test.each([
+  '/docs/',
+  '/docs/nothing.md',
+  '/docs/page.png',
+  '/docs/..%2Fpackage.json',
+  '/docs/%2E%2E/package.json',
+  '/docs/constructor',
+])('nothing else is served as documentation: %s', async (path) => {
+  expect((await get(path)).status).toBe(404)
 })
 
 test('a visitor keeps the cookie that they have', async () => {

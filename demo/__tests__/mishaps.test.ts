@@ -4,6 +4,7 @@ import { Mishaps } from '../mishaps'
 const WELCOME = 'event: welcome\ndata: {"connectionId":"c1"}\n\n'
 const PING = 'data: {"type":"ping"}\n\n'
 const LATE = 5_000
+const AWAY = 2_000
 
 let mishaps: Mishaps
 let pulls: number
@@ -13,7 +14,7 @@ let write: (text: string) => void
 let finish: () => void
 
 beforeEach(() => {
-  mishaps = new Mishaps({ lateMs: LATE })
+  mishaps = new Mishaps({ lateMs: LATE, awayMs: AWAY })
   pulls = 0
   cancelled = false
   hungUp = 0
@@ -52,14 +53,16 @@ function serverStream(): Response {
   return new Response(body, { headers: { 'Content-Type': 'text/event-stream', 'X-Accel-Buffering': 'no' } })
 }
 
+const hungUpOnce = () => {
+  hungUp += 1
+}
+
 async function openStream(clientId = 'p1') {
   const response = await mishaps.pass({
     clientId,
     request: request('events'),
     next: async () => serverStream(),
-    hangUp: () => {
-      hungUp += 1
-    },
+    hangUp: hungUpOnce,
   })
   const reader = response.body?.getReader()
   if (!reader) throw new Error('no body')
@@ -116,6 +119,39 @@ test('drop hangs up, and nothing comes any more', async () => {
   expect(cancelled).toBe(true)
   await expectNothing(reading)
   expect(mishaps.cause('drop', 'p1')).toBe(0)
+})
+
+test('a client whose stream is dropped gets nothing through for a while, as on a lost network', async () => {
+  vi.useFakeTimers()
+  await openStream('p1')
+  await openStream('p2')
+  mishaps.cause('drop', 'p1')
+  const reached = vi.fn(async () => Response.json({ ok: true }))
+  const ask = (clientId: string, endpoint: string) =>
+    mishaps.pass({ clientId, request: request(endpoint), next: reached, hangUp: hungUpOnce })
+  hungUp = 0
+  for (const endpoint of ['events', 'send', 'reconnect']) expect((await ask('p1', endpoint)).status).toBe(503)
+  expect(hungUp).toBe(3)
+  expect(reached).not.toHaveBeenCalled()
+  expect((await ask('p2', 'send')).status).toBe(200)
+  vi.advanceTimersByTime(AWAY)
+  expect((await ask('p1', 'send')).status).toBe(200)
+  expect(hungUp).toBe(3)
+})
+
+test('a drop that hits no stream keeps nobody away', async () => {
+  expect(mishaps.cause('drop', 'p1')).toBe(0)
+  expect((await resume('p1')).status).toBe(200)
+})
+
+test('a server that dies is away for everybody, and comes back', async () => {
+  vi.useFakeTimers()
+  await openStream('p1')
+  mishaps.dropAll()
+  expect((await resume('p1')).status).toBe(503)
+  expect((await resume('p2')).status).toBe(503)
+  vi.advanceTimersByTime(AWAY)
+  expect((await resume('p2')).status).toBe(200)
 })
 
 test('C04: the second welcome is the first one again, at once', async () => {

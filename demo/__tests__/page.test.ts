@@ -1,10 +1,12 @@
 import type { Page } from 'playwright-core'
 import { expect } from 'vitest'
-import { createChat, type Fetch, openChat, scriptText } from './_page'
+import { MISHAPS } from '../events'
+import { createChat, type Fetch, openChat, scriptText, tokenCount } from './_page'
 import { describePage, pageTest as test } from './_pageTest'
 import { createTabs } from './_tabs'
 
 const HELLO = 'How do you hold the line?'
+const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, reducedMotion: 'reduce' } as const
 
 // Its tests wait for most of their time.
 describePage('the page in a real Chromium', { concurrent: true }, () => {
@@ -16,6 +18,8 @@ describePage('the page in a real Chromium', { concurrent: true }, () => {
     expect(await chat.answers()).toEqual([scriptText(HELLO)])
     expect(site.prompts).toEqual([HELLO])
     expect(await chat.page.textContent('[data-count="accepted"] dd')).toBe('1')
+    const tokens = tokenCount(HELLO)
+    expect(await chat.tally()).toEqual({ messages: [1, 1, 0, 0, 0], tokens: [tokens, tokens, 0, 0, 0] })
     expect(chat.crashes).toEqual([])
   })
 
@@ -86,7 +90,25 @@ describePage('the page in a real Chromium', { concurrent: true }, () => {
     expect(before.length).toBeLessThan(scriptText(HELLO).length)
     await chat.finished(1)
     expect(await chat.answers()).toEqual([scriptText(HELLO)])
+    const tokens = tokenCount(HELLO)
+    expect(await chat.tally()).toEqual({ messages: [1, 1, 0, 0, 0], tokens: [tokens, tokens, 0, 0, 0] })
     expect(chat.crashes).toEqual([])
+  })
+
+  test('a dropped stream stays away for long enough to be seen: attempts fail until the network is back', async ({
+    profile,
+    start,
+  }) => {
+    const site = await start({ awayMs: 1_000 })
+    const chat = await openChat(profile, site)
+    await chat.write(HELLO)
+    await chat.heard(40)
+    await chat.cause('drop')
+    await chat.phase('backoff')
+    await chat.page.waitForSelector('#phase-note:has-text("Next attempt in")')
+    await chat.logged(['closed failed', 'phase connecting → backoff', 'opened'])
+    await chat.finished(1)
+    expect(await chat.answers()).toEqual([scriptText(HELLO)])
   })
 
   test('C05 C06 C11: a failed resume opens nothing; the message that waited leaves after the one that succeeded', async ({
@@ -178,7 +200,7 @@ describePage('the page in a real Chromium', { concurrent: true }, () => {
     expect((await chat.log()).filter((entry) => entry.startsWith('closed'))).toEqual([])
   })
 
-  test('C33 C37: the server restarts and has lost everything; the page says so, and what was not delivered still is', async ({
+  test('C33 C37: the server restarts and has lost everything; the page says so, keeps what it had, and what was not delivered still is', async ({
     chat,
     site,
   }) => {
@@ -192,26 +214,50 @@ describePage('the page in a real Chromium', { concurrent: true }, () => {
     await chat.delivery('a short one before the restart', 'queued')
     await chat.page.click('#connect')
     await chat.logged(['session reset'])
-    await chat.page.waitForSelector('#notice:not([hidden])')
-    expect(await chat.page.textContent('#notice-text')).toContain('The server lost this conversation')
-    await chat.finished(1)
+    const told =
+      'The server restarted and lost this conversation. No answer was under way. This page still shows what it had received. 1 message that was not delivered yet will be.'
+    await chat.finished(2)
     expect(site.prompts).toEqual([HELLO, 'a short one before the restart'])
-    expect(await chat.answers()).toEqual([scriptText('a short one before the restart')])
+    expect(await chat.answers()).toEqual([HELLO, 'a short one before the restart'].map(scriptText))
+    // Below it begins what the server knows.
+    expect(await chat.page.textContent('.past + .break')).toBe(told)
+    expect(await chat.tally()).toMatchObject({ messages: [2, 2, 0, 0, 0] })
+    await chat.page.reload()
+    await chat.logged(['session resumed', 'opened'])
+    expect(await chat.answers()).toEqual([HELLO, 'a short one before the restart'].map(scriptText))
   })
 
-  test('C33: a restart in the middle of an answer; the next message begins the new conversation', async ({
+  test('C33: a restart in the middle of an answer: what was accepted is told as cut off, or as left without an answer, and can be sent again', async ({
     chat,
     site,
   }) => {
     await chat.write('a long story')
     await chat.heard(80)
+    await chat.write('a short one behind it')
+    await chat.delivery('a short one behind it', 'accepted')
     await chat.cause('restart')
     await chat.logged(['closed failed', 'session reset', 'opened'])
-    expect(await chat.ownMessages()).toEqual([])
-    await chat.write(HELLO)
+    await chat.page.waitForSelector('.break:has-text("1 answer was cut off, and 1 accepted message has no answer.")')
+    await chat.page.waitForFunction(() => {
+      const { scrollHeight, scrollTop, clientHeight } = document.getElementById('scroller') ?? document.body
+      return scrollHeight - scrollTop - clientHeight < 2
+    })
+    expect(await chat.ownMessages()).toEqual(['a long story', 'a short one behind it'])
+    const [cut, lost] = await chat.answerNotes()
+    expect(cut).toContain('Cut off')
+    expect(lost).toContain('Accepted, but not answered')
+    const [said = ''] = await chat.answers()
+    expect(scriptText('a long story').startsWith(said)).toBe(true)
+    expect(await chat.page.textContent('#tally-note')).toBe(
+      'By restarts of the server: 1 answer cut off, 1 message left without an answer.',
+    )
+    await chat.page.click('[data-status="lost"] button')
     await chat.finished(1)
-    expect(await chat.answers()).toEqual([scriptText(HELLO)])
-    expect(site.prompts).toEqual(['a long story', HELLO])
+    expect((await chat.answers()).at(-1)).toBe(scriptText('a short one behind it'))
+    expect(site.prompts).toEqual(['a long story', 'a short one behind it', 'a short one behind it'])
+    // On the way nothing was lost: each that was sent has arrived once.
+    expect(await chat.tally()).toMatchObject({ messages: [3, 3, 0, 0, 0] })
+    expect((await chat.tally()).tokens?.slice(2)).toEqual([0, 0, 0])
   })
 
   test('C33: a tab that comes back late to a restarted server shows the new conversation from its beginning', async ({
@@ -227,16 +273,18 @@ describePage('the page in a real Chromium', { concurrent: true }, () => {
     await chat.cause('restart')
     await chat.logged(['session reset', 'opened'])
     await chat.write('a short one after')
-    await chat.finished(1)
+    await chat.finished(2)
     await late.page.click('#connect')
     await late.logged(['session reset', 'opened'])
-    await late.finished(1)
-    expect(await late.ownMessages()).toEqual(['a short one after'])
-    expect(await late.answers()).toEqual([scriptText('a short one after')])
+    await late.finished(2)
+    const both = ['a short one before', 'a short one after']
+    expect(await late.ownMessages()).toEqual(both)
+    expect(await late.answers()).toEqual(both.map(scriptText))
+    expect(await late.page.$$eval('.past + .break + .row', (rows) => rows.length)).toBe(1)
     // Cursor and transcript still agree.
     await late.page.reload()
     await late.logged(['session resumed', 'opened'])
-    expect(await late.answers()).toEqual([scriptText('a short one after')])
+    expect(await late.answers()).toEqual(both.map(scriptText))
     expect((await late.log()).filter((entry) => entry.startsWith('closed'))).toEqual([])
   })
 
@@ -257,6 +305,8 @@ describePage('the page in a real Chromium', { concurrent: true }, () => {
     await chat.finished(2)
     expect(await chat.answers()).toEqual([HELLO, 'a tool'].map(scriptText))
     expect(site.prompts).toEqual([HELLO, 'a tool'])
+    const tokens = tokenCount(HELLO) + tokenCount('a tool')
+    expect(await chat.tally()).toEqual({ messages: [2, 2, 0, 0, 0], tokens: [tokens, tokens, 0, 0, 0] })
     expect(chat.crashes).toEqual([])
   })
 
@@ -312,6 +362,7 @@ describePage('the page in a real Chromium', { concurrent: true }, () => {
     // Nothing was left to be accepted.
     expect(await Promise.all(['queued', 'sending', 'accepted'].map(chat.count))).toEqual([0, 0, 0])
     expect(site.prompts).toEqual(prompts)
+    expect((await chat.tally()).messages).toEqual([20, 20, 0, 0, 0])
     expect(chat.crashes).toEqual([])
   })
 
@@ -460,10 +511,83 @@ describePage('the page in a real Chromium', { concurrent: true }, () => {
     await chat.write('a long story')
     await chat.heard(80)
     await chat.page.click('#new-chat')
-    await chat.page.waitForSelector('#welcome:not([hidden])')
+    await chat.page.waitForSelector('#rows:empty', { state: 'attached' })
     await chat.write(HELLO)
     await chat.finished(1)
     expect(await chat.answers()).toEqual([scriptText(HELLO)])
+  })
+
+  test('the tour: its steps are done by hand or by one click, and notice it; it can be left, and goes on where it was', async ({
+    chat,
+    site,
+  }) => {
+    const { page } = chat
+    const heading = (text: string) => page.waitForSelector(`#tour-title:has-text("${text}")`)
+    await page.click('#tour-start')
+    await heading('Step 1 of 4: Cut the line while it types')
+    expect(await page.evaluate(() => document.activeElement?.id)).toBe('tour-title')
+    // By hand …
+    await chat.write('a long story')
+    await chat.heard(40)
+    await chat.cause('drop')
+    await heading('Step 2 of 4: Write while it is down')
+    expect(await page.textContent('#tour-status')).toMatch(/^The line was cut, and the text went on.*Step 2 of 4/)
+    await page.click('#tour-leave')
+    await page.waitForSelector('#tour', { state: 'hidden' })
+    expect(await page.evaluate(() => document.activeElement?.id)).toBe('tour-open')
+    await page.reload()
+    await chat.phase('open')
+    expect(await page.isVisible('#tour')).toBe(false)
+    await page.click('#tour-open:has-text("Tour: step 2 of 4")')
+    await heading('Step 2 of 4')
+    // … or by its button, which keeps the focus.
+    await page.focus('#tour-do')
+    await page.keyboard.press('Enter')
+    await heading('Step 3 of 4: Restart the server')
+    expect(await page.evaluate(() => document.activeElement?.id)).toBe('tour-do')
+    expect(site.prompts.at(-1)).toBe('A short one, written while the line was down')
+    await page.keyboard.press('Enter')
+    await heading('Step 4 of 4: Look at the trace')
+    await chat.logged(['session reset', 'opened'])
+    await page.keyboard.press('Enter')
+    await heading('That was the tour')
+    await page.waitForSelector('body.is-past')
+    expect(await page.textContent('#caption')).toContain('stream.failed')
+    expect(await page.textContent('#tour-text')).toMatch(
+      /^Counted so far: 2 messages and \d+ tokens; lost 0, doubled 0, out of order 0\.$/,
+    )
+    await page.click('#tour-leave')
+    expect(await page.isVisible('#tour')).toBe(false)
+    expect(chat.crashes).toEqual([])
+  })
+
+  test('a phone opens on the chat: what it is, the line that installs it, and the mishaps with what they do', async ({
+    browser,
+    site,
+  }) => {
+    const page = await browser.newPage({ ...PHONE, permissions: ['clipboard-read', 'clipboard-write'] })
+    await page.goto(site.url)
+    const chat = createChat(page)
+    await chat.phase('open')
+    expect(await page.isVisible('#prompt')).toBe(true)
+    expect(await page.isVisible('#stage')).toBe(false)
+    await page.tap('#copy-install')
+    await page.waitForSelector('#copy-install:has-text("Copied")')
+    expect(await page.evaluate(() => navigator.clipboard.readText())).toBe('npm install holdline xstate')
+
+    expect(await page.isVisible('#hint-restart')).toBe(false)
+    await page.tap('#explain')
+    for (const mishap of MISHAPS) await page.locator(`#hint-${mishap}`).scrollIntoViewIfNeeded()
+    expect(await page.isVisible('#hint-restart')).toBe(true)
+    await page.tap('#explain')
+    await chat.write(HELLO)
+    await chat.heard(40)
+    await page.tap('[data-mishap="drop"]')
+    await page.waitForSelector('#mishap-hint:has-text("Destroys the socket")')
+    await chat.logged(['mishap drop', 'closed failed', 'opened'])
+    await chat.finished(1)
+    expect(await page.textContent('#mishap-hint')).toContain('Destroys the socket')
+    await page.close()
   })
 
   test('C01 C11 C25: a message typed in any phase arrives exactly once, in order', async ({ profile, start }) => {
@@ -530,7 +654,9 @@ function gate() {
   }
 }
 
-/** The server takes what is posted to these paths, but its answers stay away until the gate opens. */
+/**
+ * The server takes what is posted to these paths, but its answers stay away until the gate opens.
+ */
 function holdAnswers(fetch: Fetch, answers: ReturnType<typeof gate>, paths: RegExp): Fetch {
   return async (request, env) => {
     const response = await fetch(request, env)

@@ -83,3 +83,14 @@ test.each([['many'], ['70000'], ['-1']])('PORT=%s is refused in one sentence', a
   expect(demo.errors()).toContain('PORT must be a whole number')
   expect(demo.errors()).not.toContain('    at ')
 })
+
+test('a demo that is ended says goodbye to its clients', async () => {
+  const demo = startDemo('0')
+  const url = await demo.url()
+  const page = await fetch(url)
+  const cookie = page.headers.get('set-cookie')?.split(';')[0] ?? ''
+  const stream = await fetch(new URL('/api/chat/a/events', url), { headers: { cookie } })
+  const said = stream.text()
+  demo.child.kill('SIGTERM')
+  expect(await said).toContain('"goodbye"')
+})

@@ -15,7 +15,7 @@ afterEach(async () => {
 })
 
 async function start() {
-  const demo = await createDemo({ tokensPerSecond: 500 })
+  const demo = await createDemo({ tokensPerSecond: 500, awayMs: 50 })
   const server = createAdaptorServer({ fetch: (asked, env) => demo.fetch(asked, env as HttpBindings) }) as Server
   const cutSockets = attachSockets(server, demo.fetch)
   server.listen(0, '127.0.0.1')

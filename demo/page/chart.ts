@@ -12,8 +12,12 @@ export interface Shown {
 }
 
 const SVG = 'http://www.w3.org/2000/svg'
-/** Of a refusal, above the name of its state. In the chart's units. */
-const [ABOVE, LINE_HEIGHT] = [40, 34]
+// Of refusals, in the chart's units.
+const LINE_HEIGHT = 26
+/** To the side of the box of its state. */
+const GAP = 10
+/** A box that is as wide has room for one beside its name. */
+const ROOMY = 300
 
 interface Line {
   readonly element: SVGTextElement
@@ -33,12 +37,14 @@ export class Chart {
   readonly #arrows: readonly SVGGElement[]
   readonly #lines: readonly Line[]
   readonly #badges = new Map<TraceStep, SVGTextElement>()
+  /** Whether a timer runs, or a refusal is shown for a while. */
+  isMoving = false
 
   constructor(svg: SVGSVGElement) {
     this.#svg = svg
-    this.#states = ownOf(svg, '.state')
-    this.#arrows = ownOf(svg, '.arrow')
-    this.#lines = ownOf<SVGTextElement>(svg, '[data-event]').map((element) => {
+    this.#states = [...svg.querySelectorAll<SVGGElement>('.state')]
+    this.#arrows = [...svg.querySelectorAll<SVGGElement>('.arrow')]
+    this.#lines = [...svg.querySelectorAll<SVGTextElement>('[data-event]')].map((element) => {
       const { event = '', from = '', to } = element.dataset
       return { element, way: { event, from, to }, text: element.textContent ?? '' }
     })
@@ -58,6 +64,7 @@ export class Chart {
     this.#light(moment.ways, true)
     this.#showTimers(timers)
     this.#showRefusals(refusals)
+    this.isMoving = timers.size > 0 || refusals.length > 0
   }
 
   /** What is passed on the way to what `show` shows next: it was lit, and fades from there. */
@@ -100,19 +107,20 @@ export class Chart {
   }
 
   #mark(step: TraceStep) {
-    const name = this.#svg.querySelector(`[data-state="${step.from}"] > .name`)
-    if (this.#badges.has(step) || !name) return
-    const below = [...this.#badges.keys()].filter(({ from }) => from === step.from).length
+    const [name, box] = ['.name', 'path'].map((part) =>
+      this.#svg.querySelector<SVGGraphicsElement>(`[data-state="${step.from}"] > ${part}`),
+    )
+    // What is not drawn has no box.
+    if (this.#badges.has(step) || !name || !box || !this.#svg.checkVisibility()) return
+    const before = [...this.#badges.keys()].filter(({ from }) => from === step.from).length
+    const { x, width } = box.getBBox()
+    const isRoomy = width > ROOMY
     const badge = document.createElementNS(SVG, 'text')
-    badge.setAttribute('class', 'refusal')
-    badge.setAttribute('x', name.getAttribute('x') ?? '')
-    badge.setAttribute('y', String(Number(name.getAttribute('y')) - ABOVE - below * LINE_HEIGHT))
+    badge.setAttribute('class', isRoomy ? 'refusal inside' : 'refusal')
+    badge.setAttribute('x', String(x + width + (isRoomy ? -GAP : GAP)))
+    badge.setAttribute('y', String(Number(name.getAttribute('y')) + before * LINE_HEIGHT))
     badge.textContent = `✕ ${step.event}`
     this.#svg.firstElementChild?.append(badge)
     this.#badges.set(step, badge)
   }
 }
-
-/** Not those of a chart that stands in this one. */
-const ownOf = <Found extends SVGElement = SVGGElement>(svg: SVGSVGElement, selector: string) =>
-  [...svg.querySelectorAll<Found>(selector)].filter(({ ownerSVGElement }) => ownerSVGElement === svg)

@@ -1,5 +1,6 @@
 import type { Connection, TraceStep } from 'holdline'
 import { Chart } from './chart'
+import { byId, setAttribute } from './dom'
 import { createFrame } from './frame'
 import { PHASES } from './lineView'
 import { type Moment, momentAfter, waysOf } from './moment'
@@ -18,8 +19,9 @@ export interface Beside {
   readonly other: string | undefined
 }
 
-/** The charts of both machines, in their frame. */
+/** The charts of both machines. */
 export class Charts {
+  readonly #stage = byId('stage', 'section')
   readonly #frame = createFrame()
   readonly #charts = {
     connection: new Chart(this.#frame.connection),
@@ -28,11 +30,13 @@ export class Charts {
 
   /** Returns the state of the connection at that moment. */
   show(view: View, beside: Beside): string {
-    this.#show('outbox', view, { ...beside, other: undefined })
+    const { state: outbox } = this.#show('outbox', view, { ...beside, other: undefined })
     const { state } = this.#show('connection', view, beside)
-    const { frame, connection } = this.#frame
-    frame.dataset.phase = Object.keys(PHASES).find((phase) => state.split('.').includes(phase))
-    connection.setAttribute('aria-label', `The statechart, ${view.isLive ? 'now' : 'then'} in ${state}`)
+    const when = view.isLive ? 'now' : 'then'
+    const phase = Object.keys(PHASES).find((one) => state.split('.').includes(one))
+    setAttribute(this.#stage, 'data-phase', phase ?? '')
+    setAttribute(this.#frame.connection, 'aria-label', `The statechart, ${when} in ${state}`)
+    setAttribute(this.#frame.outbox, 'aria-label', `The statechart of the outbox, ${when} in ${outbox}`)
     return state
   }
 
@@ -46,6 +50,11 @@ export class Charts {
 
   follow() {
     this.#frame.follow()
+  }
+
+  /** Whether time alone changes what is shown. */
+  get isMoving() {
+    return Object.values(this.#charts).some((chart) => chart.isMoving)
   }
 
   #show(machine: TraceStep['machine'], { past, step, now, isLive }: View, { delays, other }: Beside): Moment {

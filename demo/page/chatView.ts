@@ -1,65 +1,21 @@
-import type { DeliveryStatus } from 'holdline'
-import { byId, h, keyedList, setText } from './dom'
-import type { Block, Turn } from './transcript'
+import { byId, h, setText } from './dom'
+import { createRowList, type Row, type RowHandlers, tickTools } from './rowView'
 
-/**
- * A message of the user that the page sent itself, until its echo is in the transcript and it has a
- * verdict.
- */
-export interface Outgoing {
-  readonly id: string
-  readonly sessionId: string
-  readonly prompt: string
-  readonly status: DeliveryStatus
-  /** Why it was not accepted. */
-  readonly reason: string
-}
-
-/**
- * One message and what came of it. While it travels it has no turn, and once it has arrived no
- * `outgoing`.
- */
-export interface Row {
-  readonly id: string
-  readonly prompt: string
-  readonly turn: Turn | undefined
-  readonly outgoing: Outgoing | undefined
-  /** Sent before "New chat", and not delivered yet. */
-  readonly isOfOtherChat: boolean
-}
-
-export interface ChatHandlers {
-  send(prompt: string): void
+export interface ChatHandlers extends RowHandlers {
   stop(): void
-  cancel(id: string): void
-  dismiss(id: string): void
 }
 
 const SUGGESTIONS = ['How do you hold the line?', 'Please run a tool', 'Tell me a long story']
 
-const DELIVERY: Record<DeliveryStatus, string> = {
-  queued: 'queued',
-  sending: 'sending',
-  accepted: 'accepted',
-  rejected: 'rejected',
-  unknown: 'unknown: it may have arrived',
-}
-const ANSWER: Record<Turn['status'], string> = {
-  waiting: 'waits for its turn',
-  answering: '',
-  done: '',
-  stopped: 'stopped',
-}
-
 export function createChatView(handlers: ChatHandlers) {
   const scroller = byId('scroller', 'section')
-  const welcome = byId('welcome', 'div')
-  const announcer = byId('announcer', 'p')
+  const announce = createAnnouncer()
   const stop = byId('stop', 'button')
   const notice = byId('notice', 'div')
-  const renderRows = keyedList<Row>(byId('rows', 'ol'), ({ id }) => id, isSameRow, createRow(handlers))
-  let answering: string | undefined
+  const list = byId('rows', 'ol')
+  const renderRows = createRowList(list, handlers)
   let sticks = true
+  let top = 0
 
   // Safari does not let the keyboard reach what scrolls by itself.
   scroller.tabIndex = 0
@@ -69,26 +25,28 @@ export function createChatView(handlers: ChatHandlers) {
     notice.hidden = true
   })
   scroller.addEventListener('scroll', () => {
-    sticks = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 60
+    const isUp = scroller.scrollTop < top
+    top = scroller.scrollTop
+    // Its size may have changed meanwhile: only whoever scrolls up leaves the end.
+    sticks = scroller.scrollHeight - top - scroller.clientHeight < 60 || (sticks && !isUp)
   })
-  new ResizeObserver(() => sticks && toBottom()).observe(scroller)
+  new ResizeObserver(() => stick()).observe(scroller)
 
-  const toBottom = () => scroller.scrollTo({ top: scroller.scrollHeight })
+  function stick() {
+    // The welcome alone is read from its beginning.
+    if (sticks && list.childElementCount > 0) scroller.scrollTo({ top: scroller.scrollHeight })
+  }
 
   setInterval(tickTools, 100)
 
   return {
     render(rows: readonly Row[]) {
       renderRows(rows)
-      welcome.hidden = rows.length > 0
-      const current = rows.find(({ turn }) => turn?.status === 'answering')?.id
+      const current = rows.find((row) => row.kind === 'turn' && row.turn?.status === 'answering')?.key
       stop.hidden = current === undefined
-      // A screen reader is told that an answer is complete, not each of its tokens.
-      if (answering && answering !== current) setText(announcer, 'The agent has finished its answer.')
-      if (current && answering !== current) setText(announcer, 'The agent is answering.')
-      answering = current
+      announce(current)
       tickTools()
-      if (sticks) toBottom()
+      stick()
     },
     notify(text: string) {
       setText(byId('notice-text', 'p'), text)
@@ -100,6 +58,21 @@ export function createChatView(handlers: ChatHandlers) {
     scrollToEnd() {
       sticks = true
     },
+    scrollToWelcome() {
+      sticks = false
+      scroller.scrollTo({ top: 0 })
+    },
+  }
+}
+
+/** A screen reader is told that an answer is complete, not each of its tokens. */
+function createAnnouncer() {
+  const announcer = byId('announcer', 'p')
+  let answering: string | undefined
+  return (current: string | undefined) => {
+    if (answering && answering !== current) setText(announcer, 'The agent has finished its answer.')
+    if (current && answering !== current) setText(announcer, 'The agent is answering.')
+    answering = current
   }
 }
 
@@ -129,89 +102,3 @@ function bindComposer({ send }: ChatHandlers) {
   )
   prompt.focus({ preventScroll: true })
 }
-
-const isSameRow = (a: Row, b: Row) =>
-  a.turn === b.turn && a.outgoing === b.outgoing && a.isOfOtherChat === b.isOfOtherChat
-
-const createRow = (handlers: ChatHandlers) => (row: Row) => {
-  const text = h('p', { class: 'text' }, row.prompt)
-  const state = h('span', { class: 'state' })
-  const cancel = h('button', { type: 'button', class: 'small', onclick: () => handlers.cancel(row.id) }, 'Cancel')
-  const dismiss = h('button', { type: 'button', class: 'small', onclick: () => handlers.dismiss(row.id) }, 'Dismiss')
-  const blocks = h('div', { class: 'blocks' })
-  const note = h('p', { class: 'answer-note' })
-  const answer = h(
-    'div',
-    { class: 'answer', hidden: true },
-    h('p', { class: 'visually-hidden' }, 'Answer:'),
-    blocks,
-    note,
-  )
-  const own = h('div', { class: 'own' }, text, h('p', { class: 'delivery' }, state, cancel, dismiss))
-  const element = h('li', { class: 'row', 'data-id': row.id }, own, answer)
-  const renderBlocks = keyedList<Block & { readonly key: string }>(blocks, ({ key }) => key, isSameBlock, createBlock)
-
-  return {
-    element,
-    update({ turn, outgoing, isOfOtherChat }: Row) {
-      const status = outgoing?.status ?? 'accepted'
-      const isPending = status === 'queued' || status === 'sending'
-      const details = [DELIVERY[status], outgoing?.reason, isOfOtherChat && 'for the previous chat']
-      own.dataset.status = status
-      setText(state, details.filter(Boolean).join(' · '))
-      cancel.hidden = !isPending
-      dismiss.hidden = status !== 'rejected' && status !== 'unknown'
-      answer.hidden = turn === undefined
-      if (!turn) return
-      answer.dataset.status = turn.status
-      renderBlocks(turn.blocks.map((block, index) => ({ ...block, key: `${index} ${block.kind}` })))
-      setText(note, ANSWER[turn.status])
-    },
-  }
-}
-
-const isSameBlock = (a: Block, b: Block) =>
-  a.kind === 'text' && b.kind === 'text'
-    ? a.text === b.text
-    : a.kind === 'tool' && b.kind === 'tool' && a.status === b.status && a.note === b.note
-
-function createBlock(block: Block) {
-  if (block.kind === 'text') {
-    const element = h('p', { class: 'text' })
-    return { element, update: (next: Block) => next.kind === 'text' && setText(element, next.text) }
-  }
-  const note = h('p', { class: 'tool-note' })
-  const state = h('span', { class: 'tool-state' })
-  const bar = h('span', { class: 'tool-fill' })
-  const head = h('p', { class: 'tool-head' }, h('span', { class: 'tool-name mono' }, block.name), state)
-  const element = h(
-    'div',
-    { class: 'tool', 'data-started': block.startedAt, 'data-expected': block.expectedMs },
-    head,
-    h('p', { class: 'tool-input mono' }, block.input),
-    h('div', { class: 'tool-bar', 'aria-hidden': 'true' }, bar),
-    note,
-  )
-  return {
-    element,
-    update(next: Block) {
-      if (next.kind !== 'tool') return
-      element.dataset.status = next.status
-      setText(note, next.status === 'done' ? next.result : next.note)
-      if (next.status !== 'running') setText(state, `${next.status} after ${inSeconds(next.tookMs)}`)
-    },
-  }
-}
-
-/** The server's clock started the tool, this one measures it: on one machine they agree. */
-function tickTools() {
-  for (const tool of document.querySelectorAll<HTMLElement>('.tool[data-status="running"]')) {
-    const elapsed = Math.max(0, Date.now() - Number(tool.dataset.started))
-    const expected = Number(tool.dataset.expected)
-    const state = tool.querySelector('.tool-state')
-    if (state) setText(state, `running ${inSeconds(elapsed)} of ${inSeconds(expected)}`)
-    tool.style.setProperty('--progress', String(Math.min(1, elapsed / expected)))
-  }
-}
-
-const inSeconds = (ms: number) => `${(ms / 1_000).toFixed(1)} s`

@@ -14,7 +14,8 @@ export interface Client {
 export const createClient = (name: string, line: string, options: Omit<ConnectionOptions, 'url'>): Client => ({
   name,
   line,
-  connection: createConnection<InboundEvent, PageMessage>({ ...options, url: line }),
+  // Somebody is looking on: no wait of half a minute.
+  connection: createConnection<InboundEvent, PageMessage>({ backoff: { cap: 3_000 }, ...options, url: line }),
 })
 
 /** A card for each client; what is looked at, commanded and harmed is the one that is chosen. */

@@ -27,6 +27,11 @@ export function setText(element: Element, text: string) {
   if (element.textContent !== text) element.textContent = text
 }
 
+/** Likewise, so that no stylesheet is asked again for nothing. */
+export function setAttribute(element: Element, name: string, value: string) {
+  if (element.getAttribute(name) !== value) element.setAttribute(name, value)
+}
+
 /**
  * One child per item, in their order. A child is made once per key, updated when its item changes,
  * and goes with it.

@@ -1,5 +1,5 @@
 import type { ConnectionSnapshot, DeliveryStatus, Phase } from 'holdline'
-import { byId, h, setText } from './dom'
+import { byId, h, setAttribute, setText } from './dom'
 
 export interface LineHandlers {
   connect(): void
@@ -45,7 +45,7 @@ export function createLineView(handlers: LineHandlers) {
     render(snapshot: ConnectionSnapshot, cursor: number, counts: Counts) {
       const { phase, connectionId, attempt, lastError } = snapshot
       const { name, note } = PHASES[phase]
-      document.body.dataset.phase = phase
+      setAttribute(document.body, 'data-phase', phase)
       setText(byId('phase', 'p'), name)
       setText(byId('phase-note', 'p'), note)
       setText(byId('connection-id', 'dd'), connectionId ?? '–')

@@ -4,7 +4,7 @@ import { byId, h, setText } from './dom'
 const MISHAPS: Record<Mishap, { readonly label: string; readonly hint: string }> = {
   drop: {
     label: 'Drop the stream',
-    hint: 'Destroys the socket of the stream. Expect backoff, a fresh stream, a resume, and the answer going on where it was cut.',
+    hint: 'Destroys the socket of the stream, and for two seconds lets nothing through. Expect backoff, failed attempts, a fresh stream, a resume, and the answer going on where it was cut.',
   },
   'fail-resume': {
     label: 'Fail next resume',
@@ -24,31 +24,47 @@ const MISHAPS: Record<Mishap, { readonly label: string; readonly hint: string }>
   },
   restart: {
     label: 'Restart server',
-    hint: 'All streams die and the log is empty. Expect “the server lost this conversation”; what was not delivered yet still is.',
+    hint: 'The server is gone for two seconds, and with it all that it had in memory: sessions, receipts, answers under way. Expect the page to say what is lost; what was not delivered yet still is.',
   },
 }
-const NO_HINT = 'Point at a mishap, or focus it, to read what it does and what to expect.'
+const NO_HINT = 'Each of them breaks the line in another way, and says here what to expect.'
 
 export function createMishapsView(cause: (mishap: Mishap) => void) {
   const line = byId('mishap-hint', 'p')
-  const show = (hint: string) => () => setText(line, hint)
-  const buttons = Object.entries(MISHAPS).map(([name, { label, hint }]) =>
-    h(
+  const explain = byId('explain', 'button')
+  /** Of the one that happened last. */
+  let rest = NO_HINT
+  const show = (hint: string) => setText(line, hint)
+
+  const mishaps = Object.entries(MISHAPS).map(([name, { label, hint }]) => {
+    const id = `hint-${name}`
+    const button = h(
       'button',
       {
         type: 'button',
         'data-mishap': name,
-        title: hint,
-        'aria-description': hint,
-        onclick: () => cause(name as Mishap),
-        onpointerenter: show(hint),
-        onfocus: show(hint),
-        onpointerleave: show(NO_HINT),
-        onblur: show(NO_HINT),
+        'aria-describedby': id,
+        onclick: () => {
+          rest = hint
+          show(hint)
+          cause(name as Mishap)
+        },
+        onpointerenter: () => show(hint),
+        onfocus: () => show(hint),
+        onpointerleave: () => show(rest),
+        onblur: () => show(rest),
       },
       label,
-    ),
-  )
-  byId('mishaps', 'fieldset').append(...buttons)
-  setText(line, NO_HINT)
+    )
+    return h('div', { class: 'mishap' }, button, h('p', { id, class: 'mishap-text' }, hint))
+  })
+  byId('mishaps', 'fieldset').append(...mishaps)
+  show(NO_HINT)
+
+  // Where there is no room for both: their names in a row, or all of them with what they do.
+  explain.addEventListener('click', () => {
+    const isOpen = explain.getAttribute('aria-expanded') === 'false'
+    explain.setAttribute('aria-expanded', String(isOpen))
+    document.body.classList.toggle('explained', isOpen)
+  })
 }

@@ -1,14 +1,16 @@
 import { byId } from './dom'
 
-/** On a narrow page one part is shown at a time. */
+export type Pane = 'chat' | 'chart' | 'record'
+
+/** On a narrow page one part is shown at a time. Returns what shows one. */
 export function bindPanes() {
   const buttons = [...byId('panes', 'nav').querySelectorAll('button')]
-  for (const button of buttons) {
-    button.addEventListener('click', () => {
-      document.body.dataset.pane = button.dataset.pane
-      for (const other of buttons) other.setAttribute('aria-pressed', String(other === button))
-    })
+  const show = (pane: string) => {
+    document.body.dataset.pane = pane
+    for (const button of buttons) button.setAttribute('aria-pressed', String(button.dataset.pane === pane))
   }
+  for (const button of buttons) button.addEventListener('click', () => show(button.dataset.pane ?? ''))
+  return (pane: Pane) => show(pane)
 }
 
 /** As the ARIA practices have it: Tab reaches the list of tabs, the arrow keys what is in it. */

@@ -1,20 +1,27 @@
-import type { Outgoing, Row } from './chatView'
+import type { Outgoing, Row } from './rowView'
 import type { Saved } from './storage'
 
 /**
- * The turns of the conversation, and behind them the messages that have not become one yet. Pure.
+ * What the server has lost, the turns of the conversation, and behind them the messages that have
+ * not become one yet. Pure.
  */
-export function rowsOf({ transcript, cursor }: Saved, outgoing: readonly Outgoing[]): readonly Row[] {
+export function rowsOf({ chapters, transcript, cursor }: Saved, outgoing: readonly Outgoing[]): readonly Row[] {
+  const past = chapters.flatMap(({ turns, why }, chapter): readonly Row[] => [
+    // The server may have begun anew with a message that it had before.
+    ...turns.map((turn): Row => ({ kind: 'past', key: `${chapter} ${turn.turnId}`, prompt: turn.prompt, turn })),
+    { kind: 'break', key: `break ${chapter}`, text: why },
+  ])
   const bySender = new Map(outgoing.map((message) => [message.id, message]))
   const turns = transcript.turns.map((turn): Row => {
-    const { turnId: id, prompt } = turn
-    const own = bySender.get(id)
-    bySender.delete(id)
-    return { id, prompt, turn, outgoing: own, isOfOtherChat: false }
+    const { turnId: key, prompt } = turn
+    const own = bySender.get(key)
+    bySender.delete(key)
+    return { kind: 'turn', key, prompt, turn, outgoing: own, isOfOtherChat: false }
   })
   const travelling = [...bySender.values()].map((own): Row => {
-    const { id, prompt, sessionId } = own
-    return { id, prompt, turn: undefined, outgoing: own, isOfOtherChat: sessionId !== cursor.sessionId }
+    const { id: key, prompt, sessionId } = own
+    const isOfOtherChat = sessionId !== cursor.sessionId
+    return { kind: 'turn', key, prompt, turn: undefined, outgoing: own, isOfOtherChat }
   })
-  return [...turns, ...travelling]
+  return [...past, ...turns, ...travelling]
 }

@@ -1,4 +1,4 @@
-import { byId, setText } from './dom'
+import { byId, setAttribute, setText } from './dom'
 
 export interface Position {
   readonly first: number
@@ -25,13 +25,13 @@ export function createScrubber({ goTo, goLive }: ScrubberHandlers) {
   live.addEventListener('click', goLive)
 
   return ({ first, last, shown, isLive, isFile, text }: Position) => {
-    slider.min = String(first)
-    slider.max = String(Math.max(first, last))
+    setAttribute(slider, 'min', String(first))
+    setAttribute(slider, 'max', String(Math.max(first, last)))
     slider.valueAsNumber = Math.max(first, shown)
-    slider.setAttribute('aria-valuetext', `step ${shown + 1} of ${last + 1}: ${text}`)
+    setAttribute(slider, 'aria-valuetext', `step ${shown + 1} of ${last + 1}: ${text}`)
     back.disabled = shown <= first
     forth.disabled = shown >= last
-    live.setAttribute('aria-pressed', String(isLive))
+    setAttribute(live, 'aria-pressed', String(isLive))
     setText(live, isFile ? 'Back to live' : 'Live')
   }
 }

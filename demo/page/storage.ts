@@ -1,4 +1,6 @@
 import type { Cursor } from 'holdline'
+import type { Chapter } from './chapter'
+import { startTally, type Tally } from './tally'
 import { EMPTY, type Transcript } from './transcript'
 
 /**
@@ -9,12 +11,16 @@ import { EMPTY, type Transcript } from './transcript'
 export interface Saved {
   readonly cursor: Cursor
   readonly transcript: Transcript
+  /** What was said before the server lost it: only this page has that. */
+  readonly chapters: readonly Chapter[]
+  readonly tally: Tally
 }
 
 // The chat is this browser's, what a tab has shown of it is the tab's. A new tab has the server
 // replay all of it.
 const SESSION_KEY = 'holdline-demo:session'
 const STATE_KEY = 'holdline-demo:state'
+const TOUR_KEY = 'holdline-demo:tour'
 
 export function load(): Saved {
   const saved = parse(read(sessionStorage, STATE_KEY))
@@ -27,10 +33,26 @@ function save(saved: Saved) {
   sessionStorage.setItem(STATE_KEY, JSON.stringify(saved))
 }
 
-export const startChat = (sessionId: string): Saved => ({ cursor: { sessionId, lastSeq: 0 }, transcript: EMPTY })
+export const startChat = (sessionId: string): Saved => ({
+  cursor: { sessionId, lastSeq: 0 },
+  transcript: EMPTY,
+  chapters: [],
+  tally: startTally(randomHex()),
+})
 
-export const newSessionId = () =>
-  `demo-${Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, '0')).join('')}`
+export const newSessionId = () => `demo-${randomHex()}`
+
+const randomHex = () =>
+  Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, '0')).join('')
+
+export const loadTour = (): string | null => read(localStorage, TOUR_KEY)
+
+/** Where the browser stores nothing, a tour lasts as long as its page. */
+export function saveTour(json: string) {
+  try {
+    localStorage.setItem(TOUR_KEY, json)
+  } catch {}
+}
 
 function read(storage: Storage, key: string): string | null {
   try {
@@ -44,7 +66,9 @@ function read(storage: Storage, key: string): string | null {
 function parse(json: string | null): Saved | undefined {
   try {
     const saved: Saved | null = JSON.parse(json ?? 'null')
-    return typeof saved?.cursor.sessionId === 'string' && Array.isArray(saved.transcript.turns) ? saved : undefined
+    const isSaved = typeof saved?.cursor.sessionId === 'string' && Array.isArray(saved.transcript.turns)
+    // An earlier version of the page had no more than that.
+    return isSaved && Array.isArray(saved.chapters) && typeof saved.tally?.page === 'string' ? saved : undefined
   } catch {
     return undefined
   }

@@ -14,9 +14,18 @@ export interface Compared {
   readonly other: Traced | undefined
 }
 
+export interface TraceHandlers {
+  compared(): Compared
+  /** A step is looked at that is not the last one. */
+  onLook(): void
+}
+
+const OPEN = 'active.streaming.open'
+
 /** The chart and the timeline of one trace, at one moment. */
 export class TraceView {
   readonly #compared: () => Compared
+  readonly #onLook: () => void
   readonly #charts = new Charts()
   readonly #timeline = byId('timeline', 'ol')
   readonly #renderScrubber
@@ -26,10 +35,13 @@ export class TraceView {
   #position: number | undefined
   /** Shown before. */
   #before: TraceStep | undefined
+  /** The last one that there was, whatever was shown. */
+  #newest: TraceStep | undefined
 
-  constructor(compared: () => Compared) {
+  constructor({ compared, onLook }: TraceHandlers) {
     this.#compared = compared
-    const goTo = (number: number) => this.#goTo(number)
+    this.#onLook = onLook
+    const goTo = (number: number) => this.#lookAt(number)
     this.#renderScrubber = createScrubber({ goTo, goLive: () => this.goLive() })
     this.#renderEntries = createTimeline(this.#timeline, goTo)
     bindTraceFile({ trace: () => this.#look().trace, show: (file) => this.#load(file), tell })
@@ -41,8 +53,25 @@ export class TraceView {
     this.#goTo(undefined)
   }
 
+  /** When an open line was lost last; or else the first step that there is. */
+  showLoss() {
+    const { steps, dropped } = this.#compared().connection.trace()
+    const lost = steps.findLastIndex(({ from, to }) => from.startsWith(OPEN) && to === 'active.backoff')
+    this.#loaded = undefined
+    this.#lookAt(dropped + Math.max(0, lost))
+  }
+
+  /**
+   * Again, if there is anything new: an outbox tells nobody that it moves, and timers count down.
+   */
+  readonly refresh = () => {
+    const isNew = !this.#loaded && this.#compared().connection.trace().steps.at(-1) !== this.#newest
+    if (isNew || this.#charts.isMoving) this.render()
+  }
+
   readonly render = () => {
     const view = this.#look()
+    this.#newest = view.trace.steps.at(-1)
     if (view.isLive) this.#charts.pass(this.#newOf(view.past))
     const other = this.#otherState()
     const delays = this.#loaded ? undefined : delaysOf(this.#compared().connection)
@@ -52,6 +81,11 @@ export class TraceView {
     this.#before = view.step
     this.#charts.follow()
     this.#timeline.querySelector('[aria-current]')?.scrollIntoView({ block: 'nearest' })
+  }
+
+  #lookAt(number: number) {
+    this.#goTo(number)
+    this.#onLook()
   }
 
   #goTo(number: number | undefined) {

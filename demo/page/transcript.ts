@@ -20,7 +20,13 @@ export type Block =
 export interface Turn {
   readonly turnId: string
   readonly prompt: string
-  readonly status: 'waiting' | 'answering' | 'done' | 'stopped'
+  /**
+   * `cut`: the server has lost the session in the middle of the answer. `lost`: it had accepted the
+   * prompt, and lost it before it answered.
+   */
+  readonly status: 'waiting' | 'answering' | 'done' | 'stopped' | 'failed' | 'cut' | 'lost'
+  /** The run that is the answer. */
+  readonly run: string
   readonly blocks: readonly Block[]
 }
 
@@ -31,13 +37,19 @@ export interface Transcript {
 
 export const EMPTY: Transcript = { turns: [] }
 
+export const startTurn = (turnId: string, prompt: string, status: Turn['status'] = 'waiting'): Turn => ({
+  turnId,
+  prompt,
+  status,
+  run: '',
+  blocks: [],
+})
+
 /** Pure. Events of types that a newer agent may send change nothing. */
 export function apply(transcript: Transcript, event: AgentEvent): Transcript {
-  if (event.type === 'prompt') {
-    const { turnId, text } = event
-    return { turns: [...transcript.turns, { turnId, prompt: text, status: 'waiting', blocks: [] }] }
-  }
-  const index = transcript.turns.findLastIndex(({ turnId }) => turnId === event.turnId)
+  if (event.type === 'prompt') return { turns: [...transcript.turns, startTurn(event.turnId, event.text)] }
+  const isIt = ({ turnId, run }: Turn) => ('turnId' in event ? event.turnId === turnId : event.run === run)
+  const index = transcript.turns.findLastIndex(isIt)
   const turn = transcript.turns[index]
   return turn ? { turns: transcript.turns.with(index, applyToTurn(turn, event)) } : transcript
 }
@@ -45,9 +57,11 @@ export function apply(transcript: Transcript, event: AgentEvent): Transcript {
 function applyToTurn(turn: Turn, event: Exclude<AgentEvent, { type: 'prompt' }>): Turn {
   switch (event.type) {
     case 'answer.started':
-      return { ...turn, status: 'answering' }
-    case 'answer.ended':
-      return { ...turn, status: event.outcome }
+      return { ...turn, run: event.run, status: 'answering' }
+    case 'prompt.dropped':
+      return end(turn, event.reason)
+    case 'run.ended':
+      return end(turn, event.reason === 'finished' ? 'done' : event.reason === 'interrupted' ? 'cut' : event.reason)
     case 'token':
       return { ...turn, blocks: appendText(turn.blocks, event.text) }
     case 'tool.started': {
@@ -58,9 +72,28 @@ function applyToTurn(turn: Turn, event: Exclude<AgentEvent, { type: 'prompt' }>)
     case 'tool.progress':
       return changeTool(turn, event.toolId, { note: event.note })
     case 'tool.ended':
-      return changeTool(turn, event.toolId, { status: event.outcome, result: event.result, tookMs: event.tookMs })
+      return changeTool(turn, event.toolId, { status: 'done', result: event.result, tookMs: event.tookMs })
     default:
       return turn
+  }
+}
+
+/**
+ * What becomes of the turns when the server has lost the session: no more comes of those that are
+ * not complete.
+ */
+export const lose = ({ turns }: Transcript): readonly Turn[] =>
+  turns.map((turn) => {
+    if (turn.status === 'answering') return end(turn, 'cut')
+    return turn.status === 'waiting' ? end(turn, 'lost') : turn
+  })
+
+function end(turn: Turn, status: Turn['status']): Turn {
+  const isRunning = (block: Block): block is ToolBlock => block.kind === 'tool' && block.status === 'running'
+  return {
+    ...turn,
+    status,
+    blocks: turn.blocks.map((block) => (isRunning(block) ? { ...block, status: 'stopped' } : block)),
   }
 }
 

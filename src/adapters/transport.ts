@@ -42,6 +42,8 @@ export interface Carrier {
    * How many POSTs may be under way at a time where `outbox.maxInFlight` is not given. Default: 1.
    */
   maxInFlight?(features: readonly Feature[]): number
+  /** POSTs need the stream, e.g. a socket: tabs cannot share it and post for themselves. */
+  readonly postsOverStream?: true
 }
 
 /** Called once per connection; touches nothing before `open` and `post`. */

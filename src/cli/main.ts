@@ -1,14 +1,39 @@
 #!/usr/bin/env node
-import { createRequire } from 'node:module'
-import { Command } from 'commander'
+import { Command, CommanderError } from 'commander'
+import { checkCommand } from './check'
+import { CliError } from './cliError'
+import { newCommand } from './new'
+import { ownPackage } from './ownPackage'
 
 // The command `holdline`. Each command is a file of this folder. Nothing of it is loaded by those
 // who import the library.
 
-const { version } = createRequire(import.meta.url)('../package.json')
+const EXAMPLES = `
+Examples:
+  npx holdline new my-app     # a chat app, complete, in a folder of its own
+  npx holdline new --help     # its options, with examples
+  npx holdline check http://127.0.0.1:3000/api/chat   # does a server keep the rules of the protocol?
+
+docs/cli.md of the package has all commands, options and exit codes.`
 
 const program = new Command('holdline')
   .description('The command line of holdline: a chat or agent connection that holds.')
-  .version(version)
+  .version(ownPackage().version)
+  .addHelpText('after', EXAMPLES)
+  .exitOverride()
 
-await program.parseAsync()
+for (const command of [newCommand(), checkCommand()]) program.addCommand(command.copyInheritedSettings(program))
+
+try {
+  await program.parseAsync()
+} catch (error) {
+  process.exitCode = exitCodeOf(error)
+}
+
+/** Commander has told the user what it threw. A bug is thrown on, with its stack. */
+function exitCodeOf(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
+  if (!(error instanceof CliError)) throw error
+  console.error(`error: ${error.message}`)
+  return error.exitCode
+}

@@ -72,8 +72,8 @@ export interface Delivery<Outbound = OutboundMessage> {
   /** How often it was posted. */
   readonly attempts: number
   /**
-   * Why it was not accepted when it was posted last; null if that is not known, or has not
-   * happened.
+   * Why it was not accepted when it was posted last, then that of its verdict; null if that is not
+   * known, or has not happened, and once it was accepted.
    */
   readonly error: ConnectionError | null
   /**

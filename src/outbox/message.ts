@@ -110,6 +110,7 @@ export class Message {
 
   end(ending: Ending) {
     this.state = { name: 'ended', status: ending.status }
+    this.lastError = ending.status === 'accepted' ? null : ending.error
     this.settle({ ...ending, id: this.id, attempts: this.attempts })
   }
 }

@@ -27,7 +27,7 @@ export interface RouterOptions<P extends Principal>
   refuseIfClosed(): void
 }
 
-const ADAPTERS = 'mount getRequestListener(chat.fetch) of @hono/node-server, or pass the Request of your framework'
+const ADAPTERS = 'mount toNodeListener(chat) of holdline/server/node, or pass the Request of your framework'
 /** Seconds. Without it a browser asks before nearly every POST. */
 const PREFLIGHT_HEADERS = { 'Access-Control-Max-Age': '7200' }
 

@@ -38,7 +38,7 @@ const LAYOUT = {
   outputType: 'oldsvg',
   dotGraphAttrs: [FONT, SIZE, { name: 'ranksep', value: '0.2' }, { name: 'nodesep', value: '0.3' }],
   dotNodeAttrs: [FONT, SIZE],
-  dotEdgeAttrs: [FONT, { name: 'fontsize', value: '18' }, { name: 'arrowsize', value: '1.2' }],
+  dotEdgeAttrs: [FONT, SIZE, { name: 'arrowsize', value: '1.2' }],
 } satisfies IRenderOptions
 
 /**
@@ -47,9 +47,12 @@ const LAYOUT = {
  * or in its state (two, where its guard has a line of its own). Colours are the page's: there are
  * none.
  */
-export async function drawChart(machine: AnyStateMachine): Promise<string> {
+export async function drawChart(
+  machine: AnyStateMachine,
+  direction: 'top-down' | 'left-right' = 'top-down',
+): Promise<string> {
   const drawing = new Drawing(machine)
-  return drawing.dress(await render(drawing.graph(), LAYOUT))
+  return drawing.dress(await render(drawing.graph(), { ...LAYOUT, direction }))
 }
 
 class Drawing {

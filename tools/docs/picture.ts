@@ -32,6 +32,7 @@ try {
   await page.goto(site.url)
   await page.waitForSelector('body[data-phase="open"]')
   await show('chat')
+  await page.click('#tour-open')
   await page.fill('#prompt', 'Tell me a long story')
   await page.press('#prompt', 'Enter')
   await page.waitForTimeout(1_500)

@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url'
 import type { AnyStateMachine, AnyStateNode } from 'xstate'
 import { connectionMachine } from '../../src/machine/connectionMachine'
 import { outboxMachine } from '../../src/machine/outboxMachine'
+import { tabMachine } from '../../src/tabs/tabMachine'
 import { drawChart } from './drawChart'
 import { pathOf, transitionsOf } from './transitions'
 
@@ -51,6 +52,8 @@ const SECTIONS: Readonly<Record<string, () => string>> = {
   'connection transitions': () => transitionTable(connectionMachine),
   'outbox diagram': () => mermaid(outboxMachine),
   'outbox transitions': () => transitionTable(outboxMachine),
+  'tabs diagram': () => mermaid(tabMachine),
+  'tabs transitions': () => transitionTable(tabMachine),
 }
 
 /** The document with its generated parts made anew. */
@@ -75,7 +78,7 @@ path { fill: none; stroke: var(--line); stroke-width: 2 }
 .leaf path { fill: var(--leaf) }
 .state polygon { stroke: var(--line) }
 .name { font-size: 24px; font-weight: 600; text-anchor: middle }
-.arrow text { font-size: 18px; fill: var(--soft); paint-order: stroke; stroke: var(--ground); stroke-width: 6 }
+.arrow text { font-size: 20px; fill: var(--soft); paint-order: stroke; stroke: var(--ground); stroke-width: 6 }
 `
 
 /** The chart as a picture of its own, readable on light and on dark ground. */

@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url'
 import { defineConfig, type Plugin } from 'vitest/config'
-import base from '../../vitest.config'
+import { ALL, common } from '../../vitest.config'
 
 // The tests of `holdline/ai-sdk` with the `ai` of this folder, and with the chats of `AI_SDK_CHAT`,
 // in the place of those that they are written with.
@@ -21,14 +21,19 @@ const runes: Plugin = {
 }
 
 export default defineConfig({
-  ...base,
+  ...common,
   plugins: isSvelte ? [runes] : [],
   resolve: {
     alias: [
-      ...((base.resolve?.alias ?? []) as []),
+      ...common.resolve.alias,
       { find: /^ai$/, replacement: field('ai') },
       { find: /^@ai-sdk\/react$/, replacement: field(isSvelte ? `${chats}/dist/index.js` : chats) },
     ],
   },
-  test: { ...base.test, exclude: ['**/model.test.ts'], server: { deps: { inline: [/@ai-sdk\/svelte/] } } },
+  test: {
+    ...common.test,
+    include: ALL,
+    exclude: ['**/model.test.ts'],
+    server: { deps: { inline: [/@ai-sdk\/svelte/] } },
+  },
 })

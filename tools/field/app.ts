@@ -15,7 +15,7 @@ const OWN = fileURLToPath(new URL('./node_modules', import.meta.url))
 let tarball: string | undefined
 
 /** Packs holdline, once, with its `prepack`, which builds. */
-function pack(): string {
+export function pack(): string {
   if (tarball) return tarball
   const folder = mkdtempSync(join(tmpdir(), 'holdline-pack-'))
   process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
@@ -77,9 +77,12 @@ export async function startChat() {
   }
 }
 
+type Variables = Readonly<Record<string, string | undefined>>
+
 /** Runs a command in a folder to its end. */
-export async function run(command: string, args: readonly string[], cwd: string) {
-  const child = spawn(command, args, { cwd, env: { ...process.env, CI: '1', NEXT_TELEMETRY_DISABLED: '1' } })
+export async function run(command: string, args: readonly string[], cwd: string, variables: Variables = {}) {
+  const env = { ...process.env, CI: '1', NEXT_TELEMETRY_DISABLED: '1', ...variables }
+  const child = spawn(command, args, { cwd, env })
   let output = ''
   for (const stream of [child.stdout, child.stderr])
     stream.setEncoding('utf8').on('data', (text: string) => {
@@ -90,8 +93,13 @@ export async function run(command: string, args: readonly string[], cwd: string)
 }
 
 /** Runs a Node program that says where it serves, until it is stopped. */
-export async function startApp(args: readonly string[], cwd: string, node = process.execPath) {
-  const child = spawn(node, args, { cwd, env: { ...process.env, NEXT_TELEMETRY_DISABLED: '1' } })
+export async function startApp(
+  args: readonly string[],
+  cwd: string,
+  node = process.execPath,
+  variables: Variables = {},
+) {
+  const child = spawn(node, args, { cwd, env: { ...process.env, NEXT_TELEMETRY_DISABLED: '1', ...variables } })
   const exited = once(child, 'exit')
   let output = ''
   const url = await new Promise<string>((resolve, reject) => {
@@ -105,8 +113,9 @@ export async function startApp(args: readonly string[], cwd: string, node = proc
   })
   return {
     url,
-    async stop() {
-      child.kill()
+    output: () => output,
+    async stop(signal: NodeJS.Signals = 'SIGTERM') {
+      child.kill(signal)
       await exited
     },
   }

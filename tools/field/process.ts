@@ -24,6 +24,8 @@ export interface Started {
   /** Its exit code; null if it was killed. */
   readonly exited: Promise<number | null>
   onLine(listener: (line: string) => void): void
+  /** To the process itself; it may end in its own time. */
+  signal(name: NodeJS.Signals): void
   stop(): Promise<void>
 }
 
@@ -60,6 +62,7 @@ export function start(command: string, args: readonly string[], options: SpawnOp
       lines.forEach(listener)
       listeners.push(listener)
     },
+    signal: (name) => void child.kill(name),
     async stop() {
       kill(child)
       await exited

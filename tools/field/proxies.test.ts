@@ -28,7 +28,7 @@ const CASES: readonly Case[] = [
   { name: 'apache-host', tellsHost: true, forwardsHost: true, hasIdle: true },
   { name: 'haproxy', tellsHost: true, hasIdle: true },
   { name: 'haproxy-no-delay', tellsHost: true, hasIdle: true },
-  { name: 'haproxy-h2c', tellsHost: false, hasIdle: true, h2c: true },
+  { name: 'haproxy-h2c', tellsHost: true, hasIdle: true, h2c: true },
   { name: 'caddy', tellsHost: true, forwardsHost: true, hasIdle: false },
   { name: 'caddy-h2c', tellsHost: true, forwardsHost: true, hasIdle: false, h2c: true },
 ]

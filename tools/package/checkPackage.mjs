@@ -21,19 +21,23 @@ const NAMES = {
   './storage': ['persist'],
   './protocol': ['defineProtocol', 'ProtocolError'],
   './server': ['createChatServer', 'memoryLog', 'CommandRejected', 'createWebSocketGateway', 'METRICS'],
+  './server/node': ['toNodeListener'],
   './server/redis': ['redisLog'],
   './server/runs': ['createRuns', 'suspend'],
-  './testing': ['createHarness'],
+  './testing': ['createHarness', 'serverContract', 'runServerContract'],
   './inspect': ['createInspector', 'formatTrace', 'parseTrace', 'replayTrace'],
   './compat': ['createChatConnection'],
   './sessions': ['sessionStore'],
   './react': ['HoldlineProvider', 'useHoldline', 'useSession', 'useSessionSuspense'],
+  './tabs': ['createSharedConnection'],
   './vue': ['provideHoldline', 'useHoldline', 'useSession'],
   './ai-sdk': ['createChatTransport', 'followChat', 'sessionIdOf'],
   './ai-sdk/server': ['uiMessageRuns', 'sessionIdOf', 'chatIdOf'],
   './ag-ui': ['HoldlineAgent', 'followAgent', 'sessionIdOf'],
   './ag-ui/server': ['aguiRuns', 'sessionIdOf', 'threadIdOf'],
 }
+/** The command, and what only the command needs. */
+const OF_THE_COMMAND = /\/node_modules\/(commander\/|holdline\/dist\/cli\.js)/
 /** A machine type that TypeScript inferred; in the root's types it breaks on another minor version of XState. */
 const INFERRED = /\bStateMachine</
 /** `[text](link)`, `![picture](link)`, `href="link"` and `src="link"`. */
@@ -135,9 +139,14 @@ function checkProject(name, tarball, xstate, installed) {
   console.log(`with xstate ${found}:`)
 
   checkImports(folder)
+  checkCommand(folder)
   copyFileSync(join(consumer, 'run.mjs'), join(folder, 'run.mjs'))
   run('node', ['run.mjs'], folder)
   ok('connects, sends and disposes, over a fake EventSource')
+
+  const help = run('npx', ['--no-install', 'holdline', 'check', '--help'], folder)
+  if (!help.includes('Usage: holdline check')) throw new CheckFailed(`holdline check --help says\n${help}`)
+  ok('holdline check --help')
 
   // C82: the types compile in the projects that apps have.
   for (const file of ['app.ts', 'machine.ts', 'node.ts', 'browser.ts', 'using.ts'])
@@ -172,8 +181,48 @@ function checkImports(folder) {
       if (missing.length > 0) throw new Error(entry + ' does not export ' + missing.join(', '))
     }`,
   )
-  run('node', ['imports.mjs'], folder)
-  ok(`imports ${entries.length} entry points`)
+  const loaded = loadedBy(['imports.mjs'], folder)
+  const unwanted = loaded.filter((url) => OF_THE_COMMAND.test(url))
+  if (unwanted.length > 0) throw new CheckFailed(`importing the library loads ${unwanted.join(', ')}`)
+  ok(`imports ${entries.length} entry points; of ${loaded.length} modules none is of the command`)
+}
+
+/** The URLs of the modules that Node loads for a program. */
+function loadedBy(program, folder) {
+  const list = join(folder, 'loaded.txt')
+  write(
+    folder,
+    'hooks.mjs',
+    `import { appendFileSync } from 'node:fs'
+    export async function load(url, context, next) {
+      appendFileSync(${JSON.stringify(list)}, url + '\\n')
+      return next(url, context)
+    }`,
+  )
+  write(folder, 'record.mjs', `import { register } from 'node:module'; register('./hooks.mjs', import.meta.url)`)
+  rmSync(list, { force: true })
+  run('node', ['--import', './record.mjs', ...program], folder)
+  return read(list).trim().split('\n')
+}
+
+function checkCommand(folder) {
+  const command = join('node_modules', manifest.name, manifest.bin.holdline)
+  // Else the check of the imports would see nothing, too.
+  const own = loadedBy([command, '--version'], folder).filter((url) => OF_THE_COMMAND.test(url))
+  if (own.length < 2)
+    throw new CheckFailed(`the command loads ${own.join(', ') || 'nothing'}; is OF_THE_COMMAND wrong?`)
+  const holdline = (...args) => run('npx', ['--no', '--', 'holdline', ...args], folder)
+  const version = holdline('--version').trim()
+  if (version !== manifest.version) throw new CheckFailed(`npx holdline --version says ${version}`)
+  if (!holdline('--help').includes('npx holdline new')) throw new CheckFailed('npx holdline --help has no example')
+  ok(`npx holdline --version says ${version}, and --help shows how`)
+  for (const [name, ...options] of [['in-ts'], ['in-js', '--js', '--log', 'redis']]) {
+    holdline('new', name, ...options)
+    const { dependencies } = readJson(join(folder, name, 'package.json'))
+    if (dependencies.holdline !== `^${version}`)
+      throw new CheckFailed(`${name} wants holdline ${dependencies.holdline}`)
+  }
+  ok('npx holdline new copies the app, in both languages')
 }
 
 function compile(folder, what, file, compilerOptions) {

@@ -9,7 +9,8 @@ export async function listen(handler: Handler) {
   const sockets = new Set<Socket>()
   let streams = 0
   let mostStreams = 0
-  const server = createAdaptorServer({ fetch: handler }) as Server
+  // `Response` stays that of Node, for the tests that share this process.
+  const server = createAdaptorServer({ fetch: handler, overrideGlobalObjects: false }) as Server
   server.on('connection', (socket) => {
     sockets.add(socket)
     socket.on('close', () => sockets.delete(socket))

@@ -1,8 +1,8 @@
 import { type BaseEvent, type RunAgentInput, verifyEvents } from '@ag-ui/client'
 import { persist } from 'holdline/storage'
-import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { memoryLog, type SessionLog } from '../../server'
-import { createCutter } from '../support/cutter'
+import { cutters } from '../support/cutter'
 import { describeWithRedis } from '../support/redis'
 import { redisLogs } from '../support/redisLogs'
 import { createStorage } from '../support/storage'
@@ -36,39 +36,26 @@ describeWithRedis('an AG-UI agent on a line that is cut, the log in Redis', () =
 })
 
 function stories(createLog: () => SessionLog, seed: number) {
-  let cutter = createCutter(seed)
-  let cuts = 0
-  let tests = 0
-  beforeEach(() => {
-    tests += 1
-    cutter = createCutter(100 * tests + seed)
-  })
-  afterEach(() => {
-    cuts += cutter.count
-  })
-  afterAll(() => {
-    // One test alone may have none.
-    if (tests > 5) expect(cuts).toBeGreaterThan(2 * tests)
-  })
+  const cutter = cutters(seed)
 
   const start = async (answer: Answer, settings: AgentServerSetup = {}) => {
     const server = await startAgentServer({ log: createLog(), answer, ...settings })
-    cutter.cuts(server)
+    cutter().cuts(server)
     const open = ({ line, ...setup }: PageSetup = {}) =>
-      openPage(server.url, { ...setup, line: { fetch: cutter.fetch, ...line } })
+      openPage(server.url, { ...setup, line: { fetch: cutter().fetch, ...line } })
     return { server, open }
   }
   /** An answer that stops after its first delta until the test goes on. */
   const held = (events: readonly Plain[], opened: Promise<void>) =>
     paced(events, async (at) => {
-      await cutter.shake()
+      await cutter().shake()
       if (at === 3) await opened
     })
   const never = gate().opened
 
   test('a run has the events of a line that never drops, and its agent was asked once', async () => {
     const deltas = words(40)
-    const { server, open } = await start((input) => paced(saying(input, ...deltas), cutter.shake))
+    const { server, open } = await start((input) => paced(saying(input, ...deltas), cutter().shake))
     const page = open()
     await page.say('go')
     expect(page.texts()).toEqual(['user:go', `assistant:${deltas.join('')}`])
@@ -129,7 +116,7 @@ function stories(createLog: () => SessionLog, seed: number) {
   })
 
   test('an input that is stopped before it was posted is never posted', async () => {
-    const { server, open } = await start((input) => paced(saying(input, 'a'), cutter.shake))
+    const { server, open } = await start((input) => paced(saying(input, 'a'), cutter().shake))
     const page = open({ isOffline: true })
     const running = page.say('go')
     await when(() => page.connection.pending.length === 1, 'it waits')
@@ -205,7 +192,7 @@ function stories(createLog: () => SessionLog, seed: number) {
   })
 
   test('connectAgent on a thread at rest shows its history', async () => {
-    const { open } = await start((input) => paced(saying(input, 'a'), cutter.shake))
+    const { open } = await start((input) => paced(saying(input, 'a'), cutter().shake))
     const page = open()
     await page.say('go')
     const reloaded = open({ history: () => ({ messages: structuredClone(page.agent.messages) }) })
@@ -232,7 +219,7 @@ function stories(createLog: () => SessionLog, seed: number) {
 
   test('an offline input and a reload are one run', async () => {
     const storage = persist(createStorage(), { key: 'page' })
-    const { server, open } = await start((input) => paced(saying(input, 'a', 'b'), cutter.shake))
+    const { server, open } = await start((input) => paced(saying(input, 'a', 'b'), cutter().shake))
     const offline = open({ isOffline: true, line: { storage } })
     void offline.say('go')
     await when(() => offline.connection.pending.length === 1, 'it waits')
@@ -273,7 +260,7 @@ function stories(createLog: () => SessionLog, seed: number) {
     const { server, open } = await start((input) => {
       const isFirst = server.inputs.length === 1
       return paced(saying(input, 'a', 'b'), async (at) => {
-        await cutter.shake()
+        await cutter().shake()
         if (isFirst && at === 3) throw new Error('secret')
       })
     })
@@ -304,7 +291,7 @@ function stories(createLog: () => SessionLog, seed: number) {
     let said: readonly Plain[] = []
     const { open } = await start((input) => {
       said = events(input)
-      return paced(said, cutter.shake)
+      return paced(said, cutter().shake)
     })
     const [page, other] = [open(), open({ follows: true })]
     await when(() => other.connection.cursors.length === 1, 'it follows')
@@ -322,7 +309,7 @@ function stories(createLog: () => SessionLog, seed: number) {
     const { server, open } = await start((input) => {
       const { threadId, runId } = input
       const last = input.messages.at(-1)
-      if (last?.role === 'tool') return paced(saying(input, 'You are ', 'in ', `${last.content}.`), cutter.shake)
+      if (last?.role === 'tool') return paced(saying(input, 'You are ', 'in ', `${last.content}.`), cutter().shake)
       return paced(
         [
           { type: 'RUN_STARTED', threadId, runId },
@@ -331,7 +318,7 @@ function stories(createLog: () => SessionLog, seed: number) {
           { type: 'TOOL_CALL_END', toolCallId: 'c1' },
           { type: 'RUN_FINISHED', threadId, runId },
         ],
-        cutter.shake,
+        cutter().shake,
       )
     })
     const [page, other] = [open(), open({ follows: true })]
@@ -360,7 +347,7 @@ function stories(createLog: () => SessionLog, seed: number) {
               { type: 'RUN_STARTED', threadId, runId },
               { type: 'RUN_FINISHED', threadId, runId, outcome: { type: 'interrupt', interrupts } },
             ],
-        cutter.shake,
+        cutter().shake,
       )
     })
     const page = open()

@@ -1,6 +1,6 @@
-import { afterAll, beforeAll, expect, test } from 'vitest'
-import { createGateway, startNode } from '../support/children'
-import { describeWithRedis, type RedisServer, startRedis } from '../support/redis'
+import { expect, test } from 'vitest'
+import { nodesOnRedis } from '../support/nodesOnRedis'
+import { describeWithRedis } from '../support/redis'
 import { openPage, type PageSetup, when } from './agentWorld'
 
 const PROGRAM = new URL('agentProcess.ts', import.meta.url)
@@ -8,29 +8,11 @@ const PROGRAM = new URL('agentProcess.ts', import.meta.url)
 const PATIENCE = 120_000
 
 describeWithRedis('an AG-UI agent over several processes', () => {
-  let redis: RedisServer
-  const nodes: { kill(): Promise<void> }[] = []
-  const start = async (name: string) => {
-    const node = await startNode(PROGRAM, [redis.url, name])
-    nodes.push(node)
-    return node
-  }
-  /** It outlives all others. */
-  let second: Awaited<ReturnType<typeof start>>
-  beforeAll(async () => {
-    redis = await startRedis()
-    second = await start('second')
-  }, PATIENCE)
-  afterAll(async () => {
-    await Promise.all(nodes.map((node) => node.kill()))
-    await redis.stop()
-  })
+  const { startFirst: startNode, second } = nodesOnRedis(PROGRAM, PATIENCE)
 
-  /** A node, and pages that reach it through a gateway. Each test has a thread of its own. */
+  /** Pages reach the first node. Each test has a thread of its own. */
   async function startFirst(threadId: string) {
-    const first = await start('first')
-    const gateway = createGateway()
-    gateway.leadTo(first.url)
+    const { first, gateway } = await startNode()
     const open = (setup: PageSetup = {}) =>
       openPage(gateway.url, { threadId, ...setup, line: { fetch: gateway.fetch } })
     return { first, gateway, open }
@@ -41,10 +23,10 @@ describeWithRedis('an AG-UI agent over several processes', () => {
     async () => {
       const { first, gateway, open } = await startFirst('killed')
       const page = open()
-      const follower = openPage(second.url, { threadId: 'killed', follows: true })
+      const follower = openPage(second().url, { threadId: 'killed', follows: true })
       const running = page.say('slow')
       await when(() => page.text().includes('5 ') && follower.text().includes('5 '), 'both read')
-      gateway.leadTo(second.url)
+      gateway.leadTo(second().url)
       await first.kill()
       await running
       await when(() => !follower.agent.isRunning, 'the other one is told')
@@ -69,7 +51,7 @@ describeWithRedis('an AG-UI agent over several processes', () => {
       await when(() => page.text().includes('5 '), 'it reads')
       const stored = structuredClone(page.agent.messages)
       page.close()
-      gateway.leadTo(second.url)
+      gateway.leadTo(second().url)
       await first.kill()
       const reloaded = open({ history: () => ({ messages: stored }) })
       await reloaded.agent.connectAgent()
@@ -88,7 +70,7 @@ describeWithRedis('an AG-UI agent over several processes', () => {
       const page = open()
       const running = page.say('long')
       await when(() => page.text().includes('5 '), 'it reads')
-      gateway.leadTo(second.url)
+      gateway.leadTo(second().url)
       await Promise.all([running, first.stop()])
       expect(page.text()).toBe(Array.from({ length: 40 }, (_, n) => `${n} `).join(''))
       expect([page.last()?.type, page.failures]).toEqual(['RUN_FINISHED', []])

@@ -6,9 +6,9 @@ import {
   type UIMessageChunk,
 } from 'ai'
 import { persist } from 'holdline/storage'
-import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { memoryLog, type SessionLog } from '../../server'
-import { createCutter } from '../support/cutter'
+import { cutters } from '../support/cutter'
 import { describeWithRedis } from '../support/redis'
 import { redisLogs } from '../support/redisLogs'
 import { createStorage } from '../support/storage'
@@ -41,39 +41,26 @@ describeWithRedis('useChat on a line that is cut, the log in Redis', () => {
 })
 
 function stories(createLog: () => SessionLog, seed: number) {
-  let cutter = createCutter(seed)
-  let cuts = 0
-  let tests = 0
-  beforeEach(() => {
-    tests += 1
-    cutter = createCutter(100 * tests + seed)
-  })
-  afterEach(() => {
-    cuts += cutter.count
-  })
-  afterAll(() => {
-    // One test alone may have none.
-    if (tests > 5) expect(cuts).toBeGreaterThan(2 * tests)
-  })
+  const cutter = cutters(seed)
 
   const start = async (answer: Answer, settings: ChatServerSetup = {}) => {
     const server = await startChatServer({ log: createLog(), answer, ...settings })
-    cutter.cuts(server)
+    cutter().cuts(server)
     const open = ({ connection, ...setup }: PageSetup = {}) =>
-      openPage(server.url, { ...setup, connection: { fetch: cutter.fetch, ...connection } })
+      openPage(server.url, { ...setup, connection: { fetch: cutter().fetch, ...connection } })
     return { server, open }
   }
   /** An answer that stops after its first delta until the test goes on. */
   const held = (chunks: readonly UIMessageChunk[], opened: Promise<void>) =>
     paced(chunks, async (at) => {
-      await cutter.shake()
+      await cutter().shake()
       if (at === 4) await opened
     })
   const never = gate().opened
 
   test('an answer is whole, its chat says submitted, streaming, ready, and the model was asked once', async () => {
     const deltas = words(40)
-    const { server, open } = await start(() => paced(saying(...deltas), cutter.shake))
+    const { server, open } = await start(() => paced(saying(...deltas), cutter().shake))
     const page = open()
     await page.chat.sendMessage({ text: 'go' })
     expect(page.texts()).toEqual(['user:go', `assistant:${deltas.join('')}`])
@@ -125,7 +112,7 @@ function stories(createLog: () => SessionLog, seed: number) {
   })
 
   test('a prompt that is stopped before it was posted is never posted', async () => {
-    const { server, open } = await start(() => paced(saying('a'), cutter.shake))
+    const { server, open } = await start(() => paced(saying('a'), cutter().shake))
     const page = open({ isOffline: true })
     const sending = page.chat.sendMessage({ text: 'go' })
     await when(() => page.chat.status === 'submitted', 'submitted')
@@ -174,7 +161,7 @@ function stories(createLog: () => SessionLog, seed: number) {
 
   test('an offline prompt and a reload are one run', async () => {
     const storage = persist(createStorage(), { key: 'page' })
-    const { server, open } = await start(() => paced(saying('a', 'b'), cutter.shake))
+    const { server, open } = await start(() => paced(saying('a', 'b'), cutter().shake))
     const offline = open({ isOffline: true, connection: { storage } })
     void offline.chat.sendMessage({ text: 'go' })
     await when(() => offline.transport.pending('chat').length === 1, 'it waits')
@@ -260,7 +247,7 @@ function stories(createLog: () => SessionLog, seed: number) {
     const { server, open } = await start(() => {
       const isFirst = server.contexts.length === 1
       return paced(saying('a', 'b'), async (at) => {
-        await cutter.shake()
+        await cutter().shake()
         if (isFirst && at === 4) throw new Error('secret')
       })
     })
@@ -294,7 +281,7 @@ function stories(createLog: () => SessionLog, seed: number) {
       transport: { sendMessages: async () => paced(chunks), reconnectToStream: async () => null },
     })
     await undisturbed.sendMessage({ text: 'go' })
-    const { open } = await start(() => paced(chunks, cutter.shake))
+    const { open } = await start(() => paced(chunks, cutter().shake))
     const [page, other] = [open(), open({ follows: true })]
     await when(() => other.connection.cursors.length === 1, 'it follows')
     await page.chat.sendMessage({ text: 'go' })
@@ -314,7 +301,7 @@ function stories(createLog: () => SessionLog, seed: number) {
 
   test('a tool of the client: its output goes on with the same run, for every page', async () => {
     const { server, open } = await start(({ messages }) =>
-      paced(isPrompt(messages) ? asking : saying('You are ', 'in ', 'Bonn.'), cutter.shake),
+      paced(isPrompt(messages) ? asking : saying('You are ', 'in ', 'Bonn.'), cutter().shake),
     )
     const page = open({ sendAutomaticallyWhen: lastAssistantMessageIsCompleteWithToolCalls })
     const other = open({ follows: true })
@@ -342,7 +329,7 @@ function stories(createLog: () => SessionLog, seed: number) {
               { type: 'tool-output-available', toolCallId: 'c1', output: 'Bonn' },
               ...saying('Done.').slice(1),
             ],
-        cutter.shake,
+        cutter().shake,
       ),
     )
     const setup = { sendAutomaticallyWhen: lastAssistantMessageIsCompleteWithApprovalResponses, follows: true }

@@ -1,7 +1,7 @@
 import { lastAssistantMessageIsCompleteWithToolCalls, type UIMessage } from 'ai'
-import { afterAll, beforeAll, expect, test } from 'vitest'
-import { createGateway, startNode } from '../support/children'
-import { describeWithRedis, type RedisServer, startRedis } from '../support/redis'
+import { expect, test } from 'vitest'
+import { nodesOnRedis } from '../support/nodesOnRedis'
+import { describeWithRedis } from '../support/redis'
 import { openPage, type PageSetup, when } from './chatWorld'
 
 const PROGRAM = new URL('chatProcess.ts', import.meta.url)
@@ -9,29 +9,11 @@ const PROGRAM = new URL('chatProcess.ts', import.meta.url)
 const PATIENCE = 120_000
 
 describeWithRedis('useChat over several processes', () => {
-  let redis: RedisServer
-  const nodes: { kill(): Promise<void> }[] = []
-  const start = async (name: string) => {
-    const node = await startNode(PROGRAM, [redis.url, name])
-    nodes.push(node)
-    return node
-  }
-  /** It outlives all others. */
-  let second: Awaited<ReturnType<typeof start>>
-  beforeAll(async () => {
-    redis = await startRedis()
-    second = await start('second')
-  }, PATIENCE)
-  afterAll(async () => {
-    await Promise.all(nodes.map((node) => node.kill()))
-    await redis.stop()
-  })
+  const { start, startFirst: startNode, second } = nodesOnRedis(PROGRAM, PATIENCE)
 
-  /** A node, and pages that reach it through a gateway. Each test has a chat of its own. */
+  /** Pages reach the first node. Each test has a chat of its own. */
   async function startFirst(id: string) {
-    const first = await start('first')
-    const gateway = createGateway()
-    gateway.leadTo(first.url)
+    const { first, gateway } = await startNode()
     const open = (setup: PageSetup = {}) =>
       openPage(gateway.url, { id, ...setup, connection: { fetch: gateway.fetch } })
     return { first, gateway, open }
@@ -42,10 +24,10 @@ describeWithRedis('useChat over several processes', () => {
     async () => {
       const { first, gateway, open } = await startFirst('killed')
       const page = open()
-      const follower = openPage(second.url, { id: 'killed', follows: true })
+      const follower = openPage(second().url, { id: 'killed', follows: true })
       const sending = page.chat.sendMessage({ text: 'slow' })
       await when(() => page.text().includes('5 ') && follower.text().includes('5 '), 'both read')
-      gateway.leadTo(second.url)
+      gateway.leadTo(second().url)
       await first.kill()
       await sending
       await when(() => follower.chat.status === 'error', 'the other one is told')
@@ -72,7 +54,7 @@ describeWithRedis('useChat over several processes', () => {
       await when(() => page.text().includes('5 '), 'it reads')
       const history = page.chat.messages.slice(0, 1)
       page.close()
-      gateway.leadTo(second.url)
+      gateway.leadTo(second().url)
       await first.kill()
       const reloaded = open({ messages: history })
       await reloaded.chat.resumeStream()
@@ -91,7 +73,7 @@ describeWithRedis('useChat over several processes', () => {
       const page = open()
       const sending = page.chat.sendMessage({ text: 'long' })
       await when(() => page.text().includes('5 '), 'it reads')
-      gateway.leadTo(second.url)
+      gateway.leadTo(second().url)
       await Promise.all([sending, first.stop()])
       expect(page.text()).toBe(Array.from({ length: 40 }, (_, n) => `${n} `).join(''))
       expect(page.statuses).toEqual(['submitted', 'streaming', 'ready'])

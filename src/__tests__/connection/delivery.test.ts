@@ -33,6 +33,33 @@ describe('pacing', () => {
   })
 })
 
+describe('a delivery that ended', () => {
+  test('says why, as its verdict does: refused, never posted, given up, and none if it was accepted', async () => {
+    const world = createWorld({}, SERVER_IS_SILENT)
+    await world.opens()
+    const { connection } = world
+    const deliveries = [
+      connection.send(prompt('refused')),
+      connection.send({ type: 'none' }),
+      connection.send(prompt('given up', 's2')),
+      connection.send(prompt('accepted', 's3')),
+    ]
+    await settle()
+    const [refused, , accepted] = world.posts.filter(({ endpoint }) => endpoint === 'send')
+    await refused?.answers(422, { error: 'busy' })
+    await accepted?.answers(200, {})
+    deliveries[2]?.cancel()
+    await settle()
+    expect(deliveries.map(({ status, error }) => [status, error?.code, error?.cause])).toEqual([
+      ['rejected', 'http', 'busy'],
+      ['rejected', 'unknown-type', undefined],
+      ['unknown', 'cancelled', undefined],
+      ['accepted', undefined, undefined],
+    ])
+    for (const { settled, error } of deliveries) expect(Object(await settled).error ?? null).toBe(error)
+  })
+})
+
 describe('storage', () => {
   const site = () => {
     const storage = createStorage()

@@ -36,10 +36,11 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   sessions: [...LEAVES, 'connection', 'wiring', 'createConnection'],
   react: [...LEAVES, 'connection', 'sessions'],
   vue: [...LEAVES, 'connection', 'sessions'],
+  tabs: [...LEAVES, 'connection', 'wiring', 'machine', 'adapters', 'createConnection'],
   server: ['protocol'],
   'ai-sdk': [...LEAVES, 'connection', 'threads'],
   'ai-sdk/server': ['protocol', 'ai-sdk', 'server', 'threads'],
-  cli: [...LEAVES],
+  cli: [...LEAVES, 'testing'],
   testing: [...LEAVES, 'connection', 'machine', 'adapters', 'createConnection', 'server'],
 }
 /** A message, its lane and its flight know each other. */

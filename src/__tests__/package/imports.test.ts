@@ -12,11 +12,13 @@ test.each([
   ['holdline/storage', () => import('holdline/storage')],
   ['holdline/protocol', () => import('holdline/protocol')],
   ['holdline/server', () => import('holdline/server')],
+  ['holdline/server/node', () => import('holdline/server/node')],
   ['holdline/testing', () => import('holdline/testing')],
   ['holdline/compat', () => import('holdline/compat')],
   ['holdline/sessions', () => import('holdline/sessions')],
   ['holdline/react', () => import('holdline/react')],
   ['holdline/vue', () => import('holdline/vue')],
+  ['holdline/tabs', () => import('holdline/tabs')],
   ['holdline/ag-ui', () => import('holdline/ag-ui')],
   ['holdline/ag-ui/server', () => import('holdline/ag-ui/server')],
 ])('%s loads: XState takes the machines as they are', async (_, load) => {

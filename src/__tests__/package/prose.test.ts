@@ -56,10 +56,11 @@ function leadsSomewhere(page: string, link: string): boolean {
   return anchor === undefined || anchorsOf(target).includes(anchor)
 }
 
-/** As GitHub makes them of headings. */
+/** As GitHub makes them of headings, and those that stand in the text. */
 function anchorsOf(page: string): readonly string[] {
   const seen = new Map<string, number>()
-  return Array.from(blankedCode(texts.get(page) ?? '').matchAll(/^#+ +(.*)$/gm), ([, heading = '']) => {
+  const named = Array.from((texts.get(page) ?? '').matchAll(/<a id="(\w+)">/g), ([, id = '']) => id)
+  const headings = Array.from(blankedCode(texts.get(page) ?? '').matchAll(/^#+ +(.*)$/gm), ([, heading = '']) => {
     const slug = heading
       .trim()
       .toLowerCase()
@@ -69,6 +70,7 @@ function anchorsOf(page: string): readonly string[] {
     seen.set(slug, times + 1)
     return times === 0 ? slug : `${slug}-${times}`
   })
+  return [...headings, ...named]
 }
 
 /** Blocks of code keep their lines, so that those behind them keep their numbers. */

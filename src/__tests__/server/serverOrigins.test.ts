@@ -191,3 +191,11 @@ test('C93: a preflight allows the headers of allowedHeaders besides those of the
     'Content-Type, X-Connection-ID, Idempotency-Key, X-Lane, Authorization, X-CSRF-Token, traceparent',
   ])
 })
+
+test('a page of a listed origin sees when it may come back: Retry-After, and Date to read it against', async () => {
+  const { server } = createTestServer({ allowedOrigins: ['http://page.test'] })
+  const headers = { Authorization: 'alice', Origin: 'http://page.test' }
+  const response = await server.fetch(new Request(`${BASE}/events`, { headers }))
+  await response.body?.cancel()
+  expect(response.headers.get('Access-Control-Expose-Headers')?.split(', ')).toEqual(['Retry-After', 'Date'])
+})

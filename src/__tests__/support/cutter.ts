@@ -1,3 +1,4 @@
+import { afterAll, afterEach, beforeEach, expect } from 'vitest'
 import { seededRandom } from '../../testing/harness/random'
 
 /** How many times in one test at most: each line then comes to its end. */
@@ -39,4 +40,26 @@ export function createCutter(seed: number, chance = 0.15) {
       return response
     },
   }
+}
+
+/**
+ * A cutter for each test of this block; returns the one of the current test. Over all of them there
+ * have to be cuts.
+ */
+export function cutters(seed: number): () => ReturnType<typeof createCutter> {
+  let cutter = createCutter(seed)
+  let cuts = 0
+  let tests = 0
+  beforeEach(() => {
+    tests += 1
+    cutter = createCutter(100 * tests + seed)
+  })
+  afterEach(() => {
+    cuts += cutter.count
+  })
+  afterAll(() => {
+    // One test alone may have none.
+    if (tests > 5) expect(cuts).toBeGreaterThan(2 * tests)
+  })
+  return () => cutter
 }

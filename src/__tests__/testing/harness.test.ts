@@ -30,7 +30,7 @@ import {
   welcomeNeverComes,
   welcomesTwice,
 } from 'holdline/testing'
-import { afterEach, describe, expect, test, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { StorageLike } from '../../environment'
 import { FEATURES } from '../../protocol'
 
@@ -518,9 +518,14 @@ describe('the harness', () => {
 describe('reloads()', () => {
   const create = (environment: Environment, storage: StorageLike) =>
     createConnection({ ...environment, storage: persist(storage, { key: 'reload', cursors: true }) })
+  beforeEach(() => void vi.spyOn(console, 'warn').mockImplementation(() => {}))
+  afterEach(() => {
+    // The page before is gone, so its storage key is not in use.
+    expect(console.warn).not.toHaveBeenCalled()
+    vi.restoreAllMocks()
+  })
 
   test('the next page has the storage, the server and the time of the one before, and nothing else', async () => {
-    vi.spyOn(console, 'warn').mockImplementation(() => {})
     const harness = createHarness({ create, heartbeat: 1_000 })
     const first = harness.connection
     first.watch('s1')
@@ -544,11 +549,9 @@ describe('reloads()', () => {
     expect(first.phase).toBe('open')
     await harness.opens()
     expect(harness.messages).toMatchObject([{ seq: 1 }, { seq: 2 }])
-    vi.restoreAllMocks()
   })
 
   test('what was under way is not answered; what was not answered goes out again, under the same id', async () => {
-    vi.spyOn(console, 'warn').mockImplementation(() => {})
     const harness = createHarness({ create, server: answersLate(5_000, { endpoint: 'send', times: 1 }) })
     await harness.opens()
     const { id } = harness.connection.send(PROMPT)
@@ -560,11 +563,9 @@ describe('reloads()', () => {
     await harness.passes(10_000)
     expect(harness.connection.pending).toEqual([])
     expect(harness.server.commands).toMatchObject([{ id }])
-    vi.restoreAllMocks()
   })
 
   test('an app that keeps its cursors and not its state begins in the middle: the harness can tell', async () => {
-    vi.spyOn(console, 'warn').mockImplementation(() => {})
     let said = ''
     const harness = createHarness({
       create(environment, storage) {
@@ -586,7 +587,6 @@ describe('reloads()', () => {
     await harness.settles()
     // `holdline/sessions`, and with it the hooks, do not.
     expect(said).toBe('b')
-    vi.restoreAllMocks()
   })
 })
 

@@ -169,9 +169,10 @@ describe('the real EventSource and the real fetch', () => {
       const html = () => new Response('<html>please log in', { headers: { 'content-type': 'text/html' } })
       const cut = () => {
         const body = new ReadableStream({
-          pull(controller) {
+          start(controller) {
             controller.enqueue(new TextEncoder().encode('{"took"'))
-            controller.error(new Error('cut'))
+            // Later than the server waits for more before it writes what there is.
+            setTimeout(() => controller.error(new Error('cut')), 50)
           },
         })
         return new Response(body, { headers: { 'content-type': 'application/json' } })

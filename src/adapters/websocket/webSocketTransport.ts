@@ -53,6 +53,7 @@ export const webSocketTransport =
 
     return {
       post,
+      postsOverStream: true,
       check: () => last?.check(),
       open(handlers) {
         const abort = new AbortController()

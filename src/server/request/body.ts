@@ -144,7 +144,7 @@ const alreadyRead = () =>
     500,
     'body-consumed',
     'The body of this POST had been read before holdline saw it: mount the chat before express.json() or whatever parses bodies, ' +
-      'or make the Request from what was parsed (docs/hosts.md)',
+      'or by toNodeListener of holdline/server/node, which takes the request.body that a parser leaves (docs/hosts.md)',
   )
 
 const alreadyParsed = () =>

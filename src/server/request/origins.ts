@@ -59,9 +59,9 @@ export class Origins {
       'Access-Control-Allow-Credentials': 'true',
       'Access-Control-Allow-Methods': 'GET, POST',
       'Access-Control-Allow-Headers': this.#headers,
-      // [spec] a cross-origin page sees no response header but a safelisted few, and Retry-After is
-      // not one of them.
-      'Access-Control-Expose-Headers': 'Retry-After',
+      // [spec] a cross-origin page sees no response header but a safelisted few; these are not
+      // among them. A Retry-After that is a date is read against Date.
+      'Access-Control-Expose-Headers': 'Retry-After, Date',
       Vary: 'Origin',
     }
   }

@@ -207,7 +207,8 @@ class TestHarness implements Harness {
         random: this.random,
         pageLifecycle: pageLifecycle(clock, this.page),
       },
-      this.storage,
+      // An object of this page's own, for the same entries: `persist` knows pages by it.
+      Object.create(this.storage),
     ) as Connection
     for (const name of NAMES) {
       connection.on(name, (event) => this.told.push({ name, event, at: this.time.clock.now() } as Told))

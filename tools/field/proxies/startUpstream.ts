@@ -1,9 +1,9 @@
 import { once } from 'node:events'
-import type { Server } from 'node:http'
-import { createServer, type Http2Server, type ServerHttp2Session } from 'node:http2'
+import { createServer, type Server } from 'node:http'
+import { createServer as createHttp2Server, type Http2Server, type ServerHttp2Session } from 'node:http2'
 import type { Socket } from 'node:net'
-import { createAdaptorServer } from '@hono/node-server'
 import { type ChatServerOptions, createChatServer, type Principal } from 'holdline/server'
+import { toNodeListener } from 'holdline/server/node'
 import { freePort } from '../../shared/freePort'
 
 export interface UpstreamOptions extends Partial<ChatServerOptions<Principal>> {
@@ -34,7 +34,8 @@ export async function startUpstream({ h2c = false, ...options }: UpstreamOptions
   const sessions = new Set<ServerHttp2Session>()
 
   async function up() {
-    host = createAdaptorServer({ fetch: chat.fetch, ...(h2c && { createServer }) }) as Server | Http2Server
+    const listener = toNodeListener(chat)
+    host = h2c ? createHttp2Server(listener) : createServer(listener)
     host.on('connection', (socket: Socket) => {
       sockets.add(socket)
       socket.once('close', () => sockets.delete(socket))

@@ -6,12 +6,14 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
  */
 export async function cuttable(port: number) {
   const sockets = new Set<Socket>()
+  let state: 'up' | 'down' = 'up'
   const keep = (socket: Socket) => {
     sockets.add(socket)
     socket.setNoDelay(true)
     socket.on('close', () => sockets.delete(socket))
   }
   const server = createServer((socket) => {
+    if (state === 'down') return void socket.destroy()
     const upstream = connect({ port, host: '127.0.0.1' })
     for (const [from, to] of [
       [socket, upstream],
@@ -30,6 +32,14 @@ export async function cuttable(port: number) {
   return {
     port: (server.address() as AddressInfo).port,
     cut,
+    /** Until `up` no connection comes through. */
+    down() {
+      state = 'down'
+      cut()
+    },
+    up() {
+      state = 'up'
+    },
     async close() {
       cut()
       await new Promise((resolve) => server.close(resolve))

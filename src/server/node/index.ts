@@ -1,0 +1,1 @@
+export { type NodeListener, type NodeRequest, type NodeResponse, toNodeListener } from './toNodeListener'

@@ -1,0 +1,5 @@
+export { createSharedConnection, type SharedConnection, type SharedOptions, type Tabs } from './createSharedConnection'
+export type { TabLocks } from './lock'
+export type { TabScope } from './page'
+export type { ChannelLike, TabEnvironment } from './tab'
+export type { TabRole } from './types'
