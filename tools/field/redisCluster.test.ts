@@ -1,17 +1,21 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createChatServer } from 'holdline/server'
-import { redisLog } from 'holdline/server/redis'
+import { type RedisLog, redisLog } from 'holdline/server/redis'
 import { createRuns } from 'holdline/server/runs'
 import { expect, test } from 'vitest'
 import { createPartitions, partitionOf } from '../../src/server/redis/partitions'
 import { type RunOptions, run } from '../cluster/run'
 import { startRedisCluster } from '../shared/redisCluster'
+import { onNode } from './place'
 import { describeWith, findTool } from './tools'
 
 const QUIET: RunOptions = { log: 'shards', clients: 40, kills: 0, cuts: 0, restarts: 0, seconds: 10, seed: 1 }
 
 describeWith(
-  'real clients, three nodes, a Redis Cluster of three shards',
+  onNode('real clients, three nodes, a Redis Cluster of three shards', {
+    transports: ['EventSource', 'fetch'],
+    client: 'Node',
+  }),
   { 'redis-server': findTool('redis-server') },
   () => {
     test('nothing is lost, doubled or reordered by kills, cuts and a rolling restart', async () => {
@@ -36,6 +40,30 @@ describeWith(
       const { violations, counts } = await run({ ...QUIET, isLone: true, restarts: 1 })
       expect(violations.join('\n')).toBe('')
       expect(counts.commands).toBeGreaterThan(50)
+    })
+
+    test('what waits for a promotion is of the new epoch, and so is all that comes after', async () => {
+      const cluster = await startRedisCluster({ hasReplicas: true })
+      const logs = [1, 2].map(() => redisLog({ client: cluster.createClient() }))
+      const [log, other] = logs as [RedisLog, RedisLog]
+      const slot = createPartitions()[partitionOf('room')]?.slot ?? 0
+      try {
+        const { epoch } = await log.append('room', { type: 'x' })
+        await other.append('room', { type: 'x' })
+        const victim = await cluster.ownerOf(slot)
+        await cluster.servers[victim]?.down()
+        // Each has heard of one server only.
+        const appending = logs.map((each) => each.append('room', { type: 'x' }).catch(() => undefined))
+        await cluster.promoted(slot, victim)
+        const waited = (await Promise.all(appending)).flatMap((entry) => entry ?? [])
+        const last = await log.append('room', { type: 'x' })
+        expect([...waited, last].map((entry) => entry.epoch === epoch)).not.toContain(true)
+        expect(new Set([...waited, last].map((entry) => entry.epoch)).size).toBe(1)
+        expect(await other.head('room')).toMatchObject({ epoch: last.epoch, head: last.seq })
+      } finally {
+        for (const each of logs) each.close()
+        await cluster.stop()
+      }
     })
 
     test('a shard that stays away: its sessions are refused, it is told once, and runs elsewhere go on', async () => {

@@ -3,10 +3,10 @@ import {
   COMMAND_TIMEOUT,
   type Connections,
   type ConnectionsOptions,
+  guardRepeats,
   REPLICA_TIMEOUT,
   type RedisLink,
   SETTINGS,
-  skipSettled,
 } from './link'
 import { createPartitions, type Partition } from './partitions'
 import { type RunScripts, withRunScripts } from './runScripts'
@@ -109,7 +109,7 @@ function openCluster(source: Cluster, outages: Outages): Client {
   cluster.on('ready', () => outages.end(''))
   cluster.on('node error', (error, address) => outages.tell(address, error))
   cluster.on('+node', (node: Redis) => {
-    skipSettled(node)
+    guardRepeats(node)
     node.on('ready', () => outages.end(addressOf(node)))
   })
   return withInfoScript(withRunScripts(withScripts(cluster, 'SPUBLISH'), 'SPUBLISH'))
@@ -121,7 +121,7 @@ function openSubscriber(cluster: Cluster, address: string, outages: Outages): Re
   if (!node) throw new Error(`redisLog: ${address} has just left the cluster`)
   const retryStrategy = (times: number) => Math.min(MAX_RETRY_DELAY, 25 * 2 ** times)
   const client = node.duplicate({ ...SETTINGS, readOnly: false, retryStrategy })
-  skipSettled(client)
+  guardRepeats(client)
   client.on('error', (error) => outages.tell(address, error))
   client.on('ready', () => outages.end(address))
   return client

@@ -1,4 +1,4 @@
-import type { Redis } from 'ioredis'
+import type { Command, Redis } from 'ioredis'
 import type { RunScripts } from './runScripts'
 import type { Scripts } from './scripts'
 
@@ -62,6 +62,8 @@ export interface ConnectionsOptions {
 export const COMMAND_TIMEOUT = 5_000
 /** How long replicas have, ms. */
 export const REPLICA_TIMEOUT = 1_000
+/** [spec] As Redis names the lives of its data. */
+const SERVER = /^[0-9a-f]{40}$/
 
 /** Of every connection, also of a client that is handed in and set up in another way. */
 export const SETTINGS = {
@@ -79,12 +81,26 @@ export const SETTINGS = {
   stringNumbers: false,
 }
 
+/** Commands that were under way before. */
+const begun = new WeakSet<object>()
+
 /**
  * ioredis keeps what has timed out and sends it with the next connection: much too late, and after
- * the caller has given up.
+ * the caller has given up. What it repeats in time may come to another server, or to another life
+ * of the same one, so a script then asks for itself where it is.
  */
-export function skipSettled(client: Redis): void {
+export function guardRepeats(client: Redis): void {
   const { sendCommand } = client
-  client.sendCommand = (command, stream) =>
-    command.isSettled ? command.promise : sendCommand.call(client, command, stream)
+  client.sendCommand = (command, stream) => {
+    if (command.isSettled) return command.promise
+    if (begun.has(command)) forgetServer(command)
+    begun.add(command)
+    return sendCommand.call(client, command, stream)
+  }
+}
+
+/** The caller's word for `master_replid`, behind the keys of a script. */
+function forgetServer({ name, args }: Command): void {
+  const at = 2 + Number(args[1])
+  if (/^eval/.test(name) && SERVER.test(String(args[at]))) args[at] = ''
 }

@@ -1,5 +1,5 @@
 import { Redis } from 'ioredis'
-import { type Connections, type ConnectionsOptions, REPLICA_TIMEOUT, SETTINGS, skipSettled } from './link'
+import { type Connections, type ConnectionsOptions, guardRepeats, REPLICA_TIMEOUT, SETTINGS } from './link'
 import { withRunScripts } from './runScripts'
 import { withScripts } from './scripts'
 import { type Info, readInfo, refuseEviction } from './serverInfo'
@@ -56,7 +56,7 @@ function openClient(source: string | Redis, onError: (error: unknown) => void): 
     reconnectOnError: (error: Error) => (error.message.startsWith('READONLY') ? (2 as const) : false),
   }
   const client = source instanceof Redis ? source.duplicate(settings) : new Redis(source, settings)
-  skipSettled(client)
+  guardRepeats(client)
   tellOnce(client, onError)
   return client
 }

@@ -615,6 +615,23 @@ describeLog('a Redis that loses its memory', () => {
     await expect.poll(async () => (await log.head(session)).epoch).not.toBe(epoch)
   })
 
+  test('what was under way meanwhile is of the new epoch too, whichever server it was meant for', async () => {
+    const log = open()
+    const session = newSession()
+    const { epoch } = await append(log, session)
+    await redis.admin.call('CLIENT', 'PAUSE', 10_000, 'WRITE')
+    const appending = append(log, session)
+    const normal = async () => String(await redis.admin.call('CLIENT', 'LIST', 'TYPE', 'normal'))
+    await expect.poll(normal, { timeout: 5_000 }).toMatch(/qbuf=0 .*cmd=evalsha/)
+    await redis.admin.replicaof('127.0.0.1', 1)
+    await redis.admin.replicaof('NO', 'ONE')
+    await redis.cut()
+    await redis.admin.call('CLIENT', 'UNPAUSE')
+    const { epoch: next, seq } = await appending
+    expect([seq, next === epoch]).toEqual([2, false])
+    expect(await log.head(session)).toMatchObject({ epoch: next, head: 2 })
+  })
+
   test('`replicas`: an event that is on too few is not acknowledged', async () => {
     const log = open({ replicas: 1 })
     const session = newSession()
