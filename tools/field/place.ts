@@ -18,7 +18,10 @@ declare module 'vitest' {
   }
 }
 
-/** A server on Node, and a page of Chromium with its EventSource, as far as `more` says nothing else. */
+/**
+ * A server on Node, and a page of Chromium with its EventSource, as far as `more` says nothing
+ * else.
+ */
 export const onNode = (suite: string, more: Partial<Place> = {}): Place => ({
   suite,
   host: '@hono/node-server',
