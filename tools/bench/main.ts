@@ -8,6 +8,7 @@ import { heap } from './heap'
 import { inbound } from './inbound'
 import { queue } from './queue'
 import { reconnect } from './reconnect'
+import { shards } from './shards'
 import { streams } from './streams'
 import { trace } from './trace'
 
@@ -21,6 +22,7 @@ const MEASUREMENTS: readonly Measurement[] = [
   streams,
   trace,
   append,
+  shards,
   aiSdk,
 ]
 

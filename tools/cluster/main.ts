@@ -39,7 +39,7 @@ function clearProgress() {
 function readArguments(): RunOptions {
   try {
     const options = readOptions(process.argv.slice(2))
-    if (options.log === 'redis' && !hasRedis)
+    if (options.log !== 'memory' && !hasRedis)
       throw new Error('there is no redis-server: install one, or name it in REDIS_SERVER')
     return options
   } catch (error) {

@@ -4,7 +4,7 @@ import type { RedisServer } from '../shared/redisServer'
 import type { Probe } from './check'
 import type { World } from './world'
 
-export type Mishap = 'kill' | 'cut' | 'restart'
+export type Mishap = 'kill' | 'cut' | 'restart' | 'move'
 
 export type Mishaps = ReturnType<typeof createMishaps>
 
@@ -39,6 +39,11 @@ export function createMishaps(
     return /"connectionId":"(.*?)"/.exec(Buffer.from(value ?? []).toString())?.[1] ?? ''
   }
 
+  const tallied = (what: string, act: (nth: number) => Promise<void>) => (_: Random, nth: number) => {
+    tally(what)
+    return act(nth)
+  }
+
   return {
     probes,
     returned: () => Promise.all(returning),
@@ -67,13 +72,11 @@ export function createMishaps(
 
     async cut(random: Random, nth: number) {
       tally('cuts')
-      tally('Redis connections cut', await cut(redis, random, nth))
+      tally('Redis connections cut', await cut(oneOf(random, redis.servers), random, nth))
     },
 
-    async restart() {
-      tally('restarts of Redis')
-      await redis.restartEmpty()
-    },
+    restart: tallied('restarts of Redis', redis.lose),
+    move: tallied('slots moved', redis.move),
   }
 }
 

@@ -1,12 +1,12 @@
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import type { Programs } from './programs'
+import type { RedisAddress } from './redisAddress'
 
 export interface NodesOptions {
   readonly count: number
   readonly programs: Programs
-  /** Of Redis. */
-  readonly url: string
+  readonly redis: RedisAddress
   /** Where somebody listens has changed. */
   onChange(): void
   onSurprise(what: string): void
@@ -17,9 +17,9 @@ export type Nodes = Awaited<ReturnType<typeof startNodes>>
  * Node processes on fixed ports. One that ends unasked is a surprise; one that was ended comes back
  * under another name.
  */
-export async function startNodes({ count, programs, url, onChange, onSurprise }: NodesOptions) {
+export async function startNodes({ count, programs, redis, onChange, onSurprise }: NodesOptions) {
   async function launch(port: number) {
-    const child = programs.start('nodeProcess', { url, port })
+    const child = programs.start('nodeProcess', { redis, port })
     const node = { child, port, isUp: true }
     const exit = once(child, 'exit').then(([code, signal]) => {
       if (node.isUp) onSurprise(`a node has ended: ${signal ?? code}`)

@@ -7,16 +7,22 @@ import { createMishaps, type Mishaps, schedule } from './mishaps'
 import { HISTORY, Producer } from './producer'
 import { createPrograms, type Programs } from './programs'
 import { countEnds, isActive } from './runs'
-import { memoryWorld, redisWorld, type World } from './world'
+import { memoryWorld, redisWorld, shardsWorld, type World } from './world'
 
 export interface RunOptions {
-  /** Without Redis there is one node, and nothing is done to it. */
-  readonly log: 'redis' | 'memory'
+  /**
+   * `shards`: three of a Redis Cluster. Without Redis there is one node, and nothing is done to it.
+   */
+  readonly log: 'redis' | 'shards' | 'memory'
   readonly clients: number
   readonly kills: number
   readonly cuts: number
-  /** How often Redis comes back with nothing. */
+  /** How often Redis comes back with nothing, or a primary is replaced by its replica. */
   readonly restarts: number
+  /** How often a slot moves to another shard. Default: 0. */
+  readonly moves?: number
+  /** Whether shards have no replicas. Default: false. */
+  readonly isLone?: boolean
   /** How long all this takes. The rolling restart comes after it. */
   readonly seconds: number
   readonly seed: number
@@ -113,9 +119,10 @@ class ClusterRun {
 
   #createWorld(programs: Programs): Promise<World> {
     const onSurprise = (what: string) => void this.#surprises.push(what)
-    return this.#options.log === 'redis'
-      ? redisWorld({ count: NODES, programs, onChange: () => this.#onChange(), onSurprise })
-      : memoryWorld(onSurprise)
+    const { log, isLone = false } = this.#options
+    if (log === 'memory') return memoryWorld(onSurprise)
+    const options = { count: NODES, programs, onChange: () => this.#onChange(), onSurprise }
+    return log === 'redis' ? redisWorld(options) : shardsWorld(options, isLone)
   }
 
   async #startClients(programs: Programs, { ports }: World): Promise<Remote<Clients>> {
@@ -130,7 +137,7 @@ class ClusterRun {
 
   /** Everybody talks, and the mishaps of the seed come when they are due. */
   async #disturb({ producer, clients, mishaps }: Stage) {
-    const { kills, cuts, restarts, seconds, onProgress } = this.#options
+    const { kills, cuts, restarts, moves = 0, seconds, onProgress } = this.#options
     await clients.talk()
     this.#cleanups.push(() => producer.stop())
     void producer.produce()
@@ -139,7 +146,11 @@ class ClusterRun {
     const elapsed = () => (performance.now() - startedAt) / 1_000
     const ticker = setInterval(() => onProgress?.(this.#told(), Math.min(1, elapsed() / seconds)), 250)
     this.#cleanups.push(() => clearInterval(ticker))
-    for (const { at, name, nth } of schedule(this.#dice, { kill: kills, cut: cuts, restart: restarts }, seconds)) {
+    for (const { at, name, nth } of schedule(
+      this.#dice,
+      { kill: kills, cut: cuts, restart: restarts, move: moves },
+      seconds,
+    )) {
       await sleep(Math.max(0, 1_000 * (at - elapsed())))
       await mishaps?.[name](this.#dice.draw(name, nth), nth)
     }
@@ -169,7 +180,9 @@ class ClusterRun {
     // A process that died leaves its runs to the others.
     await this.#until('the last end of a run', clients, async () => {
       const logs = await Promise.all(this.#sessionIds.filter(isOfRuns).map(world.read))
-      return this.#options.restarts > 0 || !logs.some(({ events }) => isActive(events.map(whatOf)))
+      const { restarts, log } = this.#options
+      const haveLostAll = restarts > 0 && log === 'redis'
+      return haveLostAll || !logs.some(({ events }) => isActive(events.map(whatOf)))
     })
   }
 
@@ -183,7 +196,7 @@ class ClusterRun {
   }
 
   async #judge({ producer: { appends }, clients, mishaps }: Stage, logs: Logs): Promise<Outcome> {
-    const { restarts } = this.#options
+    const { restarts, moves = 0, log } = this.#options
     const { commands, heard, ...theirs } = await clients.result()
     const probes = mishaps?.probes ?? []
     this.#tally('commands', commands.length)
@@ -197,7 +210,17 @@ class ClusterRun {
       this.#tally('ms to the slowest 404 of a dead stream', Math.max(...probes.map(({ ms }) => Math.ceil(ms))))
     const surprises = [...this.#surprises, ...theirs.surprises]
     return {
-      violations: check({ restarts, logs, commands, appends, heard, probes, surprises }),
+      violations: check({
+        restarts,
+        moves,
+        isSharded: log === 'shards',
+        logs,
+        commands,
+        appends,
+        heard,
+        probes,
+        surprises,
+      }),
       counts: { ...this.#counts, ...theirs.counts },
     }
   }

@@ -5,6 +5,7 @@ import type { Browser } from 'playwright-core'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { findBrowser, launch } from '../shared/browser'
 import { type App, createApp, run, startApp } from './app'
+import { onNode } from './place'
 import { describeWith, findPackage } from './tools'
 
 /** An app as a user of the AI SDK has it, with a model that needs no network. */
@@ -164,7 +165,12 @@ const TYPES = ['typescript', '@types/node', '@types/react', '@types/react-dom', 
 const node22 = findPackage('node22')
 const tools = { next: findPackage('next'), 'ai 7': findPackage('ai'), 'Node 22': node22, chromium: findBrowser() }
 
-describeWith('a fresh Next app with useChat, changed as docs/ai-sdk.md says', tools, () => {
+const place = onNode('a fresh Next app with useChat, changed as docs/ai-sdk.md says', {
+  host: 'Next 16',
+  runtime: 'Node 22',
+})
+
+describeWith(place, tools, () => {
   const node = join(node22 ?? '', 'bin/node')
   let app: App
   let browser: Browser

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { findBrowser, launch } from '../shared/browser'
 import { freePort } from '../shared/freePort'
 import { hasRedis, type RedisServer, startRedis } from '../shared/redisServer'
+import { onNode } from './place'
 import { cuttable } from './runtimes/cuttable'
 import { createStarter, LOGS, type Starter } from './starter/starter'
 import { counted, openStarter, type StarterPage } from './starter/starterPage'
@@ -27,7 +28,7 @@ const tools = {
 }
 
 describeWith(
-  'examples/app, as it is in the package',
+  onNode('examples/app, as it is in the package', { host: 'Hono' }),
   { ...tools, redis: hasRedis ? 'redis-server' : undefined },
   () => {
     let browser: Browser

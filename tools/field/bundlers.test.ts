@@ -5,6 +5,7 @@ import type { Browser } from 'playwright-core'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { findBrowser, launch } from '../shared/browser'
 import { type App, createApp, startChat } from './app'
+import { onNode } from './place'
 import { describeWith, findPackage } from './tools'
 
 /** Sends a prompt, hears its echo, and says both in the title. */
@@ -40,7 +41,11 @@ const files = Object.fromEntries(
 )
 
 const vite = findPackage('vite')
-describeWith('Vite 8, its development server, with its proxy', { vite, chromium: findBrowser() }, () => {
+const vitePlace = onNode('Vite 8, its development server, with its proxy', {
+  proxy: 'Vite',
+  transports: ['EventSource', 'fetch'],
+})
+describeWith(vitePlace, { vite, chromium: findBrowser() }, () => {
   let app: App
   let chat: Awaited<ReturnType<typeof startChat>>
   let server: { listen(): Promise<unknown>; close(): Promise<void>; resolvedUrls: { local: string[] } }

@@ -1,13 +1,14 @@
 import { afterAll, beforeAll } from 'vitest'
 import { bundleForPage } from './bundle'
-import { testContract, WITH_NATIVE_EVENTSOURCE } from './contract'
+import { TRANSPORTS, testContract, WITH_NATIVE_EVENTSOURCE } from './contract'
 import { ENGINES } from './engines'
 import type { Engine, Tab } from './engines/engine'
+import { onNode } from './place'
 import { startRelay } from './startRelay'
 import { describeWith } from './tools'
 
 for (const { name, tools, launch } of ENGINES) {
-  describeWith(`holdline in ${name}`, tools, () => {
+  describeWith(onNode(`holdline in ${name}`, { transports: TRANSPORTS, client: name }), tools, () => {
     let relay: Awaited<ReturnType<typeof startRelay>> | undefined
     let engine: Engine | undefined
     let tab: Tab | undefined

@@ -5,6 +5,7 @@ import { webSocketTransport } from 'holdline/adapters/websocket'
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest'
 import WebSocket from 'ws'
 import { type Block, type Running, runBlock } from './hostBlock'
+import type { Place } from './place'
 import { describeWith, findPackage, findTool } from './tools'
 
 const cleanups: (() => unknown)[] = []
@@ -111,7 +112,14 @@ for (const host of HOSTS) {
   const { name, tool, packages = [], hasSockets = false, hasIdle = false, parses = false, stops = false } = host
   const command = tool === 'node' ? process.execPath : findTool(tool)
   const tools = Object.fromEntries(packages.map((one) => [one, findPackage(one)]))
-  describeWith(`${name}, by the block in docs/hosts.md`, { [tool]: command, ...tools }, () => {
+  const place: Place = {
+    suite: `${name}, by the block in docs/hosts.md`,
+    host: name,
+    runtime: tool === 'workerd' ? tool : (tool[0]?.toUpperCase() ?? '') + tool.slice(1),
+    transports: hasSockets ? ['fetch', 'WebSocket'] : ['fetch'],
+    client: 'Node',
+  }
+  describeWith(place, { [tool]: command, ...tools }, () => {
     let running: Running
     beforeAll(async () => {
       running = await runBlock({ ...host, command: command ?? tool, hasPackages: packages.length > 0 })

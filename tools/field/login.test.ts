@@ -8,6 +8,7 @@ import type { Browser, BrowserContext } from 'playwright-core'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { findBrowser, launch } from '../shared/browser'
 import { type App, createApp } from './app'
+import { onNode } from './place'
 import { describeWith, findPackage } from './tools'
 
 const recipe = (path: string) => readFileSync(new URL(`../../examples/recipes/${path}`, import.meta.url), 'utf8')
@@ -73,7 +74,7 @@ async function startSite(answer: () => Response | undefined) {
 
 const vite = findPackage('vite')
 describeWith(
-  'a cookie that expires, behind the proxy of Vite in its short form',
+  onNode('a cookie that expires, behind the proxy of Vite in its short form', { proxy: 'Vite' }),
   { vite, chromium: findBrowser() },
   () => {
     let app: App

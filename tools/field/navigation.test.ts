@@ -3,6 +3,7 @@ import { bundleForPage } from './bundle'
 import { TRANSPORTS, type TransportName } from './contract'
 import { ENGINES } from './engines'
 import type { Engine, Tab } from './engines/engine'
+import { onNode } from './place'
 import { type Handler, type Site, startSite } from './startSite'
 import { describeWith } from './tools'
 
@@ -18,7 +19,7 @@ const LEAVING = { navigate: "location.href = '/other'", reload: 'location.reload
 const NO_FAREWELL: Readonly<Record<string, readonly string[]>> = { Firefox: ['WebSocket navigate', 'WebSocket reload'] }
 
 for (const { name, tools, launch } of ENGINES) {
-  describeWith(`pages in ${name}`, tools, () => {
+  describeWith(onNode(`pages in ${name}`, { transports: TRANSPORTS, client: name }), tools, () => {
     let script: string
     let engine: Engine
     const ends: (() => Promise<void>)[] = []

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { freePort } from '../shared/freePort'
 import { hasRedis, type RedisServer, startRedis } from '../shared/redisServer'
 import { pack, run } from './app'
+import { onNode } from './place'
 import { start } from './process'
 import { describeWith } from './tools'
 
@@ -23,57 +24,65 @@ const PATIENCE = 900_000
 /** A shell's variables, not those of a test runner. */
 const PLAIN = { NODE_ENV: undefined, VITEST: undefined, FORCE_COLOR: undefined, NO_COLOR: '1' }
 
-describeWith('holdline new', { 'redis-server': hasRedis ? 'redis-server' : undefined }, () => {
-  let folder: string
-  let redis: RedisServer
-  let tarball: string
+describeWith(
+  onNode('holdline new', { host: 'Hono', client: 'Node' }),
+  { 'redis-server': hasRedis ? 'redis-server' : undefined },
+  () => {
+    let folder: string
+    let redis: RedisServer
+    let tarball: string
 
-  beforeAll(async () => {
-    folder = mkdtempSync(join(tmpdir(), 'holdline-new-app-'))
-    redis = await startRedis()
-    tarball = pack()
-  }, PATIENCE)
-  afterAll(async () => {
-    await redis?.stop()
-    rmSync(folder, { recursive: true, force: true })
-  })
+    beforeAll(async () => {
+      folder = mkdtempSync(join(tmpdir(), 'holdline-new-app-'))
+      redis = await startRedis()
+      tarball = pack()
+    }, PATIENCE)
+    afterAll(async () => {
+      await redis?.stop()
+      rmSync(folder, { recursive: true, force: true })
+    })
 
-  test.each(APPS)(
-    '$name: the app installs, passes its tests, builds, starts, and answers',
-    async ({ name, options }) => {
-      const app = join(folder, name)
-      await passes('npm', ['exec', '--yes', `--package=${tarball}`, '--', 'holdline', 'new', name, ...options], folder)
-      // Its own version is in no registry before it is published.
-      await passes('npm', ['install', '--no-audit', '--no-fund', '--prefer-offline', tarball], app)
-      if (name.startsWith('ts')) await passes('npm', ['run', 'typecheck'], app)
-      await passes('npm', ['test'], app)
-      await passes('npm', ['run', 'build'], app)
+    test.each(APPS)(
+      '$name: the app installs, passes its tests, builds, starts, and answers',
+      async ({ name, options }) => {
+        const app = join(folder, name)
+        await passes(
+          'npm',
+          ['exec', '--yes', `--package=${tarball}`, '--', 'holdline', 'new', name, ...options],
+          folder,
+        )
+        // Its own version is in no registry before it is published.
+        await passes('npm', ['install', '--no-audit', '--no-fund', '--prefer-offline', tarball], app)
+        if (name.startsWith('ts')) await passes('npm', ['run', 'typecheck'], app)
+        await passes('npm', ['test'], app)
+        await passes('npm', ['run', 'build'], app)
 
-      const PORT = String(await freePort())
-      const APP_ORIGIN = `http://127.0.0.1:${PORT}`
-      const settings = { PORT, APP_ORIGIN, APP_SECRET: 'secret', APP_USERS: 'ann:ann', REDIS_URL: redis.url }
-      const server = start('npm', ['start'], { cwd: app, env: { ...process.env, ...PLAIN, ...settings } })
-      try {
-        await expect
-          .poll(
-            () =>
-              fetch(APP_ORIGIN).then(
-                ({ status }) => status,
-                () => server.complaint(),
-              ),
-            WAIT,
-          )
-          .toBe(200)
-        const page = await (await fetch(APP_ORIGIN)).text()
-        const [, script] = /<script type="module"[^>]* src="([^"]+)"/.exec(page) ?? []
-        expect((await fetch(APP_ORIGIN + script)).headers.get('Content-Type')).toContain('javascript')
-        expect(await answerOf(APP_ORIGIN)).toEqual(['run.started', '1 2 3 ', 'finished'])
-      } finally {
-        await server.stop()
-      }
-    },
-  )
-})
+        const PORT = String(await freePort())
+        const APP_ORIGIN = `http://127.0.0.1:${PORT}`
+        const settings = { PORT, APP_ORIGIN, APP_SECRET: 'secret', APP_USERS: 'ann:ann', REDIS_URL: redis.url }
+        const server = start('npm', ['start'], { cwd: app, env: { ...process.env, ...PLAIN, ...settings } })
+        try {
+          await expect
+            .poll(
+              () =>
+                fetch(APP_ORIGIN).then(
+                  ({ status }) => status,
+                  () => server.complaint(),
+                ),
+              WAIT,
+            )
+            .toBe(200)
+          const page = await (await fetch(APP_ORIGIN)).text()
+          const [, script] = /<script type="module"[^>]* src="([^"]+)"/.exec(page) ?? []
+          expect((await fetch(APP_ORIGIN + script)).headers.get('Content-Type')).toContain('javascript')
+          expect(await answerOf(APP_ORIGIN)).toEqual(['run.started', '1 2 3 ', 'finished'])
+        } finally {
+          await server.stop()
+        }
+      },
+    )
+  },
+)
 
 async function passes(command: string, args: readonly string[], cwd: string) {
   const { code, output } = await run(command, args, cwd, PLAIN)

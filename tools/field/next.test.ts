@@ -4,6 +4,7 @@ import type { Browser } from 'playwright-core'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { findBrowser, launch } from '../shared/browser'
 import { type App, createApp, run, startApp } from './app'
+import { onNode } from './place'
 import { describeWith, findPackage } from './tools'
 
 /** A file of examples/recipes, as it is. */
@@ -38,7 +39,8 @@ const PACKAGES = [
 const TYPES = ['typescript', '@types/node', '@types/react', '@types/react-dom', 'csstype', 'undici-types']
 
 const next = findPackage('next')
-describeWith('Next 16, an app router page with a connection at module scope', { next, chromium: findBrowser() }, () => {
+const place = onNode('Next 16, an app router page with a connection at module scope', { host: 'Next 16' })
+describeWith(place, { next, chromium: findBrowser() }, () => {
   let app: App
   let browser: Browser
   let server: Awaited<ReturnType<typeof startApp>>

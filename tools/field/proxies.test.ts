@@ -1,5 +1,6 @@
 import { afterEach, expect, test } from 'vitest'
 import { findBrowser, launch } from '../shared/browser'
+import { onNode } from './place'
 import { openLine, SOON } from './proxies/openLine'
 import type { Page } from './proxies/page/main'
 import { snippets } from './proxies/snippet'
@@ -61,8 +62,9 @@ test('every configuration of docs/proxies.md is tried', () => {
 for (const proxy of CASES) {
   const { name, tellsHost, forwardsHost, hasIdle } = proxy
   const { tool } = kindOf(name)
+  const host = proxy.h2c ? 'node:http2' : 'node:http'
 
-  describeWith(`behind ${name}`, { [tool]: findTool(tool) }, () => {
+  describeWith(onNode(`behind ${name}`, { host, proxy: name, client: 'Node' }), { [tool]: findTool(tool) }, () => {
     test('C85: the line of a page opens where the browser says that it is of the same origin', async () => {
       const { upstream, origin } = await start(proxy)
       await open(origin, 'same-origin').opens()
@@ -186,7 +188,9 @@ describeWith('nginx and bodies that are too large for it', { nginx: findTool('ng
 
 const browserPath = findBrowser()
 
-describeWith('behind Vite, whose shorthand replaces Host', { vite: findTool('vite'), chromium: browserPath }, () => {
+const vitePlace = onNode('behind Vite, whose shorthand replaces Host', { host: 'node:http', proxy: 'Vite' })
+
+describeWith(vitePlace, { vite: findTool('vite'), chromium: browserPath }, () => {
   async function visit(options: UpstreamOptions = {}) {
     const upstream = await startUpstream(options)
     opened.push(() => upstream.stop())

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type ForeignServer, testForeignServer } from '../shared/foreignServer'
 import { freePort } from '../shared/freePort'
+import { onNode } from './place'
 import { start as startProcess } from './process'
 import { describeWith, findTool } from './tools'
 
@@ -56,6 +57,12 @@ async function start(): Promise<ForeignServer> {
   }
 }
 
-describeWith('examples/servers/python', { 'python3 with starlette and uvicorn': python }, () => {
+const place = onNode('examples/servers/python', {
+  host: 'Starlette on uvicorn',
+  runtime: 'Python',
+  client: 'Node',
+})
+
+describeWith(place, { 'python3 with starlette and uvicorn': python }, () => {
   testForeignServer(start, { keepsLog: true })
 })

@@ -5,6 +5,7 @@ import { bundleForRuntime } from './bundle'
 import {
   type Cannot,
   type ContractRun,
+  TRANSPORTS,
   type TransportName,
   testContract,
   WITH_EVENTSOURCE_PACKAGE,
@@ -23,6 +24,7 @@ interface Runtime {
   /** What serves and runs the cases, natively. */
   readonly script: string
   readonly cannot: Cannot
+  readonly host: string
 }
 
 const nodeOf = (alias: string) => {
@@ -34,19 +36,27 @@ const node = (name: string, path: string | undefined): Runtime => ({
   path,
   script: './runtimes/node.ts',
   cannot: WITH_EVENTSOURCE_PACKAGE,
+  host: '@hono/node-server',
 })
 
 const RUNTIMES: readonly Runtime[] = [
   node(`Node ${process.versions.node.split('.')[0]}`, process.execPath),
   node('Node 22', nodeOf('node22')),
   node('Node 24', nodeOf('node24')),
-  { name: 'Bun', path: findTool('bun'), script: './runtimes/bun.ts', cannot: WITH_EVENTSOURCE_PACKAGE },
+  {
+    name: 'Bun',
+    path: findTool('bun'),
+    script: './runtimes/bun.ts',
+    cannot: WITH_EVENTSOURCE_PACKAGE,
+    host: 'Bun.serve',
+  },
   {
     name: 'Deno',
     path: findTool('deno'),
     args: ['run', '--allow-all', '--no-config', '--no-lock'],
     script: './runtimes/deno.ts',
     cannot: WITH_NATIVE_EVENTSOURCE,
+    host: 'Deno.serve',
   },
 ]
 
@@ -85,8 +95,9 @@ function readRun(started: Started): ContractRun {
   }
 }
 
-for (const { name, path, args = [], script, cannot } of RUNTIMES) {
-  describeWith(`holdline in ${name}`, { [name]: path }, () => {
+for (const { name, path, args = [], script, cannot, host } of RUNTIMES) {
+  const place = { suite: `holdline in ${name}`, host, runtime: name, transports: TRANSPORTS, client: name }
+  describeWith(place, { [name]: path }, () => {
     let started: Started
     let run: ContractRun
     let remove = () => {}

@@ -6,6 +6,7 @@ import { listen } from '../shared/listen'
 import { bundleForPage } from './bundle'
 import { ENGINES } from './engines'
 import type { Engine, Tab } from './engines/engine'
+import { onNode } from './place'
 import { describeWith } from './tools'
 
 // Real tabs over HTTP/1.1, which gives an origin six connections.
@@ -52,7 +53,7 @@ async function startSite(script: string) {
 }
 
 const executable = findBrowser()
-describeWith('tabs of a real browser', { chromium: executable }, () => {
+describeWith(onNode('tabs of a real browser'), { chromium: executable }, () => {
   let script: string
   let browser: Browser
   let context: BrowserContext
@@ -175,7 +176,7 @@ describeWith('tabs of a real browser', { chromium: executable }, () => {
 })
 
 for (const { name, tools, launch } of ENGINES) {
-  describeWith(`tabs in ${name}, each opened in front`, tools, () => {
+  describeWith(onNode(`tabs in ${name}, each opened in front`, { client: name }), tools, () => {
     let engine: Engine
     let site: Awaited<ReturnType<typeof startSite>>
     beforeAll(async () => {

@@ -3,6 +3,7 @@ import { expect, test } from 'vitest'
 import { findBrowser, launch } from '../shared/browser'
 import { bundleForPage } from './bundle'
 import type { Measured } from './page/tokens'
+import { onNode } from './place'
 import { startSite } from './startSite'
 import { describeWith } from './tools'
 
@@ -10,7 +11,7 @@ const PACKAGES = fileURLToPath(new URL('../../node_modules/', import.meta.url))
 const SESSIONS = ['s1', 's2', 's3', 's4']
 const TYPED = 'the quick brown fox jumps over the lazy dog'
 
-describeWith('holdline/react in Chromium', { chromium: findBrowser() }, () => {
+describeWith(onNode('holdline/react in Chromium'), { chromium: findBrowser() }, () => {
   test('four sessions at 100 tokens a second: as many frames as without them, at most one render each, and no key is lost', async () => {
     const script = await bundleForPage('./page/tokens.ts', {
       define: { 'process.env.NODE_ENV': '"production"' },

@@ -3,6 +3,7 @@ import { delimiter, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { warnLoudly } from '../shared/warnLoudly'
+import type { Place } from './place'
 
 const OWN = fileURLToPath(new URL('./node_modules/.bin/', import.meta.url))
 const SBIN = ['/usr/local/sbin', '/usr/sbin', '/sbin']
@@ -23,16 +24,24 @@ export function findPackage(name: string): string | undefined {
   return existsSync(path) ? path : undefined
 }
 
-/** Without the tool its tests are skipped, loudly; on CI that is a failure. */
-export function describeWith(what: string, tools: Readonly<Record<string, string | undefined>>, tests: () => void) {
+/**
+ * Without the tool its tests are skipped, loudly; on CI that is a failure. A suite that has a place
+ * is a row of docs/runtimes.md.
+ */
+export function describeWith(
+  given: string | Place,
+  tools: Readonly<Record<string, string | undefined>>,
+  tests: () => void,
+) {
+  const [what, options] = typeof given === 'string' ? [given, {}] : [given.suite, { meta: { place: given } }]
   const missing = Object.keys(tools).filter((name) => !tools[name])
-  if (!missing.length) return describe(what, tests)
+  if (!missing.length) return describe(what, options, tests)
   const lines = [
     `SKIPPED, because ${missing.join(', ')} cannot be found: ${what}`,
     '',
     `Install it with apt-get or npm, or say where it is, e.g. NGINX_PATH=/path/to/nginx npm run test:field`,
   ]
   warnLoudly(lines)
-  describe.skip(what, tests)
+  describe.skip(what, options, tests)
   test.runIf(process.env.CI)(`on CI there is ${missing.join(', ')}`, () => expect.unreachable(lines.join('\n')))
 }

@@ -40,6 +40,7 @@ export async function startRedis({ port: wanted, args = [] }: StartRedisOptions 
   admin.on('error', () => {})
   await admin.ping()
   async function end() {
+    if (server.exitCode !== null || server.signalCode !== null) return
     const exit = once(server, 'exit')
     server.kill('SIGKILL')
     await exit

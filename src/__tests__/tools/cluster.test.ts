@@ -121,6 +121,36 @@ describe('the checker sees', () => {
     expect(check(reset)).toEqual([])
   })
 
+  /** A slot has moved: another epoch of the same events. */
+  const moved: History = {
+    ...HEALTHY,
+    moves: 1,
+    isSharded: true,
+    logs: { s: { epoch: 'e2', events: LOG } },
+    heard: [
+      {
+        client: 7,
+        sessionId: 's',
+        lives: [
+          { after: 1, epoch: 'e', events: LOG.slice(1, 3) },
+          { after: 3, epoch: 'e2', events: LOG.slice(3) },
+        ],
+      },
+    ],
+  }
+
+  test('nothing in a slot that moved, nor in one that has nothing to do with the session', () => {
+    expect(check(moved)).toEqual([])
+    expect(check({ ...HEALTHY, restarts: 1, isSharded: true })).toEqual([])
+    expect(check({ ...HEALTHY, restarts: 1 })).toEqual(["client 7 in s was told 'reset' 0 times"])
+  })
+
+  test('what a move has lost, and a reader who was not told of one', () => {
+    const logs = { s: { epoch: 'e2', events: LOG.slice(0, 4) } }
+    expect(check({ ...moved, logs })).toContain('lost: a2.1 of s, acknowledged as 5, is not in the log')
+    expect(check({ ...moved, heard: HEALTHY.heard })).toEqual(['client 7 in s is in another epoch than the log'])
+  })
+
   test.each<[string, RegExp, Partial<History>]>([
     [
       'an event that a reader has dropped',
@@ -285,13 +315,17 @@ describe('npm run cluster', () => {
     expect(readOptions([])).toMatchObject({ log: 'redis', clients: 200, kills: 20, cuts: 50, restarts: 0 })
     expect(readOptions(['--restart-redis'])).toMatchObject({ kills: 0, cuts: 0, restarts: 1 })
     expect(readOptions(['--log', 'memory'])).toMatchObject({ log: 'memory', kills: 0, cuts: 0 })
+    const sharded = readOptions(['--log', 'shards', '--moves', '3', '--lone'])
+    expect(sharded).toMatchObject({ log: 'shards', kills: 0, cuts: 0, moves: 3, isLone: true })
   })
 
   test.each([
     [['--clients', '0'], "--clients must be a whole number from 1, not '0'"],
     [['--kills', 'many'], "--kills must be a whole number from 0, not 'many'"],
     [['--seconds', '1.5'], "--seconds must be a whole number from 1, not '1.5'"],
-    [['--log', 'disk'], "--log must be redis or memory, not 'disk'"],
+    [['--log', 'disk'], "--log must be redis, shards or memory, not 'disk'"],
+    [['--moves', '1'], '--moves needs --log shards'],
+    [['--lone'], '--lone needs --log shards'],
     [['--log', 'memory', '--kills', '1'], '--log memory has neither nodes to spare nor a Redis'],
     [['--log', 'memory', '--restart-redis'], '--log memory has neither nodes to spare nor a Redis'],
     [['--klils', '1'], '--klils'],

@@ -4,7 +4,7 @@ import type { LogEntry, Once, SessionEvent } from '../log/sessionLog'
 import { textOf } from '../log/storedEntry'
 import type { Health } from './health'
 import type { Keys } from './keys'
-import type { RedisLink } from './redisLink'
+import type { RedisLink } from './link'
 
 export interface AppenderOptions {
   readonly link: RedisLink
@@ -37,8 +37,6 @@ const MAX_CALL_EVENTS = 64
 const MAX_CALL_CHARS = 262_144
 /** The answer about an event whose id was used for another one. */
 const ID_REUSED = -1
-/** How long replicas have, ms. */
-const REPLICA_TIMEOUT = 1_000
 
 /**
  * Appends in the order of the calls. A session has one call to Redis in the air, with whatever came
@@ -96,11 +94,12 @@ export class Appender {
   }
 
   async #appendAll(server: string, sessionId: string, chunk: readonly Waiting[]) {
-    const { link, health, replicas, onAppended } = this.#options
+    const { link, keys, health, replicas, onAppended } = this.#options
     const hashes = await Promise.all(chunk.flatMap(({ once }) => (once ? [digest(once.id)] : [])))
+    const calling = this.#call(server, sessionId, chunk, hashes)
     const [[epoch, ...seqs], acknowledged] = await Promise.all([
-      this.#call(server, sessionId, chunk, hashes),
-      replicas > 0 ? link.writer.wait(replicas, REPLICA_TIMEOUT) : replicas,
+      calling,
+      replicas > 0 ? link.acknowledged(replicas, keys.meta(sessionId), calling) : replicas,
     ])
     health.writes()
     if (acknowledged < replicas) {

@@ -2,15 +2,18 @@ import type { Timers } from '../clock'
 import type { LogEntry } from '../log/sessionLog'
 import { type News, type Numbered, SessionFeed } from './sessionFeed'
 
-export interface FeedsOptions {
+/** `Part`: where several sessions are, e.g. at one server. */
+export interface FeedsOptions<Part> {
+  readonly parts: readonly Part[]
+  partOf(sessionId: string): Part
   /**
    * Resolves when whatever is published from then on arrives, or when that is refused: the look
    * finds it then.
    */
   subscribe(sessionId: string): Promise<void>
   unsubscribe(sessionId: string): void
-  /** Subscribes what is missing. */
-  repair(): Promise<void>
+  /** Subscribes what is missing there. */
+  repair(part: Part): Promise<void>
   /** `undefined`: that session cannot be read, though others can. */
   readNews(sessionId: string, after: number, limit: number): Promise<News | undefined>
   /** Events were missed, and found. */
@@ -33,14 +36,14 @@ const MAX_CHARS = 16_777_216
 type Known = readonly [sessionId: string, { readonly feed: SessionFeed; readonly subscribed: Promise<unknown> }]
 
 /** The sessions that somebody in this process listens to. */
-export class Feeds {
-  readonly #options: FeedsOptions
+export class Feeds<Part> {
+  readonly #options: FeedsOptions<Part>
   readonly #feeds = new Map<string, Known[1]>()
   /** Of the next check; none after the end. */
   #timer: { readonly id: unknown } | undefined
   #chars = 0
 
-  constructor(options: FeedsOptions) {
+  constructor(options: FeedsOptions<Part>) {
     this.#options = options
     this.#checkLater()
   }
@@ -86,13 +89,19 @@ export class Feeds {
    * Subscribes what is missing, then reads, in this order: what is appended in between is
    * announced. To be called after the connection was lost, and with it every subscription and what
    * was published meanwhile.
+   *
+   * @param parts where that was. Default: everywhere
    */
-  async resubscribe(): Promise<void> {
-    await this.#options.repair()
-    const all = [...this.#feeds]
-    for (let index = 0; index < all.length; index += CHUNK) {
-      await Promise.all(all.slice(index, index + CHUNK).map((known) => this.#refresh(known)))
+  async resubscribe(parts: Iterable<Part> = this.#options.parts): Promise<void> {
+    const { partOf, repair } = this.#options
+    const byPart = new Map([...parts].map((part): [Part, Known[]] => [part, []]))
+    for (const known of this.#feeds) byPart.get(partOf(known[0]))?.push(known)
+    const restore = async ([part, some]: readonly [Part, readonly Known[]]) => {
+      await repair(part)
+      await this.#refreshAll(some)
     }
+    // One that is silent holds up no other.
+    await Promise.all([...byPart].map(restore))
   }
 
   close(): void {
@@ -139,10 +148,22 @@ export class Feeds {
     }
   }
 
-  async #refresh([sessionId, { feed }]: Known) {
-    if (!this.#feeds.has(sessionId)) return
-    // One that fails has told why, and the next look asks again.
-    const hasMissed = await feed.sync().catch(() => false)
-    if (hasMissed) this.#options.onRepair()
+  async #refreshAll(some: readonly Known[]) {
+    for (let index = 0; index < some.length; index += CHUNK) {
+      const outcomes = await Promise.all(some.slice(index, index + CHUNK).map((known) => this.#refresh(known)))
+      // Each question to a server that is silent takes seconds, and the look at the others is due.
+      if (!outcomes.includes('answered') && this.#options.parts.length > 1) return
+    }
+  }
+
+  async #refresh([sessionId, { feed }]: Known): Promise<'answered' | 'failed'> {
+    if (!this.#feeds.has(sessionId)) return 'answered'
+    try {
+      if (await feed.sync()) this.#options.onRepair()
+      return 'answered'
+    } catch {
+      // It has told why, and the next look asks again.
+      return 'failed'
+    }
   }
 }

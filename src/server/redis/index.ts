@@ -1,1 +1,2 @@
-export { type RedisLog, type RedisLogOptions, redisLog } from './redisLog'
+export type { RedisLogOptions } from './options'
+export { type RedisLog, redisLog } from './redisLog'

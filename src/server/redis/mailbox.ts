@@ -2,14 +2,11 @@ import { isText, type JsonObject, parseJson } from '../../protocol'
 import type { Answer } from '../answer'
 import type { Timers } from '../clock'
 import type { ClusterHost } from '../log/cluster'
-import type { Health } from './health'
-import type { Keys } from './keys'
-import type { RedisLink } from './redisLink'
+import type { PartOf } from './part'
 
 export interface MailboxOptions {
-  readonly link: Pick<RedisLink, 'commands'>
-  readonly health: Health
-  readonly keys: Keys
+  /** A message is where its reader is. */
+  readonly partOf: PartOf
   readonly clock: Timers
   readonly host: Pick<ClusterHost, 'serve'>
   /** The name of this process. */
@@ -53,7 +50,8 @@ export class Mailbox {
    * within 5 s.
    */
   async ask(to: string, request: object): Promise<Answer | 'gone' | 'silent'> {
-    const { health, clock, nextId } = this.#options
+    const { partOf, clock, nextId } = this.#options
+    const { health } = partOf(to)
     const id = nextId()
     try {
       const answered = new Promise<Answer>((answer) => this.#asked.set(id, { answer }))
@@ -66,14 +64,19 @@ export class Mailbox {
 
   /** Takes the id of a message that was published to this process. */
   receive(id: string): void {
-    if (MAIL_ID.test(id)) void this.#options.health.orUnavailable(this.#open(id)).catch(() => {})
+    const { partOf, node } = this.#options
+    if (MAIL_ID.test(id))
+      void partOf(node)
+        .health.orUnavailable(this.#open(id))
+        .catch(() => {})
   }
 
   /** Asks, and resolves once no answer is to be expected. */
   async #despair(to: string, id: string, request: object): Promise<'gone' | 'silent'> {
-    const { link, keys, node } = this.#options
+    const { partOf, node } = this.#options
+    const { link, keys } = partOf(to)
     const question = { from: node, request }
-    let receivers: unknown = await this.#send(to, id, question)
+    let receivers = await this.#send(to, id, question)
     let waited = 0
     if (receivers === 0) {
       // Or it is about to subscribe anew: its streams are healthy, and a 404 would end them.
@@ -85,7 +88,7 @@ export class Mailbox {
     for (; receivers !== 0; waited += LOOK) {
       if (waited >= ANSWER_TIMEOUT) return 'silent'
       await this.#pause(id)
-      ;[, receivers] = await link.commands.pubsub('NUMSUB', keys.nodeChannel(to))
+      receivers = await link.receivers(keys.nodeChannel(to), id)
     }
     return 'gone'
   }
@@ -103,16 +106,17 @@ export class Mailbox {
    * may only publish. Resolves with the number of those who were woken.
    */
   async #send(to: string, id: string, message: object): Promise<number> {
-    const { link, keys } = this.#options
+    const { link, keys } = this.#options.partOf(to)
     const [, receivers] = await Promise.all([
       link.commands.set(keys.mail(id), JSON.stringify({ to, ...message }), 'PX', MAIL_AGE),
-      link.commands.publish(keys.nodeChannel(to), id),
+      link.publish(keys.nodeChannel(to), id),
     ])
     return receivers
   }
 
   async #open(id: string): Promise<void> {
-    const { link, keys, host, node, nextId } = this.#options
+    const { partOf, host, node, nextId } = this.#options
+    const { link, keys } = partOf(node)
     const text = (await link.commands.get(keys.mail(id))) ?? ''
     const { to, from, request, re, answer }: JsonObject = Object(parseJson(text))
     // Somebody may wake others with it, and again and again.

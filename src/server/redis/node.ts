@@ -1,19 +1,15 @@
 import type { Timers } from '../clock'
 import type { Cluster, ClusterHost } from '../log/cluster'
 import { randomId } from '../stream/connections'
-import type { Health } from './health'
-import type { Keys } from './keys'
 import { Mailbox } from './mailbox'
-import type { RedisLink } from './redisLink'
+import type { Part, PartOf } from './part'
 import { Revocations } from './revocations'
 import { SharedReceipts } from './sharedReceipts'
-import type { Subscriptions } from './subscriptions'
 
 export interface NodeOptions {
-  readonly link: RedisLink
-  readonly subscriptions: Subscriptions
-  readonly health: Health
-  readonly keys: Keys
+  readonly partOf: PartOf
+  /** Where the things are that are nobody's. */
+  readonly home: Part
   readonly clock: Timers
   readonly host: ClusterHost
 }
@@ -27,9 +23,11 @@ export interface RedisNode extends Cluster {
 
 /** This process as one of several: what the others ask of it, and what they know together. */
 export function createNode(options: NodeOptions): RedisNode {
-  const { subscriptions, keys, host } = options
+  const { partOf, home, host } = options
   const node = randomId()
-  const channel = keys.nodeChannel(node)
+  const own = partOf(node)
+  const channel = own.keys.nodeChannel(node)
+  const news = home.keys.revocations
   let count = 0
   const nextId = () => {
     count += 1
@@ -37,16 +35,16 @@ export function createNode(options: NodeOptions): RedisNode {
   }
   const mailbox = new Mailbox({ ...options, node, nextId })
   const receipts = new SharedReceipts({ ...options, nextId })
-  const revocations = new Revocations({ ...options, node, onRevoked: host.onRevoked })
+  const revocations = new Revocations({ ...home, node, onRevoked: host.onRevoked })
 
-  void subscriptions.add(channel)
-  void subscriptions.add(keys.revocations)
+  void own.subscriptions.add(channel)
+  void home.subscriptions.add(news)
   revocations.look()
 
   return {
     node,
     receive(to, text) {
-      if (to === keys.revocations) revocations.look()
+      if (to === news) revocations.look()
       else if (to === channel) mailbox.receive(text)
       else return false
       return true
@@ -58,7 +56,7 @@ export function createNode(options: NodeOptions): RedisNode {
     claim: (identity, fingerprint) => receipts.claim(identity, fingerprint),
     cancel: (identities) => receipts.cancel(identities),
     async leave() {
-      await Promise.all([subscriptions.remove(channel), subscriptions.remove(keys.revocations)])
+      await Promise.all([own.subscriptions.remove(channel), home.subscriptions.remove(news)])
     },
   }
 }

@@ -3,7 +3,7 @@ import type { LogEntry, SessionHead } from '../log/sessionLog'
 import { StoredEntry, textOf } from '../log/storedEntry'
 import type { Health } from './health'
 import type { Keys } from './keys'
-import type { RedisLink } from './redisLink'
+import type { RedisLink } from './link'
 import { seqOf } from './scripts'
 import type { News } from './sessionFeed'
 

@@ -2,7 +2,7 @@ import { unavailable } from '../errors'
 import type { Overdue, RunBatch, RunChange, RunLog, RunPage, RunProcess } from '../log/runLog'
 import type { Health } from './health'
 import type { Keys } from './keys'
-import type { RedisLink } from './redisLink'
+import type { RedisLink } from './link'
 import type { Subscriptions } from './subscriptions'
 
 export interface RedisRunsOptions {
@@ -21,8 +21,6 @@ export interface RedisRunsOptions {
 
 /** Sessions of one process that are told of at once. */
 const MAX_OVERDUE = 200
-/** How long replicas have, ms. */
-const REPLICA_TIMEOUT = 1_000
 
 interface Member {
   readonly process: RunProcess
@@ -169,10 +167,11 @@ export class RedisRuns {
    * The events are in the log. Repeats of a call, which give no numbers, wait for the replicas too.
    */
   async #tell(sessionId: string, epoch: string, seqs: readonly number[], events: readonly string[]) {
-    const { link, health, replicas, onAppended } = this.#options
+    const { link, keys, health, replicas, onAppended } = this.#options
     health.writes()
     for (const [index, seq] of seqs.entries()) onAppended(sessionId, epoch, seq, events[index] ?? '')
-    const acknowledged = replicas > 0 ? await link.writer.wait(replicas, REPLICA_TIMEOUT) : replicas
+    const acknowledged =
+      replicas > 0 ? await link.acknowledged(replicas, keys.meta(sessionId), Promise.resolve()) : replicas
     if (acknowledged < replicas)
       throw new Error(`redisLog: ${acknowledged} of ${replicas} replicas have the run, so it may still be lost`)
   }

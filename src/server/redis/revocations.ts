@@ -1,10 +1,10 @@
 import { isObject, isText, parseJson } from '../../protocol'
 import type { Health } from './health'
 import type { Keys } from './keys'
-import type { RedisLink } from './redisLink'
+import type { RedisLink } from './link'
 
 export interface RevocationsOptions {
-  readonly link: Pick<RedisLink, 'commands'>
+  readonly link: Pick<RedisLink, 'commands' | 'publish'>
   readonly health: Pick<Health, 'tell'>
   readonly keys: Keys
   /** This process: what it has revoked itself is no news. */
@@ -47,7 +47,7 @@ export class Revocations {
     const json = JSON.stringify({ node, principalId, sessionId })
     await link.commands.xadd(keys.revocations, 'MAXLEN', '~', MAX_KEPT, '*', 'e', json)
     // Neither is needed for it to be found.
-    const asides = [link.commands.pexpire(keys.revocations, KEEP), link.commands.publish(keys.revocations, '')]
+    const asides = [link.commands.pexpire(keys.revocations, KEEP), link.publish(keys.revocations, '')]
     await Promise.allSettled(asides)
   }
 

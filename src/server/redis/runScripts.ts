@@ -1,5 +1,4 @@
-import type { Redis } from 'ioredis'
-import { OPEN, WRITE } from './scripts'
+import { type Definable, OPEN, type Publish, publishing, WRITE } from './scripts'
 
 const NOW = `
 local time = redis.call('TIME')
@@ -163,10 +162,10 @@ export interface RunScripts {
   ): Promise<number>
 }
 
-export function withRunScripts<R extends Redis>(redis: R): R & RunScripts {
+export function withRunScripts<R extends Definable>(redis: R, publish: Publish): R & RunScripts {
   redis.defineCommand('holdlineRunPage', { lua: PAGE })
-  redis.defineCommand('holdlineRunChange', { lua: CHANGE })
-  redis.defineCommand('holdlineRunBatch', { lua: BATCH })
+  redis.defineCommand('holdlineRunChange', { lua: publishing(CHANGE, publish) })
+  redis.defineCommand('holdlineRunBatch', { lua: publishing(BATCH, publish) })
   redis.defineCommand('holdlineRunRenew', { numberOfKeys: 2, lua: RENEW })
   redis.defineCommand('holdlineRunOverdue', { numberOfKeys: 2, lua: OVERDUE })
   redis.defineCommand('holdlineRunPostpone', { numberOfKeys: 3, lua: POSTPONE })

@@ -1,4 +1,4 @@
-import type { Redis } from 'ioredis'
+import type { Cluster, Redis } from 'ioredis'
 
 /** Lua writes larger numbers with an exponent. */
 const MAX_SEQ = 99_999_999_999_999
@@ -246,12 +246,20 @@ export interface Scripts {
   holdlineSettle(receipt: string, quota: string, ...argv: (string | number)[]): Promise<number>
 }
 
-export function withScripts(redis: Redis): Redis & Scripts {
+/** A client that scripts can be defined for. */
+export type Definable = Pick<Redis | Cluster, 'defineCommand'>
+/** How a script tells of what it has written. */
+export type Publish = 'PUBLISH' | 'SPUBLISH'
+
+export function withScripts<R extends Definable>(redis: R, publish: Publish): R & Scripts {
   redis.defineCommand('holdlineRead', { numberOfKeys: 2, lua: READ })
-  redis.defineCommand('holdlineAppend', { lua: APPEND })
+  redis.defineCommand('holdlineAppend', { lua: publishing(APPEND, publish) })
   redis.defineCommand('holdlineClaim', { lua: CLAIM })
   redis.defineCommand('holdlineSettle', { numberOfKeys: 2, lua: SETTLE })
-  return redis as Redis & Scripts
+  return redis as R & Scripts
 }
+
+/** The script, where its channels are `publish`ed to. */
+export const publishing = (lua: string, publish: Publish): string => lua.replaceAll("'PUBLISH'", `'${publish}'`)
 
 export const seqOf = (id: string): number => Number(id.slice(id.indexOf('-') + 1))

@@ -4,14 +4,11 @@ import { MIN_RECEIPT_AGE } from '../command/receipts'
 import { digest } from '../digest'
 import { Refusal } from '../errors'
 import { CANCELLED, type Claim, type ClusterHost, type Outcome } from '../log/cluster'
-import type { Health } from './health'
-import type { Keys } from './keys'
-import type { RedisLink } from './redisLink'
+import type { Part, PartOf } from './part'
 
 export interface SharedReceiptsOptions {
-  readonly link: Pick<RedisLink, 'commands'>
-  readonly health: Health
-  readonly keys: Keys
+  /** Receipts are where their principal is, whose quota they count against. */
+  readonly partOf: PartOf
   readonly clock: Timers
   readonly host: Pick<ClusterHost, 'receiptAge' | 'receipts'>
   /** An id that no other process makes. */
@@ -40,6 +37,7 @@ interface Receipt extends Partial<Outcome> {
 
 /** Where the record of a command is. */
 interface Place {
+  readonly part: Part
   readonly hash: string
   readonly key: string
   /** The key of its principal's quota. */
@@ -55,9 +53,8 @@ export class SharedReceipts {
   }
 
   async outcome(identity: string): Promise<Outcome | undefined> {
-    const { link, health } = this.#options
-    const [{ key }] = (await this.#locate([identity])) as [Place]
-    const stored = await health.orUnavailable(link.commands.get(key))
+    const [{ part, key }] = (await this.#locate([identity])) as [Place]
+    const stored = await part.health.orUnavailable(part.link.commands.get(key))
     const { fingerprint, answer } = stored === null ? {} : parseReceipt(key, stored)
     return fingerprint !== undefined && answer ? { fingerprint, answer } : undefined
   }
@@ -85,8 +82,8 @@ export class SharedReceipts {
   }
 
   /** Renews the claim until it is settled. */
-  #hold({ hash, key, quota }: Place, mine: string, fingerprint: string): Claim {
-    const { link, health, clock, host } = this.#options
+  #hold({ part: { link, health }, hash, key, quota }: Place, mine: string, fingerprint: string): Claim {
+    const { clock, host } = this.#options
     const settle = (value: string, age: number) =>
       health.orUnavailable(link.commands.holdlineSettle(key, quota, mine, value, age, hash, host.receiptAge))
     const renew = () => {
@@ -108,9 +105,10 @@ export class SharedReceipts {
    * Refusal 429 if there is no room
    */
   async #put(places: readonly Place[], mine: string, age: number): Promise<readonly string[]> {
-    const { link, health, keys, host } = this.#options
-    const { receiptAge, receipts } = host
-    const names = [places[0]?.quota ?? '', ...places.map(({ key }) => key)]
+    const [{ part, quota }] = places as [Place]
+    const { link, health, keys } = part
+    const { receiptAge, receipts } = this.#options.host
+    const names = [quota, ...places.map(({ key }) => key)]
     const most = Math.max(1, Math.floor(receipts * SHARE))
     const limits = [most, Math.min(receiptAge, MIN_RECEIPT_AGE), receiptAge, keys.receipts]
     const held = await health.orUnavailable(link.commands.holdlineClaim(names.length, ...names, mine, age, ...limits))
@@ -121,10 +119,11 @@ export class SharedReceipts {
 
   /** Where the receipts of commands are, and what counts them. They are one principal's. */
   async #locate(identities: readonly string[]): Promise<readonly Place[]> {
-    const { keys } = this.#options
     const [principalId]: unknown[] = JSON.parse(identities[0] ?? '[]')
     const [owner, ...hashes] = await Promise.all([digest(String(principalId)), ...identities.map(digest)])
-    return hashes.map((hash) => ({ hash, key: keys.receipt(hash), quota: keys.quota(owner) }))
+    const part = this.#options.partOf(owner)
+    const { keys } = part
+    return hashes.map((hash) => ({ part, hash, key: keys.receipt(hash), quota: keys.quota(owner) }))
   }
 }
 

@@ -1,9 +1,12 @@
-import type { Redis } from 'ioredis'
+import type { RedisLink } from './link'
 
 export interface SubscriptionsOptions {
-  readonly redis: Pick<Redis, 'subscribe' | 'unsubscribe'>
-  /** Told once, until everything that is wanted is subscribed again. */
+  readonly redis: RedisLink['subscriber']
+  /**
+   * Told once, until everything that is wanted is subscribed again: then `onRestored` is called.
+   */
   onRefused(cause: unknown): void
+  onRestored(): void
 }
 
 /**
@@ -58,7 +61,9 @@ export class Subscriptions {
       const chunk = missing.slice(index, index + CHUNK).filter(({ state }) => state === 'missing')
       if (chunk.length > 0) await this.#ask(chunk)
     }
-    if (this.#inState('missing').length + this.#inState('leaving').length === 0) this.#isTold = false
+    if (!this.#isTold || this.#inState('missing').length + this.#inState('leaving').length > 0) return
+    this.#isTold = false
+    this.#options.onRestored()
   }
 
   close(): void {

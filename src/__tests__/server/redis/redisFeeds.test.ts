@@ -267,6 +267,8 @@ describe('listening to a session', () => {
       async repair() {
         calls.push('repair')
       },
+      parts: [0],
+      partOf: () => 0,
       async readNews(sessionId) {
         calls.push(`head ${sessionId}`)
         if (state.isDown) throw new Error('down')
@@ -339,12 +341,74 @@ describe('listening to a session', () => {
     expect(made.repairs).toBe(1)
   })
 
+  test('goes on where it can: a server that is silent holds up no session of another', async () => {
+    const [calls, heads] = [[] as string[], new Map([['a1', 0]])]
+    const feeds = new Feeds<string>({
+      parts: ['a', 'b'],
+      partOf: ([part = '']) => part,
+      subscribe: async () => {},
+      unsubscribe: () => {},
+      repair: (part) => (part === 'b' ? new Promise(() => {}) : Promise.resolve()),
+      async readNews(sessionId) {
+        calls.push(sessionId)
+        return { epoch: 'e', head: heads.get(sessionId) ?? 0, entries: [] }
+      },
+      onRepair: () => {},
+      onCheck: () => {},
+      clock: fakeClock(),
+    })
+    const listener = vi.fn()
+    await feeds.listen('a1', listener)
+    await feeds.listen('b1', () => {})
+    calls.length = 0
+    heads.set('a1', 3)
+    void feeds.resubscribe()
+    await settle()
+    expect([calls, listener.mock.calls.length]).toEqual([['a1'], 1])
+    // After a reconnect to one of them.
+    calls.length = 0
+    await feeds.resubscribe(new Set(['a']))
+    expect(calls).toEqual(['a1'])
+  })
+
+  test('at one of several servers that answers nothing is not asked about to the end: the others are due', async () => {
+    let isDown = false
+    const asked: string[] = []
+    const feeds = new Feeds({
+      parts: ['a', 'b'],
+      partOf: ([part = '']) => part,
+      subscribe: async () => {},
+      unsubscribe: () => {},
+      repair: async () => {},
+      async readNews(sessionId) {
+        asked.push(sessionId)
+        if (isDown && sessionId.startsWith('b')) throw new Error('down')
+        return { epoch: 'e', head: 0, entries: [] }
+      },
+      onRepair: () => {},
+      onCheck: () => {},
+      clock: fakeClock(),
+    })
+    const count = (part: string) => asked.filter((sessionId) => sessionId.startsWith(part)).length
+    for (const n of range(1, 501)) for (const part of ['a', 'b']) await feeds.listen(`${part}${n}`, () => {})
+    isDown = true
+    asked.length = 0
+    await feeds.resubscribe()
+    expect([count('a'), count('b')]).toEqual([501, 500])
+    isDown = false
+    asked.length = 0
+    await feeds.resubscribe()
+    expect([count('a'), count('b')]).toEqual([501, 501])
+  })
+
   test('asks anew after a reconnect, though a question was under way: it may have been too early', async () => {
     const answers: ((head: number) => void)[] = []
     const feeds = new Feeds({
       subscribe: async () => {},
       unsubscribe: () => {},
       repair: async () => {},
+      parts: [0],
+      partOf: () => 0,
       readNews: () => new Promise((resolve) => answers.push((head) => resolve({ epoch: 'e', head, entries: [] }))),
       onRepair: () => {},
       onCheck: () => {},
@@ -519,6 +583,7 @@ describe('what a process is subscribed to', () => {
         unsubscribe: async (...channels: unknown[]) => call('unsubscribe', channels),
       },
       onRefused: (cause) => refused.push(cause),
+      onRestored: () => calls.push('restored'),
     })
     return { subscriptions, calls, refused, state }
   }
@@ -531,7 +596,7 @@ describe('what a process is subscribed to', () => {
     expect([calls, refused]).toEqual([Array(4).fill('subscribe a'), [refusal()]])
     state.refuses = undefined
     for (const _ of range(1, 3)) await subscriptions.repair()
-    expect(calls).toHaveLength(5)
+    expect(calls.slice(4)).toEqual(['subscribe a', 'restored'])
     state.refuses = ''
     await subscriptions.add('b')
     expect(refused).toHaveLength(2)
@@ -562,7 +627,7 @@ describe('what a process is subscribed to', () => {
     state.isSilent = false
     await subscriptions.repair()
     await subscriptions.repair()
-    expect(calls).toHaveLength(6)
+    expect(calls.slice(3)).toEqual(['subscribe 500', 'subscribe 500', 'subscribe s1001', 'restored'])
   })
 
   test('C91: what could not be given back is given back later, unless it is wanted again or its connection is gone', async () => {
@@ -575,12 +640,12 @@ describe('what a process is subscribed to', () => {
     await subscriptions.add('a')
     calls.length = 0
     await subscriptions.repair()
-    expect(calls).toEqual(['unsubscribe b'])
+    expect(calls).toEqual(['unsubscribe b', 'restored'])
     state.isSilent = true
     await subscriptions.remove('a')
     state.isSilent = false
     subscriptions.lose()
     await subscriptions.repair()
-    expect(calls).toEqual(['unsubscribe b', 'unsubscribe a'])
+    expect(calls).toEqual(['unsubscribe b', 'restored', 'unsubscribe a', 'restored'])
   })
 })

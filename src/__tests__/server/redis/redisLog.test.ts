@@ -1,13 +1,15 @@
 import { Redis } from 'ioredis'
-import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { HEAD } from '../../../protocol'
 import { type LogEntry, type Metric, memoryLog, type SessionLog } from '../../../server'
 import { type RedisLogOptions, redisLog } from '../../../server/redis'
 import { describeWithRedis, type RedisServer, startRedis } from '../../support/redis'
+import { PLACES, placeOf, type RedisPlace } from '../../support/redisPlaces'
 import { startRedisProxy } from '../../support/redisProxy'
 import { createTestServer, fakeClock, openStream, range, settle } from '../../support/server'
 
 let redis: RedisServer
+let place: RedisPlace
 let sessions = 0
 const newSession = () => `room${++sessions}`
 const opened: { close(): void }[] = []
@@ -15,7 +17,8 @@ const opened: { close(): void }[] = []
 /** A log, and what a server would hear of it. */
 function open(options: RedisLogOptions = {}) {
   const clock = fakeClock()
-  const log = redisLog({ ...(options.client ? {} : { url: redis.url }), clock, ...options })
+  const isElsewhere = options.client ?? options.url
+  const log = redisLog({ ...(isElsewhere ? {} : place.options()), clock, ...options })
   opened.push(log)
   return Object.assign(log, { clock })
 }
@@ -39,20 +42,19 @@ const seqs = (entries: readonly LogEntry[]) => entries.map(({ seq }) => seq)
 const append = async (log: SessionLog, session: string, n = 0) => log.append(session, { type: 'x', n })
 const appendAll = (log: SessionLog, session: string, from: number, to: number) =>
   Promise.all(range(from, to).map((n) => append(log, session, n)))
-const metaOf = (session: string) => `holdline:{${session}}:meta`
-const logOf = (session: string) => `holdline:{${session}}:log`
+const keyOf = (session: string, part: string) => `${place.prefixOf(session)}:{${session}}:${part}`
+const metaOf = (session: string) => keyOf(session, 'meta')
+const logOf = (session: string) => keyOf(session, 'log')
 /** What another process appends, without a word. */
 async function appendSilently(session: string, seq: number) {
-  await redis.admin.xadd(logOf(session), `0-${seq}`, 'e', '{"type":"silent"}')
-  await redis.admin.hset(metaOf(session), 'head', seq)
+  await place.admin.xadd(logOf(session), `0-${seq}`, 'e', '{"type":"silent"}')
+  await place.admin.hset(metaOf(session), 'head', seq)
 }
-/** Whatever is subscribed to. */
-const channels = async () => (await redis.admin.call('PUBSUB', 'CHANNELS')) as string[]
-
 function describeLog(what: string, tests: () => void) {
   describeWithRedis(what, () => {
     beforeAll(async () => {
       redis = await startRedis()
+      place = placeOf(redis)
     })
     afterEach(() => {
       for (const log of opened.splice(0)) log.close()
@@ -62,7 +64,22 @@ function describeLog(what: string, tests: () => void) {
   })
 }
 
-describeLog('redisLog', () => {
+function describeLogOnEach(what: string, tests: () => void) {
+  describeWithRedis(what, () => {
+    describe.each(PLACES)('on %s', (_, start) => {
+      beforeAll(async () => {
+        place = await start()
+      })
+      afterEach(() => {
+        for (const log of opened.splice(0)) log.close()
+      })
+      afterAll(() => place.stop())
+      tests()
+    })
+  })
+}
+
+describeLogOnEach('redisLog', () => {
   test('numbers events without a gap from 1, in the order of the calls, and reads them back', async () => {
     const log = open()
     const session = newSession()
@@ -78,7 +95,7 @@ describeLog('redisLog', () => {
     expect(await one.head(session)).toEqual({ epoch: '', first: 1, head: 0 })
     const listener = vi.fn()
     await one.subscribe(session, listener)
-    expect(await redis.admin.keys(`holdline:{${session}}:*`)).toEqual([])
+    expect(await place.keys(keyOf(session, '*'))).toEqual([])
     const { epoch } = await append(other, session)
     expect(epoch).not.toBe('')
     await expect.poll(() => listener.mock.calls.length).toBe(1)
@@ -100,7 +117,7 @@ describeLog('redisLog', () => {
     await append(other, session)
     expect(seqs(await one.read(session, 0, 10))).toEqual([1, 2, 3])
     expect(listener).toHaveBeenCalledTimes(calls)
-    await expect.poll(channels).not.toContain(`holdline:session:${session}`)
+    await expect.poll(place.channels).not.toContain(`${place.prefixOf(session)}:session:${session}`)
   })
 
   test('whoever keeps up is served from memory, with the same entry for all; whoever is behind, from Redis', async () => {
@@ -176,7 +193,7 @@ describeLog('redisLog', () => {
     for (let cut = 0; cut < 20; cut += 1) {
       const appending = appendAll(other, session, n + 1, n + 25)
       n += 25
-      await redis.cut()
+      await place.cut()
       entries.push(...(await appending))
     }
     expect(entries.map(({ seq, event }) => [seq, event.n])).toEqual(range(1, n).map((seq) => [seq, seq]))
@@ -184,6 +201,168 @@ describeLog('redisLog', () => {
     expect(heard).toEqual(range(1, n))
   })
 
+  test('events of a session whose numbering was lost are no part of the next one', async () => {
+    const log = open()
+    const session = newSession()
+    await appendAll(log, session, 1, 3)
+    await place.admin.del(metaOf(session))
+    expect(await append(log, session)).toMatchObject({ seq: 1 })
+    expect(await log.read(session, 0, 10)).toHaveLength(1)
+  })
+
+  test('keeps about `maxEvents`: what is gone is skipped, and `first` tells', async () => {
+    const log = open({ maxEvents: 100 })
+    const session = newSession()
+    await appendAll(log, session, 1, 500)
+    const { first, head } = await log.head(session)
+    expect(head).toBe(500)
+    expect(first).toBeGreaterThan(200)
+    expect(first).toBeLessThanOrEqual(401)
+    expect((await log.read(session, 0, 1))[0]?.seq).toBe(first)
+  })
+
+  test('C105: keeps about `maxSessionBytes`: the oldest go first, however large they are', async () => {
+    const log = open({ maxSessionBytes: 400_000 })
+    const session = newSession()
+    const sizes = [20, 300, 3_000, 90_000]
+    const add = (count: number) =>
+      Promise.all(range(1, count).map((n) => log.append(session, { type: 'x', text: 'x'.repeat(sizes[n % 4] ?? 0) })))
+    const kept = async () => {
+      const entries = await place.admin.xrange(logOf(session), '-', '+')
+      return entries.reduce((bytes, [, [, json = '']]) => bytes + json.length, 0)
+    }
+    await add(12)
+    expect((await log.head(session)).first).toBe(1)
+    for (const _ of range(1, 20)) {
+      await add(10)
+      expect(await kept()).toBeLessThan(400_000)
+      expect(await kept()).toBeGreaterThan(200_000)
+    }
+    const { first, head } = await log.head(session)
+    expect(head).toBe(212)
+    expect(seqs(await log.read(session, 0, 200))).toEqual(range(first, head))
+  })
+
+  test('C105: a burst that is larger than a session may be keeps its end', async () => {
+    const log = open({ maxSessionBytes: 65_536 })
+    const session = newSession()
+    await append(log, session)
+    await Promise.all(range(1, 40).map((n) => log.append(session, { type: 'x', n, text: 'x'.repeat(20_000) })))
+    const { first, head } = await log.head(session)
+    expect(head).toBe(41)
+    expect(first).toBeGreaterThan(20)
+    expect((await log.read(session, 40, 1))[0]?.event).toMatchObject({ n: 40 })
+  })
+
+  test('C105: an event that is larger than a session may be is refused by name', async () => {
+    const log = open({ maxSessionBytes: 65_536 })
+    const session = newSession()
+    await expect(log.append(session, { type: 'x', text: 'ü'.repeat(32_768) })).rejects.toThrow(
+      "redisLog: this event has 65558 bytes, and a session 65536 ('maxSessionBytes')",
+    )
+    expect(await log.head(session)).toMatchObject({ head: 0 })
+  })
+
+  test('the numbering outlives the events: what comes later goes on from there', async () => {
+    const log = open({ maxAge: 10_000 })
+    const session = newSession()
+    const { epoch } = await append(log, session)
+    expect(await place.admin.pttl(logOf(session))).toBeGreaterThan(0)
+    expect(await place.admin.pttl(logOf(session))).toBeLessThanOrEqual(10_000)
+    expect(await place.admin.pttl(metaOf(session))).toBeGreaterThan(86_000_000)
+    // As if the time were over.
+    await place.admin.del(logOf(session))
+    expect(await log.head(session)).toEqual({ epoch, first: 2, head: 1 })
+    expect(await append(log, session)).toMatchObject({ epoch, seq: 2 })
+  })
+
+  test('without an age nothing expires', async () => {
+    const log = open({ maxAge: Infinity })
+    const session = newSession()
+    await append(log, session)
+    expect(await place.admin.pttl(logOf(session))).toBe(-1)
+    expect(await place.admin.pttl(metaOf(session))).toBe(-1)
+  })
+
+  test('a full Redis rejects an append, and the log goes on as if it had not been tried', async () => {
+    const log = open()
+    const session = newSession()
+    await append(log, session)
+    await place.config('maxmemory', '1')
+    await expect(append(log, session)).rejects.toThrow('OOM')
+    await place.config('maxmemory', '0')
+    expect(await append(log, session)).toMatchObject({ seq: 2 })
+  })
+
+  test('a full Redis takes no event of a new session either', async () => {
+    const log = open()
+    const session = newSession()
+    await append(log, newSession())
+    await place.config('maxmemory', '1')
+    await expect(append(log, session)).rejects.toThrow('OOM')
+    await place.config('maxmemory', '0')
+    expect(await log.head(session)).toMatchObject({ head: 0 })
+  })
+
+  test('a call that a slow connection delivers after a later one appends nothing', async () => {
+    const log = open()
+    const session = newSession()
+    await append(log, session)
+    const [writer = ''] = await place.keys(keyOf(session, 'writer:*'))
+    await place.admin.set(writer, '1000000 1')
+    await expect(append(log, session)).rejects.toThrow('STALE')
+    expect(await log.head(session)).toMatchObject({ head: 1 })
+  })
+
+  test('the numbering outlives the events by far, however long these live', async () => {
+    const week = 7 * 86_400_000
+    const log = open({ maxAge: week })
+    const session = newSession()
+    await append(log, session)
+    // Days later.
+    await place.admin.pexpire(metaOf(session), week - 86_400_000)
+    await append(log, session)
+    expect(await place.admin.pttl(metaOf(session))).toBeGreaterThan(week + 80_000_000)
+  })
+
+  test('an entry that is none of ours keeps its place, and is told by name', async () => {
+    const log = joined()
+    const session = newSession()
+    await append(log, session)
+    await place.admin.xadd(logOf(session), '0-2', 'e', '{')
+    await place.admin.xadd(logOf(session), '0-3', 'other', '7')
+    await place.admin.hset(metaOf(session), 'head', 3)
+    expect((await log.read(session, 0, 10)).map(({ seq, event }) => [seq, event.type])).toEqual([
+      [1, 'x'],
+      [2, 'unreadable'],
+      [3, 'unreadable'],
+    ])
+    expect(log.errors.map(String)).toEqual([
+      `Error: redisLog: ${logOf(session)} holds no event under 0-2`,
+      `Error: redisLog: ${logOf(session)} holds no event under 0-3`,
+    ])
+  })
+
+  test('a Redis that may evict is refused, with the reason', async () => {
+    await place.config('maxmemory', '100mb')
+    await place.config('maxmemory-policy', 'allkeys-lru')
+    const log = open()
+    await expect(append(log, newSession())).rejects.toThrow(
+      "maxmemory-policy is 'allkeys-lru', and must be 'noeviction'",
+    )
+    await place.config('maxmemory-policy', 'noeviction')
+    await expect(append(log, newSession())).resolves.toMatchObject({ seq: 1 })
+    await place.config('maxmemory', '0')
+  })
+
+  test('two prefixes are two logs', async () => {
+    const session = newSession()
+    await append(open({ prefix: 'one' }), session)
+    expect(await open({ prefix: 'other' }).head(session)).toMatchObject({ head: 0 })
+  })
+})
+
+describeLog('redisLog on one primary', () => {
   test('an append whose answer was lost is repeated, and appended once', async () => {
     const proxy = await startRedisProxy(redis.port)
     opened.push(proxy)
@@ -219,68 +398,6 @@ describeLog('redisLog', () => {
     }
   })
 
-  test('events of a session whose numbering was lost are no part of the next one', async () => {
-    const log = open()
-    const session = newSession()
-    await appendAll(log, session, 1, 3)
-    await redis.admin.del(metaOf(session))
-    expect(await append(log, session)).toMatchObject({ seq: 1 })
-    expect(await log.read(session, 0, 10)).toHaveLength(1)
-  })
-
-  test('keeps about `maxEvents`: what is gone is skipped, and `first` tells', async () => {
-    const log = open({ maxEvents: 100 })
-    const session = newSession()
-    await appendAll(log, session, 1, 500)
-    const { first, head } = await log.head(session)
-    expect(head).toBe(500)
-    expect(first).toBeGreaterThan(200)
-    expect(first).toBeLessThanOrEqual(401)
-    expect((await log.read(session, 0, 1))[0]?.seq).toBe(first)
-  })
-
-  test('C105: keeps about `maxSessionBytes`: the oldest go first, however large they are', async () => {
-    const log = open({ maxSessionBytes: 400_000 })
-    const session = newSession()
-    const sizes = [20, 300, 3_000, 90_000]
-    const add = (count: number) =>
-      Promise.all(range(1, count).map((n) => log.append(session, { type: 'x', text: 'x'.repeat(sizes[n % 4] ?? 0) })))
-    const kept = async () => {
-      const entries = await redis.admin.xrange(logOf(session), '-', '+')
-      return entries.reduce((bytes, [, [, json = '']]) => bytes + json.length, 0)
-    }
-    await add(12)
-    expect((await log.head(session)).first).toBe(1)
-    for (const _ of range(1, 20)) {
-      await add(10)
-      expect(await kept()).toBeLessThan(400_000)
-      expect(await kept()).toBeGreaterThan(200_000)
-    }
-    const { first, head } = await log.head(session)
-    expect(head).toBe(212)
-    expect(seqs(await log.read(session, 0, 200))).toEqual(range(first, head))
-  })
-
-  test('C105: a burst that is larger than a session may be keeps its end', async () => {
-    const log = open({ maxSessionBytes: 65_536 })
-    const session = newSession()
-    await append(log, session)
-    await Promise.all(range(1, 40).map((n) => log.append(session, { type: 'x', n, text: 'x'.repeat(20_000) })))
-    const { first, head } = await log.head(session)
-    expect(head).toBe(41)
-    expect(first).toBeGreaterThan(20)
-    expect((await log.read(session, 40, 1))[0]?.event).toMatchObject({ n: 40 })
-  })
-
-  test('C105: an event that is larger than a session may be is refused by name', async () => {
-    const log = open({ maxSessionBytes: 65_536 })
-    const session = newSession()
-    await expect(log.append(session, { type: 'x', text: 'ü'.repeat(32_768) })).rejects.toThrow(
-      "redisLog: this event has 65558 bytes, and a session 65536 ('maxSessionBytes')",
-    )
-    expect(await log.head(session)).toMatchObject({ head: 0 })
-  })
-
   test('C105: asking how far a session reaches does not read its events', async () => {
     const log = open()
     const session = newSession()
@@ -312,47 +429,6 @@ describeLog('redisLog', () => {
     expect((await calls('info')) - infos).toBeLessThan(10)
   })
 
-  test('the numbering outlives the events: what comes later goes on from there', async () => {
-    const log = open({ maxAge: 10_000 })
-    const session = newSession()
-    const { epoch } = await append(log, session)
-    expect(await redis.admin.pttl(logOf(session))).toBeGreaterThan(0)
-    expect(await redis.admin.pttl(logOf(session))).toBeLessThanOrEqual(10_000)
-    expect(await redis.admin.pttl(metaOf(session))).toBeGreaterThan(86_000_000)
-    // As if the time were over.
-    await redis.admin.del(logOf(session))
-    expect(await log.head(session)).toEqual({ epoch, first: 2, head: 1 })
-    expect(await append(log, session)).toMatchObject({ epoch, seq: 2 })
-  })
-
-  test('without an age nothing expires', async () => {
-    const log = open({ maxAge: Infinity })
-    const session = newSession()
-    await append(log, session)
-    expect(await redis.admin.pttl(logOf(session))).toBe(-1)
-    expect(await redis.admin.pttl(metaOf(session))).toBe(-1)
-  })
-
-  test('a full Redis rejects an append, and the log goes on as if it had not been tried', async () => {
-    const log = open()
-    const session = newSession()
-    await append(log, session)
-    await redis.admin.config('SET', 'maxmemory', '1')
-    await expect(append(log, session)).rejects.toThrow('OOM')
-    await redis.admin.config('SET', 'maxmemory', '0')
-    expect(await append(log, session)).toMatchObject({ seq: 2 })
-  })
-
-  test('a full Redis takes no event of a new session either', async () => {
-    const log = open()
-    const session = newSession()
-    await append(log, newSession())
-    await redis.admin.config('SET', 'maxmemory', '1')
-    await expect(append(log, session)).rejects.toThrow('OOM')
-    await redis.admin.config('SET', 'maxmemory', '0')
-    expect(await log.head(session)).toMatchObject({ head: 0 })
-  })
-
   test('an append that Redis broke off half way is not the end of the session', async () => {
     const session = newSession()
     // Without the right to publish, as it is for every new user of Redis 7.
@@ -363,45 +439,6 @@ describeLog('redisLog', () => {
     await expect.poll(() => append(log, session, 2).catch(() => undefined)).toMatchObject({ seq: 2 })
     expect((await log.read(session, 0, 10)).map(({ event }) => event.n)).toEqual([1, 2])
     await redis.admin.call('ACL', 'DELUSER', 'mute')
-  })
-
-  test('a call that a slow connection delivers after a later one appends nothing', async () => {
-    const log = open()
-    const session = newSession()
-    await append(log, session)
-    const [writer = ''] = await redis.admin.keys(`holdline:{${session}}:writer:*`)
-    await redis.admin.set(writer, '1000000 1')
-    await expect(append(log, session)).rejects.toThrow('STALE')
-    expect(await log.head(session)).toMatchObject({ head: 1 })
-  })
-
-  test('the numbering outlives the events by far, however long these live', async () => {
-    const week = 7 * 86_400_000
-    const log = open({ maxAge: week })
-    const session = newSession()
-    await append(log, session)
-    // Days later.
-    await redis.admin.pexpire(metaOf(session), week - 86_400_000)
-    await append(log, session)
-    expect(await redis.admin.pttl(metaOf(session))).toBeGreaterThan(week + 80_000_000)
-  })
-
-  test('an entry that is none of ours keeps its place, and is told by name', async () => {
-    const log = joined()
-    const session = newSession()
-    await append(log, session)
-    await redis.admin.xadd(logOf(session), '0-2', 'e', '{')
-    await redis.admin.xadd(logOf(session), '0-3', 'other', '7')
-    await redis.admin.hset(metaOf(session), 'head', 3)
-    expect((await log.read(session, 0, 10)).map(({ seq, event }) => [seq, event.type])).toEqual([
-      [1, 'x'],
-      [2, 'unreadable'],
-      [3, 'unreadable'],
-    ])
-    expect(log.errors.map(String)).toEqual([
-      `Error: redisLog: ${logOf(session)} holds no event under 0-2`,
-      `Error: redisLog: ${logOf(session)} holds no event under 0-3`,
-    ])
   })
 
   test('a primary that becomes a replica is left, and what it refused is repeated', async () => {
@@ -448,18 +485,6 @@ describeLog('redisLog', () => {
     await expect.poll(clients).toContain('cmd=ping')
   })
 
-  test('a Redis that may evict is refused, with the reason', async () => {
-    await redis.admin.config('SET', 'maxmemory', '100mb')
-    await redis.admin.config('SET', 'maxmemory-policy', 'allkeys-lru')
-    const log = open()
-    await expect(append(log, newSession())).rejects.toThrow(
-      "maxmemory-policy is 'allkeys-lru', and must be 'noeviction'",
-    )
-    await redis.admin.config('SET', 'maxmemory-policy', 'noeviction')
-    await expect(append(log, newSession())).resolves.toMatchObject({ seq: 1 })
-    await redis.admin.config('SET', 'maxmemory', '0')
-  })
-
   test('closing it leaves no connection behind', async () => {
     const count = async () =>
       String(await redis.admin.call('CLIENT', 'LIST'))
@@ -485,17 +510,11 @@ describeLog('redisLog', () => {
     expect(client.status).toBe('wait')
   })
 
-  test('two prefixes are two logs', async () => {
-    const session = newSession()
-    await append(open({ prefix: 'one' }), session)
-    expect(await open({ prefix: 'other' }).head(session)).toMatchObject({ head: 0 })
-  })
-
   test.each<[RedisLogOptions | object, string]>([
     [{}, "give either 'url' or 'client'"],
     [{ url: 'http://localhost' }, "'url' must be like 'redis://"],
     [{ url: 'redis://localhost', client: {} }, "give either 'url' or 'client'"],
-    [{ client: {} }, "'client' must be a Redis of 'ioredis'"],
+    [{ client: {} }, "'client' must be a Redis or a Cluster of 'ioredis'"],
     [{ url: 'redis://localhost', prefix: 'a b' }, "'prefix'"],
     [{ url: 'redis://localhost', maxEvents: 0 }, "'maxEvents'"],
     [{ url: 'redis://localhost', maxAge: -1 }, "'maxAge'"],
@@ -594,6 +613,23 @@ describeLog('a Redis that loses its memory', () => {
     expect(await log.head(session)).toMatchObject({ epoch })
     await redis.cut()
     await expect.poll(async () => (await log.head(session)).epoch).not.toBe(epoch)
+  })
+
+  test('what was under way meanwhile is of the new epoch too, whichever server it was meant for', async () => {
+    const log = open()
+    const session = newSession()
+    const { epoch } = await append(log, session)
+    await redis.admin.call('CLIENT', 'PAUSE', 10_000, 'WRITE')
+    const appending = append(log, session)
+    const normal = async () => String(await redis.admin.call('CLIENT', 'LIST', 'TYPE', 'normal'))
+    await expect.poll(normal, { timeout: 5_000 }).toMatch(/qbuf=0 .*cmd=evalsha/)
+    await redis.admin.replicaof('127.0.0.1', 1)
+    await redis.admin.replicaof('NO', 'ONE')
+    await redis.cut()
+    await redis.admin.call('CLIENT', 'UNPAUSE')
+    const { epoch: next, seq } = await appending
+    expect([seq, next === epoch]).toEqual([2, false])
+    expect(await log.head(session)).toMatchObject({ epoch: next, head: 2 })
   })
 
   test('`replicas`: an event that is on too few is not acknowledged', async () => {

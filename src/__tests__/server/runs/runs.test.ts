@@ -2,27 +2,30 @@ import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vite
 import { createChatServer, memoryLog, type SessionLog } from '../../../server'
 import { redisLog } from '../../../server/redis'
 import { createRuns, type RunsOptions, suspend } from '../../../server/runs'
-import { describeWithRedis, type RedisServer, startRedis } from '../../support/redis'
+import { describeWithRedis } from '../../support/redis'
+import { PLACES, type RedisPlace } from '../../support/redisPlaces'
 import { answer, createTestServer, openStream, settle, until } from '../../support/server'
 import { command, eventsOf, forever, manualProducer, says, stage as stageOn, text, typesOf } from './stage'
 
 describe('on the memory log', () => runsKeepTheirPromises(() => memoryLog()))
 
 describeWithRedis('on the Redis log', () => {
-  let redis: RedisServer
-  const opened: { close(): void }[] = []
-  beforeAll(async () => {
-    redis = await startRedis()
-  })
-  afterEach(() => {
-    for (const log of opened.splice(0)) log.close()
-  })
-  afterAll(() => redis.stop())
+  describe.each(PLACES)('on %s', (_, start) => {
+    let place: RedisPlace
+    const opened: { close(): void }[] = []
+    beforeAll(async () => {
+      place = await start()
+    })
+    afterEach(() => {
+      for (const log of opened.splice(0)) log.close()
+    })
+    afterAll(() => place.stop())
 
-  runsKeepTheirPromises(() => {
-    const log = redisLog({ url: redis.url, prefix: crypto.randomUUID() })
-    opened.push(log)
-    return log
+    runsKeepTheirPromises(() => {
+      const log = redisLog({ ...place.options(), prefix: crypto.randomUUID() })
+      opened.push(log)
+      return log
+    })
   })
 })
 
