@@ -1,11 +1,12 @@
 import { expect, test } from 'vitest'
+import { chosenServer } from '../../demo/chosenServer'
 import { createDemo } from '../../demo/createDemo'
 import { listen } from '../../demo/listen'
 import { findForeign } from '../chaos/foreign'
 import { run } from '../chaos/run'
 import { findBrowser, launch } from '../shared/browser'
 import { testForeignServer } from '../shared/foreignServer'
-import { findPython, type PythonServer, startPython } from '../shared/pythonServer'
+import { findPython, startPython } from '../shared/pythonServer'
 import { describeWith } from './tools'
 
 const python = findPython()
@@ -47,14 +48,7 @@ const browser = findBrowser()
 
 describeWith('examples/servers/python behind the demo', { ...needed, chromium: browser }, () => {
   test('the page’s first prompt is answered, and after a restart the next one: nothing is lost', async () => {
-    let server: Promise<PythonServer> | undefined
-    const demo = await createDemo({
-      awayMs: 0,
-      startServer() {
-        server = server?.then((running) => running.again('SIGKILL')) ?? startPython()
-        return { url: server.then(({ url }) => url), close: async () => {} }
-      },
-    })
+    const demo = await createDemo({ awayMs: 0, startServer: chosenServer(['--server', 'python']) })
     const site = await listen({ fetch: demo.fetch, port: 0 })
     const chromium = await launch(browser ?? '')
     const page = await chromium.newPage()
@@ -84,6 +78,5 @@ describeWith('examples/servers/python behind the demo', { ...needed, chromium: b
     await chromium.close()
     await demo.close()
     await site.close()
-    await (await server)?.stop()
   }, 60_000)
 })
