@@ -1,5 +1,5 @@
 import { parse } from 'hono/utils/cookie'
-import { COOKIE, type ChatHost } from './chat'
+import { type ChatHost, COOKIE } from './chat'
 import type { Visitors } from './guard'
 
 /** A chat server that is not ours. */

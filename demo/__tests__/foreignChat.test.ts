@@ -77,6 +77,10 @@ test('--server names a base URL or python; anything else is refused, and told wh
   expect(chosenServer([])).toBeUndefined()
   const start = chosenServer(['--server', 'http://127.0.0.1:8000/api/chat/'])
   expect(await start?.().url).toBe('http://127.0.0.1:8000/api/chat')
-  for (const args of [['--server', 'ruby'], ['--server', 'ftp://host/chat'], ['--sever', 'python']])
+  for (const args of [
+    ['--server', 'ruby'],
+    ['--server', 'ftp://host/chat'],
+    ['--sever', 'python'],
+  ])
     expect(() => chosenServer(args)).toThrow('npm start -- [--server python]')
 })
