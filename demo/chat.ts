@@ -13,6 +13,12 @@ export interface ChatOptions {
   onMetric(metric: Metric): void
 }
 
+/** What answers the requests of the page's connections. */
+export interface ChatHost {
+  fetch(request: Request): Promise<Response>
+  close(): Promise<void>
+}
+
 /** The cookie that tells visitors apart. */
 export const COOKIE = 'demo'
 /** Whose session was not named for the longest is up for grabs, but ids cannot be guessed. */
@@ -22,7 +28,7 @@ const MAX_OWNED = 10_000
  * All that a restart loses: the log, the streams, the receipts, who owns which session, and what
  * was being said.
  */
-export class Chat {
+export class Chat implements ChatHost {
   readonly #chat: ChatServer
   readonly #agent: Agent
   readonly #owners = new Map<string, string>()

@@ -2,9 +2,10 @@ import type { HttpBindings } from '@hono/node-server'
 import { type Context, Hono } from 'hono'
 import { getCookie, setCookie } from 'hono/cookie'
 import { Book } from './book'
-import { Chat, COOKIE } from './chat'
+import { Chat, type ChatHost, COOKIE } from './chat'
 import { type DocFiles, docFiles } from './docFiles'
 import { LINES, MISHAPS } from './events'
+import { ForeignChat, type ForeignServer } from './foreignChat'
 import { createVisitors, GUARD_HEADERS, refusalOf } from './guard'
 import { createHealth } from './health'
 import { Mishaps } from './mishaps'
@@ -21,6 +22,11 @@ export interface DemoOptions {
   readonly lateMs?: number
   /** How long a dropped client, and a server that restarts, stays away, ms. Default 2,000. */
   readonly awayMs?: number
+  /**
+   * Starts a chat server that is not ours, in the place of the demo's own; called again for each
+   * restart, before the one before is closed.
+   */
+  readonly startServer?: (() => ForeignServer) | undefined
 }
 
 export interface Demo {
@@ -57,7 +63,7 @@ class App implements Demo {
   readonly #health = createHealth()
   readonly #visitors = createVisitors()
   readonly #app = new Hono<Env>()
-  #chat: Chat
+  #chat: ChatHost
   #restartAt = 0
 
   constructor(options: DemoOptions, files: PageFiles, docs: DocFiles) {
@@ -83,7 +89,9 @@ class App implements Demo {
     return this.#chat.close()
   }
 
-  #startChat(): Chat {
+  #startChat(): ChatHost {
+    const { startServer } = this.#options
+    if (startServer) return new ForeignChat(startServer(), this.#visitors)
     const { tokensPerSecond = 40, toolMs = 10_000, heartbeat = 3_000 } = this.#options
     return new Chat({
       tokensPerSecond,

@@ -34,6 +34,8 @@ export interface Numbered {
 /** Told in the run that is the answer, between `run.started` and `run.ended`. */
 export type AnswerEvent =
   | { readonly type: 'answer.started'; readonly turnId: string; readonly run: string }
+  /** The whole answer at once, without a run; of servers that do not stream. */
+  | { readonly type: 'answer'; readonly turnId: string; readonly text: string }
   /** `n` is its place in the answer, from 0 on. */
   | { readonly type: 'token'; readonly turnId: string; readonly n: number; readonly text: string }
   | {

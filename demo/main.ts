@@ -1,8 +1,10 @@
+import { chosenServer } from './chosenServer'
 import { createDemo } from './createDemo'
 import { HOST, listen } from './listen'
 
 const port = readPort(process.env.PORT)
-const demo = await createDemo()
+const startServer = readServer()
+const demo = await createDemo({ startServer })
 const { url, close } = await listen({
   fetch: demo.fetch,
   port,
@@ -21,6 +23,14 @@ async function stop() {
   await demo.close()
   await close()
   process.exit(0)
+}
+
+function readServer() {
+  try {
+    return chosenServer(process.argv.slice(2))
+  } catch (error) {
+    return fail((error as Error).message)
+  }
 }
 
 function readPort(given = '4173'): number {

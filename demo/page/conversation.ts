@@ -1,5 +1,5 @@
 import type { ConnectionError, Delivery, DeliveryStatus, SessionNews, Verdict } from 'holdline'
-import type { InboundEvent, PageMessage } from '../events'
+import type { AgentEvent, InboundEvent, PageMessage } from '../events'
 import { addChapter, lossesOf, tellLoss } from './chapter'
 import type { Client } from './client'
 import type { Counts } from './lineView'
@@ -121,8 +121,8 @@ export class Conversation {
 
   #show({ id, message, status, settled }: Delivery<PageMessage>) {
     if (message.type !== 'send') return
-    const { sessionId, prompt } = message
-    this.#outgoing = [...this.#outgoing, { id, sessionId, prompt, status, reason: '' }]
+    const { sessionId, prompt, page, number } = message
+    this.#outgoing = [...this.#outgoing, { id, sessionId, prompt, page, number, status, reason: '' }]
     void settled.then((verdict) => this.#settle(message, verdict))
     this.#options.onChange()
   }
@@ -174,13 +174,26 @@ export class Conversation {
       ...this.#saved,
       cursor: { sessionId, lastSeq: seq, epoch },
       transcript: apply(transcript, event),
-      tally: countEvent(tally, event),
+      tally: countEvent(tally, this.#numbered(event)),
     }
     this.#settled.received += 1
     if (event.type === 'prompt') this.#dismissArrived(event.turnId)
     if (event.type === 'token') this.#options.tell({ type: 'token', turnId: event.turnId })
     this.#keeper.soon()
     this.#options.onChange()
+  }
+
+  /**
+   * A server that does not count gives no numbers back. The turn of a prompt tells which one it
+   * is.
+   */
+  #numbered(event: InboundEvent): AgentEvent {
+    if (event.type !== 'prompt' || event.page !== undefined) return event
+    const own = this.#outgoing.find(({ id }) => id === event.turnId)
+    if (!own) return event
+    const { turnId, text } = event
+    const { page, number } = own
+    return { type: 'prompt', turnId, text, page, number, received: this.#saved.tally.received + 1 }
   }
 
   #hear({ sessionId, status, from, to }: SessionNews) {

@@ -1,4 +1,5 @@
 import type { DeliveryStatus } from 'holdline'
+import type { Numbered } from '../events'
 import { h, keyedList, setText } from './dom'
 import type { Block, Turn } from './transcript'
 
@@ -6,7 +7,7 @@ import type { Block, Turn } from './transcript'
  * A message of the user that the page sent itself, until its echo is in the transcript and it has a
  * verdict.
  */
-export interface Outgoing {
+export interface Outgoing extends Numbered {
   readonly id: string
   readonly sessionId: string
   readonly prompt: string

@@ -79,6 +79,7 @@ export function countEvent(tally: Tally, event: AgentEvent): Tally {
       return change(tally, event.turnId, ({ prompt, heard }) => ({ prompt, heard, run: event.run }))
     case 'token':
       return change(tally, event.turnId, (answer) => hear(answer, event))
+    case 'answer':
     case 'prompt.dropped':
       return close(tally, ([turnId]) => turnId === event.turnId, false)
     case 'run.ended':

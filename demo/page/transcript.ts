@@ -62,6 +62,8 @@ function applyToTurn(turn: Turn, event: Exclude<AgentEvent, { type: 'prompt' }>)
       return end(turn, event.reason)
     case 'run.ended':
       return end(turn, event.reason === 'finished' ? 'done' : event.reason === 'interrupted' ? 'cut' : event.reason)
+    case 'answer':
+      return end({ ...turn, blocks: appendText(turn.blocks, event.text) }, 'done')
     case 'token':
       return { ...turn, blocks: appendText(turn.blocks, event.text) }
     case 'tool.started': {

@@ -3,6 +3,7 @@ import { type Connection, createConnection, type Delivery, type DeliveryStatus, 
 import { persist } from 'holdline/storage'
 import type { Excuse, Heard, History, Sent } from './check'
 import { createCounter, type Dice, oneOf } from './dice'
+import { promptOf } from './foreign'
 import { LOST_TYPE, numbersIn } from './line'
 import { clock, READERS, type Scenario } from './scenario'
 
@@ -68,11 +69,14 @@ export class ChaosApp {
   send(n: number, fate: Excuse | undefined) {
     const { dice, scenario } = this.#options
     const random = dice.draw('send', n)
+    const isForeign = scenario.server === 'foreign'
     const isBrief = random() < 0.01
     const message = {
-      type: random() < 0.002 ? LOST_TYPE : random() < 0.9 ? 'send' : 'interrupt',
-      ...(random() < 0.9 && { sessionId: oneOf(random, scenario.sessionIds) }),
+      type: random() < 0.002 ? LOST_TYPE : random() < 0.9 || isForeign ? 'send' : 'interrupt',
+      ...((random() < 0.9 || isForeign) && { sessionId: oneOf(random, scenario.sessionIds) }),
       n,
+      // A prompt that is no text is refused.
+      ...(isForeign && { prompt: fate === 'refused by the server' ? n : promptOf(n) }),
       ...(fate === 'poisoned' && { isPoison: true }),
       text: 'x'.repeat(random() < 0.005 ? 50_000 : 20),
     }

@@ -2,7 +2,7 @@ import { FEATURES } from '../../src/protocol'
 import { createCounter, type Dice, pick, type Weights } from './dice'
 import { POST_FAULTS, STREAM_FAULTS } from './faults'
 import { startProxy } from './proxy'
-import type { Scenario } from './scenario'
+import { type Scenario, SPEED } from './scenario'
 
 const POSTS: Weights<keyof typeof POST_FAULTS> = {
   drop: 12,
@@ -55,7 +55,7 @@ const LOST_ENDPOINT = 'permission'
 /** The proxy of a run, and what the dice let it do. */
 export async function startLine(
   { draw }: Dice,
-  { features }: Scenario,
+  { features, server }: Scenario,
   target: string,
   tell: (fault: string, what: string) => void,
 ) {
@@ -88,12 +88,13 @@ export async function startLine(
     },
     rewrite(frame) {
       if (frame.startsWith('event: welcome')) {
+        const told = server === 'own' ? frame : onClock(frame)
         return FEATURES.filter((feature) => !features.includes(feature)).reduce(
           (rest, feature) => rest.replace(`"${feature}"`, `"no-${feature}"`),
-          frame,
+          told,
         )
       }
-      return !features.includes('replay-marker') && frame.includes('"type":"reconnected"') ? '' : frame
+      return !features.includes('replay-marker') && /"type": ?"reconnected"/.test(frame) ? '' : frame
     },
   })
 
@@ -106,6 +107,10 @@ export async function startLine(
     },
   }
 }
+
+/** The clock of a foreign server is a real one. */
+const onClock = (welcome: string) =>
+  welcome.replace(/"(heartbeat|receiptAge)": ?(\d+)/g, (_, name, ms) => `"${name}":${SPEED * ms}`)
 
 /** The messages' numbers in what is posted: one, those of a batch, or none. */
 export function numbersIn(body: unknown): number[] {

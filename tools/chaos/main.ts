@@ -2,20 +2,32 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { startPython } from '../shared/pythonServer'
+import { findForeign } from './foreign'
 import { type Outcome, type RunOptions, run } from './run'
 
-const USAGE = `npm run chaos -- [--seeds 100 | --seed 7] [--sends 2000] [--events 10000]
+const USAGE = `npm run chaos -- [--seeds 100 | --seed 7] [--sends 2000] [--events 10000] [--server python]
 
---seeds  runs the seeds 1 to this one
---seed   runs this one, and prints what was done to the line
+--seeds   runs the seeds 1 to this one
+--seed    runs this one, and prints what was done to the line
+--server  in the place of the server half: python is examples/servers/python, and a base URL such as
+          http://127.0.0.1:3000/api/chat is a server that takes 'Authorization: Bearer <any name>' for
+          a user, makes an event with the prompt of each {"type":"send","sessionId","prompt"}, refuses a
+          prompt that is no text, and has a heartbeat of 500 ms at most. No more is asked of it than it
+          announces. --sends is 500 and --events 500 by default, the number of others' messages.
 Each seed has two runs: against a server with idempotency, and against one without.`
 /** How many broken rules of one run are shown. */
 const MAX_SHOWN = 10
+/** The client's clock is faster than that of the server, s. */
+const PYTHON_HEARTBEAT = 0.25
 
-const { seeds, seed, sends, events } = readArguments()
+const { seeds, seed, sends, events, server } = readArguments()
+const python = server === 'python' ? await startPython({ heartbeat: PYTHON_HEARTBEAT }) : undefined
+const foreign = server === undefined ? undefined : await findForeign(python?.url ?? server)
 const isVerbose = seed !== undefined
+const modes = foreign && !foreign.features.includes('idempotency') ? [false] : [true, false]
 const runs: RunOptions[] = (isVerbose ? [seed] : Array.from({ length: seeds }, (_, index) => index + 1)).flatMap(
-  (seed) => [true, false].map((idempotency) => ({ seed, idempotency, sends, events })),
+  (seed) => modes.map((idempotency) => ({ seed, idempotency, sends, events, foreign })),
 )
 const total = runs.length
 const startedAt = performance.now()
@@ -26,6 +38,8 @@ let failed = 0
 if (isVerbose) for (const options of runs) report(options, await run({ ...options, log: console.log }))
 else await Promise.all(Array.from({ length: availableParallelism() }, work))
 summarize()
+await python?.stop()
+if (python?.complaint) explainPython(python.complaint)
 process.exitCode = failed ? 1 : 0
 
 /** Takes one run after the other, in a process of its own. */
@@ -60,7 +74,14 @@ function explain(seed: number, idempotency: boolean, violations: readonly string
   clearProgress()
   console.log(`seed ${seed}, a server ${idempotency ? 'with' : 'without'} idempotency: ${violations.length} violations`)
   for (const violation of violations.slice(0, MAX_SHOWN)) console.log(`  ${violation}`)
-  console.log(`  again: npm run chaos -- --seed ${seed} --sends ${sends} --events ${events}`)
+  console.log(
+    `  again: npm run chaos -- --seed ${seed} --sends ${sends} --events ${events}${server ? ` --server ${server}` : ''}`,
+  )
+}
+
+function explainPython(complaint: string) {
+  failed++
+  console.log(`the server in Python complains:\n${complaint}`)
 }
 
 function showProgress() {
@@ -89,15 +110,18 @@ function readArguments() {
       options: {
         seeds: { type: 'string', default: '100' },
         seed: { type: 'string' },
-        sends: { type: 'string', default: '2000' },
-        events: { type: 'string', default: '10000' },
+        sends: { type: 'string' },
+        events: { type: 'string' },
+        server: { type: 'string' },
       },
     })
+    const { server, sends = server ? '500' : '2000', events = server ? '500' : '10000' } = values
     return {
+      server,
       seeds: toNumber(values.seeds),
       seed: values.seed === undefined ? undefined : toNumber(values.seed),
-      sends: toNumber(values.sends),
-      events: toNumber(values.events),
+      sends: toNumber(sends),
+      events: toNumber(events),
     }
   } catch (error) {
     console.error(`${(error as Error).message}\n\n${USAGE}`)

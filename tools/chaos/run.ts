@@ -3,14 +3,17 @@ import { ACTS, type Act, weightsOf } from './acts'
 import { ChaosApp } from './app'
 import { check, type Excuse } from './check'
 import { createDice, type Dice, oneOf } from './dice'
+import { type Foreign, startForeign } from './foreign'
 import { startLine } from './line'
 import { drawScenario, type Scenario } from './scenario'
-import { startServer } from './server'
+import { type ChaosServer, refusalsOf, startServer } from './server'
 
 export interface RunOptions {
   readonly seed: number
   /** Without it the server applies whatever it is posted. */
   readonly idempotency: boolean
+  /** In the place of the server half. */
+  readonly foreign?: Foreign | undefined
   readonly sends: number
   readonly events: number
   /** Hears of everything that is done to the line, as it is done. */
@@ -29,18 +32,20 @@ const STUCK = 20_000
 /** Messages at the end of a run of which none is poison. */
 const LAST = 50
 
-/** The real client, the real server, and between them what the seed draws. */
+/** The real client, a real server, and between them what the seed draws. */
 export async function run(options: RunOptions): Promise<Outcome> {
   const dice = createDice(options.seed)
-  const scenario = drawScenario(dice, options.idempotency)
+  const scenario = drawScenario(dice, options)
   const journal = new Journal(options.log)
   options.log?.(JSON.stringify(scenario))
-  const server = await startServer(dice, scenario)
+  const server = await (options.foreign
+    ? startForeign(options.foreign, scenario, refusalsOf(dice))
+    : startServer(dice, scenario))
   const line = await startLine(dice, scenario, server.url, journal.tell)
   const app = new ChaosApp({ dice, scenario, url: line.url, currentToken: server.token })
   const chaosRun = new ChaosRun({ options, dice, scenario, server, line, app, tell: journal.tell })
   await chaosRun.play()
-  const violations = chaosRun.judge()
+  const violations = await chaosRun.judge()
   app.connection.dispose()
   await line.proxy.close()
   await server.close()
@@ -68,7 +73,7 @@ interface Parts {
   readonly options: RunOptions
   readonly dice: Dice
   readonly scenario: Scenario
-  readonly server: Awaited<ReturnType<typeof startServer>>
+  readonly server: ChaosServer
   readonly line: Awaited<ReturnType<typeof startLine>>
   readonly app: ChaosApp
   tell(fault: string, what: string): void
@@ -102,17 +107,20 @@ class ChaosRun {
   }
 
   /** The rules that did not hold. */
-  judge(): readonly string[] {
+  async judge(): Promise<readonly string[]> {
     const { app, server, line, scenario, options, tell } = this.#parts
     for (const { excuse, verdict } of app.sent) {
       if (excuse) tell(`message ${excuse}`, `${verdict?.status} after ${verdict?.attempts} attempts`)
     }
     return check({
-      promises: { idempotency: options.idempotency, receipts: scenario.features.includes('receipts') },
+      promises: {
+        idempotency: options.idempotency,
+        receipts: scenario.features.includes('receipts'),
+        places: scenario.server === 'own',
+      },
       sent: [...app.sent],
       posted: app.posted,
-      applied: server.applied,
-      published: server.published,
+      ...(await server.history()),
       heard: app.heard,
       lifecycle: app.lifecycle,
       mostStreams: line.proxy.mostStreams,
@@ -137,24 +145,29 @@ class ChaosRun {
   }
 
   async #letEnd() {
-    const { app, line, options } = this.#parts
+    const { app, line, server } = this.#parts
     // What is lost at the very end of a stream is missed with the next event, or at the next
     // resume.
     line.calm()
     app.connection.reconnect()
-    await app.until(() => Object.values(app.heard).every((all) => all.length >= options.events))
     await line.proxy.quiet()
+    const { published } = await server.history()
+    const events = Object.values(published).reduce((sum, count) => sum + count, 0)
+    await app.until(() => Object.values(app.heard).every((all) => all.length >= events))
     // What might come twice has had its chance after this.
     app.connection.reconnect()
     await app.until(() => !app.connection.isOpen)
     await app.until(() => app.connection.isOpen)
   }
 
-  /** Poison is given up once the server has taken others: it needs neighbours. */
+  /**
+   * Poison is given up once the server has taken others: it needs neighbours. A foreign server
+   * knows none.
+   */
   #fateOf(n: number): Excuse | undefined {
     const { server, scenario, options, dice } = this.#parts
     if (server.refuses(n)) return 'refused by the server'
-    const mayBePoison = scenario.window > 1 && n < options.sends - LAST
+    const mayBePoison = scenario.server === 'own' && scenario.window > 1 && n < options.sends - LAST
     return mayBePoison && dice.chance(0.005, 'poison', n) ? 'poisoned' : undefined
   }
 

@@ -1,9 +1,13 @@
+import { randomUUID } from 'node:crypto'
 import { eventSourceTransport, fetchStreamTransport } from 'holdline/adapters'
 import { FEATURES, type Feature } from '../../src/protocol'
 import { type Dice, oneOf } from './dice'
+import type { Foreign } from './foreign'
 
 /** What a seed makes of a run. */
 export interface Scenario {
+  /** The server half of this library, or one that is not ours. */
+  readonly server: 'own' | 'foreign'
   /** What the server announces; it keeps no other promise. */
   readonly features: readonly Feature[]
   readonly maxInFlight: number
@@ -22,10 +26,28 @@ export interface Scenario {
 
 export const READERS = { eventSource: eventSourceTransport, fetchStream: fetchStreamTransport }
 
-export function drawScenario({ draw }: Dice, idempotency: boolean): Scenario {
+/** Of a foreign server no more is asked than it announces; its sessions are told apart for good. */
+export function drawScenario(
+  dice: Dice,
+  { idempotency, foreign }: { readonly idempotency: boolean; readonly foreign?: Foreign | undefined },
+): Scenario {
+  const drawn = drawAny(dice, idempotency)
+  if (!foreign) return drawn
+  const run = randomUUID()
+  return {
+    ...drawn,
+    server: 'foreign',
+    features: drawn.features.filter((feature) => foreign.features.includes(feature)),
+    sessionIds: drawn.sessionIds.map((sessionId) => `${sessionId}-${run}`),
+    hasTokens: true,
+  }
+}
+
+function drawAny({ draw }: Dice, idempotency: boolean): Scenario {
   const random = draw('scenario')
   const maxInFlight = oneOf(random, [1, 1, 1, 2, 10, Infinity])
   return {
+    server: 'own',
     features: FEATURES.filter(
       (feature) => (random() < 0.7 && feature !== 'idempotency') || (feature === 'idempotency' && idempotency),
     ),
@@ -45,7 +67,7 @@ export function drawScenario({ draw }: Dice, idempotency: boolean): Scenario {
  * The clock of both sides runs this much faster than real time, so that even a `Retry-After` costs
  * little.
  */
-const SPEED = 30
+export const SPEED = 30
 
 export const clock = {
   now: () => performance.timeOrigin + SPEED * performance.now(),

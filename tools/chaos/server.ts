@@ -1,20 +1,44 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { CommandRejected, createChatServer, memoryLog } from 'holdline/server'
 import { listen } from '../shared/listen'
+import type { History } from './check'
 import { createCounter, type Dice } from './dice'
 import { clock, type Scenario } from './scenario'
 
 /** Nothing was applied; a repeat will do, unless it is poison. */
 class Hiccup extends Error {}
 
-/** The real server half, and what it has done. */
-export async function startServer({ draw, chance }: Dice, scenario: Scenario) {
+/** Whether a message is to be turned down for good. */
+export const refusalsOf =
+  ({ chance }: Pick<Dice, 'chance'>) =>
+  (n: unknown) =>
+    chance(0.01, 'refuse', n)
+
+/** What a run asks of its server. */
+export interface ChaosServer {
+  readonly url: string
+  /** What it did not expect. */
+  readonly surprises: readonly string[]
+  /** Whether it turns this message down for good. */
+  refuses(n: unknown): boolean
+  /** What the `Authorization` of a request has to be. */
+  token(): string
+  changeToken(): void
+  /** Makes it say something in a session by itself. */
+  publish(sessionId: string): Promise<void>
+  /** What it has done so far. */
+  history(): Promise<Pick<History, 'applied' | 'published'>>
+  close(): Promise<void>
+}
+
+/** The real server half. */
+export async function startServer({ draw, chance }: Dice, scenario: Scenario): Promise<ChaosServer> {
   const { features, sessionIds, hasTokens, streamAge } = scenario
   const applied: number[] = []
   const published: Record<string, number> = Object.fromEntries(sessionIds.map((sessionId) => [sessionId, 0]))
   const surprises: string[] = []
   const tries = createCounter()
-  const refuses = (n: unknown) => chance(0.01, 'refuse', n)
+  const refuses = refusalsOf({ chance })
   let tokens = 1
 
   const chat = createChatServer({
@@ -41,15 +65,7 @@ export async function startServer({ draw, chance }: Dice, scenario: Scenario) {
 
   return {
     url: host.url,
-    /**
-     * The numbers of the messages, in the order in which they were applied. A receipt says where in
-     * it.
-     */
-    applied,
-    /** How many events there are, by session. */
-    published,
     surprises,
-    /** Whether it turns this message down for good. */
     refuses,
     token: () => `${tokens}`,
     changeToken() {
@@ -59,6 +75,7 @@ export async function startServer({ draw, chance }: Dice, scenario: Scenario) {
       const { seq } = await chat.publish(sessionId, { type: 'token' })
       published[sessionId] = seq
     },
+    history: async () => ({ applied, published }),
     async close() {
       await host.close()
       await chat.close()

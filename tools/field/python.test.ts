@@ -1,61 +1,17 @@
-import { spawnSync } from 'node:child_process'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { type ForeignServer, testForeignServer } from '../shared/foreignServer'
-import { freePort } from '../shared/freePort'
+import { expect, test } from 'vitest'
+import { chosenServer } from '../../demo/chosenServer'
+import { createDemo } from '../../demo/createDemo'
+import { listen } from '../../demo/listen'
+import { findForeign } from '../chaos/foreign'
+import { run } from '../chaos/run'
+import { findBrowser, launch } from '../shared/browser'
+import { testForeignServer } from '../shared/foreignServer'
+import { findPython, startPython } from '../shared/pythonServer'
 import { onNode } from './place'
-import { start as startProcess } from './process'
-import { describeWith, findTool } from './tools'
-
-const SERVER = fileURLToPath(new URL('../../examples/servers/python/server.py', import.meta.url))
-
-/**
- * One that has Starlette: Debian's packages are for its own Python, which need not be the first.
- */
-function findPython(): string | undefined {
-  return ['/usr/bin/python3', findTool('python3')].find(
-    (path) => path && spawnSync(path, ['-c', 'import starlette, uvicorn']).status === 0,
-  )
-}
+import { describeWith } from './tools'
 
 const python = findPython()
-
-async function start(): Promise<ForeignServer> {
-  const port = await freePort()
-  const folder = await mkdtemp(join(tmpdir(), 'holdline-python-'))
-  const env = { ...process.env, PORT: String(port), CHAT_DB: join(folder, 'chat.db') }
-  const begin = () => startProcess(python ?? 'python3', [SERVER], { env })
-  let running = begin()
-
-  async function isUp() {
-    for (;;) {
-      const answer = await fetch(`http://127.0.0.1:${port}/api/chat/events`).catch(() => undefined)
-      await answer?.text()
-      if (answer) return
-      const ended = await Promise.race([running.exited.then(() => true), new Promise((go) => setTimeout(go, 100))])
-      if (ended) throw new Error(`the server has ended: ${running.complaint()}`)
-    }
-  }
-  async function again(signal: NodeJS.Signals) {
-    running.signal(signal)
-    await running.exited
-    running = begin()
-    await isUp()
-  }
-  await isUp()
-  return {
-    port,
-    restart: () => again('SIGTERM'),
-    crash: () => again('SIGKILL'),
-    async stop() {
-      running.signal('SIGTERM')
-      await running.exited
-      await rm(folder, { recursive: true, force: true })
-    },
-  }
-}
+const needed = { 'python3 with starlette and uvicorn': python }
 
 const place = onNode('examples/servers/python', {
   host: 'Starlette on uvicorn',
@@ -63,6 +19,71 @@ const place = onNode('examples/servers/python', {
   client: 'Node',
 })
 
-describeWith(place, { 'python3 with starlette and uvicorn': python }, () => {
+async function start() {
+  const server = await startPython()
+  return {
+    port: server.port,
+    restart: async () => void (await server.again('SIGTERM')),
+    crash: async () => void (await server.again('SIGKILL')),
+    stop: server.stop,
+  }
+}
+
+describeWith(place, needed, () => {
   testForeignServer(start, { keepsLog: true })
+})
+
+describeWith('examples/servers/python, a faulty line before it', needed, () => {
+  test.each([1, 2, 3])(
+    'no rule is broken, with idempotency and without (seed %i)',
+    async (seed) => {
+      const server = await startPython({ heartbeat: 0.25 })
+      const foreign = await findForeign(server.url)
+      for (const idempotency of [true, false]) {
+        const { violations, faults } = await run({ seed, idempotency, foreign, sends: 100, events: 100 })
+        expect(violations).toEqual([])
+        expect(Object.values(faults).reduce((sum, times) => sum + times, 0)).toBeGreaterThan(10)
+      }
+      await server.stop()
+      expect(server.complaint).toBe('')
+    },
+    60_000,
+  )
+})
+
+const browser = findBrowser()
+
+describeWith('examples/servers/python behind the demo', { ...needed, chromium: browser }, () => {
+  test('the page’s first prompt is answered, and after a restart the next one: nothing is lost', async () => {
+    const demo = await createDemo({ awayMs: 0, startServer: chosenServer(['--server', 'python']) })
+    const site = await listen({ fetch: demo.fetch, port: 0 })
+    const chromium = await launch(browser ?? '')
+    const page = await chromium.newPage()
+    const crashes: string[] = []
+    page.on('pageerror', ({ message }) => crashes.push(message))
+    await page.goto(site.url)
+    const say = async (prompt: string, answers: number) => {
+      await page.fill('#prompt', prompt)
+      await page.press('#prompt', 'Enter')
+      await page.waitForFunction(
+        (wanted) => document.querySelectorAll('.answer[data-status="done"]').length === wanted,
+        answers,
+      )
+    }
+    await say('What is a lighthouse?', 1)
+    await page.click('[data-mishap="restart"]')
+    await say('Are you still there?', 2)
+    await page.waitForFunction(() => !document.querySelector('.own'))
+    const answers = await page.$$eval('.answer .text', (texts) => texts.map(({ textContent }) => textContent))
+    expect(answers).toEqual(['You said: What is a lighthouse?', 'You said: Are you still there?'])
+    const [prompts] = await page.$$eval('#tally tbody tr', (rows) =>
+      rows.map((row) => Array.from(row.querySelectorAll('td'), ({ textContent }) => Number(textContent))),
+    )
+    expect(prompts?.slice(0, 2)).toEqual([2, 2])
+    expect(prompts?.slice(2)).toEqual(prompts?.slice(2).map(() => 0))
+    expect(crashes).toEqual([])
+    await chromium.close()
+    await demo.close()
+    await site.close()
+  }, 60_000)
 })

@@ -45,14 +45,14 @@ export function createChat() {
   const mayUse = (user: string, sessionId: string) => (sessions.get(sessionId)?.owner ?? user) === user
 
   /** Yours: what a prompt does, once for each key. It returns the receipt. */
-  function prompted(user: string, sessionId: string, prompt: string) {
+  function prompted(user: string, sessionId: string, turnId: string, prompt: string) {
     const own = [...sessions.values()].filter(({ owner }) => owner === user)
     if (own.flatMap(({ events }) => events).length > MOST.events) throw refusal(409, 'full')
     const session = sessions.get(sessionId) ?? { owner: user, epoch: randomUUID(), events: [] }
     sessions.set(sessionId, session)
     for (const event of [
-      { type: 'prompt', text: prompt },
-      { type: 'answer', text: `You said: ${prompt}` },
+      { type: 'prompt', turnId, text: prompt },
+      { type: 'answer', turnId, text: `You said: ${prompt}` },
     ])
       session.events.push({ ...event, sessionId, epoch: session.epoch, seq: session.events.length + 1 })
     for (const stream of streams.values()) pump(stream)
@@ -70,7 +70,7 @@ export function createChat() {
     const [known, payload] = [kept.get(key), `${id} ${prompt}`]
     if (known && known.payload !== payload) throw refusal(409, 'key-reused')
     if (!known && kept.size >= MOST.receipts) throw refusal(429, 'too-many')
-    const receipt = known ?? { at: Date.now(), payload, json: prompted(user, plain(id), prompt) }
+    const receipt = known ?? { at: Date.now(), payload, json: prompted(user, plain(id), key, prompt) }
     kept.set(key, receipt)
     return receipt.json
   }
@@ -100,6 +100,13 @@ export function createChat() {
     const isLost = lastSeq > to || (lastSeq > 0 && (epoch ?? own) !== own)
     cursors.set(id, isLost ? to : lastSeq)
     return { sessionId: id, epoch: own, status: isLost ? 'reset' : 'resumed', from: isLost ? 0 : lastSeq, to }
+  }
+
+  /** A message attaches its session, so that its sender hears what comes of it. */
+  function join(stream: Stream, { sessionId }: Message) {
+    if (stream.cursors.has(plain(sessionId))) return
+    const word = attach(stream, { sessionId, lastSeq: Number.MAX_SAFE_INTEGER })
+    if (word.error === 'too-many-sessions') stream.unsaid.push({ type: 'unattached', sessions: [word] })
   }
 
   /** A message that is for the server itself. */
@@ -149,6 +156,7 @@ export function createChat() {
     if (!stream || stream.user !== response.locals.user) throw refusal(404, 'unknown-stream')
     if (stream.unsaid.length >= MOST.unsaid) throw refusal(429, 'too-many')
     const key = String(headers['idempotency-key'] ?? randomUUID())
+    if (type === 'send') join(stream, message)
     response.json(type === 'send' ? send(stream.user, key, message) : take(stream, message))
     pump(stream)
   })

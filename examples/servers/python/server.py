@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-HEARTBEAT, RECEIPT_AGE, BODY_TIMEOUT = 8.0, 900.0, 10.0  # seconds
+HEARTBEAT, RECEIPT_AGE, BODY_TIMEOUT = float(os.environ.get("HEARTBEAT", "8")), 900.0, 10.0  # seconds
 MAX_BODY, MAX_PROMPT, MAX_EVENTS, MAX_SESSIONS = 65_536, 8_000, 10_000, 1_000
 MAX_RECEIPTS, MAX_STREAMS, MAX_ATTACHED, MAX_UNSAID = 10_000, 20, 1_000, 32
 FEATURES = "replay-marker contiguous-seq watch-replay probe receipts idempotency suspend-keeps".split()
@@ -53,10 +53,10 @@ def may_use(user: str, session: str) -> bool:
     return log.row("SELECT owner FROM session WHERE id = ?", session)[0] in (None, user)
 
 
-def apply(user: str, session: str, prompt: str) -> Message:
+def apply(user: str, session: str, turn: str, prompt: str) -> Message:
     """Yours: what a prompt does, and its receipt. What takes longer is a task that calls `publish` as it goes."""
-    log.append(user, session, {"type": "prompt", "text": prompt})
-    log.append(user, session, {"type": "answer", "text": f"You said: {prompt}"})
+    log.append(user, session, {"type": "prompt", "turnId": turn, "text": prompt})
+    log.append(user, session, {"type": "answer", "turnId": turn, "text": f"You said: {prompt}"})
     return {"taken": True}
 
 
@@ -111,7 +111,7 @@ class Log:
             if known is None:
                 if self.row("SELECT count(*) FROM receipt WHERE owner = ?", user)[0] >= MAX_RECEIPTS:
                     raise Refusal(429, "too-many")
-                body = json.dumps(apply(user, session, prompt))
+                body = json.dumps(apply(user, session, key, prompt))
                 self.db.execute("INSERT INTO receipt VALUES (?, ?, ?, ?, ?)", (user, key, digest, body, time.time()))
         return json.loads(body)
 
@@ -164,6 +164,11 @@ class Stream:
         else:
             error = "forbidden"
         return {"sessionId": session, "status": "forbidden", "from": 0, "to": 0, "error": error}
+
+    def join(self, session: str) -> None:
+        """A message attaches its session, so that its sender hears what comes of it."""
+        if session not in self.cursors and "error" in (word := self.attach({"sessionId": session, "lastSeq": 2**53 - 1})):
+            self.unsaid.append({"type": "unattached", "sessions": [word]})
 
     def take(self, endpoint: str, message: Message) -> Message:
         """A message that is for the server itself."""
@@ -231,6 +236,7 @@ async def post(request: Request) -> Response:
         raise Refusal(400, "bad-request", "Idempotency-Key must be 1 to 255 visible ASCII characters")
     if not may_use(user, session):
         raise Refusal(403, "forbidden")
+    stream.join(session)
     receipt = log.once(user, key or secrets.token_hex(8), text, session, prompt)
     tell()
     return answer(receipt)

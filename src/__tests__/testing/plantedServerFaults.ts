@@ -242,6 +242,24 @@ async function startsTwice({
   for (const run of ['one', 'two', 'three']) await publish(sessionId, { type: 'run.started', run } as { type: string })
 }
 
+const onlyAfterMarkers = () => {
+  let isResumed = false
+  return (frame: string) => {
+    isResumed ||= isMarker(frame)
+    return isEvent(frame) && !isResumed
+  }
+}
+
+/** A resume with such a cursor is answered `reset`. */
+const resetting = (isWrong: (cursor: Message) => boolean): Tampering =>
+  at('reconnect', async (request, next) => {
+    const { sessions } = (await request.clone().json()) as { sessions: readonly Message[] }
+    const response = await next()
+    if (!sessions.some((cursor) => Number(cursor.lastSeq) < 2 ** 53 - 1 && isWrong(cursor))) return response
+    const answer = (await response.json()) as { sessions: readonly Message[] }
+    return json(200, { ...answer, sessions: answer.sessions.map((word) => ({ ...word, status: 'reset' })) })
+  })
+
 const onResumes: readonly PlantedFault[] = [
   [
     'never attaches a session',
@@ -250,6 +268,19 @@ const onResumes: readonly PlantedFault[] = [
     /: 3 events after 0 of check-\w+, but none, did not come within/,
   ],
   ['has no route for a resume', 'P53', at('reconnect', () => html(404)), /was answered 404/],
+  [
+    'knows no session without events',
+    'P53',
+    answering(
+      'reconnect',
+      cursors((word) => (word.to === 0 ? { ...word, status: 'gone' } : word)),
+    ),
+    /the word on \{.*"lastSeq":0\} is \{.*"status":"gone".*, not `resumed`/,
+  ],
+  ['attaches a session at a resume only', 'P88', dropping(onlyAfterMarkers), /but none, did not come within/],
+  ['takes a cursor without an epoch for one of another', 'P89', resetting(({ epoch }) => epoch === undefined)],
+  ['takes no epoch for an epoch', 'P89', resetting(({ epoch }) => epoch === null)],
+  ['resets a client that has nothing yet', 'P89', resetting(({ lastSeq, epoch }) => lastSeq === 0 && Boolean(epoch))],
   [
     'replays nothing',
     'P54',

@@ -120,7 +120,7 @@ describe.concurrent('a run', () => {
       'P16 notPromised',
       'P18 notPromised',
     ])
-  })
+  }, 60_000)
 
   test('where the number of events is unknown, their texts tell that a message was applied twice', async () => {
     const [, number, tampering] = PLANTED_SERVER_FAULTS.find(([name]) => name.startsWith('remembers the answer')) ?? []
@@ -145,6 +145,24 @@ describe.concurrent('a run', () => {
       'P65 skipped',
     ])
     expect(unusual(reports)[1]?.why).toBe('it rests on P53, which is broken')
+  })
+
+  test('goes no further than a resume that is not there: it is told once, and what rests on it is skipped', async () => {
+    const page = '<!doctype html>\n<html>\n  <h1>Error</h1>\n</html>\n'
+    const noResume: Tampering = {
+      answer: (request, next) => (endpointOf(request) === 'reconnect' ? new Response(page, { status: 501 }) : next()),
+    }
+    const server = await startTalkingServer(noResume)
+    const reports = await runServerContract(server.options, { only: ['P1', 'P6', 'P57', 'stream', 'welcome'] })
+    await server.close()
+    expect(unusual(reports)).toEqual([
+      { number: 'P57', outcome: 'failed', why: expect.stringContaining('501 <!doctype html> <html> <h1>Error</h1>') },
+      ...['P3', 'P13', 'P12'].map((number) => ({
+        number,
+        outcome: 'skipped',
+        why: 'it rests on P57, which is broken',
+      })),
+    ])
   })
 
   test('a session that is there before may be talked in', async () => {

@@ -172,7 +172,7 @@ describe('the checker sees', () => {
 
   /** Three messages, three events, nothing wrong. */
   const HEALTHY: History = {
-    promises: { idempotency: true, receipts: true },
+    promises: { idempotency: true, receipts: true, places: true },
     sent: [{ verdict: accepted(0) }, { verdict: accepted(1) }, { verdict: accepted(2) }],
     posted: posts(0, 1, 2),
     applied: [0, 1, 2],
@@ -182,7 +182,7 @@ describe('the checker sees', () => {
     mostStreams: 1,
     surprises: [],
   }
-  const without = { idempotency: false, receipts: false }
+  const without = { idempotency: false, receipts: false, places: true }
   const second = (sent: History['sent'][number]) => HEALTHY.sent.map((each, n) => (n === 1 ? sent : each))
 
   test('nothing in a clean run', () => {

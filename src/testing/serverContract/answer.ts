@@ -46,9 +46,9 @@ export class Answer {
     return isFinalRefusal(this.status)
   }
 
-  /** As in a sentence. */
+  /** As in a sentence: in one line, also where it is a page of HTML. */
   get told(): string {
-    return `was answered ${this.status} ${brief(this.text) || '(without a body)'}`
+    return `was answered ${this.status} ${brief(this.text.replace(/\s+/g, ' ').trim()) || '(without a body)'}`
   }
 
   expect(isRight: boolean, wanted: string): this {

@@ -21,6 +21,7 @@ import { Wire } from './wire'
 /** Without them nothing else can be seen. */
 const STREAM_RULE = 'P1'
 const WELCOME_RULE = 'P6'
+const RESUME_RULE = 'P57'
 const ATTACH_RULE = 'P53'
 
 /** A message that was sent, and how it was answered. */
@@ -155,6 +156,7 @@ export class Check {
 
   /** As strict as a client is. */
   async resume(line: ServerLine, sessions: readonly Cursor[], resumeId = newId()): Promise<Answer> {
+    this.#restOn(RESUME_RULE)
     const answer = await line.post('reconnect', { type: 'reconnect', resumeId, sessions })
     return answer.expect(answer.isAccepted && answer.isBody && answer.json.ok !== false, '2xx {"ok":true}')
   }

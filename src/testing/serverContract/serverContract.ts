@@ -17,8 +17,8 @@ import { suspending } from './cases/suspend'
 import { watch } from './cases/watch'
 import { welcome } from './cases/welcome'
 
-/** The others rest on these: a stream, its welcome, and a session that is heard. */
-export const BASIC_RULES = ['P1', 'P6', 'P53']
+/** The others rest on these: a stream, its welcome, a resume, and a session that is heard. */
+export const BASIC_RULES = ['P1', 'P6', 'P57', 'P53']
 
 const ALL: readonly ServerCase[] = [
   ...[stream, welcome, resume, replay, events, marker, watch, liveness, idempotency, stop, batch],

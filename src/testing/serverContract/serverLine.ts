@@ -10,6 +10,7 @@ import {
   type JsonObject,
   LANE_HEADER,
   parseJson,
+  parseVerdicts,
 } from '../../protocol'
 import type { Answer } from './answer'
 import { quoted } from './json'
@@ -179,7 +180,9 @@ export class ServerLine {
   #heard(): string {
     const frames = this.frames.slice(-8).map(({ name, data, json }) => {
       if (json && isSeq(json.seq)) return `${json.sessionId}:${json.seq}`
-      return name ?? quoted(json?.type ?? data)
+      const refused = parseVerdicts(json).filter(({ status }) => status === 'gone' || status === 'forbidden')
+      const words = refused.map(({ sessionId, status }) => ` (${sessionId}: ${status})`)
+      return `${name ?? quoted(json?.type ?? data)}${words.join('')}`
     })
     const more = this.frames.length > frames.length ? `… ${this.frames.length} frames, at last ` : ''
     const comments = this.comments > 0 ? ` and ${this.comments} comments` : ''

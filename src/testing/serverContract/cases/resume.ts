@@ -1,4 +1,4 @@
-import { HEAD, isSeq, newId } from '../../../protocol'
+import { type Cursor, HEAD, isSeq, newId, parseVerdicts } from '../../../protocol'
 import type { Check, Conversation } from '../check'
 import { NotPromised } from '../fault'
 import { quoted } from '../json'
@@ -22,8 +22,34 @@ async function expectReset(check: Check, { last }: Conversation, cursor: Place) 
 }
 
 export const resume = [
-  rule('P53', 'a resume attaches each session to the stream, so that its events come', (check) =>
-    check.conversation(1),
+  rule(
+    'P53',
+    'a resume attaches each session to the stream, one without events as well, so that its events come',
+    async (check) => {
+      const line = await check.open()
+      const place = await check.place()
+      const answer = await check.resume(line, [place])
+      const word = parseVerdicts(answer.json).find(({ sessionId }) => sessionId === place.sessionId)
+      check.expect(
+        !word || word.status === 'resumed',
+        `the word on ${quoted(place)} is ${quoted(word)}, not \`resumed\``,
+      )
+      await check.talk(line, place)
+      await check.hears(line, place, check.events)
+    },
+  ),
+
+  rule(
+    'P88',
+    'a message attaches its session to the stream that it came by, so that its events come',
+    async (check) => {
+      const line = await check.open()
+      const place = await check.place()
+      await check.talk(line, place)
+      await check.hears(line, place, check.events)
+      await check.talk(line, place)
+      await check.hears(line, place, 2 * check.events)
+    },
   ),
 
   rule('P56', 'a resume may name 100 sessions', async (check) => {
@@ -73,6 +99,26 @@ export const resume = [
       const { last } = conversation
       await expectReset(check, conversation, { ...last, lastSeq: last.lastSeq + 1_000 })
       if (last.epoch !== undefined) await expectReset(check, conversation, { ...last, epoch: `check-${newId()}` })
+    },
+  ),
+
+  rule(
+    'P89',
+    'a cursor without an `epoch`, and one at 0, is of every epoch: it is not answered `reset` for that',
+    async (check) => {
+      const { place, last } = await check.conversation(1)
+      const { sessionId, lastSeq } = last
+      const cursors: readonly (Cursor | object)[] = [
+        { sessionId, lastSeq },
+        { sessionId, lastSeq, epoch: null },
+        ...(place.lastSeq === 0 ? [{ sessionId, lastSeq: 0, epoch: `check-${newId()}` }] : []),
+      ]
+      for (const cursor of cursors) {
+        const line = await check.open()
+        const answer = await check.resume(line, [cursor as Cursor])
+        const verdict = await check.verdict(line, answer, sessionId)
+        check.expect(!verdict || verdict.status === 'resumed', `the verdict is ${quoted(verdict)}`)
+      }
     },
   ),
 
