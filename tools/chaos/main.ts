@@ -5,13 +5,19 @@ import { parseArgs } from 'node:util'
 import { type Outcome, type RunOptions, run } from './run'
 
 const USAGE = `npm run chaos -- [--seeds 100 | --seed 7] [--sends 2000] [--events 10000]
+npm run chaos -- tabs [--kills 20] [--seconds 300] [--worker] [--seed 1] [--sends 2000] [--events 10000]
 
 --seeds  runs the seeds 1 to this one
 --seed   runs this one, and prints what was done to the line
-Each seed has two runs: against a server with idempotency, and against one without.`
+Each seed has two runs: against a server with idempotency, and against one without.
+tabs    kills eight tabs of a real Chromium that share a line; with --worker a shared worker leads them`
 /** How many broken rules of one run are shown. */
 const MAX_SHOWN = 10
 
+if (process.argv[2] === 'tabs') {
+  const { mainOfTabs } = await import('./tabs/main')
+  process.exit(await mainOfTabs(process.argv.slice(3)).catch(explainUsage))
+}
 const { seeds, seed, sends, events } = readArguments()
 const isVerbose = seed !== undefined
 const runs: RunOptions[] = (isVerbose ? [seed] : Array.from({ length: seeds }, (_, index) => index + 1)).flatMap(
@@ -100,9 +106,13 @@ function readArguments() {
       events: toNumber(values.events),
     }
   } catch (error) {
-    console.error(`${(error as Error).message}\n\n${USAGE}`)
-    process.exit(2)
+    return process.exit(explainUsage(error))
   }
+}
+
+function explainUsage(error: unknown) {
+  console.error(`${(error as Error).message}\n\n${USAGE}`)
+  return 2
 }
 
 function toNumber(text: string): number {
