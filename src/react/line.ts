@@ -5,7 +5,7 @@ import type { ConnectionOptions } from '../connection/options'
 import { countdown } from '../sessions/countdown'
 import { type DeliveryView, deliveryReader, onDeliveries, pendingReader } from '../sessions/deliveries'
 import { IDLE } from '../sessions/holdLine'
-import { userLine } from '../sessions/userLine'
+import { type MakeConnection, type OwnedConnection, userLine } from '../sessions/userLine'
 import { useConnection } from './provider'
 
 /** A server, and the page that takes over from it, know of nothing that waits. */
@@ -77,9 +77,19 @@ export function useRetryCountdown(): number | null {
 export function useHoldline<Inbound extends object = InboundMessage, Outbound extends Typed = OutboundMessage>(
   options: ConnectionOptions,
   key: string | number,
-): Connection<Inbound, Outbound> {
+): Connection<Inbound, Outbound>
+/**
+ * The same, made by a function of the app's: `(options) => createSharedConnection(options, { name:
+ * user.id })`. It is called once per key.
+ */
+export function useHoldline<Made extends OwnedConnection>(
+  options: ConnectionOptions,
+  key: string | number,
+  make: MakeConnection<Made>,
+): Made
+export function useHoldline(options: ConnectionOptions, key: string | number, make?: MakeConnection) {
   const [, renew] = useState({})
-  const line = userLine(options, key)
+  const line = userLine(options, key, make)
   useEffect(() => line.claim(() => renew({})), [line])
-  return line.connection as unknown as Connection<Inbound, Outbound>
+  return line.connection
 }

@@ -1,13 +1,15 @@
+import type { InspectionEvent } from 'xstate'
 import { eventSourceTransport, type Transport } from '../adapters/transport'
 import type { Connection } from '../connection/api'
 import { being, has, isFunction, isName, oneOf, REQUIRED, read, type Table } from '../connection/checks'
 import type { BuiltInType, EndpointsFor, InboundMessage, OutboundMessage, Typed } from '../connection/messages'
-import type { ConnectionOptions } from '../connection/options'
+import type { ConnectionOptions, Settings } from '../connection/options'
 import { partsOf } from '../connection/publicConnection'
 import { createConnection } from '../createConnection'
 import { ConnectionError } from '../errors'
 import { newId } from '../protocol'
 import type { Defined, InboundOf, OutboundOf } from '../protocol/define/types'
+import type { Recorder } from '../trace/recorder'
 import type { TabLocks } from './lock'
 import { standingOf, type TabScope } from './page'
 import { type ChannelLike, nameOf, Tab, type TabEnvironment } from './tab'
@@ -106,22 +108,25 @@ export function createSharedConnection<Inbound extends object, Outbound extends 
   }
   const connection = createConnection<Inbound, Outbound>({ ...options, transport } as never)
   if (!carrier) return alone(connection, 'its transport posts over its stream')
-  const { settings, notifier } = partsOf(connection)
+  const { settings, notifier, recorder } = partsOf(connection)
   const { url, clock, random, timeouts, credentials } = settings
+  // One that throws would stop the machine.
+  const inspect = (event: InspectionEvent) =>
+    notifier.call('inspect', () => tellInspector(settings, recorder, event), event)
   const tab: Tab = new Tab({
     input: { tab: id, standing: standingOf(scope), now: () => clock.now(), random },
     name: nameOf(name, url, credentials),
     carrier,
     clock,
     timeout: timeouts.resume,
-    inspect: options.inspect,
+    inspect,
     locks: locks as TabLocks,
     openChannel: openChannel as TabEnvironment['openChannel'],
     scope,
     doubted: () => connection.wake(),
   })
   const { actor } = tab
-  const { disconnect } = connection
+  const { disconnect, trace } = connection
   const view = viewOf(actor)
   actor.on('ready', () => {
     const { phase, lastError } = connection
@@ -141,8 +146,14 @@ export function createSharedConnection<Inbound extends object, Outbound extends 
       if (disconnects === 'all') actor.send({ type: 'end' })
       disconnect()
     },
+    trace: () => ({ ...trace(), tab: id, leader: actor.getSnapshot().context.leader }),
     tabs: view,
   })
+}
+
+function tellInspector({ inspect }: Settings, recorder: Recorder, event: InspectionEvent) {
+  recorder.note(event, 'tab')
+  return typeof inspect === 'function' ? inspect(event) : inspect?.next?.(event)
 }
 
 type ReadOptions = Required<Pick<SharedOptions, 'name' | 'mode' | 'disconnects'>> & {

@@ -14,7 +14,7 @@ import type { ConnectionOptions } from '../connection/options'
 import { countdown } from '../sessions/countdown'
 import { type DeliveryView, deliveryReader, onDeliveries, pendingReader } from '../sessions/deliveries'
 import { IDLE } from '../sessions/holdLine'
-import { userLine } from '../sessions/userLine'
+import { type MakeConnection, type OwnedConnection, userLine } from '../sessions/userLine'
 import { useConnection, whileMounted } from './provide'
 
 /** How the line is; with `select`, a part of that. */
@@ -101,8 +101,18 @@ export function useRetryCountdown(): Readonly<ShallowRef<number | null>> {
 export function useHoldline<Inbound extends object = InboundMessage, Outbound extends Typed = OutboundMessage>(
   options: ConnectionOptions,
   key: string | number,
-): Connection<Inbound, Outbound> {
-  const { connection, claim } = userLine(options, key)
+): Connection<Inbound, Outbound>
+/**
+ * The same, made by a function of the app's: `(options) => createSharedConnection(options, { name:
+ * user.id })`. It is called once per key.
+ */
+export function useHoldline<Made extends OwnedConnection>(
+  options: ConnectionOptions,
+  key: string | number,
+  make: MakeConnection<Made>,
+): Made
+export function useHoldline(options: ConnectionOptions, key: string | number, make?: MakeConnection) {
+  const { connection, claim } = userLine(options, key, make)
   onScopeDispose(claim(() => {}))
-  return connection as unknown as Connection<Inbound, Outbound>
+  return connection
 }

@@ -9,6 +9,7 @@ import { inbound } from './inbound'
 import { queue } from './queue'
 import { reconnect } from './reconnect'
 import { streams } from './streams'
+import { tabs } from './tabs'
 import { trace } from './trace'
 
 const MEASUREMENTS: readonly Measurement[] = [
@@ -22,6 +23,7 @@ const MEASUREMENTS: readonly Measurement[] = [
   trace,
   append,
   aiSdk,
+  tabs,
 ]
 
 const wanted = process.argv.slice(2)

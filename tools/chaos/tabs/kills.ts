@@ -1,5 +1,21 @@
+import type { Page } from 'puppeteer-core'
 import { crash, type DevTools, freeze, hang, type TabsSite, tell } from '../../shared/tabsSite'
-import { pause, type Slot, type World } from './run'
+
+/** A place for a tab. `out`: it cannot be asked now. */
+export interface Slot {
+  readonly search: string
+  page: Page
+  state: 'live' | 'out'
+}
+
+export interface World {
+  readonly site: TabsSite
+  readonly slots: readonly Slot[]
+  /** A page for a slot, in front. */
+  readonly open: (search: string) => Promise<Page>
+  /** Another tab than that of the slot comes to the front. */
+  readonly front: (than: Slot) => Promise<void>
+}
 
 /** Something that happens to a tab, or to all of them. Resolves once it is over. */
 export type Kill = (world: World, slot: Slot) => Promise<unknown>
@@ -15,6 +31,8 @@ const out =
     await kill(world, slot)
     slot.state = 'live'
   }
+
+export const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, Math.max(0, ms)))
 
 const toolsOf = async ({ page }: Slot) => (await page.createCDPSession()) as DevTools
 
@@ -43,7 +61,7 @@ export const KILLS: Readonly<Record<string, Kill>> = {
     await page.goto(`${site.origin}/other`)
     await pause(1_000)
     page.evaluate('history.back()').catch(() => {})
-    while (!(await tell(page).catch(() => null))) await pause(50)
+    for (let tries = 0; tries < 100 && !(await tell(page).catch(() => null)); tries++) await pause(100)
   }),
   offline: async (world) => {
     const all = async (isOffline: boolean) => {

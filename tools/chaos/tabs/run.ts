@@ -3,7 +3,7 @@ import { bundleForPage } from '../../field/bundle'
 import { findBrowser, launchPlain } from '../../shared/browser'
 import { call, startTabsSite, type TabsSite, type Told, tell } from '../../shared/tabsSite'
 import { createDice, type Dice, oneOf } from '../dice'
-import { KILLS, type Kill } from './kills'
+import { KILLS, type Kill, pause, type Slot, type World } from './kills'
 import { judge, judgeMessages } from './verdict'
 
 export interface TabsRunOptions {
@@ -36,22 +36,6 @@ const ROOMS = ['room0', 'room1', 'room2', 'room3', 'room4'] as const
 const TICK = 250
 /** How long everything may take to arrive after the load, s. */
 const PATIENCE = 60
-
-/** A place for a tab. `out`: it cannot be asked now. */
-export interface Slot {
-  readonly search: string
-  page: Page
-  state: 'live' | 'out'
-}
-
-export interface World {
-  readonly site: TabsSite
-  readonly slots: readonly Slot[]
-  /** A page for a slot, in front. */
-  readonly open: (search: string) => Promise<Page>
-  /** Another tab than that of the slot comes to the front. */
-  readonly front: (than: Slot) => Promise<void>
-}
 
 /** Eight tabs of a real browser, and one kill after the other while all of them send and hear. */
 export async function runTabs(options: TabsRunOptions): Promise<TabsOutcome> {
@@ -193,5 +177,3 @@ class TabsRun implements World {
     return verdicts.length === said ? lost : [...lost, `${life}: ${verdicts.length} verdicts for ${said} messages`]
   }
 }
-
-export const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, Math.max(0, ms)))
