@@ -1,4 +1,4 @@
-import type { Browser, Page } from 'puppeteer-core'
+import type { Browser } from 'puppeteer-core'
 import { bundleForPage } from '../../field/bundle'
 import { findBrowser, launchPlain } from '../../shared/browser'
 import { call, startTabsSite, type TabsSite, type Told, tell } from '../../shared/tabsSite'

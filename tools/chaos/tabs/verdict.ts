@@ -1,12 +1,14 @@
 import type { Told } from '../../shared/tabsSite'
 
+/** Told while a line, or a POST, fails. That a tab does not share is none of them. */
+const OF_THE_NETWORK = /^(network|stream-failed|timeout): /
+
 /** The rules that each life of a tab has to keep, the killed ones as well. */
 export function judge(told: ReadonlyMap<string, Told>): readonly string[] {
   return [...told.values()].flatMap(({ life, flaws, resets, errors, verdicts }) => [
     ...flaws.map((flaw) => `${life}: ${flaw}`),
     ...resets.map((reset) => `${life}: ${reset}`),
-    // A POST that failed is the network's doing, and its message is told of by its verdict.
-    ...errors.filter((error) => !error.startsWith('network: POST')).map((error) => `${life}: ${error}`),
+    ...errors.filter((error) => !OF_THE_NETWORK.test(error)).map((error) => `${life}: ${error}`),
     ...verdicts.filter((verdict) => verdict !== 'accepted').map((verdict) => `${life}: a message ended ${verdict}`),
   ])
 }
