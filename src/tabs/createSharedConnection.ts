@@ -3,13 +3,12 @@ import { eventSourceTransport, type Transport } from '../adapters/transport'
 import type { Connection } from '../connection/api'
 import { being, has, isFunction, isName, oneOf, REQUIRED, read, type Table } from '../connection/checks'
 import type { BuiltInType, EndpointsFor, InboundMessage, OutboundMessage, Typed } from '../connection/messages'
-import type { ConnectionOptions, Settings } from '../connection/options'
-import { partsOf } from '../connection/publicConnection'
+import type { ConnectionOptions } from '../connection/options'
+import { type Parts, partsOf } from '../connection/publicConnection'
 import { createConnection } from '../createConnection'
 import { ConnectionError } from '../errors'
 import { newId } from '../protocol'
 import type { Defined, InboundOf, OutboundOf } from '../protocol/define/types'
-import type { Recorder } from '../trace/recorder'
 import type { TabLocks } from './lock'
 import { standingOf, type TabScope } from './page'
 import { type ChannelLike, nameOf, Tab, type TabEnvironment } from './tab'
@@ -108,18 +107,16 @@ export function createSharedConnection<Inbound extends object, Outbound extends 
   }
   const connection = createConnection<Inbound, Outbound>({ ...options, transport } as never)
   if (!carrier) return alone(connection, 'its transport posts over its stream')
-  const { settings, notifier, recorder } = partsOf(connection)
+  const parts = partsOf(connection)
+  const { settings, notifier } = parts
   const { url, clock, random, timeouts, credentials } = settings
-  // One that throws would stop the machine.
-  const inspect = (event: InspectionEvent) =>
-    notifier.call('inspect', () => tellInspector(settings, recorder, event), event)
   const tab: Tab = new Tab({
     input: { tab: id, standing: standingOf(scope), now: () => clock.now(), random },
     name: nameOf(name, url, credentials),
     carrier,
     clock,
     timeout: timeouts.resume,
-    inspect,
+    inspect: inspectorOf(parts),
     locks: locks as TabLocks,
     openChannel: openChannel as TabEnvironment['openChannel'],
     scope,
@@ -151,9 +148,12 @@ export function createSharedConnection<Inbound extends object, Outbound extends 
   })
 }
 
-function tellInspector({ inspect }: Settings, recorder: Recorder, event: InspectionEvent) {
-  recorder.note(event, 'tab')
-  return typeof inspect === 'function' ? inspect(event) : inspect?.next?.(event)
+/** Tells the trace, and the app. An inspector that throws would stop the machine. */
+function inspectorOf({ settings: { inspect }, notifier, recorder }: Parts) {
+  return (event: InspectionEvent) => {
+    recorder.note(event, 'tab')
+    notifier.call('inspect', () => (typeof inspect === 'function' ? inspect(event) : inspect?.next?.(event)), event)
+  }
 }
 
 type ReadOptions = Required<Pick<SharedOptions, 'name' | 'mode' | 'disconnects'>> & {

@@ -87,6 +87,8 @@ function sequence({ steps }: Trace): string {
     ]
   })
   const isShared = steps.some(({ machine }) => machine === 'tab')
-  const participants = Object.entries(isShared ? { ...ACTORS, ...TABS } : ACTORS).map(([id, name]) => `  participant ${id} as ${name}`)
+  const participants = Object.entries(isShared ? { ...ACTORS, ...TABS } : ACTORS).map(
+    ([id, name]) => `  participant ${id} as ${name}`,
+  )
   return ['sequenceDiagram', ...participants, ...lines].join('\n')
 }

@@ -52,7 +52,9 @@ export const launch = (executablePath: string): Promise<Browser> =>
     args: ARGUMENTS,
   })
 
-/** With Puppeteer: only the tab in front is visible, and tabs freeze. Playwright keeps all active. */
+/**
+ * With Puppeteer: only the tab in front is visible, and tabs freeze. Playwright keeps all active.
+ */
 export async function launchPlain(executablePath: string) {
   const { default: puppeteer } = await import('puppeteer-core')
   return puppeteer.launch({ executablePath, args: ARGUMENTS })

@@ -21,7 +21,9 @@ export interface Told {
   readonly said: number
 }
 
-/** Another app's: it stands between each page of the origin and the network, and changes nothing. */
+/**
+ * Another app's: it stands between each page of the origin and the network, and changes nothing.
+ */
 const SERVICE_WORKER = `
   addEventListener('install', () => skipWaiting())
   addEventListener('activate', (event) => event.waitUntil(clients.claim()))

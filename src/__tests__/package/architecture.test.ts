@@ -36,7 +36,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   sessions: [...LEAVES, 'connection', 'wiring', 'createConnection'],
   react: [...LEAVES, 'connection', 'sessions'],
   vue: [...LEAVES, 'connection', 'sessions'],
-  tabs: [...LEAVES, 'connection', 'wiring', 'machine', 'adapters', 'createConnection', 'trace'],
+  tabs: [...LEAVES, 'connection', 'wiring', 'machine', 'adapters', 'createConnection'],
   server: ['protocol'],
   'ai-sdk': [...LEAVES, 'connection', 'threads'],
   'ai-sdk/server': ['protocol', 'ai-sdk', 'server', 'threads'],

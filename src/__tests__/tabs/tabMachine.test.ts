@@ -225,9 +225,12 @@ describe('the walk over the machine', () => {
     for (const snapshot of states) {
       const streams = childrenOf(snapshot).filter((id) => ['line', 'relay', 'ownLine'].includes(id))
       const place = placeOf(snapshot)
-      const expected = { 'leading.keeping': 'line', 'following.joined': 'relay', 'own.settled': 'ownLine', 'own.due': 'ownLine' }[
-        place
-      ]
+      const expected = {
+        'leading.keeping': 'line',
+        'following.joined': 'relay',
+        'own.settled': 'ownLine',
+        'own.due': 'ownLine',
+      }[place]
       expect([place, streams]).toEqual([place, expected ? [expected] : []])
     }
   })

@@ -3,11 +3,12 @@ import { webSocketTransport } from 'holdline/adapters/websocket'
 import { createInspector, formatTrace, type InspectorEvent, replayTrace, type Trace } from 'holdline/inspect'
 import { memoryLog } from 'holdline/server'
 import { createSharedConnection } from 'holdline/tabs'
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, test, vi } from 'vitest'
 import { connectAll, FakeBrowser, type FakeTab, range, type TabOptions } from './browser'
 
 const browsers: FakeBrowser[] = []
 afterEach(async () => {
+  vi.restoreAllMocks()
   for (const browser of browsers.splice(0)) await browser.end()
 })
 function createBrowser(...options: ConstructorParameters<typeof FakeBrowser>) {
@@ -516,7 +517,7 @@ describe('a look inside', () => {
     ])
     await browser.passes(60_000)
     // The leader is heard every 2 s, and that is no step.
-    expect(tabs[1].connection.trace().steps.length).toBe(two.steps.length)
+    expect(stepsOf(tabs[1].connection.trace())).toEqual(stepsOf(two))
     const saved = JSON.stringify(two)
     expect(replayTrace(saved)).toEqual({ steps: two.steps.length, divergence: null })
     expect(formatTrace(saved)).toContain(`of tab ${two.tab}; tab ${one.tab} holds the stream\n`)
@@ -532,7 +533,8 @@ describe('a look inside', () => {
     const roots = told.filter(({ type, name }) => type === '@xstate.actor' && name === 'tabs')
     expect(roots).toHaveLength(2)
     const contextOf = ({ sessionId }: InspectorEvent) =>
-      (told.findLast((event) => event.sessionId === sessionId && event.type === '@xstate.snapshot')?.snapshot ?? {}) as {
+      (told.findLast((event) => event.sessionId === sessionId && event.type === '@xstate.snapshot')?.snapshot ??
+        {}) as {
         readonly value: unknown
         readonly context: Readonly<Record<string, unknown>>
       }
@@ -545,12 +547,14 @@ describe('a look inside', () => {
   })
 
   test('an inspector that throws stops no tab', async () => {
+    vi.spyOn(console, 'warn').mockImplementation(() => {})
     const { live } = await sharing(2, {
       inspect: () => {
         throw new Error('no')
       },
     })
-    for (const { errors } of live) expect(new Set(errors.map((error) => error.split(':')[0]))).toEqual(new Set(['listener-failed']))
+    for (const { errors } of live)
+      expect(new Set(errors.map((error) => error.split(':')[0]))).toEqual(new Set(['listener-failed']))
   })
 })
 

@@ -13,7 +13,9 @@ export function judge(told: ReadonlyMap<string, Told>): readonly string[] {
   ])
 }
 
-/** The server has taken each message once, in the order of its tab, and every one with a verdict. */
+/**
+ * The server has taken each message once, in the order of its tab, and every one with a verdict.
+ */
 export function judgeMessages(told: ReadonlyMap<string, Told>, prompts: readonly unknown[]): readonly string[] {
   const taken = new Map<string, number[]>()
   for (const prompt of prompts) {
