@@ -77,11 +77,11 @@ export class Recorder {
     if (kind === 'foreign') return
     const { event, snapshot, actorRef, rootId } = inspected
     const { value, context } = snapshot as AnyMachineSnapshot
-    const isRoot = !given && actorRef.sessionId === rootId
-    const machine = given ?? (isRoot ? 'connection' : 'outbox')
+    const machine = given ?? (actorRef.sessionId === rootId ? 'connection' : 'outbox')
+    const isRoot = machine === 'connection'
     const from = this.#states[machine]
     const to = pathOf(value)
-    if (given && (from === to || !this.#context)) return
+    if (given && from === to) return
     this.#states[machine] = to
     // Connected anew, the line has another outbox.
     if (from === 'idle') this.#states.outbox = 'held'
