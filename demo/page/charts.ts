@@ -57,7 +57,7 @@ export class Charts {
     return Object.values(this.#charts).some((chart) => chart.isMoving)
   }
 
-  #show(machine: TraceStep['machine'], { past, step, now, isLive }: View, { delays, other }: Beside): Moment {
+  #show(machine: 'connection' | 'outbox', { past, step, now, isLive }: View, { delays, other }: Beside): Moment {
     const chart = this.#charts[machine]
     const own = past.filter((one) => one.machine === machine)
     const moment = momentAfter(own, chart.ways, machine === 'connection' ? 'idle' : 'held')

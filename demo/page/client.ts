@@ -1,4 +1,5 @@
 import { type Connection, type ConnectionOptions, createConnection } from 'holdline'
+import { createSharedConnection, type SharedOptions, type Tabs } from 'holdline/tabs'
 import type { InboundEvent, PageMessage } from '../events'
 import { h, setText } from './dom'
 import { PHASES } from './lineView'
@@ -8,15 +9,23 @@ export interface Client {
   readonly name: string
   /** What it connects to; names it for a mishap, too. */
   readonly line: string
-  readonly connection: Connection<InboundEvent, PageMessage>
+  readonly connection: Connection<InboundEvent, PageMessage> & { readonly tabs?: Tabs }
 }
 
-export const createClient = (name: string, line: string, options: Omit<ConnectionOptions, 'url'>): Client => ({
-  name,
-  line,
+/** `shared`: with this client of all tabs of the browser. */
+export function createClient(
+  name: string,
+  line: string,
+  options: Omit<ConnectionOptions, 'url'>,
+  shared?: SharedOptions,
+): Client {
   // Somebody is looking on: no wait of half a minute.
-  connection: createConnection<InboundEvent, PageMessage>({ backoff: { cap: 3_000 }, ...options, url: line }),
-})
+  const own = { backoff: { cap: 3_000 }, ...options, url: line }
+  const connection = shared
+    ? createSharedConnection<InboundEvent, PageMessage>(own, shared)
+    : createConnection<InboundEvent, PageMessage>(own)
+  return { name, line, connection }
+}
 
 /** A card for each client; what is looked at, commanded and harmed is the one that is chosen. */
 export function createClientsView(list: Element, choose: (client: Client) => void) {

@@ -1,4 +1,5 @@
 import type { ConnectionSnapshot, DeliveryStatus, Phase } from 'holdline'
+import type { Tabs } from 'holdline/tabs'
 import { byId, h, setAttribute, setText } from './dom'
 
 export interface LineHandlers {
@@ -17,6 +18,21 @@ export const PHASES: Record<Phase, { readonly name: string; readonly note: strin
   reconnecting: { name: 'Reconnecting', note: 'Replaying; nothing is posted before the end.' },
   open: { name: 'Open', note: 'Tokens come down, messages go up.' },
   backoff: { name: 'Backoff', note: 'Waiting before the next attempt.' },
+}
+
+/** Who holds the stream, as this tab knows it. */
+const HOLDERS: Record<Tabs['role'], string> = {
+  leading: 'this tab, for all',
+  following: 'another tab',
+  own: 'this tab, for itself',
+  electing: 'not known yet',
+  away: 'not known yet',
+  apart: 'none',
+}
+/** While the line is open, in a tab that shares it. */
+const SHARED_NOTES: Partial<Record<Tabs['role'], string>> = {
+  leading: 'This tab holds the line for all tabs.',
+  following: 'Another tab holds the line; this one shares it.',
 }
 
 const MAX_LOG = 200
@@ -42,12 +58,13 @@ export function createLineView(handlers: LineHandlers) {
   }
 
   return {
-    render(snapshot: ConnectionSnapshot, cursor: number, counts: Counts) {
+    render(snapshot: ConnectionSnapshot, cursor: number, counts: Counts, role: Tabs['role']) {
       const { phase, connectionId, attempt, lastError } = snapshot
       const { name, note } = PHASES[phase]
       setAttribute(document.body, 'data-phase', phase)
       setText(byId('phase', 'p'), name)
-      setText(byId('phase-note', 'p'), note)
+      setText(byId('phase-note', 'p'), (phase === 'open' && SHARED_NOTES[role]) || note)
+      setText(byId('holder', 'dd'), HOLDERS[role])
       setText(byId('connection-id', 'dd'), connectionId ?? '–')
       setText(byId('attempt', 'dd'), String(attempt))
       setText(byId('cursor', 'dd'), String(cursor))

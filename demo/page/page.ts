@@ -16,17 +16,23 @@ import type { Fact } from './tour'
 import { createGuide } from './tourSteps'
 import { createTourView } from './tourView'
 import { TraceView } from './traceView'
-import { bindTransportSwitch, transport } from './transport'
+import { bindTransportSwitch, sharing, transport } from './transport'
 
 const saved = load()
 const inspector = createLateInspector((message) => line.log('error', message))
-const first = createClient('A', LINES[0], {
-  cursors: [saved.cursor],
-  // The tab's own, as the transcript is: what one tab wrote is shown, and sent, by that tab.
-  storage: persist(() => sessionStorage),
-  inspect: inspector.inspect,
-  ...transport,
-})
+const first = createClient(
+  'A',
+  LINES[0],
+  {
+    cursors: [saved.cursor],
+    // The tab's own, as the transcript is: what one tab wrote is shown, and sent, by that tab.
+    storage: persist(() => sessionStorage),
+    inspect: inspector.inspect,
+    ...transport,
+  },
+  // The server knows one visitor per browser, by a cookie.
+  { name: 'demo', mode: sharing },
+)
 /** The chat's. */
 const { connection } = first
 /** One more on the same session, to compare. */
@@ -168,7 +174,8 @@ function renderSoon() {
 function renderLine() {
   const { sessionId } = conversation
   const cursor = chosen.connection.cursor(sessionId)?.lastSeq ?? 0
-  line.render(chosen.connection.getSnapshot(), cursor, conversation.counts)
+  const { connection } = chosen
+  line.render(connection.getSnapshot(), cursor, conversation.counts, connection.tabs?.role ?? 'own')
   renderClients(second ? [first, second] : [first], chosen, sessionId)
 }
 
@@ -180,6 +187,7 @@ bindIntro()
 bindTransportSwitch(byId('transport', 'select'))
 bindTabs(byId('tabs', 'div'))
 observe(first)
+first.connection.tabs?.subscribe(renderSoon)
 connection.on('phase', ({ phase }) => tell({ type: 'phase', phase }))
 setInterval(trace.refresh, 100)
 connection.connect()

@@ -43,7 +43,7 @@ function createEntry({ number, step, startedAt }: Entry, choose: (number: number
     { type: 'button', tabindex: -1, onclick: () => choose(number) },
     h('time', { datetime: time.toISOString(), class: 'mono' }, clockTime(time)),
     h(refused ? 's' : 'span', { class: 'step-event' }, nameOf(event)),
-    h('span', { class: 'step-where' }, `${machine === 'outbox' ? 'outbox: ' : ''}${where}`, note),
+    h('span', { class: 'step-where' }, `${machine === 'connection' ? '' : `${machine}: `}${where}`, note),
   )
   const kind = refused ? 'refused' : from === to ? 'stayed' : 'moved'
   const element = h('li', { 'data-machine': machine, 'data-kind': kind, 'data-number': number }, button)
@@ -74,7 +74,7 @@ export const clockTime = (time: Date) =>
   `${time.toLocaleTimeString('en-GB')}.${String(time.getMilliseconds()).padStart(3, '0')}`
 
 /** `active.streaming.open.steady` → `open.steady`. */
-export const short = (state: string) => state.replace(/^active\.(streaming\.)?/, '')
+export const short = (state: string) => state.replace(/^active\.((streaming|present)\.)?/, '')
 
 /** `a.b` after `a.c` is `b`. */
 function beside(from: string, to: string): string {

@@ -22,6 +22,9 @@ const current = Object.hasOwn(TRANSPORTS, chosen) ? chosen : 'eventSource'
  */
 export const transport = TRANSPORTS[current] ?? {}
 
+/** A WebSocket carries the POSTs as well, so no other tab can use it. */
+export const sharing = current === 'webSocket' ? 'own' : 'auto'
+
 export function bindTransportSwitch(select: HTMLSelectElement) {
   select.value = current
   select.addEventListener('change', () => {

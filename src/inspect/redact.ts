@@ -4,6 +4,8 @@ import { connectionMachine } from '../machine/connectionMachine'
 import { outboxMachine } from '../machine/outboxMachine'
 import type { ConnectionContext, ConnectionEvent, OutboxEvent } from '../machine/types'
 import { FEATURES } from '../protocol'
+import { tabMachine } from '../tabs/tabMachine'
+import type { TabContext, TabEvent } from '../tabs/types'
 
 /** What the inspector sends: plain data, in the format of `@statelyai/inspect` 0.7. */
 export interface InspectorEvent {
@@ -106,6 +108,18 @@ const contextFields = fields({
   lastError: failure,
 } satisfies Partial<Record<keyof ConnectionContext, Shape>>)
 
+// The name of a tab is drawn at random, for each connection.
+const tabContextFields = fields({
+  tab: text,
+  leader: text,
+  standing: text,
+  term: number,
+  line: hidden,
+  stream: text,
+  stolenAt: number,
+  heir: text,
+} satisfies Partial<Record<keyof TabContext, Shape>>)
+
 type FieldOf<Event> = Event extends unknown ? Exclude<keyof Event, 'type'> : never
 
 const eventFields = fields({
@@ -147,8 +161,22 @@ function chartOf({ logic }: AnyActor): Chart | undefined {
   return chart
 }
 
-const OURS: readonly unknown[] = [connectionMachine.config, outboxMachine.config]
-const isOurs = ({ logic }: AnyActor) => logic instanceof StateMachine && OURS.includes(logic.config)
+const tabEventFields = fields({
+  tab: text,
+  term: number,
+  standing: text,
+  line: hidden,
+  fitness: text,
+  error: failure,
+} satisfies Record<FieldOf<TabEvent>, Shape>)
+
+/** What leaves of the machines of this package, by their charts. */
+const OURS = new Map<unknown, { readonly context: Shape; readonly event: Shape }>([
+  [connectionMachine.config, { context: contextFields, event: eventFields }],
+  [outboxMachine.config, { context: contextFields, event: eventFields }],
+  [tabMachine.config, { context: tabContextFields, event: tabEventFields }],
+])
+const shapesOf = ({ logic }: AnyActor) => (logic instanceof StateMachine ? OURS.get(logic.config) : undefined)
 
 /**
  * The ids of actors that were spawned are data (of sessions, for instance), but those of
@@ -161,7 +189,7 @@ const eventType = (type: string, chart: Chart | undefined) =>
   )
 
 function eventOf(event: AnyEventObject, actor: AnyActor): AnyEventObject {
-  return { ...(isOurs(actor) ? (eventFields(event) as object) : {}), type: eventType(event.type, chartOf(actor)) }
+  return { ...(shapesOf(actor)?.event(event) as object | undefined), type: eventType(event.type, chartOf(actor)) }
 }
 
 const STATUSES = ['active', 'done', 'error', 'stopped']
@@ -171,7 +199,7 @@ function snapshotOf(snapshot: Readonly<Record<string, unknown>>, actor: AnyActor
     status: STATUSES.find((status) => status === snapshot.status),
     // Of a machine that has started. XState computes both from the chart.
     ...(chartOf(actor) && 'tags' in snapshot && { value: snapshot.value, tags: [...(snapshot.tags as Set<string>)] }),
-    context: isOurs(actor) ? contextFields(snapshot.context) : hidden(snapshot.context),
+    context: (shapesOf(actor)?.context ?? hidden)(snapshot.context),
     output: hidden(snapshot.output),
     error: failure(snapshot.error),
   }

@@ -12,6 +12,7 @@ export type {
   SessionViewStatus,
   StatePlace,
 } from '../sessions/types'
+export type { MakeConnection, OwnedConnection } from '../sessions/userLine'
 export { createHooks, type Hooks } from './createHooks'
 export { useConnectionStatus, useDelivery, useHoldline, useLineStatus, usePending, useSend } from './line'
 export { useOwnMessages } from './ownMessages'

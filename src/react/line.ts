@@ -6,7 +6,7 @@ import type { Defined, InboundOf, OutboundOf } from '../protocol/define/types'
 import { type DeliveryView, deliveryReader, onDeliveries, pendingReader } from '../sessions/deliveries'
 import { IDLE } from '../sessions/holdLine'
 import { IDLE_LINE, type LineStatus, lineStatus } from '../sessions/lineStatus'
-import { userLine } from '../sessions/userLine'
+import { type MakeConnection, type OwnedConnection, userLine } from '../sessions/userLine'
 import { useConnection } from './provider'
 
 /** A server, and the page that takes over from it, know of nothing that waits. */
@@ -87,12 +87,18 @@ export function useHoldline<Inbound extends object = InboundMessage, Outbound ex
   options: ConnectionOptions,
   key: string | number,
 ): Connection<Inbound, Outbound>
-export function useHoldline<Inbound extends object = InboundMessage, Outbound extends Typed = OutboundMessage>(
+/**
+ * The same, made by a function of the app's: `(options) => createSharedConnection(options, { name:
+ * user.id })`. It is called once per key.
+ */
+export function useHoldline<Made extends OwnedConnection>(
   options: ConnectionOptions,
   key: string | number,
-): Connection<Inbound, Outbound> {
+  make: MakeConnection<Made>,
+): Made
+export function useHoldline(options: ConnectionOptions, key: string | number, make?: MakeConnection) {
   const [, renew] = useState({})
-  const line = userLine(options, key)
+  const line = userLine(options, key, make)
   useEffect(() => line.claim(() => renew({})), [line])
-  return line.connection as unknown as Connection<Inbound, Outbound>
+  return line.connection
 }

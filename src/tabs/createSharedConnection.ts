@@ -1,9 +1,10 @@
+import type { InspectionEvent } from 'xstate'
 import { eventSourceTransport, type Transport } from '../adapters/transport'
 import type { Connection } from '../connection/api'
 import { being, has, isFunction, isName, oneOf, REQUIRED, read, type Table } from '../connection/checks'
 import type { BuiltInType, EndpointsFor, InboundMessage, OutboundMessage, Typed } from '../connection/messages'
 import type { ConnectionOptions } from '../connection/options'
-import { partsOf } from '../connection/publicConnection'
+import { type Parts, partsOf } from '../connection/publicConnection'
 import { createConnection } from '../createConnection'
 import { ConnectionError } from '../errors'
 import { newId } from '../protocol'
@@ -106,7 +107,8 @@ export function createSharedConnection<Inbound extends object, Outbound extends 
   }
   const connection = createConnection<Inbound, Outbound>({ ...options, transport } as never)
   if (!carrier) return alone(connection, 'its transport posts over its stream')
-  const { settings, notifier } = partsOf(connection)
+  const parts = partsOf(connection)
+  const { settings, notifier } = parts
   const { url, clock, random, timeouts, credentials } = settings
   const tab: Tab = new Tab({
     input: { tab: id, standing: standingOf(scope), now: () => clock.now(), random },
@@ -114,14 +116,14 @@ export function createSharedConnection<Inbound extends object, Outbound extends 
     carrier,
     clock,
     timeout: timeouts.resume,
-    inspect: options.inspect,
+    inspect: inspectorOf(parts),
     locks: locks as TabLocks,
     openChannel: openChannel as TabEnvironment['openChannel'],
     scope,
     doubted: () => connection.wake(),
   })
   const { actor } = tab
-  const { disconnect } = connection
+  const { disconnect, trace } = connection
   const view = viewOf(actor)
   actor.on('ready', () => {
     const { phase, lastError } = connection
@@ -141,8 +143,17 @@ export function createSharedConnection<Inbound extends object, Outbound extends 
       if (disconnects === 'all') actor.send({ type: 'end' })
       disconnect()
     },
+    trace: () => ({ ...trace(), tab: id, leader: actor.getSnapshot().context.leader }),
     tabs: view,
   })
+}
+
+/** Tells the trace, and the app. An inspector that throws would stop the machine. */
+function inspectorOf({ settings: { inspect }, notifier, recorder }: Parts) {
+  return (event: InspectionEvent) => {
+    recorder.note(event, 'tab')
+    notifier.call('inspect', () => (typeof inspect === 'function' ? inspect(event) : inspect?.next?.(event)), event)
+  }
 }
 
 type ReadOptions = Required<Pick<SharedOptions, 'name' | 'mode' | 'disconnects'>> & {

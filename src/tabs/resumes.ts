@@ -63,7 +63,7 @@ export class Resumes {
       tab,
       open.map(({ sessionId }) => sessionId),
     )
-    return new Promise((settle, fail) => this.#add({ tab, open, verdicts: [], settle, fail }))
+    return new Promise((settle, fail) => this.#add({ tab, open, strays: new Set(), verdicts: [], settle, fail }))
   }
 
   /** The tab wants the session no more. It is detached once no tab does. */
@@ -203,7 +203,7 @@ export class Resumes {
     round.stopWatch()
     const again: Turn[] = []
     const lost = [...round.lowest.keys()].flatMap((sessionId) => this.#settle(round, sessionId) ?? [])
-    if (lost.length) again.push({ tab: null, open: lost, verdicts: [], settle() {}, fail() {} })
+    if (lost.length) again.push({ tab: null, open: lost, strays: new Set(), verdicts: [], settle() {}, fail() {} })
     for (const ask of round.asks) {
       ask.open = ask.open.filter((cursor) => !judge(round, ask, cursor))
       if (ask.open.length) again.push(ask)

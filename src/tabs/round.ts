@@ -1,4 +1,4 @@
-import type { Cursor, SessionVerdict } from '../protocol'
+import { type Cursor, HEAD, type SessionVerdict } from '../protocol'
 
 /** What the tabs want of one session, and where the stream stands in it. */
 export interface Place {
@@ -14,6 +14,11 @@ export interface Ask {
   readonly tab: string | null
   /** Those that have no verdict yet. */
   open: readonly Cursor[]
+  /**
+   * Sessions whose cursor is of another epoch, or beyond the head: only the server knows what is
+   * left of them, so it is asked about that very cursor.
+   */
+  readonly strays: Set<string>
   readonly verdicts: SessionVerdict[]
   settle(verdicts: readonly SessionVerdict[]): void
   fail(error: unknown): void
@@ -44,13 +49,18 @@ export function gather(asks: readonly Ask[], places: ReadonlyMap<string, Place>)
   const lowest = new Map<string, Cursor>()
   const before = new Map<string, Cursor>()
   const behind = new Set<string>()
-  for (const cursor of asks.flatMap(({ open }) => open)) {
+  const strays = new Set<string>()
+  for (const [cursor, isStray] of asks.flatMap(({ open, strays }) =>
+    open.map((cursor) => [cursor, strays.has(cursor.sessionId)] as const),
+  )) {
     const { sessionId } = cursor
     const place = places.get(sessionId)
     const stands = place?.cursor && hasOthers(place, asks, sessionId) ? place.cursor : undefined
     if (stands) before.set(sessionId, stands)
     const known = lowest.get(sessionId) ?? stands ?? cursor
-    lowest.set(sessionId, known.lastSeq <= cursor.lastSeq ? known : cursor)
+    const isLower = known.lastSeq > cursor.lastSeq
+    if (!strays.has(sessionId)) lowest.set(sessionId, isStray || isLower ? cursor : known)
+    if (isStray) strays.add(sessionId)
     const isLevel = place?.state === 'attached' && place.cursor && isSame(cursor, place.cursor)
     if (!isLevel) behind.add(sessionId)
   }
@@ -80,8 +90,13 @@ export function judge({ lowest, verdicts }: Round, ask: Ask, cursor: Cursor): bo
   const verdict = verdicts.get(sessionId)
   if (!verdict) return true
   const { status, to } = verdict
-  if (status === 'reset' && !isSame(cursor, lowest.get(sessionId) as Cursor)) return false
+  const isAsked = isSame(cursor, lowest.get(sessionId) as Cursor)
   const isOther = lastSeq > 0 && (epoch ?? verdict.epoch) !== (verdict.epoch ?? epoch)
+  if (status === 'reset' && !isAsked) return false
+  if (status === 'resumed' && !isAsked && lastSeq !== HEAD && (isOther || lastSeq > to)) {
+    ask.strays.add(sessionId)
+    return false
+  }
   if (status !== 'resumed') ask.verdicts.push(verdict)
   else if (isOther || lastSeq > to) ask.verdicts.push({ ...verdict, status: 'reset', from: to })
   else ask.verdicts.push({ ...verdict, from: lastSeq })

@@ -1,4 +1,4 @@
-import { type Actor, createActor, type EventObject, fromCallback, type InspectionEvent, type Observer } from 'xstate'
+import { type Actor, createActor, type EventObject, fromCallback, type InspectionEvent } from 'xstate'
 import { watchSilence } from '../adapters/silence'
 import type { Clock } from '../environment'
 import { ConnectionError } from '../errors'
@@ -41,7 +41,7 @@ export interface TabSetup extends TabEnvironment {
   readonly clock: Clock
   /** `timeouts.resume`, ms. */
   readonly timeout: number
-  readonly inspect: ((event: InspectionEvent) => void) | Observer<InspectionEvent> | undefined
+  inspect(event: InspectionEvent): void
   /** The leader is to find out whether the stream lives. */
   doubted(): void
 }
@@ -97,7 +97,7 @@ export class Tab {
       ),
       ownLine: fromCallback(() => this.#goAlone()),
     }
-    this.actor = createActor(tabMachine.provide({ actors } as never), { input, clock, ...(inspect && { inspect }) })
+    this.actor = createActor(tabMachine.provide({ actors } as never), { input, clock, inspect })
   }
 
   readonly #say = (message: Said) => this.#channel?.postMessage({ ...message, tab: this.#setup.input.tab })

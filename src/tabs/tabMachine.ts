@@ -24,6 +24,7 @@ const JOIN_TIMEOUT = 2_000
 const DOUBT_TIMEOUT = 4_000
 const HAND_OVER_TIMEOUT = 1_000
 const STEAL_BOUND = 60_000
+const SHARE_DELAY = 60_000
 
 const alone = (why: string) => ({
   target: '#own',
@@ -138,6 +139,7 @@ export const tabMachine = setup({
     joinTimeout: () => JOIN_TIMEOUT,
     doubtTimeout: () => DOUBT_TIMEOUT,
     handOverTimeout: () => HAND_OVER_TIMEOUT,
+    shareDelay: () => SHARE_DELAY,
   },
 }).createMachine({
   id: 'tabs',
@@ -174,6 +176,7 @@ export const tabMachine = setup({
       initial: 'present',
       states: {
         present: {
+          id: 'present',
           invoke: [
             { src: 'channel', id: 'channel', onError: broken },
             { src: 'lock', id: 'lock', onError: broken },
@@ -358,6 +361,21 @@ export const tabMachine = setup({
             src: 'ownLine',
             id: 'ownLine',
             onError: { target: '#apart' },
+          },
+
+          initial: 'settled',
+          states: {
+            settled: {
+              after: {
+                shareDelay: { target: 'due' },
+              },
+            },
+            // A stream that lives is not given up for another try.
+            due: {
+              on: {
+                'stream.unwanted': { target: '#present', actions: ['recordUnwanted', 'forgetLeader'] },
+              },
+            },
           },
         },
       },

@@ -31,7 +31,7 @@ const isListOf =
 
 const STEP = {
   at: isNumber,
-  machine: isOneOf('connection', 'outbox'),
+  machine: isOneOf('connection', 'outbox', 'tab'),
   event: isText,
   from: isPath,
   to: isPath,
@@ -67,6 +67,11 @@ const TRACE = {
   steps: isListOf(isObject, MAX_STEPS),
 } satisfies Fields
 
+const OF_TABS = {
+  tab: isText,
+  leader: either(isOneOf(null), isText),
+} satisfies Fields
+
 /**
  * Checks what somebody sent: a trace, or its JSON. Returns a copy that holds what a trace holds and
  * nothing else.
@@ -74,7 +79,7 @@ const TRACE = {
  * @throws {ConnectionError} `bad-trace`; the message names the field.
  */
 export function parseTrace(given: unknown): Trace {
-  const { steps, ...head } = pick(fromJson(given), 'the trace', TRACE)
+  const { steps, ...head } = pick(fromJson(given), 'the trace', TRACE, OF_TABS)
   const parsed = (steps as unknown[]).map((step, index) => pick(step, `steps[${index}]`, STEP, OPTIONAL) as never)
   checkOrder(parsed)
   return { ...head, steps: parsed } as unknown as Trace

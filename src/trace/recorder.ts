@@ -55,7 +55,7 @@ export class Recorder {
   readonly #startedAt: number
   readonly #maxAttempts: number
   readonly #steps: Step[] = []
-  readonly #states = { connection: 'idle', outbox: 'held' }
+  readonly #states = { connection: 'idle', outbox: 'held', tab: 'apart' }
   /** What the connection knew after the last step. */
   #context: ConnectionContext | undefined
   #dropped = 0
@@ -67,19 +67,21 @@ export class Recorder {
   }
 
   /**
-   * Takes the inspection events of XState. Returns the type of an event that the connection has
-   * refused.
+   * Takes the inspection events of XState; `given`: those of the machine of `holdline/tabs`, which
+   * hears its leader every 2 s, so only of its steps to another state. Returns the type of an event
+   * that the connection has refused.
    */
-  note(inspected: InspectionEvent): string | undefined {
+  note(inspected: InspectionEvent, given?: 'tab'): string | undefined {
     if (inspected.type !== '@xstate.microstep') return
     const kind = kindOf(inspected)
     if (kind === 'foreign') return
     const { event, snapshot, actorRef, rootId } = inspected
     const { value, context } = snapshot as AnyMachineSnapshot
-    const isRoot = actorRef.sessionId === rootId
-    const machine = isRoot ? 'connection' : 'outbox'
+    const machine = given ?? (actorRef.sessionId === rootId ? 'connection' : 'outbox')
+    const isRoot = machine === 'connection'
     const from = this.#states[machine]
     const to = pathOf(value)
+    if (given && from === to) return
     this.#states[machine] = to
     // Connected anew, the line has another outbox.
     if (from === 'idle') this.#states.outbox = 'held'

@@ -2,12 +2,13 @@ import type { ConnectionErrorCode } from '../errors'
 import type { Feature } from '../protocol'
 
 /**
- * One event at one of the two machines, and what it did. Facts only: no ids, no texts, no headers.
+ * One event at one of the machines, and what it did. Facts only: no ids, no texts, no headers.
  */
 export interface TraceStep {
   /** ms since `startedAt`. */
   readonly at: number
-  readonly machine: 'connection' | 'outbox'
+  /** `tab`: that of `holdline/tabs`; only its steps to another state. */
+  readonly machine: 'connection' | 'outbox' | 'tab'
   readonly event: string
   /** The path of the state, e.g. `active.streaming.open.steady`, `held`. */
   readonly from: string
@@ -65,5 +66,9 @@ export interface Trace {
   readonly maxAttempts: number | null
   /** How many steps came before these. */
   readonly dropped: number
+  /** Of a shared line: the name of this tab, drawn for each connection, by which others know it. */
+  readonly tab?: string | undefined
+  /** The tab that holds the stream now; null where none is known. */
+  readonly leader?: string | null | undefined
   readonly steps: readonly TraceStep[]
 }

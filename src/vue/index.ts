@@ -10,6 +10,7 @@ export type {
   SessionViewStatus,
   StatePlace,
 } from '../sessions/types'
+export type { MakeConnection, OwnedConnection } from '../sessions/userLine'
 export { createHooks, type Hooks } from './createHooks'
 export { useConnectionStatus, useDelivery, useHoldline, useLineStatus, usePending, useSend } from './line'
 export { type OwnOptions, useOwnMessages } from './ownMessages'

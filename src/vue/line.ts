@@ -15,7 +15,7 @@ import type { Defined, InboundOf, OutboundOf } from '../protocol/define/types'
 import { type DeliveryView, deliveryReader, onDeliveries, pendingReader } from '../sessions/deliveries'
 import { IDLE } from '../sessions/holdLine'
 import { IDLE_LINE, type LineStatus, lineStatus } from '../sessions/lineStatus'
-import { userLine } from '../sessions/userLine'
+import { type MakeConnection, type OwnedConnection, userLine } from '../sessions/userLine'
 import { useConnection, whileMounted } from './provide'
 
 /** How the line is; with `select`, a part of that. */
@@ -112,11 +112,17 @@ export function useHoldline<Inbound extends object = InboundMessage, Outbound ex
   options: ConnectionOptions,
   key: string | number,
 ): Connection<Inbound, Outbound>
-export function useHoldline<Inbound extends object = InboundMessage, Outbound extends Typed = OutboundMessage>(
+/**
+ * The same, made by a function of the app's: `(options) => createSharedConnection(options, { name:
+ * user.id })`. It is called once per key.
+ */
+export function useHoldline<Made extends OwnedConnection>(
   options: ConnectionOptions,
   key: string | number,
-): Connection<Inbound, Outbound> {
-  const { connection, claim } = userLine(options, key)
+  make: MakeConnection<Made>,
+): Made
+export function useHoldline(options: ConnectionOptions, key: string | number, make?: MakeConnection) {
+  const { connection, claim } = userLine(options, key, make)
   onScopeDispose(claim(() => {}))
-  return connection as unknown as Connection<Inbound, Outbound>
+  return connection
 }

@@ -10,6 +10,7 @@ import { queue } from './queue'
 import { reconnect } from './reconnect'
 import { shards } from './shards'
 import { streams } from './streams'
+import { tabs } from './tabs'
 import { trace } from './trace'
 
 const MEASUREMENTS: readonly Measurement[] = [
@@ -24,6 +25,7 @@ const MEASUREMENTS: readonly Measurement[] = [
   append,
   shards,
   aiSdk,
+  tabs,
 ]
 
 const wanted = process.argv.slice(2)

@@ -7,6 +7,7 @@ import { findForeign } from './foreign'
 import { type Outcome, type RunOptions, run } from './run'
 
 const USAGE = `npm run chaos -- [--seeds 100 | --seed 7] [--sends 2000] [--events 10000] [--server python]
+npm run chaos -- tabs [--kills 20] [--seconds 300] [--worker] [--seed 1] [--sends 2000] [--events 10000]
 
 --seeds   runs the seeds 1 to this one
 --seed    runs this one, and prints what was done to the line
@@ -15,12 +16,17 @@ const USAGE = `npm run chaos -- [--seeds 100 | --seed 7] [--sends 2000] [--event
           a user, makes an event with the prompt of each {"type":"send","sessionId","prompt"}, refuses a
           prompt that is no text, and has a heartbeat of 500 ms at most. No more is asked of it than it
           announces. --sends is 500 and --events 500 by default, the number of others' messages.
-Each seed has two runs: against a server with idempotency, and against one without.`
+Each seed has two runs: against a server with idempotency, and against one without.
+tabs      kills eight tabs of a real Chromium that share a line; with --worker a shared worker leads them`
 /** How many broken rules of one run are shown. */
 const MAX_SHOWN = 10
 /** The client's clock is faster than that of the server, s. */
 const PYTHON_HEARTBEAT = 0.25
 
+if (process.argv[2] === 'tabs') {
+  const { mainOfTabs } = await import('./tabs/main')
+  process.exit(await mainOfTabs(process.argv.slice(3)).catch(explainUsage))
+}
 const { seeds, seed, sends, events, server } = readArguments()
 const python = server === 'python' ? await startPython({ heartbeat: PYTHON_HEARTBEAT }) : undefined
 const foreign = server === undefined ? undefined : await findForeign(python?.url ?? server)
@@ -124,9 +130,13 @@ function readArguments() {
       events: toNumber(events),
     }
   } catch (error) {
-    console.error(`${(error as Error).message}\n\n${USAGE}`)
-    process.exit(2)
+    return process.exit(explainUsage(error))
   }
+}
+
+function explainUsage(error: unknown) {
+  console.error(`${(error as Error).message}\n\n${USAGE}`)
+  return 2
 }
 
 function toNumber(text: string): number {

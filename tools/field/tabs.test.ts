@@ -1,8 +1,24 @@
-import { createChatServer } from 'holdline/server'
 import type { Browser, BrowserContext, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
-import { findBrowser, launch } from '../shared/browser'
-import { listen } from '../shared/listen'
+import { runTabs } from '../chaos/tabs/run'
+import { findBrowser, launch, launchPlain } from '../shared/browser'
+import {
+  call,
+  crash,
+  type DevTools,
+  freeze,
+  hang,
+  leaderOf,
+  openTabs,
+  share,
+  shareWithWorker,
+  startTabsSite,
+  type TabPage,
+  type TabsSite,
+  type Told,
+  tell,
+  until,
+} from '../shared/tabsSite'
 import { bundleForPage } from './bundle'
 import { ENGINES } from './engines'
 import type { Engine, Tab } from './engines/engine'
@@ -11,45 +27,15 @@ import { describeWith } from './tools'
 
 // Real tabs over HTTP/1.1, which gives an origin six connections.
 
-interface Told {
-  readonly role: string
-  readonly phase: string
-  readonly visibility: string
-  readonly seqs: readonly number[]
-  readonly verdicts: readonly string[]
-  readonly errors: readonly string[]
-}
-
 const range = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, index) => from + index)
 
-async function startSite(script: string) {
-  const prompts: unknown[] = []
-  const chat = createChatServer({
-    authenticate: () => ({ id: 'me' }),
-    authorize: () => true,
-    onCommand: ({ message }) => void prompts.push(message.prompt),
-  })
-  const server = await listen((request) => {
-    const { pathname } = new URL(request.url)
-    if (pathname.startsWith('/api/')) return chat.fetch(request)
-    return pathname === '/page.js'
-      ? new Response(script, { headers: { 'Content-Type': 'text/javascript' } })
-      : new Response('<!doctype html><script type="module" src="/page.js"></script>', {
-          headers: { 'Content-Type': 'text/html' },
-        })
-  })
-  return {
-    server,
-    origin: new URL(server.url).origin,
-    prompts,
-    async publish(count: number) {
-      for (let index = 0; index < count; index++) await chat.publish('s1', { type: 'token' })
-    },
-    async close() {
-      await chat.close()
-      await server.close()
-    },
-  }
+const hear = (count: number, pages: readonly TabPage[]) =>
+  until(`${count} events`, (all) => all.every(({ seqs }) => seqs.length >= count), pages)
+
+/** All of them have had so many events, each once and in order. */
+async function expectWhole(count: number, pages: readonly TabPage[]) {
+  for (const { seqs, flaws, errors } of await Promise.all(pages.map(tell)))
+    expect([seqs, flaws, errors]).toEqual([range(1, count), [], []])
 }
 
 const executable = findBrowser()
@@ -57,13 +43,13 @@ describeWith(onNode('tabs of a real browser'), { chromium: executable }, () => {
   let script: string
   let browser: Browser
   let context: BrowserContext
-  let site: Awaited<ReturnType<typeof startSite>>
+  let site: TabsSite
   beforeAll(async () => {
     script = await bundleForPage('./page/tabs.ts')
     browser = await launch(executable as string)
   })
   beforeEach(async () => {
-    site = await startSite(script)
+    site = await startTabsSite(script)
     context = await browser.newContext()
   })
   afterEach(async () => {
@@ -72,40 +58,16 @@ describeWith(onNode('tabs of a real browser'), { chromium: executable }, () => {
   })
   afterAll(() => browser?.close())
 
-  const tell = (page: Page) => page.evaluate(() => (globalThis as unknown as { tell(): Told }).tell())
-  async function until(what: string, isMet: (all: readonly Told[]) => boolean, pages: readonly Page[]) {
-    const start = performance.now()
-    for (;;) {
-      const all = await Promise.all(pages.map(tell))
-      if (isMet(all)) return performance.now() - start
-      const seen = all.map(({ role, phase, seqs }) => `${role} ${phase} ${seqs.length}`)
-      if (performance.now() - start > 30_000) throw new Error(`never happened: ${what} (${seen.join(', ')})`)
-      await new Promise((resolve) => setTimeout(resolve, 10))
-    }
-  }
-  async function open(count: number, search = '') {
-    const pages: Page[] = []
-    for (let index = 0; index < count; index++) {
-      const page = await context.newPage()
-      await page.goto(`${site.origin}/${search}`)
-      pages.push(page)
-    }
-    return pages
-  }
-  const isShared = (all: readonly Told[]) =>
-    all.every(({ phase }) => phase === 'open') &&
-    all.filter(({ role }) => role === 'leading').length === 1 &&
-    site.server.streams === 1
-  const share = (pages: readonly Page[]) => until('one line', isShared, pages)
-  const hear = (count: number, pages: readonly Page[]) =>
-    until(`${count} events`, (all) => all.every(({ seqs }) => seqs.length >= count), pages)
-  async function leaderOf(pages: readonly Page[]): Promise<Page> {
-    const all = await Promise.all(pages.map(tell))
-    return pages[all.findIndex(({ role }) => role === 'leading')] as Page
-  }
-  async function expectWhole(count: number, pages: readonly Page[]) {
-    for (const { seqs, errors } of await Promise.all(pages.map(tell)))
-      expect([seqs, errors]).toEqual([range(1, count), []])
+  const open = (count: number, search = '') => openTabs(context, site, count, search)
+  const toolsOf = async (page: Page) => (await context.newCDPSession(page)) as DevTools
+  /** So many tabs that share a line, the leader first. */
+  async function sharing(count: number, search = '') {
+    const pages = await open(count, search)
+    await share(site, pages)
+    await site.publish(10)
+    await hear(10, pages)
+    const leader = await leaderOf(pages)
+    return { pages, leader, others: pages.filter((page) => page !== leader) }
   }
 
   test('the control: without sharing, six tabs are live and the seventh does not even load', async () => {
@@ -117,32 +79,25 @@ describeWith(onNode('tabs of a real browser'), { chromium: executable }, () => {
 
   test('eight tabs hold one stream, and all of them are live', async () => {
     const pages = await open(8)
-    await share(pages)
+    await share(site, pages)
     await site.publish(50)
     await hear(50, pages)
+    for (const page of pages) await call(page, 'send', 5)
+    await until('all verdicts', (all) => all.every(({ verdicts }) => verdicts.length === 5), pages)
     await expectWhole(50, pages)
-    expect(site.server.mostStreams).toBe(1)
+    expect([site.server.mostStreams, site.prompts.length]).toEqual([1, 40])
   })
 
   test.each(['close', 'crash', 'navigate'])(
     'the leader goes (%s): nothing is lost, doubled or reordered',
     async (how) => {
-      const pages = await open(4)
-      await share(pages)
-      await site.publish(10)
-      await hear(10, pages)
-      const leader = await leaderOf(pages)
-      const others = pages.filter((page) => page !== leader)
-      for (const page of others)
-        await page.evaluate(() => (globalThis as unknown as { send(n: number): void }).send(20))
+      const { pages, leader, others } = await sharing(4)
+      for (const page of others) await call(page, 'send', 20)
       if (how === 'close') await leader.close()
-      else if (how === 'navigate') await leader.goto('about:blank')
-      else {
-        const session = await context.newCDPSession(leader)
-        session.send('Page.crash').catch(() => {})
-      }
+      else if (how === 'navigate') await leader.goto(`${site.origin}/other`)
+      else crash(await toolsOf(leader))
       await site.publish(10)
-      await share(others)
+      await share(site, others)
       await site.publish(10)
       await hear(30, others)
       await expectWhole(30, others)
@@ -151,36 +106,130 @@ describeWith(onNode('tabs of a real browser'), { chromium: executable }, () => {
       expect([new Set(verdicts), site.prompts.length]).toEqual([new Set(['accepted']), 60])
       if (how !== 'navigate') return
       await leader.goBack({ waitUntil: 'commit' })
-      await share(pages)
+      await share(site, pages)
       await hear(30, pages)
       await expectWhole(30, pages)
+      // It was in the back/forward cache, so a leader does not keep its page out of that.
+      expect((await tell(leader)).comebacks).toBe(1)
     },
   )
 
-  test('a shared worker leads, whichever page is closed', async () => {
-    const pages = await open(3, '?worker')
-    await until(
-      'the worker leads',
-      (all) => all.every(({ role, phase }) => role === 'following' && phase === 'open') && site.server.streams === 1,
-      pages,
-    )
+  test('a leader that is frozen lets go at once, and follows when it is thawed', async () => {
+    const plain = await launchPlain(executable as string)
+    try {
+      const pages = await openTabs(plain, site, 3)
+      await share(site, pages)
+      const leader = await leaderOf(pages)
+      const others = pages.filter((page) => page !== leader)
+      // It is the one in front.
+      expect((await tell(leader)).visibility).toBe('visible')
+      const thaw = await freeze((await leader.createCDPSession()) as DevTools)
+      await site.publish(10)
+      await share(site, others)
+      await hear(10, others)
+      await expectWhole(10, others)
+      await thaw()
+      await leader.bringToFront()
+      await share(site, pages)
+      await hear(10, pages)
+      await expectWhole(10, pages)
+    } finally {
+      await plain.close()
+    }
+  })
+
+  test('a leader that hangs keeps its lock and its stream: another tab takes over, and nothing is lost', async () => {
+    const { pages, leader, others } = await sharing(3)
+    const goOn = await hang(leader, await toolsOf(leader))
+    await site.publish(10)
+    const isTaken = (all: readonly Told[]) =>
+      all.every(({ seqs, phase }) => seqs.length === 20 && phase === 'open') &&
+      all.filter(({ role }) => role === 'leading').length === 1
+    await until('another leader', isTaken, others)
+    await goOn()
+    await share(site, pages)
+    await hear(20, pages)
+    await expectWhole(20, pages)
+  })
+
+  test('the browser goes offline, and comes back', async () => {
+    const { pages } = await sharing(4)
+    await context.setOffline(true)
+    // [Chromium] What is under way goes on.
+    site.server.destroySockets()
+    await until('all read closed', (all) => all.every(({ phase }) => phase !== 'open'), pages)
+    await site.publish(10)
+    for (const page of pages) await call(page, 'send', 5)
+    await context.setOffline(false)
+    await share(site, pages)
+    await hear(20, pages)
+    await until('all verdicts', (all) => all.every(({ verdicts }) => verdicts.length === 5), pages)
+    for (const { seqs, verdicts } of await Promise.all(pages.map(tell)))
+      expect([seqs, verdicts]).toEqual([range(1, 20), range(1, 5).map(() => 'accepted')])
+    expect(site.prompts).toHaveLength(20)
+  })
+
+  test('behind the service worker of another app: one stream, and it ends with the tab that holds it', async () => {
+    const [first] = await open(1, 'register')
+    await first?.evaluate('isControlled')
+    await first?.close()
+    const { pages, leader, others } = await sharing(8)
+    expect((await Promise.all(pages.map(tell))).every(({ isControlled }) => isControlled)).toBe(true)
+    crash(await toolsOf(leader))
+    await site.publish(10)
+    await share(site, others)
+    await hear(20, others)
+    await expectWhole(20, others)
+  })
+
+  test('a shared worker leads, whichever page is closed; when it ends a page does', async () => {
+    const pages = await open(8, '?worker')
+    await shareWithWorker(site, pages)
     await site.publish(10)
     await hear(10, pages)
-    await pages[0]?.close()
-    const others = pages.slice(1)
+    const [first, ...others] = pages
+    await first?.close()
     await site.publish(10)
     await hear(20, others)
-    for (const { seqs } of await Promise.all(others.map(tell))) expect(seqs).toEqual(range(1, 20))
-    expect((await Promise.all(others.map(tell))).map(({ role }) => role)).toEqual(['following', 'following'])
+    await expectWhole(20, others)
+    expect(new Set((await Promise.all(others.map(tell))).map(({ role }) => role))).toEqual(new Set(['following']))
+    await call(others[0] as Page, 'endWorker')
+    await site.publish(10)
+    await share(site, others)
+    await hear(30, others)
+    await expectWhole(30, others)
+  })
+
+  test('two builds that speak different versions have a line each, until the last tab of the old one goes', async () => {
+    const old = await open(2)
+    await share(site, old)
+    site.script = script.replace(/(TABS_VERSION\d* = )1;/, '$12;')
+    expect(site.script).not.toBe(script)
+    const young = await open(2)
+    await until('all are open', (all) => all.every(({ phase }) => phase === 'open'), [...old, ...young])
+    await site.publish(10)
+    await hear(10, [...old, ...young])
+    const roles = (await Promise.all([...old, ...young].map(tell))).map(({ role }) => role)
+    expect([roles.toSorted(), site.server.streams]).toEqual([['following', 'following', 'leading', 'leading'], 2])
+    for (const page of old) await page.reload()
+    await share(site, [...old, ...young])
+    await site.publish(10)
+    await hear(20, [...old, ...young])
+    await expectWhole(20, [...old, ...young])
+  })
+
+  test('4 kills under load: 0 lost, 0 doubled, 0 reordered', async () => {
+    const { violations } = await runTabs({ kills: 4, seconds: 24, sends: 400, events: 2_000, worker: false, seed: 1 })
+    expect(violations).toEqual([])
   })
 })
 
 for (const { name, tools, launch } of ENGINES) {
   describeWith(onNode(`tabs in ${name}, each opened in front`, { client: name }), tools, () => {
     let engine: Engine
-    let site: Awaited<ReturnType<typeof startSite>>
+    let site: TabsSite
     beforeAll(async () => {
-      site = await startSite(await bundleForPage('./page/tabs.ts'))
+      site = await startTabsSite(await bundleForPage('./page/tabs.ts'))
       engine = await launch()
     })
     afterAll(async () => {

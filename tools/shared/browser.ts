@@ -33,19 +33,29 @@ export function warnOfMissingBrowser() {
   ])
 }
 
+const ARGUMENTS = [
+  '--headless',
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+]
+
 export const launch = (executablePath: string): Promise<Browser> =>
   chromium.launch({
     executablePath,
     // Playwright turns it off, and the tests are to see it.
     ignoreDefaultArgs: ['--disable-back-forward-cache'],
-    args: [
-      '--headless',
-      '--no-sandbox',
-      '--disable-gpu',
-      '--disable-quic',
-      '--no-first-run',
-      '--disable-background-networking',
-      '--disable-component-update',
-      '--disable-sync',
-    ],
+    args: ARGUMENTS,
   })
+
+/**
+ * With Puppeteer: only the tab in front is visible, and tabs freeze. Playwright keeps all active.
+ */
+export async function launchPlain(executablePath: string) {
+  const { default: puppeteer } = await import('puppeteer-core')
+  return puppeteer.launch({ executablePath, args: ARGUMENTS })
+}

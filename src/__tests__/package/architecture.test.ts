@@ -30,7 +30,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   createConnection: [...LEAVES, 'connection', 'wiring', 'adapters', 'inbox', 'outbox', 'trace'],
   index: [...LEAVES, 'connection', 'createConnection', 'machine', 'adapters', 'trace'],
   compat: [...LEAVES, 'connection', 'wiring', 'adapters', 'createConnection'],
-  inspect: [...LEAVES, 'machine', 'trace'],
+  inspect: [...LEAVES, 'machine', 'trace', 'tabs'],
   threads: [...LEAVES, 'connection'],
   'ag-ui': [...LEAVES, 'connection', 'server', 'threads'],
   sessions: [...LEAVES, 'connection', 'wiring', 'createConnection'],

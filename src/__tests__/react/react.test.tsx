@@ -16,13 +16,15 @@ import {
   useSessionSuspense,
 } from 'holdline/react'
 import { persist } from 'holdline/storage'
+import { createSharedConnection } from 'holdline/tabs'
 import { sendFails, streamFails, watchInvariants } from 'holdline/testing'
 import * as React from 'react'
-import { Component, type ReactNode, StrictMode, Suspense, useState } from 'react'
+import { Component, type ReactNode, StrictMode, Suspense, useState, useSyncExternalStore } from 'react'
 import { hydrateRoot } from 'react-dom/client'
 import { renderToReadableStream, renderToString } from 'react-dom/server.browser'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { createLoads, lineText, ownText, reduce, refusesAsBusy, TRANSCRIPT } from '../sessions/world'
+import { createTabs } from '../support/tabs'
 import { createReactWorld, type ReactWorld } from './world'
 
 const { Activity }: Partial<typeof React> = React
@@ -626,6 +628,40 @@ describe('useHoldline', () => {
     // Not "two connections use one storage key".
     expect(console.warn).not.toHaveBeenCalled()
     vi.restoreAllMocks()
+  })
+
+  test('of a shared connection: two tabs hold one line, and one that is unmounted leaves it to the other', async () => {
+    const environmentOf = createTabs()
+    const Tab = ({ name }: { name: string }) => {
+      const connection = useHoldline(world.environment, name, (own) =>
+        createSharedConnection(own, { name: 'chat', environment: environmentOf(name) }),
+      )
+      const { tabs } = connection
+      return (
+        <HoldlineProvider connection={connection}>
+          <p>{useSyncExternalStore(tabs.subscribe, () => tabs.role)}</p>
+          <Transcript />
+        </HoldlineProvider>
+      )
+    }
+    const { page, show } = await world.mount(<Tab key="one" name="one" />)
+    await world.settles()
+    show([<Tab key="one" name="one" />, <Tab key="two" name="two" />])
+    for (let turns = 0; turns < 4; turns++) await world.settles()
+    await world.say('a')
+    await world.settles()
+    expect(paragraphs(page)).toEqual(['leading', 'live: a', 'following', 'live: a'])
+    // The other one is the world's own.
+    expect(world.live()).toBe(2)
+    show(<Tab key="two" name="two" />)
+    for (let turns = 0; turns < 4; turns++) await world.settles()
+    await world.say('b')
+    await world.settles()
+    expect(paragraphs(page)).toEqual(['leading', 'live: ab'])
+    expect(world.live()).toBe(2)
+    show(null)
+    await world.settles()
+    expect(world.live()).toBe(1)
   })
 
   test('what was rendered and never mounted is disposed of', async () => {

@@ -142,8 +142,8 @@ describe('resumes of several tabs on one stream', () => {
   test('a tab that is ahead does not take the stream beyond those that are behind', async () => {
     const it = world({ s1: { head: 9 } })
     await it.resumes.resume('a', [at('s1', 3)])
-    expect(told(await it.resumes.resume('b', [at('s1', 12)]))).toEqual(['s1 reset 9-9'])
-    expect(it.resumed).toEqual(['s1@3', 's1@9'])
+    expect(told(await it.resumes.resume('b', [at('s1', 12)]))).toEqual(['s1 reset 0-9'])
+    expect(it.resumed).toEqual(['s1@3', 's1@9', 's1@12'])
   })
 
   test('a reset of the lowest does not reset a tab whose cursor is good', async () => {
@@ -179,8 +179,24 @@ describe('resumes of several tabs on one stream', () => {
     const it = world({ s1: { head: 9, epoch: 'e2' } })
     await it.resumes.resume('a', [at('s1', 9, 'e2')])
     expect(told(await it.resumes.resume('b', [at('s1', 4, 'e1')]))).toEqual(['s1 reset 0-9'])
-    expect(told(await it.resumes.resume('c', [at('s1', 9, 'e1')]))).toEqual(['s1 reset 9-9'])
+    // The server says what it still has: a tab that begins behind that hears it.
+    expect(told(await it.resumes.resume('c', [at('s1', 9, 'e1')]))).toEqual(['s1 reset 0-9'])
     expect(told(await it.resumes.resume('d', [at('s1', 9, 'e2')]))).toEqual(['s1 resumed 9-9'])
+  })
+
+  test('several tabs that come back with cursors of an old epoch are each told what the server still has', async () => {
+    const it = world({ s1: { first: 4, head: 9, epoch: 'e2' } })
+    await it.resumes.resume('a', [at('s1', 9, 'e2')])
+    it.state.answers = 'when told'
+    const first = it.resumes.resume('z', [at('s9', 0)])
+    const asks = [at('s1', 12, 'e1'), at('s1', 15, 'e1'), at('s1', 7, 'e2')].map((cursor, index) =>
+      it.resumes.resume(`tab${index}`, [cursor]),
+    )
+    for (let answers = 0; answers < 6; answers++) await it.answer()
+    await first
+    expect((await Promise.all(asks)).map(told)).toEqual([['s1 reset 3-9'], ['s1 reset 3-9'], ['s1 resumed 7-9']])
+    it.publish('s1')
+    expect(it.frames.at(-1)).toBe('s1:10')
   })
 
   test('from now on: a cursor beyond every head is told where the head is', async () => {

@@ -75,6 +75,8 @@ const JOINING = [wanted, told()]
 const JOINED = [...JOINING, proved]
 const LEADING = [wanted, granted]
 const WANTED: TabEvent = { type: 'tab.wanted', tab: 'b', standing: 'visible' }
+const OWN = [...JOINING, told({ fitness: 'unfit' })]
+const OWN_FOR_LONG = [...OWN, { type: 'xstate.after.shareDelay.tabs.active.own.settled' }]
 const HANDING_OVER = [...LEADING, hidden, WANTED]
 
 describe('where each event leads', () => {
@@ -90,7 +92,7 @@ describe('where each event leads', () => {
       'doubt that lasts is a line of its own',
       [...JOINING, { type: 'join.refused' }],
       timer('doubtTimeout', 'following.doubtful'),
-      'own',
+      'own.settled',
     ],
     ['a POST that fails is for the connection to repeat', JOINING, { type: 'join.failed' }, 'following.waiting'],
     ['the connection opens another stream: it is proved anew', [...JOINED, unwanted], wanted, 'following.joining'],
@@ -104,8 +106,8 @@ describe('where each event leads', () => {
     ['the lock makes a leader', JOINED, granted, 'leading.keeping'],
     ['a visible tab steals from a leader that does not answer', [wanted], hailed, 'electing.stealing'],
     ['a hidden tab does not', [wanted, hidden], hailed, 'electing.hailing'],
-    ['nobody steals twice within a minute', [wanted, hailed, granted, { type: 'lock.lost' }], hailed, 'own'],
-    ['a lock that is not given is done without', [wanted, hailed], timer('stealTimeout', 'stealing'), 'own'],
+    ['nobody steals twice within a minute', [wanted, hailed, granted, { type: 'lock.lost' }], hailed, 'own.settled'],
+    ['a lock that is not given is done without', [wanted, hailed], timer('stealTimeout', 'stealing'), 'own.settled'],
     ['who makes room is relieved', FOLLOWING, { type: 'leader.ceded' }, 'electing.stealing'],
     ['a hidden leader makes room for a visible tab', HANDING_OVER.slice(0, -1), WANTED, 'leading.handingOver'],
     [
@@ -137,9 +139,12 @@ describe('where each event leads', () => {
     ['a leader that hears of an older one leads', LEADING, told({ term: 7 }), 'leading.keeping'],
     ['a page that freezes lets go', LEADING, { type: 'page.left' }, 'away'],
     ['and asks when it is back', [...LEADING, { type: 'page.left' }], { type: 'page.back' }, 'electing.hailing'],
-    ['a server that lacks what sharing takes is not shared', LEADING, { type: 'line.unfit' }, 'own'],
-    ['followers do not either', JOINING, told({ fitness: 'unfit' }), 'own'],
-    ['without a lock a tab is alone', [wanted], { type: 'lock.failed', error: 1 } as TabEvent, 'own'],
+    ['a server that lacks what sharing takes is not shared', LEADING, { type: 'line.unfit' }, 'own.settled'],
+    ['followers do not either', JOINING, told({ fitness: 'unfit' }), 'own.settled'],
+    ['without a lock a tab is alone', [wanted], { type: 'lock.failed', error: 1 } as TabEvent, 'own.settled'],
+    ['a line of its own that ends soon is opened anew', OWN, unwanted, 'own.settled'],
+    ['one that ends after a minute is a chance to share', OWN_FOR_LONG, unwanted, 'electing.hailing'],
+    ['the leader that it knew may lead it then', [...OWN_FOR_LONG, unwanted, wanted], told(), 'following.joining'],
     ['a connection that is idle leaves', JOINED, { type: 'leave' }, 'apart'],
   ])('%s', (_, path, event, leads) => {
     expect(placeOf(step(walk(path), event)[0])).toBe(leads)
@@ -220,7 +225,12 @@ describe('the walk over the machine', () => {
     for (const snapshot of states) {
       const streams = childrenOf(snapshot).filter((id) => ['line', 'relay', 'ownLine'].includes(id))
       const place = placeOf(snapshot)
-      const expected = { 'leading.keeping': 'line', 'following.joined': 'relay', own: 'ownLine' }[place]
+      const expected = {
+        'leading.keeping': 'line',
+        'following.joined': 'relay',
+        'own.settled': 'ownLine',
+        'own.due': 'ownLine',
+      }[place]
       expect([place, streams]).toEqual([place, expected ? [expected] : []])
     }
   })

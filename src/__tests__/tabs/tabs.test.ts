@@ -1,12 +1,14 @@
 import { fetchStreamTransport } from 'holdline/adapters'
 import { webSocketTransport } from 'holdline/adapters/websocket'
+import { createInspector, formatTrace, type InspectorEvent, replayTrace, type Trace } from 'holdline/inspect'
 import { memoryLog } from 'holdline/server'
 import { createSharedConnection } from 'holdline/tabs'
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, test, vi } from 'vitest'
 import { connectAll, FakeBrowser, type FakeTab, range, type TabOptions } from './browser'
 
 const browsers: FakeBrowser[] = []
 afterEach(async () => {
+  vi.restoreAllMocks()
   for (const browser of browsers.splice(0)) await browser.end()
 })
 function createBrowser(...options: ConstructorParameters<typeof FakeBrowser>) {
@@ -351,6 +353,71 @@ describe('who may share', () => {
     expect([...tabs].every(({ connection }) => connection.isOpen)).toBe(true)
   })
 
+  test('a tab with a line of its own shares again once that ends, and not within a minute', async () => {
+    const { browser, tabs } = await sharing(2, { user: 'alice' })
+    const other = browser.open({ user: 'bob' })
+    other.connection.watch('s1')
+    other.connection.connect()
+    await browser.reaches(() => other.role === 'own' && other.connection.isOpen, 'a line of its own', 30_000)
+    other.user = 'alice'
+    other.cut()
+    await browser.passes(5_000)
+    expect([other.role, other.connection.isOpen, browser.streams.size]).toEqual(['own', true, 2])
+    await browser.passes(60_000)
+    // It lives, so it stays.
+    expect([other.role, browser.streams.size]).toEqual(['own', 2])
+    await publish(browser, 3)
+    other.cut()
+    await publish(browser, 3)
+    await browser.share(...tabs, other)
+    await hears(browser, range(1, 6), ...tabs, other)
+    expect(other.errors.filter((error) => error.startsWith('not-shared'))).toHaveLength(1)
+  })
+
+  test('a tab that may not share says so again when it has tried again, and has its line', async () => {
+    const { browser } = await sharing(1, { user: 'alice' })
+    const other = browser.open({ user: 'bob' })
+    other.connection.watch('private-bob')
+    other.connection.connect()
+    await browser.reaches(() => other.role === 'own' && other.connection.isOpen, 'a line of its own', 30_000)
+    await browser.passes(61_000)
+    other.cut()
+    await browser.reaches(() => other.role !== 'own', 'another try')
+    await browser.reaches(() => other.role === 'own' && other.connection.isOpen, 'its own again', 30_000)
+    await publish(browser, 1, 'private-bob')
+    await browser.reaches(() => other.received.length === 1, 'his event')
+    expect(other.errors.filter((error) => error.startsWith('not-shared'))).toHaveLength(2)
+  })
+
+  test('a roll-out: two builds have a line each, and the tabs of the new one share once the old ones are gone', async () => {
+    const { browser, tabs } = await sharing(2)
+    const open = browser.openChannel.bind(browser)
+    const build2 = (name: string) => name.replace(':1:', ':2:')
+    browser.openChannel = (tab, name) => open(tab, young.includes(tab) ? build2(name) : name)
+    const locksOf = browser.locks.of
+    browser.locks.of = (tab) => ({
+      request: (name, options, callback) => locksOf(tab).request(build2(name), options, callback),
+    })
+    const young: FakeTab[] = []
+    for (let count = 0; count < 2; count++) {
+      const tab = browser.open()
+      young.push(tab)
+      tab.connection.watch('s1')
+      tab.connection.connect()
+    }
+    const all = [...tabs, ...young]
+    await browser.reaches(() => all.every(({ connection }) => connection.isOpen), 'all open')
+    await publish(browser, 3)
+    await hears(browser, range(1, 3), ...all)
+    expect(all.map(({ role }) => role).toSorted()).toEqual(['following', 'following', 'leading', 'leading'])
+    expect(browser.streams.size).toBe(2)
+    for (const tab of tabs) tab.close()
+    await publish(browser, 3)
+    await browser.share(...young)
+    await hears(browser, range(1, 6), ...young)
+    expect(young.flatMap(({ errors }) => errors)).toEqual([])
+  })
+
   test('a new login in all tabs: the line is replaced, and all of them go on', async () => {
     const { browser, tabs } = await sharing(2, { user: 'alice' })
     for (const tab of tabs) tab.user = 'bob'
@@ -431,6 +498,63 @@ describe('who may share', () => {
     [{ name: 'x', nmae: 1 }, 'nmae'],
   ])('an option that does not fit is named: %s', (shared, culprit) => {
     expect(() => createSharedConnection({ url: 'https://chat.test' }, shared as never)).toThrow(culprit)
+  })
+})
+
+describe('a look inside', () => {
+  test('a trace names the tab and the one that leads, and has the steps of both machines', async () => {
+    const { browser, tabs } = await sharing(2)
+    const [one, two] = tabs.map(({ connection }) => connection.trace()) as [Trace, Trace]
+    expect([one.leader, two.leader]).toEqual([one.tab, one.tab])
+    expect(one.tab).not.toBe(two.tab)
+    const stepsOf = ({ steps }: Trace) =>
+      steps.filter(({ machine }) => machine === 'tab').map(({ event, to }) => `${event} ${to.split('.').slice(2)}`)
+    expect(stepsOf(one)).toEqual(['stream.wanted electing,hailing', 'lock.granted leading,keeping'])
+    expect(stepsOf(two)).toEqual([
+      'stream.wanted electing,hailing',
+      'leader.told following,joining',
+      'join.proved following,joined',
+    ])
+    await browser.passes(60_000)
+    // The leader is heard every 2 s, and that is no step.
+    expect(stepsOf(tabs[1].connection.trace())).toEqual(stepsOf(two))
+    const saved = JSON.stringify(two)
+    expect(replayTrace(saved)).toEqual({ steps: two.steps.length, divergence: null })
+    expect(formatTrace(saved)).toContain(`of tab ${two.tab}; tab ${one.tab} holds the stream\n`)
+    expect(formatTrace(saved)).toMatch(/ tab electing.hailing → following.joining +leader.told/)
+    expect(formatTrace(saved, 'mermaid')).toContain('tabs->>tab: leader.told')
+    expect(formatTrace(one)).toContain('it holds the stream')
+  })
+
+  test('the inspector sees who leads, and no connectionId', async () => {
+    const told: InspectorEvent[] = []
+    const { inspect } = createInspector({ adapter: { send: (event) => void told.push(event) } })
+    const { tabs } = await sharing(2, { inspect })
+    const roots = told.filter(({ type, name }) => type === '@xstate.actor' && name === 'tabs')
+    expect(roots).toHaveLength(2)
+    const contextOf = ({ sessionId }: InspectorEvent) =>
+      (told.findLast((event) => event.sessionId === sessionId && event.type === '@xstate.snapshot')?.snapshot ??
+        {}) as {
+        readonly value: unknown
+        readonly context: Readonly<Record<string, unknown>>
+      }
+    const [first, second] = roots.map(contextOf)
+    expect(first?.value).toEqual({ active: { present: { leading: 'keeping' } } })
+    expect(second?.value).toEqual({ active: { present: { following: 'joined' } } })
+    const { tab, leader } = tabs[1].connection.trace()
+    expect(second?.context).toMatchObject({ tab, leader, standing: 'visible', line: '[redacted]' })
+    expect(JSON.stringify(told)).not.toContain(String(tabs[0].connection.connectionId))
+  })
+
+  test('an inspector that throws stops no tab', async () => {
+    vi.spyOn(console, 'warn').mockImplementation(() => {})
+    const { live } = await sharing(2, {
+      inspect: () => {
+        throw new Error('no')
+      },
+    })
+    for (const { errors } of live)
+      expect(new Set(errors.map((error) => error.split(':')[0]))).toEqual(new Set(['listener-failed']))
   })
 })
 

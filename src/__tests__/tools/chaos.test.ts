@@ -4,7 +4,9 @@ import { createDice } from '../../../tools/chaos/dice'
 import { type Fault, POST_FAULTS, STREAM_FAULTS } from '../../../tools/chaos/faults'
 import { startProxy } from '../../../tools/chaos/proxy'
 import { run } from '../../../tools/chaos/run'
+import { judge, judgeMessages } from '../../../tools/chaos/tabs/verdict'
 import { listen } from '../../../tools/shared/listen'
+import type { Told } from '../../../tools/shared/tabsSite'
 import { ConnectionError, type SendError } from '../../index'
 
 const cleanups: (() => unknown)[] = []
@@ -271,5 +273,34 @@ describe('the checker sees', () => {
     ['what nobody expected', /^internal: the machine stopped/, { surprises: ['internal: the machine stopped'] }],
   ])('%s', (_, rule, change) => {
     expect(check({ ...HEALTHY, ...change })).toContainEqual(expect.stringMatching(rule))
+  })
+})
+
+describe('tabs that are killed: the verdict', () => {
+  const told = (more: Partial<Told> = {}): ReadonlyMap<string, Told> =>
+    new Map([
+      [
+        'a',
+        { life: 'a', flaws: [], resets: [], errors: [], verdicts: ['accepted', 'accepted'], said: 2, ...more } as never,
+      ],
+    ])
+  const TAKEN = ['a 1', 'a 2', 'b 1']
+
+  test('nothing is wrong where every message was taken once and in order, of killed tabs as well', () => {
+    const errors = ['network: POST send', 'stream-failed: not connected']
+    expect([...judge(told({ errors })), ...judgeMessages(told(), TAKEN)]).toEqual([])
+  })
+
+  test.each<[string, Partial<Told>, readonly string[]]>([
+    ['an event out of turn', { flaws: ['s1: 3 after 1'] }, TAKEN],
+    ['history that was lost', { resets: ['s1 reset'] }, TAKEN],
+    ['a tab that does not share', { errors: ['not-shared: why'] }, TAKEN],
+    ['a message of unknown end', { verdicts: ['accepted', 'unknown'] }, TAKEN],
+    ['a message that was taken twice', {}, ['a 1', 'a 2', 'a 2']],
+    ['messages out of order', {}, ['a 2', 'a 1']],
+    ['a message of a killed tab that was left out', {}, [...TAKEN, 'b 3']],
+    ['a verdict for what was not taken', {}, ['a 1']],
+  ])('it sees %s', (_, more, prompts) => {
+    expect([...judge(told(more)), ...judgeMessages(told(more), prompts)]).not.toEqual([])
   })
 })

@@ -1,6 +1,7 @@
 // @vitest-environment happy-dom
 import { type Connection, createConnection, type Delivery } from 'holdline'
 import { persist } from 'holdline/storage'
+import { createSharedConnection } from 'holdline/tabs'
 import { createHarness, type Environment, type Harness, sendFails, watchInvariants } from 'holdline/testing'
 import {
   createHooks,
@@ -28,7 +29,9 @@ import {
   shallowRef,
 } from 'vue'
 import { renderToString } from 'vue/server-renderer'
+import type { TabRole } from '../../tabs/types'
 import { createLoads, lineText, ownText, reduce, refusesAsBusy, TRANSCRIPT } from '../sessions/world'
+import { createTabs } from '../support/tabs'
 
 let harness: Harness
 let environment: Environment
@@ -383,6 +386,42 @@ test('C30: useHoldline is a line of one user, and gone with the component', asyn
   expect(live()).toBe(1)
   expect(console.warn).not.toHaveBeenCalled()
   vi.restoreAllMocks()
+})
+
+test('useHoldline of a shared connection: two tabs hold one line, and one that goes leaves it to the other', async () => {
+  const environmentOf = createTabs()
+  const Tab = defineComponent(
+    ({ name }: { name: string }) => {
+      const connection = useHoldline(environment, name, (own) =>
+        createSharedConnection(own, { name: 'chat', environment: environmentOf(name) }),
+      )
+      provideHoldline(connection)
+      const role = shallowRef<TabRole>()
+      connection.tabs.subscribe((next) => {
+        role.value = next
+      })
+      return () => [`${role.value} `, h(Transcript, { id: 's1' })]
+    },
+    { props: ['name'] },
+  )
+  const names = shallowRef(['one'])
+  await mount(defineComponent(() => () => names.value.map((name) => h(Tab, { key: name, name }))))
+  await settles()
+  names.value = ['one', 'two']
+  for (let turns = 0; turns < 4; turns++) await settles()
+  say('a')
+  await settles()
+  expect(text()).toBe('leading live: afollowing live: a')
+  expect(live()).toBe(2)
+  names.value = ['two']
+  for (let turns = 0; turns < 4; turns++) await settles()
+  say('b')
+  await settles()
+  expect(text()).toBe('leading live: ab')
+  expect(live()).toBe(2)
+  names.value = []
+  await settles()
+  expect(live()).toBe(1)
 })
 
 test('a server renders that nothing is connected, touches nothing, and the page takes over without a mismatch', async () => {
