@@ -6,15 +6,13 @@ import { SERVER_TOPICS, type ServerContractOptions } from '../testing/serverCont
 import { resolveOptions } from '../testing/serverContract/options'
 import { runServerContract, type ServerReport } from '../testing/serverContract/run'
 import { countsOf, toJson, toJUnit, toRow, toSummary } from './checkReport'
+import { type HeaderLines, toHeaders, toNumber, withCookie } from './flags'
+import { type CliIo, processIo } from './io'
 
 /** What the command touches of its process. */
-export interface CheckIo {
-  out(text: string): void
-  err(text: string): void
+export interface CheckIo extends CliIo {
   /** Whether the table may have colours. */
   readonly hasColour: boolean
-  /** The process ends with this code, once it has nothing else to do. */
-  exitCode(code: number): void
   /** It ends now. */
   exit(code: number): never
 }
@@ -32,7 +30,6 @@ interface Flags {
   readonly json?: true
   readonly junit?: string
 }
-type HeaderLines = Readonly<Record<string, string>>
 
 /** The exit codes: every rule is kept, one is broken, nothing could be said. */
 const [KEPT, BROKEN, NOT_RUN] = [0, 1, 2]
@@ -61,7 +58,7 @@ Examples:
 `
 
 /** `holdline check <url>`: holds a server in any language against docs/protocol.md. */
-export function checkCommand(io: CheckIo = processIo()): Command {
+export function checkCommand(io: CheckIo = checkIo()): Command {
   return new Command('check')
     .description('hold a server, in any language, against the rules of the protocol')
     .argument('<url>', 'the base URL: the stream is <url>/events, an endpoint is <url>/<endpoint>')
@@ -105,13 +102,11 @@ async function check(io: CheckIo, url: string, flags: Flags): Promise<void> {
 
 function optionsOf(url: string, flags: Flags): ServerContractOptions {
   const { send, endpoint, events, header, cookie, secondUser, goodbye, timeout } = flags
-  const headers =
-    header || cookie !== undefined ? { ...header, ...(cookie !== undefined && { Cookie: cookie }) } : undefined
   return {
     url,
     endpoint,
     events,
-    headers,
+    headers: withCookie(header, cookie),
     secondUser,
     timeout,
     send: send as ServerContractOptions['send'],
@@ -141,28 +136,11 @@ function toMessage(text: string): object {
   }
 }
 
-function toNumber(text: string): number {
-  const number = Number(text)
-  if (text.trim() === '' || Number.isNaN(number)) throw new InvalidArgumentError('it is no number')
-  return number
-}
-
-function toHeaders(line: string, before: HeaderLines = {}): HeaderLines {
-  const [, name, value] = /^([\w!#$%&'*+.^`|~-]+):\s*(.*)$/.exec(line) ?? []
-  if (name === undefined || value === undefined) throw new InvalidArgumentError("it is no header such as 'Name: value'")
-  return { ...before, [name]: value }
-}
-
-function processIo(): CheckIo {
-  const { stdout, stderr, env } = process
+function checkIo(): CheckIo {
   return {
-    out: (text) => void stdout.write(text),
-    err: (text) => void stderr.write(text),
+    ...processIo(),
     // https://no-color.org
-    hasColour: stdout.isTTY === true && !env.NO_COLOR,
-    exitCode(code) {
-      process.exitCode = code
-    },
+    hasColour: process.stdout.isTTY === true && !process.env.NO_COLOR,
     exit: (code) => process.exit(code),
   }
 }
