@@ -122,7 +122,7 @@ class Visit {
     const first = frame && { ms: frame.at - since, name: frame.name, json: frame.json ?? {} }
     const isWelcome = first?.name === 'welcome' && isText(first.json.connectionId)
     const { probes, up = await this.#post() } =
-      isWelcome && line.has('probe') ? await probe(line, since) : { probes: [] }
+      isWelcome && line.has('probe') ? await probe(line, since) : { probes: [], up: undefined }
     const hold = isWelcome && this.#plan.idle > 0 ? await leaveAlone(line, since, this.#plan.idle) : undefined
     return { down: { opened, first, probes, hold }, up }
   }
