@@ -171,7 +171,7 @@ describeWith('the doctor behind Vite', { vite }, () => {
         "import { defineConfig } from 'vite'\nexport default defineConfig({ server: { proxy: { '/api': 'http://127.0.0.1:1' } } })\n",
       ),
     )
-    expect(problems(result)[0]).toMatchObject({ topic: 'stream' })
+    expect(problems(result)[0]).toMatchObject({ topic: 'stream', fix: expect.stringMatching(/Vite: start the server/) })
     expect(result.code).toBe(1)
   })
 })

@@ -133,12 +133,11 @@ export const judgeIdle: Judge = (observation, hosts) => {
 }
 
 function judgeHold(hold: Hold, beat: number | undefined, hosts: readonly Host[]): Finding {
-  const { asked, age, ending, hasFarewell, silence, longestSilence } = hold
+  const { asked, age, ending, hasFarewell, silence, longestSilence, longestGap } = hold
   const said = beat === undefined ? 'no heartbeat is announced' : `the heartbeat is ${ms(beat)}`
-  const longest = Math.max(silence, longestSilence)
   if (ending === 'open') {
-    const seen = `open for ${ms(age)}, quiet for at most ${ms(longest)}; ${said}`
-    if (beat === undefined || longest <= 2 * beat) return { topic: 'idle', level: 'ok', seen }
+    const seen = `open for ${ms(age)}, with a frame at least every ${ms(longestGap)}; ${said}`
+    if (beat === undefined || longestGap <= 2 * beat) return { topic: 'idle', level: 'ok', seen }
     const fix = `the server has to send a ping every ${ms(beat)}, and nothing on the way may hold it back`
     return { topic: 'idle', level: 'problem', seen, expected: `something at least every ${ms(beat)}`, fix }
   }

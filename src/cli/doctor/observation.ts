@@ -72,9 +72,11 @@ export interface Hold {
   readonly age: number
   readonly ending: 'open' | 'ended' | 'cut'
   readonly hasFarewell: boolean
-  /** How long it was quiet at the end, and how long at most before that, ms. */
+  /** How long no byte came at the end, and how long at most before that, ms. */
   readonly silence: number
   readonly longestSilence: number
+  /** How long no frame came at most, the end included, ms. Comments are none. */
+  readonly longestGap: number
 }
 
 /** A stream whose answer was 200 `text/event-stream`. */

@@ -179,7 +179,7 @@ function followingFetch({ origin }: URL, hops: Hop[]): typeof fetch {
       const target = response.headers.get('location')
       if (status < 300 || status >= 400 || target === null || method === 'OPTIONS') return response
       const to = URL.canParse(target, from) ? new URL(target, from).href : target
-      hops.push({ method, status, from, to })
+      if (!hops.some((hop) => hop.method === method && hop.from === from)) hops.push({ method, status, from, to })
       const isFollowed = URL.canParse(to) && new URL(to).origin === origin && (method === 'GET' || status >= 307)
       if (!isFollowed || count >= MOST_HOPS) return response
       await response.body?.cancel()
@@ -233,9 +233,17 @@ async function postProbe(line: ServerLine, since: number) {
 async function leaveAlone(line: ServerLine, since: number, asked: number): Promise<Hold> {
   await line.until(() => line.ending !== 'open', 'its end', asked).catch(() => {})
   const now = performance.now()
-  const { ending, lastAt, longestSilence } = line
-  const hasFarewell = line.frames.some(({ json }) => json?.type === 'goodbye')
-  return { asked, age: now - since, ending, hasFarewell, silence: now - lastAt, longestSilence }
+  const { ending, lastAt, longestSilence, frames } = line
+  const times = [...frames.map(({ at }) => at), now]
+  return {
+    asked,
+    age: now - since,
+    ending,
+    hasFarewell: line.controls('goodbye').length > 0,
+    silence: now - lastAt,
+    longestSilence,
+    longestGap: Math.max(...times.slice(1).map((time, index) => time - (times[index] ?? time))),
+  }
 }
 
 const isEventStream = ({ status, headers }: Response) =>

@@ -45,7 +45,9 @@ function remedyOf(exchange: Exchange, { topic, target, hosts }: Case): readonly 
   if (status === 404 || status === 405) return [right, fixOf('route', hosts)]
   if (status === 429) return [right, 'wait, or let this user have more streams or a higher rate']
   if (status === 503 && codeOf(exchange)) return [right, 'the server says itself that it is closing, or overloaded: wait']
-  if (status >= 502 && status <= 504) return [right, fixOf('gateway', hosts)]
+  // Vite says no more where it does not reach its target.
+  const isVites = status === 500 && exchange.text === '' && hosts.includes('Vite')
+  if (isVites || (status >= 502 && status <= 504)) return [right, fixOf('gateway', hosts)]
   if (status >= 500) return [right, 'the log of the server has the error']
   return [right, 'give the base URL of the chat, with the headers that it asks for']
 }
