@@ -312,6 +312,11 @@ describe.concurrent('holdline doctor', () => {
     expect(problems(await examine(other))[0]).toMatchObject({ topic: 'stream', seen: 'the first frame is one without a name, not a welcome' })
   })
 
+  test('a stream that is over at once is told', async () => {
+    const result = await examine(onStream((response) => new Response('', response)))
+    expect(problems(result)).toEqual([expect.objectContaining({ topic: 'stream', seen: 'the stream is over before its first frame' })])
+  })
+
   test('nothing listens there: one problem, and 1', async () => {
     const { out, code } = await run([`http://127.0.0.1:${await freePort()}/api/chat`, '--json'])
     expect(problems(JSON.parse(out))).toEqual([
@@ -396,6 +401,7 @@ const WELCOME = { type: 'welcome', protocolVersion: 2, connectionId: 'c', heartb
 const stream = (more: Partial<StreamSight> = {}): StreamSight => ({
   opened: exchange(),
   first: { ms: 6, name: 'welcome', json: WELCOME },
+  isEmpty: false,
   probes: probes(0, 0, -1, 0, 1, 0),
   hold: undefined,
   ...more,
@@ -459,6 +465,7 @@ const CASES: readonly (readonly [string, Partial<Observation>, Partial<Record<ke
   ['frames that are late by a delayed packet, behind HAProxy', { blunder: HAPROXY, down: stream({ probes: probes(200, 199, 200, 201, 198, 200) }) }, { topic: 'buffering', level: 'problem', fix: 'HAProxy: `option http-no-delay` in `defaults`, or in the frontend and the backend' }],
   ['frames that are late by a delayed acknowledgement', { blunder: HAPROXY, down: stream({ probes: probes(40, 41, 39, 40, 0, 40) }) }, { topic: 'buffering', level: 'advice', fix: /^HAProxy: `option http-no-delay`/ }],
   ['frames that wait for each other', { down: stream({ probes: probes(1_000, 800, 600, 400, 200, 0) }) }, { topic: 'buffering', level: 'problem', seen: '6 frames came in bursts of up to 6, 600 ms late in the middle of them' }],
+  ['a stream that is over at once', { down: stream({ first: undefined, isEmpty: true, probes: [] }) }, { topic: 'stream', level: 'problem', seen: /over before its first frame/ }],
   ['frames that do not come', { down: stream({ probes: probes(0, 0, undefined, undefined, undefined, 0) }) }, { topic: 'buffering', level: 'problem', seen: '3 of 6 frames did not come' }],
   ['one frame that is late: a machine that is busy', { down: stream({ probes: probes(0, 0, 500, 0, 0, 0) }) }, { topic: 'buffering', level: 'ok' }],
   ['compression that is on time, behind Caddy', { down: stream({ opened: by({ 'Content-Encoding': 'gzip', Server: 'Caddy' }) }) }, { topic: 'compression', level: 'advice', fix: /^Caddy: a matcher for `encode`/ }],

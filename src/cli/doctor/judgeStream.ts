@@ -70,6 +70,10 @@ export const judgeCompression: Judge = (observation, hosts) => {
 export const judgeBuffering: Judge = (observation, hosts) => {
   const stream = streamOf(observation)
   if (!stream) return []
+  if (stream.isEmpty) {
+    const fix = 'let the server keep the stream open; if it does, something on the way has no place for long answers'
+    return [{ topic: 'stream', level: 'problem', seen: 'the stream is over before its first frame', expected: 'a welcome', fix }]
+  }
   if (!stream.first) {
     const seen = `headers came after ${ms(stream.opened.ms)}, and no frame within ${ms(observation.target.timeout)}`
     const expected = 'a welcome at once'

@@ -84,6 +84,8 @@ export interface StreamSight {
   readonly opened: Exchange
   /** When its first frame came, and what it was, if it was a welcome or not. */
   readonly first: { readonly ms: number; readonly name: string | undefined; readonly json: JsonObject } | undefined
+  /** Whether it was over before a first frame. */
+  readonly isEmpty: boolean
   readonly probes: readonly Probe[]
   readonly hold: Hold | undefined
 }

@@ -120,11 +120,12 @@ class Visit {
   async #listen(line: ServerLine, opened: Exchange, since: number) {
     const frame = await line.until(() => line.frames[0], 'a frame').catch(() => undefined)
     const first = frame && { ms: frame.at - since, name: frame.name, json: frame.json ?? {} }
+    const isEmpty = !frame && line.ending !== 'open'
     const isWelcome = first?.name === 'welcome' && isText(first.json.connectionId)
     const { probes, up = await this.#post() } =
       isWelcome && line.has('probe') ? await probe(line, since) : { probes: [], up: undefined }
     const hold = isWelcome && this.#plan.idle > 0 ? await leaveAlone(line, since, this.#plan.idle) : undefined
-    return { down: { opened, first, probes, hold }, up }
+    return { down: { opened, first, isEmpty, probes, hold }, up }
   }
 
   /** [P30] Nothing acts on it. */
