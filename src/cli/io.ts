@@ -1,4 +1,4 @@
-/** What a command touches of its process. */
+/** The parts of its process that a command touches. */
 export interface CliIo {
   out(text: string): void
   err(text: string): void

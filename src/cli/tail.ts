@@ -82,7 +82,7 @@ async function tail(io: TailIo, url: string, flags: Flags): Promise<void> {
 const wrongCall = (why: string) =>
   new CliError(plain(`${why}: call it as holdline tail http://127.0.0.1:3000/api/chat --session s1.`), 2)
 
-/** What happens to the line, each thing once. */
+/** Tells of the line, each thing once. */
 function tellLine(connection: Connection, note: (text: string) => void) {
   let told: ConnectionError | undefined
   const tell = (error: ConnectionError) => {

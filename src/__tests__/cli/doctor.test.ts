@@ -373,7 +373,7 @@ describe.concurrent('holdline doctor', () => {
   })
 })
 
-// What is judged, without a network.
+// The judges, without a network.
 
 const exchange = (more: Partial<Exchange> = {}): Exchange => ({
   request: 'GET events',

@@ -7,7 +7,7 @@ import { build } from 'esbuild'
 import { CliError } from '../../cli/cliError'
 import type { CliIo } from '../../cli/io'
 
-/** What a command has written, and how it ends. */
+/** A process that keeps the output of a command, and how it ends. */
 export function fakeIo() {
   const seen = { out: '', err: '', code: 0 }
   const io: CliIo = {

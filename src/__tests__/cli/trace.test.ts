@@ -121,7 +121,7 @@ describe('as a process', () => {
   })
 
   test('a reader that has gone ends it silently', () => {
-    const steps = Array.from({ length: 20_000 }, () => ({ ...trace.steps[0], to: 'idle', refused: true }))
+    const steps = Array.from({ length: 10_000 }, () => ({ ...trace.steps[0], to: 'idle', refused: true }))
     const file = write({ ...trace, steps })
     const shell = `"$NODE" "$CLI" trace "$FILE" | head -1; echo "\${PIPESTATUS[0]}"`
     const env = { ...process.env, NODE: process.execPath, CLI: command.path, FILE: file }

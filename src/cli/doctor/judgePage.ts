@@ -28,7 +28,7 @@ export const judgePost: Judge = ({ target, up, down }, hosts) => {
   return [refusalOf(up, { topic: 'post', target, hosts })]
 }
 
-/** What a browser would say to a page of another origin. */
+/** A browser's verdict on a page of another origin. */
 export const judgeCors: Judge = ({ target, preflight, down }) => {
   if (!isCrossOrigin(target)) return []
   const findings: Finding[] = []

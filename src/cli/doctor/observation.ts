@@ -1,6 +1,6 @@
 import type { JsonObject } from '../../protocol'
 
-/** What was looked at, and as whom. */
+/** The chat that is looked at, and as whom. */
 export interface Target {
   /** The base URL of the endpoints. */
   readonly url: URL
@@ -90,7 +90,7 @@ export interface StreamSight {
   readonly hold: Hold | undefined
 }
 
-/** All that was seen, in its order. What one thing has made impossible is absent. */
+/** All that was seen, in its order. A part that an earlier one has made impossible is absent. */
 export interface Observation {
   readonly target: Target
   readonly address: Outcome<Address>

@@ -21,7 +21,7 @@ export interface Case {
 const isHtml = ({ headers, text }: Exchange) =>
   /^text\/html/i.test(headers.get('content-type') ?? '') || /^\s*<(!doctype|html)/i.test(text)
 
-/** What is wrong with an answer that is not the one that was to come. */
+/** The finding for an answer that is not the one that was to come. */
 export function refusalOf(exchange: Exchange, given: Case): Finding {
   const { topic } = given
   const { request, status, headers, text } = exchange
@@ -31,7 +31,7 @@ export function refusalOf(exchange: Exchange, given: Case): Finding {
   return { topic, level: 'problem', seen, expected, fix }
 }
 
-/** What would have been right, and what to do. */
+/** The right answer, and what to do. */
 function remedyOf(exchange: Exchange, { topic, target, hosts }: Case): readonly [expected: string, fix: string] {
   const { status } = exchange
   const right = topic === 'stream' ? '200 with `Content-Type: text/event-stream`' : 'an answer of the chat, in JSON'
