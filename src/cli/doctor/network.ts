@@ -56,7 +56,7 @@ function tlsOf(socket: TLSSocket): Tls {
   }
 }
 
-/** The answer to a request that is no HTTP, which each proxy words in its own way; '' without one. */
+/** The answer to a request that is no HTTP, which each proxy words in its own way; '' for none. */
 export function sayNonsense(url: URL, timeout: number): Promise<string> {
   return new Promise((resolve) => {
     const [host, port] = [hostOf(url), portOf(url)]

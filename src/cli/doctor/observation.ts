@@ -103,7 +103,7 @@ export interface Observation {
   /** The first POST. */
   readonly up?: Outcome<Exchange>
   readonly hops: readonly Hop[]
-  /** The first lines of the answer to a request that is no HTTP; only asked where no header names a server. */
+  /** The answer to a request that is no HTTP; only asked for where no header names a server. */
   readonly blunder?: string
   /** Vite's own script is served there. */
   readonly hasViteClient?: boolean
@@ -113,6 +113,6 @@ export const isFailure = (outcome: object): outcome is Failure => 'failed' in ou
 export const isStream = (outcome: object): outcome is StreamSight => 'opened' in outcome
 export const isCrossOrigin = ({ url, page }: Target) => page !== url.origin
 
-/** [spec] Secure Contexts: what browsers count as safe from a network, and send Fetch Metadata to. */
+/** [spec] Secure Contexts: browsers count these as safe, and send Fetch Metadata to them. */
 export const isTrustworthy = ({ protocol, hostname }: URL) =>
   protocol === 'https:' || /^(localhost|.*\.localhost|127(\.\d+){3}|\[::1\])$/.test(hostname)

@@ -1,16 +1,13 @@
-import { Fault } from '../../testing/serverContract/fault'
 import { ServerLine } from '../../testing/serverContract/serverLine'
-import { sleep } from '../../testing/serverContract/values'
 import { Wire } from '../../testing/serverContract/wire'
-import { isText, newId } from '../../protocol'
+import { isText } from '../../protocol'
 import type { HeaderLines } from '../flags'
 import { namesIn } from './hosts'
 import { asked } from './judgePage'
+import { failureOf, leaveAlone, probe } from './listen'
 import { lookUp, sayNonsense, shakeHands } from './network'
 import {
   type Exchange,
-  type Failure,
-  type Hold,
   type Hop,
   isCrossOrigin,
   isFailure,
@@ -18,7 +15,6 @@ import {
   isTrustworthy,
   type Observation,
   type Outcome,
-  type Probe,
   type StreamSight,
   type Target,
 } from './observation'
@@ -32,10 +28,6 @@ export interface Plan {
   readonly idle: number
 }
 
-/** Probes, and the time from one to the next, ms: with two in one piece there is a buffer. */
-const [PROBES, SPACING] = [6, 200]
-/** How long the last ones are waited for, ms. */
-const LAST_CALL = 3_000
 /** Redirects in a row, as in browsers. */
 const MOST_HOPS = 20
 
@@ -201,52 +193,6 @@ function pageHeaders(target: Target, method: 'GET' | 'POST' | 'OPTIONS'): Header
   }
 }
 
-async function probe(line: ServerLine, since: number) {
-  const posts: Promise<{ readonly probe: Omit<Probe, 'came'>; readonly nonce: string; readonly up: Outcome<Exchange> }>[] = []
-  for (let count = 0; count < PROBES; count++) {
-    posts.push(postProbe(line, since))
-    await sleep(SPACING)
-  }
-  const sent = await Promise.all(posts)
-  const cameAt = (nonce: string) => line.frames.find(({ json }) => json?.type === 'probe' && json.nonce === nonce)?.at
-  const isThere = () => sent.every(({ nonce, probe: { status } }) => status === undefined || status >= 300 || cameAt(nonce) !== undefined)
-  await line.until(isThere, 'the answers', LAST_CALL).catch(() => {})
-  const probes = sent.map(({ probe, nonce }): Probe => {
-    const at = cameAt(nonce)
-    return { ...probe, came: at === undefined ? undefined : at - since }
-  })
-  return { probes, up: sent[0]?.up }
-}
-
-async function postProbe(line: ServerLine, since: number) {
-  const nonce = newId()
-  const sent = performance.now() - since
-  try {
-    const { status, headers, text } = await line.post('probe', { type: 'probe', nonce })
-    const answered = performance.now() - since
-    const up: Exchange = { request: 'POST probe', status, headers, text, ms: answered - sent }
-    return { probe: { sent, answered, status }, nonce, up }
-  } catch (error) {
-    return { probe: { sent, answered: undefined, status: undefined }, nonce, up: failureOf(error) }
-  }
-}
-
-async function leaveAlone(line: ServerLine, since: number, asked: number): Promise<Hold> {
-  await line.until(() => line.ending !== 'open', 'its end', asked).catch(() => {})
-  const now = performance.now()
-  const { ending, lastAt, longestSilence, frames } = line
-  const times = [...frames.map(({ at }) => at), now]
-  return {
-    asked,
-    age: now - since,
-    ending,
-    hasFarewell: line.controls('goodbye').length > 0,
-    silence: now - lastAt,
-    longestSilence,
-    longestGap: Math.max(...times.slice(1).map((time, index) => time - (times[index] ?? time))),
-  }
-}
-
 const isEventStream = ({ status, headers }: Response) =>
   status === 200 && /^text\/event-stream\b/i.test(headers.get('content-type') ?? '')
 
@@ -261,5 +207,3 @@ async function textOf(response: Response, abort: AbortController, timeout: numbe
     clearTimeout(timer)
   }
 }
-
-const failureOf = (error: unknown): Failure => ({ failed: error instanceof Fault ? error.came : String(error) })

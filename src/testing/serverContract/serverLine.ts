@@ -22,7 +22,7 @@ export interface Frame {
   readonly data: string
   /** The JSON object in it. */
   readonly json: JsonObject | undefined
-  /** When the end of it came, ms by `performance.now`. Frames that came in one piece have the same. */
+  /** When its end came, ms by `performance.now`. Frames that came in one piece have the same. */
   readonly at: number
 }
 

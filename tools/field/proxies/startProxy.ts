@@ -11,7 +11,7 @@ import { snippet } from './snippet'
 
 /** What a test changes of a configuration. */
 export interface Tuning {
-  /** The directives beside the snippet; those of HAProxy are of its backend, and Caddy takes none. */
+  /** Directives beside the snippet; those of HAProxy are of its backend, and Caddy takes none. */
   readonly more?: string
   /** In the place of the snippet. */
   readonly text?: string
