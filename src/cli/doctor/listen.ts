@@ -10,6 +10,7 @@ import type { Exchange, Failure, Hold, Outcome, Probe } from './observation'
 const [PROBES, SPACING] = [6, 200]
 /** How long the last ones are waited for, ms. */
 const LAST_CALL = 3_000
+
 /** Times are ms since `since`, which is by `performance.now`. `up` is the first POST. */
 export async function probe(line: ServerLine, since: number) {
   const posts: Promise<{ readonly probe: Omit<Probe, 'came'>; readonly nonce: string; readonly up: Outcome<Exchange> }>[] = []
