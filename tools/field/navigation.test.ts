@@ -40,7 +40,7 @@ for (const { name, tools, launch } of ENGINES) {
       // A driver may wait for ever for a tab that is still navigating.
       ends.push(
         () => Promise.race([tab.close().catch(() => {}), new Promise<void>((resolve) => setTimeout(resolve, 5_000))]),
-        site.close,
+        () => site.close(),
       )
       return { site, tab }
     }

@@ -49,7 +49,8 @@ async function start(): Promise<ForeignServer> {
     restart: () => again('SIGTERM'),
     crash: () => again('SIGKILL'),
     async stop() {
-      await running.stop()
+      running.signal('SIGTERM')
+      await running.exited
       await rm(folder, { recursive: true, force: true })
     },
   }

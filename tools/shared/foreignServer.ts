@@ -1,4 +1,5 @@
 import { type ConnectionOptions, createConnection } from 'holdline'
+import { runServerContract } from 'holdline/testing'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { cuttable } from '../field/runtimes/cuttable'
 
@@ -9,6 +10,7 @@ export interface ForeignServer {
   restart(): Promise<void>
   /** Kills it, and starts it again. Only where its log outlives that. */
   readonly crash?: () => Promise<void>
+  /** Ends it as its host would; it may have ended before. */
   stop(): Promise<void>
 }
 
@@ -226,7 +228,10 @@ const CASES: readonly Case[] = [
   },
 ]
 
-/** Each case, for the real client. Describes tests, so it is to be called in a `describe`. */
+/**
+ * Each case, for the real client, and the contract of servers. Describes tests, so it is to be
+ * called in a `describe`.
+ */
 export function testForeignServer(start: () => Promise<ForeignServer>, { keepsLog }: { readonly keepsLog: boolean }) {
   let server: ForeignServer
   const opened: (() => unknown)[] = []
@@ -237,6 +242,21 @@ export function testForeignServer(start: () => Promise<ForeignServer>, { keepsLo
     for (const close of opened.splice(0).reverse()) await close()
   })
   afterAll(() => server?.stop())
+
+  test('keeps the rules of docs/protocol.md', async () => {
+    const own = await start()
+    opened.push(own.stop)
+    const reports = await runServerContract({
+      url: `http://127.0.0.1:${own.port}/api/chat`,
+      headers: { Authorization: 'Bearer ann' },
+      secondUser: { Authorization: 'Bearer bob' },
+      events: 2,
+      goodbye: () => own.stop(),
+    })
+    const broken = reports.filter(({ outcome, level }) => outcome === 'failed' && level === 'must')
+    expect(broken.map(({ number, why }) => `${number} ${why}`)).toEqual([])
+    expect(reports.filter(({ outcome }) => outcome === 'passed').length).toBeGreaterThan(50)
+  }, 120_000)
 
   for (const { title, needsLog = false, run } of CASES) {
     test.skipIf(needsLog && !keepsLog)(title, () =>

@@ -305,10 +305,14 @@ describeWithRedis('runs of several processes', () => {
     first.log.close()
     const end = performance.now() + 1.5 * LEASE
     await live(second, () => performance.now() > end, 'longer than a lease')
+    // The run goes on until both have been answered.
+    const producer = manualProducer()
     const results = await Promise.allSettled([
-      second.runs.resume(command(session, 'a1'), run, says(text('yes'))),
-      third.runs.resume(command(session, 'a2'), run, says(text('no'))),
+      second.runs.resume(command(session, 'a1'), run, producer.produce),
+      third.runs.resume(command(session, 'a2'), run, producer.produce),
     ])
+    producer.say(text('yes'))
+    producer.finish()
     expect(results.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected'])
     expect(results.find(({ status }) => status === 'rejected')).toMatchObject({ reason: { code: 'answered' } })
     await Promise.all([second.runs.idle(), third.runs.idle()])
