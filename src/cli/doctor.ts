@@ -1,7 +1,7 @@
 import { Command } from 'commander'
 import { CliError } from './cliError'
-import { judge } from './doctor/judge'
 import { hostsOf } from './doctor/hosts'
+import { judge } from './doctor/judge'
 import { observe, type Plan } from './doctor/observe'
 import { countsOf, toLine, toSummary } from './doctor/report'
 import { type HeaderLines, toHeaders, toNumber, withCookie } from './flags'

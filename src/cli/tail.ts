@@ -155,7 +155,8 @@ function catchUp(
 function refusalOf({ sessionId, status }: SessionNews): string {
   const session = plain(JSON.stringify(sessionId))
   if (status === 'gone') return `the session ${session} is gone: the server knows none of that name any more`
-  if (status === 'forbidden') return `the session ${session} is not for this user: give the --header or --cookie of one who may read it`
+  if (status === 'forbidden')
+    return `the session ${session} is not for this user: give the --header or --cookie of one who may read it`
   return `the session ${session} is followed no more (${status})`
 }
 

@@ -60,7 +60,10 @@ async function read(file: string) {
     text = await (file === '-' ? textOf(process.stdin) : readFile(file, 'utf8'))
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
-    throw new CliError(`${name} cannot be read (${code ?? message}): name the file of a saved trace, or - for standard input.`, 2)
+    throw new CliError(
+      `${name} cannot be read (${code ?? message}): name the file of a saved trace, or - for standard input.`,
+      2,
+    )
   }
   try {
     return parseTrace(text)

@@ -96,7 +96,10 @@ describeWith('the doctor behind an nginx that holds streams back', { nginx: find
   test('by buffering: it names `proxy_buffering off`', async () => {
     const result = await examine(await behind('nginx-alone', { more: HOLDS }))
     expect(result.hosts).toEqual(['nginx'])
-    expect(of(result, 'buffering')).toMatchObject({ level: 'problem', fix: expect.stringContaining('nginx: `proxy_buffering off;`') })
+    expect(of(result, 'buffering')).toMatchObject({
+      level: 'problem',
+      fix: expect.stringContaining('nginx: `proxy_buffering off;`'),
+    })
     expect(result.code).toBe(1)
   })
 
@@ -121,13 +124,17 @@ describeWith('the doctor behind an Apache with mod_deflate', { apache2: findTool
   test('and with mod_buffer: names that', async () => {
     const tuning = { modules: ['buffer'], more: 'SetOutputFilter BUFFER' }
     const result = await examine(await behind('apache', tuning))
-    expect(of(result, 'buffering')).toMatchObject({ level: 'problem', fix: expect.stringMatching(/^Apache: .*mod_buffer/) })
+    expect(of(result, 'buffering')).toMatchObject({
+      level: 'problem',
+      fix: expect.stringMatching(/^Apache: .*mod_buffer/),
+    })
   })
 })
 
 describeWith('the doctor behind a HAProxy that compresses', { haproxy: findTool('haproxy') }, () => {
   test('names `compression type`', async () => {
-    const more = '  http-response del-header Cache-Control\n  compression algo gzip\n  compression type text/event-stream'
+    const more =
+      '  http-response del-header Cache-Control\n  compression algo gzip\n  compression type text/event-stream'
     const result = await examine(await behind('haproxy', { more }))
     expect(result.hosts).toEqual(['HAProxy'])
     expect(of(result, 'compression')).toMatchObject({ fix: 'HAProxy: no `text/event-stream` in `compression type`' })
@@ -147,7 +154,9 @@ describeWith('the doctor behind a Caddy that encodes', { caddy: findTool('caddy'
     const result = await examine(await behind('caddy', { text }))
     expect(result.hosts).toEqual(['Caddy'])
     const found = result.findings.filter(({ fix }) => fix?.includes('Caddy') && /encode/.test(fix))
-    expect(found.map(({ topic }) => topic)).toEqual(expect.arrayContaining([expect.stringMatching(/^(buffering|compression)$/)]))
+    expect(found.map(({ topic }) => topic)).toEqual(
+      expect.arrayContaining([expect.stringMatching(/^(buffering|compression)$/)]),
+    )
   })
 })
 
@@ -161,8 +170,13 @@ describeWith('the doctor behind Vite', { vite }, () => {
   })
 
   test('without a proxy: names `server.proxy`', async () => {
-    const result = await examine(await behindVite("import { defineConfig } from 'vite'\nexport default defineConfig({})\n"))
-    expect(problems(result)[0]).toMatchObject({ topic: 'stream', fix: expect.stringMatching(/Vite: `server: \{ proxy: /) })
+    const result = await examine(
+      await behindVite("import { defineConfig } from 'vite'\nexport default defineConfig({})\n"),
+    )
+    expect(problems(result)[0]).toMatchObject({
+      topic: 'stream',
+      fix: expect.stringMatching(/Vite: `server: \{ proxy: /),
+    })
   })
 
   test('with the wrong target: says that no server is behind it', async () => {
@@ -189,6 +203,9 @@ export default defineConfig({
 `
     const result = await examine(await behindVite(text))
     expect(result.hosts).toEqual(['Vite'])
-    expect(of(result, 'buffering')).toMatchObject({ level: 'problem', fix: expect.stringMatching(/Vite: .*compressing plugin/) })
+    expect(of(result, 'buffering')).toMatchObject({
+      level: 'problem',
+      fix: expect.stringMatching(/Vite: .*compressing plugin/),
+    })
   })
 })

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
-import { createServer as createTlsServer } from 'node:https'
 import { createSecureServer } from 'node:http2'
+import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { Readable } from 'node:stream'
 import { constants, createGzip } from 'node:zlib'
@@ -149,25 +149,35 @@ describe.concurrent('holdline doctor', () => {
   test('frames that are late are a problem', async () => {
     const result = await examine(onStream(late(400)))
     expect(problems(result)).toEqual([
-      expect.objectContaining({ topic: 'buffering', seen: expect.stringMatching(/^6 frames came .* late in the middle/) }),
+      expect.objectContaining({
+        topic: 'buffering',
+        seen: expect.stringMatching(/^6 frames came .* late in the middle/),
+      }),
     ])
   })
 
   test('frames that come in bursts are a problem', async () => {
     const result = await examine(onStream(inBursts(900)))
-    expect(of(result, 'buffering')).toMatchObject({ level: 'problem', seen: expect.stringMatching(/in bursts of up to [3-6]/) })
+    expect(of(result, 'buffering')).toMatchObject({
+      level: 'problem',
+      seen: expect.stringMatching(/in bursts of up to [3-6]/),
+    })
   })
 
   test('a stream that is held altogether is a problem, and what was answered at once says that it is held', async () => {
     const result = await examine(onStream(never), '--timeout', '1500')
-    expect(of(result, 'buffering')).toMatchObject({ level: 'problem', seen: expect.stringMatching(/no frame within 1\.5 s/) })
+    expect(of(result, 'buffering')).toMatchObject({
+      level: 'problem',
+      seen: expect.stringMatching(/no frame within 1\.5 s/),
+    })
   })
 
   test('headers that are held as well are a problem of buffering, not of a server that is away', async () => {
     const result = await examine(
       {
         async answer(request, next) {
-          if (isStream(request) && !request.url.includes('?ask')) await new Promise((resolve) => setTimeout(resolve, 3_000))
+          if (isStream(request) && !request.url.includes('?ask'))
+            await new Promise((resolve) => setTimeout(resolve, 3_000))
           return next()
         },
       },
@@ -218,7 +228,10 @@ describe.concurrent('holdline doctor', () => {
   })
 
   test('a heartbeat that does not come is a problem', async () => {
-    const lacksPings: Tampering = { frames: () => (frame) => (frame.includes('"ping"') ? '' : frame), options: { heartbeat: 200 } }
+    const lacksPings: Tampering = {
+      frames: () => (frame) => (frame.includes('"ping"') ? '' : frame),
+      options: { heartbeat: 200 },
+    }
     const result = await examine(lacksPings, '--idle', '2')
     expect(of(result, 'idle')).toMatchObject({ level: 'problem', expected: 'something at least every 200 ms' })
   })
@@ -226,10 +239,15 @@ describe.concurrent('holdline doctor', () => {
   test('a page of HTML in the place of the stream is a route that is missing', async () => {
     const page: Tampering = {
       answer: () =>
-        new Response('<!doctype html><title>App</title>', { headers: { 'Content-Type': 'text/html', 'X-Powered-By': 'Next.js' } }),
+        new Response('<!doctype html><title>App</title>', {
+          headers: { 'Content-Type': 'text/html', 'X-Powered-By': 'Next.js' },
+        }),
     }
     const result = await examine(page)
-    expect(problems(result)[0]).toMatchObject({ topic: 'stream', fix: expect.stringMatching(/^a page was served in its place: Next: a route handler/) })
+    expect(problems(result)[0]).toMatchObject({
+      topic: 'stream',
+      fix: expect.stringMatching(/^a page was served in its place: Next: a route handler/),
+    })
   })
 
   test.each<[number, Record<string, string>, string, RegExp]>([
@@ -285,11 +303,17 @@ describe.concurrent('holdline doctor', () => {
       answer: (request, next) =>
         request.method === 'POST' ? Response.json({ error: 'unknown-stream' }, { status: 404 }) : next(),
     }
-    expect(of(await examine(stranger), 'post')).toMatchObject({ level: 'problem', fix: expect.stringContaining('sticky sessions') })
+    expect(of(await examine(stranger), 'post')).toMatchObject({
+      level: 'problem',
+      fix: expect.stringContaining('sticky sessions'),
+    })
     const missing: Tampering = {
       answer: (request, next) => (request.method === 'POST' ? new Response('Cannot POST', { status: 404 }) : next()),
     }
-    expect(of(await examine(missing), 'post')).toMatchObject({ level: 'problem', fix: expect.stringContaining('mounted') })
+    expect(of(await examine(missing), 'post')).toMatchObject({
+      level: 'problem',
+      fix: expect.stringContaining('mounted'),
+    })
   })
 
   test('a cookie that browsers drop is a problem', async () => {
@@ -309,12 +333,17 @@ describe.concurrent('holdline doctor', () => {
     const other: Tampering = {
       answer: () => new Response('data: {"hello":1}\n\n', { headers: { 'Content-Type': 'text/event-stream' } }),
     }
-    expect(problems(await examine(other))[0]).toMatchObject({ topic: 'stream', seen: 'the first frame is one without a name, not a welcome' })
+    expect(problems(await examine(other))[0]).toMatchObject({
+      topic: 'stream',
+      seen: 'the first frame is one without a name, not a welcome',
+    })
   })
 
   test('a stream that is over at once is told', async () => {
     const result = await examine(onStream((response) => new Response('', response)))
-    expect(problems(result)).toEqual([expect.objectContaining({ topic: 'stream', seen: 'the stream is over before its first frame' })])
+    expect(problems(result)).toEqual([
+      expect.objectContaining({ topic: 'stream', seen: 'the stream is over before its first frame' }),
+    ])
   })
 
   test('nothing listens there: one problem, and 1', async () => {
@@ -344,11 +373,16 @@ describe.concurrent('holdline doctor', () => {
     const { port } = server.address() as AddressInfo
     const { out } = await run([`https://127.0.0.1:${port}/api/chat`, '--json'])
     server.close()
-    expect(of(JSON.parse(out), 'http')).toMatchObject({ level: 'advice', seen: expect.stringContaining('six connections') })
+    expect(of(JSON.parse(out), 'http')).toMatchObject({
+      level: 'advice',
+      seen: expect.stringContaining('six connections'),
+    })
     const plain = await startTalkingServer()
     const { out: other } = await run([plain.options.url.replace('http:', 'https:'), '--json', '--timeout', '2000'])
     await plain.close()
-    expect(problems(JSON.parse(other))).toEqual([expect.objectContaining({ topic: 'tls', seen: expect.stringContaining('no TLS there') })])
+    expect(problems(JSON.parse(other))).toEqual([
+      expect.objectContaining({ topic: 'tls', seen: expect.stringContaining('no TLS there') }),
+    ])
   })
 
   test.each([
@@ -358,7 +392,11 @@ describe.concurrent('holdline doctor', () => {
     ['--idle is too long', ['http://127.0.0.1:1', '--idle', '300'], /--idle is 300: give seconds, from 0 to 290/],
     ['--idle is no number', ['http://127.0.0.1:1', '--idle', 'long'], /it is no number/],
     ['--timeout is 0', ['http://127.0.0.1:1', '--timeout', '0'], /--timeout is 0: give milliseconds/],
-    ['--origin is a page', ['http://127.0.0.1:1', '--origin', 'https://a/b'], /--origin is "https:\/\/a\/b": give the origin/],
+    [
+      '--origin is a page',
+      ['http://127.0.0.1:1', '--origin', 'https://a/b'],
+      /--origin is "https:\/\/a\/b": give the origin/,
+    ],
     ['--header is none', ['http://127.0.0.1:1', '--header', 'a'], /it is no header/],
   ])('ends with 2, and says why, where %s', async (_, args, says) => {
     const { err, out, code } = await run(args)
@@ -368,7 +406,13 @@ describe.concurrent('holdline doctor', () => {
   test('--help teaches: what a line means, whose fix, the exit codes, examples', async () => {
     const { out, code } = await run(['--help'])
     expect(code).toBe(0)
-    for (const text of ['PROBLEM', 'nginx, Apache, HAProxy, Caddy', 'Exit code: 0', 'npx holdline doctor http://', '--origin'])
+    for (const text of [
+      'PROBLEM',
+      'nginx, Apache, HAProxy, Caddy',
+      'Exit code: 0',
+      'npx holdline doctor http://',
+      '--origin',
+    ])
       expect(out).toContain(text)
   })
 })
@@ -413,12 +457,22 @@ const observation = (more: Partial<Observation> = {}): Observation => ({
   tls: TLS,
   ask: exchange({ request: 'GET events?ask' }),
   down: stream(),
-  up: exchange({ request: 'POST probe', headers: new Headers({ 'Content-Type': 'application/json' }), text: '{"ok":true}' }),
+  up: exchange({
+    request: 'POST probe',
+    headers: new Headers({ 'Content-Type': 'application/json' }),
+    text: '{"ok":true}',
+  }),
   hops: [],
   ...more,
 })
 const by = (headers: Readonly<Record<string, string>>) =>
-  exchange({ headers: new Headers({ 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-cache, no-transform', ...headers }) })
+  exchange({
+    headers: new Headers({
+      'Content-Type': 'text/event-stream',
+      'Cache-Control': 'no-cache, no-transform',
+      ...headers,
+    }),
+  })
 const hold = (more: Partial<Hold> = {}): Hold => ({
   asked: 60_000,
   age: 62_000,
@@ -430,8 +484,14 @@ const hold = (more: Partial<Hold> = {}): Hold => ({
   ...more,
 })
 const refusal = (status: number, error: string, message = '') =>
-  exchange({ request: 'POST probe', status, headers: new Headers({ 'Content-Type': 'application/json' }), text: JSON.stringify({ error, message }) })
-const HAPROXY = 'HTTP/1.1 400 Bad request\r\n\r\n<html><body><h1>400 Bad request</h1>\nYour browser sent an invalid request.\n</body></html>\n'
+  exchange({
+    request: 'POST probe',
+    status,
+    headers: new Headers({ 'Content-Type': 'application/json' }),
+    text: JSON.stringify({ error, message }),
+  })
+const HAPROXY =
+  'HTTP/1.1 400 Bad request\r\n\r\n<html><body><h1>400 Bad request</h1>\nYour browser sent an invalid request.\n</body></html>\n'
 const cross = (page: string, more: Partial<Target> = {}) => target('https://api.example/chat', { page, ...more })
 const cors = (headers: Readonly<Record<string, string>>, more: Partial<Target> = {}): Partial<Observation> => ({
   target: cross('https://app.other', more),
@@ -442,61 +502,253 @@ const ALL = 'content-type, idempotency-key, x-connection-id, x-lane'
 
 test('of what is as it should be there are findings, and none but ok', () => {
   const levels = judge(observation({ down: stream({ hold: hold() }) })).map(({ topic, level }) => `${topic} ${level}`)
-  expect(levels).toEqual(['address', 'tls', 'http', 'stream', 'first byte', 'compression', 'buffering', 'idle', 'post'].map((topic) => `${topic} ok`))
+  expect(levels).toEqual(
+    ['address', 'tls', 'http', 'stream', 'first byte', 'compression', 'buffering', 'idle', 'post'].map(
+      (topic) => `${topic} ok`,
+    ),
+  )
 })
 
 const CASES: readonly (readonly [string, Partial<Observation>, Partial<Record<keyof Finding, unknown>>])[] = [
-  ['a name without an address', { address: { failed: 'ENOTFOUND' } }, { topic: 'address', level: 'problem', seen: 'chat.example has no address (ENOTFOUND)' }],
+  [
+    'a name without an address',
+    { address: { failed: 'ENOTFOUND' } },
+    { topic: 'address', level: 'problem', seen: 'chat.example has no address (ENOTFOUND)' },
+  ],
   ['a handshake that fails', { tls: { failed: 'ECONNRESET' } }, { topic: 'tls', level: 'problem' }],
-  ['a certificate that is not trusted', { tls: { ...TLS, distrust: 'CERT_HAS_EXPIRED' } }, { topic: 'tls', level: 'problem', seen: /CERT_HAS_EXPIRED/ }],
+  [
+    'a certificate that is not trusted',
+    { tls: { ...TLS, distrust: 'CERT_HAS_EXPIRED' } },
+    { topic: 'tls', level: 'problem', seen: /CERT_HAS_EXPIRED/ },
+  ],
   ['a certificate that ends soon', { tls: { ...TLS, days: 3 } }, { topic: 'tls', level: 'advice' }],
   ['http: in a network', { target: target('http://chat.example/') }, { topic: 'tls', level: 'advice' }],
-  ['HTTP/1.1', { tls: { ...TLS, http: 'http/1.1' }, ask: by({ Server: 'nginx' }) }, { topic: 'http', level: 'advice', seen: /six connections/, fix: /^nginx: `listen 443 ssl http2;`/ }],
-  ['a redirect to another origin', { hops: [{ method: 'GET', status: 302, from: 'https://chat.example/a', to: 'https://b.example/' }] }, { topic: 'redirect', level: 'problem', fix: /URL that it leads to/ }],
-  ['a redirect that makes a GET of a POST', { hops: [{ method: 'POST', status: 301, from: 'https://chat.example/a', to: 'https://chat.example/b' }] }, { topic: 'redirect', level: 'problem', expected: /^307 or 308/ }],
-  ['no answer at all', { ask: { failed: 'no answer (ECONNREFUSED)' }, down: { failed: 'no answer (ECONNREFUSED)' } }, { topic: 'stream', level: 'problem' }],
-  ['a slow first byte', { down: stream({ first: { ms: 4_000, name: 'welcome', json: WELCOME } }) }, { topic: 'first byte', level: 'advice', seen: /4\.0 s/ }],
-  ['a stream that may be transformed', { down: stream({ opened: by({ 'Cache-Control': 'no-cache' }) }) }, { topic: 'headers', level: 'advice' }],
-  ['no welcome behind nginx', { down: stream({ opened: by({ Server: 'nginx/1.22.1' }), first: undefined, probes: [] }) }, { topic: 'buffering', level: 'problem', fix: /^nginx: `proxy_buffering off;`/ }],
-  ['no welcome behind Apache', { down: stream({ opened: by({ Server: 'Apache/2.4.57 (Debian)' }), first: undefined, probes: [] }) }, { topic: 'buffering', level: 'problem', fix: /^Apache: `ProxyPass … flushpackets=on`/ }],
-  ['no welcome behind Vite', { hasViteClient: true, down: stream({ first: undefined, probes: [] }) }, { topic: 'buffering', level: 'problem', fix: /^Vite: no `selfHandleResponse`/ }],
-  ['no welcome behind two', { down: stream({ opened: by({ Server: 'nginx', 'X-Powered-By': 'Express' }), first: undefined, probes: [] }) }, { topic: 'buffering', fix: /^nginx: .*; Express: / }],
-  ['no welcome behind something', { down: stream({ first: undefined, probes: [] }) }, { topic: 'buffering', fix: /each proxy on the way/ }],
-  ['frames that are late by a delayed packet, behind HAProxy', { blunder: HAPROXY, down: stream({ probes: probes(200, 199, 200, 201, 198, 200) }) }, { topic: 'buffering', level: 'problem', fix: 'HAProxy: `option http-no-delay` in `defaults`, or in the frontend and the backend' }],
-  ['frames that are late by a delayed acknowledgement', { blunder: HAPROXY, down: stream({ probes: probes(40, 41, 39, 40, 0, 40) }) }, { topic: 'buffering', level: 'advice', fix: /^HAProxy: `option http-no-delay`/ }],
-  ['frames that wait for each other', { down: stream({ probes: probes(1_000, 800, 600, 400, 200, 0) }) }, { topic: 'buffering', level: 'problem', seen: '6 frames came in bursts of up to 6, 600 ms late in the middle of them' }],
-  ['a stream that is over at once', { down: stream({ first: undefined, isEmpty: true, probes: [] }) }, { topic: 'stream', level: 'problem', seen: /over before its first frame/ }],
-  ['frames that do not come', { down: stream({ probes: probes(0, 0, undefined, undefined, undefined, 0) }) }, { topic: 'buffering', level: 'problem', seen: '3 of 6 frames did not come' }],
-  ['one frame that is late: a machine that is busy', { down: stream({ probes: probes(0, 0, 500, 0, 0, 0) }) }, { topic: 'buffering', level: 'ok' }],
-  ['compression that is on time, behind Caddy', { down: stream({ opened: by({ 'Content-Encoding': 'gzip', Server: 'Caddy' }) }) }, { topic: 'compression', level: 'advice', fix: /^Caddy: a matcher for `encode`/ }],
-  ['compression that is late', { down: stream({ opened: by({ 'Content-Encoding': 'br' }), probes: probes(300, 300, 300, 300, 300, 300) }) }, { topic: 'compression', level: 'problem', seen: /\(br\)/ }],
-  ['a limit on silence, behind Apache', { down: stream({ opened: by({ Server: 'Apache/2.4.57' }), hold: hold({ ending: 'ended', silence: 60_000 }) }) }, { topic: 'idle', level: 'problem', seen: /after 60\.0 s of silence/, fix: /^Apache: `ProxyTimeout/ }],
-  ['a limit on the whole answer', { down: stream({ hold: hold({ ending: 'cut', age: 30_000, silence: 6_000 }) }) }, { topic: 'idle', level: 'problem', seen: /cut after 30\.0 s/, fix: /function platform/ }],
-  ['a goodbye', { down: stream({ hold: hold({ ending: 'ended', hasFarewell: true }) }) }, { topic: 'idle', level: 'unknown', seen: /said goodbye/ }],
-  ['a heartbeat that is held back', { down: stream({ hold: hold({ longestGap: 20_000 }) }) }, { topic: 'idle', level: 'problem', expected: 'something at least every 8.0 s' }],
-  ['an origin that is refused, behind Apache', { down: stream({ opened: by({ Server: 'Apache' }) }), up: refusal(403, 'origin', 'Origin a is not b') }, { topic: 'post', level: 'problem', fix: 'Apache: `ProxyPreserveHost On`, or `allowedOrigins`' }],
-  ['an origin that is refused, behind Vite', { hasViteClient: true, up: refusal(403, 'origin') }, { topic: 'post', fix: /^Vite: `changeOrigin: false`/ }],
-  ['a host that is refused', { up: refusal(403, 'host') }, { topic: 'post', expected: 'chat.example to be a name of the server' }],
-  ['a firewall', { up: exchange({ request: 'POST probe', status: 403, text: '<h1>Blocked</h1>' }) }, { topic: 'post', fix: /firewall/ }],
+  [
+    'HTTP/1.1',
+    { tls: { ...TLS, http: 'http/1.1' }, ask: by({ Server: 'nginx' }) },
+    { topic: 'http', level: 'advice', seen: /six connections/, fix: /^nginx: `listen 443 ssl http2;`/ },
+  ],
+  [
+    'a redirect to another origin',
+    { hops: [{ method: 'GET', status: 302, from: 'https://chat.example/a', to: 'https://b.example/' }] },
+    { topic: 'redirect', level: 'problem', fix: /URL that it leads to/ },
+  ],
+  [
+    'a redirect that makes a GET of a POST',
+    { hops: [{ method: 'POST', status: 301, from: 'https://chat.example/a', to: 'https://chat.example/b' }] },
+    { topic: 'redirect', level: 'problem', expected: /^307 or 308/ },
+  ],
+  [
+    'no answer at all',
+    { ask: { failed: 'no answer (ECONNREFUSED)' }, down: { failed: 'no answer (ECONNREFUSED)' } },
+    { topic: 'stream', level: 'problem' },
+  ],
+  [
+    'a slow first byte',
+    { down: stream({ first: { ms: 4_000, name: 'welcome', json: WELCOME } }) },
+    { topic: 'first byte', level: 'advice', seen: /4\.0 s/ },
+  ],
+  [
+    'a stream that may be transformed',
+    { down: stream({ opened: by({ 'Cache-Control': 'no-cache' }) }) },
+    { topic: 'headers', level: 'advice' },
+  ],
+  [
+    'no welcome behind nginx',
+    { down: stream({ opened: by({ Server: 'nginx/1.22.1' }), first: undefined, probes: [] }) },
+    { topic: 'buffering', level: 'problem', fix: /^nginx: `proxy_buffering off;`/ },
+  ],
+  [
+    'no welcome behind Apache',
+    { down: stream({ opened: by({ Server: 'Apache/2.4.57 (Debian)' }), first: undefined, probes: [] }) },
+    { topic: 'buffering', level: 'problem', fix: /^Apache: `ProxyPass … flushpackets=on`/ },
+  ],
+  [
+    'no welcome behind Vite',
+    { hasViteClient: true, down: stream({ first: undefined, probes: [] }) },
+    { topic: 'buffering', level: 'problem', fix: /^Vite: no `selfHandleResponse`/ },
+  ],
+  [
+    'no welcome behind two',
+    { down: stream({ opened: by({ Server: 'nginx', 'X-Powered-By': 'Express' }), first: undefined, probes: [] }) },
+    { topic: 'buffering', fix: /^nginx: .*; Express: / },
+  ],
+  [
+    'no welcome behind something',
+    { down: stream({ first: undefined, probes: [] }) },
+    { topic: 'buffering', fix: /each proxy on the way/ },
+  ],
+  [
+    'frames that are late by a delayed packet, behind HAProxy',
+    { blunder: HAPROXY, down: stream({ probes: probes(200, 199, 200, 201, 198, 200) }) },
+    {
+      topic: 'buffering',
+      level: 'problem',
+      fix: 'HAProxy: `option http-no-delay` in `defaults`, or in the frontend and the backend',
+    },
+  ],
+  [
+    'frames that are late by a delayed acknowledgement',
+    { blunder: HAPROXY, down: stream({ probes: probes(40, 41, 39, 40, 0, 40) }) },
+    { topic: 'buffering', level: 'advice', fix: /^HAProxy: `option http-no-delay`/ },
+  ],
+  [
+    'frames that wait for each other',
+    { down: stream({ probes: probes(1_000, 800, 600, 400, 200, 0) }) },
+    {
+      topic: 'buffering',
+      level: 'problem',
+      seen: '6 frames came in bursts of up to 6, 600 ms late in the middle of them',
+    },
+  ],
+  [
+    'a stream that is over at once',
+    { down: stream({ first: undefined, isEmpty: true, probes: [] }) },
+    { topic: 'stream', level: 'problem', seen: /over before its first frame/ },
+  ],
+  [
+    'frames that do not come',
+    { down: stream({ probes: probes(0, 0, undefined, undefined, undefined, 0) }) },
+    { topic: 'buffering', level: 'problem', seen: '3 of 6 frames did not come' },
+  ],
+  [
+    'one frame that is late: a machine that is busy',
+    { down: stream({ probes: probes(0, 0, 500, 0, 0, 0) }) },
+    { topic: 'buffering', level: 'ok' },
+  ],
+  [
+    'compression that is on time, behind Caddy',
+    { down: stream({ opened: by({ 'Content-Encoding': 'gzip', Server: 'Caddy' }) }) },
+    { topic: 'compression', level: 'advice', fix: /^Caddy: a matcher for `encode`/ },
+  ],
+  [
+    'compression that is late',
+    { down: stream({ opened: by({ 'Content-Encoding': 'br' }), probes: probes(300, 300, 300, 300, 300, 300) }) },
+    { topic: 'compression', level: 'problem', seen: /\(br\)/ },
+  ],
+  [
+    'a limit on silence, behind Apache',
+    { down: stream({ opened: by({ Server: 'Apache/2.4.57' }), hold: hold({ ending: 'ended', silence: 60_000 }) }) },
+    { topic: 'idle', level: 'problem', seen: /after 60\.0 s of silence/, fix: /^Apache: `ProxyTimeout/ },
+  ],
+  [
+    'a limit on the whole answer',
+    { down: stream({ hold: hold({ ending: 'cut', age: 30_000, silence: 6_000 }) }) },
+    { topic: 'idle', level: 'problem', seen: /cut after 30\.0 s/, fix: /function platform/ },
+  ],
+  [
+    'a goodbye',
+    { down: stream({ hold: hold({ ending: 'ended', hasFarewell: true }) }) },
+    { topic: 'idle', level: 'unknown', seen: /said goodbye/ },
+  ],
+  [
+    'a heartbeat that is held back',
+    { down: stream({ hold: hold({ longestGap: 20_000 }) }) },
+    { topic: 'idle', level: 'problem', expected: 'something at least every 8.0 s' },
+  ],
+  [
+    'an origin that is refused, behind Apache',
+    { down: stream({ opened: by({ Server: 'Apache' }) }), up: refusal(403, 'origin', 'Origin a is not b') },
+    { topic: 'post', level: 'problem', fix: 'Apache: `ProxyPreserveHost On`, or `allowedOrigins`' },
+  ],
+  [
+    'an origin that is refused, behind Vite',
+    { hasViteClient: true, up: refusal(403, 'origin') },
+    { topic: 'post', fix: /^Vite: `changeOrigin: false`/ },
+  ],
+  [
+    'a host that is refused',
+    { up: refusal(403, 'host') },
+    { topic: 'post', expected: 'chat.example to be a name of the server' },
+  ],
+  [
+    'a firewall',
+    { up: exchange({ request: 'POST probe', status: 403, text: '<h1>Blocked</h1>' }) },
+    { topic: 'post', fix: /firewall/ },
+  ],
   ['too many requests', { up: refusal(429, 'too-many') }, { topic: 'post', fix: /^wait/ }],
   ['a server that closes', { up: refusal(503, 'closing') }, { topic: 'post', fix: /closing, or overloaded/ }],
-  ['a gateway that finds no server, behind HAProxy', { blunder: HAPROXY, down: exchange({ status: 503, text: '<h1>503 Service Unavailable</h1>' }) }, { topic: 'stream', fix: /^HAProxy: start the server, or correct the `server` line/ }],
+  [
+    'a gateway that finds no server, behind HAProxy',
+    { blunder: HAPROXY, down: exchange({ status: 503, text: '<h1>503 Service Unavailable</h1>' }) },
+    { topic: 'stream', fix: /^HAProxy: start the server, or correct the `server` line/ },
+  ],
   ['a POST without an answer', { up: { failed: 'no answer within 10000 ms' } }, { topic: 'post', level: 'problem' }],
-  ['a page that is let in', cors({ 'Access-Control-Allow-Origin': '*', 'Access-Control-Allow-Headers': '*' }), { topic: 'cors', level: 'ok' }],
-  ['a wildcard, with a cookie', cors({ 'Access-Control-Allow-Origin': '*', 'Access-Control-Allow-Headers': ALL }, { hasCookie: true }), { topic: 'cors', level: 'problem', expected: '`https://app.other`, once' }],
-  ['two origins', cors({ 'Access-Control-Allow-Origin': 'https://app.other, https://app.other', 'Access-Control-Allow-Headers': ALL }), { topic: 'cors', level: 'problem' }],
-  ['no credentials, with a cookie', cors({ 'Access-Control-Allow-Origin': 'https://app.other', 'Access-Control-Allow-Headers': ALL }, { hasCookie: true }), { topic: 'cors', level: 'problem', seen: /no `Access-Control-Allow-Credentials`/ }],
-  ['a wildcard for Authorization', cors({ 'Access-Control-Allow-Origin': '*', 'Access-Control-Allow-Headers': '*' }, { headerNames: ['authorization'] }), { topic: 'cors', level: 'problem', expected: 'also authorization' }],
-  ['a preflight that is asked for credentials', { target: cross('https://app.other'), preflight: exchange({ request: 'OPTIONS send', status: 401 }) }, { topic: 'cors', level: 'problem', fix: /nothing may ask a preflight for credentials/ }],
-  ['a cookie that is needed on another site', { ...cors({ 'Access-Control-Allow-Origin': 'https://app.other', 'Access-Control-Allow-Credentials': 'true', 'Access-Control-Allow-Headers': ALL }, { hasCookie: true }) }, { topic: 'cookies', level: 'advice', expected: /SameSite=None; Secure/ }],
-  ['a cookie of Lax on another site', { target: cross('https://app.other'), up: by({ 'Set-Cookie': 'a=1; Secure; SameSite=Lax' }) }, { topic: 'cookies', level: 'problem', seen: /`SameSite=Lax`/ }],
-  ['a cookie without SameSite on another site', { target: cross('https://app.other'), up: by({ 'Set-Cookie': 'a=1; Secure' }) }, { topic: 'cookies', level: 'problem', seen: /no `SameSite`, which is `Lax`/ }],
-  ['a secure cookie over http:', { target: target('http://chat.example/'), up: by({ 'Set-Cookie': 'a=1; Secure' }) }, { topic: 'cookies', level: 'problem', seen: /the URL is http:/ }],
+  [
+    'a page that is let in',
+    cors({ 'Access-Control-Allow-Origin': '*', 'Access-Control-Allow-Headers': '*' }),
+    { topic: 'cors', level: 'ok' },
+  ],
+  [
+    'a wildcard, with a cookie',
+    cors({ 'Access-Control-Allow-Origin': '*', 'Access-Control-Allow-Headers': ALL }, { hasCookie: true }),
+    { topic: 'cors', level: 'problem', expected: '`https://app.other`, once' },
+  ],
+  [
+    'two origins',
+    cors({
+      'Access-Control-Allow-Origin': 'https://app.other, https://app.other',
+      'Access-Control-Allow-Headers': ALL,
+    }),
+    { topic: 'cors', level: 'problem' },
+  ],
+  [
+    'no credentials, with a cookie',
+    cors(
+      { 'Access-Control-Allow-Origin': 'https://app.other', 'Access-Control-Allow-Headers': ALL },
+      { hasCookie: true },
+    ),
+    { topic: 'cors', level: 'problem', seen: /no `Access-Control-Allow-Credentials`/ },
+  ],
+  [
+    'a wildcard for Authorization',
+    cors(
+      { 'Access-Control-Allow-Origin': '*', 'Access-Control-Allow-Headers': '*' },
+      { headerNames: ['authorization'] },
+    ),
+    { topic: 'cors', level: 'problem', expected: 'also authorization' },
+  ],
+  [
+    'a preflight that is asked for credentials',
+    { target: cross('https://app.other'), preflight: exchange({ request: 'OPTIONS send', status: 401 }) },
+    { topic: 'cors', level: 'problem', fix: /nothing may ask a preflight for credentials/ },
+  ],
+  [
+    'a cookie that is needed on another site',
+    {
+      ...cors(
+        {
+          'Access-Control-Allow-Origin': 'https://app.other',
+          'Access-Control-Allow-Credentials': 'true',
+          'Access-Control-Allow-Headers': ALL,
+        },
+        { hasCookie: true },
+      ),
+    },
+    { topic: 'cookies', level: 'advice', expected: /SameSite=None; Secure/ },
+  ],
+  [
+    'a cookie of Lax on another site',
+    { target: cross('https://app.other'), up: by({ 'Set-Cookie': 'a=1; Secure; SameSite=Lax' }) },
+    { topic: 'cookies', level: 'problem', seen: /`SameSite=Lax`/ },
+  ],
+  [
+    'a cookie without SameSite on another site',
+    { target: cross('https://app.other'), up: by({ 'Set-Cookie': 'a=1; Secure' }) },
+    { topic: 'cookies', level: 'problem', seen: /no `SameSite`, which is `Lax`/ },
+  ],
+  [
+    'a secure cookie over http:',
+    { target: target('http://chat.example/'), up: by({ 'Set-Cookie': 'a=1; Secure' }) },
+    { topic: 'cookies', level: 'problem', seen: /the URL is http:/ },
+  ],
   ['a cookie without Secure', { up: by({ 'Set-Cookie': 'a=1; HttpOnly' }) }, { topic: 'cookies', level: 'advice' }],
 ]
 
 test.each(CASES)('%s', (_, more, expected) => {
-  const found = judge(observation(more)).find(({ topic, level }) => topic === expected.topic && (level !== 'ok' || expected.level === 'ok'))
+  const found = judge(observation(more)).find(
+    ({ topic, level }) => topic === expected.topic && (level !== 'ok' || expected.level === 'ok'),
+  )
   expect(found).toBeDefined()
   for (const [name, value] of Object.entries(expected)) {
     const seen = found?.[name as keyof Finding]
@@ -508,7 +760,8 @@ test.each(CASES)('%s', (_, more, expected) => {
 test('each problem and each advice says what to do', () => {
   for (const [, more] of CASES)
     for (const { level, seen, fix } of judge(observation(more)))
-      if (level === 'problem' || level === 'advice') expect([seen, fix]).toEqual([expect.any(String), expect.stringMatching(/\w/)])
+      if (level === 'problem' || level === 'advice')
+        expect([seen, fix]).toEqual([expect.any(String), expect.stringMatching(/\w/)])
 })
 
 test.each([

@@ -46,7 +46,10 @@ export async function buildCommand() {
   const folder = mkdtempSync(join(tmpdir(), 'holdline-cli-'))
   const outfile = join(folder, 'dist/cli.js')
   mkdirSync(join(folder, 'dist'))
-  writeFileSync(join(folder, 'package.json'), JSON.stringify({ version: '1.2.3', type: 'module', peerDependencies: {} }))
+  writeFileSync(
+    join(folder, 'package.json'),
+    JSON.stringify({ version: '1.2.3', type: 'module', peerDependencies: {} }),
+  )
   symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
   await build({
     entryPoints: [join(ROOT, 'src/cli/main.ts')],

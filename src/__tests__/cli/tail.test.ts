@@ -72,7 +72,11 @@ describe('holdline tail', () => {
     await say(8, 'other')
     await say(3)
     await hears('"n":3')
-    expect(lines()).toEqual(['    1  token         {"n":1}', '    2  token         {"n":2}', '    3  token         {"n":3}'])
+    expect(lines()).toEqual([
+      '    1  token         {"n":1}',
+      '    2  token         {"n":2}',
+      '    3  token         {"n":3}',
+    ])
     const { code, err } = await interrupt()
     expect(code).toBe(0)
     expect(err).toBe('-- open\n-- goodbye after 3 events; --after 3 goes on here\n')
@@ -188,7 +192,11 @@ describe('holdline tail', () => {
     ['the URL is relative', ['/api/chat', '--session', 's1'], /"\/api\/chat" is no URL: call it as holdline tail http/],
     ['the URL has a query', ['http://127.0.0.1:1/?a', '--session', 's1'], /url.*call it as holdline tail http/],
     ['the session is empty', ['http://127.0.0.1:1', '--session', ''], /sessionId.*call it as holdline tail/],
-    ['--after is no number', ['http://127.0.0.1:1', '--session', 's1', '--after', '-1'], /neither the number of an event nor/],
+    [
+      '--after is no number',
+      ['http://127.0.0.1:1', '--session', 's1', '--after', '-1'],
+      /neither the number of an event nor/,
+    ],
     ['--header is none', ['http://127.0.0.1:1', '--session', 's1', '--header', 'a'], /it is no header such as/],
   ])('ends with 2, and says why, where %s', async (_, args, says) => {
     const own = fakeIo()
@@ -201,7 +209,8 @@ describe('holdline tail', () => {
     const own = fakeIo()
     const { out, code } = await runCommand(tailCommand({ ...own.io, onInterrupt: () => () => {} }), ['--help'], own)
     expect(code).toBe(0)
-    for (const text of ['standard error', '--after head', 'Exit code: 0', 'npx holdline tail http://']) expect(out).toContain(text)
+    for (const text of ['standard error', '--after head', 'Exit code: 0', 'npx holdline tail http://'])
+      expect(out).toContain(text)
   })
 })
 

@@ -75,7 +75,10 @@ describe('holdline trace', () => {
   })
 
   test('--replay tells of a state that this version does not have', async () => {
-    const other = { ...trace, steps: trace.steps.slice(0, 1).map((step) => ({ ...step, from: 'dreaming', to: 'dreaming' })) }
+    const other = {
+      ...trace,
+      steps: trace.steps.slice(0, 1).map((step) => ({ ...step, from: 'dreaming', to: 'dreaming' })),
+    }
     const { out, code } = await run([write(other), '--replay'])
     expect(out).toContain('the next state was dreaming and is none now')
     expect(code).toBe(1)
@@ -102,7 +105,12 @@ describe('holdline trace', () => {
   test('--help teaches: how a trace is saved, what a line says, the exit codes, examples', async () => {
     const { out, code } = await run(['--help'])
     expect(code).toBe(0)
-    for (const text of ['JSON.stringify(connection.trace())', '"✗"', 'Exit code: 0', 'npx holdline trace report.json --replay'])
+    for (const text of [
+      'JSON.stringify(connection.trace())',
+      '"✗"',
+      'Exit code: 0',
+      'npx holdline trace report.json --replay',
+    ])
       expect(out).toContain(text)
   })
 })
@@ -116,7 +124,10 @@ describe('as a process', () => {
 
   test('- is standard input', () => {
     const args = [command.path, 'trace', '-', '--replay']
-    const { status, stdout, stderr } = spawnSync(process.execPath, args, { input: JSON.stringify(trace), encoding: 'utf8' })
+    const { status, stdout, stderr } = spawnSync(process.execPath, args, {
+      input: JSON.stringify(trace),
+      encoding: 'utf8',
+    })
     expect([status, stderr, stdout]).toEqual([0, '', expect.stringContaining('steps the same')])
   })
 

@@ -21,7 +21,8 @@ export function judgeTls({ target, tls }: Observation): readonly Finding[] {
   const { url } = target
   if (url.protocol === 'http:') {
     if (isTrustworthy(url)) return []
-    const seen = 'http: without TLS, where browsers send no `Sec-Fetch-Site` and anything on the way may hold frames back'
+    const seen =
+      'http: without TLS, where browsers send no `Sec-Fetch-Site` and anything on the way may hold frames back'
     return [{ topic: 'tls', level: 'advice', seen, expected: 'https:', fix: 'a certificate' }]
   }
   if (!tls) return []

@@ -1,6 +1,14 @@
 import type { Finding } from './finding'
 import { exchangesOf, type Host } from './hosts'
-import { type Exchange, isCrossOrigin, isFailure, isStream, isTrustworthy, type Observation, type Target } from './observation'
+import {
+  type Exchange,
+  isCrossOrigin,
+  isFailure,
+  isStream,
+  isTrustworthy,
+  type Observation,
+  type Target,
+} from './observation'
 import { refusalOf } from './refusal'
 import { isSameSite } from './site'
 
@@ -73,7 +81,13 @@ function judgePreflight(preflight: Exchange | { failed: string }, target: Target
 
 /** The headers of a POST that a browser asks about. */
 export const asked = ({ headerNames }: Target): readonly string[] => [
-  ...new Set(['content-type', 'idempotency-key', 'x-connection-id', 'x-lane', ...headerNames.map((name) => name.toLowerCase())]),
+  ...new Set([
+    'content-type',
+    'idempotency-key',
+    'x-connection-id',
+    'x-lane',
+    ...headerNames.map((name) => name.toLowerCase()),
+  ]),
 ]
 
 function originLack({ request, headers }: Exchange, { page, hasCookie }: Target) {
@@ -118,5 +132,7 @@ function judgeCookie(name: string, cookie: string, target: Target): readonly Fin
     return problem('is `Secure`, and the URL is http:', 'https:: browsers drop it', 'serve it over https:')
   if (isSecure || target.url.protocol === 'http:') return []
   const seen = `the cookie ${name} has no \`Secure\``
-  return [{ topic: 'cookies', level: 'advice', seen, expected: 'it', fix: 'add `Secure`: any http: request carries it else' }]
+  return [
+    { topic: 'cookies', level: 'advice', seen, expected: 'it', fix: 'add `Secure`: any http: request carries it else' },
+  ]
 }

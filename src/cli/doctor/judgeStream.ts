@@ -72,7 +72,15 @@ export const judgeBuffering: Judge = (observation, hosts) => {
   if (!stream) return []
   if (stream.isEmpty) {
     const fix = 'let the server keep the stream open; if it does, something on the way has no place for long answers'
-    return [{ topic: 'stream', level: 'problem', seen: 'the stream is over before its first frame', expected: 'a welcome', fix }]
+    return [
+      {
+        topic: 'stream',
+        level: 'problem',
+        seen: 'the stream is over before its first frame',
+        expected: 'a welcome',
+        fix,
+      },
+    ]
   }
   if (!stream.first) {
     const seen = `headers came after ${ms(stream.opened.ms)}, and no frame within ${ms(observation.target.timeout)}`
@@ -102,7 +110,8 @@ function judgeProbes(probes: readonly Probe[], hosts: readonly Host[]): Finding 
   const most = burstOf(probes)
   const how = most > 1 ? `in bursts of up to ${most}` : 'singly'
   const seen = `${probes.length} frames came ${how}, ${ms(late)} late in the middle of them`
-  if (late <= HESITANT) return { topic: 'buffering', level: 'ok', seen: `${probes.length} frames came ${how} and at once` }
+  if (late <= HESITANT)
+    return { topic: 'buffering', level: 'ok', seen: `${probes.length} frames came ${how} and at once` }
   if (late <= LATE) return { topic: 'buffering', level: 'advice', seen, expected, fix: fixOf('delay', hosts) }
   const isNagle = late < NAGLE && most === 1
   return { topic: 'buffering', level: 'problem', seen, expected, fix: isNagle ? fixOf('delay', hosts) : fix }
@@ -132,7 +141,8 @@ export const judgeIdle: Judge = (observation, hosts) => {
   if (!stream?.first) return []
   const { heartbeat } = stream.first.json
   const beat = typeof heartbeat === 'number' ? heartbeat : undefined
-  if (!stream.hold) return [{ topic: 'idle', level: 'unknown', seen: 'not asked for: --idle 60 leaves the stream alone for a minute' }]
+  if (!stream.hold)
+    return [{ topic: 'idle', level: 'unknown', seen: 'not asked for: --idle 60 leaves the stream alone for a minute' }]
   return [judgeHold(stream.hold, beat, hosts)]
 }
 
@@ -154,7 +164,8 @@ function judgeHold(hold: Hold, beat: number | undefined, hosts: readonly Host[])
   // A limit on silence would have struck before, where it was as long.
   if (longestSilence >= silence) {
     const seen = `the stream was ${how} after ${ms(age)}, ${ms(silence)} after its last bytes, and had been quiet for longer; ${said}`
-    const fix = 'a limit on the whole answer (a function platform, `max_duration`): raise it, or each end costs a resume'
+    const fix =
+      'a limit on the whole answer (a function platform, `max_duration`): raise it, or each end costs a resume'
     return { topic: 'idle', level: 'problem', seen, expected, fix }
   }
   const seen = `the stream was ${how} after ${ms(silence)} of silence; ${said}`

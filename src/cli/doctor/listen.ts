@@ -13,14 +13,19 @@ const LAST_CALL = 3_000
 
 /** Times are ms since `since`, which is by `performance.now`. `up` is the first POST. */
 export async function probe(line: ServerLine, since: number) {
-  const posts: Promise<{ readonly probe: Omit<Probe, 'came'>; readonly nonce: string; readonly up: Outcome<Exchange> }>[] = []
+  const posts: Promise<{
+    readonly probe: Omit<Probe, 'came'>
+    readonly nonce: string
+    readonly up: Outcome<Exchange>
+  }>[] = []
   for (let count = 0; count < PROBES; count++) {
     posts.push(postProbe(line, since))
     await sleep(SPACING)
   }
   const sent = await Promise.all(posts)
   const cameAt = (nonce: string) => line.frames.find(({ json }) => json?.type === 'probe' && json.nonce === nonce)?.at
-  const isThere = () => sent.every(({ nonce, probe: { status } }) => status === undefined || status >= 300 || cameAt(nonce) !== undefined)
+  const isThere = () =>
+    sent.every(({ nonce, probe: { status } }) => status === undefined || status >= 300 || cameAt(nonce) !== undefined)
   await line.until(isThere, 'the answers', LAST_CALL).catch(() => {})
   const probes = sent.map(({ probe, nonce }): Probe => {
     const at = cameAt(nonce)

@@ -1,6 +1,6 @@
+import { isText } from '../../protocol'
 import { ServerLine } from '../../testing/serverContract/serverLine'
 import { Wire } from '../../testing/serverContract/wire'
-import { isText } from '../../protocol'
 import type { HeaderLines } from '../flags'
 import { namesIn } from './hosts'
 import { asked } from './judgePage'
@@ -43,7 +43,9 @@ export async function observe(plan: Plan): Promise<Observation> {
   const ask = await visit.ask()
   const preflight = isCrossOrigin(target) ? await visit.preflight() : undefined
   const { down, up } = await visit.open()
-  const seen = [ask, down].flatMap((outcome) => (isFailure(outcome) ? [] : isStream(outcome) ? outcome.opened : outcome))
+  const seen = [ask, down].flatMap((outcome) =>
+    isFailure(outcome) ? [] : isStream(outcome) ? outcome.opened : outcome,
+  )
   const isNamed = seen.some((exchange) => namesIn(exchange).length > 0)
   return {
     target,
@@ -55,10 +57,11 @@ export async function observe(plan: Plan): Promise<Observation> {
     up,
     hops,
     // Some name themselves in no header.
-    ...(!isNamed && seen.length > 0 && {
-      blunder: await sayNonsense(target.url, target.timeout),
-      hasViteClient: await visit.hasViteClient(),
-    }),
+    ...(!isNamed &&
+      seen.length > 0 && {
+        blunder: await sayNonsense(target.url, target.timeout),
+        hasViteClient: await visit.hasViteClient(),
+      }),
   }
 }
 

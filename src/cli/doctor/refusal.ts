@@ -44,7 +44,8 @@ function remedyOf(exchange: Exchange, { topic, target, hosts }: Case): readonly 
   if (status === 404 && codeOf(exchange) === 'unknown-stream') return [right, STRANGER]
   if (status === 404 || status === 405) return [right, fixOf('route', hosts)]
   if (status === 429) return [right, 'wait, or let this user have more streams or a higher rate']
-  if (status === 503 && codeOf(exchange)) return [right, 'the server says itself that it is closing, or overloaded: wait']
+  if (status === 503 && codeOf(exchange))
+    return [right, 'the server says itself that it is closing, or overloaded: wait']
   // Vite says no more where it does not reach its target.
   const isVites = status === 500 && exchange.text === '' && hosts.includes('Vite')
   if (isVites || (status >= 502 && status <= 504)) return [right, fixOf('gateway', hosts)]
@@ -65,7 +66,10 @@ function forbidden(exchange: Exchange, { target, hosts }: Pick<Case, 'target' | 
   if (code === 'origin') return [`pages of ${target.page} to be let in`, fixOf('origin', hosts)]
   if (code === 'host') return [`${target.url.hostname} to be a name of the server`, 'list it in `allowedHosts`']
   if (code) return ['a user who may do that', "the credentials of one, or the server's `authorize`"]
-  return ['a refusal of the chat, in JSON', 'a firewall or a rule of a proxy has answered: let the paths of the chat pass']
+  return [
+    'a refusal of the chat, in JSON',
+    'a firewall or a rule of a proxy has answered: let the paths of the chat pass',
+  ]
 }
 
 /** The `error` of a refusal in JSON. */
