@@ -6,6 +6,7 @@ import { SERVER_TOPICS, type ServerContractOptions } from '../testing/serverCont
 import { resolveOptions } from '../testing/serverContract/options'
 import { runServerContract, type ServerReport } from '../testing/serverContract/run'
 import { countsOf, toJson, toJUnit, toRow, toSummary } from './checkReport'
+import { CliError } from './cliError'
 import { type HeaderLines, toHeaders, toNumber, withCookie } from './flags'
 import { type CliIo, processIo } from './io'
 
@@ -13,8 +14,6 @@ import { type CliIo, processIo } from './io'
 export interface CheckIo extends CliIo {
   /** Whether the table may have colours. */
   readonly hasColour: boolean
-  /** It ends now. */
-  exit(code: number): never
 }
 
 interface Flags {
@@ -30,9 +29,6 @@ interface Flags {
   readonly json?: true
   readonly junit?: string
 }
-
-/** The exit codes: every rule is kept, one is broken, nothing could be said. */
-const [KEPT, BROKEN, NOT_RUN] = [0, 1, 2]
 
 const HELP = `
 Each case is one numbered rule of docs/protocol.md (P1, P2, …). What the server announces in its
@@ -78,25 +74,22 @@ export function checkCommand(io: CheckIo = checkIo()): Command {
     .option('--json', 'the result as JSON, and no table')
     .option('--junit <file>', 'the result as JUnit XML, in a file')
     .addHelpText('after', HELP)
-    .configureOutput({ writeOut: io.out, writeErr: io.err })
-    .exitOverride(({ exitCode }) => io.exit(exitCode === 0 ? KEPT : NOT_RUN))
     .action((url: string, flags: Flags) => check(io, url, flags))
 }
 
 async function check(io: CheckIo, url: string, flags: Flags): Promise<void> {
   const { json, junit, only } = flags
+  const options = optionsOf(url, flags)
   const onReport = (report: ServerReport) => json || io.out(`${toRow(report, io.hasColour)}\n`)
   try {
-    const options = optionsOf(url, flags)
     resolveOptions(options)
     await reach(url)
     const reports = await runServerContract(options, { only, onReport })
     io.out(json ? `${toJson(url, reports)}\n` : `\n${toSummary(reports)}\n`)
-    if (junit !== undefined) await writeFile(junit, toJUnit(url, reports))
-    io.exitCode(countsOf(reports).failed > 0 ? BROKEN : KEPT)
+    if (junit !== undefined) await write(junit, toJUnit(url, reports))
+    io.exitCode(countsOf(reports).failed > 0 ? 1 : 0)
   } catch (error) {
-    io.err(`holdline check: ${error instanceof Error ? error.message : error}\n`)
-    io.exitCode(NOT_RUN)
+    throw error instanceof TypeError ? new CliError(`${error.message}.`, 2) : error
   }
 }
 
@@ -114,15 +107,25 @@ function optionsOf(url: string, flags: Flags): ServerContractOptions {
   }
 }
 
-/** @throws Error if nothing answers there, whatever it may be */
+/** @throws CliError if nothing answers there, whatever it may be */
 async function reach(url: string): Promise<void> {
   try {
     await fetch(new URL('/', url), { method: 'HEAD', redirect: 'manual', signal: AbortSignal.timeout(5_000) })
   } catch (error) {
     const { name, cause } = Object(error)
     // One that is slow may be quicker where it is asked for a stream.
-    if (name !== 'TimeoutError')
-      throw new Error(`there is no server at ${url} (${cause?.code ?? cause?.message ?? error})`)
+    if (name === 'TimeoutError') return
+    const why = cause?.code ?? cause?.message ?? error
+    throw new CliError(`there is no server at ${url} (${why}): start it, or correct the URL.`, 2)
+  }
+}
+
+/** @throws CliError */
+async function write(file: string, text: string): Promise<void> {
+  try {
+    await writeFile(file, text)
+  } catch (error) {
+    throw new CliError(`${file} cannot be written (${Object(error).code}): name a file that can be, with --junit.`, 2)
   }
 }
 
@@ -141,6 +144,5 @@ function checkIo(): CheckIo {
     ...processIo(),
     // https://no-color.org
     hasColour: process.stdout.isTTY === true && !process.env.NO_COLOR,
-    exit: (code) => process.exit(code),
   }
 }

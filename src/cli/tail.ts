@@ -46,13 +46,18 @@ export function tailCommand(io: TailIo = tailIo()): Command {
   return new Command('tail')
     .description('follow the events of a session in a terminal')
     .argument('<url>', 'the base URL: the stream is <url>/events, an endpoint is <url>/<endpoint>')
-    .requiredOption('--session <id>', 'the session')
+    .requiredOption('--session <id>', 'the session', toSession)
     .option('--after <seq>', "the number of the event to begin behind, or 'head'", toPlace, 0)
     .option('--header <line>', "a header of each request, 'Name: value'; may be repeated", toHeaders)
     .option('--cookie <text>', 'the Cookie of each request')
     .option('--json', 'each event as its JSON')
     .addHelpText('after', HELP)
     .action((url: string, flags: Flags) => tail(io, url, flags))
+}
+
+function toSession(text: string): string {
+  if (text === '') throw new InvalidArgumentError('it is empty')
+  return text
 }
 
 function toPlace(text: string): number | 'head' {
@@ -89,18 +94,21 @@ function tellLine(connection: Connection, note: (text: string) => void) {
     if (error !== told) note(`${error.code}: ${error.message}`)
     told = error
   }
+  const tellWait = () => {
+    const { phase, retryAt, lastError } = connection
+    if (phase !== 'backoff') return
+    if (lastError) tell(lastError)
+    note(`again in ${(Math.max((retryAt ?? 0) - Date.now(), 0) / 1_000).toFixed(1)} s`)
+  }
   connection.on('opened', () => note('open'))
   connection.on('closed', ({ reason, error }) => {
     if (reason !== 'disconnect') note(`closed (${reason})`)
     if (error) tell(error)
+    tellWait()
   })
   connection.on('error', ({ error }) => tell(error))
-  connection.on('phase', ({ phase }) => {
-    const { retryAt, lastError } = connection
-    if (phase !== 'backoff') return
-    if (lastError) tell(lastError)
-    note(`again in ${(Math.max((retryAt ?? 0) - Date.now(), 0) / 1_000).toFixed(1)} s`)
-  })
+  // `closed` follows the phase that an open line changes to.
+  connection.on('phase', ({ previous }) => previous === 'open' || tellWait())
 }
 
 interface Output {
@@ -162,7 +170,8 @@ function refusalOf({ sessionId, status }: SessionNews): string {
 
 /** `12  token  {"text":"…"}`. */
 function toLine({ type, sessionId: _, seq, epoch: __, prevSeq: ___, ...rest }: InboundMessage): string {
-  return plain(`${String(seq ?? '').padStart(5)}  ${String(type ?? '').padEnd(12)}  ${JSON.stringify(rest)}`)
+  const name = plain(String(type ?? ''))
+  return `${String(seq ?? '').padStart(5)}  ${name.padEnd(12)}  ${plain(JSON.stringify(rest))}`
 }
 
 function tailIo(): TailIo {

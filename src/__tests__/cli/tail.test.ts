@@ -187,11 +187,15 @@ describe('holdline tail', () => {
   })
 
   test.each([
-    ['there is no URL', [], /missing required argument 'url'/],
+    ['there is no URL', ['--session', 's1'], /missing required argument 'url'/],
     ['there is no session', ['http://127.0.0.1:1'], /required option '--session <id>' not specified/],
     ['the URL is relative', ['/api/chat', '--session', 's1'], /"\/api\/chat" is no URL: call it as holdline tail http/],
     ['the URL has a query', ['http://127.0.0.1:1/?a', '--session', 's1'], /url.*call it as holdline tail http/],
-    ['the session is empty', ['http://127.0.0.1:1', '--session', ''], /sessionId.*call it as holdline tail/],
+    [
+      'the session is empty',
+      ['http://127.0.0.1:1', '--session', ''],
+      /'--session <id>' argument '' is invalid. it is empty/,
+    ],
     [
       '--after is no number',
       ['http://127.0.0.1:1', '--session', 's1', '--after', '-1'],

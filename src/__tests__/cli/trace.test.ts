@@ -55,7 +55,7 @@ describe('holdline trace', () => {
   test('--mermaid is a diagram, and nothing else is on standard output', async () => {
     const { out, err } = await run([write(trace), '--mermaid', '--replay'])
     expect(out).toMatch(/^sequenceDiagram/)
-    expect(out).not.toContain('replay')
+    expect(out).not.toContain('replay:')
     expect(err).toContain('decides all')
   })
 
