@@ -561,7 +561,7 @@ const CASES: readonly (readonly [string, Partial<Observation>, Partial<Record<ke
   [
     'no welcome behind Apache',
     { down: stream({ opened: by({ Server: 'Apache/2.4.57 (Debian)' }), first: undefined, probes: [] }) },
-    { topic: 'buffering', level: 'problem', fix: /^Apache: `ProxyPass … flushpackets=on`/ },
+    { topic: 'buffering', level: 'problem', fix: /^Apache: no filter on the stream that holds its output/ },
   ],
   [
     'no welcome behind Vite',
@@ -585,6 +585,16 @@ const CASES: readonly (readonly [string, Partial<Observation>, Partial<Record<ke
       topic: 'buffering',
       level: 'problem',
       fix: 'HAProxy: `option http-no-delay` in `defaults`, or in the frontend and the backend',
+    },
+  ],
+  [
+    'frames of which each leaves with the next, behind HAProxy',
+    { blunder: HAPROXY, down: stream({ probes: probes(210, 10.5, 210, 10.5, 210, 210) }) },
+    {
+      topic: 'buffering',
+      level: 'problem',
+      seen: /in bursts of up to 2, 210 ms late/,
+      fix: /^HAProxy: `option http-no/,
     },
   ],
   [

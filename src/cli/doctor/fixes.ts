@@ -7,8 +7,9 @@ const FIXES: Readonly<Record<Fault, Fixes>> = {
   buffering: {
     any: 'turn buffering off for the stream in each proxy on the way, and let `X-Accel-Buffering: no` and `Cache-Control: no-transform` reach them; run this command against the server itself to see which one it is',
     nginx:
-      '`proxy_buffering off;` and `gzip off;` in the `location` of the chat, or no `proxy_ignore_headers X-Accel-Buffering`',
-    Apache: '`ProxyPass … flushpackets=on`, and neither mod_buffer nor mod_deflate on the stream (`SetEnv no-gzip 1`)',
+      '`proxy_buffering off;` and `gzip off;` in the `location` of the chat, or `X-Accel-Buffering: no` from the server, and no `proxy_ignore_headers` for it',
+    Apache:
+      'no filter on the stream that holds its output (mod_sed, mod_ext_filter), and `flushpackets=on` in a `ProxyPass` to FastCGI, uwsgi or AJP',
     HAProxy: '`option http-no-delay`, and no `compression` and no Lua filter on the stream',
     Caddy: '`flush_interval -1` in `reverse_proxy`, and no `encode` for the stream',
     Vite: 'no `selfHandleResponse` and no compressing plugin for the path in `server.proxy`',
@@ -16,9 +17,10 @@ const FIXES: Readonly<Record<Fault, Fixes>> = {
     Express: 'mount the chat before `compression()`, or give that a `filter` which leaves `text/event-stream` out',
   },
   delay: {
-    any: 'set `TCP_NODELAY` in what writes the stream: small packets wait for the acknowledgement of the one before (Nagle)',
+    any: 'set `TCP_NODELAY` in what writes the stream, and no flush interval in a proxy: small packets wait for more to come',
     nginx: '`tcp_nodelay on;`, which is the default',
     HAProxy: '`option http-no-delay` in `defaults`, or in the frontend and the backend',
+    Caddy: '`flush_interval -1` in `reverse_proxy`',
   },
   compression: {
     any: 'do not compress `text/event-stream`; a server says so with `Cache-Control: no-transform`',

@@ -10,8 +10,8 @@ const SLOW = 1_000
 const LATE = 100
 /** … and this much may be a machine that is busy, ms. */
 const HESITANT = 30
-/** TCP holds a small packet back for less than this; a buffer holds it for longer, ms. */
-const NAGLE = 250
+/** TCP holds a small packet back for less than this (200 ms on Linux); a buffer for longer, ms. */
+const CORKED = 250
 /** Frames that came in less than this came together, ms. */
 const TOGETHER = 2
 
@@ -113,8 +113,9 @@ function judgeProbes(probes: readonly Probe[], hosts: readonly Host[]): Finding 
   if (late <= HESITANT)
     return { topic: 'buffering', level: 'ok', seen: `${probes.length} frames came ${how} and at once` }
   if (late <= LATE) return { topic: 'buffering', level: 'advice', seen, expected, fix: fixOf('delay', hosts) }
-  const isNagle = late < NAGLE && most === 1
-  return { topic: 'buffering', level: 'problem', seen, expected, fix: isNagle ? fixOf('delay', hosts) : fix }
+  // Each is sent with the next one, where they are as far apart as that.
+  const isCorked = late < CORKED && most <= 2
+  return { topic: 'buffering', level: 'problem', seen, expected, fix: isCorked ? fixOf('delay', hosts) : fix }
 }
 
 /** The median of how long frames came after the answers to their POSTs, ms. */
