@@ -95,7 +95,7 @@ const BARE: UpstreamOptions = { isBare: true }
 const HELD = ['--timeout', '2000']
 
 describeWith('the doctor behind an nginx as it is by default', { nginx: findTool('nginx') }, () => {
-  test('names `proxy_buffering off`', async () => {
+  test('C53: names `proxy_buffering off`', async () => {
     const result = await examine(await behind('nginx-alone', {}, BARE), ...HELD)
     expect(result.hosts).toEqual(['nginx'])
     expect(problems(result)).toEqual([
@@ -140,7 +140,7 @@ describeWith('the doctor behind an Apache with filters', { apache2: findTool('ap
 })
 
 describeWith('the doctor behind a HAProxy', { haproxy: findTool('haproxy') }, () => {
-  test('as Debian sets it: names `http-no-delay`, without which small frames wait for 200 ms', async () => {
+  test('C53: as Debian sets it: names `http-no-delay`, without which small frames wait for 200 ms', async () => {
     const result = await examine(await behind('haproxy'))
     expect(problems(result)).toEqual([
       expect.objectContaining({

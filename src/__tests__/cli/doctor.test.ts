@@ -251,8 +251,8 @@ describe.concurrent('holdline doctor', () => {
   })
 
   test.each<[number, Record<string, string>, string, RegExp]>([
-    [401, {}, 'the credentials that it asks for', /valid: what --header and --cookie gave was not taken/],
-    [404, {}, 'a route', /base URL below which the server half is mounted/],
+    [401, {}, 'the credentials that it asks for', /^give valid ones: what --header and --cookie gave was not taken/],
+    [404, {}, 'a route', /^give the base URL of the chat, or serve it there: mount the server half/],
     [502, { Server: 'Caddy' }, 'a server behind the proxy', /^Caddy: start the server/],
     [500, {}, 'the log of the server', /log of the server/],
     [204, {}, 'another user', /stay away/],
@@ -312,7 +312,7 @@ describe.concurrent('holdline doctor', () => {
     }
     expect(of(await examine(missing), 'post')).toMatchObject({
       level: 'problem',
-      fix: expect.stringContaining('mounted'),
+      fix: expect.stringContaining('serve it there: mount the server half'),
     })
   })
 
@@ -352,6 +352,31 @@ describe.concurrent('holdline doctor', () => {
       expect.objectContaining({ topic: 'stream', seen: expect.stringContaining('ECONNREFUSED') }),
     ])
     expect(code).toBe(1)
+  })
+
+  test('nothing listens there, for https: and for a page of another origin: the same one problem', async () => {
+    const port = await freePort()
+    const secure = await run([`https://127.0.0.1:${port}/api/chat`, '--json'])
+    expect(problems(JSON.parse(secure.out))).toEqual([
+      expect.objectContaining({ topic: 'tls', seen: `nothing listens at 127.0.0.1:${port} (ECONNREFUSED)` }),
+    ])
+    const cross = await run([`http://127.0.0.1:${port}/api/chat`, '--json', '--origin', 'https://app.example'])
+    expect(problems(JSON.parse(cross.out))).toEqual([expect.objectContaining({ topic: 'stream' })])
+  })
+
+  test('http: to a port that speaks TLS is told as that', async () => {
+    const server = createTlsServer({ key: KEY, cert: CERTIFICATE }).listen(0, '127.0.0.1')
+    await new Promise((resolve) => server.once('listening', resolve))
+    const { port } = server.address() as AddressInfo
+    const { out } = await run([`http://127.0.0.1:${port}/api/chat`, '--json', '--timeout', '2000'])
+    server.close()
+    expect(problems(JSON.parse(out))[0]).toEqual({
+      topic: 'tls',
+      level: 'problem',
+      seen: 'the port speaks TLSv1.3, and the URL is http:',
+      expected: 'https:',
+      fix: 'write https: in the URL',
+    })
   })
 
   test('a certificate that is not trusted is a problem, and the rest is not tried', async () => {
@@ -519,7 +544,17 @@ const CASES: readonly (readonly [string, Partial<Observation>, Partial<Record<ke
   [
     'a certificate that is not trusted',
     { tls: { ...TLS, distrust: 'CERT_HAS_EXPIRED' } },
-    { topic: 'tls', level: 'problem', seen: /CERT_HAS_EXPIRED/ },
+    { topic: 'tls', level: 'problem', seen: /CERT_HAS_EXPIRED/, fix: /^renew it/ },
+  ],
+  [
+    'a certificate of another name',
+    { tls: { ...TLS, distrust: 'ERR_TLS_CERT_ALTNAME_INVALID' } },
+    { topic: 'tls', level: 'problem', fix: /^a certificate that names chat\.example/ },
+  ],
+  [
+    'a certificate of an unknown authority',
+    { tls: { ...TLS, distrust: 'DEPTH_ZERO_SELF_SIGNED_CERT' } },
+    { topic: 'tls', level: 'problem', fix: /NODE_EXTRA_CA_CERTS/ },
   ],
   ['a certificate that ends soon', { tls: { ...TLS, days: 3 } }, { topic: 'tls', level: 'advice' }],
   ['http: in a network', { target: target('http://chat.example/') }, { topic: 'tls', level: 'advice' }],

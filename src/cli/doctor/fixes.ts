@@ -48,7 +48,7 @@ const FIXES: Readonly<Record<Fault, Fixes>> = {
     Vite: '`changeOrigin: false` in `server.proxy`, or `allowedOrigins`',
   },
   route: {
-    any: 'give the base URL below which the server half is mounted, and mount it before what answers all else',
+    any: 'mount the server half below that path, before what answers all else',
     nginx: 'a `location` for the chat with `proxy_pass`, before `try_files`',
     Apache: '`ProxyPass` for the path of the chat, before `FallbackResource`',
     HAProxy: 'a `use_backend` for the path of the chat',

@@ -1,7 +1,14 @@
 import { type Finding, ms } from './finding'
 import { fixOf } from './fixes'
 import { exchangesOf, type Host } from './hosts'
-import { type Hop, isFailure, isTrustworthy, type Observation, type Target } from './observation'
+import { type Failure, type Hop, isFailure, isTrustworthy, type Observation, type Target } from './observation'
+
+/** Where nothing takes a connection. */
+export const AWAY = {
+  expected: 'a server',
+  fix: 'start the server, and look whether the port is that of it and a firewall lets it pass',
+}
+const isUnreachable = ({ failed }: Failure) => /^E(CONNREFUSED|HOSTUNREACH|NETUNREACH|TIMEDOUT)$/.test(failed)
 
 /** Days before its end at which a certificate is told of. */
 const SOON = 14
@@ -17,29 +24,40 @@ export function judgeAddress({ target, address }: Observation): readonly Finding
   return [{ topic: 'address', level: 'ok', seen: `${hostname} is ${addresses.join(', ')}, after ${ms(duration)}` }]
 }
 
-export function judgeTls({ target, tls }: Observation): readonly Finding[] {
+export function judgeTls({ target, address, tls }: Observation): readonly Finding[] {
   const { url } = target
   if (url.protocol === 'http:') {
-    if (isTrustworthy(url)) return []
+    if (tls && !isFailure(tls)) {
+      const seen = `the port speaks ${tls.version}, and the URL is http:`
+      return [{ topic: 'tls', level: 'problem', seen, expected: 'https:', fix: 'write https: in the URL' }]
+    }
+    if (isTrustworthy(url) || isFailure(address)) return []
     const seen =
       'http: without TLS, where browsers send no `Sec-Fetch-Site` and anything on the way may hold frames back'
     return [{ topic: 'tls', level: 'advice', seen, expected: 'https:', fix: 'a certificate' }]
   }
   if (!tls) return []
   if (isFailure(tls)) {
+    if (isUnreachable(tls))
+      return [{ topic: 'tls', level: 'problem', seen: `nothing listens at ${url.host} (${tls.failed})`, ...AWAY }]
     const fix = 'let the host listen with TLS on that port'
     return [{ topic: 'tls', level: 'problem', seen: `no TLS there (${tls.failed})`, expected: 'a handshake', fix }]
   }
   const { version, distrust, days } = tls
   if (distrust !== undefined) {
-    const fix =
-      'a certificate for this name of an authority that browsers know; for one of your own, NODE_EXTRA_CA_CERTS=<its file> lets this command go on'
     const seen = `the certificate is not trusted (${distrust})`
-    return [{ topic: 'tls', level: 'problem', seen, expected: 'one that browsers trust', fix }]
+    return [{ topic: 'tls', level: 'problem', seen, expected: 'one that browsers trust', fix: trustOf(distrust, url) }]
   }
   const seen = `${version}, with a certificate for ${days} more days`
   if (days >= SOON) return [{ topic: 'tls', level: 'ok', seen }]
   return [{ topic: 'tls', level: 'advice', seen, expected: `more than ${SOON}`, fix: 'renew it' }]
+}
+
+/** What a certificate lacks. */
+function trustOf(distrust: string, { hostname }: URL): string {
+  if (/ALTNAME/.test(distrust)) return `a certificate that names ${hostname}, or a URL with a name that it has`
+  if (/EXPIRED|NOT_YET_VALID/.test(distrust)) return 'renew it, and look whether the clock of this machine is right'
+  return 'a certificate of an authority that browsers know; for one of your own, NODE_EXTRA_CA_CERTS=<its file> lets this command go on'
 }
 
 export function judgeVersion(observation: Observation, hosts: readonly Host[]): readonly Finding[] {

@@ -38,7 +38,8 @@ export const judgePost: Judge = ({ target, up, down }, hosts) => {
 
 /** A browser's verdict on a page of another origin. */
 export const judgeCors: Judge = ({ target, preflight, down }) => {
-  if (!isCrossOrigin(target)) return []
+  // Where nothing answers, `stream` says so.
+  if (!isCrossOrigin(target) || (down && isFailure(down) && preflight && isFailure(preflight))) return []
   const findings: Finding[] = []
   if (preflight) findings.push(...judgePreflight(preflight, target))
   const opened = down && !isFailure(down) ? (isStream(down) ? down.opened : down) : undefined

@@ -2,6 +2,7 @@ import { type Finding, ms } from './finding'
 import { fixOf } from './fixes'
 import type { Host } from './hosts'
 import { type Hold, isFailure, isStream, type Observation, type Probe, type StreamSight } from './observation'
+import { AWAY } from './judgeLine'
 import { refusalOf } from './refusal'
 
 /** A stream that takes longer is told of, ms. */
@@ -32,8 +33,7 @@ export const judgeStatus: Judge = ({ target, ask, down }, hosts) => {
     const more = `${seen}, and ${ask.request} was answered ${ask.status} after ${ms(ask.ms)}`
     return [{ topic: 'buffering', level: 'problem', seen: more, expected, fix: fixOf('buffering', hosts) }]
   }
-  const fix = 'start the server, and look whether the port is that of it and a firewall lets it pass'
-  return [{ topic: 'stream', level: 'problem', seen, expected, fix }]
+  return [{ topic: 'stream', level: 'problem', seen, expected, fix: AWAY.fix }]
 }
 
 export const judgeFirstByte: Judge = (observation) => {

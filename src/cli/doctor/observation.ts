@@ -94,6 +94,7 @@ export interface StreamSight {
 export interface Observation {
   readonly target: Target
   readonly address: Outcome<Address>
+  /** Of an http: URL only where nothing has answered. */
   readonly tls?: Outcome<Tls>
   /** `GET events?ask`, which a stream is not needed for. */
   readonly ask?: Outcome<Exchange>

@@ -43,6 +43,9 @@ export async function observe(plan: Plan): Promise<Observation> {
   const ask = await visit.ask()
   const preflight = isCrossOrigin(target) ? await visit.preflight() : undefined
   const { down, up } = await visit.open()
+  // Where nothing answers, it may be one that speaks TLS.
+  const isSilent = target.url.protocol === 'http:' && isFailure(ask) && isFailure(down)
+  const shaken = isSilent ? await shakeHands(target.url, target.timeout) : tls
   const seen = [ask, down].flatMap((outcome) =>
     isFailure(outcome) ? [] : isStream(outcome) ? outcome.opened : outcome,
   )
@@ -50,7 +53,7 @@ export async function observe(plan: Plan): Promise<Observation> {
   return {
     target,
     address,
-    ...(tls && { tls }),
+    ...(shaken && { tls: shaken }),
     ask,
     ...(preflight && { preflight }),
     down,

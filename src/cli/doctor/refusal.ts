@@ -39,10 +39,11 @@ function remedyOf(exchange: Exchange, { topic, target, hosts }: Case): readonly 
   if (status === 204) return [right, '204 tells every client to stay away: answer it for a user who is to stop alone']
   if (status < 300) return [right, 'answer with a stream there, or give the base URL of the chat']
   if (status < 400) return [right, 'give the URL that it leads to']
-  if (status === 401) return ['a user', credentials(target)]
+  if (status === 401) return ['the credentials of a user', credentials(target)]
   if (status === 403) return forbidden(exchange, { target, hosts })
   if (status === 404 && codeOf(exchange) === 'unknown-stream') return [right, STRANGER]
-  if (status === 404 || status === 405) return [right, fixOf('route', hosts)]
+  if (status === 404 || status === 405)
+    return [right, `give the base URL of the chat, or serve it there: ${fixOf('route', hosts)}`]
   if (status === 429) return [right, 'wait, or let this user have more streams or a higher rate']
   if (status === 503 && codeOf(exchange))
     return [right, 'the server says itself that it is closing, or overloaded: wait']
@@ -58,8 +59,8 @@ const STRANGER =
 
 const credentials = ({ hasCookie, headerNames }: Target) =>
   hasCookie || headerNames.length > 0
-    ? 'credentials that are valid: what --header and --cookie gave was not taken, or a proxy has removed it'
-    : "the credentials of a user: --header 'Authorization: …' or --cookie '…'"
+    ? 'give valid ones: what --header and --cookie gave was not taken, or a proxy has removed it'
+    : "give them with --header 'Authorization: …' or --cookie '…'"
 
 function forbidden(exchange: Exchange, { target, hosts }: Pick<Case, 'target' | 'hosts'>): readonly [string, string] {
   const code = codeOf(exchange)
