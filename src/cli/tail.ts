@@ -91,7 +91,9 @@ const wrongCall = (why: string) =>
 function tellLine(connection: Connection, note: (text: string) => void) {
   let told: ConnectionError | undefined
   const tell = (error: ConnectionError) => {
-    if (error !== told) note(`${error.code}: ${error.message}`)
+    // `fetch failed` says nothing; the cause of it does.
+    const { code } = Object(Object(error.cause).cause)
+    if (error !== told) note(`${error.code}: ${error.message}${code ? ` (${code})` : ''}`)
     told = error
   }
   const tellWait = () => {

@@ -24,10 +24,11 @@ export function judgeAddress({ target, address }: Observation): readonly Finding
   return [{ topic: 'address', level: 'ok', seen: `${hostname} is ${addresses.join(', ')}, after ${ms(duration)}` }]
 }
 
-export function judgeTls({ target, address, tls }: Observation): readonly Finding[] {
+export function judgeTls(observation: Observation): readonly Finding[] {
+  const { target, address, tls } = observation
   const { url } = target
   if (url.protocol === 'http:') {
-    if (tls && !isFailure(tls)) {
+    if (tls && !isFailure(tls) && exchangesOf(observation).length === 0) {
       const seen = `the port speaks ${tls.version}, and the URL is http:`
       return [{ topic: 'tls', level: 'problem', seen, expected: 'https:', fix: 'write https: in the URL' }]
     }

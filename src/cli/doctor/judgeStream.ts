@@ -1,8 +1,8 @@
 import { type Finding, ms } from './finding'
 import { fixOf } from './fixes'
 import type { Host } from './hosts'
-import { type Hold, isFailure, isStream, type Observation, type Probe, type StreamSight } from './observation'
 import { AWAY } from './judgeLine'
+import { type Hold, isFailure, isStream, type Observation, type Probe, type StreamSight } from './observation'
 import { refusalOf } from './refusal'
 
 /** A stream that takes longer is told of, ms. */
