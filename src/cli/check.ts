@@ -6,17 +6,14 @@ import { SERVER_TOPICS, type ServerContractOptions } from '../testing/serverCont
 import { resolveOptions } from '../testing/serverContract/options'
 import { runServerContract, type ServerReport } from '../testing/serverContract/run'
 import { countsOf, toJson, toJUnit, toRow, toSummary } from './checkReport'
+import { CliError } from './cliError'
+import { type HeaderLines, toHeaders, toNumber, withCookie } from './flags'
+import { type CliIo, processIo } from './io'
 
 /** What the command touches of its process. */
-export interface CheckIo {
-  out(text: string): void
-  err(text: string): void
+export interface CheckIo extends CliIo {
   /** Whether the table may have colours. */
   readonly hasColour: boolean
-  /** The process ends with this code, once it has nothing else to do. */
-  exitCode(code: number): void
-  /** It ends now. */
-  exit(code: number): never
 }
 
 interface Flags {
@@ -32,10 +29,6 @@ interface Flags {
   readonly json?: true
   readonly junit?: string
 }
-type HeaderLines = Readonly<Record<string, string>>
-
-/** The exit codes: every rule is kept, one is broken, nothing could be said. */
-const [KEPT, BROKEN, NOT_RUN] = [0, 1, 2]
 
 const HELP = `
 Each case is one numbered rule of docs/protocol.md (P1, P2, …). What the server announces in its
@@ -61,7 +54,7 @@ Examples:
 `
 
 /** `holdline check <url>`: holds a server in any language against docs/protocol.md. */
-export function checkCommand(io: CheckIo = processIo()): Command {
+export function checkCommand(io: CheckIo = checkIo()): Command {
   return new Command('check')
     .description('hold a server, in any language, against the rules of the protocol')
     .argument('<url>', 'the base URL: the stream is <url>/events, an endpoint is <url>/<endpoint>')
@@ -81,37 +74,32 @@ export function checkCommand(io: CheckIo = processIo()): Command {
     .option('--json', 'the result as JSON, and no table')
     .option('--junit <file>', 'the result as JUnit XML, in a file')
     .addHelpText('after', HELP)
-    .configureOutput({ writeOut: io.out, writeErr: io.err })
-    .exitOverride(({ exitCode }) => io.exit(exitCode === 0 ? KEPT : NOT_RUN))
     .action((url: string, flags: Flags) => check(io, url, flags))
 }
 
 async function check(io: CheckIo, url: string, flags: Flags): Promise<void> {
   const { json, junit, only } = flags
+  const options = optionsOf(url, flags)
   const onReport = (report: ServerReport) => json || io.out(`${toRow(report, io.hasColour)}\n`)
   try {
-    const options = optionsOf(url, flags)
     resolveOptions(options)
     await reach(url)
     const reports = await runServerContract(options, { only, onReport })
     io.out(json ? `${toJson(url, reports)}\n` : `\n${toSummary(reports)}\n`)
-    if (junit !== undefined) await writeFile(junit, toJUnit(url, reports))
-    io.exitCode(countsOf(reports).failed > 0 ? BROKEN : KEPT)
+    if (junit !== undefined) await write(junit, toJUnit(url, reports))
+    io.exitCode(countsOf(reports).failed > 0 ? 1 : 0)
   } catch (error) {
-    io.err(`holdline check: ${error instanceof Error ? error.message : error}\n`)
-    io.exitCode(NOT_RUN)
+    throw error instanceof TypeError ? new CliError(`${error.message}.`, 2) : error
   }
 }
 
 function optionsOf(url: string, flags: Flags): ServerContractOptions {
   const { send, endpoint, events, header, cookie, secondUser, goodbye, timeout } = flags
-  const headers =
-    header || cookie !== undefined ? { ...header, ...(cookie !== undefined && { Cookie: cookie }) } : undefined
   return {
     url,
     endpoint,
     events,
-    headers,
+    headers: withCookie(header, cookie),
     secondUser,
     timeout,
     send: send as ServerContractOptions['send'],
@@ -119,15 +107,25 @@ function optionsOf(url: string, flags: Flags): ServerContractOptions {
   }
 }
 
-/** @throws Error if nothing answers there, whatever it may be */
+/** @throws CliError if nothing answers there, whatever it may be */
 async function reach(url: string): Promise<void> {
   try {
     await fetch(new URL('/', url), { method: 'HEAD', redirect: 'manual', signal: AbortSignal.timeout(5_000) })
   } catch (error) {
     const { name, cause } = Object(error)
     // One that is slow may be quicker where it is asked for a stream.
-    if (name !== 'TimeoutError')
-      throw new Error(`there is no server at ${url} (${cause?.code ?? cause?.message ?? error})`)
+    if (name === 'TimeoutError') return
+    const why = cause?.code ?? cause?.message ?? error
+    throw new CliError(`there is no server at ${url} (${why}): start it, or correct the URL.`, 2)
+  }
+}
+
+/** @throws CliError */
+async function write(file: string, text: string): Promise<void> {
+  try {
+    await writeFile(file, text)
+  } catch (error) {
+    throw new CliError(`${file} cannot be written (${Object(error).code}): name a file that can be, with --junit.`, 2)
   }
 }
 
@@ -141,28 +139,10 @@ function toMessage(text: string): object {
   }
 }
 
-function toNumber(text: string): number {
-  const number = Number(text)
-  if (text.trim() === '' || Number.isNaN(number)) throw new InvalidArgumentError('it is no number')
-  return number
-}
-
-function toHeaders(line: string, before: HeaderLines = {}): HeaderLines {
-  const [, name, value] = /^([\w!#$%&'*+.^`|~-]+):\s*(.*)$/.exec(line) ?? []
-  if (name === undefined || value === undefined) throw new InvalidArgumentError("it is no header such as 'Name: value'")
-  return { ...before, [name]: value }
-}
-
-function processIo(): CheckIo {
-  const { stdout, stderr, env } = process
+function checkIo(): CheckIo {
   return {
-    out: (text) => void stdout.write(text),
-    err: (text) => void stderr.write(text),
+    ...processIo(),
     // https://no-color.org
-    hasColour: stdout.isTTY === true && !env.NO_COLOR,
-    exitCode(code) {
-      process.exitCode = code
-    },
-    exit: (code) => process.exit(code),
+    hasColour: process.stdout.isTTY === true && !process.env.NO_COLOR,
   }
 }

@@ -7,32 +7,11 @@ import { checkCommand } from '../../cli/check'
 import { toJUnit, toRow } from '../../cli/checkReport'
 import type { ServerReport } from '../../testing'
 import { startTalkingServer, type Tampering } from '../support/talkingServer'
+import { fakeIo, runCommand } from './run'
 
-class Exit extends Error {}
-
-/** Runs the command in this process. */
-async function run(args: readonly string[], hasColour = false) {
-  let [out, err, code] = ['', '', -1]
-  const command = checkCommand({
-    out(text) {
-      out += text
-    },
-    err(text) {
-      err += text
-    },
-    hasColour,
-    exitCode(given) {
-      code = given
-    },
-    exit(given) {
-      code = given
-      throw new Exit()
-    },
-  })
-  await command.parseAsync(args, { from: 'user' }).catch((error: unknown) => {
-    if (!(error instanceof Exit)) throw error
-  })
-  return { out, err, code }
+const run = (args: readonly string[]) => {
+  const own = fakeIo()
+  return runCommand(checkCommand({ ...own.io, hasColour: false }), args, own)
 }
 
 /** Of a server that talks, and of a user who may talk to it. */
@@ -152,7 +131,7 @@ describe.concurrent('holdline check', () => {
   })
 
   test.each([
-    ['the URL is none', ['chat'], /holdline check: 'url' must be the base URL/],
+    ['the URL is none', ['chat'], /^error: 'url' must be the base URL/],
     ['the URL is missing', [], /missing required argument 'url'/],
     [
       '--send is no JSON',
@@ -171,7 +150,20 @@ describe.concurrent('holdline check', () => {
   test('ends with 2, and says why, where nothing listens', async () => {
     const url = `http://127.0.0.1:${await freePort()}/api/chat`
     const { err, code } = await run([url])
-    expect([err, code]).toEqual([`holdline check: there is no server at ${url} (ECONNREFUSED)\n`, 2])
+    expect([err, code]).toEqual([
+      `error: there is no server at ${url} (ECONNREFUSED): start it, or correct the URL.\n`,
+      2,
+    ])
+  })
+
+  test('ends with 2, and says why, where --only names nothing, or the file cannot be written', async () => {
+    const only = await check(['--only', 'no-such'])
+    expect([only.err, only.code]).toEqual([
+      expect.stringMatching(/^error: 'only' must name topics .*"no-such"\.\n$/),
+      2,
+    ])
+    const { err, code } = await check(['--only', 'P1', '--junit', '/no-such/check.xml'])
+    expect([err, code]).toEqual([expect.stringContaining('/no-such/check.xml cannot be written (ENOENT): '), 2])
   })
 
   test('--help teaches: what is sent, the exit codes, topics, examples', async () => {

@@ -40,7 +40,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   server: ['protocol'],
   'ai-sdk': [...LEAVES, 'connection', 'threads'],
   'ai-sdk/server': ['protocol', 'ai-sdk', 'server', 'threads'],
-  cli: [...LEAVES, 'testing'],
+  cli: [...LEAVES, 'connection', 'createConnection', 'testing', 'trace'],
   testing: [...LEAVES, 'connection', 'machine', 'adapters', 'createConnection', 'server'],
 }
 /** A message, its lane and its flight know each other. */

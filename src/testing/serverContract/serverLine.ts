@@ -23,6 +23,8 @@ export interface Frame {
   readonly data: string
   /** The JSON object in it. */
   readonly json: JsonObject | undefined
+  /** When its end came, ms by `performance.now`. Frames that came in one piece have the same. */
+  readonly at: number
 }
 
 export interface PostOptions {
@@ -49,6 +51,10 @@ export class ServerLine {
   /** Comments are no signs of life to an EventSource. */
   comments = 0
   ending: 'open' | 'ended' | 'cut' = 'open'
+  /** When the last bytes came, ms by `performance.now`. */
+  lastAt = performance.now()
+  /** The longest time without a byte that it has outlived, ms. */
+  longestSilence = 0
   readonly #wire: Wire
   readonly #headers: Readonly<Record<string, string>>
   readonly #abort: AbortController
@@ -149,7 +155,7 @@ export class ServerLine {
     const parser = createParser({
       onEvent: ({ event, data }) => {
         const json = parseJson(data)
-        this.frames.push({ name: event, data, json: isObject(json) ? json : undefined })
+        this.frames.push({ name: event, data, json: isObject(json) ? json : undefined, at: this.lastAt })
       },
       onComment: () => {
         this.comments += 1
@@ -162,6 +168,7 @@ export class ServerLine {
       for (;;) {
         const part = await reader?.read()
         if (!part || part.done) break
+        this.#hear()
         parser.feed(decoder.decode(complete(part.value), { stream: true }))
         this.#tell()
       }
@@ -170,6 +177,12 @@ export class ServerLine {
       this.ending = 'cut'
     }
     this.#tell()
+  }
+
+  #hear() {
+    const now = performance.now()
+    this.longestSilence = Math.max(this.longestSilence, now - this.lastAt)
+    this.lastAt = now
   }
 
   #tell() {

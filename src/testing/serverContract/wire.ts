@@ -67,5 +67,7 @@ export class Wire {
 /** `fetch failed` says nothing; its cause does. */
 function reasonOf(error: unknown): string {
   const { cause, message } = Object(error)
-  return String(cause?.code ?? cause?.message ?? message ?? error)
+  // UND_ERR_SOCKET says less than its message.
+  const code = /^UND_/.test(cause?.code) ? undefined : cause?.code
+  return String(code ?? cause?.message ?? message ?? error)
 }

@@ -11,8 +11,12 @@ import { snippet } from './snippet'
 
 /** What a test changes of a configuration. */
 export interface Tuning {
-  /** The directives that nginx and Apache take beside the snippet. */
+  /** Directives beside the snippet; those of HAProxy are of its backend, and Caddy takes none. */
   readonly more?: string
+  /** In the place of the snippet. */
+  readonly text?: string
+  /** Of Apache, beside those that the snippet needs. */
+  readonly modules?: readonly string[]
   /** How long the proxy waits for a byte of the upstream, s; as it is by default without. */
   readonly idle?: number
 }
@@ -68,10 +72,10 @@ http {
 
   apache: {
     tool: 'apache2',
-    prepare(text, place, { more = '', idle }) {
+    prepare(text, place, { more = '', idle, modules: others = [] }) {
       const { folder, port } = place
       const modules = APACHE_MODULES.find((path) => existsSync(path)) ?? ''
-      const loads = ['mpm_event', 'unixd', 'authz_core', 'proxy', 'proxy_http']
+      const loads = ['mpm_event', 'unixd', 'authz_core', 'proxy', 'proxy_http', ...others]
         .filter((name) => existsSync(`${modules}/mod_${name}.so`))
         .map((name) => `LoadModule ${name}_module ${modules}/mod_${name}.so`)
       const config = `ServerRoot ${folder}
@@ -92,9 +96,9 @@ ${moved(text, place)}
 
   haproxy: {
     tool: 'haproxy',
-    prepare(text, place, { idle }) {
+    prepare(text, place, { more = '', idle }) {
       const config = idle === undefined ? text : text.replace(/timeout (client|server) 50s/g, `timeout $1 ${idle}s`)
-      return { config: moved(config, place), args: ['-db', '-f', `${place.folder}/config`] }
+      return { config: moved(`${config}${more}\n`, place), args: ['-db', '-f', `${place.folder}/config`] }
     },
   },
 
@@ -122,7 +126,7 @@ export async function startProxy(name: string, upstream: number, tuning: Tuning 
   const { tool, prepare } = kindOf(name)
   const folder = await mkdtemp(join(tmpdir(), 'holdline-proxy-'))
   const port = await freePort()
-  const { config, args } = prepare(snippet(name), { folder, port, upstream }, tuning)
+  const { config, args } = prepare(tuning.text ?? snippet(name), { folder, port, upstream }, tuning)
   await writeFile(join(folder, 'config'), config)
   // Caddy keeps its own things in the home folder.
   const env = { ...process.env, HOME: folder, XDG_DATA_HOME: folder, XDG_CONFIG_HOME: folder }

@@ -9,13 +9,15 @@ import { freePort } from '../../shared/freePort'
 export interface UpstreamOptions extends Partial<ChatServerOptions<Principal>> {
   /** HTTP/2 without TLS in place of HTTP/1.1. */
   readonly h2c?: boolean
+  /** Its answers ask nothing of a proxy, as those of many servers. */
+  readonly isBare?: boolean
 }
 
 /**
  * The server half on a host that can go away and come back on its port. A prompt's answer is what
  * the test publishes.
  */
-export async function startUpstream({ h2c = false, ...options }: UpstreamOptions = {}) {
+export async function startUpstream({ h2c = false, isBare = false, ...options }: UpstreamOptions = {}) {
   const port = await freePort()
   const runs: unknown[] = []
   const errors: string[] = []
@@ -34,7 +36,7 @@ export async function startUpstream({ h2c = false, ...options }: UpstreamOptions
   const sessions = new Set<ServerHttp2Session>()
 
   async function up() {
-    const listener = toNodeListener(chat)
+    const listener = toNodeListener(isBare ? { fetch: async (request) => bare(await chat.fetch(request)) } : chat)
     host = h2c ? createHttp2Server(listener) : createServer(listener)
     host.on('connection', (socket: Socket) => {
       sockets.add(socket)
@@ -76,3 +78,8 @@ export async function startUpstream({ h2c = false, ...options }: UpstreamOptions
 }
 
 export type Upstream = Awaited<ReturnType<typeof startUpstream>>
+
+function bare(response: Response): Response {
+  for (const name of ['Cache-Control', 'X-Accel-Buffering']) response.headers.delete(name)
+  return response
+}

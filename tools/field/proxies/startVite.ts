@@ -12,10 +12,10 @@ const at = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 const PLACE = at('../node_modules')
 
 /**
- * Vite's development server with the configuration of docs/proxies.md, before `upstream`; its page
- * is in `page/`.
+ * Vite's development server with the configuration of docs/proxies.md, or another one, before
+ * `upstream`; its page is in `page/`.
  */
-export async function startVite(upstream: number) {
+export async function startVite(upstream: number, text = snippet('vite')) {
   await mkdir(PLACE, { recursive: true })
   const folder = await mkdtemp(join(PLACE, 'holdline-vite-'))
   const port = await freePort()
@@ -25,7 +25,7 @@ export async function startVite(upstream: number) {
     resolve: { alias: { holdline: at('../../../src/index.ts') } },
     server: { port, strictPort: true, host: 'localhost', fs: { strict: false } },
   }
-  await writeFile(join(folder, 'documented.ts'), snippet('vite').replace('localhost:3000', `localhost:${upstream}`))
+  await writeFile(join(folder, 'documented.ts'), text.replace('localhost:3000', `localhost:${upstream}`))
   await writeFile(
     join(folder, 'vite.config.ts'),
     `import { mergeConfig } from 'vite'
