@@ -1,0 +1,200 @@
+import type { PlantedBug } from './plantedBug'
+
+const MACHINE = 'src/tabs/tabMachine.ts'
+const TAB = 'src/tabs/tab.ts'
+const CARRIER = 'src/tabs/tabCarrier.ts'
+const LINE = 'src/tabs/sharedLine.ts'
+const RESUMES = 'src/tabs/resumes.ts'
+const ROUND = 'src/tabs/round.ts'
+const LOCK = 'src/tabs/lock.ts'
+const CREATE = 'src/tabs/createSharedConnection.ts'
+
+/**
+ * What goes wrong where tabs share a line. `showsInTabs` are letters of `npm run explore -- tabs`.
+ */
+export const PLANTED_IN_TABS: readonly PlantedBug[] = [
+  {
+    row: 'tabs',
+    bug: 'a leader whose lock was stolen goes on',
+    file: MACHINE,
+    within: 'tabMachine',
+    find: "'lock.lost': { target: 'electing', actions: 'forgetLeader' },",
+    replace: "'lock.lost': {},",
+  },
+  {
+    row: 'tabs',
+    bug: 'a tab that leads no more leaves its stream open',
+    file: CARRIER,
+    within: 'TabCarrier.#stop',
+    find: "if (source && source !== 'own') source.close()",
+    replace: '',
+  },
+  {
+    row: 'tabs',
+    bug: 'a round does not wait for the one before it',
+    file: RESUMES,
+    within: 'Resumes.#pump',
+    find: 'if (this.#turn || !next) return',
+    replace: 'if (!next) return',
+  },
+  {
+    row: 'tabs',
+    bug: 'a tab that leaves keeps its channel',
+    file: TAB,
+    within: 'Tab.#openChannel',
+    find: 'channel.close()',
+    replace: '',
+  },
+  {
+    row: 'tabs',
+    bug: 'a tab that leaves keeps the lock',
+    file: LOCK,
+    within: 'TabLock.#request',
+    find: "state = 'over'\n      release()",
+    replace: "state = 'over'",
+  },
+  {
+    row: 'tabs',
+    bug: 'a tab whose connection is idle stays with the others',
+    file: CREATE,
+    within: 'createSharedConnection',
+    find: "if (phase === 'idle') actor.send({ type: 'leave' })",
+    replace: '',
+  },
+  {
+    row: 'tabs',
+    bug: 'a line that has ended goes on telling of itself',
+    file: LINE,
+    within: 'SharedLine.end',
+    find: 'this.#setup.clock.clearTimeout(this.#timer)',
+    replace: '',
+  },
+  {
+    row: 'tabs',
+    bug: 'a frame that a tab has missed is not noticed',
+    file: TAB,
+    within: 'Tab.#countFrame',
+    find: "if (this.#heard.term === term && this.#heard.n !== before) tell({ type: 'frames.lost' })",
+    replace: '',
+  },
+  {
+    row: 'tabs',
+    bug: 'a round resumes from the highest cursor',
+    file: ROUND,
+    within: 'gather',
+    find: 'known.lastSeq <= cursor.lastSeq',
+    replace: 'known.lastSeq >= cursor.lastSeq',
+  },
+  {
+    row: 'tabs',
+    bug: 'a tab hears the sessions of the others',
+    file: CARRIER,
+    within: 'TabCarrier.#isNews',
+    find: 'return this.#attended.has(sessionId)',
+    replace: 'return true',
+  },
+  {
+    row: 'tabs',
+    bug: 'a session is detached while another tab attends it',
+    file: RESUMES,
+    within: 'Resumes.#detach',
+    find: 'if (this.#places.get(sessionId)?.tabs.size) {',
+    replace: "if (sessionId === '') {",
+  },
+  {
+    row: 'tabs',
+    bug: 'the server is told that the page is away when the first tab sleeps',
+    file: LINE,
+    within: 'SharedLine.#suspend',
+    find: 'resumes.tabs.every(',
+    replace: 'resumes.tabs.some(',
+  },
+  {
+    row: 'tabs',
+    bug: 'after a suspend the stream is taken to be where it was',
+    file: LINE,
+    within: 'SharedLine.#suspend',
+    find: 'resumes.letGo()',
+    replace: '',
+  },
+  {
+    row: 'tabs',
+    bug: 'a tab that finds no proof waits for ever',
+    file: MACHINE,
+    within: 'tabMachine',
+    find: "doubtTimeout: alone('the stream that the tabs share knows no proof of it; another user, perhaps'),",
+    replace: '',
+  },
+  {
+    row: 'tabs',
+    bug: 'a tab reads open though the line that it follows is lost',
+    file: TAB,
+    within: 'Tab.#relay',
+    find: 'carrier.drop(this.#error)',
+    replace: '',
+  },
+  {
+    row: 'tabs',
+    bug: 'a tab joins without proof, and hears another user’s events',
+    file: CARRIER,
+    within: 'TabCarrier.prove',
+    find: 'this.#proofs.set(nonce, onProof)',
+    replace: 'onProof()',
+  },
+  {
+    row: 'tabs',
+    bug: 'the terms of a tab that has heard of none begin at 1',
+    file: MACHINE,
+    within: 'tabMachine',
+    find: 'term: Math.max(term + 1, Math.round(now())),',
+    replace: 'term: term + Math.min(1, now()),',
+  },
+  {
+    row: 'tabs',
+    bug: 'a leader that is silent is followed for ever',
+    file: MACHINE,
+    within: 'tabMachine',
+    find: "'leader.silent': { target: 'electing', actions: 'forgetLeader' },",
+    replace: "'leader.silent': {},",
+  },
+  {
+    row: 'tabs',
+    bug: 'a tab that is frozen keeps the line',
+    file: MACHINE,
+    within: 'tabMachine',
+    find: "'page.left': { target: 'away', actions: 'forgetLeader' },",
+    replace: '',
+  },
+  {
+    row: 'tabs',
+    bug: 'a tab steals the lock as often as it likes',
+    file: MACHINE,
+    within: 'tabMachine',
+    find: "standing !== 'hidden' && now() - stolenAt >= STEAL_BOUND",
+    replace: "standing !== 'hidden' && now() >= stolenAt",
+  },
+  {
+    row: 'tabs',
+    bug: 'a reset of the lowest cursor leaves the others where it went',
+    file: RESUMES,
+    within: 'Resumes.#settle',
+    find: 'return isLost ? stood : undefined',
+    replace: 'return undefined',
+  },
+  {
+    row: 'tabs',
+    bug: 'a logout ends the line of one tab only',
+    file: CREATE,
+    within: 'createSharedConnection',
+    find: "actor.on('ended', disconnect)",
+    replace: '',
+  },
+  {
+    row: 'tabs',
+    bug: 'a tab in its backoff is not woken when there is a line',
+    file: CREATE,
+    within: 'createSharedConnection',
+    find: "if (phase === 'backoff' && !isAskedToWait) connection.wake()",
+    replace: '',
+  },
+]
