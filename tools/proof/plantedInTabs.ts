@@ -24,9 +24,9 @@ export const PLANTED_IN_TABS: readonly PlantedBug[] = [
   {
     row: 'tabs',
     bug: 'a tab that leads no more leaves its stream open',
-    file: CARRIER,
-    within: 'TabCarrier.#stop',
-    find: "if (source && source !== 'own') source.close()",
+    file: LINE,
+    within: 'SharedLine.close',
+    find: 'this.#close?.()',
     replace: '',
   },
   {
@@ -196,5 +196,29 @@ export const PLANTED_IN_TABS: readonly PlantedBug[] = [
     within: 'createSharedConnection',
     find: "if (phase === 'backoff' && !isAskedToWait) connection.wake()",
     replace: '',
+  },
+  {
+    row: 'tabs',
+    bug: 'a tab hears a stream before it has proved to be its user’s',
+    file: CARRIER,
+    within: 'TabCarrier.hear',
+    find: 'else if (!this.#source) return',
+    replace: '',
+  },
+  {
+    row: 'tabs',
+    bug: 'a resume that a tab makes for all outlives its stream',
+    file: LINE,
+    within: 'SharedLine.#fall',
+    find: 'for (const abort of this.#posts) abort.abort()',
+    replace: '',
+  },
+  {
+    row: 'tabs',
+    bug: 'a suspend that a tab posts for all leaves a timer behind',
+    file: LINE,
+    within: 'SharedLine.#suspend',
+    find: '{ keepalive }',
+    replace: '{ keepalive, timeout: this.#setup.timeout }',
   },
 ]

@@ -1,5 +1,6 @@
 import type { ModelBrowser } from './modelBrowser'
 import type { ModelTab } from './modelTab'
+import { isVisible } from './letters'
 import { groupBy, groupOf, judge, nothingInIdle } from './promises'
 
 /** A calm browser has everything long before, ms: a backoff, and a tab that is not heard. */
@@ -12,17 +13,18 @@ const STEP = 500
  * over one stream for those that share. And at the end, when all disconnect, nothing is left.
  */
 export async function calm(browser: ModelBrowser) {
-  const { pipes, present } = browser
+  const { pipes, present, isOffline } = browser
   browser.isOffline = false
   pipes.held.clear()
   for (const tab of present) {
     tab.misses = 0
     if (!tab.isAwake) tab.wake()
-    tab.page.shows()
+    // One that is seen, and a network that is there, are told nothing: that would wake every line.
+    if (!isVisible(tab)) tab.page.shows()
   }
   await browser.settle()
   for (const { page, connection } of present) {
-    page.comesOnline()
+    if (isOffline) page.comesOnline()
     if (connection.phase === 'idle') connection.connect()
   }
   await reach(browser)

@@ -13,10 +13,12 @@ type Can = (tab: ModelTab, browser: ModelBrowser) => boolean
 
 const MAX_EVENTS = 3
 const MAX_SENT = 2
+/** As many as tell of a change of the leader. */
+const MANY = 5
 
 const isAwake = (tab: ModelTab) => tab.isAwake
 const isThere = () => true
-const isVisible = ({ page }: ModelTab) => page.document?.visibilityState === 'visible'
+export const isVisible = ({ page }: ModelTab) => page.document?.visibilityState === 'visible'
 const isConnected = ({ connection, isAwake }: ModelTab) => isAwake && connection.phase !== 'idle'
 const servedOf = (tab: ModelTab, { served }: ModelBrowser) =>
   served.findLast((one) => one.tab === tab && !one.isCut && !one.stream.isClosed)
@@ -97,10 +99,10 @@ const OF_A_TAB: Readonly<Record<string, readonly [Can, Does]>> = {
     ({ name, isAwake }, { pipes }) => isAwake && pipes.has(`${name} lock`),
     ({ name }, { pipes }) => pipes.arrive(`${name} lock`),
   ],
-  'misses a message': [
+  'misses messages': [
     ({ misses }, { present }) => !misses && present.length > 1,
     (tab) => {
-      tab.misses = 1
+      tab.misses = MANY
     },
   ],
 }

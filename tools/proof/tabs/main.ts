@@ -15,8 +15,8 @@ const USAGE = `npm run explore -- tabs [--set ${Object.keys(SETS).join('|')}] [-
 npm run explore -- tabs --set NAME --path "a opens, b opens, a crashes"
 
   --set      which browser; without it, all of them
-  --depth    how many letters follow the opening of the tabs (3 for two; 2 for the others)
-  --walks    how many walks go further (1500 for two and three; 300 for the others)
+  --depth    how many letters follow the opening of the tabs (2)
+  --walks    how many walks go further (1300)
   --length   how many letters a walk has (15)
   --seed     of the first walk (1)
   --workers  processes (one per core)
@@ -51,8 +51,8 @@ export async function exploreTabs(args: readonly string[]) {
     args: [...args],
     options: {
       set: { type: 'string' },
-      depth: { type: 'string' },
-      walks: { type: 'string' },
+      depth: { type: 'string', default: '2' },
+      walks: { type: 'string', default: '1300' },
       length: { type: 'string', default: String(LENGTH) },
       seed: { type: 'string', default: '1' },
       workers: { type: 'string', default: String(availableParallelism()) },
@@ -67,8 +67,8 @@ export async function exploreTabs(args: readonly string[]) {
   for (const name of set === undefined ? Object.keys(SETS) : [set]) {
     total += await run({
       set: name,
-      depth: Number(depth ?? (name === 'two' ? 3 : 2)),
-      walks: Number(walks ?? (name === 'two' || name === 'three' ? 1_500 : 300)),
+      depth: Number(depth),
+      walks: Number(walks),
       length: Number(length),
       seed: Number(seed),
       workers: Number(workers),
