@@ -23,7 +23,8 @@ export const loadPlantedInTabs = (bug: PlantedBug): Promise<typeof import('./tab
   load(bug, 'tools/proof/tabs/index.ts')
 
 async function load(bug: PlantedBug, entry: string) {
-  const outfile = `${ROOT}node_modules/.cache/planted-${PLANTED.indexOf(bug)}.mjs`
+  const name = entry.replace(/\W/g, '-')
+  const outfile = `${ROOT}node_modules/.cache/planted-${PLANTED.indexOf(bug)}-${name}.mjs`
   await build({
     entryPoints: [`${ROOT}${entry}`],
     outfile,

@@ -20,6 +20,7 @@ export const PLANTED_IN_TABS: readonly PlantedBug[] = [
     within: 'tabMachine',
     find: "'lock.lost': { target: 'electing', actions: 'forgetLeader' },",
     replace: "'lock.lost': {},",
+    showsInTabs: { invariant: 'I1', set: 'two', path: 'a opens, b opens, a misses messages, the lock is stolen' },
   },
   {
     row: 'tabs',
@@ -28,6 +29,7 @@ export const PLANTED_IN_TABS: readonly PlantedBug[] = [
     within: 'SharedLine.close',
     find: 'this.#close?.()',
     replace: '',
+    showsInTabs: { invariant: 'I1', set: 'two', path: 'a opens, a disconnects' },
   },
   {
     row: 'tabs',
@@ -36,6 +38,11 @@ export const PLANTED_IN_TABS: readonly PlantedBug[] = [
     within: 'Resumes.#pump',
     find: 'if (this.#turn || !next) return',
     replace: 'if (!next) return',
+    showsInTabs: {
+      invariant: 'I2',
+      set: 'two',
+      path: 'a opens, b opens, a network stalls, a watches s2, b watches s2',
+    },
   },
   {
     row: 'tabs',
@@ -44,6 +51,7 @@ export const PLANTED_IN_TABS: readonly PlantedBug[] = [
     within: 'Tab.#openChannel',
     find: 'channel.close()',
     replace: '',
+    showsInTabs: { invariant: 'I8', set: 'two', path: 'a opens, a disconnects' },
   },
   {
     row: 'tabs',
@@ -52,6 +60,7 @@ export const PLANTED_IN_TABS: readonly PlantedBug[] = [
     within: 'TabLock.#request',
     find: "state = 'over'\n      release()",
     replace: "state = 'over'",
+    showsInTabs: { invariant: 'I8', set: 'two', path: 'a opens, a disconnects' },
   },
   {
     row: 'tabs',
@@ -60,6 +69,7 @@ export const PLANTED_IN_TABS: readonly PlantedBug[] = [
     within: 'createSharedConnection',
     find: "if (phase === 'idle') actor.send({ type: 'leave' })",
     replace: '',
+    showsInTabs: { invariant: 'I8', set: 'two', path: 'a opens, a disconnects' },
   },
   {
     row: 'tabs',
@@ -68,6 +78,7 @@ export const PLANTED_IN_TABS: readonly PlantedBug[] = [
     within: 'SharedLine.end',
     find: 'this.#setup.clock.clearTimeout(this.#timer)',
     replace: '',
+    showsInTabs: { invariant: 'I8', set: 'two', path: 'a opens, a disconnects' },
   },
   {
     row: 'tabs',
@@ -76,6 +87,7 @@ export const PLANTED_IN_TABS: readonly PlantedBug[] = [
     within: 'Tab.#countFrame',
     find: "if (this.#heard.term === term && this.#heard.n !== before) tell({ type: 'frames.lost' })",
     replace: '',
+    showsInTabs: { invariant: 'I9', set: 'two', path: 'a opens, b opens, b misses messages, an event' },
   },
   {
     row: 'tabs',
@@ -84,6 +96,7 @@ export const PLANTED_IN_TABS: readonly PlantedBug[] = [
     within: 'gather',
     find: 'known.lastSeq <= cursor.lastSeq',
     replace: 'known.lastSeq >= cursor.lastSeq',
+    showsInTabs: { invariant: 'I9', set: 'two', path: 'a opens, an event, b opens' },
   },
   {
     row: 'tabs',
@@ -92,6 +105,7 @@ export const PLANTED_IN_TABS: readonly PlantedBug[] = [
     within: 'TabCarrier.#isNews',
     find: 'return this.#attended.has(sessionId)',
     replace: 'return true',
+    showsInTabs: { invariant: 'I10', set: 'two', path: 'a opens, b opens, b watches s2, an event of s2' },
   },
   {
     row: 'tabs',
@@ -100,6 +114,7 @@ export const PLANTED_IN_TABS: readonly PlantedBug[] = [
     within: 'Resumes.#detach',
     find: 'if (this.#places.get(sessionId)?.tabs.size) {',
     replace: "if (sessionId === '') {",
+    showsInTabs: { invariant: 'I9', set: 'two', path: 'a opens, b opens, b closes, b opens, b closes' },
   },
   {
     row: 'tabs',
@@ -108,6 +123,7 @@ export const PLANTED_IN_TABS: readonly PlantedBug[] = [
     within: 'SharedLine.#suspend',
     find: 'resumes.tabs.every(',
     replace: 'resumes.tabs.some(',
+    showsInTabs: { invariant: 'I9', set: 'detaching', path: 'a opens, b opens, b is hidden, b closes, an event' },
   },
   {
     row: 'tabs',
@@ -124,6 +140,7 @@ export const PLANTED_IN_TABS: readonly PlantedBug[] = [
     within: 'tabMachine',
     find: "doubtTimeout: alone('the stream that the tabs share knows no proof of it; another user, perhaps'),",
     replace: '',
+    showsInTabs: { invariant: 'I9', set: 'users', path: 'a opens, b opens' },
   },
   {
     row: 'tabs',
@@ -132,6 +149,7 @@ export const PLANTED_IN_TABS: readonly PlantedBug[] = [
     within: 'Tab.#relay',
     find: 'carrier.drop(this.#error)',
     replace: '',
+    showsInTabs: { invariant: 'app', set: 'two', path: 'a opens, b opens, a stream is cut' },
   },
   {
     row: 'tabs',
@@ -140,6 +158,7 @@ export const PLANTED_IN_TABS: readonly PlantedBug[] = [
     within: 'TabCarrier.prove',
     find: 'this.#proofs.set(nonce, onProof)',
     replace: 'onProof()',
+    showsInTabs: { invariant: 'app', set: 'users', path: 'a opens, b opens, an event' },
   },
   {
     row: 'tabs',
@@ -156,6 +175,11 @@ export const PLANTED_IN_TABS: readonly PlantedBug[] = [
     within: 'tabMachine',
     find: "'leader.silent': { target: 'electing', actions: 'forgetLeader' },",
     replace: "'leader.silent': {},",
+    showsInTabs: {
+      invariant: 'I9',
+      set: 'two',
+      path: 'a opens, b opens, a closes, b lags, the network is gone, a opens, a minute passes',
+    },
   },
   {
     row: 'tabs',
@@ -164,6 +188,11 @@ export const PLANTED_IN_TABS: readonly PlantedBug[] = [
     within: 'tabMachine',
     find: "'page.left': { target: 'away', actions: 'forgetLeader' },",
     replace: '',
+    showsInTabs: {
+      invariant: 'I9',
+      set: 'detaching',
+      path: 'a opens, b opens, a freezes, a minute passes, b reconnects, b freezes, a crashes',
+    },
   },
   {
     row: 'tabs',
@@ -204,6 +233,7 @@ export const PLANTED_IN_TABS: readonly PlantedBug[] = [
     within: 'TabCarrier.hear',
     find: 'else if (!this.#source) return',
     replace: '',
+    showsInTabs: { invariant: 'app', set: 'users', path: 'a opens, b opens, a is hidden, an event' },
   },
   {
     row: 'tabs',
@@ -212,6 +242,7 @@ export const PLANTED_IN_TABS: readonly PlantedBug[] = [
     within: 'SharedLine.#fall',
     find: 'for (const abort of this.#posts) abort.abort()',
     replace: '',
+    showsInTabs: { invariant: 'I8', set: 'two', path: 'a opens, a network stalls, a watches s2, a disconnects' },
   },
   {
     row: 'tabs',
@@ -220,5 +251,10 @@ export const PLANTED_IN_TABS: readonly PlantedBug[] = [
     within: 'SharedLine.#suspend',
     find: '{ keepalive }',
     replace: '{ keepalive, timeout: this.#setup.timeout }',
+    showsInTabs: {
+      invariant: 'I8',
+      set: 'two',
+      path: 'a opens, b opens, b closes, a is hidden, a is shown, a network stalls, a is hidden, a disconnects',
+    },
   },
 ]

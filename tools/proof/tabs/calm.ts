@@ -1,6 +1,6 @@
+import { isVisible } from './letters'
 import type { ModelBrowser } from './modelBrowser'
 import type { ModelTab } from './modelTab'
-import { isVisible } from './letters'
 import { groupBy, groupOf, judge, nothingInIdle } from './promises'
 
 /** A calm browser has everything long before, ms: a backoff, and a tab that is not heard. */

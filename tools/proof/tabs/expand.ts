@@ -10,14 +10,12 @@ import { judge } from './promises'
 export interface TabOptions extends BrowserOptions {
   /** The server may lose what it had. Default: false. */
   readonly restarts?: boolean
-  /** Only these letters. Default: all. */
-  readonly letters?: readonly string[]
 }
 
-export function alphabetOf({ tabs, restarts, letters }: TabOptions): TabAlphabet {
-  const all = { ...lettersFor(Object.keys(tabs)), ...(restarts && RESTARTS) }
-  return letters ? Object.fromEntries(Object.entries(all).filter(([name]) => letters.includes(name))) : all
-}
+export const alphabetOf = ({ tabs, restarts }: TabOptions): TabAlphabet => ({
+  ...lettersFor(Object.keys(tabs)),
+  ...(restarts && RESTARTS),
+})
 
 /**
  * Carries out a sequence of letters, each of them when everything has arrived that is not held.
@@ -25,7 +23,7 @@ export function alphabetOf({ tabs, restarts, letters }: TabOptions): TabAlphabet
  */
 export async function replayTabs(path: readonly string[], options: TabOptions): Promise<ModelBrowser> {
   const browser = new ModelBrowser(options)
-  const alphabet = alphabetOf({ ...options, letters: undefined })
+  const alphabet = alphabetOf(options)
   for (const letter of path) {
     if (!alphabet[letter]?.isEnabled(browser)) throw new Error(`tabs: "${letter}" cannot happen here`)
     await step(browser, letter, alphabet)
