@@ -1,7 +1,7 @@
 import { isVisible } from './letters'
 import type { ModelBrowser } from './modelBrowser'
 import type { ModelTab } from './modelTab'
-import { groupBy, groupOf, judge, nothingInIdle } from './promises'
+import { BEAT, groupBy, groupOf, judge, knowsOld, nothingInIdle } from './promises'
 
 /** A calm browser has everything long before, ms: a backoff, and a tab that is not heard. */
 const PATIENCE = 180_000
@@ -27,6 +27,9 @@ export async function calm(browser: ModelBrowser) {
     if (isOffline) page.comesOnline()
     if (connection.phase === 'idle') connection.connect()
   }
+  await reach(browser)
+  // A tab that has missed messages learns of it with the next beat.
+  if (knowsOld(browser)) await browser.passes(BEAT)
   await reach(browser)
   if (browser.faults.length) return
   // Whatever it was before: it hears what comes now.

@@ -13,6 +13,8 @@ type Can = (tab: ModelTab, browser: ModelBrowser) => boolean
 
 const MAX_EVENTS = 3
 const MAX_SENT = 2
+/** ms */
+const SLEEP = 120_000
 /** As many as tell of a change of the leader. */
 const MANY = 5
 
@@ -140,7 +142,11 @@ const IN_THE_BROWSER: TabAlphabet = {
   },
   'the machine sleeps': {
     isEnabled: ({ awake }) => awake.length > 0,
-    act: ({ timeline }) => timeline.sleep(120_000),
+    act: (browser) => {
+      browser.timeline.sleep(SLEEP)
+      // No beat has had a chance to make good what was lost.
+      browser.lostAt += SLEEP
+    },
   },
 }
 

@@ -101,17 +101,18 @@ function inOrder({ present, server, restarts }: ModelBrowser, report: Report) {
 }
 
 /** How long what a tab knows may be old after a message was lost: until the next beat. ms */
-const BEAT = 2_500
+export const BEAT = 2_500
+export const knowsOld = ({ timeline, lostAt }: ModelBrowser) => timeline.now() - lostAt < BEAT
 
 /**
  * Where nothing is on its way and nobody sleeps, a tab that reads open has a stream that lives, and
  * none that leads waits for another one. A tab that goes its own way says why.
  */
 function truth(browser: ModelBrowser, report: Report) {
-  const { awake, present, pipes, served, timeline, lostAt } = browser
+  const { awake, present, pipes, served } = browser
   for (const { name, role, errors } of awake)
     if (role === 'own' && !errors.includes('not-shared')) report(`${name} has a line of its own, and did not say so`)
-  if (awake.length < present.length || pipes.list().length || timeline.now() - lostAt < BEAT) return
+  if (awake.length < present.length || pipes.list().length || knowsOld(browser)) return
   const live = served.filter(({ isCut, stream }) => !isCut && !stream.isClosed).map(({ connectionId }) => connectionId)
   for (const { name, connection } of awake)
     if (connection.isOpen && !live.includes(connection.connectionId ?? undefined))
