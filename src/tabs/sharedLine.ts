@@ -60,6 +60,8 @@ export class SharedLine implements Source {
   readonly #heardAt = new Map<string, number>()
   /** The tabs that have said that they go to sleep. */
   readonly #asleep = new Set<string>()
+  /** What is under way about the stream, and ends with it. */
+  readonly #posts = new Set<AbortController>()
 
   constructor(setup: SharedLineSetup, standing: Standing) {
     this.#setup = setup
@@ -151,13 +153,17 @@ export class SharedLine implements Source {
   }
 
   #welcome(data: string) {
-    const { clock, timeout, carrier, unfit } = this.#setup
+    const { clock, timeout, unfit } = this.#setup
     const welcome = parseWelcome(data)
     if (!welcome) return
     const { connectionId, features } = welcome
     if (this.#state.name === 'up') this.#fall(new ConnectionError('stream-failed', 'the stream was welcomed anew'))
-    const post = (endpoint: string, body: string) => carrier.post(endpoint, body, new AbortController(), { timeout })
-    this.#state = { name: 'up', welcome: data, connectionId, resumes: new Resumes({ clock, timeout, post }) }
+    this.#state = {
+      name: 'up',
+      welcome: data,
+      connectionId,
+      resumes: new Resumes({ clock, timeout, post: this.#post }),
+    }
     this.announce()
     if (fitnessOf(features) === 'unfit') unfit()
   }
@@ -167,7 +173,15 @@ export class SharedLine implements Source {
     this.#state = { name: 'down', error }
     this.announce()
     if (state.name === 'up') state.resumes.end(new ConnectionError('network', 'the shared line was lost'))
+    for (const abort of this.#posts) abort.abort()
     this.#asleep.clear()
+  }
+
+  readonly #post = (endpoint: string, body: string) => {
+    const { carrier, timeout } = this.#setup
+    const abort = new AbortController()
+    this.#posts.add(abort)
+    return carrier.post(endpoint, body, abort, { timeout }).finally(() => this.#posts.delete(abort))
   }
 
   #relay(data: string, to: string | null) {
@@ -224,9 +238,9 @@ export class SharedLine implements Source {
     if (!resumes.tabs.every((one) => this.#asleep.has(one))) return { ok: true }
     const body = { type: 'session_suspend', connectionId, resumeId: resumes.last, sessions: resumes.cursors }
     resumes.letGo()
-    const { carrier, timeout } = this.#setup
+    // It outlives the stream, which a page that goes away closes at once; no timer waits for it.
     const keepalive = canRequest('keepalive')
-    await carrier.post('suspend', JSON.stringify(body), new AbortController(), { timeout, keepalive })
+    await this.#setup.carrier.post('suspend', JSON.stringify(body), new AbortController(), { keepalive })
     return { ok: true }
   }
 }

@@ -116,15 +116,15 @@ export class TabCarrier implements Carrier {
     this.#handlers?.welcome(welcome)
   }
 
-  /** One frame of the shared stream. */
+  /** One frame of the shared stream: before it is this connection's, nothing but a proof counts. */
   hear(data: string, json = parseJson(data)) {
     const frame: JsonObject = isObject(json) ? json : {}
     const { type, sessionId, seq, nonce } = frame
-    if (isText(sessionId) && isSeq(seq)) {
-      if (this.#isNews(sessionId, seq, frame.epoch)) this.#handlers?.message(data, json)
-      else this.#handlers?.sign()
-    } else if (type === 'probe' && isText(nonce)) this.#hearProbe(nonce, frame)
-    else this.#handlers?.message(data, json)
+    if (type === 'probe' && isText(nonce)) this.#hearProbe(nonce, frame)
+    else if (!this.#source) return
+    else if (!isText(sessionId) || !isSeq(seq) || this.#isNews(sessionId, seq, frame.epoch))
+      this.#handlers?.message(data, json)
+    else this.#handlers?.sign()
   }
 
   /**
@@ -165,7 +165,7 @@ export class TabCarrier implements Carrier {
     if (tab !== this.#setup.tab) return this.#handlers?.sign()
     const prove = this.#proofs.get(own)
     if (prove) prove()
-    else this.#handlers?.message('', { ...frame, nonce: own })
+    else if (this.#source) this.#handlers?.message('', { ...frame, nonce: own })
   }
 
   /** False: this tab does not attend the session, or has had the event. */

@@ -1,8 +1,9 @@
 import { assign, emit, sendTo } from 'xstate'
-import { ConnectionError } from '../errors'
+import type { ConnectionError } from '../errors'
 import { notProvided, withEvent } from '../machine/outboxMachine'
 import { setup } from '../machine/setup'
 import { hasChanged, isCurrent, isNewer, outranks } from './facts'
+import { alone, broken, follow, followUp, standing, toldUnfit, unfit } from './transitions'
 import type {
   ChannelCommand,
   JoinInput,
@@ -25,33 +26,6 @@ const DOUBT_TIMEOUT = 4_000
 const HAND_OVER_TIMEOUT = 1_000
 const STEAL_BOUND = 60_000
 const SHARE_DELAY = 60_000
-
-const alone = (why: string) => ({
-  target: '#own',
-  actions: {
-    type: 'emitOwn' as const,
-    params: ({ event }: { event: object }) => ({
-      error: new ConnectionError('not-shared', `this tab has a line of its own: ${why}`, {
-        cause: 'error' in event ? event.error : undefined,
-      }),
-    }),
-  },
-})
-const broken = alone('a part of it has failed; see cause')
-const standing = (value: Standing) => ({ type: 'recordStanding' as const, params: () => ({ standing: value }) })
-
-const unfit = alone('the server does not announce contiguous-seq, replay-marker and probe')
-const toldUnfit = { guard: withEvent('isUnfit'), ...unfit }
-
-/** It is greeted, so that it knows who follows. */
-const greet = [withEvent('recordLeader'), 'sayHello' as const]
-const followUp = { guard: withEvent('isNewerAndUp'), target: '#following', actions: [...greet, 'emitReady' as const] }
-/** A leader that is news. */
-const follow = [
-  { guard: withEvent('isNewerAndWanted'), target: '#joining', actions: greet },
-  followUp,
-  { guard: withEvent('isNewer'), target: '#following', actions: greet },
-]
 
 /**
  * What one tab is to the others that share a line with it. docs/internals/tabs.md has the diagram

@@ -2,7 +2,8 @@ import { readFile } from 'node:fs/promises'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { build } from 'esbuild'
 import { locate } from './anchor'
-import { PLANTED, type PlantedBug } from './planted'
+import { PLANTED } from './planted'
+import type { PlantedBug } from './plantedBug'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 
@@ -14,10 +15,18 @@ export function plantIn(text: string, { file, replace, bug, ...anchor }: Planted
 }
 
 /** The testing kit with the whole library below it, and a bug planted in that. */
-export async function loadPlanted(bug: PlantedBug): Promise<typeof import('../../src/testing')> {
-  const outfile = `${ROOT}node_modules/.cache/planted-${PLANTED.indexOf(bug)}.mjs`
+export const loadPlanted = (bug: PlantedBug): Promise<typeof import('../../src/testing')> =>
+  load(bug, 'src/testing/index.ts')
+
+/** The explorer of tabs with the whole library below it, and a bug planted in that. */
+export const loadPlantedInTabs = (bug: PlantedBug): Promise<typeof import('./tabs')> =>
+  load(bug, 'tools/proof/tabs/index.ts')
+
+async function load(bug: PlantedBug, entry: string) {
+  const name = entry.replace(/\W/g, '-')
+  const outfile = `${ROOT}node_modules/.cache/planted-${PLANTED.indexOf(bug)}-${name}.mjs`
   await build({
-    entryPoints: [`${ROOT}src/testing/index.ts`],
+    entryPoints: [`${ROOT}${entry}`],
     outfile,
     bundle: true,
     platform: 'node',

@@ -1,26 +1,6 @@
-import { FEATURES, type Feature } from '../../src/protocol'
-import type { Invariant } from '../../src/testing'
-import type { Anchor } from './anchor'
-
-/** A row of the failure catalogue, made to come back by changing one place of the library. */
-export interface PlantedBug extends Anchor {
-  /** Rows of the catalogue, or an invariant of the design. */
-  readonly row: string
-  readonly bug: string
-  readonly file: string
-  readonly replace: string
-  /** An invariant that it breaks, and letters of the explorer that show it. */
-  readonly shows?: Sighting
-}
-
-export interface Sighting {
-  readonly invariant: Invariant
-  readonly letters: readonly string[]
-  /** What the server announces. Default: nothing. */
-  readonly features?: readonly Feature[]
-  /** ms. */
-  readonly heartbeat?: number
-}
+import { FEATURES } from '../../src/protocol'
+import type { PlantedBug } from './plantedBug'
+import { PLANTED_IN_TABS } from './plantedInTabs'
 
 const MACHINE = 'src/machine/connectionMachine.ts'
 const TRANSITIONS = 'src/machine/transitions.ts'
@@ -966,4 +946,5 @@ export const PLANTED: readonly PlantedBug[] = [
     find: 'this.#gate === gate ||',
     replace: 'gate ||',
   },
+  ...PLANTED_IN_TABS,
 ]

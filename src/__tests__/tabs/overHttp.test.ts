@@ -1,8 +1,9 @@
 import { createSharedConnection, type SharedConnection } from 'holdline/tabs'
 import { afterEach, expect, test } from 'vitest'
+import { FakeLocks } from '../../../tools/shared/fakeLocks'
 import { listen } from '../../../tools/shared/listen'
 import { createChatServer } from '../../server'
-import { FakeLocks, range } from './browser'
+import { range } from './browser'
 
 // The real server half, EventSource, `fetch`, BroadcastChannel and time; Node 20 has no Web Locks.
 

@@ -338,6 +338,20 @@ describe('the leader goes', () => {
 })
 
 describe('who may share', () => {
+  test('a tab hears nothing of a stream of which it has no proof', async () => {
+    const { browser, tabs } = await sharing(1)
+    const other = browser.open({ user: 'you' })
+    other.connection.watch('s1')
+    other.connection.connect()
+    await browser.reaches(() => other.role === 'following', 'it follows')
+    tabs[0].hide()
+    await browser.reaches(() => other.role === 'leading' && other.connection.isOpen, 'it leads')
+    await publish(browser, 1)
+    await browser.passes(100)
+    expect([tabs[0].connection.isOpen, tabs[0].received, other.seqs('s1')]).toEqual([false, [], [1]])
+    await hears(browser, [1], tabs[0], other)
+  })
+
   test('a tab of another user takes a line of its own, and says so', async () => {
     const { browser, tabs } = await sharing(2, { user: 'alice' })
     const other = browser.open({ user: 'bob' })
@@ -636,3 +650,33 @@ test.each(['disconnect', 'dispose'] as const)(
     await browser.share(...live)
   },
 )
+
+test.each<[string, (...tabs: readonly FakeTab[]) => void]>([
+  ['reconnect', (_, other) => other?.connection.watch('s3')],
+  ['unwatch', (_, other) => other?.connection.unwatch('s2')],
+])('I8: %s, posted by the leading tab for all, ends with the stream that it is about', async (endpoint, act) => {
+  const { browser, tabs } = await sharing(2)
+  tabs[1].connection.watch('s2')
+  await browser.passes(100)
+  const signals: (AbortSignal | null | undefined)[] = []
+  browser.posted = (tab, url, { signal }) => {
+    if (tab === tabs[0] && url.endsWith(`/${endpoint}`)) signals.push(signal)
+  }
+  browser.latency = 5_000
+  act(...tabs)
+  await browser.reaches(() => signals.length > 0, endpoint)
+  tabs[0].connection.disconnect()
+  await browser.passes(0)
+  expect(signals.map((signal) => signal?.aborted)).toEqual([true])
+  expect(tabs[0].timers.size).toBe(0)
+})
+
+test('I8: a suspend that the leading tab posts for all leaves no timer behind', async () => {
+  const { browser, tabs } = await sharing(2)
+  browser.latency = 5_000
+  for (const { connection } of tabs) connection.suspend()
+  await browser.reaches(() => browser.requests.some((request) => request.endsWith(' suspend')), 'the suspend')
+  tabs[0].connection.disconnect()
+  await browser.passes(0)
+  expect(tabs[0].timers.size).toBe(0)
+})

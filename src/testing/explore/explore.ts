@@ -1,8 +1,10 @@
 import { createWorld } from '../world/world'
 import { createExpand, type Expand } from './expand'
-import { type Finding, isSame } from './finding'
 import { fingerprint, hash } from './fingerprint'
 import type { ReplayOptions } from './replay'
+import { type Exploration, type Progress, search } from './search'
+
+export type { Exploration, Progress }
 
 export interface ExploreOptions extends ReplayOptions {
   /** How many letters a sequence has at most. */
@@ -19,25 +21,6 @@ export interface ExploreOptions extends ReplayOptions {
   readonly lanes?: number
 }
 
-export interface Progress {
-  /** Of the nodes that are being expanded. */
-  readonly depth: number
-  /** How many of them are done. */
-  readonly done: number
-  readonly of: number
-  /** Distinct states. */
-  readonly states: number
-  /** Distinct (state, letter) pairs that were carried out. */
-  readonly edges: number
-  /** Edges per second. */
-  readonly rate: number
-}
-
-export interface Exploration extends Pick<Progress, 'depth' | 'states' | 'edges' | 'rate'> {
-  /** One per invariant and message. */
-  readonly violations: readonly Finding[]
-}
-
 /**
  * Lets happen to a connection whatever can happen, in every order, breadth first, and checks the
  * invariants after each step. From each new state a healthy network has to lead to an open line
@@ -46,48 +29,7 @@ export interface Exploration extends Pick<Progress, 'depth' | 'states' | 'edges'
  * A node is a sequence of letters, carried out on a real connection in a world of its own; nothing
  * is simulated. Sequences that lead to the same state are one node: see `fingerprint`.
  */
-export async function explore(options: ExploreOptions): Promise<Exploration> {
-  const { maxEdges = Number.POSITIVE_INFINITY, onProgress, expand = createExpand(options), lanes = 1 } = options
-  const violations: Finding[] = []
-  const states = new Set([hash(fingerprint(createWorld(options)))])
-  const began = performance.now()
-  let edges = 0
-  let told = began
-  let depth = 0
-  let nodes: readonly (readonly string[])[] = [[]]
-
-  const progress = (done: number): Progress => ({
-    depth,
-    done,
-    of: nodes.length,
-    states: states.size,
-    edges,
-    rate: Math.round((edges * 1_000) / (performance.now() - began)),
-  })
-
-  for (; depth < options.depth && nodes.length; depth++) {
-    const next: (readonly string[])[] = []
-    let taken = 0
-    const work = async () => {
-      for (let path = nodes[taken++]; path && edges < maxEdges; path = nodes[taken++]) {
-        for (const { letter, state, findings } of await expand(path)) {
-          edges++
-          for (const finding of findings) {
-            if (!violations.some((known) => isSame(known, finding))) violations.push(finding)
-          }
-          if (state === undefined || states.has(state)) continue
-          states.add(state)
-          next.push([...path, letter])
-        }
-        if (performance.now() - told < 200) continue
-        told = performance.now()
-        onProgress?.(progress(Math.min(taken, nodes.length)))
-      }
-    }
-    await Promise.all(Array.from({ length: lanes }, work))
-    // Longer sequences would only show the same again.
-    nodes = edges < maxEdges && !violations.length ? next : []
-  }
-  const { rate } = progress(0)
-  return { depth, states: states.size, edges, rate, violations }
+export function explore(options: ExploreOptions): Promise<Exploration> {
+  const { expand = createExpand(options) } = options
+  return search({ path: [], state: hash(fingerprint(createWorld(options))) }, expand, options)
 }

@@ -13,6 +13,7 @@ export interface TestPage extends PageScope {
   leaves(): void
   returns(): void
   freezes(): void
+  thaws(): void
   /** Its code is gone, and with it all that listened. */
   unloads(): void
   goesOffline(): void
@@ -67,6 +68,7 @@ export function createPage(): TestPage {
       becomes('visible')
     },
     freezes: () => dispatch(document, 'freeze'),
+    thaws: () => dispatch(document, 'resume'),
     unloads() {
       listeners.clear()
       visibilityState = 'visible'
