@@ -1,5 +1,5 @@
 import type { ChannelLike, TabEnvironment } from '../../tabs/tab'
-import { FakeLocks } from '../tabs/browser'
+import { FakeLocks } from '../../../tools/shared/fakeLocks'
 
 /** By which tabs in one process know of each other. */
 export function createTabs() {
