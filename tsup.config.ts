@@ -13,6 +13,7 @@ export default defineConfig({
     'server/node': 'src/server/node/index.ts',
     'server/redis': 'src/server/redis/index.ts',
     'server/runs': 'src/server/runs/index.ts',
+    'server/transcripts': 'src/server/transcripts/index.ts',
     testing: 'src/testing/index.ts',
     inspect: 'src/inspect/index.ts',
     compat: 'src/compat/index.ts',

@@ -36,7 +36,7 @@ export const common = {
       { find: /^holdline$/, replacement: source('index.ts') },
       { find: /^holdline\/protocol$/, replacement: source('protocol/define/index.ts') },
       {
-        find: /^holdline\/(machine|adapters|adapters\/websocket|storage|server|server\/node|server\/redis|server\/runs|testing|inspect|compat|sessions|react|vue|tabs|ai-sdk|ai-sdk\/server|ag-ui|ag-ui\/server)$/,
+        find: /^holdline\/(machine|adapters|adapters\/websocket|storage|server|server\/node|server\/redis|server\/runs|server\/transcripts|testing|inspect|compat|sessions|react|vue|tabs|ai-sdk|ai-sdk\/server|ag-ui|ag-ui\/server)$/,
         replacement: source('$1/index.ts'),
       },
     ],

@@ -69,7 +69,7 @@ export class Agent {
   }
 
   async #prompt(call: CommandCall, sessionId: string): Promise<PromptReceipt> {
-    const { message, idempotencyKey: turnId = crypto.randomUUID() } = call
+    const { message, idempotencyKey: turnId } = call
     const { prompt } = message
     if (typeof prompt !== 'string' || prompt.trim() === '') throw new CommandRejected(400, 'empty-prompt')
     if (prompt.length > MAX_PROMPT) throw new CommandRejected(413, 'prompt-too-long')

@@ -33,10 +33,10 @@ const CALL: CommandCall = {
   sessionId: 's',
   type: 'send',
   message: {},
-  idempotencyKey: undefined,
+  idempotencyKey: 'k',
   publish: () => Promise.reject(new Error('the agent publishes by itself')),
 }
-const command = (type: string, message: object, idempotencyKey?: string) =>
+const command = (type: string, message: object, idempotencyKey: string = crypto.randomUUID()) =>
   agent.handle({ ...CALL, type, message: { type, sessionId: 's', ...message }, idempotencyKey })
 const send = (prompt: unknown, turnId: string, rest: object = {}) => command('send', { prompt, ...rest }, turnId)
 

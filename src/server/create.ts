@@ -1,4 +1,4 @@
-import type { AnyMessages, Messages } from '../protocol/define/types'
+import type { AnyMessages, IsUntyped, Logged, Messages } from '../protocol/define/types'
 import { checkNames, checkNumber } from './check'
 import { CommandDesk } from './command/commandDesk'
 import { Commands } from './command/commands'
@@ -9,7 +9,7 @@ import { Refusal } from './errors'
 import { Budget, Budgets } from './limits/budget'
 import { Pacer } from './limits/pacer'
 import { TokenBuckets } from './limits/tokenBuckets'
-import type { SessionHead } from './log/sessionLog'
+import type { LogEntry, SessionEvent, SessionHead } from './log/sessionLog'
 import { type ChatServerOptions, type ResolvedOptions, resolveOptions } from './options'
 import { withParts } from './parts'
 import { Posts } from './post'
@@ -46,6 +46,20 @@ export interface ChatServer<Wire extends Messages = AnyMessages> {
    * rejects with.
    */
   head(sessionId: string): Promise<SessionHead>
+  /**
+   * The events of a session after `after`, oldest first, at most `limit`: as `read` of the log,
+   * with the types of the `protocol`. Fewer than `limit` means that there are no more now; events
+   * that the log does not have any more are left out. Reading creates nothing. Rejects with a
+   * TypeError if an argument is not valid, and with whatever the log rejects with.
+   *
+   * @param after default: 0, so from the first one that is kept
+   * @param limit default: 500
+   */
+  read(
+    sessionId: string,
+    after?: number,
+    limit?: number,
+  ): Promise<readonly LogEntry<IsUntyped<Wire> extends true ? SessionEvent : Logged<Wire>>[]>
   /**
    * Ends what a principal may no longer read, in all processes: every stream of theirs that is
    * attached to the session or, without one, every stream of theirs. The clients come back, and are
@@ -108,6 +122,13 @@ export function createChatServer<P extends Principal, Wire extends Messages = An
     async head(sessionId) {
       if (!isSessionId(sessionId)) throw new TypeError(`head: the session id ${SESSION_ID_RULE}`)
       return log.head(sessionId)
+    },
+
+    async read(sessionId, after = 0, limit = 500) {
+      if (!isSessionId(sessionId)) throw new TypeError(`read: the session id ${SESSION_ID_RULE}`)
+      checkNumber('after', after, { integer: true, min: 0 })
+      checkNumber('limit', limit, { integer: true })
+      return log.read(sessionId, after, limit) as Promise<never>
     },
 
     revoke(principalId, sessionId) {

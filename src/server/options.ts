@@ -25,7 +25,11 @@ export interface CommandCall<P extends Principal = Principal> {
    */
   readonly message: JsonObject
   readonly connectionId: string
-  readonly idempotencyKey: string | undefined
+  /**
+   * The `Idempotency-Key` of the message, which is its id at the client. Where a client of your own
+   * sends none, a random one, so a repeat of such a message is another one.
+   */
+  readonly idempotencyKey: string
   /**
    * As the server's, and safe to repeat: if this command did not get to its end (the process died,
    * `onCommand` threw) and is run again, here or in another process, the nth event that it

@@ -9,7 +9,7 @@ import { describeWith, findPackage } from './tools'
 
 const node22 = findPackage('node22')
 describeWith('docs/history.md: transcripts in SQLite, on Node 22', { node22 }, () => {
-  test('a transcript and its cursor in one transaction: after a restart that lost the log, nothing is missing and nothing twice', async () => {
+  test('a transcript and its cursor in one row: after a restart that lost the log, nothing is missing and nothing twice, and no older state takes the place of a newer one', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'holdline-history-'))
     try {
       const script = join(folder, 'drive.mjs')
@@ -27,6 +27,7 @@ describeWith('docs/history.md: transcripts in SQLite, on Node 22', { node22 }, (
       expect(JSON.parse(output.split('\n').find((line) => line.startsWith('[')) ?? 'null')).toEqual([
         'live: one, echo of one',
         'live: one, echo of one, two, echo of two',
+        [true, false, true, false, 2],
       ])
     } finally {
       rmSync(folder, { recursive: true })

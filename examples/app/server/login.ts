@@ -25,13 +25,20 @@ export function createLogin({ secret, users, loginAge, origin }: Settings) {
   /** [spec] `Strict`: no other site makes a browser send it. `HttpOnly`: no script reads it. */
   const cookie = (value: string, seconds: number) =>
     `login=${value}; Path=/; HttpOnly; SameSite=Strict; Max-Age=${seconds}${origin?.startsWith('https:') ? '; Secure' : ''}`
+  /** Logins that were ended, and when they expire. With several processes: in what they share. */
+  const ended = new Map<string, number>()
+
+  /** Null for a stranger, and when the login has expired or was ended. */
+  function loginOf(request: Request) {
+    const [, id = '', expires = '', signature = ''] = COOKIE.exec(request.headers.get('Cookie') ?? '') ?? []
+    const isValid = users.has(id) && isSame(signature, signatureOf(id, expires)) && Number(expires) > Date.now()
+    return isValid && !ended.has(signature) ? { id, signature, expires: Number(expires) } : null
+  }
 
   return {
-    /** Null for a stranger, and when the login has expired. */
     userOf(request: Request): User | null {
-      const [, id = '', expires = '', signature = ''] = COOKIE.exec(request.headers.get('Cookie') ?? '') ?? []
-      const isValid = users.has(id) && isSame(signature, signatureOf(id, expires)) && Number(expires) > Date.now()
-      return isValid ? { id } : null
+      const login = loginOf(request)
+      return login && { id: login.id }
     },
 
     /** Null for whoever does not know the password. */
@@ -47,8 +54,16 @@ export function createLogin({ secret, users, loginAge, origin }: Settings) {
       return { user: { id }, cookie: cookie(`${id}.${expires}.${signatureOf(id, expires)}`, loginAge / 1_000) }
     },
 
-    /** The cookie that takes the place of the other one. */
-    leave: () => cookie('', 0),
+    /**
+     * Ends the login of this request. A cookie alone would be good until it expires: for a tab that
+     * comes back before the answer has taken it away. Returns the cookie that takes its place.
+     */
+    leave(request: Request): string {
+      const login = loginOf(request)
+      for (const [signature, expires] of ended) if (expires <= Date.now()) ended.delete(signature)
+      if (login) ended.set(login.signature, login.expires)
+      return cookie('', 0)
+    },
 
     /** Pages of other origins may not change anything. The chat itself judges by the same rule. */
     isOwnPage({ headers, url }: Request): boolean {

@@ -1,23 +1,30 @@
 import type { Server } from 'node:http'
+import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { serve } from '@hono/node-server'
 import { serveStatic } from '@hono/node-server/serve-static'
+import { fileStore } from 'holdline/server/node'
+import { createTranscripts } from 'holdline/server/transcripts'
+import { chat } from '../shared/protocol'
+import { breakOff, EMPTY, reduce } from '../shared/transcript'
 import { createChat } from './chat'
 import { closeLog, log } from './log'
 import { createLogin } from './login'
 import { createRoutes } from './routes'
 import { createSessions } from './sessions'
 import { readSettings } from './settings'
-import { createTranscripts } from './transcripts'
 import { createUploads } from './uploads'
 
 const settings = readSettings(process.env)
-const { isDevelopment, host, port } = settings
+const { isDevelopment, host, port, data } = settings
 const login = createLogin(settings)
 const sessions = createSessions(settings)
-const transcripts = createTranscripts({ ...settings, log })
+// What was said, in files. With a database, give it a store of your own: docs/history.md of
+// holdline.
+const store = fileStore(join(data, 'transcripts'))
+const transcripts = createTranscripts({ protocol: chat, log, store, initial: EMPTY, reduce, breakOff })
 const uploads = createUploads(settings)
-const { server, runs } = createChat({ ...settings, log, login, sessions, transcripts, uploads })
+const { server, runs } = createChat({ ...settings, login, sessions, transcripts, uploads })
 const app = createRoutes({ login, sessions, transcripts, uploads, server })
 
 // In development Vite has the page, and hands on what begins with `/api`.

@@ -1,11 +1,12 @@
 import type { ReadableStream } from 'node:stream/web'
 import type { ChatServer } from 'holdline/server'
+import type { Transcripts } from 'holdline/server/transcripts'
 import { Hono } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
 import { secureHeaders } from 'hono/secure-headers'
+import type { Transcript } from '../shared/transcript'
 import type { Login } from './login'
 import type { Sessions } from './sessions'
-import type { Transcripts } from './transcripts'
 import { etagOf, responseFor, type Uploads } from './uploads'
 
 // All that the page may ask for. What is a user's is below `/api/users/<name>`, and only a login of
@@ -15,7 +16,7 @@ import { etagOf, responseFor, type Uploads } from './uploads'
 interface RouteParts {
   readonly login: Login
   readonly sessions: Sessions
-  readonly transcripts: Transcripts
+  readonly transcripts: Transcripts<Transcript>
   readonly uploads: Uploads
   readonly server: ChatServer
 }
@@ -68,8 +69,9 @@ function addLogin(app: Hono, { login, server }: RouteParts) {
 
   app.post('/api/logout', async (c) => {
     const user = login.userOf(c.req.raw)
-    c.header('Set-Cookie', login.leave())
-    // Other tabs of this browser come back without a cookie, other devices with theirs.
+    c.header('Set-Cookie', login.leave(c.req.raw))
+    // All streams of the user end now. The tabs of this login are refused when they come back;
+    // other devices have logins of their own, and go on.
     if (user) await server.revoke(user.id)
     return c.json({ user: null })
   })
@@ -90,8 +92,7 @@ function addSessions(app: Hono, { sessions, transcripts }: RouteParts) {
 
   /** For `load` of `useSession`. */
   app.get('/api/users/:user/sessions/:session/history', async (c) => {
-    const { user, session } = c.req.param()
-    return c.json(await transcripts.read(user, session))
+    return c.json(await transcripts.read(c.req.param('session')))
   })
 }
 

@@ -1,29 +1,51 @@
-import { CommandRejected, createChatServer } from 'holdline/server'
-import { type Bubble, openTranscripts } from './transcript'
+import { DatabaseSync } from 'node:sqlite'
+import type { PublishedOf } from 'holdline/protocol'
+import { createChatServer, memoryLog } from 'holdline/server'
+import { createRuns, type RunsOf } from 'holdline/server/runs'
+import { createTranscripts } from 'holdline/server/transcripts'
+import { sqliteStore } from './sqliteStore'
+import { breakOff, chat, initial, reduce } from './transcript'
 
 export function createHistoryServer(path: string) {
-  const transcripts = openTranscripts(path)
-  const chat = createChatServer({
+  const database = new DatabaseSync(path)
+  const transcripts = createTranscripts({
+    protocol: chat,
+    log: memoryLog(),
+    initial,
+    reduce,
+    breakOff,
+    store: sqliteStore(database),
+  })
+  const server = createChatServer({
+    protocol: chat,
+    // What is appended to this one is saved within a second.
+    log: transcripts.log,
     // Yours: from the request's cookie, or null.
     authenticate: () => ({ id: 'everybody' }),
     authorize: () => true,
-    async onCommand({ sessionId, message, publish }) {
-      if (!sessionId) throw new CommandRejected(400, 'no-session')
-      // Published first: the log gives the event its number. Where the process ends before it is
-      // saved, the transcript is behind its log, and the page gets the event from there.
-      const say = async (bubble: Bubble) =>
-        transcripts.save(sessionId, bubble, await publish(sessionId, { type: 'bubble', ...bubble }))
-      await say({ from: 'me', text: String(message.prompt) })
-      await say({ from: 'agent', text: `echo of ${message.prompt}` })
+    async onCommand(call) {
+      const { sessionId, prompt } = call.message
+      const receipt = await runs.start(call, () => answer(prompt), { prompt: { type: 'prompt', text: prompt } })
+      // Once the page has the receipt, the prompt is kept, whatever becomes of this process.
+      await transcripts.read(sessionId)
+      return receipt
     },
   })
+  const runs: RunsOf<typeof chat> = createRuns({ server, onBusy: 'queue' })
   return {
-    chat,
+    server,
     /** `GET /history/<session>`; ask who it is first, as `authenticate` and `authorize` do. */
-    history: (sessionId: string) => Response.json(transcripts.read(sessionId)),
+    history: async (sessionId: string) => Response.json(await transcripts.read(sessionId)),
     async close() {
-      await chat.close()
-      transcripts.close()
+      await server.close()
+      await runs.idle()
+      await transcripts.close()
+      database.close()
     },
   }
+}
+
+/** Yours: whatever makes the answer. */
+async function* answer(prompt: string): AsyncGenerator<PublishedOf<typeof chat>> {
+  for (const text of ['echo ', 'of ', prompt]) yield { type: 'token', text }
 }

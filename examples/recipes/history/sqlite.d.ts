@@ -5,9 +5,8 @@ declare module 'node:sqlite' {
     constructor(path: string)
     exec(sql: string): void
     prepare(sql: string): {
-      run(...values: readonly (string | number)[]): unknown
+      run(...values: readonly (string | number)[]): { readonly changes: number | bigint }
       get(...values: readonly (string | number)[]): Row | undefined
-      all(...values: readonly (string | number)[]): readonly Row[]
     }
     close(): void
   }

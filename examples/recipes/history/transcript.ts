@@ -1,53 +1,40 @@
-import { DatabaseSync } from 'node:sqlite'
+import type { InboundOf, Protocol } from 'holdline/protocol'
+
+/** What the page sends, and what it hears beside the events of runs. */
+export const chat: Protocol<{
+  up: { send: { sessionId: string; prompt: string } }
+  down: { prompt: { text: string }; token: { text: string } }
+}> = {}
 
 export interface Bubble {
   readonly from: 'me' | 'agent'
   readonly text: string
+  /** The run that says it. */
+  readonly run?: string
+  readonly state?: 'running' | 'finished' | 'stopped' | 'failed' | 'interrupted'
 }
+export type Bubbles = readonly Bubble[]
 
-/** The transcripts, each with the cursor that it belongs to. */
-export function openTranscripts(path: string) {
-  const database = new DatabaseSync(path)
-  database.exec(`
-    CREATE TABLE IF NOT EXISTS bubble (number INTEGER PRIMARY KEY, session TEXT, sender TEXT, text TEXT);
-    CREATE TABLE IF NOT EXISTS cursor (session TEXT PRIMARY KEY, seq INTEGER, epoch TEXT);
-  `)
-  const add = database.prepare('INSERT INTO bubble (session, sender, text) VALUES (?, ?, ?)')
-  const move = database.prepare('REPLACE INTO cursor VALUES (?, ?, ?)')
-  const bubblesOf = database.prepare('SELECT sender, text FROM bubble WHERE session = ? ORDER BY number')
-  const cursorOf = database.prepare('SELECT seq, epoch FROM cursor WHERE session = ?')
+export const initial: Bubbles = []
 
-  /** All of it happens or nothing, and it reads of one moment. */
-  function transaction<Result>(work: () => Result): Result {
-    database.exec('BEGIN IMMEDIATE')
-    try {
-      const result = work()
-      database.exec('COMMIT')
-      return result
-    } catch (error) {
-      database.exec('ROLLBACK')
-      throw error
-    }
-  }
-
-  return {
-    /** What an event says, and the cursor that has it. A repeat changes nothing. */
-    save: (session: string, { from, text }: Bubble, { seq, epoch }: { seq: number; epoch: string }) =>
-      transaction(() => {
-        const cursor = cursorOf.get(session)
-        if (cursor?.epoch === epoch && Number(cursor.seq) >= seq) return
-        add.run(session, from, text)
-        move.run(session, seq, epoch)
-      }),
-
-    /** For `load`. */
-    read: (session: string) =>
-      transaction(() => {
-        const { seq = 0, epoch = '' } = cursorOf.get(session) ?? {}
-        const state = bubblesOf.all(session).map(({ sender, text }) => ({ from: sender, text }) as Bubble)
-        return { state, cursor: { lastSeq: Number(seq), epoch: String(epoch) } }
-      }),
-
-    close: () => database.close(),
+/** The page reduces what it hears with it, the server what is in its log. */
+export function reduce(bubbles: Bubbles, event: InboundOf<typeof chat>): Bubbles {
+  switch (event.type) {
+    case 'prompt':
+      return [...bubbles, { from: 'me', text: event.text }]
+    case 'run.started':
+      return [...bubbles, { from: 'agent', text: '', run: event.run, state: 'running' }]
+    case 'token':
+      return bubbles.map((bubble) =>
+        bubble.state === 'running' ? { ...bubble, text: bubble.text + event.text } : bubble,
+      )
+    case 'run.ended':
+      return bubbles.map((bubble) => (bubble.run === event.run ? { ...bubble, state: event.reason } : bubble))
+    default:
+      return bubbles
   }
 }
+
+/** Of an answer that was under way nothing more will come. */
+export const breakOff = (bubbles: Bubbles): Bubbles =>
+  bubbles.map((bubble) => (bubble.state === 'running' ? { ...bubble, state: 'interrupted' } : bubble))

@@ -1,9 +1,17 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { type } from 'arktype'
 import { type Connection, createConnection } from 'holdline'
-import { defineProtocol, type InboundOf, type OutboundOf, type Protocol, type Schema } from 'holdline/protocol'
-import { createChatServer } from 'holdline/server'
+import {
+  defineProtocol,
+  type InboundOf,
+  type OutboundOf,
+  type Protocol,
+  type PublishedOf,
+  type Schema,
+} from 'holdline/protocol'
+import { createChatServer, memoryLog } from 'holdline/server'
 import { createRuns, type RunsOf, suspend } from 'holdline/server/runs'
+import { createTranscripts } from 'holdline/server/transcripts'
 import * as v from 'valibot'
 import { test } from 'vitest'
 import { z } from 'zod'
@@ -126,6 +134,34 @@ test('a server with the protocol is called, publishes and answers by its types',
     yield { type: 'token', text: 'a', at: 0 }
     yield suspend('approval')
   })
+  // It stands for itself, without `as const`.
+  async function* answer(): AsyncGenerator<PublishedOf<typeof chat>> {
+    yield { type: 'note' }
+  }
+  void runs.start(call, answer, { prompt: { type: 'note' } })
+  // @ts-expect-error: no message of the protocol
+  void runs.start(call, answer, { prompt: { type: 'notes' } })
+  // @ts-expect-error: a text is missing
+  void runs.start(call, answer, { prompt: { type: 'token', at: 0 } })
+  void (async () => {
+    for (const { event } of await server.read('s1')) {
+      if (event.type === 'token') holds<Same<typeof event.text, string>>()
+      if (event.type === 'run.started') holds<Same<typeof event.run, string>>()
+      // @ts-expect-error: no message of the protocol
+      if (event.type === 'tokens') return
+    }
+  })
+  const transcripts = createTranscripts({
+    protocol: chat,
+    log: memoryLog(),
+    initial: '',
+    reduce(text, event) {
+      // @ts-expect-error: no message of the protocol
+      if (event.type === 'tokens') return ''
+      return event.type === 'token' ? text + event.text : text
+    },
+  })
+  holds<Same<Awaited<ReturnType<typeof transcripts.read>>['state'], string>>()
   void runs.start(
     call,
     // @ts-expect-error: a text is missing

@@ -22,6 +22,15 @@ const fail = () => {
 }
 
 describe('a command', () => {
+  test('that comes without a key has a random one, another one each time, so none is taken for a repeat', async () => {
+    const keys: string[] = []
+    const { server } = createTestServer({ onCommand: ({ idempotencyKey }) => void keys.push(idempotencyKey) })
+    const stream = await openStream(server)
+    for (let times = 0; times < 2; times += 1) await stream.post('send', SEND, {})
+    expect([keys.length, new Set(keys).size]).toEqual([2, 2])
+    for (const key of keys) expect(key).toMatch(/^[\w-]{36}$/)
+  })
+
   test('reaches onCommand with everything that is known of it, and its receipt is the answer', async () => {
     const calls: CommandCall[] = []
     const { server } = createTestServer({ onCommand: (call) => ({ message: calls.push(call) }) })

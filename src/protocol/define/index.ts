@@ -1,4 +1,4 @@
 export { defineProtocol, type ProtocolDefinition } from './defineProtocol'
 export { ProtocolError } from './protocolError'
 export type { InputOf, OutputOf, ProtocolIssue, Schema } from './schema'
-export type { Check, InboundOf, Messages, OutboundOf, Part, Protocol, ReceiptOf } from './types'
+export type { Check, InboundOf, Messages, OutboundOf, Part, Protocol, PublishedOf, ReceiptOf } from './types'

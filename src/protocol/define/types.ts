@@ -122,10 +122,18 @@ type Omitted<Own> = {
   readonly [Field in keyof Own as Field extends 'sessionId' | 'seq' | 'epoch' | 'prevSeq' ? never : Field]: Own[Field]
 }
 
+/** What is in the log of a server: what it has published, and the events of runs. */
+export type Logged<Wire extends Messages> = Published<Wire> | RunEvent
+
 /** A protocol as a connection takes it. */
 export type Defined = { readonly '~messages'?: { readonly wire: Messages; readonly app: Messages } | undefined }
 type Sides<P extends Defined> = NonNullable<P['~messages']>
 export type WireOf<P extends Defined> = Sides<P>['wire']
+/**
+ * What a server with this protocol may publish, e.g. a producer that stands for itself:
+ * `AsyncGenerator<PublishedOf<typeof chat>>`.
+ */
+export type PublishedOf<P extends Defined> = Published<WireOf<P>>
 /** The messages that a connection with this protocol hears: `InboundOf<typeof chat>`. */
 export type InboundOf<P extends Defined> = Heard<Sides<P>['app']>
 /** The messages that a connection with this protocol may send: `OutboundOf<typeof chat>`. */

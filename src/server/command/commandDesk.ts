@@ -145,7 +145,7 @@ export class CommandDesk<P extends Principal> {
         run: async () => {
           const message = await contract.command(parseMessage(json))
           const publish = publishOnce(identity, fingerprint)
-          const ids = { connectionId: stream.id, idempotencyKey: key }
+          const ids = { connectionId: stream.id, idempotencyKey: key ?? crypto.randomUUID() }
           const receipt = await onCommand({ principal, type, sessionId, message, ...ids, publish })
           return contract.isReceipt(type, receipt, onError) ? receipt : null
         },

@@ -66,6 +66,7 @@ class MemoryLog {
       clock: limits.clock,
       maxSessionBytes: limits.maxSessionBytes,
       append: (sessionId, json) => this.append(sessionId, JSON.parse(json), undefined, json),
+      refuseTooLarge: (json) => this.#refuseTooLarge(weightOf(json, undefined)),
       head: (sessionId) => this.head(sessionId),
       find: (sessionId) => this.#sessions.get(sessionId),
       onKept: (session) => this.#sort(session),

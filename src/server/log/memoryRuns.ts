@@ -7,6 +7,8 @@ export interface MemoryRunsOptions {
   /** Memory for one session, bytes. */
   readonly maxSessionBytes: number
   append(sessionId: string, json: string): LogEntry
+  /** @throws TypeError if `append` would refuse it, however empty the log is */
+  refuseTooLarge(json: string): void
   head(sessionId: string): SessionHead
   find(sessionId: string): MemorySession | undefined
   /** The session keeps a run from now on, or none any more. */
@@ -97,6 +99,8 @@ export class MemoryRuns {
     const known = this.#find(sessionId)
     if (known.version === next.version) return { kept: this.#keptOf(sessionId) }
     if (known.version !== version) return undefined
+    // All of them are appended, or none is.
+    for (const json of events) this.#options.refuseTooLarge(json)
     const seqs = events.map((json) => this.#options.append(sessionId, json).seq)
     const batch = token === known.token ? known.batch : 0
     this.#sessions.set(sessionId, { ...next, token, due, isHeld: holds.length > 0, batch })

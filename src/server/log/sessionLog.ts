@@ -14,11 +14,11 @@ export interface SessionEvent {
 }
 
 /** One event of a session, as the log numbered it. */
-export interface LogEntry {
+export interface LogEntry<Event = SessionEvent> {
   readonly sessionId: string
   readonly seq: number
   readonly epoch: string
-  readonly event: SessionEvent
+  readonly event: Event
   /**
    * The event as JSON, without the fields `sessionId`, `seq`, `epoch` and `prevSeq`: of a log that
    * keeps text. Streams then write it as it is; without it they serialise `event`, each stream

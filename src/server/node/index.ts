@@ -1,1 +1,2 @@
+export { fileStore } from './fileStore'
 export { type NodeListener, type NodeRequest, type NodeResponse, toNodeListener } from './toNodeListener'

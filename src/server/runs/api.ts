@@ -74,7 +74,7 @@ export interface RunsOptions {
   readonly suspendAge?: number
 }
 
-export interface StartOptions {
+export interface StartOptions<Wire extends Messages = AnyMessages> {
   /**
    * The name of the run, `^[A-Za-z0-9_-]{1,128}$`. Two starts with one name in one session are one
    * run, as long as it has not ended and for the age of a receipt after that. Default: a hash of
@@ -84,6 +84,13 @@ export interface StartOptions {
   readonly id?: string
   /** Default: the one of `createRuns`. */
   readonly coalesce?: Coalesce
+  /**
+   * The event that the run answers, e.g. what the user has typed. It is published in the step in
+   * which the run starts or is queued, directly before its `run.started` or `run.queued`; and only
+   * in that step: a repeat, and a start that is rejected, publish nothing. So it is in the log once
+   * or, with the run, not at all. The cursor `after` of the run is behind it. Default: none.
+   */
+  readonly prompt?: IsUntyped<Wire> extends true ? ProducedEvent | SessionEvent : Published<Wire>
 }
 
 export interface ResumeOptions {
@@ -153,7 +160,9 @@ export interface ActiveRun {
 export type RunsOf<P extends Defined> = Runs<WireOf<P>>
 
 /** What `start` and `resume` need of the command that they are called in. */
-export type RunCall = Pick<CommandCall, 'principal' | 'sessionId' | 'idempotencyKey'>
+export type RunCall = Pick<CommandCall, 'principal' | 'sessionId'> & {
+  readonly idempotencyKey?: string | undefined
+}
 
 /**
  * The runs of a server's sessions: one answer each to a command, with a begin and an end that every
@@ -168,10 +177,11 @@ export interface Runs<Wire extends Messages = AnyMessages> {
    * Hand on the `call` itself, not a copy: the starts of a command are counted by it.
    *
    * Rejects with `CommandRejected`: 409 `busy` (see `onBusy`), 400 `no-session` if the command
-   * names none; with a TypeError if an argument is invalid; and with whatever the log rejects with:
+   * names none; with a TypeError if an argument is invalid, or a `ProtocolError` if `prompt` does
+   * not fit the protocol; and with whatever the log rejects with:
    * then the command may be repeated.
    */
-  start(call: RunCall, produce: Produce<Wire>, options?: StartOptions): Promise<RunReceipt>
+  start(call: RunCall, produce: Produce<Wire>, options?: StartOptions<Wire>): Promise<RunReceipt>
   /**
    * Goes on with a suspended run of the command's session, in whichever process. Resolves when
    * `run.resumed` is in the log. The first answer takes the run.

@@ -12,10 +12,11 @@ import type {
   RunsOptions,
   StartOptions,
 } from './api'
+import { appEvent } from './appEvent'
 import { LocalRun } from './localRun'
 import { LocalRuns } from './localRuns'
 import { checkResume, checkStart, type ResolvedRuns, resolveRuns } from './options'
-import { answer, begin, end, type Hold, holdsOf, type Suspended, stateOf } from './record'
+import { answer, begin, end, type Hold, holdsOf, type Suspended, stateOf, withPrompt } from './record'
 import { isRunName, RunNames } from './runName'
 import { type Decision, RunStore, type View } from './store'
 import { Watch } from './watch'
@@ -85,10 +86,12 @@ class RunDesk {
   }
 
   async start(call: RunCall, produce: Produce, options: StartOptions = {}): Promise<RunReceipt> {
-    const { onBusy, coalesce } = this.#options
+    const { onBusy, coalesce, parts } = this.#options
     checkFunction('produce', produce)
     checkStart(options)
     const sessionId = sessionOf('start', call)
+    // As it is now: the app may change it later.
+    const prompt = options.prompt && JSON.parse(appEvent(parts, sessionId, options.prompt).json)
     const name = await this.#starts.next(call)
     const run = options.id ?? name
     return this.#enter({
@@ -102,7 +105,8 @@ class RunDesk {
         if (state) return { value: { run, state, isRepeat: true } }
         const step = begin(record, hold, onBusy)
         if (step === 'busy') throw new CommandRejected(409, 'busy')
-        return { step, value: { run, state: stateOf(step.record, run) ?? 'queued' } }
+        const value: RunReceipt = { run, state: stateOf(step.record, run) ?? 'queued' }
+        return { step: prompt ? withPrompt(step, run, prompt) : step, value }
       },
     })
   }

@@ -1,3 +1,4 @@
+import { isObject } from '../../protocol'
 import { checkFunction, checkNames, checkNumber, MAX_TIMER } from '../check'
 import { partsOf } from '../parts'
 import type { Coalesce, ResumeOptions, RunsOptions, StartOptions } from './api'
@@ -30,8 +31,9 @@ export type ResolvedRuns = ReturnType<typeof resolveRuns>
 
 /** @throws TypeError */
 export function checkStart(options: StartOptions) {
-  checkNames('start', options, ['id', 'coalesce'])
+  checkNames('start', options, ['id', 'coalesce', 'prompt'])
   if (options.id !== undefined && !isRunName(options.id)) throw new TypeError(`start: 'id' ${RUN_NAME_RULE}`)
+  if (options.prompt !== undefined && !isObject(options.prompt)) throw new TypeError("start: 'prompt' must be an event")
   checkCoalesce(options.coalesce)
 }
 

@@ -1,8 +1,8 @@
 import { isObject } from '../../protocol'
-import { textOf } from '../log/storedEntry'
 import type { ServerParts } from '../parts'
 import { copyOf } from '../publish'
 import type { Coalesce, Produce, RunError } from './api'
+import { appEvent } from './appEvent'
 import type { Ending } from './ending'
 import { Outflow } from './outflow'
 import { type Source, sourceOf } from './producer'
@@ -39,12 +39,7 @@ export class Production {
       coalesce,
       clock: parts.clock,
       maxBytes: parts.limits.eventBytes,
-      copy(event) {
-        const { copy, json } = copyOf(event, parts.limits.eventBytes)
-        if (OWN_TYPES.includes(copy.type)) throw new TypeError(`the type '${copy.type}' is the library's`)
-        parts.contract.event(sessionId, copy)
-        return { copy, json: textOf(copy, json) }
-      },
+      copy: (event) => appEvent(parts, sessionId, event),
       append,
     })
   }
@@ -128,9 +123,6 @@ export class Production {
     return { type: 'failed', error }
   }
 }
-
-/** Written by the library alone. */
-const OWN_TYPES: readonly string[] = ['run.queued', 'run.started', 'run.suspended', 'run.resumed', 'run.ended']
 
 /** A producer may throw anything, also what has no text. */
 function messageOf(cause: unknown): string {

@@ -1,4 +1,5 @@
 import { isObject, isText, parseJson } from '../../protocol'
+import type { SessionEvent } from '../log/sessionLog'
 import type { BrokenRun, RunEndReason, RunError, RunEvent } from './api'
 
 /** A run that a process has, and the token that it appends with. */
@@ -34,7 +35,7 @@ export interface RunRecord {
 /** What changes, and what clients are told of it. */
 export interface Step {
   readonly record: RunRecord
-  readonly events: readonly RunEvent[]
+  readonly events: readonly (RunEvent | SessionEvent)[]
   /** The names that are over with it, of runs and of answers. */
   readonly ended: readonly string[]
 }
@@ -94,6 +95,12 @@ export function begin(record: RunRecord, hold: Hold, onBusy: 'reject' | 'queue' 
   }
   if (onBusy === 'reject' || queue.length >= MAX_QUEUE) return 'busy'
   return { record: { active, queue: [...queue, hold] }, events: [{ type: 'run.queued', run: hold.id }], ended: [] }
+}
+
+/** The same step, with the prompt directly before the first event of its run. */
+export function withPrompt(step: Step, run: string, prompt: SessionEvent): Step {
+  const at = step.events.findIndex((event) => event.run === run)
+  return { ...step, events: step.events.toSpliced(at, 0, prompt) }
 }
 
 /** `undefined`: there is no such run (any more). */
