@@ -86,9 +86,11 @@ function makeParts(settings: Settings): Parts {
     onQuiet: (sessionIds) => releaseQuiet(parts, sessionIds),
   })
   const outbox: Outbox = new Outbox(settings, carrier, store, {
-    changed({ id, status, message }, sessionId) {
+    changed(delivery, sessionId) {
+      const { id, status, message, error } = delivery
       inbox.touch(sessionId)
-      notifier.note('delivery', { id, status, message })
+      notifier.tell('handle', delivery)
+      notifier.note('delivery', { id, status, message, error })
     },
     waits: notifier.publishSoon,
     tellMachine: (fact) => line.tell(fact),

@@ -130,6 +130,8 @@ export interface ConnectionErrorDetails {
   readonly status?: number | undefined
   /** How long the server asked to wait, in ms (from `Retry-After`, already clamped to 5 min). */
   readonly retryAfter?: number | undefined
+  /** The server's own word for it, the `error` of its JSON, e.g. `busy`. */
+  readonly reason?: string | undefined
   readonly cause?: unknown
 }
 
@@ -160,10 +162,12 @@ export class ConnectionError extends Error {
   declare readonly retryable: boolean
   declare readonly status: number | undefined
   declare readonly retryAfter: number | undefined
+  /** The server's own word for it, the `error` of its JSON, e.g. `busy`. */
+  declare readonly reason: string | undefined
 
   constructor(code: ConnectionErrorCode, message: string, details: ConnectionErrorDetails = {}) {
     super(message, details)
-    const { retryable = RETRYABLE.includes(code), status, retryAfter } = details
-    Object.assign(this, { code, retryable, status, retryAfter })
+    const { retryable = RETRYABLE.includes(code), status, retryAfter, reason } = details
+    Object.assign(this, { code, retryable, status, retryAfter, reason })
   }
 }

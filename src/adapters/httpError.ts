@@ -1,5 +1,5 @@
 import { ConnectionError, type ConnectionErrorCode } from '../errors'
-import { isText } from '../protocol'
+import { isText, text } from '../protocol'
 import { clampServerDelay } from '../protocol/delay'
 import { codeOf, mayPass } from '../protocol/status'
 
@@ -11,7 +11,7 @@ const MAX_SENTENCE = 500
 /** With what the server says for itself: the `error` of its JSON, and the `message` for people. */
 export function answered(status: number, json?: unknown): string {
   const { error, message } = Object(json)
-  const said = [error, message].filter(isText).map((text) => `: ${text.slice(0, MAX_SENTENCE)}`)
+  const said = [error, message].filter(isText).map((word) => `: ${word.slice(0, MAX_SENTENCE)}`)
   return `the server answered ${status}${said.join('')}`
 }
 
@@ -28,5 +28,6 @@ export function toHttpError(
     retryable: mayPass(status),
     retryAfter: retryAfter && clampServerDelay(retryAfter),
     cause: reason,
+    reason: text(reason),
   })
 }

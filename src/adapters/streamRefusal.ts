@@ -1,5 +1,5 @@
 import { ConnectionError } from '../errors'
-import { isText, parseJson } from '../protocol'
+import { isText, parseJson, text } from '../protocol'
 import { parseRetryAfter } from '../protocol/delay'
 import { codeOf, REFUSALS } from '../protocol/status'
 import { JSON_TYPE, readText } from './answer'
@@ -17,7 +17,8 @@ export function toRefusal(status: number, json?: unknown, retryAfter?: number): 
   const said = codeOf(status)
   const code = REFUSALS.includes(said) ? said : 'stream-failed'
   const retryable = code === 'forbidden' ? !isText(reason) : code === 'stream-failed'
-  return new ConnectionError(code, answered(status, json), { status, retryAfter, retryable, cause: reason })
+  const details = { status, retryAfter, retryable, cause: reason, reason: text(reason) }
+  return new ConnectionError(code, answered(status, json), details)
 }
 
 /** The same, of an answer whose status is not 200. */

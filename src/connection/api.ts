@@ -64,7 +64,13 @@ export interface ConnectionEvents<Inbound = InboundMessage, Outbound = OutboundM
   stopped: { readonly error: StopError }
   phase: { readonly phase: Phase; readonly previous: Phase }
   session: SessionNews
-  delivery: { readonly id: string; readonly status: DeliveryStatus; readonly message: Outbound }
+  /** `error`: as that of the `Delivery`, when its status became this one. */
+  delivery: {
+    readonly id: string
+    readonly status: DeliveryStatus
+    readonly message: Outbound
+    readonly error: ConnectionError | null
+  }
   /** A lifecycle event that the current state refused. A diagnostic: ordinary use produces it. */
   refused: { readonly event: string; readonly phase: Phase }
   /**

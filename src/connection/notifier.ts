@@ -5,8 +5,11 @@ type Name = Exclude<keyof ConnectionEvents, 'message'>
 type Listener = (event: unknown) => unknown
 type Fact = { readonly [N in Name]: readonly [N, ConnectionEvents[N]] }[Name]
 
-/** `line` is for `whenOpen`: told that it is open, or why it will not be. */
-type Subscription = readonly [name: Name | 'snapshot' | 'line', listener: Listener]
+/**
+ * `line` is for `whenOpen`: told that it is open, or why it will not be. `handle` is for
+ * `holdline/sessions`: told each delivery whose status is new, before `delivery` is.
+ */
+type Subscription = readonly [name: Name | 'snapshot' | 'line' | 'handle', listener: Listener]
 
 /** Tells the app. What the app throws harms neither the line nor another listener. */
 export class Notifier {
@@ -84,7 +87,9 @@ export class Notifier {
 
   /** On the console, once. */
   readonly warn = (what: string, cause: unknown) => {
-    if (!this.#warned.has(what)) console.warn(`holdline: ${what}`, cause)
+    const { retryable, message } = Object(cause)
+    // Of what passes by itself the stack says nothing.
+    if (!this.#warned.has(what)) console.warn(`holdline: ${what}`, retryable ? message : cause)
     this.#warned.add(what)
   }
 

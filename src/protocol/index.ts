@@ -131,7 +131,7 @@ const duration = (value: unknown) =>
 export const isText = (value: unknown): value is string => typeof value === 'string'
 /** A server's text that is kept, an id or an epoch, has at most 1,024 characters. */
 export const isShort = (value: unknown): value is string => isText(value) && value.length <= 1_024
-const text = (value: unknown) => (isText(value) ? value : undefined)
+export const text = (value: unknown) => (isText(value) ? value : undefined)
 
 /** `undefined` if the frame is no welcome of this protocol version. */
 export function parseWelcome(json: string): Welcome | undefined {

@@ -2,9 +2,10 @@ import { useCallback, useEffect, useMemo, useState, useSyncExternalStore } from 
 import type { Connection, ConnectionSnapshot } from '../connection/api'
 import type { Delivery, InboundMessage, OutboundMessage, Typed } from '../connection/messages'
 import type { ConnectionOptions } from '../connection/options'
-import { countdown } from '../sessions/countdown'
+import type { Defined, InboundOf, OutboundOf } from '../protocol/define/types'
 import { type DeliveryView, deliveryReader, onDeliveries, pendingReader } from '../sessions/deliveries'
 import { IDLE } from '../sessions/holdLine'
+import { IDLE_LINE, type LineStatus, lineStatus } from '../sessions/lineStatus'
 import { userLine } from '../sessions/userLine'
 import { useConnection } from './provider'
 
@@ -12,6 +13,7 @@ import { useConnection } from './provider'
 const NONE: readonly never[] = []
 const none = () => NONE
 const nothing = () => null
+const idle = () => IDLE_LINE
 const all = (snapshot: ConnectionSnapshot) => snapshot
 
 /** How the line is. Renders when that changes, or with `select`, when what it returns does. */
@@ -62,11 +64,11 @@ export function useDelivery<Outbound = OutboundMessage>(
   return useSyncExternalStore(subscribe, read, nothing) as DeliveryView<Outbound> | null
 }
 
-/** The whole seconds until the line, or the queue, tries again; null where neither waits. */
-export function useRetryCountdown(): number | null {
+/** How the line is, for people: in both directions, and when it is tried again. */
+export function useLineStatus(): LineStatus {
   const connection = useConnection()
-  const { subscribe, getSnapshot } = useMemo(() => countdown(connection), [connection])
-  return useSyncExternalStore(subscribe, getSnapshot, nothing)
+  const { subscribe, getSnapshot } = useMemo(() => lineStatus(connection), [connection])
+  return useSyncExternalStore(subscribe, getSnapshot, idle)
 }
 
 /**
@@ -74,6 +76,17 @@ export function useRetryCountdown(): number | null {
  * disposed of when the component is unmounted, or the key changes. Components with the same key and
  * `url` share one. Only the first options of a key count.
  */
+export function useHoldline<P extends Defined>(
+  options: Omit<ConnectionOptions, 'protocol'> & {
+    readonly protocol: P & ('~messages' extends keyof P ? unknown : never)
+  },
+  key: string | number,
+): Connection<InboundOf<P>, OutboundOf<P>>
+/** Without types of its own, or with `protocol.endpoints`. */
+export function useHoldline<Inbound extends object = InboundMessage, Outbound extends Typed = OutboundMessage>(
+  options: ConnectionOptions,
+  key: string | number,
+): Connection<Inbound, Outbound>
 export function useHoldline<Inbound extends object = InboundMessage, Outbound extends Typed = OutboundMessage>(
   options: ConnectionOptions,
   key: string | number,

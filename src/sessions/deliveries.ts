@@ -6,7 +6,7 @@ export type DeliveryView<Outbound = unknown> = Omit<Delivery<Outbound>, 'settled
 
 const views = new WeakMap<object, DeliveryView>()
 
-function viewOf(delivery: Delivery<unknown>): DeliveryView {
+export function viewOf(delivery: Delivery<unknown>): DeliveryView {
   const { id, message, status, attempts, error, retryAt, cancel } = delivery
   const old = views.get(delivery)
   const isSame = old?.status === status && old.attempts === attempts && old.error === error && old.retryAt === retryAt
@@ -31,10 +31,14 @@ export function pendingReader(connection: Connection, session: string | undefine
   return () => {
     const own = connection.pending.filter(({ message }) => session === undefined || message.sessionId === session)
     const now = own.map(viewOf)
-    if (now.length !== last.length || now.some((view, index) => view !== last[index])) last = now.length ? now : NONE
+    last = kept(last, now)
     return last
   }
 }
+
+/** The list of before, if nothing has changed. */
+export const kept = <View>(last: readonly View[], now: readonly View[]) =>
+  now.length === last.length && now.every((view, index) => view === last[index]) ? last : now
 
 /** Reads one, also after its verdict if it was read before; null if there is none. */
 export function deliveryReader(connection: Connection, which: string | Delivery<unknown> | null) {

@@ -1,4 +1,5 @@
 import type { Connection, ConnectionSnapshot } from '../connection/api'
+import { ownMessagesOf } from './ownMessages'
 
 /** As a server sees every connection, and a page before its first effect. */
 export const IDLE: ConnectionSnapshot = {
@@ -26,6 +27,8 @@ export function holdLine(connection: AnyConnection): () => void {
     users.set(connection, now)
     return now
   }
+  // A message that an earlier page has left may be refused before somebody asks for it.
+  ownMessagesOf(connection)
   if (count(1) === 1 && connection.phase === 'idle') connection.connect()
   return () => {
     count(-1)

@@ -1,4 +1,4 @@
 export type { AnyConnection } from './holdLine'
 export type { SessionStore } from './sessions'
 export { sessionStore } from './sessions'
-export type { Loaded, SessionOptions, SessionView, SessionViewStatus, StatePlace } from './types'
+export type { Loaded, SessionEnd, SessionOptions, SessionView, SessionViewStatus, StatePlace } from './types'

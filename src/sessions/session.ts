@@ -4,19 +4,12 @@ import { ConnectionError } from '../errors'
 import { isSeq } from '../protocol'
 import { Audience, viewOf } from './audience'
 import { Follower } from './follower'
+import { type Early, KEEP_FOR, MAX_EARLY, REPLAY } from './limits'
 import { Loader } from './loader'
 import { beginOf, type Fact, isLoading, isOver, isReplaying, type Mode, nextMode, statusOf } from './modes'
 import type { SessionParts } from './parts'
 import { isBeyond, placeAfter, placeOf } from './place'
-import type { Loaded, SessionOptions, StatePlace } from './types'
-
-/** An event that came while the state was loaded, and the cursor before it. */
-type Early = readonly [before: StatePlace, message: InboundMessage]
-/** More of them are not kept: they are asked for again. */
-const MAX_EARLY = 1_000
-/** How long a server that gives no verdicts has for its replay, ms. */
-const REPLAY = 1_000
-const KEEP_FOR = 300_000
+import type { Loaded, SessionEnd, SessionOptions, StatePlace } from './types'
 
 /**
  * The state of one session, for all who use it. It knows the last event that the state contains,
@@ -27,7 +20,7 @@ export class LiveSession {
   readonly audience: Audience
   readonly #parts: SessionParts
   #options: SessionOptions<unknown>
-  readonly #loader: Loader<Loaded<unknown>>
+  readonly #loader: Loader<Loaded<unknown> | SessionEnd>
   readonly #subscriptions: readonly (() => void)[]
   #mode: Mode
   #state: unknown
@@ -54,8 +47,11 @@ export class LiveSession {
     this.#mode = beginOf(options)
     this.#loader = new Loader({
       time,
-      load: async () => (await this.#options.load?.(id)) as Loaded<unknown>,
-      take: (loaded) => this.#place(Object(loaded).state, Object(loaded).cursor),
+      load: async () => (await this.#options.load?.(id)) as Loaded<unknown> | SessionEnd,
+      take: (loaded) => {
+        if (loaded === 'gone' || loaded === 'forbidden') this.#close(loaded)
+        else this.#place(Object(loaded).state, Object(loaded).cursor)
+      },
       fail: (cause, delay) => {
         parts.report('load-failed', `load is called again in ${Math.round(delay)} ms: ${cause}`, cause)
         this.#error = cause
@@ -161,11 +157,16 @@ export class LiveSession {
       this.#cancelReplay()
       this.#target = to
       if (to <= this.#offered) this.#step('caughtUp')
-    } else if (status !== 'released') {
-      this.#loader.stop()
-      this.#cancelReplay()
-      this.#step(status)
-    }
+    } else if (status !== 'released') this.#close(status)
+  }
+
+  /** It is followed no more. */
+  #close(end: SessionEnd) {
+    this.#loader.stop()
+    this.#cancelReplay()
+    this.#follower.leave()
+    this.#error = null
+    this.#step(end)
   }
 
   #lose(news: SessionNews) {

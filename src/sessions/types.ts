@@ -34,6 +34,9 @@ export interface Loaded<State> {
   readonly cursor: number | StatePlace
 }
 
+/** There is no history to load: what the server that has it knows of the session. */
+export type SessionEnd = 'gone' | 'forbidden'
+
 /**
  * How the state of a session is made. There is one state per session and connection, so all who use
  * a session have to give the same `reduce`: keep it in a module.
@@ -51,9 +54,10 @@ export interface SessionOptions<State, Message extends object = InboundMessage> 
   /**
    * Reads the history from where you keep it, with the cursor that it belongs to. Called once when
    * the session is used first, unless `cursor` is given, and after a `reset`. One that rejects is
-   * called again after 1 s, 2 s … 30 s, and when the line opens.
+   * called again after 1 s, 2 s … 30 s, and when the line opens. For a session that is not there,
+   * or not the user's, it returns `gone` or `forbidden`, and that is the `status`.
    */
-  readonly load?: ((sessionId: string) => Promise<Loaded<State>>) | undefined
+  readonly load?: ((sessionId: string) => Promise<Loaded<State> | SessionEnd>) | undefined
   /**
    * How long the session is followed, and its state kept, after the last user has left, ms. Default
    * 300,000 (5 min).

@@ -1,6 +1,17 @@
 export type { DeliveryView } from '../sessions/deliveries'
 export type { AnyConnection } from '../sessions/holdLine'
-export type { Loaded, SessionOptions, SessionView, SessionViewStatus, StatePlace } from '../sessions/types'
-export { useConnectionStatus, useDelivery, useHoldline, usePending, useRetryCountdown, useSend } from './line'
+export type { LineStatus } from '../sessions/lineStatus'
+export type { OwnMessage, Shown } from '../sessions/ownMessages'
+export type {
+  Loaded,
+  SessionEnd,
+  SessionOptions,
+  SessionView,
+  SessionViewStatus,
+  StatePlace,
+} from '../sessions/types'
+export { createHooks, type Hooks } from './createHooks'
+export { useConnectionStatus, useDelivery, useHoldline, useLineStatus, usePending, useSend } from './line'
+export { type OwnOptions, useOwnMessages } from './ownMessages'
 export { provideHoldline, useConnection } from './provide'
-export { useSession } from './session'
+export { type SessionRefs, useSession } from './session'

@@ -11,9 +11,10 @@ import {
 import type { Connection, ConnectionSnapshot } from '../connection/api'
 import type { Delivery, InboundMessage, OutboundMessage, Typed } from '../connection/messages'
 import type { ConnectionOptions } from '../connection/options'
-import { countdown } from '../sessions/countdown'
+import type { Defined, InboundOf, OutboundOf } from '../protocol/define/types'
 import { type DeliveryView, deliveryReader, onDeliveries, pendingReader } from '../sessions/deliveries'
 import { IDLE } from '../sessions/holdLine'
+import { IDLE_LINE, type LineStatus, lineStatus } from '../sessions/lineStatus'
 import { userLine } from '../sessions/userLine'
 import { useConnection, whileMounted } from './provide'
 
@@ -81,16 +82,18 @@ function useReader<Value>(before: Value, make: () => () => Value): ShallowRef<Va
   return value
 }
 
-/** The whole seconds until the line, or the queue, tries again; null where neither waits. */
-export function useRetryCountdown(): Readonly<ShallowRef<number | null>> {
-  const { subscribe, getSnapshot } = countdown(useConnection())
-  const seconds = shallowRef<number | null>(null)
-  whileMounted(() =>
-    subscribe(() => {
-      seconds.value = getSnapshot()
-    }),
-  )
-  return seconds
+/** How the line is, for people: in both directions, and when it is tried again. */
+export function useLineStatus(): Readonly<ShallowRef<LineStatus>> {
+  const { subscribe, getSnapshot } = lineStatus(useConnection())
+  const line = shallowRef(IDLE_LINE)
+  const update = () => {
+    line.value = getSnapshot()
+  }
+  whileMounted(() => {
+    update()
+    return subscribe(update)
+  })
+  return line
 }
 
 /**
@@ -98,6 +101,17 @@ export function useRetryCountdown(): Readonly<ShallowRef<number | null>> {
  * `:key="user.id"`. It is disposed of with the component. Components with the same key and `url`
  * share one. Only the first options of a key count.
  */
+export function useHoldline<P extends Defined>(
+  options: Omit<ConnectionOptions, 'protocol'> & {
+    readonly protocol: P & ('~messages' extends keyof P ? unknown : never)
+  },
+  key: string | number,
+): Connection<InboundOf<P>, OutboundOf<P>>
+/** Without types of its own, or with `protocol.endpoints`. */
+export function useHoldline<Inbound extends object = InboundMessage, Outbound extends Typed = OutboundMessage>(
+  options: ConnectionOptions,
+  key: string | number,
+): Connection<Inbound, Outbound>
 export function useHoldline<Inbound extends object = InboundMessage, Outbound extends Typed = OutboundMessage>(
   options: ConnectionOptions,
   key: string | number,

@@ -5,6 +5,12 @@ import { sessionsOf } from '../sessions/sessions'
 import type { SessionOptions, SessionView, SessionViewStatus } from '../sessions/types'
 import { useConnection, whileMounted } from './provide'
 
+export interface SessionRefs<State> {
+  readonly state: Readonly<Ref<State>>
+  readonly status: Readonly<Ref<SessionViewStatus>>
+  readonly error: Readonly<Ref<unknown>>
+}
+
 /**
  * The state of a session, made of its events by `reduce`, in which nothing is missing and nothing
  * is doubled: `status` says how far that holds. It is kept beside the connection, so components
@@ -13,11 +19,7 @@ import { useConnection, whileMounted } from './provide'
 export function useSession<State, Message extends object = InboundMessage>(
   id: MaybeRefOrGetter<string | null>,
   options: SessionOptions<State, Message>,
-): {
-  readonly state: Readonly<Ref<State>>
-  readonly status: Readonly<Ref<SessionViewStatus>>
-  readonly error: Readonly<Ref<unknown>>
-} {
+): SessionRefs<State> {
   const sessions = sessionsOf(useConnection())
   const blank = viewOf(options as SessionOptions<State, never>)
   const read = (name: string | null) => (name !== null && sessions.view<State>(name)) || blank

@@ -97,7 +97,7 @@ describeWith(
         network.down()
         await ann.say('count to 3')
         await ann.notes().toEqual(['Waiting'])
-        await ann.status().toMatch(/No connection\.Trying again in \d+ s/)
+        await ann.status().toMatch(/Messages do not get through\.Trying again in \d+ s/)
         network.up()
         const all = ['You: count to 80', `Agent: ${counted(80)}`, 'You: count to 3', `Agent: ${counted(3)}`]
         await ann.said().toEqual(all)

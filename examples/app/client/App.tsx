@@ -1,19 +1,16 @@
-import { HoldlineProvider, useConnectionStatus, useHoldline } from 'holdline/react'
+import { HoldlineProvider, useLineStatus } from 'holdline/react'
 import { useEffect, useState } from 'react'
-import type { ChatEvent, Command } from '../shared/protocol'
 import { Chat } from './Chat'
-import { lineOptions, resume, useLine } from './connection'
+import { lineOptions, resume, useHoldline, useLine } from './connection'
 import { Login, LoginAgain, type User, whoAmI } from './Login'
 import { go, useSessionId } from './place'
 import { Sessions } from './Sessions'
 import { Status } from './Status'
 
 export function App() {
-  const [user, setUser] = useState<User | null | 'unknown'>('unknown')
-  useEffect(() => {
-    whoAmI().then(setUser, () => setUser(null))
-  }, [])
+  const [user, setUser] = useUser()
   if (user === 'unknown') return <p role="status">Loading …</p>
+  if (user === 'unreachable') return <p role="status">The server cannot be reached. Trying again …</p>
   if (user) return <Chats key={user.id} user={user.id} onLeave={() => setUser(null)} />
   return (
     <main className="entrance">
@@ -23,6 +20,27 @@ export function App() {
   )
 }
 
+/** Asks until there is an answer: a server that is down has logged nobody out. */
+function useUser() {
+  const [user, setUser] = useState<User | null | 'unknown' | 'unreachable'>('unknown')
+  useEffect(() => {
+    let timer: ReturnType<typeof setTimeout> | undefined
+    const leaving = new AbortController()
+    async function ask() {
+      const answer = await whoAmI().catch(() => 'unreachable' as const)
+      if (leaving.signal.aborted) return
+      setUser(answer)
+      if (answer === 'unreachable') timer = setTimeout(ask, 2_000)
+    }
+    void ask()
+    return () => {
+      leaving.abort()
+      clearTimeout(timer)
+    }
+  }, [])
+  return [user, setUser] as const
+}
+
 interface ChatsProps {
   readonly user: string
   readonly onLeave: () => void
@@ -30,7 +48,7 @@ interface ChatsProps {
 
 /** The connection of one user: another user has another one, and nothing of the first. */
 function Chats({ user, onLeave }: ChatsProps) {
-  const connection = useHoldline<ChatEvent, Command>(lineOptions(user), user)
+  const connection = useHoldline(lineOptions(user), user)
   return (
     <HoldlineProvider connection={connection}>
       <Page user={user} onLeave={onLeave} />
@@ -42,9 +60,8 @@ function Page({ user, onLeave }: ChatsProps) {
   const line = useLine()
   const sessionId = useSessionId()
   const { logOut, trouble } = useLogout(user, onLeave)
-  const isExpired = useConnectionStatus(
-    ({ phase, lastError }) => phase === 'idle' && lastError?.code === 'unauthorized',
-  )
+  const status = useLineStatus()
+  const isExpired = status.status === 'stopped' && status.error.code === 'unauthorized'
   return (
     <div className="app">
       <header>

@@ -1,19 +1,17 @@
-import { type SessionView, useSession } from 'holdline/react'
+import type { SessionView } from 'holdline/react'
 import { type UIEvent, useLayoutEffect, useMemo, useRef } from 'react'
 import { isAnswering, runningIn, type Transcript } from '../shared/transcript'
 import { Composer } from './Composer'
-import { useCall } from './connection'
+import { useCall, useOwnMessages, useSession } from './connection'
 import { historyOf } from './history'
 import { Answered, Asked, Own, type Place } from './Messages'
-import { useOwnMessages } from './mine'
 
 /** One session: what was said, what is on its way, and what is to be said next. */
 export function Chat({ user, sessionId }: Place) {
   const call = useCall(user)
-  const history = useMemo(() => historyOf(call), [call])
-  const view = useSession(sessionId, history)
+  const view = useSession(sessionId, historyOf(call))
   const { state: transcript, status } = view
-  const own = useOwnMessages(sessionId, transcript)
+  const own = useOwnMessages(sessionId, { shown: transcript })
   const place = useMemo(() => ({ user, sessionId }), [user, sessionId])
   const scroll = useEndInSight()
   if (status === 'gone' || status === 'forbidden') return <p role="alert">There is no such chat, or it is not yours.</p>
@@ -29,8 +27,8 @@ export function Chat({ user, sessionId }: Place) {
               <Answered key={entry.id} answer={entry} />
             ),
           )}
-          {own.map((delivery) => (
-            <Own key={delivery.id} delivery={delivery} place={place} />
+          {own.map((message) => (
+            <Own key={message.id} own={message} place={place} />
           ))}
         </ol>
       </div>

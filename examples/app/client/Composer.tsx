@@ -3,7 +3,6 @@ import type { Upload } from '../shared/protocol'
 import type { Answer } from '../shared/transcript'
 import { useCall, useLine } from './connection'
 import type { Place } from './Messages'
-import { mineOf } from './mine'
 import { upload } from './upload'
 
 /** A file that was chosen, and how far it has got. */
@@ -38,7 +37,7 @@ export function Composer({ place, answering }: ComposerProps) {
   function send(event: FormEvent) {
     event.preventDefault()
     if (!isReady) return
-    mineOf(line).say({ sessionId: place.sessionId, prompt: prompt.trim(), files })
+    line.send({ type: 'send', sessionId: place.sessionId, prompt: prompt.trim(), files })
     setPrompt('')
     clear()
     text.current?.focus()

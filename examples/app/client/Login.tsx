@@ -4,10 +4,16 @@ export interface User {
   readonly id: string
 }
 
-/** Null: nobody is logged in. */
+/**
+ * Null: nobody is logged in.
+ *
+ * @throws Error where the server does not say.
+ */
 export async function whoAmI(): Promise<User | null> {
   const answer = await fetch('/api/me')
-  return answer.ok ? (await answer.json()).user : null
+  if (answer.status === 401) return null
+  if (!answer.ok) throw new Error(`GET me: the server answered ${answer.status}`)
+  return (await answer.json()).user
 }
 
 interface LoginProps {

@@ -1,9 +1,10 @@
 import type { DeliveryStatus } from 'holdline'
-import { type DeliveryView, useDelivery } from 'holdline/react'
-import type { Upload } from '../shared/protocol'
+import type { OwnMessage } from 'holdline/react'
+import type { Command, Upload } from '../shared/protocol'
 import type { Answer, AnswerState, Question } from '../shared/transcript'
-import { pathOf, useLine } from './connection'
-import { mineOf, type OwnMessage, type Prompt } from './mine'
+import { pathOf } from './connection'
+
+type Prompt = OwnMessage<Extract<Command, { readonly type: 'send' }>>
 
 /** Where files of a session are. */
 export interface Place {
@@ -35,30 +36,20 @@ export const Answered = ({ answer: { text, state } }: { answer: Answer }) => (
 )
 
 /** A message that the transcript does not have yet: on its way, refused, or in doubt. */
-export function Own({ delivery, place }: { delivery: OwnMessage; place: Place }) {
-  const mine = mineOf(useLine())
-  const view = useDelivery<Prompt>(delivery)
-  if (!view) return null
-  const { id, message, status } = view
+export function Own({ own, place }: { own: Prompt; place: Place }) {
+  const { message, status, repeat, dismiss } = own
   const hasFailed = status === 'rejected' || status === 'unknown'
-
-  function repeat() {
-    mine.forget(id)
-    // What was refused is a new message. What is in doubt keeps its id: the server takes it once.
-    mine.say(message, status === 'unknown' ? id : undefined)
-  }
-
   return (
     <li className={`user ${status}`}>
       <Text of="You" text={message.prompt} />
       <Files files={message.files} place={place} />
-      <small role={hasFailed ? 'alert' : undefined}>{tell(view)}</small>
+      <small role={hasFailed ? 'alert' : undefined}>{tell(own)}</small>
       {hasFailed && (
         <span className="choices">
-          <button type="button" onClick={repeat}>
+          <button type="button" onClick={() => repeat()}>
             {status === 'unknown' ? 'Send again' : 'Try again'}
           </button>
-          <button type="button" onClick={() => mine.forget(id)}>
+          <button type="button" onClick={dismiss}>
             Dismiss
           </button>
         </span>
@@ -83,9 +74,9 @@ const REASONS: Readonly<Record<string, string>> = {
   cancelled: 'it was taken back',
 }
 
-function tell({ status, error }: DeliveryView<Prompt>): string {
+function tell({ status, error }: Prompt): string {
   if (status !== 'rejected' || !error) return STATES[status]
-  return `${STATES[status]}: ${REASONS[String(error.cause)] ?? REASONS[error.code] ?? error.message}`
+  return `${STATES[status]}: ${REASONS[String(error.reason)] ?? REASONS[error.code] ?? error.message}`
 }
 
 const Text = ({ of, text }: { of: string; text: string }) => (

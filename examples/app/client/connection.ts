@@ -1,5 +1,5 @@
 import type { Connection, ConnectionOptions } from 'holdline'
-import { useConnection } from 'holdline/react'
+import { createHooks } from 'holdline/react'
 import { persist } from 'holdline/storage'
 import { useCallback } from 'react'
 import { type ChatEvent, type Command, chat } from '../shared/protocol'
@@ -11,13 +11,13 @@ export type Line = Connection<ChatEvent, Command>
 export const pathOf = (user: string, path: string) => `/api/users/${encodeURIComponent(user)}/${path}`
 
 /** What has no verdict yet survives a reload. It is kept for each user, under a key of its own. */
-export const lineOptions = (user: string): ConnectionOptions => ({
+export const lineOptions = (user: string): Omit<ConnectionOptions, 'protocol'> => ({
   url: pathOf(user, 'chat'),
-  protocol: chat,
   storage: persist(() => globalThis.localStorage, { key: `chat:${user}` }),
 })
 
-export const useLine = () => useConnection<ChatEvent, Command>()
+/** The hooks, with the messages of this app. */
+export const { useConnection: useLine, useHoldline, useSession, useOwnMessages } = createHooks(chat)
 
 export type Call = (path: string, init?: RequestInit) => Promise<Response>
 

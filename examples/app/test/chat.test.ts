@@ -5,7 +5,6 @@ import { createHarness, sendFails, streamDropsAfter } from 'holdline/testing'
 import { afterEach, expect, test } from 'vitest'
 import { type Line, lineOptions } from '../client/connection'
 import { historyOf } from '../client/history'
-import { createMine, type Mine } from '../client/mine'
 import { chat } from '../shared/protocol'
 import type { Transcript } from '../shared/transcript'
 
@@ -18,13 +17,11 @@ afterEach(() => unsubscribe())
 
 function openPage() {
   let line!: Line
-  let mine!: Mine
   let transcript!: () => Transcript
   const harness = createHarness({
     create(environment, storage) {
       const own = { ...lineOptions('ann'), storage: persist(storage) }
       line = createConnection({ ...own, protocol: chat, ...environment })
-      mine = createMine(line)
       // The history is empty: all that was said is in the log.
       const store = sessionStore(line, SESSION, { ...historyOf(fetch), load: undefined })
       unsubscribe()
@@ -35,9 +32,9 @@ function openPage() {
   })
   return {
     harness,
-    say: (prompt: string) => mine.say({ sessionId: SESSION, prompt, files: [] }),
-    own: () => mine.getSnapshot().map(({ message, status }) => `${message.prompt}: ${status}`),
-    mine: () => mine,
+    say: (prompt: string) => line.send({ type: 'send', sessionId: SESSION, prompt, files: [] }),
+    /** Prompts without a verdict. */
+    waiting: () => line.pending.map(({ message }) => message.type === 'send' && message.prompt),
     /** What the page shows, once it has had a frame. */
     shows: () => expect.poll(() => transcript().map((entry) => `${entry.from}: ${entry.text}`)),
     publish: (event: object) => harness.server.publish(SESSION, { ...event }),
@@ -64,12 +61,11 @@ test('prompts that are typed without a connection leave when it is back, in orde
   page.harness.stream.fails()
   page.say('one')
   page.say('two')
-  expect(page.own()).toEqual(['one: queued', 'two: queued'])
+  expect(page.waiting()).toEqual(['one', 'two'])
   page.harness.page.comesOnline()
   await page.harness.passes(60_000)
   expect(page.prompts()).toEqual(['one', 'two'])
-  // Until their events are there.
-  expect(page.own()).toEqual(['one: accepted', 'two: accepted'])
+  expect(page.waiting()).toEqual([])
 })
 
 test('a prompt that waits survives a reload', async () => {
@@ -77,19 +73,17 @@ test('a prompt that waits survives a reload', async () => {
   page.say('hi')
   await page.harness.settles()
   page.harness.reloads()
-  expect(page.own()).toEqual(['hi: queued'])
+  expect(page.waiting()).toEqual(['hi'])
   await page.harness.opens()
   await page.harness.settles()
   expect(page.prompts()).toEqual(['hi'])
 })
 
-test('a prompt that is refused stays, until it is dismissed', async () => {
+test('a prompt that is refused is told as that, and not repeated', async () => {
   const page = openPage()
   page.harness.server.behaves(sendFails({ status: 409 }))
   await page.harness.opens()
-  page.say('hi')
-  await page.harness.settles()
-  expect(page.own()).toEqual(['hi: rejected'])
-  page.mine().forget(page.mine().getSnapshot()[0]?.id ?? '')
-  expect(page.own()).toEqual([])
+  const delivery = page.say('hi')
+  await page.harness.passes(60_000)
+  expect(delivery).toMatchObject({ status: 'rejected', attempts: 1, error: { status: 409 } })
 })

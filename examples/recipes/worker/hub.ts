@@ -82,8 +82,8 @@ export function createHub(connection: Connection): (port: MessagePort) => void {
     })
     port.start()
     tell([port], { type: 'snapshot', fact: connection.getSnapshot() })
-    for (const { id, status, message } of connection.pending) {
-      tell([port], { type: 'delivery', fact: { id, status, message } })
+    for (const { id, status, message, error } of connection.pending) {
+      tell([port], { type: 'delivery', fact: { id, status, message, error } })
     }
   }
 }

@@ -260,8 +260,17 @@ describe('a POST that the server refuses', () => {
       status: 402,
       message: 'POST send (application/json): the server answered 402: no-credit',
       cause: 'no-credit',
+      reason: 'no-credit',
     })
   })
+
+  test.each([{ error: { code: 'no-credit' } }, { error: 402 }, {}])(
+    'whose word is no text has no reason: %j',
+    async (json) => {
+      const { post } = createServer([() => Response.json(json, { status: 402 })])
+      expect((await post()).error).toMatchObject({ code: 'http', cause: json.error, reason: undefined })
+    },
+  )
 
   test.each([
     'Application/JSON',

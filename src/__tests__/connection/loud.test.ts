@@ -33,6 +33,22 @@ test('a terminal stop without a `stopped` listener is told on the console, with 
   ])
 })
 
+test('a POST that is repeated is told in one line, once: a stack says nothing of what passes by itself', async () => {
+  const world = deaf()
+  const { connection } = world
+  let failures = 2
+  world.server((post) => (post.endpoint === 'send' && failures-- > 0 ? post.answers(503, {}) : SERVER_ACCEPTS(post)))
+  connection.connect()
+  await world.opens()
+  const { settled } = connection.send({ type: 'send', sessionId: 's1' })
+  for (let time = 0; time < 3; time++) {
+    await settle()
+    await world.clock.advance(1_000)
+  }
+  expect(await settled).toMatchObject({ status: 'accepted', attempts: 3 })
+  expect(warn.mock.calls).toEqual([['holdline: http', 'POST send (application/json): the server answered 503']])
+})
+
 test('a terminal stop that is heard is not', async () => {
   const world = deaf({ cursors })
   const { connection } = world
@@ -53,7 +69,7 @@ test('a first connect that fails is told as an error, or on the console, with th
   }
   expect(told()).toEqual([
     expect.stringMatching(
-      /^holdline: stream-failed ConnectionError: not connected to http:\/\/test\/api\/chat, but trying: the server answered 503/,
+      /^holdline: stream-failed not connected to http:\/\/test\/api\/chat, but trying: the server answered 503/,
     ),
   ])
 })
@@ -127,7 +143,7 @@ describe('C72: a login page in the place of a stream', () => {
   const LOGIN = 'GET events: redirected to http://test/login; log in, or correct `url`'
   const redirected = (world: ReturnType<typeof deaf>) =>
     world.streams.at(-1)?.dispatch('error', { cause: new ConnectionError('redirected', LOGIN) })
-  const SENTENCE = `holdline: redirected ConnectionError: not connected to http://test/api/chat, but trying: ${LOGIN}`
+  const SENTENCE = `holdline: redirected not connected to http://test/api/chat, but trying: ${LOGIN}`
 
   test('is told once, though the failure before it was told too', async () => {
     const world = deaf()

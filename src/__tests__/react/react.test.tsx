@@ -1,14 +1,16 @@
 // @vitest-environment happy-dom
 import { act, cleanup, renderHook } from '@testing-library/react'
-import { type ConnectionOptions, createConnection } from 'holdline'
+import { type ConnectionOptions, createConnection, type Delivery } from 'holdline'
 import {
+  createHooks,
   HoldlineProvider,
   useConnection,
   useConnectionStatus,
   useDelivery,
   useHoldline,
+  useLineStatus,
+  useOwnMessages,
   usePending,
-  useRetryCountdown,
   useSend,
   useSession,
   useSessionSuspense,
@@ -20,7 +22,7 @@ import { Component, type ReactNode, StrictMode, Suspense, useState } from 'react
 import { hydrateRoot } from 'react-dom/client'
 import { renderToReadableStream, renderToString } from 'react-dom/server.browser'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { createLoads, reduce, TRANSCRIPT } from '../sessions/world'
+import { createLoads, lineText, ownText, reduce, refusesAsBusy, TRANSCRIPT } from '../sessions/world'
 import { createReactWorld, type ReactWorld } from './world'
 
 const { Activity }: Partial<typeof React> = React
@@ -408,21 +410,184 @@ describe('deliveries', () => {
     expect(page.textContent).toBe('accepted accepted')
     expect(world.harness.server.commands).toHaveLength(1)
   })
+})
 
-  test('useRetryCountdown: whole seconds to the next try, then null', async () => {
-    const Banner = () => <p>{String(useRetryCountdown())}</p>
+describe('useLineStatus', () => {
+  const Banner = () => <p>{lineText(useLineStatus())}</p>
+
+  test('a stream that is open while POSTs fail is not online: whole seconds to the next try, then online', async () => {
     const { page } = await world.mount(<Banner />)
-    expect(paragraphs(page)).toEqual(['null'])
+    expect(paragraphs(page)).toEqual(['online'])
     world.harness.server.behaves(sendFails({ status: 429, retryAfter: 3, times: 1 }))
     await act(async () => void world.harness.connection.send({ type: 'send', sessionId: 's1' }))
     await world.settles()
-    const first = Number(page.textContent)
+    expect(world.harness.connection.phase).toBe('open')
+    const first = secondsIn(page)
     expect(first).toBeGreaterThanOrEqual(3)
     await world.passes(1_000)
-    expect(Number(page.textContent)).toBe(first - 1)
+    expect(secondsIn(page)).toBe(first - 1)
     await world.passes(10_000)
-    expect(paragraphs(page)).toEqual(['null'])
+    expect(paragraphs(page)).toEqual(['online'])
   })
+
+  test('while what has failed is posted again, it is not online yet', async () => {
+    const { page } = await world.mount(<Banner />)
+    world.harness.server.behaves(sendFails({ status: 503, times: 1 }))
+    await act(async () => void world.harness.connection.send({ type: 'send', sessionId: 's1' }))
+    await world.settles()
+    world.harness.server.behaves({ post: () => {} })
+    await world.passes(2_000)
+    expect(world.harness.connection.pending[0]).toMatchObject({ status: 'sending', attempts: 2 })
+    expect(paragraphs(page)).toEqual(['connecting'])
+  })
+
+  test('a line that is lost is retried; one that has stopped says why; one that is ended is idle', async () => {
+    const { page } = await world.mount(<Banner />)
+    await act(async () => world.harness.stream.fails())
+    await world.settles()
+    expect(paragraphs(page)).toEqual([expect.stringMatching(/^retrying [\d.]+$/)])
+    await act(() => world.harness.reaches('open'))
+    await world.settles()
+    world.harness.connection.on('stopped', () => {})
+    world.harness.server.behaves({ post: (post) => post.answers(401) })
+    await act(async () => void world.harness.connection.send({ type: 'send', sessionId: 's1' }))
+    await world.settles()
+    expect(paragraphs(page)).toEqual(['stopped unauthorized'])
+    await act(async () => world.harness.connection.connect())
+    await act(async () => world.harness.connection.disconnect())
+    await world.settles()
+    expect(paragraphs(page)).toEqual(['idle'])
+  })
+})
+
+const secondsIn = (page: Element) => Number(page.textContent?.split(' ').at(-1))
+
+describe('useOwnMessages', () => {
+  type Entries = readonly { readonly id: string }[]
+  const Own = ({ of = 's1', shown = [] }: { of?: string | null; shown?: Entries }) => (
+    <ul>
+      {useOwnMessages(of, { shown }).map((own) => (
+        <li key={own.id}>
+          {ownText(own)}
+          <button type="button" onClick={own.dismiss}>
+            dismiss
+          </button>
+          <button type="button" onClick={() => own.repeat()}>
+            repeat
+          </button>
+        </li>
+      ))}
+    </ul>
+  )
+  const items = (page: Element) => [...page.querySelectorAll('li')].map(({ firstChild }) => firstChild?.textContent)
+  const send = (prompt: string, sessionId = 's1', id = prompt) =>
+    act(async () => void world.harness.connection.send({ type: 'send', sessionId, prompt }, { id }))
+  const press = (page: Element, name: string) =>
+    act(async () => [...page.querySelectorAll('button')].find(({ textContent }) => textContent === name)?.click())
+
+  test('a message is shown from `send` until the transcript has it, also between its receipt and its event', async () => {
+    const { page, show } = await world.mount(<Own />)
+    await act(async () => world.harness.stream.fails())
+    await send('a')
+    expect(items(page)).toEqual(['a queued'])
+    await act(() => world.harness.reaches('open'))
+    await world.settles()
+    expect(items(page)).toEqual(['a accepted'])
+    show(<Own shown={[{ id: 'a' }]} />)
+    await world.settles()
+    expect(items(page)).toEqual([])
+    // It is needed no more, whatever becomes of the transcript.
+    show(<Own />)
+    await world.settles()
+    expect(items(page)).toEqual([])
+  })
+
+  test('only those of its session and its type; another chat and back changes nothing', async () => {
+    const { page, show } = await world.mount(<Own />)
+    await send('a')
+    await send('b', 's2')
+    await act(async () => void world.harness.connection.send({ type: 'stop', sessionId: 's1' }))
+    await world.settles()
+    expect(items(page)).toEqual(['a accepted'])
+    show(<Own of="s2" />)
+    await world.settles()
+    expect(items(page)).toEqual(['b accepted'])
+    show(<Own of={null} />)
+    await world.settles()
+    expect(items(page)).toEqual([])
+    show(null)
+    await world.settles()
+    show(<Own />)
+    await world.settles()
+    expect(items(page)).toEqual(['a accepted'])
+  })
+
+  test('one that is refused stays, with the reason, until it is dismissed; its repeat is a new message', async () => {
+    const { page } = await world.mount(<Own />)
+    world.harness.server.behaves(refusesAsBusy(2))
+    await send('a')
+    await send('b')
+    await world.settles()
+    expect(items(page)).toEqual(['a rejected: busy', 'b rejected: busy'])
+    await press(page, 'dismiss')
+    expect(items(page)).toEqual(['b rejected: busy'])
+    await press(page, 'repeat')
+    await world.settles()
+    expect(items(page)).toEqual(['b accepted'])
+    expect(world.harness.server.commands.map(({ message }) => message.prompt)).toEqual(['b'])
+    expect(world.postsTo('send').map(({ key }) => key === 'b')).toEqual([false, true, false])
+  })
+
+  test('one that is refused before it was posted is shown as well', async () => {
+    const { page } = await world.mount(<Own />)
+    const options = { signal: AbortSignal.abort() }
+    await act(async () => void world.harness.connection.send({ type: 'send', sessionId: 's1', prompt: 'a' }, options))
+    await world.settles()
+    expect(items(page)).toEqual(['a rejected'])
+  })
+
+  test('one that waits counts down to its next try', async () => {
+    const { page } = await world.mount(<Own />)
+    world.harness.server.behaves(sendFails({ status: 429, retryAfter: 3, times: 1 }))
+    await send('a')
+    await world.settles()
+    const secondsOf = () => Number(/in (\d+)$/.exec(items(page)[0] ?? '')?.[1])
+    const first = secondsOf()
+    expect(first).toBeGreaterThanOrEqual(3)
+    await world.passes(1_000)
+    expect(secondsOf()).toBe(first - 1)
+    await world.passes(10_000)
+    expect(items(page)).toEqual(['a accepted'])
+  })
+
+  test('one that an earlier page has left, and that is refused before a chat is shown, is there', async () => {
+    world = createReactWorld({
+      create: (environment, storage) => createConnection({ ...environment, storage: persist(storage, { key: 'own' }) }),
+    })
+    await send('a')
+    await world.harness.settles()
+    world.harness.reloads()
+    world.harness.server.behaves(refusesAsBusy(1))
+    const { page, show } = await world.mount(null)
+    await world.settles()
+    show(<Own />)
+    await world.settles()
+    expect(items(page)).toEqual(['a rejected: busy'])
+  })
+})
+
+describe('createHooks', () => {
+  test('the hooks are the same; the connection is given the protocol', async () => {
+    const check = vi.fn((_part: unknown, message: unknown) => message)
+    const own = createHooks({ endpoints: { ask: 'ask' }, check } as never)
+    expect(own.useSession).toBe(useSession)
+    expect(own.useSend).toBe(useSend)
+    const { result } = renderHook(() => own.useHoldline(world.environment as never, 'typed') as never as Line)
+    const delivery = result.current.send({ type: 'ask', sessionId: 's1' })
+    expect(check).toHaveBeenCalledWith('up', { type: 'ask', sessionId: 's1' }, expect.any(Function))
+    expect(delivery.status).toBe('queued')
+  })
+  type Line = { send(message: object): Delivery }
 })
 
 describe('useHoldline', () => {
@@ -528,7 +693,9 @@ describe('on a server', () => {
     </HoldlineProvider>
   )
   const useStatic = () => 'chat'
-  const Pending = () => <p>{`${usePending().length} ${useRetryCountdown()} ${useConnectionStatus().pendingCount}`}</p>
+  const Pending = () => (
+    <p>{`${usePending().length} ${useLineStatus().status} ${useConnectionStatus().pendingCount}`}</p>
+  )
 
   test('nothing is connected, watched or loaded, and the page takes over without a mismatch', async () => {
     const server = createConnection({ url: '/api/chat' })
@@ -557,7 +724,7 @@ describe('on a server', () => {
     await world.say('a')
     await world.settles()
     expect(mismatches).toEqual([])
-    expect(paragraphs(root)).toEqual(['chat', 'live: a', '0 null 0'])
+    expect(paragraphs(root)).toEqual(['chat', 'live: a', '0 online 0'])
     await act(async () => hydrated.unmount())
     root.remove()
   })

@@ -714,3 +714,57 @@ const trims = (count: number) => ({
     answers(200, { ok: true, sessions: [{ sessionId: 's1', status: 'reset', from: count, to: 3, epoch: '1' }] })
   },
 })
+
+describe('a load that knows better', () => {
+  test.each(['gone', 'forbidden'] as const)(
+    '`%s`: nothing is shown or followed, and it is not called again',
+    async (end) => {
+      const { harness, use, say, frame, codes } = createSessionWorld()
+      const load = vi.fn(async () => end)
+      await harness.opens()
+      const user = use('s1', { load })
+      await frame()
+      expect(user.shows).toEqual(['', end])
+      expect(user.view.error).toBe(null)
+      say('a')
+      await harness.passes(60_000)
+      expect(user.shows).toEqual(['', end])
+      expect(load).toHaveBeenCalledTimes(1)
+      expect(harness.connection.cursors).toEqual([])
+      expect(codes()).toEqual([])
+    },
+  )
+
+  test('after a reset the state stays, and the session is left', async () => {
+    const { harness, use, say, frame } = createSessionWorld()
+    const loads = createLoads()
+    await harness.opens()
+    const user = use('s1', { load: async (id) => (loads.all.length ? ('gone' as const) : loads.load(id)) })
+    await frame()
+    loads.last.answers('a', 0)
+    await frame()
+    harness.server.restarts()
+    await harness.reaches('open')
+    await frame()
+    await frame()
+    expect(user.shows).toEqual(['a', 'gone'])
+    expect(harness.connection.cursors).toEqual([])
+    say('b')
+    await frame()
+    expect(user.shows).toEqual(['a', 'gone'])
+  })
+
+  test('who asks for it after all have left asks anew', async () => {
+    const { harness, use, frame } = createSessionWorld()
+    const load = vi.fn(async () => 'gone' as const)
+    await harness.opens()
+    use('s1', { load }).leave()
+    await frame()
+    const first = use('s1', { load })
+    await frame()
+    first.leave()
+    const user = use('s1', { load: async () => ({ state: 'a', cursor: 0 }) })
+    await frame()
+    expect(user.shows).toEqual(['a', 'live'])
+  })
+})

@@ -1,5 +1,7 @@
 import { type Connection, type ConnectionError, type ConnectionOptions, createConnection } from 'holdline'
-import { createHarness, type HarnessOptions } from 'holdline/testing'
+import { type Behaviour, createHarness, type HarnessOptions } from 'holdline/testing'
+import type { LineStatus } from '../../sessions/lineStatus'
+import type { OwnMessage } from '../../sessions/ownMessages'
 import type { PageTime } from '../../sessions/page'
 import { Sessions } from '../../sessions/sessions'
 import type { SessionOptions, SessionView, StatePlace } from '../../sessions/types'
@@ -12,6 +14,29 @@ export interface Token {
 /** The transcript is what was said, one letter an event. */
 export const reduce = (said: string, { text }: Token) => said + text
 export const TRANSCRIPT = { initial: '', reduce } satisfies SessionOptions<string, Token>
+
+/** As a banner would show it. */
+export function lineText(line: LineStatus): string {
+  if (line.status === 'retrying') return `retrying ${line.retryIn / 1_000}`
+  return line.status === 'stopped' ? `stopped ${line.error.code}` : line.status
+}
+
+/** As a transcript would show it. */
+export function ownText({ message, status, error, retryIn }: OwnMessage<{ readonly prompt?: unknown }>): string {
+  const why = error?.reason === undefined ? '' : `: ${error.reason}`
+  return `${message.prompt} ${status}${why}${retryIn === null ? '' : ` in ${retryIn / 1_000}`}`
+}
+
+/** So many prompts are refused. */
+export function refusesAsBusy(times: number): Behaviour {
+  let left = times
+  return {
+    post(post, next) {
+      if (post.endpoint === 'send' && left-- > 0) post.answers(409, { error: 'busy' })
+      else next()
+    },
+  }
+}
 
 export interface Loading {
   readonly sessionId: string

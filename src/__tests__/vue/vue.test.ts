@@ -3,13 +3,15 @@ import { type Connection, createConnection, type Delivery } from 'holdline'
 import { persist } from 'holdline/storage'
 import { createHarness, type Environment, type Harness, sendFails, watchInvariants } from 'holdline/testing'
 import {
+  createHooks,
   provideHoldline,
   useConnection,
   useConnectionStatus,
   useDelivery,
   useHoldline,
+  useLineStatus,
+  useOwnMessages,
   usePending,
-  useRetryCountdown,
   useSend,
   useSession,
 } from 'holdline/vue'
@@ -26,7 +28,7 @@ import {
   shallowRef,
 } from 'vue'
 import { renderToString } from 'vue/server-renderer'
-import { createLoads, reduce, TRANSCRIPT } from '../sessions/world'
+import { createLoads, lineText, ownText, reduce, refusesAsBusy, TRANSCRIPT } from '../sessions/world'
 
 let harness: Harness
 let environment: Environment
@@ -188,25 +190,25 @@ describe('useSession', () => {
 })
 
 describe('the line, and what is on its way', () => {
-  test('useConnectionStatus and useRetryCountdown follow it', async () => {
+  test('useConnectionStatus and useLineStatus follow it', async () => {
     await mount(
       defineComponent(() => {
         const snapshot = useConnectionStatus()
         const phase = useConnectionStatus(({ phase }) => phase)
-        const seconds = useRetryCountdown()
-        return () => `${snapshot.value.phase} ${phase.value} ${seconds.value}`
+        const line = useLineStatus()
+        return () => `${snapshot.value.phase} ${phase.value} ${lineText(line.value)}`
       }),
     )
-    expect(text()).toBe('open open null')
+    expect(text()).toBe('open open online')
     harness.server.behaves(sendFails({ status: 429, retryAfter: 3, times: 1 }))
     harness.connection.send({ type: 'send', sessionId: 's1' })
     await settles()
     const seconds = Number(text()?.split(' ').at(-1))
     expect(seconds).toBeGreaterThanOrEqual(3)
     await passes(1_000)
-    expect(text()).toBe(`open open ${seconds - 1}`)
+    expect(text()).toBe(`open open retrying ${seconds - 1}`)
     await passes(10_000)
-    expect(text()).toBe('open open null')
+    expect(text()).toBe('open open online')
   })
 
   test('usePending and useDelivery: what waits, and the verdict, which stays', async () => {
@@ -233,6 +235,130 @@ describe('the line, and what is on its way', () => {
     await settles()
     expect(text()).toBe('0 0 accepted')
   })
+})
+
+describe('useOwnMessages', () => {
+  const session = shallowRef<string | null>('s1')
+  const shown = shallowRef<readonly { id: string }[]>([])
+  let own!: ReturnType<typeof useOwnMessages>
+  const Own = defineComponent(() => {
+    own = useOwnMessages(session, { shown })
+    return () => own.value.map(ownText).join(', ')
+  })
+  const send = (prompt: string, sessionId = 's1') =>
+    harness.connection.send({ type: 'send', sessionId, prompt }, { id: prompt })
+  beforeEach(() => {
+    session.value = 's1'
+    shown.value = []
+  })
+
+  test('a message is shown from `send` until the transcript has it, also between its receipt and its event', async () => {
+    await mount(Own)
+    harness.stream.fails()
+    send('a')
+    await settles()
+    expect(text()).toBe('a queued')
+    await harness.reaches('open')
+    await settles()
+    expect(text()).toBe('a accepted')
+    shown.value = [{ id: 'a' }]
+    await settles()
+    expect(text()).toBe('')
+    shown.value = []
+    await settles()
+    expect(text()).toBe('')
+  })
+
+  test('only those of its session and its type; another chat and back changes nothing', async () => {
+    const isThere = shallowRef(true)
+    await mount(defineComponent(() => () => isThere.value && h(Own)))
+    send('a')
+    send('b', 's2')
+    harness.connection.send({ type: 'stop', sessionId: 's1' })
+    await settles()
+    expect(text()).toBe('a accepted')
+    session.value = 's2'
+    await settles()
+    expect(text()).toBe('b accepted')
+    session.value = null
+    await settles()
+    expect(text()).toBe('')
+    isThere.value = false
+    await settles()
+    session.value = 's1'
+    isThere.value = true
+    await settles()
+    expect(text()).toBe('a accepted')
+  })
+
+  test('one that is refused stays, with the reason, until it is dismissed; its repeat is a new message', async () => {
+    await mount(Own)
+    harness.server.behaves(refusesAsBusy(2))
+    send('a')
+    send('b')
+    await settles()
+    expect(text()).toBe('a rejected: busy, b rejected: busy')
+    own.value[0]?.dismiss()
+    await settles()
+    expect(text()).toBe('b rejected: busy')
+    own.value[0]?.repeat()
+    await settles()
+    expect(text()).toBe('b accepted')
+    expect(harness.posts.filter(({ endpoint }) => endpoint === 'send').map(({ key }) => key === 'b')).toEqual([
+      false,
+      true,
+      false,
+    ])
+  })
+
+  test('one that waits counts down to its next try', async () => {
+    await mount(Own)
+    harness.server.behaves(sendFails({ status: 429, retryAfter: 3, times: 1 }))
+    send('a')
+    await settles()
+    const secondsOf = () => Number(/in (\d+)$/.exec(text() ?? '')?.[1])
+    const first = secondsOf()
+    expect(first).toBeGreaterThanOrEqual(3)
+    await passes(1_000)
+    expect(secondsOf()).toBe(first - 1)
+    await passes(10_000)
+    expect(text()).toBe('a accepted')
+  })
+
+  test('one that an earlier page has left, and that is refused before a chat is shown, is there', async () => {
+    harness = createHarness({
+      create: (own, storage) => createConnection({ ...own, storage: persist(storage, { key: 'own' }) }) as never,
+    })
+    send('a')
+    await harness.settles()
+    harness.reloads()
+    harness.server.behaves(refusesAsBusy(1))
+    const isThere = shallowRef(false)
+    await mount(defineComponent(() => () => isThere.value && h(Own)))
+    isThere.value = true
+    await settles()
+    expect(text()).toBe('a rejected: busy')
+  })
+})
+
+test('a component finds the connection that it provides itself', async () => {
+  page = document.createElement('main')
+  app = createApp(
+    defineComponent(() => {
+      provideHoldline(harness.connection)
+      const { status } = useSession('s1', TRANSCRIPT)
+      return () => status.value
+    }),
+  )
+  app.mount(page)
+  await settles()
+  expect(text()).toBe('live')
+})
+
+test('createHooks: the composables are the same', () => {
+  const own = createHooks({})
+  expect(own.useSession).toBe(useSession)
+  expect(own.useSend).toBe(useSend)
 })
 
 test('C30: useHoldline is a line of one user, and gone with the component', async () => {

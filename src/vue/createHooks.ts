@@ -1,0 +1,54 @@
+import type { MaybeRefOrGetter, Ref, ShallowRef } from 'vue'
+import type { Connection } from '../connection/api'
+import type { Delivery, OfType, Typed } from '../connection/messages'
+import type { ConnectionOptions } from '../connection/options'
+import type { Defined, InboundOf, OutboundOf } from '../protocol/define/types'
+import type { DeliveryView } from '../sessions/deliveries'
+import type { OwnMessage } from '../sessions/ownMessages'
+import type { SessionOptions } from '../sessions/types'
+import { useConnectionStatus, useDelivery, useHoldline, useLineStatus, usePending, useSend } from './line'
+import { type OwnOptions, useOwnMessages } from './ownMessages'
+import { useConnection } from './provide'
+import { type SessionRefs, useSession } from './session'
+
+/** The composables of this module, with the messages of one protocol. */
+export interface Hooks<Inbound extends object, Outbound extends Typed> {
+  useConnection(): Connection<Inbound, Outbound>
+  readonly useConnectionStatus: typeof useConnectionStatus
+  readonly useLineStatus: typeof useLineStatus
+  useSession<State>(id: MaybeRefOrGetter<string | null>, options: SessionOptions<State, Inbound>): SessionRefs<State>
+  useSend(): Connection<Inbound, Outbound>['send']
+  usePending(sessionId?: MaybeRefOrGetter<string | undefined>): Readonly<ShallowRef<readonly DeliveryView<Outbound>[]>>
+  useDelivery<Message extends Outbound = Outbound>(
+    delivery: MaybeRefOrGetter<Delivery<Message> | string | null>,
+  ): Readonly<ShallowRef<DeliveryView<Message> | null>>
+  useOwnMessages<Type extends string = 'send'>(
+    sessionId: MaybeRefOrGetter<string | null>,
+    options: OwnOptions<Outbound, Type>,
+  ): Readonly<Ref<readonly OwnMessage<OfType<Outbound, Type>>[]>>
+  /** Gives the connection the protocol as well. */
+  useHoldline(options: Omit<ConnectionOptions, 'protocol'>, key: string | number): Connection<Inbound, Outbound>
+}
+
+const hooks = {
+  useConnection,
+  useConnectionStatus,
+  useLineStatus,
+  useSession,
+  useSend,
+  usePending,
+  useDelivery,
+  useOwnMessages,
+}
+
+/**
+ * The composables of this module, typed once, by what both sides share:
+ *
+ * @example
+ * export const { useSession, useSend } = createHooks(chat)
+ */
+export const createHooks = <P extends Defined>(protocol: P): Hooks<InboundOf<P>, OutboundOf<P>> =>
+  ({
+    ...hooks,
+    useHoldline: (options: ConnectionOptions, key: string) => useHoldline({ ...options, protocol } as never, key),
+  }) as never
