@@ -16,7 +16,9 @@ import { onDeliveries } from './deliveries'
  * | `stopped` | it does not come back by itself; `error` says why. `connect()` starts again |
  */
 export type LineStatus =
-  | { readonly status: 'idle' | 'connecting' | 'online' }
+  | { readonly status: 'idle' }
+  | { readonly status: 'connecting' }
+  | { readonly status: 'online' }
   /** Whole seconds, in ms, counted down. `wake()` tries now. */
   | { readonly status: 'retrying'; readonly retryIn: number }
   | { readonly status: 'stopped'; readonly error: ConnectionError }

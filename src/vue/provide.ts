@@ -8,8 +8,8 @@ const KEY: InjectionKey<object> = Symbol('holdline')
 const own = new WeakMap<object, object>()
 
 /**
- * In the `setup` of a component: gives the connection to it and to all below it. The line is up while the
- * component is mounted; a server that renders connects nothing.
+ * In the `setup` of a component: gives the connection to it and to all below it. The line is up
+ * while the component is mounted; a server that renders connects nothing.
  */
 export function provideHoldline(connection: AnyConnection): void {
   provide(KEY, connection)
@@ -19,7 +19,8 @@ export function provideHoldline(connection: AnyConnection): void {
 }
 
 /**
- * The connection that this component, or one above, has provided, with the types that it was made with.
+ * The connection that this component, or one above, has provided, with the types that it was made
+ * with.
  *
  * @throws {Error} where none has.
  */

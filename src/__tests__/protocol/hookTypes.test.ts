@@ -9,7 +9,7 @@ import { z } from 'zod'
 
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
 function holds<_Claim extends true>() {}
-/** A component, which is not rendered. */
+/** Of a component, which is not rendered. */
 const holdsTypes = (_Component: () => void) => {}
 
 const chat = defineProtocol({
@@ -22,72 +22,68 @@ type Prompt = Extract<Sent, { readonly type: 'send' }>
 
 const reduce = (said: string, event: Heard) => (event.type === 'token' ? said + event.text : said)
 
-test('React: one protocol types the hooks', () => {
-  const hooks = react.createHooks(chat)
-  holdsTypes(function Typed() {
-    const view = hooks.useSession('s1', { initial: '', reduce })
-    // @ts-expect-error: an event that is none
-    hooks.useSession('s1', { initial: '', reduce: (said, { type }) => (type === 'tokn' ? said : '') })
-    const [own] = hooks.useOwnMessages('s1', { shown: [{ id: 'm1' }] })
-    const [stop] = hooks.useOwnMessages('s1', { shown: ({ message }) => message.sessionId === 's1', type: 'stop' })
-    const send = hooks.useSend()
-    const [pending] = hooks.usePending()
-    const connection = hooks.useHoldline({ url: '/api' }, 'ann')
-    // @ts-expect-error: the protocol is given
-    hooks.useHoldline({ url: '/api', protocol: chat }, 'ann')
-    holds<Same<typeof view.state, string>>()
-    if (own) holds<Same<typeof own.message, Prompt>>()
-    if (stop) holds<Same<typeof stop.message.type, 'stop'>>()
-    if (pending) holds<Same<typeof pending.message, Sent>>()
-    const delivery = send({ type: 'send', sessionId: 's1', prompt: 'hi' })
-    holds<Same<typeof delivery.message.prompt, string>>()
-    // @ts-expect-error: no message of the protocol
-    send({ type: 'nonsense' })
-    // @ts-expect-error: no message of the protocol
-    connection.send({ type: 'nonsense' })
-  })
-})
+const ofReact = react.createHooks(chat)
+function OfReact() {
+  const view = ofReact.useSession('s1', { initial: '', reduce })
+  // @ts-expect-error: an event that is none
+  ofReact.useSession('s1', { initial: '', reduce: (said, { type }) => (type === 'tokn' ? said : '') })
+  const [own] = ofReact.useOwnMessages('s1', { shown: [{ id: 'm1' }] })
+  const [stop] = ofReact.useOwnMessages('s1', { shown: ({ message }) => message.sessionId === 's1', type: 'stop' })
+  const send = ofReact.useSend()
+  const [pending] = ofReact.usePending()
+  const connection = ofReact.useHoldline({ url: '/api' }, 'ann')
+  // @ts-expect-error: the protocol is given
+  ofReact.useHoldline({ url: '/api', protocol: chat }, 'ann')
+  holds<Same<typeof view.state, string>>()
+  if (own) holds<Same<typeof own.message, Prompt>>()
+  if (stop) holds<Same<typeof stop.message.type, 'stop'>>()
+  if (pending) holds<Same<typeof pending.message, Sent>>()
+  const delivery = send({ type: 'send', sessionId: 's1', prompt: 'hi' })
+  holds<Same<typeof delivery.message.prompt, string>>()
+  // @ts-expect-error: no message of the protocol
+  send({ type: 'nonsense' })
+  // @ts-expect-error: no message of the protocol
+  connection.send({ type: 'nonsense' })
+}
+test('React: one protocol types the hooks', () => holdsTypes(OfReact))
 
-test('Vue: one protocol types the composables', () => {
-  const hooks = vue.createHooks(chat)
-  holdsTypes(function Typed() {
-    const view = hooks.useSession('s1', { initial: '', reduce })
-    const own = hooks.useOwnMessages('s1', { shown: [{ id: 'm1' }] })
-    const send = hooks.useSend()
-    const connection = hooks.useHoldline({ url: '/api' }, 'ann')
-    holds<Same<typeof view.state.value, string>>()
-    for (const { message } of own.value) holds<Same<typeof message, Prompt>>()
-    // @ts-expect-error: no message of the protocol
-    send({ type: 'nonsense' })
-    // @ts-expect-error: no message of the protocol
-    connection.send({ type: 'nonsense' })
-  })
-})
+const ofVue = vue.createHooks(chat)
+function OfVue() {
+  const view = ofVue.useSession('s1', { initial: '', reduce })
+  const own = ofVue.useOwnMessages('s1', { shown: [{ id: 'm1' }] })
+  const send = ofVue.useSend()
+  const connection = ofVue.useHoldline({ url: '/api' }, 'ann')
+  holds<Same<typeof view.state.value, string>>()
+  for (const { message } of own.value) holds<Same<typeof message, Prompt>>()
+  // @ts-expect-error: no message of the protocol
+  send({ type: 'nonsense' })
+  // @ts-expect-error: no message of the protocol
+  connection.send({ type: 'nonsense' })
+}
+test('Vue: one protocol types the composables', () => holdsTypes(OfVue))
 
-test('useHoldline takes the types of a protocol, as createConnection does', () => {
-  holdsTypes(function Typed() {
-    const connection = react.useHoldline({ url: '/api', protocol: chat }, 'ann')
-    const ofVue = vue.useHoldline({ url: '/api', protocol: chat }, 'ann')
-    const untyped = react.useHoldline({ url: '/api' }, 'ann')
-    const typed = react.useHoldline<Heard, Sent>({ url: '/api' }, 'ann')
-    connection.send({ type: 'send', sessionId: 's1', prompt: 'hi' })
-    // @ts-expect-error: no message of the protocol
-    connection.send({ type: 'nonsense' })
-    // @ts-expect-error: no message of the protocol
-    ofVue.send({ type: 'nonsense' })
-    untyped.send({ type: 'send', prompt: 'hi' })
-    typed.send({ type: 'stop', sessionId: 's1' })
-  })
-})
+function Lines() {
+  const connection = react.useHoldline({ url: '/api', protocol: chat }, 'ann')
+  const ofVue = vue.useHoldline({ url: '/api', protocol: chat }, 'ann')
+  const untyped = react.useHoldline({ url: '/api' }, 'ann')
+  const typed = react.useHoldline<Heard, Sent>({ url: '/api' }, 'ann')
+  connection.send({ type: 'send', sessionId: 's1', prompt: 'hi' })
+  // @ts-expect-error: no message of the protocol
+  connection.send({ type: 'nonsense' })
+  // @ts-expect-error: no message of the protocol
+  ofVue.send({ type: 'nonsense' })
+  untyped.send({ type: 'send', prompt: 'hi' })
+  typed.send({ type: 'stop', sessionId: 's1' })
+}
+test('useHoldline takes the types of a protocol, as createConnection does', () => holdsTypes(Lines))
 
-test('the line, and the reason of a refusal', () => {
-  holdsTypes(function Typed() {
-    const line = react.useLineStatus()
-    // @ts-expect-error: only while it is retried
-    void line.retryIn
-    if (line.status === 'retrying') holds<Same<typeof line.retryIn, number>>()
-    createConnection({ url: '/api' }).on('delivery', ({ error }) => {
-      holds<Same<NonNullable<typeof error>['reason'], string | undefined>>()
-    })
+function Reasons() {
+  const line = react.useLineStatus()
+  // @ts-expect-error: only while it is retried
+  void line.retryIn
+  if (line.status === 'retrying') holds<Same<typeof line.retryIn, number>>()
+  createConnection({ url: '/api' }).on('delivery', ({ error }) => {
+    holds<Same<NonNullable<typeof error>['reason'], string | undefined>>()
   })
-})
+}
+test('the line, and the reason of a refusal', () => holdsTypes(Reasons))

@@ -453,6 +453,8 @@ describe('useLineStatus', () => {
     await act(async () => void world.harness.connection.send({ type: 'send', sessionId: 's1' }))
     await world.settles()
     expect(paragraphs(page)).toEqual(['stopped unauthorized'])
+    // Else it is posted again, and stops the line again.
+    await act(async () => world.harness.connection.clearOutbox())
     await act(async () => world.harness.connection.connect())
     await act(async () => world.harness.connection.disconnect())
     await world.settles()

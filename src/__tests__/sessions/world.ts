@@ -22,9 +22,10 @@ export function lineText(line: LineStatus): string {
 }
 
 /** As a transcript would show it. */
-export function ownText({ message, status, error, retryIn }: OwnMessage<{ readonly prompt?: unknown }>): string {
+export function ownText({ message, status, error, retryIn }: OwnMessage<object>): string {
   const why = error?.reason === undefined ? '' : `: ${error.reason}`
-  return `${message.prompt} ${status}${why}${retryIn === null ? '' : ` in ${retryIn / 1_000}`}`
+  const { prompt } = message as { readonly prompt?: unknown }
+  return `${prompt} ${status}${why}${retryIn === null ? '' : ` in ${retryIn / 1_000}`}`
 }
 
 /** So many prompts are refused. */

@@ -274,6 +274,7 @@ describe('useOwnMessages', () => {
     await mount(defineComponent(() => () => isThere.value && h(Own)))
     send('a')
     send('b', 's2')
+    await settles()
     harness.connection.send({ type: 'stop', sessionId: 's1' })
     await settles()
     expect(text()).toBe('a accepted')
