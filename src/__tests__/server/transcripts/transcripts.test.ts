@@ -76,7 +76,7 @@ describeWithRedis('on the Redis log', () => {
   const createLog = redisLogs()
   transcriptsKeepUp(createLog)
 
-  test('the answer of a process that is gone ends in the transcript too, where another one ends it', async () => {
+  test('C96: the answer of a process that is gone ends in the transcript too, where another one ends it', async () => {
     const store = memoryStore()
     const [one, other] = [createProcess(createLog(), store), createProcess(createLog(), store)]
     const dying = createTestServer({ log: one.log })
