@@ -43,7 +43,7 @@ async function visit({ app }: ReturnType<typeof startProcess>) {
   const body = JSON.stringify({ name: 'ann', password: 'ann' })
   const answer = await app.request('/api/login', { method: 'POST', body })
   const [cookie = ''] = answer.headers.get('Set-Cookie')?.split(';') ?? []
-  const call = (path: string, init: RequestInit = {}) =>
+  const call = async (path: string, init: RequestInit = {}) =>
     app.request(path, { ...init, headers: { ...Object.fromEntries(new Headers(init.headers)), cookie } })
   const line = createConnection({
     url: 'http://localhost/api/users/ann/chat',
