@@ -1,0 +1,152 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { createServer, request, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pipeline } from 'node:stream'
+import { compileScript, parse } from '@vue/compiler-sfc'
+import type { Plugin } from 'esbuild'
+import type { Browser, BrowserContext, Page } from 'playwright-core'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { findBrowser, launch } from '../shared/browser'
+import { freePort } from '../shared/freePort'
+import { bundleForPage, bundleForRuntime } from './bundle'
+import { type Started, start } from './process'
+import { describeWith } from './tools'
+
+// docs/first-app.md, as a user would try it: two users, a streamed answer, a server that is killed.
+
+const ANSWER = (prompt: string) => `This is a simulated answer to “${prompt}”, one word after the other.`
+const PATIENCE = { timeout: 60_000 }
+
+/** A component of one file, as Vite's plugin for Vue makes it. */
+const vue: Plugin = {
+  name: 'vue',
+  setup(build) {
+    build.onLoad({ filter: /\.vue$/ }, ({ path }) => {
+      const { descriptor } = parse(readFileSync(path, 'utf8'), { filename: path })
+      const { content } = compileScript(descriptor, { id: path, inlineTemplate: true })
+      return { contents: content, loader: 'ts' }
+    })
+  },
+}
+
+const PAGES = {
+  React: () => bundleForPage('../../examples/page/react/main.tsx', { jsx: 'automatic' }),
+  Vue: () => bundleForPage('../../examples/page/vue/main.ts', { plugins: [vue] }),
+}
+
+/** The page, and the server half behind it, as behind Vite's proxy. */
+async function startFront(script: string, port: number): Promise<Server> {
+  const front = createServer((req, res) => {
+    if (req.url === '/') return void res.end('<!doctype html><title>Chat</title><body><script src="page.js"></script>')
+    if (req.url === '/page.js') return void res.end(script)
+    const { method, headers, url } = req
+    const behind = request({ port, host: '127.0.0.1', method, headers, path: url }, (answer) => {
+      res.writeHead(answer.statusCode ?? 502, answer.headers)
+      pipeline(answer, res, () => {})
+    })
+    behind.on('error', () => (res.headersSent ? res.destroy() : res.writeHead(502).end()))
+    req.pipe(behind)
+  })
+  await new Promise<void>((resolve) => front.listen(0, '127.0.0.1', resolve))
+  return front
+}
+
+describeWith('docs/first-app.md', { chromium: findBrowser() }, () => {
+  let browser: Browser
+  let program: Awaited<ReturnType<typeof bundleForRuntime>>
+  beforeAll(async () => {
+    browser = await launch(findBrowser() as string)
+    program = await bundleForRuntime('../../examples/page/server.ts')
+  })
+  afterAll(async () => {
+    await browser?.close()
+    program?.remove()
+  })
+
+  describe.each(Object.entries(PAGES))('with %s', (_, bundle) => {
+    let front: Server
+    let server: Started
+    let context: BrowserContext
+    let page: Page
+    let env: Readonly<Record<string, string>>
+
+    beforeEach(async () => {
+      env = { PORT: String(await freePort()), DATA: mkdtempSync(join(tmpdir(), 'holdline-page-')) }
+      front = await startFront(await bundle(), Number(env.PORT))
+      await startServer()
+      context = await browser.newContext()
+      page = await openPage()
+    })
+    afterEach(async () => {
+      await context?.close()
+      await server?.stop()
+      front?.closeAllConnections()
+      front?.close()
+      rmSync(env.DATA as string, { recursive: true, force: true })
+    })
+
+    async function startServer() {
+      server = start(process.execPath, [program.path], { env: { ...process.env, ...env } })
+      await new Promise<void>((resolve) => server.onLine((line) => line === 'ready' && resolve()))
+    }
+    async function openPage() {
+      const page = await context.newPage()
+      await page.goto(`http://127.0.0.1:${(front.address() as AddressInfo).port}/`)
+      return page
+    }
+    const login = (name: string) => page.click(`text=I am ${name}`)
+    async function say(prompt: string) {
+      await page.fill('[name=prompt], input', prompt)
+      await page.click('text=Send')
+    }
+    const said = () => page.locator('li').allTextContents()
+    const tidy = async () => (await said()).map((text) => text.replace(/\s+/g, ' ').trim())
+    const middle = () => expect.poll(said, PATIENCE).toContainEqual(expect.stringMatching(/agent: This is a simulated/))
+
+    test('an answer comes word by word, goes on after a reload, and a stop ends it', async () => {
+      await login('ann')
+      await say('one')
+      await middle()
+      await page.reload()
+      await expect.poll(tidy, PATIENCE).toEqual(['me: one', `agent: ${ANSWER('one')} finished`])
+      await say('two')
+      await page.click('text=Stop')
+      await expect.poll(tidy, PATIENCE).toContainEqual(expect.stringMatching(/stopped$/))
+    })
+
+    test('a server that is killed in the middle: the page says so, keeps what is typed, and goes on with the next one', async () => {
+      await login('ann')
+      await say('one')
+      await middle()
+      await server.stop()
+      await expect.poll(() => page.locator('[role=status]').textContent(), PATIENCE).toMatch(/Connecting|Trying again/)
+      await say('two')
+      await expect.poll(tidy, PATIENCE).toContainEqual(expect.stringMatching(/^me: two (queued|sending)/))
+      const cut = (await tidy()).length
+      await page.reload()
+      await expect.poll(() => page.textContent('main'), PATIENCE).toContain('The server is down')
+      await startServer()
+      await expect.poll(tidy, PATIENCE).toContainEqual(`agent: ${ANSWER('two')} finished`)
+      const all = await tidy()
+      expect(all).toHaveLength(cut + 1)
+      expect(all[1]).toMatch(/^agent: This is .* interrupted$/)
+      expect(all[2]).toBe('me: two')
+    })
+
+    test('a logout in one tab ends the chat in the other, and the next user sees nothing of it', async () => {
+      await login('ann')
+      await say('secret')
+      const other = await openPage()
+      await expect.poll(() => other.textContent('main'), PATIENCE).toContain('secret')
+      await page.click('text=Log out')
+      await expect.poll(() => other.textContent('main'), PATIENCE).toContain('I am ann')
+      await login('ben')
+      await say('hello')
+      await expect.poll(tidy, PATIENCE).toContain('me: hello')
+      expect(await page.textContent('body')).not.toContain('secret')
+      expect(await other.evaluate(() => fetch('/api/users/ann/history').then(({ status }) => status))).toBe(401)
+    })
+  })
+})
