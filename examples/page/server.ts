@@ -29,10 +29,13 @@ const server = createChatServer({
   authorize: (user, sessionId) => sessionId === user.id,
   async onCommand(call) {
     if (call.type === 'stop') return { run: await runs.stop(call.message.sessionId, call.message.run) }
-    const { prompt } = call.message
-    return runs.start(call, (signal) => answer(prompt, signal), {
+    const { sessionId, prompt } = call.message
+    const receipt = await runs.start(call, (signal) => answer(prompt, signal), {
       prompt: { type: 'prompt', id: call.idempotencyKey, text: prompt },
     })
+    // Once the page has the receipt, the prompt is kept, whatever becomes of this process.
+    await transcripts.read(sessionId)
+    return receipt
   },
 })
 const runs: RunsOf<typeof chat> = createRuns({ server, onBusy: 'queue' })
