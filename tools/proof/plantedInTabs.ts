@@ -188,11 +188,6 @@ export const PLANTED_IN_TABS: readonly PlantedBug[] = [
     within: 'tabMachine',
     find: "'page.left': { target: 'away', actions: 'forgetLeader' },",
     replace: '',
-    showsInTabs: {
-      invariant: 'I9',
-      set: 'detaching',
-      path: 'a opens, b opens, a freezes, a minute passes, b reconnects, b freezes, a crashes',
-    },
   },
   {
     row: 'tabs',

@@ -1,4 +1,3 @@
-import { isVisible } from './letters'
 import type { ModelBrowser } from './modelBrowser'
 import type { ModelTab } from './modelTab'
 import { BEAT, groupBy, groupOf, judge, knowsOld, nothingInIdle } from './promises'
@@ -20,7 +19,7 @@ export async function calm(browser: ModelBrowser) {
     tab.misses = 0
     if (!tab.isAwake) tab.wake()
     // One that is seen, and a network that is there, are told nothing: that would wake every line.
-    if (!isVisible(tab)) tab.page.shows()
+    if (!tab.isVisible) tab.page.shows()
   }
   await browser.settle()
   for (const { page, connection } of present) {

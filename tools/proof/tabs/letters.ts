@@ -20,7 +20,6 @@ const MANY = 5
 
 const isAwake = (tab: ModelTab) => tab.isAwake
 const isThere = () => true
-export const isVisible = ({ page }: ModelTab) => page.document?.visibilityState === 'visible'
 const isConnected = ({ connection, isAwake }: ModelTab) => isAwake && connection.phase !== 'idle'
 const servedOf = (tab: ModelTab, { served }: ModelBrowser) =>
   served.findLast((one) => one.tab === tab && !one.isCut && !one.stream.isClosed)
@@ -46,8 +45,8 @@ const OF_A_TAB: Readonly<Record<string, readonly [Can, Does]>> = {
   hangs: [isAwake, (tab) => tab.sleep('hung')],
   'is cached': [isAwake, (tab) => tab.sleep('cached')],
   'wakes up': [(tab) => !tab.isAwake, (tab) => tab.wake()],
-  'is hidden': [(tab) => tab.isAwake && isVisible(tab), ({ page }) => page.hides()],
-  'is shown': [(tab) => tab.isAwake && !isVisible(tab), ({ page }) => page.shows()],
+  'is hidden': [({ isAwake, isVisible }) => isAwake && isVisible, ({ page }) => page.hides()],
+  'is shown': [({ isAwake, isVisible }) => isAwake && !isVisible, ({ page }) => page.shows()],
 
   disconnects: [isConnected, ({ connection }) => connection.disconnect()],
   connects: [(tab) => tab.isAwake && tab.connection.phase === 'idle', ({ connection }) => connection.connect()],

@@ -108,6 +108,10 @@ export class ModelTab {
     return this.connection.tabs.role
   }
 
+  get isVisible() {
+    return this.page.document?.visibilityState === 'visible'
+  }
+
   get isAwake() {
     return this.rest === 'awake'
   }
@@ -145,7 +149,11 @@ export class ModelTab {
 
   /** Its code does not run any more. */
   sleep(rest: Exclude<Rest, 'awake' | 'gone'>) {
-    if (rest === 'frozen') this.page.freezes()
+    if (rest === 'frozen') {
+      // [spec] Page Lifecycle: only a page that is hidden is frozen.
+      if (this.isVisible) this.page.hides()
+      this.page.freezes()
+    }
     if (rest === 'cached') this.page.leaves()
     this.rest = rest
   }
