@@ -13,6 +13,7 @@ const COPIED = [
   'package.json',
   'tsconfig.json',
   'vitest.config.ts',
+  'vitest.field.config.ts',
   'README.md',
 ]
 

@@ -94,8 +94,8 @@ export const PLANTED_IN_TABS: readonly PlantedBug[] = [
     bug: 'a round resumes from the highest cursor',
     file: ROUND,
     within: 'gather',
-    find: 'known.lastSeq <= cursor.lastSeq',
-    replace: 'known.lastSeq >= cursor.lastSeq',
+    find: 'known.lastSeq > cursor.lastSeq',
+    replace: 'known.lastSeq < cursor.lastSeq',
     showsInTabs: { invariant: 'I9', set: 'two', path: 'a opens, an event, b opens' },
   },
   {

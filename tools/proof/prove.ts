@@ -26,7 +26,7 @@ const STAGES: readonly (readonly string[])[] = [
     (name) => `src/__tests__/${name}.test.ts`,
   ),
 ]
-const EXPLORATION = ['--testNamePattern=no sequence of that many letters', 'src/__tests__/testing/explore.test.ts']
+const EXPLORATION = ['--config', 'vitest.field.config.ts', 'tools/field/explore.test.ts']
 const EXPLORATION_OF_TABS = ['--testNamePattern=whatever happens', 'src/__tests__/tabs/explore.test.ts']
 /** A bug may well be an endless loop, ms. */
 const PATIENCE = 240_000

@@ -43,3 +43,13 @@ test('docs/guide.md names each file of the app', () => {
   expect(files.length).toBeGreaterThan(20)
   expect(files.filter((path) => !guide.includes(path))).toEqual([])
 })
+
+test('docs/first-app.md is all of examples/page', () => {
+  const page = readFileSync(`${root}docs/first-app.md`, 'utf8')
+  const shown = page.matchAll(/```(?:tsx?|vue)\n(?:\/\/|<!--) (\S+)(?: -->)?\n([\s\S]*?)```/g)
+  const files = Object.fromEntries(Array.from(shown, ([, path, code]) => [path, code]))
+  const paths = readdirSync(`${root}examples/page`, { recursive: true, encoding: 'utf8' })
+  expect(Object.keys(files).sort()).toEqual(paths.filter((path) => /\.(ts|tsx|vue)$/.test(path)).sort())
+  for (const [path, code] of Object.entries(files))
+    expect(code).toBe(readFileSync(`${root}examples/page/${path}`, 'utf8'))
+})
