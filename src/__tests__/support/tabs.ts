@@ -1,5 +1,5 @@
-import type { ChannelLike, TabEnvironment } from '../../tabs/tab'
 import { FakeLocks } from '../../../tools/shared/fakeLocks'
+import type { ChannelLike, TabEnvironment } from '../../tabs/tab'
 
 /** By which tabs in one process know of each other. */
 export function createTabs() {
