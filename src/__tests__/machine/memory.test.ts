@@ -1,12 +1,15 @@
 import { expect, test } from 'vitest'
 import {
+  bareForbidden,
   connect,
   doubtful,
   opened,
   POLICY,
   probed,
   proved,
+  refused,
   startMachine,
+  streamFailed,
   succeeded,
   suspended,
   wake,
@@ -40,7 +43,8 @@ test('C75: the attempts are counted on, however long the stream stays open, unti
   machine.send(doubtful)
   machine.clock.advance(POLICY.timeouts.probe)
   machine.send(wake(), opened, welcome([], ['probe']))
-  machine.clock.advance(POLICY.backoff.stableDelay - 1)
+  machine.clock.advance(POLICY.backoff.stableDelay)
+  expect(machine.context.attempt).toBe(1)
   // The time without a reset begins anew with the first POST that was taken.
   machine.send(proved)
   machine.clock.advance(POLICY.backoff.stableDelay - 1)
@@ -58,4 +62,12 @@ test('I14: a farewell is forgotten once its stream is resumed', () => {
   machine.send(succeeded())
   machine.send(probed(`p${machine.context.probes}`))
   expect([machine.leaf, machine.context.farewell]).toEqual(['steady', 'none'])
+})
+
+test('C63: a 403 without a word counts with those before it, unless something else failed between', () => {
+  const machine = startMachine()
+  machine.send(connect, refused(bareForbidden), wake(), refused(bareForbidden))
+  expect(machine.context.refusals).toBe(2)
+  machine.send(wake(), streamFailed())
+  expect(machine.context.refusals).toBe(0)
 })
