@@ -1,5 +1,6 @@
 import { explore } from 'holdline/testing'
 import { describe, expect, test } from 'vitest'
+import { createShowingApp, SUSPENDING } from '../../src/__tests__/support/explorations'
 
 /** Two letters more than in `npm test`; `npm run explore` goes to six and seven. */
 describe('no sequence of five letters breaks an invariant, and each leads back to an open line', () => {
@@ -12,4 +13,22 @@ describe('no sequence of five letters breaks an invariant, and each leads back t
     expect(exploration).toMatchObject({ depth: 5, violations: [] })
     expect(exploration.edges).toBeGreaterThan(edges)
   })
+})
+
+test.each(SUSPENDING)(
+  'C71 I14: no four letters around a suspend break an invariant, with a server that detaches, and %s',
+  async (_, options) => {
+    const { violations, edges } = await explore({ ...options, depth: 4 })
+    expect(violations).toEqual([])
+    expect(edges).toBeGreaterThan(400)
+  },
+)
+
+test.each([
+  ['no feature', { features: [] }],
+  ['all features and a heartbeat', { heartbeat: 20_000 }],
+])('no four letters break an invariant of an app whose server loses what it had, with %s', async (_, options) => {
+  const { violations, edges } = await explore({ ...createShowingApp(), ...options, depth: 4 })
+  expect(violations).toEqual([])
+  expect(edges).toBeGreaterThan(1_000)
 })
