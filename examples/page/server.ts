@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import { serve } from '@hono/node-server'
-import { createChatServer, memoryLog } from 'holdline/server'
+import { CommandRejected, createChatServer, memoryLog } from 'holdline/server'
 import { fileStore } from 'holdline/server/node'
 import { createRuns, type RunsOf } from 'holdline/server/runs'
 import { createTranscripts } from 'holdline/server/transcripts'
@@ -30,6 +30,8 @@ const server = createChatServer({
   async onCommand(call) {
     if (call.type === 'stop') return { run: await runs.stop(call.message.sessionId, call.message.run) }
     const { sessionId, prompt } = call.message
+    // The page has this word as `error.reason`.
+    if (prompt.length > 2_000) throw new CommandRejected(400, 'too-long')
     const receipt = await runs.start(call, (signal) => answer(prompt, signal), {
       prompt: { type: 'prompt', id: call.idempotencyKey, text: prompt },
     })

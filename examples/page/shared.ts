@@ -29,3 +29,6 @@ export function reduce(entries: Entries, event: InboundOf<typeof chat>): Entries
 /** Of an answer that was under way nothing more will come. */
 export const breakOff = (entries: Entries): Entries =>
   entries.map((entry) => (entry.state === 'running' ? { ...entry, state: 'interrupted' } : entry))
+
+/** What the server refuses with, in words. */
+export const REASONS: Readonly<Record<string, string>> = { 'too-long': 'At most 2,000 characters.' }

@@ -103,7 +103,7 @@ describeWith('docs/first-app.md', { chromium: findBrowser() }, () => {
     }
     const login = (name: string) => page.click(`text=I am ${name}`)
     async function say(prompt: string) {
-      await page.fill('[name=prompt], input', prompt)
+      await page.fill('input', prompt)
       await page.click('text=Send')
     }
     const said = () => page.locator('li').allTextContents()
@@ -138,6 +138,15 @@ describeWith('docs/first-app.md', { chromium: findBrowser() }, () => {
       expect(all).toHaveLength(cut + 1)
       expect(all[1]).toMatch(/^agent: .*interrupted$/)
       expect(all[2]).toBe('me: two')
+    })
+
+    test('a prompt that the server refuses says why, and can be edited and sent again', async () => {
+      await login('ann')
+      await say('long '.repeat(500))
+      await page.click('text=At most 2,000 characters')
+      expect(await page.inputValue('input')).toBe('long '.repeat(500))
+      await say('short')
+      await expect.poll(tidy, PATIENCE).toEqual(['me: short', `agent: ${ANSWER('short')} finished`])
     })
 
     test('a logout in one tab ends the chat in the other, and the next user sees nothing of it', async () => {

@@ -1,8 +1,8 @@
 import { createHooks, HoldlineProvider, type Loaded, useLineStatus } from 'holdline/react'
 import { persist } from 'holdline/storage'
-import { useEffect, useState } from 'react'
+import { type FormEvent, useEffect, useState } from 'react'
 import { ask } from '../ask'
-import { chat, type Entries, initial, reduce } from '../shared'
+import { chat, type Entries, initial, REASONS, reduce } from '../shared'
 
 const { useConnection, useHoldline, useOwnMessages, useSession } = createHooks(chat)
 
@@ -52,9 +52,22 @@ function Chat({ user, onLeave }: Mine) {
   const { state: entries } = useSession(user, { initial, reduce, load })
   const own = useOwnMessages(user, { shown: entries })
   const running = entries.findLast(({ state }) => state === 'running')
-  const send = (form: FormData) => void line.send({ type: 'send', sessionId: user, prompt: String(form.get('prompt')) })
+  const [draft, setDraft] = useState('')
+  function send(event: FormEvent) {
+    event.preventDefault()
+    line.send({ type: 'send', sessionId: user, prompt: draft })
+    setDraft('')
+  }
+  function edit(prompt: string, dismiss: () => void) {
+    setDraft(prompt)
+    dismiss()
+  }
   async function logOut() {
-    await ask('/api/logout', {})
+    try {
+      await ask('/api/logout', {})
+    } catch {
+      return alert('Not logged out: the server cannot be reached.')
+    }
     line.disconnect()
     line.clearOutbox()
     onLeave()
@@ -68,22 +81,19 @@ function Chat({ user, onLeave }: Mine) {
             {from}: {text} <small>{state}</small>
           </li>
         ))}
-        {own.map(({ id, message, status, error, repeat }) => (
+        {own.map(({ id, message: { prompt }, status, error, dismiss }) => (
           <li key={id}>
-            me: {message.prompt}{' '}
-            <small>
-              {status} {error?.reason ?? error?.message}
-            </small>
+            me: {prompt} <small>{status}</small>
             {status === 'rejected' && (
-              <button type="button" onClick={() => repeat()}>
-                Try again
+              <button type="button" onClick={() => edit(prompt, dismiss)}>
+                {REASONS[error?.reason ?? ''] ?? error?.message} Edit
               </button>
             )}
           </li>
         ))}
       </ul>
-      <form action={send}>
-        <input name="prompt" aria-label="Prompt" required />
+      <form onSubmit={send}>
+        <input value={draft} onChange={({ target }) => setDraft(target.value)} aria-label="Prompt" required />
         <button type="submit">Send</button>
       </form>
       {running && (
