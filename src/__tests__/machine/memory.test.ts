@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import {
   bareForbidden,
+  CURSORS,
   connect,
   doubtful,
   opened,
@@ -70,4 +71,19 @@ test('C63: a 403 without a word counts with those before it, unless something el
   expect(machine.context.refusals).toBe(2)
   machine.send(wake(), streamFailed())
   expect(machine.context.refusals).toBe(0)
+})
+
+test.each([
+  ['after a farewell, and the server can be probed', { farewell: true, probe: true, leftOvers: [] }, 'probing'],
+  ['after a farewell, and it cannot', { farewell: true, probe: false, leftOvers: [] }, 'steady'],
+  ['after a farewell, but something is left over', { farewell: true, probe: true, leftOvers: CURSORS }, 'posting'],
+  ['without a farewell', { farewell: false, probe: true, leftOvers: [] }, 'steady'],
+] as const)('I14: a resume that is answered without a marker proves the stream: %s', (_, given, expected) => {
+  const { farewell, probe, leftOvers } = given
+  const machine = startMachine()
+  machine.send(connect, opened, welcome(farewell ? [] : CURSORS, probe ? ['probe'] : []))
+  if (farewell) machine.send(suspended(CURSORS), wake())
+  expect(machine.leaf).toBe('posting')
+  machine.send(succeeded(leftOvers))
+  expect(machine.leaf).toBe(expected)
 })
