@@ -1,6 +1,6 @@
 import { explore } from 'holdline/testing'
 import { describe, expect, test } from 'vitest'
-import { createShowingApp, SUSPENDING } from '../../src/__tests__/support/explorations'
+import { createShowingApp, SUSPENDING } from '../shared/explorations'
 
 /** Two letters more than in `npm test`; `npm run explore` goes to six and seven. */
 describe('no sequence of five letters breaks an invariant, and each leads back to an open line', () => {

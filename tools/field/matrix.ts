@@ -40,5 +40,5 @@ export const rowsIn = (table: string): readonly string[] =>
   table
     .split('\n')
     .filter((line) => line.startsWith('| '))
-    .slice(1)
+    .slice(2)
     .map((line) => line.replace(/ [^|]+ \|$/, ''))

@@ -2,9 +2,9 @@ import { type Connection, type ConnectionOptions, createConnection } from 'holdl
 import type { EventSourceLike } from 'holdline/adapters'
 import { ALPHABET, createWorld, type Environment, explore, type Letter, ODDITIES, replay } from 'holdline/testing'
 import { describe, expect, test, vi } from 'vitest'
+import { createShowingApp, SUSPENDING } from '../../../tools/shared/explorations'
 import { FEATURES } from '../../protocol'
 import { fingerprint } from '../../testing/explore/fingerprint'
-import { createShowingApp, SUSPENDING } from '../support/explorations'
 
 /** From the second stream on, nothing comes down. */
 const NEVER_COMES_BACK = (environment: Environment) => {

@@ -1,6 +1,6 @@
 import { createConnection } from 'holdline'
 import { ALPHABET, type Environment, type Harness, type Letter, RESETS } from 'holdline/testing'
-import { FEATURES, type Feature } from '../../protocol'
+import { FEATURES, type Feature } from '../../src/protocol'
 
 // What is explored in `npm test` with few letters, and with more in the field.
 
