@@ -283,3 +283,20 @@ describe('cursors of a storage', () => {
     ])
   })
 })
+
+describe('a resume counts as one that the server has made necessary', () => {
+  const GAP = [7, 9]
+  test.each<[string, { seqs?: readonly number[]; isWanted?: boolean }, boolean, number]>([
+    ['not if nothing is to be resumed', { seqs: [6, 7] }, false, 0],
+    ['not if only the app wants one', { isWanted: true }, false, 1],
+    ['if the server has left out events', { seqs: GAP }, true, 1],
+    ['not if the app wants one anyway of the session with the gap', { seqs: GAP, isWanted: true }, false, 1],
+  ])('%s', async (_, { seqs = [], isWanted }, isByServer, leftOvers) => {
+    const world = createWorld({ cursors: [...AT_5, { sessionId: 's2', lastSeq: 1 }] })
+    await world.opens({ features: ['contiguous-seq'] })
+    const { inbox } = partsOf(world.connection)
+    for (const seq of seqs) inbox.receive(JSON.stringify(world.event('s1', seq)))
+    if (isWanted) inbox.want('s1')
+    expect([inbox.hasHole(), inbox.leftOvers().length]).toEqual([isByServer, leftOvers])
+  })
+})
