@@ -108,6 +108,7 @@ export function createSharedConnection<Inbound extends object, Outbound extends 
   const connection = createConnection<Inbound, Outbound>({ ...options, transport } as never)
   if (!carrier) return alone(connection, 'its transport posts over its stream')
   const parts = partsOf(connection)
+  const tabCarrier: TabCarrier = carrier
   const { settings, notifier } = parts
   const { url, clock, random, timeouts, credentials } = settings
   const tab: Tab = new Tab({
@@ -124,7 +125,7 @@ export function createSharedConnection<Inbound extends object, Outbound extends 
   })
   const { actor } = tab
   const { disconnect, trace } = connection
-  const view = viewOf(actor)
+  const view = viewOf(actor, notifier)
   actor.on('ready', () => {
     const { phase, lastError } = connection
     // Another tab's stream costs the server nothing; for one of its own this tab waits as long as
@@ -137,6 +138,10 @@ export function createSharedConnection<Inbound extends object, Outbound extends 
   actor.start()
   connection.on('phase', ({ phase }) => {
     if (phase === 'idle') actor.send({ type: 'leave' })
+  })
+  // A hand-over wakes nobody: the leader is told again that this page is away.
+  connection.on('opened', () => {
+    if (tabCarrier.hasSlept && standingOf(scope) === 'hidden') connection.suspend()
   })
   return Object.assign(connection, {
     disconnect() {
@@ -179,25 +184,26 @@ function missingOf({ dedupe }: ConnectionOptions, locks: unknown, openChannel: u
 
 /** An ordinary connection. */
 function alone<Inbound, Outbound extends Typed>(connection: Connection<Inbound, Outbound>, why: string | null) {
+  const { notifier } = partsOf(connection)
   if (why) {
     const error = new ConnectionError('not-shared', `this tab has a line of its own: ${why}`)
     // Not where a server renders: nobody connects there.
     const unsubscribe = connection.on('phase', () => {
       unsubscribe()
-      partsOf(connection).notifier.report(error)
+      notifier.report(error)
     })
   }
   const tabs: Tabs = {
     role: 'own',
     subscribe(listener) {
-      listener('own')
+      notifier.call('tabs', listener, 'own')
       return () => {}
     },
   }
   return Object.assign(connection, { tabs })
 }
 
-function viewOf(actor: Tab['actor']): Tabs {
+function viewOf(actor: Tab['actor'], notifier: Parts['notifier']): Tabs {
   const roleOf = () => [...actor.getSnapshot().tags][0] as TabRole
   return {
     get role() {
@@ -207,8 +213,9 @@ function viewOf(actor: Tab['actor']): Tabs {
       let told: TabRole | undefined
       const tell = () => {
         const role = roleOf()
-        if (role !== told) listener(role)
+        if (role === told) return
         told = role
+        notifier.call('tabs', listener, role)
       }
       tell()
       const { unsubscribe } = actor.subscribe(tell)

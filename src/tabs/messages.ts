@@ -66,13 +66,15 @@ const isMaybe =
   (value) =>
     value === undefined || test(value)
 const isName: Test = (value) => isShort(value) && value !== ''
+// A fraction, where the app's clock has one.
+const isWait: Test = (value) => typeof value === 'number' && value >= 0
 const isError: Test = (value) =>
   isObject(value) &&
   isShort(value.code) &&
   isText(value.message) &&
   typeof value.retryable === 'boolean' &&
   isMaybe(isSeq)(value.status) &&
-  isMaybe(isSeq)(value.retryAfter)
+  isMaybe(isWait)(value.retryAfter)
 
 const isNames: Test = (value) => Array.isArray(value) && value.every(isName)
 

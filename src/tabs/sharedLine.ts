@@ -78,7 +78,8 @@ export class SharedLine implements Source {
   announce() {
     const { term, say, clock } = this.#setup
     const { standing } = this
-    const tabs = [...this.#heardAt].flatMap(([tab, at]) => (clock.now() - at < NAMED_FOR ? tab : []))
+    for (const [tab, at] of this.#heardAt) if (clock.now() - at >= NAMED_FOR) this.#heardAt.delete(tab)
+    const tabs = [...this.#heardAt.keys()]
     const state = this.#state
     const welcome = state.name === 'up' ? state.welcome : null
     const error = state.name === 'down' && state.error ? fieldsOf(state.error) : null

@@ -1,5 +1,5 @@
 import type { StreamHandlers } from '../adapters/eventSource'
-import type { Feature, JsonObject } from '../protocol'
+import { type Feature, isText, type JsonObject } from '../protocol'
 
 /** Where a tab's connection has its stream from, and who posts what is about that stream. */
 export interface Source {
@@ -18,3 +18,10 @@ const NEEDED: readonly Feature[] = ['contiguous-seq', 'replay-marker', 'probe']
 /** Whether a server has what sharing takes. */
 export const fitnessOf = (features: readonly Feature[]) =>
   NEEDED.every((feature) => features.includes(feature)) ? ('fit' as const) : ('unfit' as const)
+
+/** The sessions that a message of the app, or a batch of them, names. */
+export function sessionsOf(message: unknown): readonly string[] {
+  const { sessionId, messages }: JsonObject = Object(message)
+  const own = isText(sessionId) && sessionId ? [sessionId] : []
+  return Array.isArray(messages) ? messages.flatMap(({ body }) => sessionsOf(body)) : own
+}

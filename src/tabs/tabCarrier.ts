@@ -3,7 +3,7 @@ import type { PostOptions } from '../adapters/fetchUpstream'
 import type { Carrier, Transport, TransportSetup } from '../adapters/transport'
 import { ConnectionError } from '../errors'
 import { HEAD, isCursor, isObject, isSeq, isText, type JsonObject, parseJson, parseVerdicts } from '../protocol'
-import { ABOUT_THE_STREAM, type Source } from './source'
+import { ABOUT_THE_STREAM, type Source, sessionsOf } from './source'
 
 /** The last event of a session that this tab has seen, or been handed. */
 interface Position {
@@ -35,9 +35,16 @@ export class TabCarrier implements Carrier {
   readonly #attended = new Set<string>()
   /** In all sessions of the stream. */
   readonly #positions = new Map<string, Position>()
+  /**
+   * By session, while a resume of it is under way: the live events that came before their turn. The
+   * replay brings them as well, but not those behind a `reset`.
+   */
+  readonly #early = new Map<string, (readonly [data: string, json: unknown])[]>()
   /** By the nonce that is waited for. */
   readonly #proofs = new Map<string, () => void>()
   #proved = 0
+  /** The app, or the page, has said that it goes away. */
+  hasSlept = false
 
   constructor(transport: Transport, given: TransportSetup, setup: TabCarrierSetup) {
     this.#setup = setup
@@ -75,6 +82,7 @@ export class TabCarrier implements Carrier {
     const source = this.#source
     if (source === 'own') return this.real.post(endpoint, body, abort, options)
     if (endpoint === 'probe') return this.real.post(endpoint, this.#signed(body), abort, options)
+    if (endpoint === 'suspend') this.hasSlept = true
     if (ABOUT_THE_STREAM.includes(endpoint)) return this.#ask(endpoint, body, abort, options)
     const named = sessionsOf(parseJson(body)).filter((sessionId) => !this.#attended.has(sessionId))
     for (const sessionId of named) this.#attended.add(sessionId)
@@ -84,6 +92,7 @@ export class TabCarrier implements Carrier {
 
   beacon(endpoint: string, body: string): unknown {
     if (this.#source === 'own') return this.real.beacon(endpoint, body)
+    this.hasSlept = true
     this.#source?.ask(endpoint, body).catch(() => {})
     return true
   }
@@ -98,6 +107,7 @@ export class TabCarrier implements Carrier {
     this.#source = source
     this.#attended.clear()
     this.#positions.clear()
+    this.#early.clear()
     if (this.#handlers) this.#start()
   }
 
@@ -122,9 +132,14 @@ export class TabCarrier implements Carrier {
     const { type, sessionId, seq, nonce } = frame
     if (type === 'probe' && isText(nonce)) this.#hearProbe(nonce, frame)
     else if (!this.#source) return
-    else if (!isText(sessionId) || !isSeq(seq) || this.#isNews(sessionId, seq, frame.epoch))
-      this.#handlers?.message(data, json)
-    else this.#handlers?.sign()
+    else if (!isText(sessionId) || !isSeq(seq)) this.#handlers?.message(data, json)
+    else {
+      const early = this.#early.get(sessionId)
+      const isEarly = early && !this.#follows(sessionId, isSeq(frame.prevSeq) ? frame.prevSeq : seq - 1, frame.epoch)
+      if (isEarly) early.push([data, json])
+      if (!isEarly && this.#isNews(sessionId, seq, frame.epoch)) this.#handlers?.message(data, json)
+      else this.#handlers?.sign()
+    }
   }
 
   /**
@@ -168,6 +183,11 @@ export class TabCarrier implements Carrier {
     else if (this.#source) this.#handlers?.message('', { ...frame, nonce: own })
   }
 
+  #follows(sessionId: string, previous: number, epoch: unknown): boolean {
+    const { seq: last, epoch: known } = this.#positions.get(sessionId) as Position
+    return previous <= last && (epoch ?? known) === (known ?? epoch)
+  }
+
   /** False: this tab does not attend the session, or has had the event. */
   #isNews(sessionId: string, seq: number, epoch: unknown): boolean {
     const { seq: last, epoch: known } = this.#positions.get(sessionId) ?? { seq: 0, epoch }
@@ -180,13 +200,14 @@ export class TabCarrier implements Carrier {
   async #ask(endpoint: string, body: string, { signal }: AbortController, { timeout, onStart }: PostOptions) {
     const what = `POST ${endpoint}`
     let timer: unknown
+    let placed: readonly string[] = []
     try {
       // As after the headers of a request: whoever posts has its promise by then.
       await undefined
       onStart?.()
       const source = this.#source as Source | null
       if (signal.aborted || !source) throw new Error(source ? 'aborted' : 'no tab holds the line')
-      this.#place(endpoint, Object(parseJson(body)))
+      placed = this.#place(endpoint, Object(parseJson(body)))
       const over = new Promise<never>((_, reject) => {
         signal.addEventListener('abort', () => reject(new Error('aborted')))
         const late = () => reject(new ConnectionError('timeout', `${what}: no answer within ${timeout} ms`))
@@ -202,28 +223,27 @@ export class TabCarrier implements Carrier {
       throw new ConnectionError('network', `${what}: ${cause}`, { cause })
     } finally {
       this.#clock.clearTimeout(timer)
+      for (const sessionId of placed) {
+        const early = this.#early.get(sessionId) ?? []
+        this.#early.delete(sessionId)
+        if (!signal.aborted) for (const frame of early) this.hear(...frame)
+      }
     }
   }
 
-  /** Where the connection stands in the sessions that it asks for. */
-  #place(endpoint: string, message: JsonObject) {
-    if (endpoint === 'suspend') return
+  /** Where the connection stands in the sessions that it asks for. Returns their ids. */
+  #place(endpoint: string, message: JsonObject): readonly string[] {
+    if (endpoint === 'suspend') return []
     if (endpoint === 'unwatch') {
       this.#attended.delete(String(message.sessionId))
-      return
+      return []
     }
-    for (const cursor of Array.isArray(message.sessions) ? message.sessions : [message]) {
-      if (!isCursor(cursor)) continue
-      const { sessionId, lastSeq, epoch } = cursor
+    const cursors = (Array.isArray(message.sessions) ? message.sessions : [message]).filter(isCursor)
+    return cursors.map(({ sessionId, lastSeq, epoch }) => {
       this.#attended.add(sessionId)
       this.#positions.set(sessionId, { seq: lastSeq === HEAD ? 0 : lastSeq, epoch })
-    }
+      this.#early.set(sessionId, [])
+      return sessionId
+    })
   }
-}
-
-/** The sessions that a message of the app, or a batch of them, names. */
-function sessionsOf(message: unknown): readonly string[] {
-  const { sessionId, messages }: JsonObject = Object(message)
-  const own = isText(sessionId) && sessionId ? [sessionId] : []
-  return Array.isArray(messages) ? messages.flatMap(({ body }) => sessionsOf(body)) : own
 }

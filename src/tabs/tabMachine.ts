@@ -248,11 +248,9 @@ export const tabMachine = setup({
                     joinTimeout: { target: 'doubtful' },
                   },
                 },
+                // Whether or not the connection goes on waiting meanwhile.
                 doubtful: {
                   entry: 'sayDoubt',
-                  on: {
-                    'stream.unwanted': { target: 'waiting', actions: 'recordUnwanted' },
-                  },
                   after: {
                     doubtTimeout: alone('the stream that the tabs share knows no proof of it; another user, perhaps'),
                   },

@@ -1,7 +1,7 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { ConnectionError } from '../../errors'
-import { fieldsOf, parseMessage, toError } from '../../tabs/messages'
+import { type ErrorFields, fieldsOf, type Of, parseMessage, toError } from '../../tabs/messages'
 
 const TAB = '0123456789abcdef'
 const ERROR = { code: 'stream-failed', message: 'cut', retryable: true }
@@ -57,13 +57,14 @@ describe('what another tab says', () => {
   })
 
   test('an error keeps its code and its wait', () => {
-    const error = new ConnectionError('goodbye', 'later', { status: 503, retryAfter: 100 })
-    const { code, message, status, retryAfter, retryable } = toError(structuredClone(fieldsOf(error)))
+    const told = fieldsOf(new ConnectionError('goodbye', 'later', { status: 503, retryAfter: 100.5 }))
+    const line = parseMessage({ type: 'line', tab: TAB, ...MESSAGES.line, error: structuredClone(told) })
+    const { code, message, status, retryAfter, retryable } = toError((line as Of<'line'>).error as ErrorFields)
     expect({ code, message, status, retryAfter, retryable }).toEqual({
       code: 'goodbye',
       message: 'later',
       status: 503,
-      retryAfter: 100,
+      retryAfter: 100.5,
       retryable: true,
     })
   })

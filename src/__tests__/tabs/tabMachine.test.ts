@@ -94,6 +94,12 @@ describe('where each event leads', () => {
       timer('doubtTimeout', 'following.doubtful'),
       'own.settled',
     ],
+    [
+      'no less if the connection gives up waiting meanwhile',
+      [...JOINING, { type: 'join.refused' }, unwanted, wanted],
+      timer('doubtTimeout', 'following.doubtful'),
+      'own.settled',
+    ],
     ['a POST that fails is for the connection to repeat', JOINING, { type: 'join.failed' }, 'following.waiting'],
     ['the connection opens another stream: it is proved anew', [...JOINED, unwanted], wanted, 'following.joining'],
     ['a line that goes down is waited for', JOINED, told({ line: null }), 'following.waiting'],

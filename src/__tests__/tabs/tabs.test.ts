@@ -304,6 +304,21 @@ describe('the leader goes', () => {
     await browser.reaches(() => browser.requests.length > before, 'the next try')
   })
 
+  test('tabs that are hidden one after the other: the server is told once all of them are, also after a hand-over', async () => {
+    const { browser, tabs } = await sharing(2, { lifecycle: true })
+    const suspends = () => browser.requests.filter((request) => request.endsWith(' suspend'))
+    tabs[0].hide()
+    await browser.reaches(() => tabs[1].role === 'leading', 'the hand-over')
+    await browser.share(...tabs)
+    expect(suspends()).toEqual([])
+    tabs[1].hide()
+    await browser.reaches(() => suspends().length > 0, 'the suspend')
+    tabs[1].show()
+    await publish(browser, 2)
+    await hears(browser, [1, 2], ...tabs)
+    expect(suspends()).toEqual(['tab2 suspend'])
+  })
+
   test('at no time are there two streams', async () => {
     const { browser, tabs } = await sharing(3)
     let most = 0
@@ -365,6 +380,15 @@ describe('who may share', () => {
     await browser.reaches(() => other.received.length === 1, 'his event')
     expect([...tabs].flatMap(({ received }) => received)).toEqual([])
     expect([...tabs].every(({ connection }) => connection.isOpen)).toBe(true)
+  })
+
+  test('a tab that waits for a stream for less than the doubt lasts takes a line of its own all the same', async () => {
+    const { browser } = await sharing(1, { user: 'alice' })
+    const other = browser.open({ user: 'bob', timeouts: { connect: 3_000 } })
+    other.connection.watch('private-bob')
+    other.connection.connect()
+    await browser.reaches(() => other.role === 'own' && other.connection.isOpen, 'a line of its own', 10_000)
+    expect(other.errors.filter((error) => error.startsWith('not-shared'))).toHaveLength(1)
   })
 
   test('a tab with a line of its own shares again once that ends, and not within a minute', async () => {
@@ -516,6 +540,20 @@ describe('who may share', () => {
 })
 
 describe('a look inside', () => {
+  test.each(['auto', 'own'] as const)('a listener of the role that throws is reported (%s)', async (mode) => {
+    const browser = createBrowser()
+    const tab = browser.open({ mode })
+    const roles: string[] = []
+    tab.connection.tabs.subscribe((role) => {
+      roles.push(role)
+      throw new Error('from the app')
+    })
+    tab.connection.connect()
+    await browser.reaches(() => tab.connection.isOpen, 'open')
+    expect(roles).toEqual(mode === 'own' ? ['own'] : ['apart', 'electing', 'leading'])
+    expect(tab.errors).toEqual(roles.map(() => expect.stringContaining('listener-failed: tabs listener threw')))
+  })
+
   test('a trace names the tab and the one that leads, and has the steps of both machines', async () => {
     const { browser, tabs } = await sharing(2)
     const [one, two] = tabs.map(({ connection }) => connection.trace()) as [Trace, Trace]
