@@ -26,7 +26,7 @@ class LongestFirst extends BaseSequencer {
 const SHARING = [
   'src/__tests__/{machine,connection,outbox,inbox,protocol,adapters,storage,trace,inspect,sessions,threads}/*.test.ts',
   'src/__tests__/{ag-ui,ai-sdk,compat,tabs,testing}/!(explore|walk).test.ts',
-  'src/__tests__/server/!(serverBodies|serverRoom).test.ts',
+  'src/__tests__/{server,wire}/!(serverBodies|serverRoom|fuzz|hosts|serverOverHttp).test.ts',
   'src/__tests__/server/{node,redis,runs,transcripts,websocket}/*.test.ts',
 ]
 export const ALL = ['{src,demo}/__tests__/**/*.test.{ts,tsx}', 'examples/**/*.test.{ts,tsx}']
