@@ -25,7 +25,9 @@ class LongestFirst extends BaseSequencer {
  */
 const SHARING = [
   'src/__tests__/{machine,connection,outbox,inbox,protocol,adapters,storage,trace,inspect,sessions,threads}/*.test.ts',
-  'src/__tests__/server/!(serverBodies|serverRoom).test.ts',
+  'src/__tests__/{ag-ui,ai-sdk,compat,tabs,testing}/!(explore|walk).test.ts',
+  'src/__tests__/{server,wire}/!(serverBodies|serverRoom|fuzz|hosts|serverOverHttp).test.ts',
+  'src/__tests__/server/{node,redis,runs,transcripts,websocket}/*.test.ts',
 ]
 export const ALL = ['{src,demo}/__tests__/**/*.test.{ts,tsx}', 'examples/**/*.test.{ts,tsx}']
 
@@ -45,6 +47,8 @@ export const common = {
     setupFiles: ['./src/__tests__/support/setup.ts'],
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    // A poll ends when what it waits for is there; a machine that is busy needs more than Vitest's second.
+    expect: { poll: { timeout: 20_000 } },
     pool: 'forks',
     // One more than there are cores: at any time one waits for a browser, a process or a timer.
     maxWorkers: availableParallelism() + 1,

@@ -1,11 +1,10 @@
 import type { BrowserContext } from 'playwright-core'
 import { test as base, describe, vi } from 'vitest'
-import { findBrowser, launch, warnOfMissingBrowser } from '../../tools/shared/browser'
+import { findShell, launch, warnOfMissingBrowser } from '../../tools/shared/browser'
 import type { DemoOptions } from '../createDemo'
 import { type Fetch, openChat, type Site, startSite } from './_page'
 
-const executablePath = findBrowser()
-const isSkipped = !executablePath && !process.env.CI
+const isSkipped = !findShell() && !process.env.CI
 
 /** Without a Chromium the tests are skipped, loudly, and on CI they fail. */
 export function describePage(what: string, { concurrent }: { readonly concurrent: boolean }, tests: () => void) {
@@ -22,10 +21,10 @@ export function describePage(what: string, { concurrent }: { readonly concurrent
  */
 export const pageTest = base
   .extend('options', {} as DemoOptions)
-  // biome-ignore lint/correctness/noEmptyPattern: vitest reads off the pattern that nothing else is needed
-  .extend('browser', { scope: 'file' }, async ({}, { onCleanup }) => {
-    if (!executablePath) throw new Error('no Chromium was found: install one, or set CHROME_PATH')
-    const browser = await launch(executablePath)
+  .extend('program', { scope: 'file' }, findShell())
+  .extend('browser', { scope: 'file' }, async ({ program }, { onCleanup }) => {
+    if (!program) throw new Error('no Chromium was found: install one, or set CHROME_PATH')
+    const browser = await launch(program)
     onCleanup(() => browser.close())
     return browser
   })

@@ -56,7 +56,7 @@ test('the requests of a page go to the server that was chosen, as those of their
   if (!ann || !bob) return expect.unreachable()
   const said = await ann.connection.send({ type: 'send', sessionId: 's1', prompt: 'hi' }, { id: 'one' }).settled
   expect(said).toMatchObject({ status: 'accepted', receipt: { taken: true } })
-  await expect.poll(() => ann.heard, { timeout: 10_000 }).toEqual(['prompt hi', 'answer You said: hi'])
+  await expect.poll(() => ann.heard).toEqual(['prompt hi', 'answer You said: hi'])
   const foreign = await bob.connection.send({ type: 'send', sessionId: 's1', prompt: 'hi' }).settled
   expect(foreign).toMatchObject({ status: 'rejected', error: { code: 'forbidden' } })
   for (const { connection } of [ann, bob]) connection.dispose()

@@ -3,10 +3,10 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Browser } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { findBrowser, launch, warnOfMissingBrowser } from '../../tools/shared/browser'
+import { findShell, launch, warnOfMissingBrowser } from '../../tools/shared/browser'
 import { createChat, type Site, startSite } from './_page'
 
-const executable = findBrowser()
+const executable = findShell()
 if (!executable) warnOfMissingBrowser()
 
 /**

@@ -18,9 +18,19 @@ const MAC_NAMES = ['Google Chrome', 'Chromium']
 export function findBrowser(): string | undefined {
   const given = process.env.CHROME_PATH
   if (given) return existsSync(given) ? given : undefined
+  return find([...NAMES, ...MAC_NAMES])
+}
+
+/**
+ * Chromium's headless shell, or else a whole Chromium. The shell has no windows, no extensions and no
+ * back/forward cache; it takes two thirds of the processor time for the same page.
+ */
+export const findShell = (): string | undefined =>
+  process.env.CHROME_PATH ? findBrowser() : (find(['chromium-headless-shell']) ?? findBrowser())
+
+function find(names: readonly string[]): string | undefined {
   const places = [...PLACES, ...(process.env.PATH ?? '').split(delimiter)]
-  const candidates = places.flatMap((place) => [...NAMES, ...MAC_NAMES].map((name) => join(place, name)))
-  return candidates.find((path) => existsSync(path))
+  return places.flatMap((place) => names.map((name) => join(place, name))).find((path) => existsSync(path))
 }
 
 /** On CI it is a failure. */

@@ -318,10 +318,10 @@ test.each([
     const opened: unknown[] = []
     connection.on('opened', (event) => opened.push(event))
     connection.connect()
-    await expect.poll(() => connection.attempt, { timeout: 5_000 }).toBeGreaterThan(2)
+    await expect.poll(() => connection.attempt).toBeGreaterThan(2)
     expect([opened, connection.lastError?.message]).toEqual([[], expect.stringContaining(elsewhere.url)])
     target = '/moved'
-    await expect.poll(() => opened.length, { timeout: 5_000 }).toBeGreaterThan(0)
+    await expect.poll(() => opened.length).toBeGreaterThan(0)
     connection.dispose()
     await host.close()
     await elsewhere.close()

@@ -37,23 +37,23 @@ describe('the eventsource package', () => {
     )
     const types: unknown[] = []
     connection.on('message', ({ type }) => types.push(type))
-    await expect.poll(() => types, { timeout: 5_000 }).toEqual(['a', 'b'])
+    await expect.poll(() => types).toEqual(['a', 'b'])
     expect(connection.isOpen).toBe(true)
   })
 
   test('C69: reads the media type whatever its case', async () => {
     const headers = { 'content-type': 'Text/Event-Stream; Charset=utf-8' }
     const connection = await connected(() => new Response(says(WELCOME), { headers }))
-    await expect.poll(() => connection.isOpen, { timeout: 5_000 }).toBe(true)
+    await expect.poll(() => connection.isOpen).toBe(true)
     expect(connection.attempt).toBe(0)
   })
 
   test('C72: tells what it was refused with: the word, and how long to wait', async () => {
     const blocked = await connected(() => Response.json({ error: 'blocked' }, { status: 403 }))
-    await expect.poll(() => blocked.phase, { timeout: 5_000 }).toBe('idle')
+    await expect.poll(() => blocked.phase).toBe('idle')
     expect(blocked.lastError).toMatchObject({ code: 'forbidden', status: 403, cause: 'blocked' })
     const full = await connected(() => new Response(null, { status: 429, headers: { 'Retry-After': '60' } }))
-    await expect.poll(() => full.phase, { timeout: 5_000 }).toBe('backoff')
+    await expect.poll(() => full.phase).toBe('backoff')
     expect(full.lastError).toMatchObject({ code: 'stream-failed', status: 429, retryAfter: 60_000 })
   })
 
@@ -63,7 +63,7 @@ describe('the eventsource package', () => {
       backoff: { base: 60_000, cap: 60_000 },
       random: () => 0.9,
     })
-    await expect.poll(() => connection.phase, { timeout: 5_000 }).toBe('backoff')
+    await expect.poll(() => connection.phase).toBe('backoff')
     expect(connection.lastError).toMatchObject({ code: 'forbidden', retryable: true, cause: undefined })
   })
 
@@ -74,7 +74,7 @@ describe('the eventsource package', () => {
     const connection = createConnection({ url: 'http://test/api/chat', headers: {}, fetch, clock })
     cleanups.push(connection.dispose)
     connection.connect()
-    await expect.poll(() => connection.phase, { timeout: 5_000 }).toBe('backoff')
+    await expect.poll(() => connection.phase).toBe('backoff')
     expect(connection.lastError).toMatchObject({ status: 503, retryAfter: 10_000 })
   })
 
@@ -86,7 +86,7 @@ describe('the eventsource package', () => {
         throw new DOMException('the app has given up', 'AbortError')
       },
     })
-    await expect.poll(() => asked, { timeout: 5_000 }).toBeGreaterThan(2)
+    await expect.poll(() => asked).toBeGreaterThan(2)
     expect(connection.lastError).toMatchObject({ code: 'stream-failed', message: expect.stringContaining('given up') })
   })
 
@@ -94,7 +94,7 @@ describe('the eventsource package', () => {
     const connection = await connected(() => new Response(null), {
       headers: () => Promise.reject(new Error('no token')),
     })
-    await expect.poll(() => connection.phase, { timeout: 5_000 }).toBe('backoff')
+    await expect.poll(() => connection.phase).toBe('backoff')
     expect(connection.lastError?.code).toBe('hook-failed')
   })
 })

@@ -246,8 +246,7 @@ function stories(createLog: () => SessionLog, seed: number) {
     const one = first.say('one')
     await when(() => first.text() === 'to one: ', 'it reads')
     const two = second.say('two')
-    if (onBusy === 'queue')
-      await expect.poll(async () => (await server.runs.active('thread')).queued, { timeout: 20_000 }).toHaveLength(1)
+    if (onBusy === 'queue') await expect.poll(async () => (await server.runs.active('thread')).queued).toHaveLength(1)
     else await two
     half.open()
     await Promise.all([one, two])

@@ -214,7 +214,7 @@ function stories(createLog: () => SessionLog, seed: number) {
     void page.chat.sendMessage({ text: 'go' })
     await when(() => page.text() === 'a', 'it reads')
     await page.chat.stop()
-    await expect.poll(async () => (await server.runs.active('chat')).run, { timeout: 20_000 }).toBeNull()
+    await expect.poll(async () => (await server.runs.active('chat')).run).toBeNull()
   })
 
   test.each([
@@ -233,8 +233,7 @@ function stories(createLog: () => SessionLog, seed: number) {
     const one = first.chat.sendMessage({ text: 'one' })
     await when(() => first.text() === 'to one: ', 'it reads')
     const two = second.chat.sendMessage({ text: 'two' })
-    if (onBusy === 'queue')
-      await expect.poll(async () => (await server.runs.active('chat')).queued, { timeout: 20_000 }).toHaveLength(1)
+    if (onBusy === 'queue') await expect.poll(async () => (await server.runs.active('chat')).queued).toHaveLength(1)
     else await two
     half.open()
     await Promise.all([one, two])

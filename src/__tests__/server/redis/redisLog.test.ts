@@ -197,7 +197,7 @@ describeLogOnEach('redisLog', () => {
       entries.push(...(await appending))
     }
     expect(entries.map(({ seq, event }) => [seq, event.n])).toEqual(range(1, n).map((seq) => [seq, seq]))
-    await expect.poll(() => heard.at(-1), { timeout: 5_000 }).toBe(n)
+    await expect.poll(() => heard.at(-1)).toBe(n)
     expect(heard).toEqual(range(1, n))
   })
 
@@ -389,9 +389,9 @@ describeLog('redisLog on one primary', () => {
       const before = proxy.attempts
       proxy.cut()
       // Two connections, and more tries than that.
-      await expect.poll(() => proxy.attempts, { timeout: 5_000 }).toBeGreaterThan(before + 5)
+      await expect.poll(() => proxy.attempts).toBeGreaterThan(before + 5)
       proxy.mode = 'pass'
-      await expect.poll(() => append(log, session).catch(() => undefined), { timeout: 5_000 }).toBeDefined()
+      await expect.poll(() => append(log, session).catch(() => undefined)).toBeDefined()
       // One for each connection at most.
       expect(log.errors.length).toBeGreaterThanOrEqual(outages)
       expect(log.errors.length).toBeLessThanOrEqual(2 * outages)
@@ -473,7 +473,7 @@ describeLog('redisLog on one primary', () => {
     }
     proxy.mode = 'pass'
     proxy.cut()
-    await expect.poll(() => append(log, session).catch(() => undefined), { timeout: 5_000 }).toMatchObject({ seq: 2 })
+    await expect.poll(() => append(log, session).catch(() => undefined)).toMatchObject({ seq: 2 })
     expect(await log.head(session)).toMatchObject({ head: 2 })
   })
 
@@ -550,7 +550,7 @@ describeLog('a Redis that loses its memory', () => {
     const { epoch } = await server.publish(session, { type: 'x' })
     await expect.poll(() => stream.events).toEqual([`${session}:1`])
     await redis.restartEmpty()
-    await expect.poll(() => stream.ending, { timeout: 5_000 }).toBe('ended')
+    await expect.poll(() => stream.ending).toBe('ended')
     expect(stream.ofType('goodbye')).toHaveLength(1)
 
     const next = await openStream(server)
@@ -571,7 +571,7 @@ describeLog('a Redis that loses its memory', () => {
     try {
       const session = newSession()
       const { epoch } = await append(open(), session)
-      await expect.poll(() => replica.admin.hget(metaOf(session), 'head'), { timeout: 10_000 }).toBe('1')
+      await expect.poll(() => replica.admin.hget(metaOf(session), 'head')).toBe('1')
       await replica.admin.replicaof('NO', 'ONE')
       const promoted = open({ url: replica.url })
       const head = await promoted.head(session)
@@ -622,7 +622,7 @@ describeLog('a Redis that loses its memory', () => {
     await redis.admin.call('CLIENT', 'PAUSE', 10_000, 'WRITE')
     const appending = append(log, session)
     const normal = async () => String(await redis.admin.call('CLIENT', 'LIST', 'TYPE', 'normal'))
-    await expect.poll(normal, { timeout: 5_000 }).toMatch(/qbuf=0 .*cmd=evalsha/)
+    await expect.poll(normal).toMatch(/qbuf=0 .*cmd=evalsha/)
     await redis.admin.replicaof('127.0.0.1', 1)
     await redis.admin.replicaof('NO', 'ONE')
     await redis.cut()
@@ -638,7 +638,7 @@ describeLog('a Redis that loses its memory', () => {
     await expect(append(log, session)).rejects.toThrow('0 of 1 replicas')
     const replica = await startRedis({ args: ['--replicaof', '127.0.0.1', String(redis.port)] })
     try {
-      await expect.poll(() => append(log, session).catch(() => undefined), { timeout: 20_000 }).toBeDefined()
+      await expect.poll(() => append(log, session).catch(() => undefined)).toBeDefined()
     } finally {
       await replica.stop()
     }

@@ -68,7 +68,7 @@ describeWithRedis('C106: what each user of docs/scaling.md may do', () => {
     // So much that it is trimmed.
     const text = 'x'.repeat(1_000_000)
     for (const n of range(3, 14)) await there.server.publish(room, { type: 'x', n, text })
-    await expect.poll(() => stream.events, { timeout: 10_000 }).toEqual(range(1, 14).map((seq) => `${room}:${seq}`))
+    await expect.poll(() => stream.events).toEqual(range(1, 14).map((seq) => `${room}:${seq}`))
     // After a promotion, and long unused.
     await redis.admin.replicaof('127.0.0.1', 1)
     await redis.admin.replicaof('NO', 'ONE')
@@ -106,7 +106,7 @@ describeWithRedis('C106: what each user of docs/scaling.md may do', () => {
       await here.clock.advance(400)
       return (await ends()).length
     }
-    await expect.poll(lives, { timeout: 10_000 }).toBe(2)
+    await expect.poll(lives).toBe(2)
     expect([here.errors, there.errors]).toEqual([[], []])
   })
 

@@ -40,7 +40,7 @@ describeWithRedis('a process that is killed', () => {
       await once(child, 'message')
       const hasSaid = async (count: number) =>
         (await eventsOf(log, 's1')).filter(({ type }) => type === 'text').length > count
-      await expect.poll(() => hasSaid(5), { timeout: 20_000 }).toBe(true)
+      await expect.poll(() => hasSaid(5)).toBe(true)
       // It lives for longer than a lease, and says so.
       await expect.poll(() => hasSaid(300), { timeout: 30_000, interval: 200 }).toBe(true)
       const { run, queued } = await runs.active('s1')
@@ -49,7 +49,7 @@ describeWithRedis('a process that is killed', () => {
       await exit
       const killedAt = performance.now()
       const ends = async () => (await eventsOf(log, 's1')).filter(({ type }) => type === 'run.ended')
-      await expect.poll(ends, { timeout: 20_000 }).toHaveLength(2)
+      await expect.poll(ends).toHaveLength(2)
       expect(performance.now() - killedAt).toBeLessThan(10_000)
       const reason = 'interrupted'
       expect(await ends()).toEqual([run?.id, ...queued].map((id) => ({ type: 'run.ended', run: id, reason })))

@@ -54,8 +54,7 @@ describeWithRedis('runs and what happens to Redis', () => {
     const [seconds, micros] = await redis.admin.time()
     return Number(seconds) * 1_000 + Number(micros) / 1_000
   }
-  const haveJoined = (count: number) =>
-    expect.poll(() => redis.admin.zcard('holdline:runs:processes'), { timeout: 20_000 }).toBe(count)
+  const haveJoined = (count: number) => expect.poll(() => redis.admin.zcard('holdline:runs:processes')).toBe(count)
   const leaseOf = async (session: string) => {
     const [, process] =
       /"process":"(.*?)"/.exec((await redis.admin.hget(`holdline:{${session}}:runs`, 'record')) ?? '') ?? []
@@ -69,7 +68,7 @@ describeWithRedis('runs and what happens to Redis', () => {
     await here.runs.start(command('s1'), produce)
     const lease = await leaseOf('s1')
     // Nothing of either reaches Redis.
-    await expect.poll(async () => (await redisTime()) > lease + 100, { timeout: 20_000 }).toBe(true)
+    await expect.poll(async () => (await redisTime()) > lease + 100).toBe(true)
     // Each of these is several answers of Redis.
     for (let turn = 0; turn < 10; turn += 1) {
       await there.round()
@@ -137,7 +136,7 @@ describeWithRedis('runs and what happens to Redis', () => {
       await here.round()
       return (await typesOf(here.log, 's1')).includes('run.ended')
     }
-    await expect.poll(hasEnded, { timeout: 20_000 }).toBe(true)
+    await expect.poll(hasEnded).toBe(true)
     expect((await here.runs.active('s1')).run).toBe(null)
   })
 
@@ -156,7 +155,7 @@ describeWithRedis('runs and what happens to Redis', () => {
       await here.round()
       return (await leaseOf('s1')) > lease + LEASE
     }
-    await expect.poll(isRenewed, { timeout: 20_000 }).toBe(true)
+    await expect.poll(isRenewed).toBe(true)
     finish()
     await here.runs.idle()
     await here.round()
@@ -174,6 +173,6 @@ describeWithRedis('runs and what happens to Redis', () => {
       const left = await Promise.all(names.map((name) => redis.admin.pttl(name)))
       return left.every((ms) => ms > 800_000)
     }
-    await expect.poll(isPutOff, { timeout: 20_000 }).toBe(true)
+    await expect.poll(isPutOff).toBe(true)
   })
 })

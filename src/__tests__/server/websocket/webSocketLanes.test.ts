@@ -276,12 +276,12 @@ describe('C97: what is remembered of lanes', () => {
   test('closes a socket that is refused in ten thousand lanes and repeats nothing, and leaves nothing behind', async () => {
     const { opens } = createServer(9e9, { log: memoryLog(), onError() {} })
     const socket = await opens()
-    for (let n = 0; n < 10_000 && !socket.closed; n += 1) {
-      const before = socket.acks.length
-      socket.hears(frame(`fail${n}`, `${n}${'x'.repeat(200)}`))
-      await until(() => socket.acks.length > before || socket.closed !== undefined, 'an answer, or a close')
+    for (let sent = 0; sent < 10_000 && !socket.closed; sent += 50) {
+      const due = socket.acks.length + 50
+      for (const n of range(sent, sent + 49)) socket.hears(frame(`fail${n}`, `${n}${'x'.repeat(200)}`))
+      await until(() => socket.acks.length >= due || socket.closed !== undefined, 'the answers, or a close')
     }
     expect(socket.closed).toEqual([4429, '1000'])
     expect(socket.acks.length).toBeGreaterThan(1_000)
-  }, 60_000)
+  })
 })
