@@ -38,9 +38,14 @@ describe.each(STORES)('%s', (_, createStore) => {
 
   test('of many that save one session at the same time none undoes what another has saved', async () => {
     const store = createStore()
+    let isThere = false
     const addOne = async () => {
       for (;;) {
+        const wasThere = isThere
         const saved = await store.load('s1')
+        isThere ||= saved !== undefined
+        // One that is replaced while it is read is not gone.
+        if (wasThere) expect(saved).toBeDefined()
         const count = Number(saved?.state ?? 0) + 1
         if (await store.save('s1', { state: count, cursor: at(count) }, saved?.cursor)) return
       }
@@ -61,6 +66,30 @@ describe('fileStore', () => {
     const [own = ''] = await readdir(folder)
     return { store, own: join(folder, own) }
   }
+
+  test('a folder is not named by the id of its session: some file systems do not tell a from A', async () => {
+    const folder = temporaryFolder()
+    const store = fileStore(folder)
+    for (const id of ['s1', 'S1', 'a:b']) await store.save(id, { state: id, cursor: at(1) }, undefined)
+    const names = await readdir(folder)
+    expect(names).toHaveLength(3)
+    expect(names.filter((name) => !/^[0-9a-f]{32}$/.test(name))).toEqual([])
+  })
+
+  test('a folder that cannot be read is no empty history', async () => {
+    const file = join(temporaryFolder(), 'file')
+    await writeFile(file, '')
+    await expect(fileStore(file).load('s1')).rejects.toThrow('ENOTDIR')
+  })
+
+  test('a save that another one overtakes while it writes is refused, and leaves no draft', async () => {
+    const { store, own } = await saved()
+    const newest = { state: ['newest'], cursor: at(2) }
+    const late = { toJSON: () => writeFileSync(join(own, '2.json'), JSON.stringify(newest)) }
+    expect(await store.save('s1', { state: late, cursor: at(3) }, at(1))).toBe(false)
+    expect(await store.load('s1')).toEqual(newest)
+    expect(await readdir(own)).toEqual(['1.json', '2.json'])
+  })
 
   test('leaves one file for each session, which is another one after each save', async () => {
     const { store, own } = await saved()

@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { z } from 'zod'
 import { defineProtocol } from '../../../protocol/define'
 import { createChatServer, memoryLog, type SessionLog } from '../../../server'
@@ -58,6 +58,95 @@ describe('on the memory log', () => {
     }
     const { transcripts } = createProcess(turning, memoryStore())
     expect(await transcripts.read('s1')).toEqual({ state: ['new'], cursor: { lastSeq: 1, epoch } })
+  })
+
+  test('an event that comes while the log is read is in the state and in its cursor, or in neither', async () => {
+    const log = memoryLog()
+    await log.append('s1', say('1'))
+    const head: SessionLog['head'] = async (id) => {
+      const before = await log.head(id)
+      await log.append('s1', say('2'))
+      return before
+    }
+    const { transcripts } = createProcess({ ...log, head }, memoryStore())
+    expect(await transcripts.read('s1')).toMatchObject({ state: ['1', '2'], cursor: { lastSeq: 2 } })
+  })
+
+  test('a log that has lost all of the events: what ran is broken off, and the next ones follow', async () => {
+    const log = memoryLog()
+    const store = memoryStore()
+    await log.append('s1', { type: 'run.started' })
+    await createProcess(log, store).transcripts.read('s1')
+    await log.append('s1', say('lost'))
+    const { transcripts } = createProcess({ ...log, read: () => [] }, store)
+    expect(await transcripts.read('s1')).toMatchObject({ state: ['broken off'], cursor: { lastSeq: 2 } })
+  })
+
+  test('of a session that begins nothing is broken off', async () => {
+    const log = memoryLog()
+    const breakOff = vi.fn((texts: Texts) => texts)
+    const transcripts = createTranscripts({ log, initial: [] as Texts, reduce, breakOff })
+    await log.append('s1', say('hi'))
+    await transcripts.read('s1')
+    expect(breakOff).not.toHaveBeenCalled()
+  })
+
+  test('an append that rejects may have been done all the same: it is saved', async () => {
+    const log = memoryLog()
+    const store = memoryStore()
+    const append: SessionLog['append'] = async (...given) => {
+      await log.append(...given)
+      throw new Error('cut off')
+    }
+    const { log: heard, clock } = createProcess({ ...log, append }, store)
+    await expect(heard.append('s1', say('hi'))).rejects.toThrow('cut off')
+    await expect.poll(() => savedAfter(clock, store)).toEqual(['hi'])
+  })
+
+  test('while a run goes on, its prompt and what it says are saved within a second', async () => {
+    const store = memoryStore()
+    const { log, clock } = createProcess(memoryLog(), store)
+    const { server } = createTestServer({ log })
+    const producer = manualProducer()
+    await createRuns({ server }).start(command('s1'), producer.produce, { prompt: say('prompt') })
+    await expect.poll(() => savedAfter(clock, store)).toEqual(['prompt', '…'])
+    producer.say(say('one'))
+    await expect.poll(() => savedAfter(clock, store)).toEqual(['prompt', 'one', '…'])
+  })
+
+  test('a log that is a class of the app, with all that it has, is heard', async () => {
+    const runs = Object.fromEntries(
+      ['read', 'change', 'append', 'renew', 'overdue', 'postpone'].map((name) => [name, vi.fn(async () => name)]),
+    )
+    class Own {
+      readonly #log = memoryLog()
+      readonly append: SessionLog['append'] = (...given) => this.#log.append(...given)
+      read(...given: Parameters<SessionLog['read']>) {
+        return this.#log.read(...given)
+      }
+      head(sessionId: string) {
+        return this.#log.head(sessionId)
+      }
+      subscribe(...given: Parameters<SessionLog['subscribe']>) {
+        return this.#log.subscribe(...given)
+      }
+      join() {
+        return [this.#log, 'joined'] as never
+      }
+      joinRuns() {
+        return this.#log && (runs as never)
+      }
+    }
+    const { log } = createProcess(new Own(), memoryStore())
+    await log.append('s1', say('hi'))
+    expect(await log.read('s1', 0, 1)).toHaveLength(1)
+    expect(await log.head('s1')).toMatchObject({ head: 1 })
+    expect(log.join?.({} as never)).toContain('joined')
+    const joined = log.joinRuns?.({} as never) as unknown as typeof runs
+    for (const [name, original] of Object.entries(runs)) {
+      await expect(joined[name]?.('s1', 'given')).resolves.toBe(name)
+      expect(original).toHaveBeenCalledOnce()
+    }
   })
 
   test('a session that cannot be read now is what was saved of it', async () => {
@@ -147,12 +236,13 @@ function transcriptsKeepUp(createLog: () => SessionLog) {
         .toEqual([['hi'], ['one']])
     })
 
-    test('close saves what is not saved yet', async () => {
+    test('close saves what is not saved yet, and leaves no timer', async () => {
       const store = createStore()
-      const { log, transcripts } = createProcess(createLog(), store)
-      await log.append('s1', say('hi'))
+      const { log, transcripts, clock } = createProcess(createLog(), store)
+      for (const text of ['1', '2']) await log.append('s1', say(text))
       await transcripts.close()
-      expect((await store.load('s1'))?.state).toEqual(['hi'])
+      expect((await store.load('s1'))?.state).toEqual(['1', '2'])
+      expect(clock.timers).toBe(0)
     })
 
     test('C101: reading a session that nothing was said in saves nothing', async () => {
@@ -192,7 +282,7 @@ function transcriptsKeepUp(createLog: () => SessionLog) {
       reduce: (texts, event) => (event.type === 'said' ? [...texts, `${event.seq} ${event.text}`] : texts),
       onError: (error) => void errors.push(error),
     })
-    await log.append('s1', say('hi'))
+    await log.append('s1', { ...say('hi'), seq: 99 })
     await log.append('s1', { type: 'said', text: 7 })
     expect((await transcripts.read('s1')).state).toEqual(['1 HI'])
     expect(String(errors)).toContain('does not fit the protocol')
@@ -219,16 +309,87 @@ function transcriptsKeepUp(createLog: () => SessionLog) {
       return tries
     }
     await expect.poll(pass).toBeGreaterThan(3)
-    expect(errors.map(String)).toEqual([
-      'Error: transcripts: a session could not be saved; it is tried again every second',
-    ])
+    const told = new Error('transcripts: a session could not be saved; it is tried again every second', {
+      cause: new Error('disk full'),
+    })
+    expect(errors).toEqual([told])
     isDown = false
-    const saved = async () => {
-      await clock.advance(1_000)
-      return (await own.load('s1'))?.state
-    }
-    await expect.poll(saved).toEqual(['hi'])
+    await expect.poll(() => savedAfter(clock, own)).toEqual(['hi'])
+    // The next outage is another one.
+    isDown = true
+    await log.append('s1', say('again'))
+    await expect.poll(() => pass().then(() => errors)).toEqual([told, told])
   })
+}
+
+test('reads of one session at once save it once; one that fails is none of those behind it', async () => {
+  const own = memoryStore()
+  const save = vi.fn(own.save)
+  const load = vi.fn(own.load).mockImplementationOnce(() => {
+    throw new Error('cut off')
+  })
+  const { transcripts, log } = createProcess(memoryLog(), { load, save })
+  await log.append('s1', say('hi'))
+  const [first, ...others] = await Promise.allSettled([1, 2, 3].map(() => transcripts.read('s1')))
+  expect(first).toMatchObject({ status: 'rejected', reason: { message: 'cut off' } })
+  expect(others).toMatchObject([{ value: { state: ['hi'] } }, { value: { state: ['hi'] } }])
+  expect(save).toHaveBeenCalledOnce()
+})
+
+test('a session whose store does not answer holds up no other one', async () => {
+  const own = memoryStore()
+  const load = (id: string) => (id === 's1' ? new Promise<never>(() => {}) : own.load(id))
+  const { transcripts } = createProcess(memoryLog(), { ...own, load })
+  void transcripts.read('s1')
+  expect(await transcripts.read('s2')).toMatchObject({ state: [] })
+})
+
+test('a store that refuses every save is named, and not asked for ever', async () => {
+  const { transcripts, log } = createProcess(memoryLog(), { ...memoryStore(), save: () => false })
+  await log.append('s1', say('hi'))
+  await expect(transcripts.read('s1')).rejects.toThrow('session s1 was saved by others 20 times in a row')
+})
+
+test('close waits for what is being saved', async () => {
+  const own = memoryStore()
+  let answer = () => {}
+  const answering = new Promise<void>((resolve) => {
+    answer = resolve
+  })
+  const isAsked = vi.fn()
+  const save: TranscriptStore['save'] = async (...given) => {
+    isAsked()
+    await answering
+    return own.save(...given)
+  }
+  const { transcripts, log, clock } = createProcess(memoryLog(), { ...own, save })
+  await log.append('s1', say('hi'))
+  await clock.advance(1_000)
+  await expect.poll(() => isAsked.mock.calls).toHaveLength(1)
+  const closed = vi.fn()
+  const closing = transcripts.close().then(closed)
+  await clock.advance(1_000)
+  expect(closed).not.toHaveBeenCalled()
+  answer()
+  await closing
+  expect(await own.load('s1')).toMatchObject({ state: ['hi'] })
+  expect(clock.timers).toBe(0)
+})
+
+test('an onError that throws changes nothing', async () => {
+  const onError = () => {
+    throw new Error('of the app')
+  }
+  const transcripts = createTranscripts({ log: memoryLog(), initial: [] as Texts, reduce, onError })
+  for (const text of ['1', 'poison', '3']) await transcripts.log.append('s1', say(text))
+  expect((await transcripts.read('s1')).state).toEqual(['1', '3'])
+  await transcripts.close()
+})
+
+/** The state of the session that is saved when a second more has passed. */
+async function savedAfter(clock: ReturnType<typeof fakeClock>, store: TranscriptStore) {
+  await clock.advance(1_000)
+  return (await store.load('s1'))?.state
 }
 
 test.each([
@@ -237,16 +398,21 @@ test.each([
   [{ reduce: 7 }, "'reduce' must be a function"],
   [{ breakOff: 7 }, "'breakOff' must be a function"],
   [{ store: {} }, "'store' must have a function 'load'"],
+  [{ onError: 7 }, "'onError' must be a function"],
+  [{ clock: {} }, "'clock' must have a function 'setTimeout'"],
 ])('an option that does not fit is named: %o', (wrong, sentence) => {
   const options = { log: memoryLog(), initial: [] as Texts, reduce, breakOff, ...wrong }
   expect(() => createTranscripts(options as never)).toThrow(sentence)
 })
 
-test('a store whose cursor is none is named', async () => {
-  const store = { load: () => ({ state: [], cursor: { lastSeq: '7', epoch: 'e' } }), save: () => true }
-  const transcripts = createTranscripts({ log: memoryLog(), initial: [] as Texts, reduce, store: store as never })
-  await expect(transcripts.read('s1')).rejects.toThrow('the store has no cursor { lastSeq: number, epoch: string }')
-})
+test.each([{ lastSeq: '7', epoch: 'e' }, { lastSeq: 7 }, undefined])(
+  'a store whose cursor is none is named: %o',
+  async (cursor) => {
+    const store = { load: () => ({ state: [], cursor }), save: () => true }
+    const transcripts = createTranscripts({ log: memoryLog(), initial: [] as Texts, reduce, store: store as never })
+    await expect(transcripts.read('s1')).rejects.toThrow('the store has no cursor { lastSeq: number, epoch: string }')
+  },
+)
 
 test('server.read has the events of a session, and creates nothing', async () => {
   const log = memoryLog({ clock: fakeClock() })
@@ -258,6 +424,8 @@ test('server.read has the events of a session, and creates nothing', async () =>
     [3, '3'],
   ])
   expect((await server.read('s1', 1, 1)).map(({ seq }) => seq)).toEqual([2])
+  for (let n = 4; n <= 501; n += 1) await server.publish('s1', say(`${n}`))
+  expect(await server.read('s1')).toHaveLength(500)
   expect(await server.read('unknown')).toEqual([])
   await expect(server.read('../s1')).rejects.toThrow('read: the session id must match')
   await expect(server.read('s1', -1)).rejects.toThrow("'after' must be an integer")
