@@ -56,14 +56,15 @@ describe('what another tab says', () => {
     )
   })
 
-  test('an error keeps its code and its wait', () => {
-    const error = new ConnectionError('goodbye', 'later', { status: 503, retryAfter: 100 })
-    const { code, message, status, retryAfter, retryable } = toError(structuredClone(fieldsOf(error)))
-    expect({ code, message, status, retryAfter, retryable }).toEqual({
+  test('an error keeps its code, its wait and the reason of the server', () => {
+    const error = new ConnectionError('goodbye', 'later', { status: 503, retryAfter: 100, reason: 'full' })
+    const { code, message, status, retryAfter, reason, retryable } = toError(structuredClone(fieldsOf(error)))
+    expect({ code, message, status, retryAfter, reason, retryable }).toEqual({
       code: 'goodbye',
       message: 'later',
       status: 503,
       retryAfter: 100,
+      reason: 'full',
       retryable: true,
     })
   })
