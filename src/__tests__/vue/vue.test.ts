@@ -340,7 +340,7 @@ describe('useOwnMessages', () => {
     harness.connection.send({ type: 'stop', sessionId: 's1' })
     await settles()
     expect(text()).toBe('a accepted')
-    expect(stops.value).toMatchObject([{ status: 'accepted' }])
+    expect(stops.value).toMatchObject([{ message: { type: 'stop' }, status: 'accepted' }])
     session.value = 's2'
     // Also for those who do not wait for the next rendering.
     expect(own.value).toMatchObject([{ id: 'b' }])
