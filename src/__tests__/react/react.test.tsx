@@ -1,6 +1,7 @@
 // @vitest-environment happy-dom
 import { act, cleanup, renderHook } from '@testing-library/react'
 import { type Connection, type ConnectionOptions, createConnection, type Delivery } from 'holdline'
+import type { Protocol } from 'holdline/protocol'
 import * as holdline from 'holdline/react'
 import {
   createHooks,
@@ -656,9 +657,9 @@ describe('createHooks', () => {
   })
 
   test('a line of each key, made by a function of the app that is given the protocol', () => {
-    const protocol = { endpoints: { ask: 'ask' } }
+    const protocol: Protocol<{ up: { ask: object }; down: object }> = { endpoints: { ask: 'ask' } }
     const own = createHooks(protocol)
-    const make = vi.fn(createConnection)
+    const make = vi.fn((options: object) => createConnection(options as never))
     const lineOf = (key: string) => renderHook(() => own.useHoldline(world.environment, key, make)).result.current
     expect(lineOf('ann')).not.toBe(lineOf('bob'))
     expect(make).toHaveBeenCalledWith({ ...world.environment, protocol })

@@ -1,5 +1,6 @@
 // @vitest-environment happy-dom
 import { type Connection, createConnection, type Delivery } from 'holdline'
+import type { Protocol } from 'holdline/protocol'
 import { persist } from 'holdline/storage'
 import { createSharedConnection } from 'holdline/tabs'
 import { createHarness, type Environment, type Harness, sendFails, watchInvariants } from 'holdline/testing'
@@ -482,9 +483,9 @@ describe('createHooks', () => {
   })
 
   test('a line of each key, made by a function of the app that is given the protocol', () => {
-    const protocol = { endpoints: { ask: 'ask' } }
+    const protocol: Protocol<{ up: { ask: object }; down: object }> = { endpoints: { ask: 'ask' } }
     const own = createHooks(protocol)
-    const make = vi.fn(createConnection)
+    const make = vi.fn((options: object) => createConnection(options as never))
     const scope = effectScope()
     const lineOf = (key: string) => scope.run(() => own.useHoldline(environment, key, make))
     expect(lineOf('ann')).not.toBe(lineOf('bob'))
@@ -562,14 +563,12 @@ test('a server renders that nothing is connected, touches nothing, and the page 
     const own = useOwnMessages('s1', { shown: [] })
     const line = useLineStatus()
     const { state, status } = useSession('s1', TRANSCRIPT)
-    return () =>
-      h('p', [
-        `${snapshot.value.phase} ${snapshot.value.pendingCount} ${line.value.status} ${pending.value.length} ${own.value.length} `,
-        `${status.value}: ${state.value}`,
-      ])
+    const waiting = () => `${snapshot.value.pendingCount} ${pending.value.length} ${own.value.length}`
+    // One text: of two in a row Vue does not tell that they differ.
+    return () => h('p', `${snapshot.value.phase} ${line.value.status} ${waiting()} ${status.value}: ${state.value}`)
   })
   const html = await renderToString(createSSRApp(rooted(Page, {})))
-  expect(html).toBe('<p>idle 0 idle 0 0 loading: </p>')
+  expect(html).toBe('<p>idle idle 0 0 0 loading: </p>')
   expect(harness.connection.cursors).toEqual([])
   expect(harness.streams).toEqual([])
   page = document.createElement('main')
@@ -582,7 +581,7 @@ test('a server renders that nothing is connected, touches nothing, and the page 
   await settles()
   say('a')
   await settles()
-  expect(text()).toBe('open 0 online 0 1 live: a')
+  expect(text()).toBe('open online 0 0 1 live: a')
   expect([...warn.mock.calls, ...error.mock.calls]).toEqual([])
   vi.restoreAllMocks()
 })

@@ -33,7 +33,10 @@ test('while a run goes on, its prompt and what it says are saved within a second
 
 test('a log that is a class of the app, with all that it has, is heard', async () => {
   const runs = Object.fromEntries(
-    ['read', 'change', 'append', 'renew', 'overdue', 'postpone'].map((name) => [name, vi.fn(async () => name)]),
+    ['read', 'change', 'append', 'renew', 'overdue', 'postpone'].map((name) => [
+      name,
+      vi.fn(async (..._given: unknown[]) => name),
+    ]),
   )
   class Own {
     readonly #log = memoryLog()
