@@ -726,14 +726,37 @@ describe('a load that knows better', () => {
       await frame()
       expect(user.shows).toEqual(['', end])
       expect(user.view.error).toBe(null)
+      // Nor for one more user.
+      use('s1', { load })
       say('a')
       await harness.passes(60_000)
       expect(user.shows).toEqual(['', end])
-      expect(load).toHaveBeenCalledTimes(1)
       expect(harness.connection.cursors).toEqual([])
+      // The app itself may go on.
+      harness.connection.watch('s1')
+      say('b')
+      await harness.passes(1_000)
+      expect(harness.messages).toHaveLength(2)
+      harness.server.restarts()
+      await harness.reaches('open')
+      await frame()
+      expect(user.shows).toEqual(['', end])
+      expect(load).toHaveBeenCalledTimes(1)
       expect(codes()).toEqual([])
     },
   )
+
+  test('after one that has failed: its error is told no more', async () => {
+    const { harness, use, frame } = createSessionWorld()
+    const load = vi.fn(async () => 'gone' as const).mockRejectedValueOnce('no database')
+    await harness.opens()
+    const user = use('s1', { load })
+    await frame()
+    expect(user.view.error).toBe('no database')
+    await harness.passes(1_000)
+    await frame()
+    expect(user.view).toMatchObject({ status: 'gone', error: null })
+  })
 
   test('after a reset the state stays, and the session is left', async () => {
     const { harness, use, say, frame } = createSessionWorld()

@@ -92,7 +92,9 @@ test('a session whose store does not answer holds up no other one', async () => 
 })
 
 test('a store that refuses every save is named, and not asked for ever', async () => {
-  const { transcripts, log } = createProcess(memoryLog(), { ...memoryStore(), save: () => false })
+  // With turns of the event loop between, so that asking for ever is a timeout.
+  const save = () => new Promise<boolean>((resolve) => setImmediate(resolve, false))
+  const { transcripts, log } = createProcess(memoryLog(), { ...memoryStore(), save })
   await log.append('s1', say('hi'))
   await expect(transcripts.read('s1')).rejects.toThrow('session s1 was saved by others 20 times in a row')
 })
