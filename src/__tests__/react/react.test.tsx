@@ -612,6 +612,19 @@ describe('useOwnMessages', () => {
     expect(items(page)).toEqual(['a rejected'])
   })
 
+  test('of those with a verdict as many are kept as the outbox may hold, the newest', async () => {
+    world = createReactWorld({
+      create: (environment) => createConnection({ ...environment, outbox: { maxMessages: 2 } }),
+    })
+    const { page } = await world.mount(<Own />)
+    world.harness.server.behaves(refusesAsBusy(3))
+    for (const prompt of ['a', 'b', 'c']) {
+      await send(prompt)
+      await world.settles()
+    }
+    expect(items(page)).toEqual(['b rejected: busy', 'c rejected: busy'])
+  })
+
   test('one that waits counts down to its next try', async () => {
     const { page } = await world.mount(<Own />)
     world.harness.server.behaves(sendFails({ status: 429, retryAfter: 3, times: 1 }))
