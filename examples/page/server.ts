@@ -51,13 +51,13 @@ async function* answer(prompt: string, signal: AbortSignal) {
 }
 
 const ended = new Set<string>()
-async function userOf(c: Context) {
+async function loginOf(c: Context) {
   const login = await getSignedCookie(c, SECRET, 'login')
-  return login && !ended.has(login) ? (login.split(':')[0] as string) : null
+  return login && !ended.has(login) ? { login, user: login.split(':')[0] as string } : null
 }
 
 const app = new Hono()
-app.get('/api/me', async (c) => c.json({ user: await userOf(c) }))
+app.get('/api/me', async (c) => c.json({ user: (await loginOf(c))?.user ?? null }))
 app.post('/api/login', async (c) => {
   const { user } = await c.req.json()
   // Yours: compare the password.
@@ -66,15 +66,17 @@ app.post('/api/login', async (c) => {
   return c.json({ user })
 })
 app.post('/api/logout', async (c) => {
-  const user = await userOf(c)
-  ended.add((await getSignedCookie(c, SECRET, 'login')) || '')
+  const own = await loginOf(c)
   deleteCookie(c, 'login')
+  if (!own) return c.json({})
+  // Also for who has kept a copy of the cookie.
+  ended.add(own.login)
   // Its pages are cut off, and stop for want of a login.
-  if (user) await server.revoke(user)
+  await server.revoke(own.user)
   return c.json({})
 })
 app.use('/api/users/:user/*', async (c, next) =>
-  (await userOf(c)) === c.req.param('user') ? next() : c.json({ error: 'unauthorized' }, 401),
+  (await loginOf(c))?.user === c.req.param('user') ? next() : c.json({ error: 'unauthorized' }, 401),
 )
 app.get('/api/users/:user/history', async (c) => c.json(await transcripts.read(c.req.param('user'))))
 app.all('/api/users/:user/chat/*', (c) => server.fetch(c.req.raw))

@@ -21,11 +21,7 @@ export function useSession<State, Message extends object = InboundMessage>(
     latest.current = options
   })
   const { initial, cursor } = options
-  const isLoaded = options.load !== undefined
-  const blank = useMemo(
-    () => viewOf<State>({ initial, cursor, load: isLoaded || undefined } as never),
-    [initial, cursor, isLoaded],
-  )
+  const blank = useMemo(() => viewOf<State>({ initial, cursor } as never), [initial, cursor])
   const subscribe = useCallback(
     (listener: () => void) => (id === null ? () => {} : sessions.use(id, latest.current, listener)),
     [sessions, id],

@@ -163,7 +163,6 @@ export class LiveSession {
   /** It is followed no more. */
   #close(end: SessionEnd) {
     this.#loader.stop()
-    this.#cancelReplay()
     this.#follower.leave()
     this.#error = null
     this.#step(end)

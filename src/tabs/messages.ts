@@ -13,6 +13,7 @@ export interface ErrorFields {
   readonly retryable: boolean
   readonly status?: number | undefined
   readonly retryAfter?: number | undefined
+  readonly reason?: string | undefined
 }
 
 interface Fields {
@@ -74,7 +75,8 @@ const isError: Test = (value) =>
   isText(value.message) &&
   typeof value.retryable === 'boolean' &&
   isMaybe(isSeq)(value.status) &&
-  isMaybe(isWait)(value.retryAfter)
+  isMaybe(isWait)(value.retryAfter) &&
+  isMaybe(isText)(value.reason)
 
 const isNames: Test = (value) => Array.isArray(value) && value.every(isName)
 
@@ -109,12 +111,13 @@ export function parseMessage(value: unknown): TabMessage | undefined {
   return { type, tab, ...Object.fromEntries(tests.map(([field]) => [field, value[field]])) } as TabMessage
 }
 
-export const fieldsOf = ({ code, message, retryable, status, retryAfter }: ConnectionError): ErrorFields => ({
+export const fieldsOf = ({ code, message, retryable, status, retryAfter, reason }: ConnectionError): ErrorFields => ({
   code,
   message,
   retryable,
   status,
   retryAfter,
+  reason,
 })
 
 export const toError = ({ code, message, ...details }: ErrorFields) =>

@@ -6,13 +6,14 @@ import type { Defined, InboundOf, OutboundOf } from '../protocol/define/types'
 import type { DeliveryView } from '../sessions/deliveries'
 import type { OwnMessage } from '../sessions/ownMessages'
 import type { SessionOptions } from '../sessions/types'
+import type { MakeConnection, OwnedConnection } from '../sessions/userLine'
 import { useConnectionStatus, useDelivery, useHoldline, useLineStatus, usePending, useSend } from './line'
 import { type OwnOptions, useOwnMessages } from './ownMessages'
 import { useConnection } from './provide'
 import { type SessionRefs, useSession } from './session'
 
 /** The composables of this module, with the messages of one protocol. */
-export interface Hooks<Inbound extends object, Outbound extends Typed> {
+export interface Hooks<Inbound extends object, Outbound extends Typed, P extends Defined = Defined> {
   useConnection(): Connection<Inbound, Outbound>
   readonly useConnectionStatus: typeof useConnectionStatus
   readonly useLineStatus: typeof useLineStatus
@@ -28,6 +29,12 @@ export interface Hooks<Inbound extends object, Outbound extends Typed> {
   ): Readonly<Ref<readonly OwnMessage<OfType<Outbound, Type>>[]>>
   /** Gives the connection the protocol as well. */
   useHoldline(options: Omit<ConnectionOptions, 'protocol'>, key: string | number): Connection<Inbound, Outbound>
+  /** `make` is given the protocol as well, so a connection that it makes has the same types. */
+  useHoldline<Made extends OwnedConnection>(
+    options: Omit<ConnectionOptions, 'protocol'>,
+    key: string | number,
+    make: (options: Omit<ConnectionOptions, 'protocol'> & { readonly protocol: P }) => Made,
+  ): Made
 }
 
 const hooks = {
@@ -47,8 +54,9 @@ const hooks = {
  * @example
  * export const { useSession, useSend } = createHooks(chat)
  */
-export const createHooks = <P extends Defined>(protocol: P): Hooks<InboundOf<P>, OutboundOf<P>> =>
+export const createHooks = <P extends Defined>(protocol: P): Hooks<InboundOf<P>, OutboundOf<P>, P> =>
   ({
     ...hooks,
-    useHoldline: (options: ConnectionOptions, key: string) => useHoldline({ ...options, protocol } as never, key),
+    useHoldline: (options: ConnectionOptions, key: string, make: MakeConnection) =>
+      useHoldline({ ...options, protocol } as never, key, make),
   }) as never

@@ -69,15 +69,11 @@ function useReader<Value>(before: Value, make: () => () => Value): ShallowRef<Va
     const update = () => {
       value.value = read()
     }
-    const stop = watch(make, (next) => {
+    watch(make, (next) => {
       read = next
       update()
     })
-    const unsubscribe = onDeliveries(connection, update)
-    return () => {
-      stop()
-      unsubscribe()
-    }
+    return onDeliveries(connection, update)
   })
   return value
 }

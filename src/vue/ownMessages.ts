@@ -1,4 +1,14 @@
-import { computed, type MaybeRef, type MaybeRefOrGetter, type Ref, shallowRef, toValue, unref, watch } from 'vue'
+import {
+  computed,
+  type MaybeRef,
+  type MaybeRefOrGetter,
+  type Ref,
+  shallowRef,
+  toValue,
+  unref,
+  watch,
+  watchEffect,
+} from 'vue'
 import type { OfType, OutboundMessage, Typed } from '../connection/messages'
 import { type OwnMessage, ownMessagesOf, type Shown, shownBy } from '../sessions/ownMessages'
 import { useConnection, whileMounted } from './provide'
@@ -24,7 +34,7 @@ export function useOwnMessages<Outbound extends Typed = OutboundMessage, Type ex
   const isShown = computed(() => shownBy(unref(shown) as never))
   whileMounted(() => {
     let leave = () => {}
-    const stop = watch(
+    watch(
       () => toValue(sessionId),
       (session) => {
         const { subscribe, getSnapshot } = own.store(session, type ?? 'send')
@@ -37,16 +47,8 @@ export function useOwnMessages<Outbound extends Typed = OutboundMessage, Type ex
       },
       { immediate: true, flush: 'sync' },
     )
-    const prune = watch(
-      () => all.value.filter(isShown.value),
-      (messages) => own.seen(messages),
-      { immediate: true },
-    )
-    return () => {
-      stop()
-      prune()
-      leave()
-    }
+    watchEffect(() => own.seen(all.value.filter(isShown.value)))
+    return () => leave()
   })
   return computed(() => all.value.filter((message) => !isShown.value(message))) as never
 }

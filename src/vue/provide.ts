@@ -1,4 +1,4 @@
-import { getCurrentInstance, type InjectionKey, inject, onMounted, onScopeDispose, provide } from 'vue'
+import { effectScope, getCurrentInstance, type InjectionKey, inject, onMounted, onScopeDispose, provide } from 'vue'
 import type { Connection } from '../connection/api'
 import type { InboundMessage, OutboundMessage, Typed } from '../connection/messages'
 import { type AnyConnection, holdLine } from '../sessions/holdLine'
@@ -31,13 +31,14 @@ export function useConnection<Inbound extends object = InboundMessage, Outbound 
   return connection as Connection<Inbound, Outbound>
 }
 
-/** From the mount of the component, outside of one from now, to the end of the scope. */
+/**
+ * From the mount of the component, outside of one from now, to the end of the scope: so do the
+ * watchers that `begin` makes.
+ */
 export function whileMounted(begin: () => () => void): void {
-  let end: (() => void) | undefined
-  const start = () => {
-    end = begin()
-  }
+  const scope = effectScope()
+  // A scope may end before its component is mounted.
+  const start = () => scope.active && scope.run(() => onScopeDispose(begin()))
   if (getCurrentInstance()) onMounted(start)
   else start()
-  onScopeDispose(() => end?.())
 }

@@ -27,19 +27,15 @@ export function useSession<State, Message extends object = InboundMessage>(
   whileMounted(() => {
     let leave = () => {}
     const follow = (name: string | null) => {
-      const left = leave
       const update = () => {
         view.value = read(name)
       }
+      leave()
       leave = name === null ? () => {} : sessions.use(name, options, update)
-      left()
       update()
     }
-    const stop = watch(() => toValue(id), follow, { immediate: true, flush: 'sync' })
-    return () => {
-      stop()
-      leave()
-    }
+    watch(() => toValue(id), follow, { immediate: true, flush: 'sync' })
+    return () => leave()
   })
   return {
     state: computed(() => view.value.state),

@@ -110,9 +110,12 @@ describeWith('docs/first-app.md', { chromium: findBrowser() }, () => {
     const tidy = async () => (await said()).map((text) => text.replace(/\s+/g, ' ').trim())
     const middle = () => expect.poll(said, PATIENCE).toContainEqual(expect.stringMatching(/agent: This is a simulated/))
 
+    const statusOf = (path: string) => page.evaluate(async (path) => (await fetch(path)).status, path)
+
     test('an answer comes word by word, goes on after a reload, and a stop ends it', async () => {
       await login('ann')
       await say('one')
+      await expect.poll(() => page.inputValue('input'), PATIENCE).toBe('')
       await middle()
       await page.reload()
       await expect.poll(tidy, PATIENCE).toEqual(['me: one', `agent: ${ANSWER('one')} finished`])
@@ -130,6 +133,11 @@ describeWith('docs/first-app.md', { chromium: findBrowser() }, () => {
       await say('two')
       await expect.poll(tidy, PATIENCE).toContainEqual(expect.stringMatching(/^me: two (queued|sending)/))
       const cut = (await tidy()).length
+      // Who cannot be logged out is not shown as if.
+      const dialog = page.waitForEvent('dialog').then((dialog) => dialog.accept().then(() => dialog.message()))
+      await page.click('text=Log out')
+      expect(await dialog).toContain('Not logged out')
+      expect(await tidy()).toHaveLength(cut)
       await page.reload()
       await expect.poll(() => page.textContent('main'), PATIENCE).toContain('The server is down')
       await startServer()
@@ -154,13 +162,39 @@ describeWith('docs/first-app.md', { chromium: findBrowser() }, () => {
       await say('secret')
       const other = await openPage()
       await expect.poll(() => other.textContent('main'), PATIENCE).toContain('secret')
+      // What waits goes with the login.
+      await page.route('**/chat/send', (route) => route.abort())
+      await say('unsent')
+      const stored = () => page.evaluate(() => JSON.stringify(localStorage))
+      await expect.poll(stored, PATIENCE).toContain('unsent')
+      const cookies = await context.cookies()
       await page.click('text=Log out')
       await expect.poll(() => other.textContent('main'), PATIENCE).toContain('I am ann')
+      expect(await stored()).not.toContain('unsent')
+      await page.unroute('**/chat/send')
+      expect(await context.cookies()).toEqual([])
+      // Who has kept the cookie has nothing of it.
+      await context.addCookies(cookies)
+      expect(await statusOf('/api/users/ann/history')).toBe(401)
+      await context.clearCookies()
       await login('ben')
       await say('hello')
       await expect.poll(tidy, PATIENCE).toContain('me: hello')
       expect(await page.textContent('body')).not.toContain('secret')
-      expect(await other.evaluate(() => fetch('/api/users/ann/history').then(({ status }) => status))).toBe(401)
+      expect(await statusOf('/api/users/ann/history')).toBe(401)
+    })
+
+    test('nobody reads or writes in the chat of another', async () => {
+      await login('ann')
+      await say('hello')
+      await expect.poll(tidy, PATIENCE).toContain('me: hello')
+      expect(await statusOf('/api/users/ben/history')).toBe(401)
+      await page.route('**/chat/send', (route) =>
+        route.continue({ postData: route.request().postData()?.replace('"ann"', '"ben"') ?? null }),
+      )
+      const answer = page.waitForResponse('**/chat/send')
+      await say('to ben')
+      expect((await answer).status()).toBe(403)
     })
   })
 })

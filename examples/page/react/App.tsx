@@ -21,7 +21,7 @@ export function App() {
     }
     look()
   }, [])
-  if (user) return <Line key={user} user={user} onLeave={() => setUser(null)} />
+  if (user) return <Line user={user} onLeave={() => setUser(null)} />
   if (user === undefined) return <p>{isDown ? 'The server is down. Trying again …' : 'Loading …'}</p>
   const enter = (user: string) => ask('/api/login', { user }).then(() => setUser(user))
   return ['ann', 'ben'].map((name) => (
@@ -68,7 +68,6 @@ function Chat({ user, onLeave }: Mine) {
     } catch {
       return alert('Not logged out: the server cannot be reached.')
     }
-    line.disconnect()
     line.clearOutbox()
     onLeave()
   }

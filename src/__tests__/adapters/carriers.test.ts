@@ -387,7 +387,13 @@ describe('a refusal', () => {
     const never = await readRefusal(new Response(bodyOf().body, { status: 500, headers: json }), 0)
     expect(never).toMatchObject({ code: 'stream-failed', status: 500 })
     const blocked = await readRefusal(Response.json({ error: 'blocked' }, { status: 403 }), 0)
-    expect(blocked).toMatchObject({ code: 'forbidden', message: 'the server answered 403: blocked' })
+    expect(blocked).toMatchObject({
+      code: 'forbidden',
+      message: 'the server answered 403: blocked',
+      reason: 'blocked',
+    })
+    const strange = await readRefusal(Response.json({ error: { why: 7 } }, { status: 403 }), 0)
+    expect(strange).toMatchObject({ code: 'forbidden', reason: undefined })
   })
 })
 

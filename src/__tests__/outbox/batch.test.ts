@@ -135,7 +135,12 @@ describe('what is queued goes in one POST', () => {
     )
     const [a, b, c, d] = await Promise.all(deliveries.map(({ settled }) => settled))
     expect(a).toEqual({ status: 'accepted', id: 'id-a', attempts: 1, receipt: { of: 'a' } })
-    expect(b).toMatchObject({ status: 'rejected', id: 'id-b', attempts: 1, error: { code: 'forbidden', status: 403 } })
+    expect(b).toMatchObject({
+      status: 'rejected',
+      id: 'id-b',
+      attempts: 1,
+      error: { code: 'forbidden', status: 403, reason: 'no' },
+    })
     expect(c).toMatchObject({ status: 'rejected', id: 'id-c', error: { code: 'id-reused', status: 409 } })
     expect(d).toMatchObject({ status: 'accepted', receipt: { of: 'd' } })
     expect([traffic(world), world.errors]).toEqual([['batch abcd'], []])

@@ -1,6 +1,7 @@
 import { createConnection } from 'holdline'
 import { defineProtocol, type InboundOf, type OutboundOf } from 'holdline/protocol'
 import * as react from 'holdline/react'
+import { createSharedConnection, type SharedConnection } from 'holdline/tabs'
 import * as vue from 'holdline/vue'
 import { test } from 'vitest'
 import { z } from 'zod'
@@ -86,4 +87,14 @@ function Reasons() {
     holds<Same<NonNullable<typeof error>['reason'], string | undefined>>()
   })
 }
+function SharedLines() {
+  const connection = ofReact.useHoldline({ url: '/api' }, 'ann', (options) =>
+    createSharedConnection(options, { name: 'ann' }),
+  )
+  const inVue = ofVue.useHoldline({ url: '/api' }, 'ann', (options) => createSharedConnection(options, { name: 'ann' }))
+  holds<Same<typeof connection, SharedConnection<Heard, Sent>>>()
+  holds<Same<typeof inVue, SharedConnection<Heard, Sent>>>()
+}
+test('a line that tabs share has the types of the protocol', () => holdsTypes(SharedLines))
+
 test('the line, and the reason of a refusal', () => holdsTypes(Reasons))

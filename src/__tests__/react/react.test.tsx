@@ -1,6 +1,8 @@
 // @vitest-environment happy-dom
 import { act, cleanup, renderHook } from '@testing-library/react'
-import { type ConnectionOptions, createConnection, type Delivery } from 'holdline'
+import { type Connection, type ConnectionOptions, createConnection, type Delivery } from 'holdline'
+import type { Protocol } from 'holdline/protocol'
+import * as holdline from 'holdline/react'
 import {
   createHooks,
   HoldlineProvider,
@@ -118,6 +120,14 @@ describe('useConnectionStatus', () => {
     expect(paragraphs(page)).toEqual(['backoff', 'backoff'])
   })
 
+  test('a selector reads what its render reads', async () => {
+    const Is = ({ wanted }: { wanted: string }) => <p>{`${useConnectionStatus(({ phase }) => phase === wanted)}`}</p>
+    const { page, show } = await world.mount(<Is wanted="idle" />)
+    expect(paragraphs(page)).toEqual(['false'])
+    show(<Is wanted="open" />)
+    expect(paragraphs(page)).toEqual(['true'])
+  })
+
   test('a selector may return a new object each time', async () => {
     const Part = () => {
       const { phase } = useConnectionStatus(({ phase }) => ({ phase }))
@@ -129,6 +139,24 @@ describe('useConnectionStatus', () => {
 })
 
 describe('useSession', () => {
+  test('the options are those of the render that asks for the session, for each session', async () => {
+    const shown: string[] = []
+    const Chat = ({ id }: { id: string }) => {
+      const load = async () => ({ state: `history of ${id}`, cursor: 0 })
+      const { state } = useSession(id, { ...TRANSCRIPT, initial: `begin of ${id}`, load })
+      shown.push(`${id}: ${state}`)
+      return <p>{state}</p>
+    }
+    const { page, show } = await world.mount(<Chat id="s1" />)
+    expect(paragraphs(page)).toEqual(['history of s1'])
+    show(<Chat id="s2" />)
+    await world.settles()
+    expect(paragraphs(page)).toEqual(['history of s2'])
+    expect(new Set(shown)).toEqual(
+      new Set(['s1: begin of s1', 's1: history of s1', 's2: begin of s2', 's2: history of s2']),
+    )
+  })
+
   test('components of one session show the same, and reduce each event once', async () => {
     const spy = vi.fn(reduce)
     const { page } = await world.mount([<Transcript key="1" reduce={spy} />, <Transcript key="2" reduce={spy} />])
@@ -366,12 +394,14 @@ describe('deliveries', () => {
           .join(' ')}
       </p>
     )
-    const { page } = await world.mount([<List key="1" />, <List key="2" of="s2" />])
+    const { page, show } = await world.mount([<List key="1" />, <List key="2" of="s2" />])
     await act(async () => world.harness.stream.fails())
     await act(async () => {
       for (const sessionId of ['s1', 's2']) world.harness.connection.send({ type: 'send', sessionId })
     })
     expect(paragraphs(page)).toEqual(['queued queued', 'queued'])
+    show([<List key="1" of="s3" />, <List key="2" />])
+    expect(paragraphs(page)).toEqual(['', 'queued queued'])
     await act(() => world.harness.reaches('open'))
     await world.settles()
     expect(paragraphs(page)).toEqual(['', ''])
@@ -432,6 +462,22 @@ describe('useLineStatus', () => {
     expect(paragraphs(page)).toEqual(['online'])
   })
 
+  test('it is that of the connection that is provided now', async () => {
+    const Host = ({ connection }: { connection: Connection }) => (
+      <HoldlineProvider connection={connection}>
+        <Banner />
+      </HoldlineProvider>
+    )
+    const [first, second] = [createConnection(world.environment), createConnection(world.environment)]
+    const { page, show } = await world.mount(<Host connection={first} />)
+    show(<Host connection={second} />)
+    await world.settles()
+    expect([first.phase, second.phase]).toEqual(['idle', 'open'])
+    expect(paragraphs(page)).toEqual(['online'])
+    show(null)
+    for (const connection of [first, second]) connection.dispose()
+  })
+
   test('while what has failed is posted again, it is not online yet', async () => {
     const { page } = await world.mount(<Banner />)
     world.harness.server.behaves(sendFails({ status: 503, times: 1 }))
@@ -468,9 +514,9 @@ const secondsIn = (page: Element) => Number(page.textContent?.split(' ').at(-1))
 
 describe('useOwnMessages', () => {
   type Entries = readonly { readonly id: string }[]
-  const Own = ({ of = 's1', shown = [] }: { of?: string | null; shown?: Entries }) => (
+  const Own = ({ of = 's1', shown = [], type }: { of?: string | null; shown?: Entries; type?: string }) => (
     <ul>
-      {useOwnMessages(of, { shown }).map((own) => (
+      {useOwnMessages(of, { shown, type }).map((own) => (
         <li key={own.id}>
           {ownText(own)}
           <button type="button" onClick={own.dismiss}>
@@ -506,13 +552,29 @@ describe('useOwnMessages', () => {
     expect(items(page)).toEqual([])
   })
 
+  test('one that the transcript has before its receipt is shown once', async () => {
+    const { page, show } = await world.mount(<Own />)
+    world.harness.server.behaves({ post: () => {} })
+    await send('a')
+    await world.settles()
+    expect(items(page)).toEqual(['a sending'])
+    show(<Own shown={[{ id: 'a' }]} />)
+    await world.settles()
+    expect(items(page)).toEqual([])
+  })
+
   test('only those of its session and its type; another chat and back changes nothing', async () => {
     const { page, show } = await world.mount(<Own />)
     await send('a')
     await send('b', 's2')
-    await act(async () => void world.harness.connection.send({ type: 'stop', sessionId: 's1' }))
+    const stop = { type: 'stop', sessionId: 's1', prompt: 'stop' } as const
+    await act(async () => void world.harness.connection.send(stop))
     await world.settles()
     expect(items(page)).toEqual(['a accepted'])
+    show(<Own type="stop" />)
+    await act(async () => void world.harness.connection.send(stop))
+    await world.settles()
+    expect(items(page)).toEqual(['stop accepted'])
     show(<Own of="s2" />)
     await world.settles()
     expect(items(page)).toEqual(['b accepted'])
@@ -550,6 +612,19 @@ describe('useOwnMessages', () => {
     expect(items(page)).toEqual(['a rejected'])
   })
 
+  test('of those with a verdict as many are kept as the outbox may hold, the newest', async () => {
+    world = createReactWorld({
+      create: (environment) => createConnection({ ...environment, outbox: { maxMessages: 2 } }),
+    })
+    const { page } = await world.mount(<Own />)
+    world.harness.server.behaves(refusesAsBusy(3))
+    for (const prompt of ['a', 'b', 'c']) {
+      await send(prompt)
+      await world.settles()
+    }
+    expect(items(page)).toEqual(['b rejected: busy', 'c rejected: busy'])
+  })
+
   test('one that waits counts down to its next try', async () => {
     const { page } = await world.mount(<Own />)
     world.harness.server.behaves(sendFails({ status: 429, retryAfter: 3, times: 1 }))
@@ -584,12 +659,23 @@ describe('createHooks', () => {
   test('the hooks are the same; the connection is given the protocol', async () => {
     const check = vi.fn((_part: unknown, message: unknown) => message)
     const own = createHooks({ endpoints: { ask: 'ask' }, check } as never)
-    expect(own.useSession).toBe(useSession)
-    expect(own.useSend).toBe(useSend)
+    const { useHoldline: _, ...same } = Object.fromEntries(
+      Object.entries(holdline).filter(([name]) => name.startsWith('use')),
+    )
+    expect(own).toMatchObject(same)
     const { result } = renderHook(() => own.useHoldline(world.environment as never, 'typed') as never as Line)
     const delivery = result.current.send({ type: 'ask', sessionId: 's1' })
     expect(check).toHaveBeenCalledWith('up', { type: 'ask', sessionId: 's1' }, expect.any(Function))
     expect(delivery.status).toBe('queued')
+  })
+
+  test('a line of each key, made by a function of the app that is given the protocol', () => {
+    const protocol: Protocol<{ up: { ask: object }; down: object }> = { endpoints: { ask: 'ask' } }
+    const own = createHooks(protocol)
+    const make = vi.fn((options: object) => createConnection(options as never))
+    const lineOf = (key: string) => renderHook(() => own.useHoldline(world.environment, key, make)).result.current
+    expect(lineOf('ann')).not.toBe(lineOf('bob'))
+    expect(make).toHaveBeenCalledWith({ ...world.environment, protocol })
   })
   type Line = { send(message: object): Delivery }
 })
@@ -622,6 +708,8 @@ describe('useHoldline', () => {
     expect(world.live()).toBe(2)
     expect(world.harness.streams).toHaveLength(3)
     expect(paragraphs(page)).toEqual(['live: a'])
+    await world.passes(60_000)
+    expect(world.live()).toBe(2)
     show(null)
     await world.settles()
     expect(world.live()).toBe(1)
@@ -687,24 +775,14 @@ describe('useHoldline', () => {
   test.runIf(Activity)(
     'a part of the page that is hidden has no line, and gets one when it is shown again',
     async () => {
-      const { show } = await world.mount(
-        <Activity mode="visible">
-          <Chat user="ann" />
-        </Activity>,
-      )
+      // One element, so that showing it again does not render it by itself.
+      const chat = <Chat user="ann" />
+      const { show } = await world.mount(<Activity mode="visible">{chat}</Activity>)
       await world.settles()
-      show(
-        <Activity mode="hidden">
-          <Chat user="ann" />
-        </Activity>,
-      )
+      show(<Activity mode="hidden">{chat}</Activity>)
       await world.settles()
       expect(world.live()).toBe(1)
-      show(
-        <Activity mode="visible">
-          <Chat user="ann" />
-        </Activity>,
-      )
+      show(<Activity mode="visible">{chat}</Activity>)
       await world.settles()
       expect(world.live()).toBe(2)
     },
@@ -731,9 +809,16 @@ describe('on a server', () => {
     </HoldlineProvider>
   )
   const useStatic = () => 'chat'
-  const Pending = () => (
-    <p>{`${usePending().length} ${useLineStatus().status} ${useConnectionStatus().pendingCount}`}</p>
-  )
+  const Pending = () => {
+    const own = useOwnMessages('s1', { shown: [] })
+    const left = useDelivery('left')
+    return (
+      <p>
+        {`${usePending().length} ${useLineStatus().status} ${useConnectionStatus().pendingCount}`}
+        {` ${own.length} ${left?.status}`}
+      </p>
+    )
+  }
 
   test('nothing is connected, watched or loaded, and the page takes over without a mismatch', async () => {
     const server = createConnection({ url: '/api/chat' })
@@ -747,7 +832,9 @@ describe('on a server', () => {
     const root = document.body.appendChild(document.createElement('div'))
     root.innerHTML = html
     // A message that an earlier page has left.
-    world.harness.connection.send({ type: 'send', sessionId: 's1' })
+    world.harness.connection.send({ type: 'send', sessionId: 's1' }, { id: 'left' })
+    // As where another root of the page has it.
+    world.harness.connection.connect()
     const mismatches: unknown[] = []
     const hydrated = await act(async () =>
       hydrateRoot(
@@ -762,7 +849,7 @@ describe('on a server', () => {
     await world.say('a')
     await world.settles()
     expect(mismatches).toEqual([])
-    expect(paragraphs(root)).toEqual(['chat', 'live: a', '0 online 0'])
+    expect(paragraphs(root)).toEqual(['chat', 'live: a', '0 online 0 1 accepted'])
     await act(async () => hydrated.unmount())
     root.remove()
   })

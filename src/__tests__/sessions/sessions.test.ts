@@ -2,7 +2,7 @@ import { persist } from 'holdline/storage'
 import { sessionsAreGone, sessionsAreReset } from 'holdline/testing'
 import { describe, expect, test, vi } from 'vitest'
 import type { StorageLike } from '../../environment'
-import { createLoads, createSessionWorld, reduce } from './world'
+import { createLoads, createSessionWorld, type Loading, reduce } from './world'
 
 describe('one state for all who use a session', () => {
   test('an event is reduced once, however many components show it', async () => {
@@ -674,8 +674,11 @@ describe('sessions that end', () => {
     expect(next.shows).toEqual(['a', 'live'])
   })
 
-  test('`forbidden` during a load: its result is not shown', async () => {
-    const { harness, use, frame } = createSessionWorld()
+  test.each([
+    ['result is not shown', (load: Loading) => load.answers('secret', 1)],
+    ['failure is not told, and it is not called again', (load: Loading) => load.fails('no database')],
+  ])('`forbidden` during a load: its %s', async (_, end) => {
+    const { harness, use, frame, codes } = createSessionWorld()
     const loads = createLoads()
     harness.connection.watch('s1')
     const user = use('s1', { load: loads.load })
@@ -683,10 +686,12 @@ describe('sessions that end', () => {
       post: (post) => post.answers(200, { ok: true, sessions: [{ sessionId: 's1', status: 'forbidden' }] }),
     })
     await harness.opens().catch(() => {})
-    loads.last.answers('secret', 1)
-    await harness.settles()
+    end(loads.last)
+    await harness.passes(60_000)
     await frame()
-    expect(user.shows).toEqual(['', 'forbidden'])
+    expect(user.view).toMatchObject({ state: '', status: 'forbidden', error: null })
+    expect(loads.all).toHaveLength(1)
+    expect(codes()).not.toContain('load-failed')
   })
 
   test('the end of the store leaves no timer and no listener', async () => {
@@ -726,14 +731,37 @@ describe('a load that knows better', () => {
       await frame()
       expect(user.shows).toEqual(['', end])
       expect(user.view.error).toBe(null)
+      // Nor for one more user.
+      use('s1', { load })
       say('a')
       await harness.passes(60_000)
       expect(user.shows).toEqual(['', end])
-      expect(load).toHaveBeenCalledTimes(1)
       expect(harness.connection.cursors).toEqual([])
+      // The app itself may go on.
+      harness.connection.watch('s1')
+      say('b')
+      await harness.passes(1_000)
+      expect(harness.messages).toHaveLength(2)
+      harness.server.restarts()
+      await harness.reaches('open')
+      await frame()
+      expect(user.shows).toEqual(['', end])
+      expect(load).toHaveBeenCalledTimes(1)
       expect(codes()).toEqual([])
     },
   )
+
+  test('after one that has failed: its error is told no more', async () => {
+    const { harness, use, frame } = createSessionWorld()
+    const load = vi.fn(async () => 'gone' as const).mockRejectedValueOnce('no database')
+    await harness.opens()
+    const user = use('s1', { load })
+    await frame()
+    expect(user.view.error).toBe('no database')
+    await harness.passes(1_000)
+    await frame()
+    expect(user.view).toMatchObject({ status: 'gone', error: null })
+  })
 
   test('after a reset the state stays, and the session is left', async () => {
     const { harness, use, say, frame } = createSessionWorld()

@@ -56,15 +56,18 @@ describe('what another tab says', () => {
     )
   })
 
-  test('an error keeps its code and its wait', () => {
-    const told = fieldsOf(new ConnectionError('goodbye', 'later', { status: 503, retryAfter: 100.5 }))
+  test('an error keeps its code, its wait and the reason of the server', () => {
+    const told = fieldsOf(
+      new ConnectionError('goodbye', 'later', { status: 503, retryAfter: 100.5, reason: 'full' }),
+    )
     const line = parseMessage({ type: 'line', tab: TAB, ...MESSAGES.line, error: structuredClone(told) })
-    const { code, message, status, retryAfter, retryable } = toError((line as Of<'line'>).error as ErrorFields)
-    expect({ code, message, status, retryAfter, retryable }).toEqual({
+    const { code, message, status, retryAfter, reason, retryable } = toError((line as Of<'line'>).error as ErrorFields)
+    expect({ code, message, status, retryAfter, reason, retryable }).toEqual({
       code: 'goodbye',
       message: 'later',
       status: 503,
       retryAfter: 100.5,
+      reason: 'full',
       retryable: true,
     })
   })

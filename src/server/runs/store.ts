@@ -158,7 +158,7 @@ function toChange({ page, record: before }: View, step: Step, { process, frees }
 function keepOf(before: RunRecord, { record: { active }, events }: Step): RunChange['keep'] {
   if (!active) return 'none'
   if (active.id === before.active?.id) return 'same'
-  return events.findIndex(({ type, run }) => type === 'run.started' && run === active.id)
+  return events.findIndex(({ type }) => type === 'run.started')
 }
 
 /** Those that were ended or have started. */

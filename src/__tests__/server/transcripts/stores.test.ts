@@ -1,5 +1,5 @@
 import { rmSync, writeFileSync } from 'node:fs'
-import { readdir, readFile, writeFile } from 'node:fs/promises'
+import { readdir, readFile, rename, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { fileStore } from '../../../server/node'
@@ -61,6 +61,40 @@ describe('fileStore', () => {
     const [own = ''] = await readdir(folder)
     return { store, own: join(folder, own) }
   }
+
+  test('a folder is not named by the id of its session: some file systems do not tell a from A', async () => {
+    const folder = temporaryFolder()
+    const store = fileStore(folder)
+    for (const id of ['s1', 'S1', 'a:b']) await store.save(id, { state: id, cursor: at(1) }, undefined)
+    const names = await readdir(folder)
+    expect(names).toHaveLength(3)
+    expect(names.filter((name) => !/^[0-9a-f]{32}$/.test(name))).toEqual([])
+  })
+
+  test('a file that is gone when it is to be read has been replaced: it is no empty history', async () => {
+    const { store, own } = await saved()
+    await symlink(join(own, 'gone'), join(own, '2.json'))
+    const loading = store.load('s1')
+    const newest = { state: ['newest'], cursor: at(3) }
+    await writeFile(join(own, 'draft'), JSON.stringify(newest))
+    await rename(join(own, 'draft'), join(own, '3.json'))
+    expect(await loading).toEqual(newest)
+  })
+
+  test('a folder that cannot be read is no empty history', async () => {
+    const file = join(temporaryFolder(), 'file')
+    await writeFile(file, '')
+    await expect(fileStore(file).load('s1')).rejects.toThrow('ENOTDIR')
+  })
+
+  test('a save that another one overtakes while it writes is refused, and leaves no draft', async () => {
+    const { store, own } = await saved()
+    const newest = { state: ['newest'], cursor: at(2) }
+    const late = { toJSON: () => writeFileSync(join(own, '2.json'), JSON.stringify(newest)) }
+    expect(await store.save('s1', { state: late, cursor: at(3) }, at(1))).toBe(false)
+    expect(await store.load('s1')).toEqual(newest)
+    expect(await readdir(own)).toEqual(['1.json', '2.json'])
+  })
 
   test('leaves one file for each session, which is another one after each save', async () => {
     const { store, own } = await saved()

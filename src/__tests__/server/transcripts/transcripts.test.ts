@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { z } from 'zod'
 import { defineProtocol } from '../../../protocol/define'
 import { createChatServer, memoryLog, type SessionLog } from '../../../server'
@@ -8,7 +8,7 @@ import { describeWithRedis } from '../../support/redis'
 import { redisLogs } from '../../support/redisLogs'
 import { createTestServer, fakeClock } from '../../support/server'
 import { command, manualProducer, says } from '../runs/stage'
-import { breakOff, createProcess, reduce, STORES, say, type Texts } from './world'
+import { breakOff, createProcess, reduce, STORES, savedAfter, say, type Texts } from './world'
 
 describe('on the memory log', () => {
   transcriptsKeepUp(() => memoryLog())
@@ -58,6 +58,38 @@ describe('on the memory log', () => {
     }
     const { transcripts } = createProcess(turning, memoryStore())
     expect(await transcripts.read('s1')).toEqual({ state: ['new'], cursor: { lastSeq: 1, epoch } })
+  })
+
+  test('an event that comes while the log is read is in the state and in its cursor, or in neither', async () => {
+    const log = memoryLog()
+    await log.append('s1', say('1'))
+    const head: SessionLog['head'] = async (id) => {
+      const before = await log.head(id)
+      await log.append('s1', say('2'))
+      return before
+    }
+    const { transcripts } = createProcess({ ...log, head }, memoryStore())
+    expect(await transcripts.read('s1')).toMatchObject({ state: ['1', '2'], cursor: { lastSeq: 2 } })
+  })
+
+  test('a log that has lost all of the events: what ran is broken off, and the next ones follow', async () => {
+    const log = memoryLog()
+    const store = memoryStore()
+    await log.append('s1', { type: 'run.started' })
+    await createProcess(log, store).transcripts.read('s1')
+    await log.append('s1', say('lost'))
+    const { transcripts } = createProcess({ ...log, read: () => [] }, store)
+    expect(await transcripts.read('s1')).toMatchObject({ state: ['broken off'], cursor: { lastSeq: 2 } })
+  })
+
+  test('of a session that begins nothing is broken off', async () => {
+    const log = memoryLog()
+    const breakOff = vi.fn((texts: Texts) => texts)
+    const transcripts = createTranscripts({ log, initial: [] as Texts, reduce, breakOff })
+    await log.append('s1', say('hi'))
+    await transcripts.read('s1')
+    expect(breakOff).not.toHaveBeenCalled()
+    await transcripts.close()
   })
 
   test('a session that cannot be read now is what was saved of it', async () => {
@@ -147,12 +179,13 @@ function transcriptsKeepUp(createLog: () => SessionLog) {
         .toEqual([['hi'], ['one']])
     })
 
-    test('close saves what is not saved yet', async () => {
+    test('close saves what is not saved yet, and leaves no timer', async () => {
       const store = createStore()
-      const { log, transcripts } = createProcess(createLog(), store)
-      await log.append('s1', say('hi'))
+      const { log, transcripts, clock } = createProcess(createLog(), store)
+      for (const text of ['1', '2']) await log.append('s1', say(text))
       await transcripts.close()
-      expect((await store.load('s1'))?.state).toEqual(['hi'])
+      expect((await store.load('s1'))?.state).toEqual(['1', '2'])
+      expect(clock.timers).toBe(0)
     })
 
     test('C101: reading a session that nothing was said in saves nothing', async () => {
@@ -219,15 +252,16 @@ function transcriptsKeepUp(createLog: () => SessionLog) {
       return tries
     }
     await expect.poll(pass).toBeGreaterThan(3)
-    expect(errors.map(String)).toEqual([
-      'Error: transcripts: a session could not be saved; it is tried again every second',
-    ])
+    const told = new Error('transcripts: a session could not be saved; it is tried again every second', {
+      cause: new Error('disk full'),
+    })
+    expect(errors).toEqual([told])
     isDown = false
-    const saved = async () => {
-      await clock.advance(1_000)
-      return (await own.load('s1'))?.state
-    }
-    await expect.poll(saved).toEqual(['hi'])
+    await expect.poll(() => savedAfter(clock, own)).toEqual(['hi'])
+    // The next outage is another one.
+    isDown = true
+    await log.append('s1', say('again'))
+    await expect.poll(() => pass().then(() => errors)).toEqual([told, told])
   })
 }
 
@@ -237,16 +271,21 @@ test.each([
   [{ reduce: 7 }, "'reduce' must be a function"],
   [{ breakOff: 7 }, "'breakOff' must be a function"],
   [{ store: {} }, "'store' must have a function 'load'"],
+  [{ onError: 7 }, "'onError' must be a function"],
+  [{ clock: {} }, "'clock' must have a function 'setTimeout'"],
 ])('an option that does not fit is named: %o', (wrong, sentence) => {
   const options = { log: memoryLog(), initial: [] as Texts, reduce, breakOff, ...wrong }
   expect(() => createTranscripts(options as never)).toThrow(sentence)
 })
 
-test('a store whose cursor is none is named', async () => {
-  const store = { load: () => ({ state: [], cursor: { lastSeq: '7', epoch: 'e' } }), save: () => true }
-  const transcripts = createTranscripts({ log: memoryLog(), initial: [] as Texts, reduce, store: store as never })
-  await expect(transcripts.read('s1')).rejects.toThrow('the store has no cursor { lastSeq: number, epoch: string }')
-})
+test.each([{ lastSeq: '7', epoch: 'e' }, { lastSeq: 7 }, undefined])(
+  'a store whose cursor is none is named: %o',
+  async (cursor) => {
+    const store = { load: () => ({ state: [], cursor }), save: () => true }
+    const transcripts = createTranscripts({ log: memoryLog(), initial: [] as Texts, reduce, store: store as never })
+    await expect(transcripts.read('s1')).rejects.toThrow('the store has no cursor { lastSeq: number, epoch: string }')
+  },
+)
 
 test('server.read has the events of a session, and creates nothing', async () => {
   const log = memoryLog({ clock: fakeClock() })
@@ -258,6 +297,8 @@ test('server.read has the events of a session, and creates nothing', async () =>
     [3, '3'],
   ])
   expect((await server.read('s1', 1, 1)).map(({ seq }) => seq)).toEqual([2])
+  for (let n = 4; n <= 501; n += 1) await server.publish('s1', say(`${n}`))
+  expect(await server.read('s1')).toHaveLength(500)
   expect(await server.read('unknown')).toEqual([])
   await expect(server.read('../s1')).rejects.toThrow('read: the session id must match')
   await expect(server.read('s1', -1)).rejects.toThrow("'after' must be an integer")

@@ -46,3 +46,9 @@ export function createProcess(log: SessionLog, store: TranscriptStore) {
   const transcripts = createTranscripts({ log, store, initial: [] as Texts, reduce, breakOff, onError, clock })
   return { transcripts, log: transcripts.log, clock, errors }
 }
+
+/** The state of the session that is saved when a second more has passed. */
+export async function savedAfter(clock: ReturnType<typeof fakeClock>, store: TranscriptStore) {
+  await clock.advance(1_000)
+  return (await store.load('s1'))?.state
+}
