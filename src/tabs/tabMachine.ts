@@ -92,11 +92,7 @@ export const tabMachine = tabSetup.createMachine({
             following: {
               id: 'following',
               tags: 'following',
-              invoke: {
-                src: 'leaderWatch',
-                id: 'leaderWatch',
-                onError: broken,
-              },
+              invoke: { src: 'leaderWatch', id: 'leaderWatch', onError: broken },
               on: {
                 'leader.silent': { target: 'electing', actions: 'forgetLeader' },
                 'leader.ceded': { target: '#stealing', actions: 'forgetLeader' },
@@ -131,29 +127,33 @@ export const tabMachine = tabSetup.createMachine({
                   },
                   on: {
                     'join.proved': { target: 'joined' },
-                    'join.refused': { target: 'doubtful' },
                     'join.failed': { target: 'waiting' },
                     'stream.unwanted': { target: 'waiting', actions: 'recordUnwanted' },
                   },
-                  after: {
-                    joinTimeout: { target: 'doubtful' },
-                  },
-                },
-                doubtful: {
-                  entry: 'sayDoubt',
-                  on: {
-                    'stream.unwanted': { target: 'waiting', actions: 'recordUnwanted' },
-                  },
-                  after: {
-                    doubtTimeout: alone('the stream that the tabs share knows no proof of it; another user, perhaps'),
+
+                  initial: 'proving',
+                  states: {
+                    proving: {
+                      on: {
+                        'join.refused': { target: 'doubtful' },
+                      },
+                      after: {
+                        joinTimeout: { target: 'doubtful' },
+                      },
+                    },
+                    // A proof that is late is one all the same.
+                    doubtful: {
+                      entry: 'sayDoubt',
+                      after: {
+                        doubtTimeout: alone(
+                          'the stream that the tabs share knows no proof of it; another user, perhaps',
+                        ),
+                      },
+                    },
                   },
                 },
                 joined: {
-                  invoke: {
-                    src: 'relay',
-                    id: 'relay',
-                    onError: broken,
-                  },
+                  invoke: { src: 'relay', id: 'relay', onError: broken },
                   on: {
                     // The stream that it had is over: its connection opens another one when it is
                     // woken.

@@ -53,7 +53,7 @@ export const PLANTED_IN_TABS: readonly PlantedBug[] = [
     bug: 'a tab that finds no proof waits for ever',
     file: MACHINE,
     within: 'tabMachine',
-    find: "doubtTimeout: alone('the stream that the tabs share knows no proof of it; another user, perhaps'),",
+    find: "doubtTimeout: alone('the stream that the tabs share knows no proof of it; another user, perhaps',),",
     replace: '',
     showsInTabs: { invariant: 'I9', set: 'users', path: 'a opens, b opens' },
   },

@@ -414,6 +414,15 @@ describe('who may share', () => {
     await hears(browser, [1], tabs[0], other)
   })
 
+  test('a tab whose proof takes long shares all the same', async () => {
+    const { browser, tabs } = await sharing(1)
+    browser.latency = 3_000
+    const other = browser.open()
+    other.connection.connect()
+    await browser.share(...tabs, other)
+    expect(other.errors).toEqual([])
+  })
+
   test('a tab of another user takes a line of its own, and says so', async () => {
     const { browser, tabs } = await sharing(2, { user: 'alice' })
     const other = browser.open({ user: 'bob' })
@@ -576,7 +585,7 @@ describe('a look inside', () => {
     expect(stepsOf(one)).toEqual(['stream.wanted electing,hailing', 'lock.granted leading,keeping'])
     expect(stepsOf(two)).toEqual([
       'stream.wanted electing,hailing',
-      'leader.told following,joining',
+      'leader.told following,joining,proving',
       'join.proved following,joined',
     ])
     await browser.passes(60_000)
@@ -585,7 +594,7 @@ describe('a look inside', () => {
     const saved = JSON.stringify(two)
     expect(replayTrace(saved)).toEqual({ steps: two.steps.length, divergence: null })
     expect(formatTrace(saved)).toContain(`of tab ${two.tab}; tab ${one.tab} holds the stream\n`)
-    expect(formatTrace(saved)).toMatch(/ tab electing.hailing → following.joining +leader.told/)
+    expect(formatTrace(saved)).toMatch(/ tab electing.hailing → following.joining.proving +leader.told/)
     expect(formatTrace(saved, 'mermaid')).toContain('tabs->>tab: leader.told')
     expect(formatTrace(one)).toContain('it holds the stream')
   })
