@@ -1,5 +1,6 @@
 import { FEATURES } from '../../src/protocol'
 import type { PlantedBug } from './plantedBug'
+import { PLANTED_IN_SHARED_LINE } from './plantedInSharedLine'
 import { PLANTED_IN_TABS } from './plantedInTabs'
 
 const MACHINE = 'src/machine/connectionMachine.ts'
@@ -947,4 +948,5 @@ export const PLANTED: readonly PlantedBug[] = [
     replace: 'gate ||',
   },
   ...PLANTED_IN_TABS,
+  ...PLANTED_IN_SHARED_LINE,
 ]

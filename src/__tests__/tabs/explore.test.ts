@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { loadPlantedInTabs } from '../../../tools/proof/load'
-import { PLANTED_IN_TABS } from '../../../tools/proof/plantedInTabs'
+import { PLANTED } from '../../../tools/proof/planted'
 import {
   createTabsExpand,
   createWalk,
@@ -61,7 +61,7 @@ test('a path is carried out the same each time, and one that cannot be is refuse
 })
 
 describe('a bug in the tabs is seen, and the promise that it breaks is named', () => {
-  const shown = PLANTED_IN_TABS.flatMap((planted) => (planted.showsInTabs ? [{ planted, ...planted.showsInTabs }] : []))
+  const shown = PLANTED.flatMap((planted) => (planted.showsInTabs ? [{ planted, ...planted.showsInTabs }] : []))
 
   test.each(shown)('$invariant: $planted.bug', async ({ planted, set, path, invariant }) => {
     const letters = path.split(', ')

@@ -57,9 +57,7 @@ describe('what another tab says', () => {
   })
 
   test('an error keeps its code, its wait and the reason of the server', () => {
-    const told = fieldsOf(
-      new ConnectionError('goodbye', 'later', { status: 503, retryAfter: 100.5, reason: 'full' }),
-    )
+    const told = fieldsOf(new ConnectionError('goodbye', 'later', { status: 503, retryAfter: 100.5, reason: 'full' }))
     const line = parseMessage({ type: 'line', tab: TAB, ...MESSAGES.line, error: structuredClone(told) })
     const { code, message, status, retryAfter, reason, retryable } = toError((line as Of<'line'>).error as ErrorFields)
     expect({ code, message, status, retryAfter, reason, retryable }).toEqual({

@@ -4,6 +4,7 @@ import { createInspector, formatTrace, type InspectorEvent, replayTrace, type Tr
 import { memoryLog } from 'holdline/server'
 import { createSharedConnection } from 'holdline/tabs'
 import { afterEach, describe, expect, test, vi } from 'vitest'
+import type { Cursor, Feature } from '../../protocol'
 import { connectAll, FakeBrowser, type FakeTab, range, type TabOptions } from './browser'
 
 const browsers: FakeBrowser[] = []
@@ -14,6 +15,44 @@ afterEach(async () => {
 function createBrowser(...options: ConstructorParameters<typeof FakeBrowser>) {
   const browser = new FakeBrowser(...options)
   browsers.push(browser)
+  return browser
+}
+
+/** Its server does not announce the feature. */
+function lacking(feature: Feature) {
+  const browser = createBrowser()
+  const { fetch } = browser.server
+  browser.server.fetch = async (request) => {
+    const response = await fetch(request)
+    if (!request.url.endsWith('/events') || !response.body) return response
+    const decoder = new TextDecoder()
+    const encoder = new TextEncoder()
+    const plain = new TransformStream<Uint8Array, Uint8Array>({
+      transform: (chunk, controller) =>
+        controller.enqueue(
+          encoder.encode(decoder.decode(chunk).replace(new RegExp(`,"${feature}"|"${feature}",`), '')),
+        ),
+    })
+    return new Response(response.body.pipeThrough(plain), response)
+  }
+  return browser
+}
+
+/** Its server detaches the sessions that a page suspends. */
+function detaching() {
+  const browser = lacking('suspend-keeps')
+  const { fetch } = browser.server
+  browser.server.fetch = async (request) => {
+    const { url, headers } = request
+    if (!url.endsWith('/suspend')) return fetch(request)
+    const { sessions } = (await request.clone().json()) as { sessions: readonly Cursor[] }
+    const answer = await fetch(request)
+    for (const { sessionId } of sessions) {
+      const body = JSON.stringify({ type: 'unwatch', sessionId })
+      await fetch(new Request(url.replace('suspend', 'unwatch'), { method: 'POST', headers, body }))
+    }
+    return answer
+  }
   return browser
 }
 
@@ -151,6 +190,18 @@ describe('one stream for all tabs', () => {
     tabs[1].connection.suspend()
     await browser.reaches(() => asleep.length > 0, 'the suspend')
     expect(asleep).toEqual(['s1'])
+  })
+
+  test('a tab that comes back attaches what a suspend has detached, though it has missed nothing', async () => {
+    const { browser, tabs } = await sharing(2, {}, detaching())
+    for (const { connection } of tabs) connection.suspend()
+    await browser.reaches(() => browser.requests.some((request) => request.endsWith(' suspend')), 'the suspend')
+    await browser.passes(100)
+    const before = browser.requests.length
+    tabs[1].connection.wake()
+    await browser.reaches(() => browser.requests.slice(before).includes('tab1 reconnect'), 'a resume')
+    await publish(browser, 1)
+    await hears(browser, [1], tabs[1])
   })
 })
 
@@ -292,6 +343,17 @@ describe('the leader goes', () => {
     await hears(browser, [1], ...tabs)
   })
 
+  test('a tab that waits for its next try is woken as soon as there is a line again', async () => {
+    const browser = createBrowser()
+    const { tabs } = await sharing(1, { backoff: { base: 1_000, cap: 1_000 } }, browser)
+    const patient = browser.open({ backoff: { base: 30_000 } })
+    patient.connection.connect()
+    await browser.share(tabs[0], patient)
+    tabs[0].cut()
+    await browser.reaches(() => patient.connection.phase === 'backoff', 'its wait')
+    expect(await browser.share(tabs[0], patient)).toBeLessThanOrEqual(2_000)
+  })
+
   test('a new leader waits as long as the server has asked the old one to', async () => {
     const { browser, tabs } = await sharing(3)
     await browser.server.close({ retryAfter: 30_000 })
@@ -365,6 +427,15 @@ describe('who may share', () => {
     await browser.passes(100)
     expect([tabs[0].connection.isOpen, tabs[0].received, other.seqs('s1')]).toEqual([false, [], [1]])
     await hears(browser, [1], tabs[0], other)
+  })
+
+  test('a tab whose proof takes long shares all the same', async () => {
+    const { browser, tabs } = await sharing(1)
+    browser.latency = 3_000
+    const other = browser.open()
+    other.connection.connect()
+    await browser.share(...tabs, other)
+    expect(other.errors).toEqual([])
   })
 
   test('a tab of another user takes a line of its own, and says so', async () => {
@@ -477,19 +548,7 @@ describe('who may share', () => {
   })
 
   test('a server that lacks what sharing takes: every tab has a line of its own, and says so', async () => {
-    const browser = createBrowser()
-    const fetch = browser.server.fetch
-    browser.server.fetch = async (request) => {
-      const response = await fetch(request)
-      if (!request.url.endsWith('/events') || !response.body) return response
-      const decoder = new TextDecoder()
-      const encoder = new TextEncoder()
-      const plain = new TransformStream<Uint8Array, Uint8Array>({
-        transform: (chunk, controller) =>
-          controller.enqueue(encoder.encode(decoder.decode(chunk).replace('"contiguous-seq",', ''))),
-      })
-      return new Response(response.body.pipeThrough(plain), response)
-    }
+    const browser = lacking('contiguous-seq')
     const tabs = [browser.open(), browser.open()]
     connectAll(...tabs)
     await browser.reaches(() => tabs.every(({ role, connection }) => role === 'own' && connection.isOpen), 'two lines')
@@ -564,7 +623,7 @@ describe('a look inside', () => {
     expect(stepsOf(one)).toEqual(['stream.wanted electing,hailing', 'lock.granted leading,keeping'])
     expect(stepsOf(two)).toEqual([
       'stream.wanted electing,hailing',
-      'leader.told following,joining',
+      'leader.told following,joining,proving',
       'join.proved following,joined',
     ])
     await browser.passes(60_000)
@@ -573,7 +632,7 @@ describe('a look inside', () => {
     const saved = JSON.stringify(two)
     expect(replayTrace(saved)).toEqual({ steps: two.steps.length, divergence: null })
     expect(formatTrace(saved)).toContain(`of tab ${two.tab}; tab ${one.tab} holds the stream\n`)
-    expect(formatTrace(saved)).toMatch(/ tab electing.hailing → following.joining +leader.told/)
+    expect(formatTrace(saved)).toMatch(/ tab electing.hailing → following.joining.proving +leader.told/)
     expect(formatTrace(saved, 'mermaid')).toContain('tabs->>tab: leader.told')
     expect(formatTrace(one)).toContain('it holds the stream')
   })
