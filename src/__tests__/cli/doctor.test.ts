@@ -39,6 +39,9 @@ async function examine(tampering: Tampering = {}, ...flags: string[]) {
 const problems = ({ findings }: Result) => findings.filter(({ level }) => level === 'problem')
 const of = ({ findings }: Result, topic: Finding['topic']) => findings.find((finding) => finding.topic === topic)
 
+/** A machine that is busy is late itself; how much is `ok`, the judges' own tests say. */
+const IN_TIME = { level: expect.stringMatching(/^(ok|advice)$/), seen: expect.stringMatching(/^6 frames came/) }
+
 const isStream = (request: Request) => new URL(request.url).pathname.endsWith('/events')
 
 /** Changes the answer to the stream, or to `?ask`. */
@@ -130,9 +133,9 @@ describe.concurrent('holdline doctor', () => {
     const result = await examine({}, '--idle', '1')
     expect(problems(result)).toEqual([])
     expect(result.code).toBe(0)
-    for (const topic of ['address', 'stream', 'first byte', 'compression', 'buffering', 'idle', 'post'] as const)
+    for (const topic of ['address', 'stream', 'compression', 'idle', 'post'] as const)
       expect(of(result, topic)).toMatchObject({ level: 'ok' })
-    expect(of(result, 'buffering')?.seen).toBe('6 frames came singly and at once')
+    expect(of(result, 'buffering')).toMatchObject(IN_TIME)
   })
 
   test('is a line a finding, and a sum', async () => {
@@ -209,7 +212,7 @@ describe.concurrent('holdline doctor', () => {
   test('compression that is flushed is an advice', async () => {
     const result = await examine(onStream(gzipped(constants.Z_SYNC_FLUSH)))
     expect(of(result, 'compression')).toMatchObject({ level: 'advice' })
-    expect(of(result, 'buffering')).toMatchObject({ level: 'ok' })
+    expect(of(result, 'buffering')).toMatchObject(IN_TIME)
     expect(result.code).toBe(0)
   })
 
@@ -293,7 +296,7 @@ describe.concurrent('holdline doctor', () => {
     })
     expect(problems(slash)).toEqual([])
     expect(of(slash, 'redirect')).toMatchObject({ level: 'advice' })
-    expect(of(slash, 'buffering')).toMatchObject({ level: 'ok' })
+    expect(of(slash, 'buffering')).toMatchObject(IN_TIME)
     const login = await examine({ answer: () => Response.redirect('https://sso.example/login', 302) })
     expect(problems(login)[0]).toMatchObject({ topic: 'redirect', fix: expect.stringContaining('answer 401') })
   })
@@ -339,6 +342,27 @@ describe.concurrent('holdline doctor', () => {
     })
   })
 
+  test('a welcome without its empty line, and a stream that ends behind its welcome, are told', async () => {
+    const text = 'event: welcome\ndata: {"type":"welcome","protocolVersion":2,"connectionId":"c"}\n'
+    const open = new ReadableStream({ start: (sink) => sink.enqueue(new TextEncoder().encode(text)) })
+    const endless = await examine(
+      onStream((response) => new Response(open, response)),
+      '--timeout',
+      '1500',
+    )
+    expect(problems(endless)).toEqual([
+      expect.objectContaining({ topic: 'stream', seen: `${text.length} bytes came, and no whole frame in them` }),
+    ])
+    const ended = await examine(
+      onStream((response) => new Response(`${text}\n`, response)),
+      '--idle',
+      '1',
+    )
+    expect(problems(ended)).toEqual([
+      expect.objectContaining({ topic: 'stream', seen: expect.stringMatching(/^the stream was ended \d+ ms after/) }),
+    ])
+  })
+
   test('a stream that is over at once is told', async () => {
     const result = await examine(onStream((response) => new Response('', response)))
     expect(problems(result)).toEqual([
@@ -370,13 +394,15 @@ describe.concurrent('holdline doctor', () => {
     const { port } = server.address() as AddressInfo
     const { out } = await run([`http://127.0.0.1:${port}/api/chat`, '--json', '--timeout', '2000'])
     server.close()
-    expect(problems(JSON.parse(out))[0]).toEqual({
-      topic: 'tls',
-      level: 'problem',
-      seen: 'the port speaks TLSv1.3, and the URL is http:',
-      expected: 'https:',
-      fix: 'write https: in the URL',
-    })
+    expect(problems(JSON.parse(out))).toEqual([
+      {
+        topic: 'tls',
+        level: 'problem',
+        seen: 'the port speaks TLSv1.3, and the URL is http:',
+        expected: 'https:',
+        fix: 'write https: in the URL',
+      },
+    ])
   })
 
   test('a certificate that is not trusted is a problem, and the rest is not tried', async () => {
@@ -406,7 +432,11 @@ describe.concurrent('holdline doctor', () => {
     const { out: other } = await run([plain.options.url.replace('http:', 'https:'), '--json', '--timeout', '2000'])
     await plain.close()
     expect(problems(JSON.parse(other))).toEqual([
-      expect.objectContaining({ topic: 'tls', seen: expect.stringContaining('no TLS there') }),
+      expect.objectContaining({
+        topic: 'tls',
+        seen: expect.stringContaining('no TLS there'),
+        fix: expect.stringContaining('or write http: in the URL'),
+      }),
     ])
   })
 
@@ -470,11 +500,14 @@ const WELCOME = { type: 'welcome', protocolVersion: 2, connectionId: 'c', heartb
 const stream = (more: Partial<StreamSight> = {}): StreamSight => ({
   opened: exchange(),
   first: { ms: 6, name: 'welcome', json: WELCOME },
-  isEmpty: false,
+  bytes: 0,
+  over: undefined,
   probes: probes(0, 0, -1, 0, 1, 0),
   hold: undefined,
   ...more,
 })
+const OVER = { how: 'ended', age: 50, hasFarewell: false } as const
+const welcome = (more: object) => ({ ms: 6, name: 'welcome', json: { ...WELCOME, ...more } })
 const TLS = { version: 'TLSv1.3', http: 'h2', distrust: undefined, days: 60 } as const
 const observation = (more: Partial<Observation> = {}): Observation => ({
   target: target('https://chat.example/api/chat'),
@@ -566,12 +599,148 @@ const CASES: readonly (readonly [string, Partial<Observation>, Partial<Record<ke
   [
     'a redirect to another origin',
     { hops: [{ method: 'GET', status: 302, from: 'https://chat.example/a', to: 'https://b.example/' }] },
-    { topic: 'redirect', level: 'problem', fix: /URL that it leads to/ },
+    { topic: 'redirect', level: 'problem', fix: 'give the base URL of the chat itself' },
   ],
   [
     'a redirect that makes a GET of a POST',
     { hops: [{ method: 'POST', status: 301, from: 'https://chat.example/a', to: 'https://chat.example/b' }] },
     { topic: 'redirect', level: 'problem', expected: /^307 or 308/ },
+  ],
+  [
+    'a redirect of an endpoint to another origin',
+    {
+      hops: [
+        { method: 'GET', status: 301, from: 'http://chat.example/c/events?ask', to: 'https://b.example/c/events?ask' },
+      ],
+    },
+    { topic: 'redirect', level: 'problem', fix: /^give https:\/\/b\.example\/c as the URL/ },
+  ],
+  [
+    'a redirect to a login page of the same origin',
+    {
+      hops: [
+        { method: 'GET', status: 302, from: 'https://chat.example/c/events', to: 'https://chat.example/login?next=/' },
+      ],
+    },
+    { topic: 'redirect', level: 'problem', expected: /not a login page/, fix: /^answer 401/ },
+  ],
+  [
+    'a redirect of a chat that is below /auth',
+    {
+      hops: [
+        {
+          method: 'GET',
+          status: 301,
+          from: 'https://chat.example/auth/events',
+          to: 'https://chat.example/auth/c/events',
+        },
+      ],
+    },
+    { topic: 'redirect', level: 'advice', fix: /^give https:\/\/chat\.example\/auth\/c as the URL/ },
+  ],
+  [
+    'a redirect that adds a slash',
+    {
+      hops: [{ method: 'POST', status: 301, from: 'https://chat.example/c/send', to: 'https://chat.example/c/send/' }],
+    },
+    { topic: 'redirect', level: 'problem', fix: /^no rule about slashes/ },
+  ],
+  [
+    'a redirect that is not followed is no URL to give',
+    { up: exchange({ request: 'POST send', status: 301 }) },
+    { topic: 'post', level: 'problem', fix: /see `redirect`/ },
+  ],
+  [
+    'a page of HTML, which may be a login page',
+    { down: exchange({ headers: new Headers({ 'Content-Type': 'text/html' }), text: '<form>' }) },
+    { topic: 'stream', level: 'problem', fix: /mount the server half .*; if it is a login page, answer 401/ },
+  ],
+  [
+    'a POST of a type that is refused',
+    { up: exchange({ status: 415 }) },
+    { topic: 'post', fix: /take `Content-Type: application\/json`/ },
+  ],
+  [
+    'a welcome of another version',
+    { down: stream({ first: welcome({ protocolVersion: 1 }) }) },
+    { topic: 'stream', level: 'problem', seen: 'the welcome has `protocolVersion: 1`, not 2' },
+  ],
+  [
+    'a welcome whose name for the stream fits no header',
+    { down: stream({ first: welcome({ connectionId: 'é' }) }) },
+    { topic: 'stream', level: 'problem', seen: /no `connectionId` that is one/ },
+  ],
+  [
+    'a stream that ends behind its welcome',
+    { down: stream({ over: OVER, probes: [] }) },
+    {
+      topic: 'stream',
+      level: 'problem',
+      seen: 'the stream was ended 50 ms after it was asked for',
+      fix: /Content-Length/,
+    },
+  ],
+  [
+    'a goodbye before it was left alone',
+    { down: stream({ over: { ...OVER, hasFarewell: true } }) },
+    { topic: 'idle', level: 'unknown', seen: 'the server said goodbye after 50 ms' },
+  ],
+  [
+    'a welcome that has no empty line after it',
+    { down: stream({ first: undefined, bytes: 92, probes: [] }) },
+    {
+      topic: 'stream',
+      level: 'problem',
+      seen: '92 bytes came, and no whole frame in them',
+      fix: /empty line \(`\\n\\n`\)/,
+    },
+  ],
+  [
+    'no welcome, and no proxy that shows itself',
+    { down: stream({ first: undefined, probes: [] }) },
+    { topic: 'buffering', level: 'problem', fix: /without a proxy, let the server flush the headers and the welcome/ },
+  ],
+  [
+    'a stream that was held until a time-out cut it, behind nginx',
+    {
+      down: stream({
+        opened: { ...by({ Server: 'nginx' }), ms: 5_010 },
+        first: undefined,
+        over: { ...OVER, age: 5_012 },
+        probes: [],
+      }),
+    },
+    {
+      topic: 'buffering',
+      level: 'problem',
+      seen: /came with the end of the stream, after 5\.0 s/,
+      fix: /^nginx: `proxy_buffering off;`/,
+    },
+  ],
+  [
+    'a welcome that is later than its headers',
+    { down: stream({ first: { ...welcome({}), ms: 1_200 } }) },
+    { topic: 'first byte', level: 'advice', fix: /^the headers were not late/ },
+  ],
+  [
+    'headers that are late',
+    { down: stream({ opened: exchange({ ms: 1_190 }), first: { ...welcome({}), ms: 1_200 } }) },
+    { topic: 'first byte', level: 'advice', fix: /`authenticate`/ },
+  ],
+  [
+    'no probes',
+    { down: stream({ first: welcome({ features: [] }), probes: [] }) },
+    { topic: 'buffering', level: 'unknown', seen: /does not announce `probe`/, fix: /--idle 60/ },
+  ],
+  [
+    'a line that is closed without an answer',
+    { ask: { failed: 'no answer (other side closed)' }, down: { failed: 'no answer (other side closed)' } },
+    { topic: 'stream', level: 'problem', fix: /closes the connection without an answer/ },
+  ],
+  [
+    'a port that browsers refuse',
+    { ask: { failed: 'no answer (bad port)' }, down: { failed: 'no answer (bad port)' } },
+    { topic: 'stream', level: 'problem', fix: /another port/ },
   ],
   [
     'no answer at all',
@@ -648,7 +817,7 @@ const CASES: readonly (readonly [string, Partial<Observation>, Partial<Record<ke
   ],
   [
     'a stream that is over at once',
-    { down: stream({ first: undefined, isEmpty: true, probes: [] }) },
+    { down: stream({ first: undefined, over: OVER, probes: [] }) },
     { topic: 'stream', level: 'problem', seen: /over before its first frame/ },
   ],
   [
@@ -722,7 +891,7 @@ const CASES: readonly (readonly [string, Partial<Observation>, Partial<Record<ke
   [
     'a page that is let in',
     cors({ 'Access-Control-Allow-Origin': '*', 'Access-Control-Allow-Headers': '*' }),
-    { topic: 'cors', level: 'ok' },
+    { topic: 'cors', level: 'ok', seen: /^pages of https:\/\/app\.other may call, without cookies/ },
   ],
   [
     'a wildcard, with a cookie',
@@ -787,6 +956,11 @@ const CASES: readonly (readonly [string, Partial<Observation>, Partial<Record<ke
     { target: target('http://chat.example/'), up: by({ 'Set-Cookie': 'a=1; Secure' }) },
     { topic: 'cookies', level: 'problem', seen: /the URL is http:/ },
   ],
+  [
+    'a cookie of another domain',
+    { up: by({ 'Set-Cookie': 'a=1; Domain=.other.example; Secure' }) },
+    { topic: 'cookies', level: 'problem', seen: 'the cookie a has `Domain=other.example`' },
+  ],
   ['a cookie without Secure', { up: by({ 'Set-Cookie': 'a=1; HttpOnly' }) }, { topic: 'cookies', level: 'advice' }],
 ]
 
@@ -800,6 +974,24 @@ test.each(CASES)('%s', (_, more, expected) => {
     if (value instanceof RegExp) expect(seen).toMatch(value)
     else expect(seen).toBe(value)
   }
+})
+
+test('a redirect of the stream is told once, and not for `?ask` as well', () => {
+  const hop = (from: string, to: string) => ({ method: 'GET', status: 308, from, to })
+  const hops = [
+    hop('https://chat.example/events?ask', 'https://chat.example/events/?ask'),
+    hop('https://chat.example/events', 'https://chat.example/events/'),
+  ]
+  const told = (given: typeof hops) => judge(observation({ hops: given })).filter(({ topic }) => topic === 'redirect')
+  expect(told(hops)).toEqual([
+    expect.objectContaining({ seen: expect.stringContaining('GET https://chat.example/events is') }),
+  ])
+  expect(told(hops.slice(0, 1))).toHaveLength(1)
+})
+
+test('a cookie of a domain above is kept', () => {
+  const up = by({ 'Set-Cookie': 'a=1; Domain=example; Secure' })
+  expect(judge(observation({ up })).filter(({ topic }) => topic === 'cookies')).toEqual([])
 })
 
 test('each problem and each advice says what to do', () => {
