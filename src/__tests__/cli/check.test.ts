@@ -54,6 +54,12 @@ describe.concurrent('holdline check', () => {
     )
   })
 
+  test('a frame without its empty line is told as that, and not as nothing', async () => {
+    const lacksEnd: Tampering = { frames: () => (frame) => frame.replace(/\n\n$/, '\n') }
+    const { out } = await check(['--only', 'P6', '--timeout', '500'], lacksEnd)
+    expect(out).toMatch(/the stream had \d+ bytes, and no empty line that ends a frame\. P6 says/)
+  })
+
   test('a rule that is SHOULD is advice, and fails nothing', async () => {
     const { out, code } = await check(['--only', 'P2'], NO_CACHE_CONTROL)
     expect([out.slice(0, 6), code]).toEqual(['advice', 0])

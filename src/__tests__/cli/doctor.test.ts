@@ -573,7 +573,28 @@ const CASES: readonly (readonly [string, Partial<Observation>, Partial<Record<ke
     { address: { failed: 'ENOTFOUND' } },
     { topic: 'address', level: 'problem', seen: 'chat.example has no address (ENOTFOUND)' },
   ],
-  ['a handshake that fails', { tls: { failed: 'ECONNRESET' } }, { topic: 'tls', level: 'problem' }],
+  [
+    'a handshake that fails',
+    { tls: { failed: 'ECONNRESET' } },
+    {
+      topic: 'tls',
+      level: 'problem',
+      seen: 'no TLS there (ECONNRESET)',
+      expected: 'a handshake',
+      fix: /^let the host listen with TLS/,
+    },
+  ],
+  [
+    'a port for https: at which nothing listens',
+    { tls: { failed: 'ETIMEDOUT' } },
+    {
+      topic: 'tls',
+      level: 'problem',
+      seen: /^nothing listens at chat\.example \(ETIMEDOUT\)/,
+      expected: 'a server',
+      fix: /^start the server/,
+    },
+  ],
   [
     'a certificate that is not trusted',
     { tls: { ...TLS, distrust: 'CERT_HAS_EXPIRED' } },
@@ -589,8 +610,23 @@ const CASES: readonly (readonly [string, Partial<Observation>, Partial<Record<ke
     { tls: { ...TLS, distrust: 'DEPTH_ZERO_SELF_SIGNED_CERT' } },
     { topic: 'tls', level: 'problem', fix: /NODE_EXTRA_CA_CERTS/ },
   ],
-  ['a certificate that ends soon', { tls: { ...TLS, days: 3 } }, { topic: 'tls', level: 'advice' }],
-  ['http: in a network', { target: target('http://chat.example/') }, { topic: 'tls', level: 'advice' }],
+  [
+    'a certificate that ends soon',
+    { tls: { ...TLS, days: 13 } },
+    {
+      topic: 'tls',
+      level: 'advice',
+      seen: 'TLSv1.3, with a certificate for 13 more days',
+      expected: 'more than 14',
+      fix: 'renew it',
+    },
+  ],
+  ['a certificate that does not', { tls: { ...TLS, days: 14 } }, { topic: 'tls', level: 'ok' }],
+  [
+    'http: in a network',
+    { target: target('http://chat.example/') },
+    { topic: 'tls', level: 'advice', seen: /send no `Sec-Fetch-Site`/, expected: 'https:', fix: 'a certificate' },
+  ],
   [
     'HTTP/1.1',
     { tls: { ...TLS, http: 'http/1.1' }, ask: by({ Server: 'nginx' }) },
@@ -745,7 +781,7 @@ const CASES: readonly (readonly [string, Partial<Observation>, Partial<Record<ke
   [
     'no answer at all',
     { ask: { failed: 'no answer (ECONNREFUSED)' }, down: { failed: 'no answer (ECONNREFUSED)' } },
-    { topic: 'stream', level: 'problem' },
+    { topic: 'stream', level: 'problem', expected: /^200 with/, fix: /^start the server/ },
   ],
   [
     'a slow first byte',
@@ -755,7 +791,17 @@ const CASES: readonly (readonly [string, Partial<Observation>, Partial<Record<ke
   [
     'a stream that may be transformed',
     { down: stream({ opened: by({ 'Cache-Control': 'no-cache' }) }) },
-    { topic: 'headers', level: 'advice' },
+    { topic: 'headers', level: 'advice', seen: 'the stream has `Cache-Control: no-cache`', fix: /^send it/ },
+  ],
+  [
+    'a stream that may be kept',
+    { down: stream({ opened: by({ 'Cache-Control': 'no-transform' }) }) },
+    { topic: 'headers', level: 'advice', expected: /^`no-cache, no-transform`/ },
+  ],
+  [
+    'a stream without Cache-Control',
+    { down: stream({ opened: exchange({ headers: new Headers() }) }) },
+    { topic: 'headers', level: 'advice', seen: 'the stream has no `Cache-Control`' },
   ],
   [
     'no welcome behind nginx',
@@ -853,12 +899,28 @@ const CASES: readonly (readonly [string, Partial<Observation>, Partial<Record<ke
   [
     'a goodbye',
     { down: stream({ hold: hold({ ending: 'ended', hasFarewell: true }) }) },
-    { topic: 'idle', level: 'unknown', seen: /said goodbye/ },
+    { topic: 'idle', level: 'unknown', seen: 'the server said goodbye after 62.0 s', fix: /^try again/ },
   ],
   [
     'a heartbeat that is held back',
     { down: stream({ hold: hold({ longestGap: 20_000 }) }) },
-    { topic: 'idle', level: 'problem', expected: 'something at least every 8.0 s' },
+    {
+      topic: 'idle',
+      level: 'problem',
+      seen: 'open for 62.0 s, with a frame at least every 20.0 s; the heartbeat is 8.0 s',
+      expected: 'something at least every 8.0 s',
+      fix: /^the server has to send a ping every 8\.0 s/,
+    },
+  ],
+  [
+    'a heartbeat that is late by no more than clients bear',
+    { down: stream({ hold: hold({ longestGap: 16_000 }) }) },
+    { topic: 'idle', level: 'ok' },
+  ],
+  [
+    'a stream that is quiet, and has no heartbeat to keep',
+    { down: stream({ first: welcome({ heartbeat: undefined }), hold: hold({ longestGap: 60_000 }) }) },
+    { topic: 'idle', level: 'ok', seen: /; no heartbeat is announced$/ },
   ],
   [
     'an origin that is refused, behind Apache',
@@ -887,7 +949,67 @@ const CASES: readonly (readonly [string, Partial<Observation>, Partial<Record<ke
     { blunder: HAPROXY, down: exchange({ status: 503, text: '<h1>503 Service Unavailable</h1>' }) },
     { topic: 'stream', fix: /^HAProxy: start the server, or correct the `server` line/ },
   ],
-  ['a POST without an answer', { up: { failed: 'no answer within 10000 ms' } }, { topic: 'post', level: 'problem' }],
+  [
+    'a POST without an answer',
+    { up: { failed: 'no answer within 10000 ms' } },
+    {
+      topic: 'post',
+      level: 'problem',
+      seen: 'the first POST: no answer within 10000 ms',
+      fix: /^let POSTs pass to the server, whole/,
+    },
+  ],
+  [
+    'a POST that a page of HTML answers',
+    { up: exchange({ request: 'POST probe', text: ' <!doctype html>' }) },
+    {
+      topic: 'post',
+      level: 'problem',
+      seen: /^POST probe is answered 200/,
+      expected: 'an answer of the chat, in JSON',
+    },
+  ],
+  ['a user who may not', { up: refusal(403, 'forbidden') }, { topic: 'post', level: 'problem', fix: /`authorize`/ }],
+  [
+    'a POST that is refused else',
+    { up: refusal(422, 'x') },
+    { topic: 'post', level: 'problem', fix: /with the headers that it asks for$/ },
+  ],
+  [
+    'a type that is no stream',
+    { down: exchange({ headers: new Headers({ 'Content-Type': 'application/json' }), text: '{}' }) },
+    {
+      topic: 'stream',
+      level: 'problem',
+      seen: 'GET events is answered 200 (application/json) {}',
+      fix: /^answer with a stream there/,
+    },
+  ],
+  [
+    'an answer that is long',
+    { down: exchange({ status: 500, headers: new Headers(), text: `a\n ${'b'.repeat(200)}` }) },
+    { topic: 'stream', level: 'problem', seen: `GET events is answered 500 (no Content-Type) a ${'b'.repeat(158)}…` },
+  ],
+  [
+    'a preflight without an answer',
+    { target: cross('https://app.other'), preflight: { failed: 'no answer within 1 ms' } },
+    {
+      topic: 'cors',
+      level: 'problem',
+      seen: 'the preflight: no answer within 1 ms',
+      fix: /^`allowedOrigins: \['https:\/\/app\.other'\]`/,
+    },
+  ],
+  [
+    'a preflight that allows no header',
+    cors({ 'Access-Control-Allow-Origin': 'https://app.other' }),
+    {
+      topic: 'cors',
+      level: 'problem',
+      seen: 'the preflight allows no headers',
+      fix: /^`allowedHeaders: \['content-type', 'idempotency-key', /,
+    },
+  ],
   [
     'a page that is let in',
     cors({ 'Access-Control-Allow-Origin': '*', 'Access-Control-Allow-Headers': '*' }),
@@ -904,7 +1026,11 @@ const CASES: readonly (readonly [string, Partial<Observation>, Partial<Record<ke
       'Access-Control-Allow-Origin': 'https://app.other, https://app.other',
       'Access-Control-Allow-Headers': ALL,
     }),
-    { topic: 'cors', level: 'problem' },
+    {
+      topic: 'cors',
+      level: 'problem',
+      seen: /`Access-Control-Allow-Origin: https:\/\/app\.other, https:\/\/app\.other`/,
+    },
   ],
   [
     'no credentials, with a cookie',
@@ -961,7 +1087,11 @@ const CASES: readonly (readonly [string, Partial<Observation>, Partial<Record<ke
     { up: by({ 'Set-Cookie': 'a=1; Domain=.other.example; Secure' }) },
     { topic: 'cookies', level: 'problem', seen: 'the cookie a has `Domain=other.example`' },
   ],
-  ['a cookie without Secure', { up: by({ 'Set-Cookie': 'a=1; HttpOnly' }) }, { topic: 'cookies', level: 'advice' }],
+  [
+    'a cookie without Secure',
+    { up: by({ 'Set-Cookie': 'a=1; HttpOnly' }) },
+    { topic: 'cookies', level: 'advice', seen: 'the cookie a has no `Secure`', fix: /^add `Secure`/ },
+  ],
 ]
 
 test.each(CASES)('%s', (_, more, expected) => {
@@ -974,6 +1104,151 @@ test.each(CASES)('%s', (_, more, expected) => {
     if (value instanceof RegExp) expect(seen).toMatch(value)
     else expect(seen).toBe(value)
   }
+})
+
+/** What is wrong, and the directive that each host mends it with. */
+const DIRECTIVES: readonly (readonly [
+  Finding['topic'],
+  string,
+  Partial<Observation>,
+  Readonly<Record<string, RegExp>>,
+])[] = [
+  [
+    'buffering',
+    'a stream that is held',
+    { down: stream({ first: undefined, probes: [] }) },
+    {
+      nginx: /`proxy_buffering off;`.*`X-Accel-Buffering: no`.*`proxy_ignore_headers`/,
+      Apache: /mod_sed, mod_ext_filter.*`flushpackets=on`/,
+      HAProxy: /`option http-no-delay`.*`compression`.*Lua/,
+      Caddy: /`flush_interval -1`.*`encode`/,
+      Vite: /`selfHandleResponse`.*`server\.proxy`/,
+      Next: /`compress: false`.*route handler/,
+      Express: /before `compression\(\)`.*`filter`/,
+      any: /`X-Accel-Buffering: no`.*against the server itself/,
+    },
+  ],
+  [
+    'buffering',
+    'packets that wait',
+    { down: stream({ probes: probes(200, 200, 200, 200, 200, 200) }) },
+    {
+      nginx: /`tcp_nodelay on;`/,
+      HAProxy: /^HAProxy: `option http-no-delay` in `defaults`/,
+      Caddy: /`flush_interval -1`/,
+      any: /`TCP_NODELAY`/,
+    },
+  ],
+  [
+    'compression',
+    'a stream that is compressed',
+    { down: stream({ opened: by({ 'Content-Encoding': 'gzip' }) }) },
+    {
+      nginx: /`gzip off;`.*`gzip_types`/,
+      Apache: /no-gzip.*`AddOutputFilterByType DEFLATE`/,
+      HAProxy: /`compression type`/,
+      Caddy: /matcher for `encode`.*`@rest not path \*\/events`/,
+      Next: /`compress: false`/,
+      Express: /before `compression\(\)`.*`filter`/,
+      any: /`Cache-Control: no-transform`/,
+    },
+  ],
+  [
+    'idle',
+    'a limit on silence',
+    { down: stream({ hold: hold({ ending: 'cut', silence: 60_000 }) }) },
+    {
+      nginx: /`proxy_read_timeout 1h;`/,
+      Apache: /`ProxyTimeout 3600`/,
+      HAProxy: /`timeout client` and `timeout server`/,
+      Caddy: /`read_timeout` in the `transport`/,
+      Vite: /`proxyTimeout`/,
+      any: /`heartbeat` well below the limit/,
+    },
+  ],
+  [
+    'post',
+    'an origin that is refused',
+    { up: refusal(403, 'origin') },
+    {
+      nginx: /`proxy_set_header Host \$http_host;`/,
+      Apache: /`ProxyPreserveHost On`/,
+      HAProxy: /no rule that sets `Host`/,
+      Caddy: /no `header_up Host`/,
+      Vite: /`changeOrigin: false`/,
+      any: /`allowedOrigins`.*`Host`/,
+    },
+  ],
+  [
+    'stream',
+    'a route that is missing',
+    { down: exchange({ status: 404, text: 'Not found' }) },
+    {
+      nginx: /`location`.*`proxy_pass`.*`try_files`/,
+      Apache: /`ProxyPass`.*`FallbackResource`/,
+      HAProxy: /`use_backend`/,
+      Caddy: /`reverse_proxy`.*`file_server`/,
+      Vite: /`server: \{ proxy: \{/,
+      Next: /`app\/api\/chat\/\[endpoint\]\/route\.ts`/,
+      Express: /`app\.use\('\/api\/chat', toNodeListener\(chat\)\)` before `express\.static`/,
+      any: /mount the server half below that path/,
+    },
+  ],
+  [
+    'stream',
+    'a gateway that finds no server',
+    { down: exchange({ status: 504, text: '' }) },
+    {
+      nginx: /`proxy_pass`/,
+      Apache: /`ProxyPass`/,
+      HAProxy: /`server` line/,
+      Caddy: /`reverse_proxy`/,
+      Vite: /`target`/,
+      any: /point the proxy at its address/,
+    },
+  ],
+  [
+    'http',
+    'HTTP/1.1',
+    { tls: { ...TLS, http: 'http/1.1' } },
+    {
+      nginx: /`listen 443 ssl http2;`/,
+      Apache: /mod_http2 with `Protocols h2 http\/1\.1`/,
+      HAProxy: /`bind :443 ssl crt … alpn h2,http\/1\.1`/,
+      Caddy: /without `http:\/\/`/,
+      any: /`holdline\/tabs`/,
+    },
+  ],
+]
+/** How each shows itself. */
+const SIGNS: Readonly<Record<string, Partial<Observation>>> = {
+  nginx: { ask: by({ Server: 'openresty/1.21' }) },
+  Apache: { ask: by({ Server: 'Apache/2.4.57' }) },
+  HAProxy: { blunder: HAPROXY },
+  Caddy: { ask: by({ Via: '1.1 Caddy' }) },
+  Vite: { hasViteClient: true },
+  Next: { ask: by({ 'X-Powered-By': 'Next.js' }) },
+  Express: { ask: by({ 'X-Powered-By': 'Express' }) },
+  any: { ask: by({ Server: 'Apache-Coyote/1.1' }) },
+}
+const EACH = DIRECTIVES.flatMap(([topic, title, fault, fixes]) =>
+  Object.entries(fixes).map(([host, fix]) => [title, host, topic, { ...fault, ...SIGNS[host] }, fix] as const),
+)
+
+test.each(EACH)('%s, behind %s: the directive that mends it', (_, host, topic, more, fix) => {
+  const found = judge(observation(more)).find((finding) => finding.topic === topic)
+  expect(found?.fix).toMatch(fix)
+  expect(/(^|: |; )(nginx|Apache|HAProxy|Caddy|Vite|Next|Express): /.exec(found?.fix ?? '')?.[2]).toBe(
+    host === 'any' ? undefined : host,
+  )
+})
+
+test.each([
+  ['nginx', '<center>nginx/1.22.1</center>'],
+  ['Apache', 'Your browser sent a request that this server could not understand.'],
+])('%s that hides its headers shows itself in its answer to nonsense', (host, blunder) => {
+  const more = { blunder, down: exchange({ status: 502, text: '' }) }
+  expect(judge(observation(more)).find(({ topic }) => topic === 'stream')?.fix).toMatch(`${host}: start the server`)
 })
 
 test('a redirect of the stream is told once, and not for `?ask` as well', () => {
