@@ -351,7 +351,7 @@ describe.concurrent('holdline doctor', () => {
       '1500',
     )
     expect(problems(endless)).toEqual([
-      expect.objectContaining({ topic: 'stream', seen: `${text.length} bytes came, and no whole frame in them` }),
+      expect.objectContaining({ topic: 'buffering', seen: `${text.length} bytes came, and no whole frame in them` }),
     ])
     const ended = await examine(
       onStream((response) => new Response(`${text}\n`, response)),
@@ -725,7 +725,7 @@ const CASES: readonly (readonly [string, Partial<Observation>, Partial<Record<ke
     'a welcome that has no empty line after it',
     { down: stream({ first: undefined, bytes: 92, probes: [] }) },
     {
-      topic: 'stream',
+      topic: 'buffering',
       level: 'problem',
       seen: '92 bytes came, and no whole frame in them',
       fix: /empty line \(`\\n\\n`\)/,

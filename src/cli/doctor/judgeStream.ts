@@ -85,8 +85,8 @@ export const judgeBuffering: Judge = (observation, hosts) => {
 }
 
 /** A stream that is held may be one that the server does not flush. */
-const heldFix = (hosts: readonly Host[]) =>
-  `${fixOf('buffering', hosts)}; if it is so without a proxy, let the server flush the headers and the welcome at once`
+const heldFix = (hosts: readonly Host[], own = 'flush the headers and the welcome at once') =>
+  `${fixOf('buffering', hosts)}; if it is so without a proxy, let the server ${own}`
 
 /** Why there is no welcome. */
 function firstLack({ opened, first, bytes, over }: StreamSight, { ask, target }: Observation, hosts: readonly Host[]) {
@@ -103,8 +103,14 @@ function firstLack({ opened, first, bytes, over }: StreamSight, { ask, target }:
     return seen === undefined ? undefined : problem('stream', seen, expected, 'npx holdline check <url> says more')
   }
   if (bytes > 0) {
-    const fix = 'let the server end each frame with an empty line (`\\n\\n`), and send the welcome first'
-    return problem('stream', `${bytes} bytes came, and no whole frame in them`, 'a welcome at once', fix)
+    // mod_sed holds a part of what it is given: the server may have sent the rest.
+    const seen = `${bytes} bytes came, and no whole frame in them`
+    return problem(
+      'buffering',
+      seen,
+      'a welcome at once',
+      heldFix(hosts, 'end each frame with an empty line (`\\n\\n`)'),
+    )
   }
   if (!over) {
     const seen = `headers came after ${ms(opened.ms)}, and no frame within ${ms(target.timeout)}`
