@@ -54,22 +54,6 @@ describe.concurrent('holdline check', () => {
     )
   })
 
-  test('a frame without its empty line is told as that, and not as nothing', async () => {
-    const lacksEnd: Tampering = {
-      async answer(_, next) {
-        const response = await next()
-        const pieces = response.body?.pipeThrough(new TextDecoderStream()).pipeThrough(
-          new TransformStream<string, string>({
-            transform: (text, controller) => controller.enqueue(text.replaceAll('\n\n', '\n')),
-          }),
-        )
-        return new Response(pieces?.pipeThrough(new TextEncoderStream()) ?? null, response)
-      },
-    }
-    const { out } = await check(['--only', 'P6', '--timeout', '500'], lacksEnd)
-    expect(out).toMatch(/the stream had \d+ bytes, and no empty line that ends a frame\. P6 says/)
-  })
-
   test('a rule that is SHOULD is advice, and fails nothing', async () => {
     const { out, code } = await check(['--only', 'P2'], NO_CACHE_CONTROL)
     expect([out.slice(0, 6), code]).toEqual(['advice', 0])

@@ -205,7 +205,6 @@ export class ServerLine {
     })
     const more = this.frames.length > frames.length ? `… ${this.frames.length} frames, at last ` : ''
     const comments = this.comments > 0 ? ` and ${this.comments} comments` : ''
-    if (frames.length + this.comments > 0) return `${more}${frames.join(', ')}${comments}`
-    return this.bytes > 0 ? `${this.bytes} bytes, and no empty line that ends a frame` : 'nothing'
+    return frames.length + this.comments > 0 ? `${more}${frames.join(', ')}${comments}` : 'nothing'
   }
 }
