@@ -108,7 +108,10 @@ function tellLine(connection: Connection, note: (text: string) => void) {
     if (error) tell(error)
     tellWait()
   })
-  connection.on('error', ({ error }) => tell(error))
+  // "not connected to …" has that of `lastError` in it, which is told with its cause.
+  const isTold = ({ message }: ConnectionError) =>
+    connection.phase === 'backoff' && message.endsWith(`: ${connection.lastError?.message}`)
+  connection.on('error', ({ error }) => isTold(error) || tell(error))
   // `closed` follows the phase that an open line changes to.
   connection.on('phase', ({ previous }) => previous === 'open' || tellWait())
 }

@@ -108,6 +108,17 @@ describeWith('the doctor behind an nginx as it is by default', { nginx: findTool
     expect(result.code).toBe(1)
   })
 
+  test('C53: names it as well where a time-out of nginx cuts what it holds', async () => {
+    const result = await examine(await behind('nginx-alone', { idle: 2 }, { ...BARE, ...QUIET }))
+    expect(problems(result)).toEqual([
+      expect.objectContaining({
+        topic: 'buffering',
+        seen: expect.stringMatching(/^the headers came with the end of the stream, after \d\.\d s$/),
+        fix: expect.stringMatching(/^nginx: `proxy_buffering off;`/),
+      }),
+    ])
+  })
+
   test('with gzip: names that, which nginx flushes', async () => {
     const result = await examine(await behind('nginx-alone', { more: 'gzip on; gzip_types text/event-stream;' }))
     expect(of(result, 'compression')).toMatchObject({

@@ -39,6 +39,9 @@ async function examine(tampering: Tampering = {}, ...flags: string[]) {
 const problems = ({ findings }: Result) => findings.filter(({ level }) => level === 'problem')
 const of = ({ findings }: Result, topic: Finding['topic']) => findings.find((finding) => finding.topic === topic)
 
+/** A machine that is busy is late itself; how much is `ok`, the judges' own tests say. */
+const IN_TIME = { level: expect.stringMatching(/^(ok|advice)$/), seen: expect.stringMatching(/^6 frames came/) }
+
 const isStream = (request: Request) => new URL(request.url).pathname.endsWith('/events')
 
 /** Changes the answer to the stream, or to `?ask`. */
@@ -130,9 +133,9 @@ describe.concurrent('holdline doctor', () => {
     const result = await examine({}, '--idle', '1')
     expect(problems(result)).toEqual([])
     expect(result.code).toBe(0)
-    for (const topic of ['address', 'stream', 'first byte', 'compression', 'buffering', 'idle', 'post'] as const)
+    for (const topic of ['address', 'stream', 'compression', 'idle', 'post'] as const)
       expect(of(result, topic)).toMatchObject({ level: 'ok' })
-    expect(of(result, 'buffering')?.seen).toBe('6 frames came singly and at once')
+    expect(of(result, 'buffering')).toMatchObject(IN_TIME)
   })
 
   test('is a line a finding, and a sum', async () => {
@@ -209,7 +212,7 @@ describe.concurrent('holdline doctor', () => {
   test('compression that is flushed is an advice', async () => {
     const result = await examine(onStream(gzipped(constants.Z_SYNC_FLUSH)))
     expect(of(result, 'compression')).toMatchObject({ level: 'advice' })
-    expect(of(result, 'buffering')).toMatchObject({ level: 'ok' })
+    expect(of(result, 'buffering')).toMatchObject(IN_TIME)
     expect(result.code).toBe(0)
   })
 
@@ -293,7 +296,7 @@ describe.concurrent('holdline doctor', () => {
     })
     expect(problems(slash)).toEqual([])
     expect(of(slash, 'redirect')).toMatchObject({ level: 'advice' })
-    expect(of(slash, 'buffering')).toMatchObject({ level: 'ok' })
+    expect(of(slash, 'buffering')).toMatchObject(IN_TIME)
     const login = await examine({ answer: () => Response.redirect('https://sso.example/login', 302) })
     expect(problems(login)[0]).toMatchObject({ topic: 'redirect', fix: expect.stringContaining('answer 401') })
   })
@@ -339,6 +342,27 @@ describe.concurrent('holdline doctor', () => {
     })
   })
 
+  test('a welcome without its empty line, and a stream that ends behind its welcome, are told', async () => {
+    const text = 'event: welcome\ndata: {"type":"welcome","protocolVersion":2,"connectionId":"c"}\n'
+    const open = new ReadableStream({ start: (sink) => sink.enqueue(new TextEncoder().encode(text)) })
+    const endless = await examine(
+      onStream((response) => new Response(open, response)),
+      '--timeout',
+      '1500',
+    )
+    expect(problems(endless)).toEqual([
+      expect.objectContaining({ topic: 'buffering', seen: `${text.length} bytes came, and no whole frame in them` }),
+    ])
+    const ended = await examine(
+      onStream((response) => new Response(`${text}\n`, response)),
+      '--idle',
+      '1',
+    )
+    expect(problems(ended)).toEqual([
+      expect.objectContaining({ topic: 'stream', seen: expect.stringMatching(/^the stream was ended \d+ ms after/) }),
+    ])
+  })
+
   test('a stream that is over at once is told', async () => {
     const result = await examine(onStream((response) => new Response('', response)))
     expect(problems(result)).toEqual([
@@ -370,13 +394,15 @@ describe.concurrent('holdline doctor', () => {
     const { port } = server.address() as AddressInfo
     const { out } = await run([`http://127.0.0.1:${port}/api/chat`, '--json', '--timeout', '2000'])
     server.close()
-    expect(problems(JSON.parse(out))[0]).toEqual({
-      topic: 'tls',
-      level: 'problem',
-      seen: 'the port speaks TLSv1.3, and the URL is http:',
-      expected: 'https:',
-      fix: 'write https: in the URL',
-    })
+    expect(problems(JSON.parse(out))).toEqual([
+      {
+        topic: 'tls',
+        level: 'problem',
+        seen: 'the port speaks TLSv1.3, and the URL is http:',
+        expected: 'https:',
+        fix: 'write https: in the URL',
+      },
+    ])
   })
 
   test('a certificate that is not trusted is a problem, and the rest is not tried', async () => {
@@ -406,7 +432,11 @@ describe.concurrent('holdline doctor', () => {
     const { out: other } = await run([plain.options.url.replace('http:', 'https:'), '--json', '--timeout', '2000'])
     await plain.close()
     expect(problems(JSON.parse(other))).toEqual([
-      expect.objectContaining({ topic: 'tls', seen: expect.stringContaining('no TLS there') }),
+      expect.objectContaining({
+        topic: 'tls',
+        seen: expect.stringContaining('no TLS there'),
+        fix: expect.stringContaining('or write http: in the URL'),
+      }),
     ])
   })
 
@@ -470,11 +500,14 @@ const WELCOME = { type: 'welcome', protocolVersion: 2, connectionId: 'c', heartb
 const stream = (more: Partial<StreamSight> = {}): StreamSight => ({
   opened: exchange(),
   first: { ms: 6, name: 'welcome', json: WELCOME },
-  isEmpty: false,
+  bytes: 0,
+  over: undefined,
   probes: probes(0, 0, -1, 0, 1, 0),
   hold: undefined,
   ...more,
 })
+const OVER = { how: 'ended', age: 50, hasFarewell: false } as const
+const welcome = (more: object) => ({ ms: 6, name: 'welcome', json: { ...WELCOME, ...more } })
 const TLS = { version: 'TLSv1.3', http: 'h2', distrust: undefined, days: 60 } as const
 const observation = (more: Partial<Observation> = {}): Observation => ({
   target: target('https://chat.example/api/chat'),
@@ -540,7 +573,28 @@ const CASES: readonly (readonly [string, Partial<Observation>, Partial<Record<ke
     { address: { failed: 'ENOTFOUND' } },
     { topic: 'address', level: 'problem', seen: 'chat.example has no address (ENOTFOUND)' },
   ],
-  ['a handshake that fails', { tls: { failed: 'ECONNRESET' } }, { topic: 'tls', level: 'problem' }],
+  [
+    'a handshake that fails',
+    { tls: { failed: 'ECONNRESET' } },
+    {
+      topic: 'tls',
+      level: 'problem',
+      seen: 'no TLS there (ECONNRESET)',
+      expected: 'a handshake',
+      fix: /^let the host listen with TLS/,
+    },
+  ],
+  [
+    'a port for https: at which nothing listens',
+    { tls: { failed: 'ETIMEDOUT' } },
+    {
+      topic: 'tls',
+      level: 'problem',
+      seen: /^nothing listens at chat\.example \(ETIMEDOUT\)/,
+      expected: 'a server',
+      fix: /^start the server/,
+    },
+  ],
   [
     'a certificate that is not trusted',
     { tls: { ...TLS, distrust: 'CERT_HAS_EXPIRED' } },
@@ -556,8 +610,23 @@ const CASES: readonly (readonly [string, Partial<Observation>, Partial<Record<ke
     { tls: { ...TLS, distrust: 'DEPTH_ZERO_SELF_SIGNED_CERT' } },
     { topic: 'tls', level: 'problem', fix: /NODE_EXTRA_CA_CERTS/ },
   ],
-  ['a certificate that ends soon', { tls: { ...TLS, days: 3 } }, { topic: 'tls', level: 'advice' }],
-  ['http: in a network', { target: target('http://chat.example/') }, { topic: 'tls', level: 'advice' }],
+  [
+    'a certificate that ends soon',
+    { tls: { ...TLS, days: 13 } },
+    {
+      topic: 'tls',
+      level: 'advice',
+      seen: 'TLSv1.3, with a certificate for 13 more days',
+      expected: 'more than 14',
+      fix: 'renew it',
+    },
+  ],
+  ['a certificate that does not', { tls: { ...TLS, days: 14 } }, { topic: 'tls', level: 'ok' }],
+  [
+    'http: in a network',
+    { target: target('http://chat.example/') },
+    { topic: 'tls', level: 'advice', seen: /send no `Sec-Fetch-Site`/, expected: 'https:', fix: 'a certificate' },
+  ],
   [
     'HTTP/1.1',
     { tls: { ...TLS, http: 'http/1.1' }, ask: by({ Server: 'nginx' }) },
@@ -566,7 +635,7 @@ const CASES: readonly (readonly [string, Partial<Observation>, Partial<Record<ke
   [
     'a redirect to another origin',
     { hops: [{ method: 'GET', status: 302, from: 'https://chat.example/a', to: 'https://b.example/' }] },
-    { topic: 'redirect', level: 'problem', fix: /URL that it leads to/ },
+    { topic: 'redirect', level: 'problem', fix: 'give the base URL of the chat itself' },
   ],
   [
     'a redirect that makes a GET of a POST',
@@ -574,9 +643,145 @@ const CASES: readonly (readonly [string, Partial<Observation>, Partial<Record<ke
     { topic: 'redirect', level: 'problem', expected: /^307 or 308/ },
   ],
   [
+    'a redirect of an endpoint to another origin',
+    {
+      hops: [
+        { method: 'GET', status: 301, from: 'http://chat.example/c/events?ask', to: 'https://b.example/c/events?ask' },
+      ],
+    },
+    { topic: 'redirect', level: 'problem', fix: /^give https:\/\/b\.example\/c as the URL/ },
+  ],
+  [
+    'a redirect to a login page of the same origin',
+    {
+      hops: [
+        { method: 'GET', status: 302, from: 'https://chat.example/c/events', to: 'https://chat.example/login?next=/' },
+      ],
+    },
+    { topic: 'redirect', level: 'problem', expected: /not a login page/, fix: /^answer 401/ },
+  ],
+  [
+    'a redirect of a chat that is below /auth',
+    {
+      hops: [
+        {
+          method: 'GET',
+          status: 301,
+          from: 'https://chat.example/auth/events',
+          to: 'https://chat.example/auth/c/events',
+        },
+      ],
+    },
+    { topic: 'redirect', level: 'advice', fix: /^give https:\/\/chat\.example\/auth\/c as the URL/ },
+  ],
+  [
+    'a redirect that adds a slash',
+    {
+      hops: [{ method: 'POST', status: 301, from: 'https://chat.example/c/send', to: 'https://chat.example/c/send/' }],
+    },
+    { topic: 'redirect', level: 'problem', fix: /^no rule about slashes/ },
+  ],
+  [
+    'a redirect that is not followed is no URL to give',
+    { up: exchange({ request: 'POST send', status: 301 }) },
+    { topic: 'post', level: 'problem', fix: /see `redirect`/ },
+  ],
+  [
+    'a page of HTML, which may be a login page',
+    { down: exchange({ headers: new Headers({ 'Content-Type': 'text/html' }), text: '<form>' }) },
+    { topic: 'stream', level: 'problem', fix: /mount the server half .*; if it is a login page, answer 401/ },
+  ],
+  [
+    'a POST of a type that is refused',
+    { up: exchange({ status: 415 }) },
+    { topic: 'post', fix: /take `Content-Type: application\/json`/ },
+  ],
+  [
+    'a welcome of another version',
+    { down: stream({ first: welcome({ protocolVersion: 1 }) }) },
+    { topic: 'stream', level: 'problem', seen: 'the welcome has `protocolVersion: 1`, not 2' },
+  ],
+  [
+    'a welcome whose name for the stream fits no header',
+    { down: stream({ first: welcome({ connectionId: 'é' }) }) },
+    { topic: 'stream', level: 'problem', seen: /no `connectionId` that is one/ },
+  ],
+  [
+    'a stream that ends behind its welcome',
+    { down: stream({ over: OVER, probes: [] }) },
+    {
+      topic: 'stream',
+      level: 'problem',
+      seen: 'the stream was ended 50 ms after it was asked for',
+      fix: /Content-Length/,
+    },
+  ],
+  [
+    'a goodbye before it was left alone',
+    { down: stream({ over: { ...OVER, hasFarewell: true } }) },
+    { topic: 'idle', level: 'unknown', seen: 'the server said goodbye after 50 ms' },
+  ],
+  [
+    'a welcome that has no empty line after it',
+    { down: stream({ first: undefined, bytes: 92, probes: [] }) },
+    {
+      topic: 'buffering',
+      level: 'problem',
+      seen: '92 bytes came, and no whole frame in them',
+      fix: /empty line \(`\\n\\n`\)/,
+    },
+  ],
+  [
+    'no welcome, and no proxy that shows itself',
+    { down: stream({ first: undefined, probes: [] }) },
+    { topic: 'buffering', level: 'problem', fix: /without a proxy, let the server flush the headers and the welcome/ },
+  ],
+  [
+    'a stream that was held until a time-out cut it, behind nginx',
+    {
+      down: stream({
+        opened: { ...by({ Server: 'nginx' }), ms: 5_010 },
+        first: undefined,
+        over: { ...OVER, age: 5_012 },
+        probes: [],
+      }),
+    },
+    {
+      topic: 'buffering',
+      level: 'problem',
+      seen: /came with the end of the stream, after 5\.0 s/,
+      fix: /^nginx: `proxy_buffering off;`/,
+    },
+  ],
+  [
+    'a welcome that is later than its headers',
+    { down: stream({ first: { ...welcome({}), ms: 1_200 } }) },
+    { topic: 'first byte', level: 'advice', fix: /^the headers were not late/ },
+  ],
+  [
+    'headers that are late',
+    { down: stream({ opened: exchange({ ms: 1_190 }), first: { ...welcome({}), ms: 1_200 } }) },
+    { topic: 'first byte', level: 'advice', fix: /`authenticate`/ },
+  ],
+  [
+    'no probes',
+    { down: stream({ first: welcome({ features: [] }), probes: [] }) },
+    { topic: 'buffering', level: 'unknown', seen: /does not announce `probe`/, fix: /--idle 60/ },
+  ],
+  [
+    'a line that is closed without an answer',
+    { ask: { failed: 'no answer (other side closed)' }, down: { failed: 'no answer (other side closed)' } },
+    { topic: 'stream', level: 'problem', fix: /closes the connection without an answer/ },
+  ],
+  [
+    'a port that browsers refuse',
+    { ask: { failed: 'no answer (bad port)' }, down: { failed: 'no answer (bad port)' } },
+    { topic: 'stream', level: 'problem', fix: /another port/ },
+  ],
+  [
     'no answer at all',
     { ask: { failed: 'no answer (ECONNREFUSED)' }, down: { failed: 'no answer (ECONNREFUSED)' } },
-    { topic: 'stream', level: 'problem' },
+    { topic: 'stream', level: 'problem', expected: /^200 with/, fix: /^start the server/ },
   ],
   [
     'a slow first byte',
@@ -586,7 +791,17 @@ const CASES: readonly (readonly [string, Partial<Observation>, Partial<Record<ke
   [
     'a stream that may be transformed',
     { down: stream({ opened: by({ 'Cache-Control': 'no-cache' }) }) },
-    { topic: 'headers', level: 'advice' },
+    { topic: 'headers', level: 'advice', seen: 'the stream has `Cache-Control: no-cache`', fix: /^send it/ },
+  ],
+  [
+    'a stream that may be kept',
+    { down: stream({ opened: by({ 'Cache-Control': 'no-transform' }) }) },
+    { topic: 'headers', level: 'advice', expected: /^`no-cache, no-transform`/ },
+  ],
+  [
+    'a stream without Cache-Control',
+    { down: stream({ opened: exchange({ headers: new Headers() }) }) },
+    { topic: 'headers', level: 'advice', seen: 'the stream has no `Cache-Control`' },
   ],
   [
     'no welcome behind nginx',
@@ -648,7 +863,7 @@ const CASES: readonly (readonly [string, Partial<Observation>, Partial<Record<ke
   ],
   [
     'a stream that is over at once',
-    { down: stream({ first: undefined, isEmpty: true, probes: [] }) },
+    { down: stream({ first: undefined, over: OVER, probes: [] }) },
     { topic: 'stream', level: 'problem', seen: /over before its first frame/ },
   ],
   [
@@ -684,12 +899,28 @@ const CASES: readonly (readonly [string, Partial<Observation>, Partial<Record<ke
   [
     'a goodbye',
     { down: stream({ hold: hold({ ending: 'ended', hasFarewell: true }) }) },
-    { topic: 'idle', level: 'unknown', seen: /said goodbye/ },
+    { topic: 'idle', level: 'unknown', seen: 'the server said goodbye after 62.0 s', fix: /^try again/ },
   ],
   [
     'a heartbeat that is held back',
     { down: stream({ hold: hold({ longestGap: 20_000 }) }) },
-    { topic: 'idle', level: 'problem', expected: 'something at least every 8.0 s' },
+    {
+      topic: 'idle',
+      level: 'problem',
+      seen: 'open for 62.0 s, with a frame at least every 20.0 s; the heartbeat is 8.0 s',
+      expected: 'something at least every 8.0 s',
+      fix: /^the server has to send a ping every 8\.0 s/,
+    },
+  ],
+  [
+    'a heartbeat that is late by no more than clients bear',
+    { down: stream({ hold: hold({ longestGap: 16_000 }) }) },
+    { topic: 'idle', level: 'ok' },
+  ],
+  [
+    'a stream that is quiet, and has no heartbeat to keep',
+    { down: stream({ first: welcome({ heartbeat: undefined }), hold: hold({ longestGap: 60_000 }) }) },
+    { topic: 'idle', level: 'ok', seen: /; no heartbeat is announced$/ },
   ],
   [
     'an origin that is refused, behind Apache',
@@ -718,11 +949,71 @@ const CASES: readonly (readonly [string, Partial<Observation>, Partial<Record<ke
     { blunder: HAPROXY, down: exchange({ status: 503, text: '<h1>503 Service Unavailable</h1>' }) },
     { topic: 'stream', fix: /^HAProxy: start the server, or correct the `server` line/ },
   ],
-  ['a POST without an answer', { up: { failed: 'no answer within 10000 ms' } }, { topic: 'post', level: 'problem' }],
+  [
+    'a POST without an answer',
+    { up: { failed: 'no answer within 10000 ms' } },
+    {
+      topic: 'post',
+      level: 'problem',
+      seen: 'the first POST: no answer within 10000 ms',
+      fix: /^let POSTs pass to the server, whole/,
+    },
+  ],
+  [
+    'a POST that a page of HTML answers',
+    { up: exchange({ request: 'POST probe', text: ' <!doctype html>' }) },
+    {
+      topic: 'post',
+      level: 'problem',
+      seen: /^POST probe is answered 200/,
+      expected: 'an answer of the chat, in JSON',
+    },
+  ],
+  ['a user who may not', { up: refusal(403, 'forbidden') }, { topic: 'post', level: 'problem', fix: /`authorize`/ }],
+  [
+    'a POST that is refused else',
+    { up: refusal(422, 'x') },
+    { topic: 'post', level: 'problem', fix: /with the headers that it asks for$/ },
+  ],
+  [
+    'a type that is no stream',
+    { down: exchange({ headers: new Headers({ 'Content-Type': 'application/json' }), text: '{}' }) },
+    {
+      topic: 'stream',
+      level: 'problem',
+      seen: 'GET events is answered 200 (application/json) {}',
+      fix: /^answer with a stream there/,
+    },
+  ],
+  [
+    'an answer that is long',
+    { down: exchange({ status: 500, headers: new Headers(), text: `a\n ${'b'.repeat(200)}` }) },
+    { topic: 'stream', level: 'problem', seen: `GET events is answered 500 (no Content-Type) a ${'b'.repeat(158)}…` },
+  ],
+  [
+    'a preflight without an answer',
+    { target: cross('https://app.other'), preflight: { failed: 'no answer within 1 ms' } },
+    {
+      topic: 'cors',
+      level: 'problem',
+      seen: 'the preflight: no answer within 1 ms',
+      fix: /^`allowedOrigins: \['https:\/\/app\.other'\]`/,
+    },
+  ],
+  [
+    'a preflight that allows no header',
+    cors({ 'Access-Control-Allow-Origin': 'https://app.other' }),
+    {
+      topic: 'cors',
+      level: 'problem',
+      seen: 'the preflight allows no headers',
+      fix: /^`allowedHeaders: \['content-type', 'idempotency-key', /,
+    },
+  ],
   [
     'a page that is let in',
     cors({ 'Access-Control-Allow-Origin': '*', 'Access-Control-Allow-Headers': '*' }),
-    { topic: 'cors', level: 'ok' },
+    { topic: 'cors', level: 'ok', seen: /^pages of https:\/\/app\.other may call, without cookies/ },
   ],
   [
     'a wildcard, with a cookie',
@@ -735,7 +1026,11 @@ const CASES: readonly (readonly [string, Partial<Observation>, Partial<Record<ke
       'Access-Control-Allow-Origin': 'https://app.other, https://app.other',
       'Access-Control-Allow-Headers': ALL,
     }),
-    { topic: 'cors', level: 'problem' },
+    {
+      topic: 'cors',
+      level: 'problem',
+      seen: /`Access-Control-Allow-Origin: https:\/\/app\.other, https:\/\/app\.other`/,
+    },
   ],
   [
     'no credentials, with a cookie',
@@ -787,7 +1082,16 @@ const CASES: readonly (readonly [string, Partial<Observation>, Partial<Record<ke
     { target: target('http://chat.example/'), up: by({ 'Set-Cookie': 'a=1; Secure' }) },
     { topic: 'cookies', level: 'problem', seen: /the URL is http:/ },
   ],
-  ['a cookie without Secure', { up: by({ 'Set-Cookie': 'a=1; HttpOnly' }) }, { topic: 'cookies', level: 'advice' }],
+  [
+    'a cookie of another domain',
+    { up: by({ 'Set-Cookie': 'a=1; Domain=.other.example; Secure' }) },
+    { topic: 'cookies', level: 'problem', seen: 'the cookie a has `Domain=other.example`' },
+  ],
+  [
+    'a cookie without Secure',
+    { up: by({ 'Set-Cookie': 'a=1; HttpOnly' }) },
+    { topic: 'cookies', level: 'advice', seen: 'the cookie a has no `Secure`', fix: /^add `Secure`/ },
+  ],
 ]
 
 test.each(CASES)('%s', (_, more, expected) => {
@@ -800,6 +1104,169 @@ test.each(CASES)('%s', (_, more, expected) => {
     if (value instanceof RegExp) expect(seen).toMatch(value)
     else expect(seen).toBe(value)
   }
+})
+
+/** What is wrong, and the directive that each host mends it with. */
+const DIRECTIVES: readonly (readonly [
+  Finding['topic'],
+  string,
+  Partial<Observation>,
+  Readonly<Record<string, RegExp>>,
+])[] = [
+  [
+    'buffering',
+    'a stream that is held',
+    { down: stream({ first: undefined, probes: [] }) },
+    {
+      nginx: /`proxy_buffering off;`.*`X-Accel-Buffering: no`.*`proxy_ignore_headers`/,
+      Apache: /mod_sed, mod_ext_filter.*`flushpackets=on`/,
+      HAProxy: /`option http-no-delay`.*`compression`.*Lua/,
+      Caddy: /`flush_interval -1`.*`encode`/,
+      Vite: /`selfHandleResponse`.*`server\.proxy`/,
+      Next: /`compress: false`.*route handler/,
+      Express: /before `compression\(\)`.*`filter`/,
+      any: /`X-Accel-Buffering: no`.*against the server itself/,
+    },
+  ],
+  [
+    'buffering',
+    'packets that wait',
+    { down: stream({ probes: probes(200, 200, 200, 200, 200, 200) }) },
+    {
+      nginx: /`tcp_nodelay on;`/,
+      HAProxy: /^HAProxy: `option http-no-delay` in `defaults`/,
+      Caddy: /`flush_interval -1`/,
+      any: /`TCP_NODELAY`/,
+    },
+  ],
+  [
+    'compression',
+    'a stream that is compressed',
+    { down: stream({ opened: by({ 'Content-Encoding': 'gzip' }) }) },
+    {
+      nginx: /`gzip off;`.*`gzip_types`/,
+      Apache: /no-gzip.*`AddOutputFilterByType DEFLATE`/,
+      HAProxy: /`compression type`/,
+      Caddy: /matcher for `encode`.*`@rest not path \*\/events`/,
+      Next: /`compress: false`/,
+      Express: /before `compression\(\)`.*`filter`/,
+      any: /`Cache-Control: no-transform`/,
+    },
+  ],
+  [
+    'idle',
+    'a limit on silence',
+    { down: stream({ hold: hold({ ending: 'cut', silence: 60_000 }) }) },
+    {
+      nginx: /`proxy_read_timeout 1h;`/,
+      Apache: /`ProxyTimeout 3600`/,
+      HAProxy: /`timeout client` and `timeout server`/,
+      Caddy: /`read_timeout` in the `transport`/,
+      Vite: /`proxyTimeout`/,
+      any: /`heartbeat` well below the limit/,
+    },
+  ],
+  [
+    'post',
+    'an origin that is refused',
+    { up: refusal(403, 'origin') },
+    {
+      nginx: /`proxy_set_header Host \$http_host;`/,
+      Apache: /`ProxyPreserveHost On`/,
+      HAProxy: /no rule that sets `Host`/,
+      Caddy: /no `header_up Host`/,
+      Vite: /`changeOrigin: false`/,
+      any: /`allowedOrigins`.*`Host`/,
+    },
+  ],
+  [
+    'stream',
+    'a route that is missing',
+    { down: exchange({ status: 404, text: 'Not found' }) },
+    {
+      nginx: /`location`.*`proxy_pass`.*`try_files`/,
+      Apache: /`ProxyPass`.*`FallbackResource`/,
+      HAProxy: /`use_backend`/,
+      Caddy: /`reverse_proxy`.*`file_server`/,
+      Vite: /`server: \{ proxy: \{/,
+      Next: /`app\/api\/chat\/\[endpoint\]\/route\.ts`/,
+      Express: /`app\.use\('\/api\/chat', toNodeListener\(chat\)\)` before `express\.static`/,
+      any: /mount the server half below that path/,
+    },
+  ],
+  [
+    'stream',
+    'a gateway that finds no server',
+    { down: exchange({ status: 504, text: '' }) },
+    {
+      nginx: /`proxy_pass`/,
+      Apache: /`ProxyPass`/,
+      HAProxy: /`server` line/,
+      Caddy: /`reverse_proxy`/,
+      Vite: /`target`/,
+      any: /point the proxy at its address/,
+    },
+  ],
+  [
+    'http',
+    'HTTP/1.1',
+    { tls: { ...TLS, http: 'http/1.1' } },
+    {
+      nginx: /`listen 443 ssl http2;`/,
+      Apache: /mod_http2 with `Protocols h2 http\/1\.1`/,
+      HAProxy: /`bind :443 ssl crt … alpn h2,http\/1\.1`/,
+      Caddy: /without `http:\/\/`/,
+      any: /`holdline\/tabs`/,
+    },
+  ],
+]
+/** How each shows itself. */
+const SIGNS: Readonly<Record<string, Partial<Observation>>> = {
+  nginx: { ask: by({ Server: 'openresty/1.21' }) },
+  Apache: { ask: by({ Server: 'Apache/2.4.57' }) },
+  HAProxy: { blunder: HAPROXY },
+  Caddy: { ask: by({ Via: '1.1 Caddy' }) },
+  Vite: { hasViteClient: true },
+  Next: { ask: by({ 'X-Powered-By': 'Next.js' }) },
+  Express: { ask: by({ 'X-Powered-By': 'Express' }) },
+  any: { ask: by({ Server: 'Apache-Coyote/1.1' }) },
+}
+const EACH = DIRECTIVES.flatMap(([topic, title, fault, fixes]) =>
+  Object.entries(fixes).map(([host, fix]) => [title, host, topic, { ...fault, ...SIGNS[host] }, fix] as const),
+)
+
+test.each(EACH)('%s, behind %s: the directive that mends it', (_, host, topic, more, fix) => {
+  const found = judge(observation(more)).find((finding) => finding.topic === topic)
+  expect(found?.fix).toMatch(fix)
+  expect(/(^|: |; )(nginx|Apache|HAProxy|Caddy|Vite|Next|Express): /.exec(found?.fix ?? '')?.[2]).toBe(
+    host === 'any' ? undefined : host,
+  )
+})
+
+test.each([
+  ['nginx', '<center>nginx/1.22.1</center>'],
+  ['Apache', 'Your browser sent a request that this server could not understand.'],
+])('%s that hides its headers shows itself in its answer to nonsense', (host, blunder) => {
+  const more = { blunder, down: exchange({ status: 502, text: '' }) }
+  expect(judge(observation(more)).find(({ topic }) => topic === 'stream')?.fix).toMatch(`${host}: start the server`)
+})
+
+test('a redirect of the stream is told once, and not for `?ask` as well', () => {
+  const hop = (from: string, to: string) => ({ method: 'GET', status: 308, from, to })
+  const hops = [
+    hop('https://chat.example/events?ask', 'https://chat.example/events/?ask'),
+    hop('https://chat.example/events', 'https://chat.example/events/'),
+  ]
+  const told = (given: typeof hops) => judge(observation({ hops: given })).filter(({ topic }) => topic === 'redirect')
+  expect(told(hops)).toEqual([
+    expect.objectContaining({ seen: expect.stringContaining('GET https://chat.example/events is') }),
+  ])
+  expect(told(hops.slice(0, 1))).toHaveLength(1)
+})
+
+test('a cookie of a domain above is kept', () => {
+  const up = by({ 'Set-Cookie': 'a=1; Domain=example; Secure' })
+  expect(judge(observation({ up })).filter(({ topic }) => topic === 'cookies')).toEqual([])
 })
 
 test('each problem and each advice says what to do', () => {

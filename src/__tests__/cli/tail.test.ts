@@ -130,7 +130,7 @@ describe('holdline tail', () => {
     const { chat, say } = await start()
     await say(1)
     const { seen, hears } = tail(`http://127.0.0.1:${port}/api/chat`, '--session', 's1')
-    await expect.poll(() => seen.err, SOON).toMatch(/-- [a-z-]+: .* \(ECONNREFUSED\)\n-- again in \d\.\d s\n/)
+    await expect.poll(() => seen.err, SOON).toMatch(/^-- [a-z-]+: .* \(ECONNREFUSED\)\n-- again in \d\.\d s\n/)
     const server = createServer(toNodeListener(chat)).listen(port, '127.0.0.1')
     opened.push(() => server.close().closeAllConnections())
     await hears('"n":1')

@@ -2,12 +2,27 @@ import { type Finding, ms } from './finding'
 import { fixOf } from './fixes'
 import { exchangesOf, type Host } from './hosts'
 import { type Failure, type Hop, isFailure, isTrustworthy, type Observation, type Target } from './observation'
+import { LOGGED_OUT } from './refusal'
 
 /** Where nothing takes a connection. */
 export const AWAY = {
   expected: 'a server',
   fix: 'start the server, and look whether the port is that of it and a firewall lets it pass',
 }
+/** … or takes one, and says nothing. */
+export function awayFix(failed: string): string {
+  if (/bad port/.test(failed)) return 'let the server listen on another port: browsers refuse this one, too'
+  if (/other side closed|ECONNRESET/.test(failed))
+    return 'something listens there, and closes the connection without an answer: look at its log, and whether it speaks HTTP'
+  return AWAY.fix
+}
+
+/** The port of an http: URL speaks TLS. */
+export const isOtherProtocol = (observation: Observation) => {
+  const { target, tls } = observation
+  return target.url.protocol === 'http:' && !!tls && !isFailure(tls) && exchangesOf(observation).length === 0
+}
+
 const isUnreachable = ({ failed }: Failure) => /^E(CONNREFUSED|HOSTUNREACH|NETUNREACH|TIMEDOUT)$/.test(failed)
 
 /** Days before its end at which a certificate is told of. */
@@ -28,7 +43,7 @@ export function judgeTls(observation: Observation): readonly Finding[] {
   const { target, address, tls } = observation
   const { url } = target
   if (url.protocol === 'http:') {
-    if (tls && !isFailure(tls) && exchangesOf(observation).length === 0) {
+    if (tls && !isFailure(tls) && isOtherProtocol(observation)) {
       const seen = `the port speaks ${tls.version}, and the URL is http:`
       return [{ topic: 'tls', level: 'problem', seen, expected: 'https:', fix: 'write https: in the URL' }]
     }
@@ -41,7 +56,7 @@ export function judgeTls(observation: Observation): readonly Finding[] {
   if (isFailure(tls)) {
     if (isUnreachable(tls))
       return [{ topic: 'tls', level: 'problem', seen: `nothing listens at ${url.host} (${tls.failed})`, ...AWAY }]
-    const fix = 'let the host listen with TLS on that port'
+    const fix = 'let the host listen with TLS on that port, or write http: in the URL'
     return [{ topic: 'tls', level: 'problem', seen: `no TLS there (${tls.failed})`, expected: 'a handshake', fix }]
   }
   const { version, distrust, days } = tls
@@ -73,22 +88,37 @@ export function judgeVersion(observation: Observation, hosts: readonly Host[]): 
 }
 
 export function judgeHops({ hops, target }: Observation): readonly Finding[] {
-  return hops.map((hop) => judgeHop(hop, target))
+  // What leads the stream elsewhere leads `?ask` there, too.
+  const isTold = ({ from }: Hop) =>
+    from.endsWith('?ask') && hops.some((other) => other.method === 'GET' && `${other.from}?ask` === from)
+  return hops.filter((hop) => !isTold(hop)).map((hop) => judgeHop(hop, target))
 }
+
+const LOGIN = /log-?in|sign-?in|auth|sso/i
 
 function judgeHop({ method, status, from, to }: Hop, { url }: Target): Finding {
   const seen = `${method} ${from} is redirected by a ${status} to ${to}`
+  const problem = (expected: string, fix: string): Finding => ({
+    topic: 'redirect',
+    level: 'problem',
+    seen,
+    expected,
+    fix,
+  })
   const isOwn = URL.canParse(to, url) && new URL(to, url).origin === url.origin
-  if (!isOwn) {
-    const fix = /login|signin|auth|sso/i.test(to)
-      ? 'answer 401 in the place of the login page, and give this command the `--cookie` of a user'
-      : 'give the URL that it leads to'
-    return { topic: 'redirect', level: 'problem', seen, expected: 'no redirect to another origin', fix }
-  }
-  if (method === 'POST' && status < 307) {
-    const expected = '307 or 308, which keep the POST and its body'
-    return { topic: 'redirect', level: 'problem', seen, expected, fix: 'give the URL that it leads to' }
-  }
-  const fix = 'no rule about slashes or names for the paths of the chat (Next: `trailingSlash`)'
+  if (LOGIN.test(to) && !LOGIN.test(from)) return problem('an answer of the chat, not a login page', LOGGED_OUT)
+  const base = baseOf(from, to)
+  const fix = base ? `give ${base} as the URL, to the client as well` : SLASHES
+  if (!isOwn) return problem('no redirect to another origin', base ? fix : 'give the base URL of the chat itself')
+  if (method === 'POST' && status < 307) return problem('307 or 308, which keep the POST and its body', fix)
   return { topic: 'redirect', level: 'advice', seen, expected: 'an answer without a detour', fix }
+}
+
+const SLASHES = 'no rule about slashes or names for the paths of the chat (Next: `trailingSlash`)'
+
+/** The base URL to which a redirect of an endpoint leads, unless it is about a slash alone. */
+function baseOf(from: string, to: string): string | undefined {
+  const [, endpoint = ''] = /([^/?]+)(\?|$)/.exec(from) ?? []
+  const path = to.replace(/\?.*$/, '')
+  return path.endsWith(`/${endpoint}`) ? path.slice(0, -endpoint.length - 1) : undefined
 }

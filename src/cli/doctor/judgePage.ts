@@ -48,7 +48,13 @@ export const judgeCors: Judge = ({ target, preflight, down }) => {
     if (lack) findings.push({ topic: 'cors', level: 'problem', ...lack, fix: listed(target) })
   }
   if (findings.length > 0) return findings
-  return preflight ? [{ topic: 'cors', level: 'ok', seen: `pages of ${target.page} may call` }] : []
+  if (!preflight) return []
+  // Whether cookies are meant is not known without one.
+  const isBare = [preflight, opened].some(
+    (answer) => answer && !isFailure(answer) && originLack(answer, { ...target, hasCookie: true }),
+  )
+  const how = isBare ? ', without cookies: --cookie says what they would need' : ''
+  return [{ topic: 'cors', level: 'ok', seen: `pages of ${target.page} may call${how}` }]
 }
 
 const listed = ({ page }: Target) =>
@@ -121,6 +127,10 @@ function judgeCookie(name: string, cookie: string, target: Target): readonly Fin
   const problem = (seen: string, expected: string, fix: string): readonly Finding[] => [
     { topic: 'cookies', level: 'problem', seen: `the cookie ${name} ${seen}`, expected, fix },
   ]
+  const [, domain] = /;\s*domain=\.?([^;\s]+)/i.exec(cookie) ?? []
+  const { hostname } = target.url
+  if (domain && !`.${hostname}`.endsWith(`.${domain.toLowerCase()}`))
+    return problem(`has \`Domain=${domain}\``, `${hostname}, or a domain above it: browsers drop it`, 'no `Domain`')
   if (/^none$/i.test(sameSite) && !isSecure)
     return problem('has `SameSite=None` without `Secure`', 'both: browsers drop it', 'add `Secure`')
   if (isForeign && !/^none$/i.test(sameSite))

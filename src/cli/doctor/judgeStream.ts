@@ -1,7 +1,8 @@
+import { PROTOCOL_VERSION, parseWelcome } from '../../protocol'
 import { type Finding, ms } from './finding'
 import { fixOf } from './fixes'
 import type { Host } from './hosts'
-import { AWAY } from './judgeLine'
+import { awayFix, isOtherProtocol } from './judgeLine'
 import { type Hold, isFailure, isStream, type Observation, type Probe, type StreamSight } from './observation'
 import { refusalOf } from './refusal'
 
@@ -20,8 +21,9 @@ type Judge = (observation: Observation, hosts: readonly Host[]) => readonly Find
 
 const streamOf = ({ down }: Observation) => (down && !isFailure(down) && isStream(down) ? down : undefined)
 
-export const judgeStatus: Judge = ({ target, ask, down }, hosts) => {
-  if (!down) return []
+export const judgeStatus: Judge = (observation, hosts) => {
+  const { target, ask, down } = observation
+  if (!down || isOtherProtocol(observation)) return []
   if (!isFailure(down)) {
     if (!isStream(down)) return [refusalOf(down, { topic: 'stream', target, hosts })]
     return [{ topic: 'stream', level: 'ok', seen: 'GET events is answered 200 with text/event-stream' }]
@@ -31,9 +33,9 @@ export const judgeStatus: Judge = ({ target, ask, down }, hosts) => {
   // The same request without a stream: what is between lets it pass, and holds the stream.
   if (ask && !isFailure(ask)) {
     const more = `${seen}, and ${ask.request} was answered ${ask.status} after ${ms(ask.ms)}`
-    return [{ topic: 'buffering', level: 'problem', seen: more, expected, fix: fixOf('buffering', hosts) }]
+    return [{ topic: 'buffering', level: 'problem', seen: more, expected, fix: heldFix(hosts) }]
   }
-  return [{ topic: 'stream', level: 'problem', seen, expected, fix: AWAY.fix }]
+  return [{ topic: 'stream', level: 'problem', seen, expected, fix: awayFix(down.failed) }]
 }
 
 export const judgeFirstByte: Judge = (observation) => {
@@ -42,7 +44,10 @@ export const judgeFirstByte: Judge = (observation) => {
   const { opened, first } = stream
   const seen = `headers after ${ms(opened.ms)}, the first frame after ${ms(first.ms)}`
   if (first.ms <= SLOW) return [{ topic: 'first byte', level: 'ok', seen }]
-  const fix = 'look at what `authenticate` waits for, and at cold starts'
+  const fix =
+    opened.ms <= SLOW / 2
+      ? 'the headers were not late: let the server send the welcome with them, and nothing on the way hold it back'
+      : 'look at what `authenticate` waits for, and at cold starts'
   return [{ topic: 'first byte', level: 'advice', seen, expected: `at most ${ms(SLOW)}`, fix }]
 }
 
@@ -70,33 +75,82 @@ export const judgeCompression: Judge = (observation, hosts) => {
 export const judgeBuffering: Judge = (observation, hosts) => {
   const stream = streamOf(observation)
   if (!stream) return []
-  if (stream.isEmpty) {
-    const fix = 'let the server keep the stream open; if it does, something on the way has no place for long answers'
-    return [
-      {
-        topic: 'stream',
-        level: 'problem',
-        seen: 'the stream is over before its first frame',
-        expected: 'a welcome',
-        fix,
-      },
-    ]
-  }
-  if (!stream.first) {
-    const seen = `headers came after ${ms(stream.opened.ms)}, and no frame within ${ms(observation.target.timeout)}`
-    const expected = 'a welcome at once'
-    return [{ topic: 'buffering', level: 'problem', seen, expected, fix: fixOf('buffering', hosts) }]
-  }
-  if (stream.first.name !== 'welcome') {
-    const seen = `the first frame is ${stream.first.name ?? 'one without a name'}, not a welcome`
-    const expected = 'the protocol of docs/protocol.md'
-    return [{ topic: 'stream', level: 'problem', seen, expected, fix: 'npx holdline check <url> says more' }]
-  }
+  const lack = firstLack(stream, observation, hosts) ?? endLack(stream)
+  if (lack) return [lack]
   const probes = stream.probes.filter(({ status = 0 }) => status >= 200 && status < 300)
   if (probes.length > 0) return [judgeProbes(probes, hosts)]
   const why = stream.probes.length > 0 ? 'no probe was accepted' : 'the server does not announce `probe`'
-  return [{ topic: 'buffering', level: 'unknown', seen: `${why}, so no frame has a known time` }]
+  const fix = '--idle 60 shows a heartbeat that is held back'
+  return [{ topic: 'buffering', level: 'unknown', seen: `${why}, so no frame has a known time`, fix }]
 }
+
+/** A stream that is held may be one that the server does not flush. */
+const heldFix = (hosts: readonly Host[], own = 'flush the headers and the welcome at once') =>
+  `${fixOf('buffering', hosts)}; if it is so without a proxy, let the server ${own}`
+
+/** Why there is no welcome. */
+function firstLack({ opened, first, bytes, over }: StreamSight, { ask, target }: Observation, hosts: readonly Host[]) {
+  const problem = (topic: Finding['topic'], seen: string, expected: string, fix: string): Finding => ({
+    topic,
+    level: 'problem',
+    seen,
+    expected,
+    fix,
+  })
+  if (first) {
+    const seen = welcomeLack(first)
+    const expected = 'the welcome of docs/protocol.md'
+    return seen === undefined ? undefined : problem('stream', seen, expected, 'npx holdline check <url> says more')
+  }
+  if (bytes > 0) {
+    // mod_sed holds a part of what it is given: the server may have sent the rest.
+    const seen = `${bytes} bytes came, and no whole frame in them`
+    return problem(
+      'buffering',
+      seen,
+      'a welcome at once',
+      heldFix(hosts, 'end each frame with an empty line (`\\n\\n`)'),
+    )
+  }
+  if (!over) {
+    const seen = `headers came after ${ms(opened.ms)}, and no frame within ${ms(target.timeout)}`
+    return problem('buffering', seen, 'a welcome at once', heldFix(hosts))
+  }
+  // Headers that come with the end were held by whoever has cut the line.
+  if (opened.ms > SLOW && over.age - opened.ms < LATE && ask && !isFailure(ask) && ask.ms < SLOW) {
+    const seen = `the headers came with the end of the stream, after ${ms(over.age)}`
+    return problem('buffering', seen, 'both the headers and a welcome at once', heldFix(hosts))
+  }
+  const fix = 'let the server keep the stream open; if it does, something on the way has no place for long answers'
+  return problem('stream', 'the stream is over before its first frame', 'a welcome', fix)
+}
+
+/** What a client would not take. */
+function welcomeLack({ name, json }: NonNullable<StreamSight['first']>): string | undefined {
+  if (name !== 'welcome') return `the first frame is ${name ?? 'one without a name'}, not a welcome`
+  if (parseWelcome(JSON.stringify(json))) return undefined
+  const { protocolVersion: version } = json
+  if (version !== PROTOCOL_VERSION)
+    return `the welcome has \`protocolVersion: ${JSON.stringify(version)}\`, not ${PROTOCOL_VERSION}`
+  return 'the welcome has no `connectionId` that is one'
+}
+
+/** A stream that is over without having been left alone. */
+function endLack({ over }: StreamSight): Finding | undefined {
+  if (!over) return undefined
+  if (over.hasFarewell) return farewell(over.age)
+  const seen = `the stream was ${over.how} ${ms(over.age)} after it was asked for`
+  const fix =
+    'let the server keep it open: no `Content-Length`, no end of the handler behind the welcome; if it does, a limit on the whole answer'
+  return { topic: 'stream', level: 'problem', seen, expected: 'open until the client leaves', fix }
+}
+
+const farewell = (age: number): Finding => ({
+  topic: 'idle',
+  level: 'unknown',
+  seen: `the server said goodbye after ${ms(age)}`,
+  fix: 'try again: it was restarted, or gave the stream its age',
+})
 
 function judgeProbes(probes: readonly Probe[], hosts: readonly Host[]): Finding {
   const expected = 'each at once, as the answer to its POST'
@@ -139,7 +193,7 @@ function isOnTime({ first, probes }: StreamSight): boolean {
 
 export const judgeIdle: Judge = (observation, hosts) => {
   const stream = streamOf(observation)
-  if (!stream?.first) return []
+  if (!stream?.first || stream.over) return []
   const { heartbeat } = stream.first.json
   const beat = typeof heartbeat === 'number' ? heartbeat : undefined
   if (!stream.hold)
@@ -157,10 +211,7 @@ function judgeHold(hold: Hold, beat: number | undefined, hosts: readonly Host[])
     return { topic: 'idle', level: 'problem', seen, expected: `something at least every ${ms(beat)}`, fix }
   }
   const how = ending === 'cut' ? 'cut' : 'ended'
-  if (hasFarewell) {
-    const seen = `the server said goodbye after ${ms(age)}`
-    return { topic: 'idle', level: 'unknown', seen, fix: 'try again: it was restarted, or gave the stream its age' }
-  }
+  if (hasFarewell) return farewell(age)
   const expected = `open for ${ms(asked)} more`
   // A limit on silence would have struck before, where it was as long.
   if (longestSilence >= silence) {

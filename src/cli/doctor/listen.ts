@@ -2,7 +2,7 @@ import { newId } from '../../protocol'
 import { Fault } from '../../testing/serverContract/fault'
 import type { ServerLine } from '../../testing/serverContract/serverLine'
 import { sleep } from '../../testing/serverContract/values'
-import type { Exchange, Failure, Hold, Outcome, Probe } from './observation'
+import type { Exchange, Failure, Hold, Outcome, Over, Probe } from './observation'
 
 // On an open stream.
 
@@ -45,6 +45,13 @@ async function postProbe(line: ServerLine, since: number) {
   } catch (error) {
     return { probe: { sent, answered: undefined, status: undefined }, nonce, up: failureOf(error) }
   }
+}
+
+/** The end of a stream, if it is over. */
+export function overOf(line: ServerLine, since: number): Over | undefined {
+  const { ending, endedAt } = line
+  if (ending === 'open') return undefined
+  return { how: ending, age: endedAt - since, hasFarewell: line.controls('goodbye').length > 0 }
 }
 
 /** Until it ends, or `asked` ms have passed. */

@@ -79,13 +79,23 @@ export interface Hold {
   readonly longestGap: number
 }
 
+/** The end of a stream that was to go on. */
+export interface Over {
+  readonly how: 'ended' | 'cut'
+  /** How long the stream was open, ms. */
+  readonly age: number
+  readonly hasFarewell: boolean
+}
+
 /** A stream whose answer was 200 `text/event-stream`. */
 export interface StreamSight {
   readonly opened: Exchange
   /** When its first frame came, and what it was, if it was a welcome or not. */
   readonly first: { readonly ms: number; readonly name: string | undefined; readonly json: JsonObject } | undefined
-  /** Whether it was over before a first frame. */
-  readonly isEmpty: boolean
+  /** Of no first frame: how much came all the same, bytes. */
+  readonly bytes: number
+  /** It was over before it was left alone. */
+  readonly over: Over | undefined
   readonly probes: readonly Probe[]
   readonly hold: Hold | undefined
 }

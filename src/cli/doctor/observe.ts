@@ -4,7 +4,7 @@ import { Wire } from '../../testing/serverContract/wire'
 import type { HeaderLines } from '../flags'
 import { namesIn } from './hosts'
 import { asked } from './judgePage'
-import { failureOf, leaveAlone, probe } from './listen'
+import { failureOf, leaveAlone, overOf, probe } from './listen'
 import { lookUp, sayNonsense, shakeHands } from './network'
 import {
   type Exchange,
@@ -118,12 +118,13 @@ class Visit {
   async #listen(line: ServerLine, opened: Exchange, since: number) {
     const frame = await line.until(() => line.frames[0], 'a frame').catch(() => undefined)
     const first = frame && { ms: frame.at - since, name: frame.name, json: frame.json ?? {} }
-    const isEmpty = !frame && line.ending !== 'open'
     const isWelcome = first?.name === 'welcome' && isText(first.json.connectionId)
     const { probes, up = await this.#post() } =
       isWelcome && line.has('probe') ? await probe(line, since) : { probes: [], up: undefined }
-    const hold = isWelcome && this.#plan.idle > 0 ? await leaveAlone(line, since, this.#plan.idle) : undefined
-    return { down: { opened, first, isEmpty, probes, hold }, up }
+    const over = overOf(line, since)
+    const isHeld = isWelcome && !over && this.#plan.idle > 0
+    const hold = isHeld ? await leaveAlone(line, since, this.#plan.idle) : undefined
+    return { down: { opened, first, bytes: line.bytes, over, probes, hold }, up }
   }
 
   /** [P30] Nothing acts on it. */

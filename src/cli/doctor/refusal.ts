@@ -35,15 +35,17 @@ export function refusalOf(exchange: Exchange, given: Case): Finding {
 function remedyOf(exchange: Exchange, { topic, target, hosts }: Case): readonly [expected: string, fix: string] {
   const { status } = exchange
   const right = topic === 'stream' ? '200 with `Content-Type: text/event-stream`' : 'an answer of the chat, in JSON'
-  if (status < 300 && isHtml(exchange)) return [right, `a page was served in its place: ${fixOf('route', hosts)}`]
+  if (status < 300 && isHtml(exchange))
+    return [right, `a page was served in its place: ${fixOf('route', hosts)}; if it is a login page, ${LOGGED_OUT}`]
   if (status === 204) return [right, '204 tells every client to stay away: answer it for a user who is to stop alone']
   if (status < 300) return [right, 'answer with a stream there, or give the base URL of the chat']
-  if (status < 400) return [right, 'give the URL that it leads to']
+  if (status < 400) return [right, 'the redirect has to go: see `redirect`']
   if (status === 401) return ['the credentials of a user', credentials(target)]
   if (status === 403) return forbidden(exchange, { target, hosts })
   if (status === 404 && codeOf(exchange) === 'unknown-stream') return [right, STRANGER]
   if (status === 404 || status === 405)
     return [right, `give the base URL of the chat, or serve it there: ${fixOf('route', hosts)}`]
+  if (status === 415) return [right, 'let the server, and what is before it, take `Content-Type: application/json`']
   if (status === 429) return [right, 'wait, or let this user have more streams or a higher rate']
   if (status === 503 && codeOf(exchange))
     return [right, 'the server says itself that it is closing, or overloaded: wait']
@@ -53,6 +55,9 @@ function remedyOf(exchange: Exchange, { topic, target, hosts }: Case): readonly 
   if (status >= 500) return [right, 'the log of the server has the error']
   return [right, 'give the base URL of the chat, with the headers that it asks for']
 }
+
+/** Where a page asks for a login. */
+export const LOGGED_OUT = 'answer 401 in its place, and give this command the --cookie or --header of a user'
 
 const STRANGER =
   'the POST came to a process that does not know the stream: let all of them share a log (`redisLog`), or route a client to one of them (sticky sessions)'
@@ -69,7 +74,7 @@ function forbidden(exchange: Exchange, { target, hosts }: Pick<Case, 'target' | 
   if (code) return ['a user who may do that', "the credentials of one, or the server's `authorize`"]
   return [
     'a refusal of the chat, in JSON',
-    'a firewall or a rule of a proxy has answered: let the paths of the chat pass',
+    'a firewall, a rule of a proxy or a check against CSRF has answered: let the paths of the chat pass',
   ]
 }
 

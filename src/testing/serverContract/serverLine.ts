@@ -50,7 +50,11 @@ export class ServerLine {
   readonly frames: Frame[] = []
   /** Comments are no signs of life to an EventSource. */
   comments = 0
+  /** All that came, in frames or not. */
+  bytes = 0
   ending: 'open' | 'ended' | 'cut' = 'open'
+  /** ms by `performance.now`. */
+  endedAt = Number.POSITIVE_INFINITY
   /** When the last bytes came, ms by `performance.now`. */
   lastAt = performance.now()
   /** The longest time without a byte that it has outlived, ms. */
@@ -168,7 +172,7 @@ export class ServerLine {
       for (;;) {
         const part = await reader?.read()
         if (!part || part.done) break
-        this.#hear()
+        this.#hear(part.value.length)
         parser.feed(decoder.decode(complete(part.value), { stream: true }))
         this.#tell()
       }
@@ -176,10 +180,12 @@ export class ServerLine {
     } catch {
       this.ending = 'cut'
     }
+    this.endedAt = performance.now()
     this.#tell()
   }
 
-  #hear() {
+  #hear(bytes: number) {
+    this.bytes += bytes
     const now = performance.now()
     this.longestSilence = Math.max(this.longestSilence, now - this.lastAt)
     this.lastAt = now
