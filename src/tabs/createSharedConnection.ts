@@ -139,9 +139,11 @@ export function createSharedConnection<Inbound extends object, Outbound extends 
   connection.on('phase', ({ phase }) => {
     if (phase === 'idle') actor.send({ type: 'leave' })
   })
-  // A hand-over wakes nobody: the leader is told again that this page is away.
+  // A hand-over wakes nobody: the leader is told again that this page is away. Not where a suspend
+  // detaches: the tabs that share would take turns to suspend and to resume.
   connection.on('opened', () => {
-    if (tabCarrier.hasSlept && standingOf(scope) === 'hidden') connection.suspend()
+    const isKept = parts.line.context().features.includes('suspend-keeps')
+    if (isKept && tabCarrier.hasSlept && standingOf(scope) === 'hidden') connection.suspend()
   })
   return Object.assign(connection, {
     disconnect() {
