@@ -47,7 +47,8 @@ export const common = {
     setupFiles: ['./src/__tests__/support/setup.ts'],
     testTimeout: 60_000,
     hookTimeout: 60_000,
-    // A poll ends when what it waits for is there; a machine that is busy needs more than Vitest's second.
+    // A poll ends when what it waits for is there; a machine that is busy needs more than Vitest's
+    // second.
     expect: { poll: { timeout: 20_000 } },
     pool: 'forks',
     // One more than there are cores: at any time one waits for a browser, a process or a timer.

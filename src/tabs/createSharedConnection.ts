@@ -127,11 +127,7 @@ export function createSharedConnection<Inbound extends object, Outbound extends 
   const { disconnect, trace } = connection
   const view = viewOf(actor, notifier)
   actor.on('ready', () => {
-    const { phase, lastError } = connection
-    // Another tab's stream costs the server nothing; for one of its own this tab waits as long as
-    // the server asked.
-    const isAskedToWait = view.role !== 'following' && (lastError?.code === 'goodbye' || !!lastError?.retryAfter)
-    if (phase === 'backoff' && !isAskedToWait) connection.wake()
+    if (connection.phase === 'backoff' && !isAskedToWait(connection, view)) connection.wake()
   })
   actor.on('own', ({ error }) => notifier.report(error))
   actor.on('ended', disconnect)
@@ -139,11 +135,8 @@ export function createSharedConnection<Inbound extends object, Outbound extends 
   connection.on('phase', ({ phase }) => {
     if (phase === 'idle') actor.send({ type: 'leave' })
   })
-  // A hand-over wakes nobody: the leader is told again that this page is away. Not where a suspend
-  // detaches: the tabs that share would take turns to suspend and to resume.
   connection.on('opened', () => {
-    const isKept = parts.line.context().features.includes('suspend-keeps')
-    if (isKept && tabCarrier.hasSlept && standingOf(scope) === 'hidden') connection.suspend()
+    if (mustSleepAgain(parts, tabCarrier) && standingOf(scope) === 'hidden') connection.suspend()
   })
   return Object.assign(connection, {
     disconnect() {
@@ -153,6 +146,22 @@ export function createSharedConnection<Inbound extends object, Outbound extends 
     trace: () => ({ ...trace(), tab: id, leader: actor.getSnapshot().context.leader }),
     tabs: view,
   })
+}
+
+/**
+ * Another tab's stream costs the server nothing; for one of its own a tab waits as long as the
+ * server asked.
+ */
+function isAskedToWait({ lastError }: Pick<Connection, 'lastError'>, { role }: Tabs): boolean {
+  return role !== 'following' && (lastError?.code === 'goodbye' || !!lastError?.retryAfter)
+}
+
+/**
+ * A hand-over wakes nobody: the leader is told again that this page is away. Not where a suspend
+ * detaches: the tabs that share would take turns to suspend and to resume.
+ */
+function mustSleepAgain({ line }: Parts, { hasSlept }: TabCarrier): boolean {
+  return hasSlept && line.context().features.includes('suspend-keeps')
 }
 
 /** Tells the trace, and the app. An inspector that throws would stop the machine. */

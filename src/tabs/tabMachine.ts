@@ -144,7 +144,8 @@ export const tabMachine = tabSetup.createMachine({
                         joinTimeout: { target: 'doubtful' },
                       },
                     },
-                    // Whether or not the connection goes on waiting. A proof that is late is one all the same.
+                    // Whether or not the connection goes on waiting. A proof that is late is one
+                    // all the same.
                     doubtful: {
                       entry: 'sayDoubt',
                       on: {

@@ -116,7 +116,7 @@ export const PLANTED_IN_TABS: readonly PlantedBug[] = [
     bug: 'a tab in its backoff is not woken when there is a line',
     file: CREATE,
     within: 'createSharedConnection',
-    find: "if (phase === 'backoff' && !isAskedToWait) connection.wake()",
+    find: "if (connection.phase === 'backoff' && !isAskedToWait(connection, view)) connection.wake()",
     replace: '',
   },
 ]

@@ -22,8 +22,8 @@ export function findBrowser(): string | undefined {
 }
 
 /**
- * Chromium's headless shell, or else a whole Chromium. The shell has no windows, no extensions and no
- * back/forward cache; it takes two thirds of the processor time for the same page.
+ * Chromium's headless shell, or else a whole Chromium. The shell has no windows, no extensions and
+ * no back/forward cache; it takes two thirds of the processor time for the same page.
  */
 export const findShell = (): string | undefined =>
   process.env.CHROME_PATH ? findBrowser() : (find(['chromium-headless-shell']) ?? findBrowser())
