@@ -10,6 +10,7 @@ import {
   forgetsStreams,
   type HarnessOptions,
   type Invariant,
+  replay,
   resumeFails,
   resumeNeverAnswered,
   saysGoodbye,
@@ -702,6 +703,15 @@ describe('I13: a message that waits for nothing', () => {
     expect(await opens(options, Number.POSITIVE_INFINITY)).toEqual(['held waits, and nothing of its lane has failed'])
     // It is over, and its timer has had no chance to fire yet.
     expect(await opens(options, 1)).toEqual([])
+  })
+
+  test('is none where its headers did not come in time: it waits for its next try', async () => {
+    const path = ['connect', 'send', 'headers wait', 'stream welcomed', 'time passes', 'time passes']
+    const world = await replay(path, { features: [] })
+    const [waiting] = world.connection.pending
+    expect(waiting).toMatchObject({ attempts: 0, error: { code: 'timeout' }, retryAt: expect.any(Number) })
+    await world.heals()
+    world.oracle.check()
   })
 })
 

@@ -30,7 +30,8 @@ export const noneHeldUp: Watch = (harness, report, { isPreparing, maxFailures, m
       if (until) {
         // After a sleep of the machine a wait may be over before its timer has had a chance to
         // fire.
-        if (until > now() && !reasons.has(name)) report(`${id} waits, and nothing of its lane has failed`)
+        const hasFailed = reasons.has(name) || half.some(isUnprepared)
+        if (until > now() && !hasFailed) report(`${id} waits, and nothing of its lane has failed`)
         continue
       }
       const isBehindStop =
@@ -56,6 +57,9 @@ export const noneHeldUp: Watch = (harness, report, { isPreparing, maxFailures, m
     memory: () => reasons.memory(),
   }
 }
+
+/** It has never left, so its headers have failed, or did not come in time. */
+const isUnprepared = ({ delivery: { attempts, error } }: Place) => attempts === 0 && error !== null
 
 /** Why a lane may wait: one of its own POSTs has failed, or the whole line was told to wait. */
 class Reasons {
