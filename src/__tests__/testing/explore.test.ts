@@ -97,7 +97,7 @@ describe('an app whose server loses what it had', () => {
 
   test('and that forgets to do something about it is found out', async () => {
     const app = createShowingApp({ forgets: true })
-    const { violations } = await explore({ ...app, features: [], depth: 5 })
+    const { violations } = await explore({ ...app, features: [], depth: 4 })
     expect(violations).toMatchObject([
       {
         invariant: 'app',
