@@ -7,7 +7,9 @@ const FLAGS = ['--expose-gc', '--no-opt', '--no-sparkplug', '--no-flush-bytecode
 
 const main = fileURLToPath(new URL('main.ts', import.meta.url))
 
-/** What a short soak prints. In a process of its own: in a test runner's the runner fills the heap. */
+/**
+ * What a short soak prints. In a process of its own: in a test runner's the runner fills the heap.
+ */
 export async function soakQuickly(...only: readonly string[]): Promise<string> {
   const args = [...FLAGS, '--import', 'tsx', main, '--quick', '--only', only.join(',')]
   const { stdout } = await promisify(execFile)(process.execPath, args).catch((error) => error)
