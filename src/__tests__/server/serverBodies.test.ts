@@ -224,12 +224,13 @@ describe('what is refused is read to its end first, so that the answer is not lo
 })
 
 describe('over real HTTP', () => {
-  async function listen() {
+  /** ms. */
+  async function listen(bodyTimeout: number) {
     const chat = createChatServer({
       authenticate: ({ headers }) => (headers.has('authorization') ? { id: 'alice' } : null),
       authorize: () => true,
       onCommand: () => null,
-      limits: { bodyTimeout: 200 },
+      limits: { bodyTimeout },
     })
     const http = serve({ fetch: chat.fetch, port: 0, hostname: '127.0.0.1' })
     await once(http, 'listening')
@@ -246,7 +247,7 @@ describe('over real HTTP', () => {
     [4_000_000, 'in one piece'],
     [4_000_000, 'chunked'],
   ])('each of 20 bodies of %d bytes, %s, has its 413, and not one is a reset', async (size, how) => {
-    const port = await listen()
+    const port = await listen(20_000)
     for (const _ of range(1, 20)) {
       const text = 'x'.repeat(size)
       const response = await fetch(`http://127.0.0.1:${port}/send`, {
@@ -260,7 +261,7 @@ describe('over real HTTP', () => {
   })
 
   test('C89: a body that never comes is answered on its own connection', async () => {
-    const port = await listen()
+    const port = await listen(200)
     const socket = connect(port, '127.0.0.1')
     cleanups.push(() => socket.destroy())
     let text = ''
