@@ -26,3 +26,7 @@ export interface Finding {
 
 export const ms = (duration: number) =>
   duration < 1_000 ? `${Math.round(duration)} ms` : `${(duration / 1_000).toFixed(1)} s`
+
+export function problemOf(topic: Finding['topic'], seen: string, expected: string, fix: string): Finding {
+  return { topic, level: 'problem', seen, expected, fix }
+}

@@ -1,4 +1,4 @@
-import { type Finding, ms } from './finding'
+import { type Finding, ms, problemOf } from './finding'
 import { fixOf } from './fixes'
 import { exchangesOf, type Host } from './hosts'
 import { type Failure, type Hop, isFailure, isTrustworthy, type Observation, type Target } from './observation'
@@ -98,13 +98,7 @@ const LOGIN = /log-?in|sign-?in|auth|sso/i
 
 function judgeHop({ method, status, from, to }: Hop, { url }: Target): Finding {
   const seen = `${method} ${from} is redirected by a ${status} to ${to}`
-  const problem = (expected: string, fix: string): Finding => ({
-    topic: 'redirect',
-    level: 'problem',
-    seen,
-    expected,
-    fix,
-  })
+  const problem = (expected: string, fix: string) => problemOf('redirect', seen, expected, fix)
   const isOwn = URL.canParse(to, url) && new URL(to, url).origin === url.origin
   if (LOGIN.test(to) && !LOGIN.test(from)) return problem('an answer of the chat, not a login page', LOGGED_OUT)
   const base = baseOf(from, to)

@@ -1,4 +1,4 @@
-import type { Finding } from './finding'
+import { type Finding, problemOf } from './finding'
 import { exchangesOf, type Host } from './hosts'
 import {
   type Exchange,
@@ -124,8 +124,8 @@ function judgeCookie(name: string, cookie: string, target: Target): readonly Fin
   const isSecure = /;\s*secure\s*(;|$)/i.test(cookie)
   const [, sameSite = ''] = /;\s*samesite=(\w+)/i.exec(cookie) ?? []
   const isForeign = isCrossOrigin(target) && !isSameSite(target.url, new URL(target.page))
-  const problem = (seen: string, expected: string, fix: string): readonly Finding[] => [
-    { topic: 'cookies', level: 'problem', seen: `the cookie ${name} ${seen}`, expected, fix },
+  const problem = (seen: string, expected: string, fix: string) => [
+    problemOf('cookies', `the cookie ${name} ${seen}`, expected, fix),
   ]
   const [, domain] = /;\s*domain=\.?([^;\s]+)/i.exec(cookie) ?? []
   const { hostname } = target.url

@@ -1,5 +1,5 @@
 import { PROTOCOL_VERSION, parseWelcome } from '../../protocol'
-import { type Finding, ms } from './finding'
+import { type Finding, ms, problemOf } from './finding'
 import { fixOf } from './fixes'
 import type { Host } from './hosts'
 import { awayFix, isOtherProtocol } from './judgeLine'
@@ -90,22 +90,15 @@ const heldFix = (hosts: readonly Host[], own = 'flush the headers and the welcom
 
 /** Why there is no welcome. */
 function firstLack({ opened, first, bytes, over }: StreamSight, { ask, target }: Observation, hosts: readonly Host[]) {
-  const problem = (topic: Finding['topic'], seen: string, expected: string, fix: string): Finding => ({
-    topic,
-    level: 'problem',
-    seen,
-    expected,
-    fix,
-  })
   if (first) {
     const seen = welcomeLack(first)
     const expected = 'the welcome of docs/protocol.md'
-    return seen === undefined ? undefined : problem('stream', seen, expected, 'npx holdline check <url> says more')
+    return seen === undefined ? undefined : problemOf('stream', seen, expected, 'npx holdline check <url> says more')
   }
   if (bytes > 0) {
     // mod_sed holds a part of what it is given: the server may have sent the rest.
     const seen = `${bytes} bytes came, and no whole frame in them`
-    return problem(
+    return problemOf(
       'buffering',
       seen,
       'a welcome at once',
@@ -114,15 +107,15 @@ function firstLack({ opened, first, bytes, over }: StreamSight, { ask, target }:
   }
   if (!over) {
     const seen = `headers came after ${ms(opened.ms)}, and no frame within ${ms(target.timeout)}`
-    return problem('buffering', seen, 'a welcome at once', heldFix(hosts))
+    return problemOf('buffering', seen, 'a welcome at once', heldFix(hosts))
   }
   // Headers that come with the end were held by whoever has cut the line.
   if (opened.ms > SLOW && over.age - opened.ms < LATE && ask && !isFailure(ask) && ask.ms < SLOW) {
     const seen = `the headers came with the end of the stream, after ${ms(over.age)}`
-    return problem('buffering', seen, 'both the headers and a welcome at once', heldFix(hosts))
+    return problemOf('buffering', seen, 'both the headers and a welcome at once', heldFix(hosts))
   }
   const fix = 'let the server keep the stream open; if it does, something on the way has no place for long answers'
-  return problem('stream', 'the stream is over before its first frame', 'a welcome', fix)
+  return problemOf('stream', 'the stream is over before its first frame', 'a welcome', fix)
 }
 
 /** What a client would not take. */
